@@ -13,6 +13,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 STEP = timedelta(minutes=1)  # a larger difference from the monotonic clock is a step; NTP slews smaller ones away
+TIMES_END = datetime(
+    2287, 1, 1, tzinfo=UTC
+)  # no time of an upstream is later, so that arithmetic with it cannot overflow
 READ_SECONDS = 1.0  # the process may be stopped between the two readings: take them again
 
 

@@ -29,6 +29,7 @@ from actionwatch.net.http_response import HttpResponse
 stamina.instrumentation.set_on_retry_hooks(())
 
 PAGE_SIZE = 1000  # the documented maximum
+MOST_AHEAD = timedelta(days=1)  # a record further in the future, by our clock and the upstream's, has no readable time
 _SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibling APIs is 35 per user
 _SPACED_FOR = timedelta(minutes=1)
 
@@ -139,7 +140,8 @@ class Client:
         paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
         response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
         try:
-            page = parse_page(response.body, self.reader, self._clock())
+            now = self._clock()
+            page = parse_page(response.body, self.reader, now, latest=max(now, response.date or now) + MOST_AHEAD)
         except BadResponse as exc:
             raise BadResponse(self._origin.redact(exc.what), exc.remedy) from None
         if page.records and page.total is not None and page.total > record_index + len(page.records):

@@ -56,6 +56,11 @@ def record_key(microseconds: int | None, stable: bytes, organisation: bytes) -> 
     return f"{UNTIMED if microseconds is None else microseconds.to_bytes(8).hex()}-{digest}"
 
 
+def without_time(key: str) -> str:
+    """Return the key that a record has if its time counts as unreadable."""
+    return f"{UNTIMED}-{key.partition('-')[2]}"
+
+
 def twin_key(key: str, ordinal: int) -> str:
     """Return the key of the `ordinal`th of equal records: the key itself for 0, else `key~n`.
 

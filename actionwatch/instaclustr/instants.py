@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from actionwatch.base.clock import TIMES_END
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The number of digits determines the unit, for times from September 2001 to 2286.
@@ -18,8 +20,8 @@ _ZONE_NAME = re.compile(r"\[[^\]]*\]\Z")  # java.time's ZonedDateTime appends on
 def parse_instant(value: object) -> datetime | None:
     """Parse a number or digit string (10 digits s, 13 ms, 16 µs, 19 ns) or an ISO 8601 time (UTC if it has no zone).
 
-    Returns: the time in UTC, truncated to microseconds; None if it is none of these or before 1970, as the defaults of unset
-    fields are.
+    Returns: the time in UTC, truncated to microseconds; None if it is none of these, before 1970, as the defaults of unset
+    fields are, or after 2286.
     """
     if value.__class__ is str and value[-1:] == "Z":
         # A fast path for the usual form: the general one would take a tenth of a backfill.
@@ -28,7 +30,7 @@ def parse_instant(value: object) -> datetime | None:
         except ValueError:
             pass
         else:
-            return at if at >= EPOCH else None
+            return at if EPOCH <= at < TIMES_END else None
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -47,7 +49,7 @@ def usual_instants(values: Sequence[object]) -> list[datetime] | None:
         found = [datetime.fromisoformat(value) for value in values if value[-1:] == "Z"]  # type: ignore[index, arg-type]
     except (TypeError, ValueError):
         return None
-    return found if len(found) == len(values) and min(found) >= EPOCH else None
+    return found if len(found) == len(values) and min(found) >= EPOCH and max(found) < TIMES_END else None
 
 
 def microseconds(at: datetime) -> int:
@@ -74,4 +76,4 @@ def _from_iso(text: str) -> datetime | None:
         at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    return at if at >= EPOCH else None
+    return at if EPOCH <= at < TIMES_END else None

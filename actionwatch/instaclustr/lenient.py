@@ -20,7 +20,10 @@ Piece = TypeVar("Piece")
 REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
 """What msgspec raises for JSON that it refuses."""
 
+MAX_DEPTH = 100  # of the values in a record: one that is nested deeper must not stop those beside it, nor a later step
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
+_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -49,6 +52,10 @@ class JsonParts(Protocol[Piece]):
 
     def texts(self, pieces: Sequence[Piece]) -> Sequence[str]:
         """Return the exact texts of pieces."""
+        ...
+
+    def flattened(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """Flatten those of the pieces that are nested too deep for the steps that follow."""
         ...
 
 
@@ -80,6 +87,12 @@ class FastJsonParts:
     def texts(self, pieces: Sequence[msgspec.Raw]) -> Sequence[str]:
         return [str(piece, "utf-8") for piece in pieces]
 
+    def flattened(self, pieces: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
+        bodies = [bytes(piece) for piece in pieces]
+        if all(body.count(b"{") + body.count(b"[") <= MAX_DEPTH for body in bodies):
+            return pieces
+        return [msgspec.Raw(_flatten(body.decode())) for body in bodies]
+
 
 class LenientJsonParts:
     """Splits with the standard library, which accepts invalid JSON of other encoders."""
@@ -105,6 +118,26 @@ class LenientJsonParts:
     def texts(self, pieces: Sequence[str]) -> Sequence[str]:
         """Return the exact texts of pieces; encode a piece again if it is not valid JSON."""
         return [piece if _is_strict(piece) else json.dumps(_DECODER.decode(piece)) for piece in pieces]
+
+    def flattened(self, pieces: Sequence[str]) -> Sequence[str]:
+        return [_flatten(piece) for piece in pieces]
+
+
+def _flatten(text: str) -> str:
+    """Replace each value that is nested more than `MAX_DEPTH` levels deep by a JSON string that contains its text."""
+    depth = kept_to = start = 0
+    parts: list[str] = []
+    for token in _STRUCTURE.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                start = token.start()
+        elif token[0] in "]}":
+            if depth == MAX_DEPTH + 1:
+                parts += [text[kept_to:start], json.dumps(text[start : token.end()])]
+                kept_to = token.end()
+            depth -= 1
+    return "".join([*parts, text[kept_to:]])
 
 
 def _storable(value: Any) -> Any:
@@ -155,12 +188,24 @@ def _walk(text: str, opening: str, closing: str) -> list[tuple[str, int, int]]:
             if not isinstance(key, str):
                 raise ValueError(f"no key at character {at}")
             at = _expect(text, at, ":")
-        _, end = _DECODER.raw_decode(text, at)
+        end = _end_of_value(text, at)
         found.append((key, at, end))
         at = _skip(text, end)
         if text[at : at + 1] == closing:
             return _ended(text, at + 1, found)
         at = _expect(text, at, ",")
+
+
+def _end_of_value(text: str, at: int) -> int:
+    try:
+        return _DECODER.raw_decode(text, at)[1]
+    except RecursionError:
+        depth = 0
+        for token in _STRUCTURE.finditer(text, at):
+            depth += (token[0] in "[{") - (token[0] in "]}")
+            if depth == 0:
+                return token.end()
+        raise ValueError(f"no end of the value at character {at}") from None
 
 
 def _ended(text: str, at: int, found: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
 import msgspec
 
+from actionwatch.base.clock import TIMES_END
 from actionwatch.base.errors import BadResponse
 from actionwatch.base.model import Record
+from actionwatch.instaclustr.identity import without_time
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.instaclustr.lenient import REFUSALS, FastJsonParts, JsonParts, LenientJsonParts, Piece
 from actionwatch.instaclustr.records import RecordReader
@@ -46,11 +48,20 @@ class Page:
     took: timedelta = timedelta(0)
 
 
-def parse_page(body: bytes, reader: RecordReader, seen_at: datetime) -> Page:
+def parse_page(body: bytes, reader: RecordReader, seen_at: datetime, *, latest: datetime = TIMES_END) -> Page:
     """Parse the records, the total and the counts of a page, and merge several envelopes.
+
+    A time of a record after `latest` counts as unreadable.
 
     Raises: BadResponse, with a description of the body.
     """
+    page = _parse(body, reader, seen_at)
+    if any(record.occurred_at > latest for record in page.records):
+        return replace(page, records=[_without_late_time(record, latest) for record in page.records])
+    return page
+
+
+def _parse(body: bytes, reader: RecordReader, seen_at: datetime) -> Page:
     fast = FastJsonParts(body)
     try:
         return _Shape(fast, reader, seen_at).page(msgspec.Raw(body.strip()))
@@ -61,6 +72,14 @@ def parse_page(body: bytes, reader: RecordReader, seen_at: datetime) -> Page:
         return _Shape(LenientJsonParts(), reader, seen_at).page(text)
     except (ValueError, RecursionError) as exc:
         raise BadResponse(f"the response is {describe(body)}: {exc}", _REMEDY) from exc
+
+
+def _without_late_time(record: Record, latest: datetime) -> Record:
+    """Treat a time far in the future as unreadable: it would hide all earlier records from what follows the newest one."""
+    if record.occurred_at <= latest:
+        return record
+    key = without_time(record.key)
+    return msgspec.structs.replace(record, key=key, occurred_at=record.seen_at, is_time_readable=False)
 
 
 def describe(body: bytes) -> str:
@@ -94,6 +113,7 @@ class _Shape(Generic[Piece]):
             if not all(_is_envelope(members) for members in envelopes):
                 raise ValueError("a list of envelopes and other items")
             return self._join(envelopes)
+        items = parts.flattened(items)
         layouts = {tuple(fields) for fields in parts.objects(items)}
         if any(_is_envelope(dict.fromkeys(layout)) for layout in layouts):
             raise ValueError("a list of records and envelopes")
@@ -130,7 +150,7 @@ class _Shape(Generic[Piece]):
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
-            some = items[start : start + _BATCH_SIZE]
+            some = self._parts.flattened(items[start : start + _BATCH_SIZE])
             records += self._reader.read_all(self._parts.objects(some), self._parts.texts(some), self._seen_at)
         return records
 

@@ -117,7 +117,7 @@ class DeadlineStream(httpcore.NetworkStream):
         """Start TLS; close the connection on failure."""
         try:
             if self._has_rest():
-                raise httpcore.ConnectError("the proxy sent data of its own after it had accepted the connection")
+                raise httpcore.ConnectError("the proxy sent unexpected data after it had accepted the connection")
             with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
                 self._socket.settimeout(self._deadline.left())
                 secured = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)

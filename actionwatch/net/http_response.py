@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from actionwatch import __version__
+from actionwatch.base.clock import TIMES_END
 
 USER_AGENT = f"actionwatch/{__version__}"
 MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not block a delivery forever
@@ -61,6 +62,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
 def _http_date(value: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(value)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (TypeError, ValueError, OverflowError):
         return None
+    return at if at < TIMES_END else None

@@ -13,6 +13,9 @@ from actionwatch.store.database import upsert
 from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNPROVED_WINDOW
 from actionwatch.store.timestamps import MICROSECOND
 
+TIMES = ("begins_at", "alerts_from", "mark", "seen_through", "proved_through")
+"""The marks that are times of the upstream's clock. None of them may lie in the future."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:

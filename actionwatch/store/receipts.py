@@ -7,10 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select, true, type_coerce
+from sqlalchemy.types import BigInteger
 
 from actionwatch.store.records import key_floor
 from actionwatch.store.tables import RECEIPT, RECORD
@@ -128,6 +129,20 @@ def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` receipts of windows that ended before a time. Return how many."""
     doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).limit(limit)
     return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(doomed))).rowcount
+
+
+def delete_unsound(connection: Connection, source: str, now: datetime, most_ahead: timedelta) -> datetime | None:
+    """Delete the receipts of a source behind the last sound one, and return where that one ends; None if there is none.
+
+    A receipt is sound if its window ended before `now`, and not later than `most_ahead` after the receipt was written.
+    """
+    ends, judged = type_coerce(RECEIPT.c.ends_at, BigInteger), type_coerce(RECEIPT.c.judged_at, BigInteger)
+    of_source = RECEIPT.c.source == source
+    is_sound = and_(RECEIPT.c.ends_at <= now, ends <= judged + most_ahead // MICROSECOND)
+    end: datetime | None = connection.execute(select(func.max(RECEIPT.c.ends_at)).where(of_source, is_sound)).scalar()
+    behind = RECEIPT.c.ends_at > end if end else true()
+    connection.execute(RECEIPT.delete().where(of_source, behind))
+    return end
 
 
 def _receipt(row: dict[str, Any]) -> WindowReceipt:

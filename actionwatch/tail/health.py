@@ -30,8 +30,10 @@ LOOKED = ""  # stored with the known fields from the first record on, which may 
 log = structlog.get_logger()
 
 REMEDIES = {
-    "clock_skew": "set this machine's clock (NTP), or ask the vendor; until then, windows follow the upstream's clock",
+    "clock_skew": "set this machine's clock (NTP), or ask the vendor. Records are read and matched, but nothing is proved "
+    "beyond the earlier of the two times (5 minutes are tolerated)",
     "filter_ignored": "nothing is lost: actionwatch filters the responses again; but polls cost more. Inform the vendor",
+    "mark_ahead": "records after the last sound proof are read again; check this machine's clock (NTP). Resolves by itself",
     "proof_lagging": "'actionwatch status' and the log show the reason; records are still stored and matched",
     "unknown_field": "look at one ('actionwatch records list -o json'); add another name of a known field to field_aliases",
     "unknown_kind": "decide whether a rule should watch it, then add it to extra_kinds in the configuration",
@@ -78,6 +80,7 @@ class SourceWatch:
         self._self_alerts.settle("key_refused", self._source)
         self._self_alerts.settle("upstream_unreachable", self._source)
         self._check_clock(state.server.skew)
+        self._check_marks(report)
         self._check_proof(report, state)
         self._check_older()
         self._check_filters(report)
@@ -98,6 +101,14 @@ class SourceWatch:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
         what = f"the upstream's clock is {spell_duration(abs(skew))} {ahead} ours"
         self._set("clock_skew", self._source, what, is_wrong=abs(skew) > MAX_SKEW)
+
+    def _check_marks(self, report: PollReport) -> None:
+        """Report that the source was taken to be read up to a time in the future. It ends when it is read up to now."""
+        if report.mark_ahead is not None:
+            what = f"a stored mark was {instant(report.mark_ahead)}, which is in the future"
+            self._self_alerts.report("mark_ahead", self._source, what, REMEDIES["mark_ahead"])
+        elif not report.unproved:
+            self._self_alerts.settle("mark_ahead", self._source)
 
     def _check_proof(self, report: PollReport, state: TailState) -> None:
         lag = state.server.now() - state.marks.proved_through

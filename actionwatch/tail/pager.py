@@ -69,7 +69,7 @@ class Pager:
         is_whole = True
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
             ignored = self._take(page, counter.asked, report)
-            counter.take(page, is_unbounded=bool(ignored))
+            counter.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(counter, is_short=len(page.records) < size):
                 self._writer.flush(report)  # only what proves that it is everything comes after it
             self._find_unit(page, report)

@@ -9,19 +9,24 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from actionwatch.store import marks
+import structlog
+
+from actionwatch.store import marks, receipts
 from actionwatch.store.database import Database
 from actionwatch.tail.catching_up import CatchingUp
 from actionwatch.tail.cursor import Window, next_window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
-from actionwatch.tail.state import PollReport, TailState
+from actionwatch.tail.state import ALLOWED_SKEW, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be this much later than the poll assumed
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
+
+log = structlog.get_logger()
 
 
 class Poller:
@@ -52,6 +57,7 @@ class Poller:
     def run_once(self, report: PollReport) -> None:
         """Poll once. Raises: SourceError, Stopped."""
         skew = self._state.server.skew
+        self._rewind(report)
         is_whole = self._read_all([self._next_window()], report)
         if self._state.server.skew - skew > SURPRISE:  # the window ended long before now
             is_whole = self._read_all([self._next_window()], report)
@@ -61,8 +67,35 @@ class Poller:
             self._sweeper.run_once(self._next_window().start, report)
 
     def _next_window(self) -> Window:
+        known, server = self._state.marks, self._state.server
+        # A mark may be ahead of our clock by so much, which must not shorten the overlap.
+        mark = min(known.mark, max(server.passed(), known.mark - ALLOWED_SKEW))
+        return next_window(known.begins_at, mark, server.read_until(), self._overlap)
+
+    def _rewind(self, report: PollReport) -> None:
+        """If marks lie in the future, set them to the last proof that does not.
+
+        An earlier version may have stored such marks, or this machine's clock was ahead when the source began.
+        """
         known = self._state.marks
-        return next_window(known.begins_at, known.mark, self._state.server.now(), self._overlap)
+        if self._marks_ahead():
+            self._pager.count(self._next_window(), report)  # the response shows the upstream's clock
+        ahead = self._marks_ahead()
+        if not ahead:
+            return
+        passed = self._state.server.passed()
+        with self._database.write() as connection:
+            proved_end = receipts.delete_unsound(connection, known.name, passed, ALLOWED_SKEW)
+            sound = proved_end or min(known.begins_at, passed)
+            moved: dict[str, Any] = dict.fromkeys(ahead, sound)
+            self._state.marks = replace(known, **moved)
+            marks.write(connection, self._state.marks)
+        report.mark_ahead = max(ahead.values())
+        log.error("mark_ahead", source=known.name, mark=report.mark_ahead, continues_from=sound)
+
+    def _marks_ahead(self) -> dict[str, datetime]:
+        known = self._state.marks
+        return {name: at for name in marks.TIMES if self._state.server.is_ahead(at := getattr(known, name))}
 
     def _read_all(self, pending: list[Window], report: PollReport) -> bool:
         """Read windows, the oldest last in the list, and cut them if needed; return whether all of them were proved."""
@@ -105,5 +138,5 @@ class Poller:
 
     def _read_newest(self, report: PollReport) -> None:
         """Store the newest records while a backlog is read. They prove nothing; only the backlog's windows move the marks."""
-        now = self._state.server.now()
+        now = self._state.server.read_until()
         self._pager.walk(next_window(self._state.marks.begins_at, now, now, self._overlap), report)

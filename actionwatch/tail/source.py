@@ -137,7 +137,7 @@ class SourceTail:
         page = self._upstream.counts(Query(start=now - timedelta(minutes=1), end=now))
         report.request_count += 1
         self._state.server.compare(page)
-        begun = _first_marks(self._options, self._state.server.now())
+        begun = _first_marks(self._options, self._state.server.passed())
         with self._database.write() as connection:
             marks.write(connection, begun)
         return begun

@@ -14,6 +14,7 @@ from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
 from actionwatch.tail.proof import Walk, confirms_totals, refutes_totals
 
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` is worth less than this machine's clock
+ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this machine's confirms it so closely
 
 
 class Stopped(Exception):
@@ -29,6 +30,8 @@ class PollReport:
     proved_count: int = 0
     unproved: list[str] = field(default_factory=list)
     """Each window of the poll that is not proved, with the reason."""
+    mark_ahead: datetime | None = None
+    """A stored mark that lay in the future, so that the source was read again from an earlier one."""
     ignored_filters: set[str] = field(default_factory=set)
     has_records: bool = False
     """Whether any page had a record, new or not."""
@@ -36,16 +39,38 @@ class PollReport:
 
 
 class ServerClock:
-    """The clock of the upstream, from its `Date` header if that differs from ours by more than its resolution explains."""
+    """The clock of the upstream, from its `Date` header if that differs from ours by more than its resolution explains.
+
+    A single header may be wrong, or forged. Our clock is the second witness: as it is, and as it would be without the steps
+    by which it was set since this process started.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._is_known = False
+        self._steps = timedelta(0)
         self.skew = timedelta(0)
 
     def now(self) -> datetime:
         """Return the server's time."""
         return self._clock() + self.skew
+
+    def read_until(self) -> datetime:
+        """Return the time up to which to read: the server's, unless it is so late that new records would be left out."""
+        ours, server = self._ours(), self.now()
+        return server if server >= min(ours) - ALLOWED_SKEW else max(ours)
+
+    def prove_until(self) -> datetime:
+        """Return the time up to which a window can be proved: the server's, unless it is ahead of what ours confirms."""
+        return min(self.now(), max(self._ours()) + ALLOWED_SKEW)
+
+    def passed(self) -> datetime:
+        """Return a time that has passed by every clock."""
+        return min(self.now(), *self._ours())
+
+    def is_ahead(self, at: datetime) -> bool:
+        """Return whether a time lies in the future by every clock."""
+        return at > max(self.now(), *self._ours()) + ALLOWED_SKEW
 
     def compare(self, page: Page) -> None:
         """Compare with the `Date` of a response."""
@@ -56,8 +81,13 @@ class ServerClock:
 
     def follow_clock(self, step: timedelta) -> None:
         """Continue after our clock was set: the upstream's was not. If that one is unknown, ours is all there is."""
+        self._steps += step
         if self._is_known:
             self.skew -= step
+
+    def _ours(self) -> tuple[datetime, datetime]:
+        now = self._clock()
+        return now, now - self._steps
 
 
 class TailState:

@@ -26,7 +26,7 @@ class WindowScan:
     asked: Window
     """What was requested: the window, with its bounds widened to whole units of the upstream."""
     through: datetime
-    """The end of the window, or the upstream's clock at the first response if that is earlier."""
+    """The end of the window, or the upstream's clock at the first response if that is earlier, as far as ours confirms it."""
     walk: Walk
     inner_keys: Set[str]
     outer_kinds: Counter[str]
@@ -87,14 +87,14 @@ class WalkCounter:
         """The number of records so far."""
         return len(self._order)
 
-    def take(self, page: Page, *, is_unbounded: bool) -> None:
+    def take(self, page: Page, *, is_unbounded: bool, prove_until: datetime) -> None:
         """Count a page; `is_unbounded` says whether it exceeds the bounds of the request."""
         self.page_count += bool(page.records)
         self.is_ended = not page.records
         self.claims.append(Claim(page.total, page.counts))
         self.is_unbounded = self.is_unbounded or is_unbounded
         if self._through is None:
-            self._through = min(self.window.end, page.server_date or self.window.end)
+            self._through = min(self.window.end, page.server_date or self.window.end, prove_until)
         self._count_keys(page.records)
         self._kinds.update([record.action_kind for record in page.records])
         self._count_inner(page.records, self._through)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
-from actionwatch.store import polls
+from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
 
 MISSED_POLLS = 5  # after so many poll intervals without a successful poll, a source is stale
@@ -67,9 +67,11 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mappi
     try:
         with database.read() as connection:
             known = polls.read_all(connection)
+            opened = self_alerts.read_all(connection)
     except StoreError as exc:
         return [str(exc)]
     reasons = [] if database.write_failure is None else [f"the store cannot be written: {database.write_failure}"]
+    reasons += [f"source {each.subject}: {each.remedy}" for each in opened if each.trouble == "mark_ahead"]
     for name, interval in intervals.items():
         poll, age = known.get(name), ages.get(name)
         if poll is None or age is None:

@@ -1,4 +1,4 @@
-"""Run a benchmark by hand: `python -m tests.benchmarks NAME [ARGUMENT]`. Results, with versions, go to docs/performance.md."""
+"""Run a benchmark by hand: `python -m tests.benchmarks NAME [ARGUMENT]`. docs/performance.md contains the results."""
 
 from __future__ import annotations
 

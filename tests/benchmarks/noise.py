@@ -1,7 +1,7 @@
-"""How many alerts the shipped rules raise on the emulator's quiet month, in which nothing happens.
+"""How many alerts the shipped rules raise in the quiet month of the emulator, in which nothing unusual happens.
 
-`python -m tests.benchmarks noise [DAYS] [SEED]`. What is counted are the last 30 days of a longer quiet time, so that rules
-which learn for 90 days have learned. It goes through what `rules backtest` uses; the same seed gives the same alerts.
+`python -m tests.benchmarks noise [DAYS] [SEED]`. The last 30 days of a longer quiet time are counted, so that rules that
+learn for 90 days have finished. It uses the code of `rules backtest`; the same seed gives the same alerts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEARNED_DAYS = 91
 
 @dataclass(frozen=True)
 class Noise:
-    """What was raised in so many days, by rules that are live and by those in shadow mode."""
+    """The alerts of so many days, of rules that are live and of those in shadow mode."""
 
     days: int
     records: int
@@ -46,16 +46,16 @@ class Noise:
     in_shadow: Sequence[Alert]
 
     def per_day(self, least: Level) -> float:
-        """Say how many alerts of this level and above people get a day."""
+        """Return the alerts per day of this level and above."""
         return sum(alert.level >= least for alert in self.alerts) / self.days
 
     def by_rule(self) -> Counter[str]:
-        """Count the alerts of each rule, those in shadow mode too."""
+        """Count the alerts of each rule, also in shadow mode."""
         return Counter(alert.rule.name for alert in (*self.alerts, *self.in_shadow))
 
 
 def main(days: int = MONTH_DAYS, seed: int = 1) -> None:
-    """Print alerts a day, by rule and by level."""
+    """Print alerts per day, by rule and by level."""
     started = time.perf_counter()
     rules = shipped_rules()
     noise = measure(rules, days, seed)
@@ -72,7 +72,7 @@ def main(days: int = MONTH_DAYS, seed: int = 1) -> None:
 
 
 def shipped_rules(intervals: dict[str, TimeInterval] | None = None) -> tuple[Rule, ...]:
-    """Load the pack as an operator does who has configured no more than `init` wrote."""
+    """Load the shipped rules with the configuration that `init` writes."""
     loaded = load_rules(
         [FOLDER],
         lists=None,
@@ -84,7 +84,7 @@ def shipped_rules(intervals: dict[str, TimeInterval] | None = None) -> tuple[Rul
 
 
 def measure(rules: Sequence[Rule], days: int = MONTH_DAYS, seed: int = 1) -> Noise:
-    """Raise the alerts of a quiet time; what was raised while the rules still learned is left out."""
+    """Raise the alerts of a quiet time, without those that were raised while rules were learning."""
     organisation = build_simulation(quiet_month(seed, days=days + LEARNED_DAYS), lambda: NOW).organisation
     records = as_records(organisation, organisation.truth())
     begin, counted_from = NOW - timedelta(days=days + LEARNED_DAYS), NOW - timedelta(days=days)
@@ -99,7 +99,7 @@ def measure(rules: Sequence[Rule], days: int = MONTH_DAYS, seed: int = 1) -> Noi
 
 
 def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, end: datetime) -> Sequence[Alert]:
-    """Run the rules over records of a time that is known whole; those in shadow mode as if they were live."""
+    """Run the rules on records of a time that is known completely; those in shadow mode as if they were live."""
     live = [replace(rule, mode=Mode.LIVE) for rule in rules]
     outcome = simulate(live, records, begin=begin, start=begin, until=end, verified_until=end)
     assert not outcome.failures, outcome.failures
@@ -107,7 +107,7 @@ def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, en
 
 
 def as_records(organisation: Organisation, actions: Sequence[Action]) -> list[Record]:
-    """Send actions over the wire and read them as the service does."""
+    """Send actions over HTTP and read them like the service."""
     sent = msgspec.json.encode([wire_record(action, organisation) for action in actions])
     page = parse_page(sent, RecordReader("quiet", organisation_id="org"), NOW)
     with Spool() as spool:

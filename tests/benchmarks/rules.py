@@ -1,11 +1,11 @@
-"""How many records a second the rules are evaluated on, beside libraries a user might pick and the limit that was found.
+"""How many records per second the rules evaluate, compared with libraries that a user might choose, and with a limit.
 
-`python -m tests.benchmarks rules [RECORDS]`. The peers are not dependencies: first
-`pip install rule-engine common-expression-language`; one that is missing is left out and said. Each is given as few records as
-a few seconds allow. Rates are of CPU time, which other work on the machine changes little. Two profiles: `sets`, where each
-rule is kinds in a set AND user glob AND cluster in a set AND description regex; and `mixed`, where one rule in ten is a regex
-alone. The limit is the least that finds what they find, by hand: value -> bit mask of rules, masks ANDed, a regex on what is
-left, RE2's filter for rules that are one alone.
+`python -m tests.benchmarks rules [RECORDS]`. Other libraries are not dependencies: install them with `pip install rule-engine
+common-expression-language`. The output names those that are not installed. Each gets as many records as it can evaluate in a
+few seconds. Rates are per second of CPU time, which other load on the machine changes little. Two profiles: in `sets`, each
+rule requires a kind from a set, a user wildcard, a cluster from a set and a description pattern; in `mixed`, one rule in ten
+is only a pattern. The limit is the least work that gives the same results, written by hand: a bit mask of rules for each
+value, masks combined with AND, patterns on the remaining records, and RE2's filter for rules that are only a pattern.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SECONDS_A_PEER = 4.0
 
 
 def main(count: int = 1_000_000) -> None:
-    """Print a table of records a second."""
+    """Print a table of records per second."""
     source = random.Random(7)
     batch = [_record(source, number) for number in range(count)]
     for profile in ("sets", "mixed"):
@@ -118,7 +118,7 @@ def _load(specs: Sequence[dict[str, Any]]) -> tuple[Rule, ...]:
             f"detection:\n  selection:\n{fields}  condition: selection\n"
         )
     with tempfile.TemporaryDirectory() as folder:
-        for start in range(0, len(documents), 100):  # a file may hold 1 MB at most
+        for start in range(0, len(documents), 100):  # a file can have at most 1 MB
             (Path(folder) / f"{start}.yml").write_text("---\n".join(documents[start : start + 100]))
         loaded = load_rules([Path(folder)], lists=None, known_kinds=list(KINDS))
     assert not loaded.faults, loaded.faults[0]
@@ -126,20 +126,20 @@ def _load(specs: Sequence[dict[str, Any]]) -> tuple[Rule, ...]:
 
 
 def _by_hand(specs: Sequence[dict[str, Any]], batch: Sequence[Record]) -> int:
-    """Count the matches with the least that finds them."""
-    told = [(1 << number, spec) for number, spec in enumerate(specs) if "kinds" in spec]
-    kinds = {kind: sum(bit for bit, spec in told if kind in spec["kinds"]) for kind in KINDS}
+    """Count the matches with the least work."""
+    sets = [(1 << number, spec) for number, spec in enumerate(specs) if "kinds" in spec]
+    kinds = {kind: sum(bit for bit, spec in sets if kind in spec["kinds"]) for kind in KINDS}
     users = {
-        user: sum(bit for bit, spec in told if fnmatchcase(user, spec["user"])) for user in map(_user, range(USERS))
+        user: sum(bit for bit, spec in sets if fnmatchcase(user, spec["user"])) for user in map(_user, range(USERS))
     }
     names = [f"cluster-{number}" for number in range(CLUSTERS)]
-    clusters = {name: sum(bit for bit, spec in told if name in spec["clusters"]) for name in names}
+    clusters = {name: sum(bit for bit, spec in sets if name in spec["clusters"]) for name in names}
     searches = [re2.compile(spec["regex"]).search for spec in specs]
     bare = re2.Filter()
     for spec in specs:
         if "kinds" not in spec:
             bare.Add(spec["regex"])
-    is_any_bare = len(told) < len(specs)
+    is_any_bare = len(sets) < len(specs)
     if is_any_bare:
         bare.Compile()
     count = 0
@@ -197,7 +197,7 @@ def _cel(specs: Sequence[dict[str, Any]]) -> Callable[[Record], int]:
 
 
 def _sqlite(specs: Sequence[dict[str, Any]], batch: Sequence[Record]) -> None:
-    """pySigma's SQLite backend on an indexed table, each rule a query over all records."""
+    """The SQLite backend of pySigma on an indexed table, with one query over all records per rule."""
     from sigma.backends.sqlite.sqlite import sqliteBackend
     from sigma.collection import SigmaCollection
 

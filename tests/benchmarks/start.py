@@ -1,8 +1,8 @@
-"""What a start costs, and what a service that has nothing to do: CPU of commands, memory and CPU while it waits.
+"""What a start costs, and what an idle service costs: the CPU of commands, and memory and CPU of the idle service.
 
-`python -m tests.benchmarks start [SECONDS]`. The service polls an emulator in which nothing happens, with the shipped rules and
-what `init` configures, every 10 s and every 30 s, for so many seconds each. CPU is user and system time, the median of five
-runs, compiled files being there. Reads /proc: Linux only.
+`python -m tests.benchmarks start [SECONDS]`. The service polls an emulator without activity, with the shipped rules and the
+configuration of `init`, every 10 s and every 30 s, for so many seconds each. CPU is user and system time, the median of five
+runs with compiled files. Reads /proc: Linux only.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from actionwatch.service.configuration import shipped
 from tests.end_to_end import kit
 
 RUNS = 5
-SETTLED_SECONDS = 20  # the first poll and the imports that come with it are over
+SETTLED_SECONDS = 20  # the first poll, with its imports, is over
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main(seconds: int = 60) -> None:
-    """Print a line for each."""
+    """Print a row for each."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -48,7 +48,7 @@ def _cpu_seconds(command: list[str], folder: Path) -> float:
         subprocess.run([kit.COMMAND, *command], cwd=folder, env=environment, capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return statistics.median(found[1:])  # the first compiles
+    return statistics.median(found[1:])  # the first run compiles
 
 
 def _idle(folder: Path, interval: int, seconds: int) -> None:

@@ -1,8 +1,9 @@
-"""How fast a backlog is read into a durable, deduplicated store, beside tools that do the like, and how much memory that takes.
+"""How fast a backlog is read into a durable, deduplicated store, compared with similar tools, and with how much memory.
 
-`python -m tests.benchmarks tail [RECORDS] [ROUNDS]`. All read the same pages of one server on loopback. The peers are not
-dependencies, nor do theirs agree with ours: `python -m venv peers && peers/bin/pip install 'dlt[sqlalchemy]' grove`, then
-`TAIL_PEERS=peers/bin/python python -m tests.benchmarks tail`. Contestants take turns; shown is the median of the rounds.
+`python -m tests.benchmarks tail [RECORDS] [ROUNDS]`. All read the same pages from one server on loopback. Other tools are not
+dependencies, and their dependencies conflict with ours: `python -m venv peers && peers/bin/pip install 'dlt[sqlalchemy]'
+grove`, then `TAIL_PEERS=peers/bin/python python -m tests.benchmarks tail`. Contestants run in turn; the output shows the
+median of the rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PEERS_PYTHON = os.environ.get("TAIL_PEERS", sys.executable)
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to store the listing: a module of `tails`, and who runs it. `needs` is what has to be installed."""
+    """One way to store the listing: a module of `tails`, and its Python. `needs` names what must be installed."""
 
     title: str
     module: str
@@ -45,7 +46,7 @@ CONTESTANTS = (
 
 
 def main(count: int = 1_000_000, rounds: int = 1) -> None:
-    """Print a table of records a second and peak memory."""
+    """Print a table of records per second and peak memory."""
     found: dict[Contestant, list[dict[str, Any]]] = defaultdict(list)
     with upstream(count) as served:
         print(f"{count:,} records; the server alone gives {_served_alone(served, count):,.0f} records/s")
@@ -59,13 +60,13 @@ def main(count: int = 1_000_000, rounds: int = 1) -> None:
 
 
 def _served_alone(served: Served, count: int) -> float:
-    """Measure how fast pages come to one who throws them away."""
+    """Measure how fast a client gets pages that it discards."""
     out = _start(sys.executable, "discard", served)
     return count / float(_result(out.stdout)["seconds"])
 
 
 def _run(contestant: Contestant, served: Served) -> dict[str, Any] | None:
-    """Run one contestant on an empty folder; None where it is not installed."""
+    """Run one contestant in an empty folder. Return None if it is not installed."""
     with tempfile.TemporaryDirectory() as folder:
         used = served.cpu_seconds
         out = _start(contestant.python, contestant.module, served, folder, contestant.variant)
@@ -97,12 +98,12 @@ def _print(contestant: Contestant, results: list[dict[str, Any]], count: int) ->
         name: statistics.median(result[name] for result in results)
         for name in ("seconds", "cpu", "server_cpu", "peak_kib", "before_kib", "size")
     }
-    told = dict(results[-1]["told"])
-    stored = told.pop("records")
+    details = dict(results[-1]["details"])
+    stored = details.pop("records")
     print(
         f"{contestant.title:<44} {stored / middle['seconds']:>9,.0f} records/s  {middle['cpu'] / count * 1e6:>5.1f} µs CPU"
         f" + {middle['server_cpu'] / count * 1e6:.1f} of the server  {middle['peak_kib'] / 1024:>5.0f} MiB"
         f" ({middle['before_kib'] / 1024:.0f} before)  {middle['size'] / 2**20:>5.0f} MiB stored"
         + ("" if stored == count else f"  {stored:,} records only")
-        + ("  " + ", ".join(f"{number:,} {name}" for name, number in told.items()) if told else "")
+        + ("  " + ", ".join(f"{number:,} {name}" for name, number in details.items()) if details else "")
     )

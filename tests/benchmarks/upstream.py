@@ -1,7 +1,7 @@
-"""A server with many records, in a process of its own, so that it shares no interpreter with what is measured.
+"""A server with many records, in its own process, so that it shares no interpreter with the measured client.
 
-The records are the emulator's, spelt once before anybody asks: spelling them for each answer costs 4 µs of CPU a record, more
-than the fastest reader does. It knows what a reader of a backlog asks: bounds, page size, offset, counts.
+The records are those of the emulator, encoded once in advance: encoding them for each response takes 4 µs of CPU per record,
+more than the fastest reader needs. It supports what a reader of a backlog requests: bounds, page size, offset, counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LATEST_MS = 2**62
 
 @dataclass(frozen=True)
 class Served:
-    """Where it is, and which process it is."""
+    """The URL and the process of the server."""
 
     url: str
     organisation_id: str
@@ -39,14 +39,14 @@ class Served:
 
     @property
     def cpu_seconds(self) -> float:
-        """How long a processor has worked for it so far."""
+        """Return the CPU time that the server has used."""
         fields = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
 def upstream(count: int, days: float = 30) -> Iterator[Served]:
-    """Serve so many records, spread over so many days, newest first."""
+    """Serve so many records over so many days, newest first."""
     command = [sys.executable, "-m", "tests.benchmarks.upstream", str(count), str(days)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -77,7 +77,7 @@ class Listing:
             self._times_of_kind.setdefault(action.kind, array("q")).append(at)
 
     def page(self, start: int, end: int, offset: int, size: int, *, with_counts: bool) -> bytes:
-        """Give the page at an offset of what lies between two times (ms, both included)."""
+        """Return the page at an offset of the records between two times (ms, both included)."""
         low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         bodies = self._bodies[max(low, high - offset - size) : max(low, high - offset)][::-1]
         counts = b""

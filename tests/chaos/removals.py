@@ -239,7 +239,7 @@ class Removal:
         self._acted = 0
         self._removed_at = NOON
         self._needless: set[str] = set()
-        """The pending escalations of alerts about which somebody decided before the removal."""
+        """The pending escalations of alerts that were acknowledged or resolved before the removal."""
 
     def play(self) -> list[str]:
         """Run it to its end. Return the problems found."""
@@ -354,7 +354,7 @@ class Removal:
         others = {
             "clock_stepped": "this machine",
             "dead_letters": self.chance.choice([*self.plan.receivers.values()]),
-            "rule_broken": str(self.folder / "rules" / "mended.yml"),
+            "rule_broken": str(self.folder / "rules" / "fixed.yml"),
             "step_failing": self.chance.choice(("tail alpha", "match", "buttons oncall")),
             "store_nearly_full": self.plan.store,
         }

@@ -687,8 +687,8 @@ class Schedule:
         self._check_self_alerts(rows)
         if self._was_stepped and not any('"clock_stepped"' in row.labels for row in alerts):
             self._note_silent("the clock was set")
-        if strangers := known.keys() - set(self._setup.names.values()):
-            self._note_stuck(f"the health of {strangers}")
+        if unknown := known.keys() - set(self._setup.names.values()):
+            self._note_stuck(f"the health of {unknown}")
         if backlogs:
             self._note_stuck(f"the progress of {backlogs.keys()}")
 

@@ -219,7 +219,7 @@ def test_kills_lose_and_repeat_nothing(
             print(
                 f"\nchaos: the real process, {kills} SIGKILLs, {truth.total()} records, {len(alerts)} alerts: "
                 f"{lost.total()} lost, {doubled.total()} doubled, {repeated} messages sent again, "
-                f"{len(verified.stdout.splitlines())} receipts made anew from the records"
+                f"{len(verified.stdout.splitlines())} receipts computed again from the records"
             )
         assert not lost
         assert not doubled

@@ -43,7 +43,7 @@ def faulty(served: World) -> Iterator[World]:
 # Responses that replace those of the API
 
 
-def test_rate_limited(faulty: World) -> None:
+def test_rate_limit_has_each_form_of_retry_after(faulty: World) -> None:
     """429 comes without `Retry-After`, with seconds, or with a date."""
     found = []
     for fault in ("rate_limited", "rate_limited:1500ms", "rate_limited:60s,date,body=empty"):
@@ -76,7 +76,7 @@ def test_error_has_each_format_of_body(faulty: World, status: int, form: str) ->
     )
 
 
-def test_other_refusals(faulty: World) -> None:
+def test_other_errors_have_their_status_and_body(faulty: World) -> None:
     """The page of a gateway, an empty 401, a 403, and an error with a Retry-After."""
     faulty.faults.set("gateway_page")
     page = faulty.client.get("/linked-accounts")
@@ -160,7 +160,7 @@ def test_gzip_is_valid_only_in_the_form_sound(faulty: World, form: str) -> None:
         gzip.decompress(raw)
 
 
-def test_oversize(faulty: World) -> None:
+def test_oversize_body_is_valid_json(faulty: World) -> None:
     """The body has the requested size, as sent or only after decompression, and is still the same JSON."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set("oversize:3")

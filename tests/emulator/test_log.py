@@ -60,7 +60,7 @@ def test_columns_give_the_same_as_a_simple_walk(
         assert found.counts == dict(Counter(action.kind for action in expected))
 
 
-def test_million_actions() -> None:
+def test_million_actions_are_returned_completely() -> None:
     """Of a million actions none is missing from counts, windows or pages, at either end and in the middle."""
     organisation = Organisation()
     start = datetime(2026, 1, 1, tzinfo=UTC)

@@ -132,7 +132,7 @@ def test_control_appends_and_returns_the_truth(world: World) -> None:
     ],
 )
 def test_control_refuses_and_logs_nothing(shared: World, body: object) -> None:
-    """A request with one invalid part changes nothing, and the response says why."""
+    """A request with one invalid part changes nothing, and the response contains the reason."""
     answer = _post(shared, "/actions", body)
     assert answer.status_code == 400
     assert answer.json()["message"]

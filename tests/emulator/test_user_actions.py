@@ -220,7 +220,7 @@ def test_filters_restrict_the_result(furnished: World, query: str, expected: lis
     assert furnished.request(query)["actionCounts"] == dict.fromkeys(sorted(expected), 1)
 
 
-def test_filter_by_id(furnished: World) -> None:
+def test_account_and_cluster_are_found_by_id(furnished: World) -> None:
     """An account is found by its id and its name, a cluster by its id."""
     assert furnished.kinds(f"account={furnished.account.id}") == ["BACKUP", "DELETE_CLUSTER"]
     assert furnished.kinds(f"clusterId={furnished.cluster.id}") == ["BACKUP"]

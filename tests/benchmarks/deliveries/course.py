@@ -1,4 +1,4 @@
-"""One contestant's round: a burst, then a delivery every 10 ms."""
+"""A round of one contestant: a burst, then a delivery every 10 ms."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Contestant(Protocol):
     """A durable outbox with 16 senders."""
 
     def fill(self, count: int) -> None:
-        """Owe so many deliveries, before `start`."""
+        """Add so many deliveries, before `start`."""
         ...
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start to deliver."""
         ...
 
-    def owe(self, number: int) -> str:
-        """Owe one more; gives its id once it is committed."""
+    def add(self, number: int) -> str:
+        """Add one more delivery, and return its id after the commit."""
         ...
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         ...
 
 
@@ -55,7 +55,7 @@ SLOW = {"procrastinate (PostgreSQL)": 10}
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one round gave: deliveries a second, CPU of the contestant for each, and latencies from commit to arrival."""
+    """The result of a round: deliveries per second, CPU per delivery, and latencies from commit to arrival."""
 
     rate: float
     cpu_micros: float
@@ -66,7 +66,8 @@ class Result:
 def run(name: str, url: str, count: int) -> Result:
     """Run one round.
 
-    Raises: ImportError, where the contestant is not installed.
+    Raises: ImportError, if the contestant is not installed.
+
     """
     count //= SLOW.get(name, 1)
     arrivals = Arrivals(url)
@@ -90,12 +91,12 @@ def _paced(contestant: Contestant, arrivals: Arrivals) -> list[float]:
     due = time.monotonic()
     for number in range(PACED_COUNT):
         due += 1 / PACE
-        name = contestant.owe(number)
+        name = contestant.add(number)
         committed[name] = time.monotonic()
         time.sleep(max(0.0, due - time.monotonic()))
     _wait_for(arrivals, PACED_COUNT)
     arrived = arrivals.take()
-    # Some are picked up before the call that committed them has returned: nothing is quicker than at once.
+    # Some arrive before the call that committed them returns: count them as zero.
     return [max(arrived[name] - at, 0.0) for name, at in committed.items()]
 
 

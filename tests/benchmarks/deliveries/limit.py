@@ -1,8 +1,9 @@
-"""The limit: an outbox on SQLite reduced to what makes it one, for a measure of what is possible in one Python process.
+"""The limit: an outbox on SQLite with only the essential parts, to measure what is possible in one Python process.
 
-One row per delivery, due and leased; one thread claims and acknowledges in batches, each batch one transaction; 16 threads post
-a body that was ready before, each over a connection that it keeps, through the standard library's HTTP. No rules, gates, order,
-story, retries, templates or proof. (With bare sockets, which understand no answer, it does twice as much.)
+One row per delivery, with due time and lease. One thread claims and acknowledges in batches, each batch in one transaction.
+16 threads post a body that was prepared before, each over one connection, with the HTTP of the standard library. There are no
+rules, gates, order, history, retries, templates or proof. (With bare sockets, which parse no response, it reaches twice as
+much.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.benchmarks.deliveries.ours import AT_ONCE
 
 IN_HAND = AT_ONCE * 8
 LEASE_SECONDS = 300
-BODY_CHARS = 1_000  # about what a message of ours says
+BODY_CHARS = 1_000  # about the size of a message of actionwatch
 
 TABLE = """
 CREATE TABLE delivery (
@@ -52,22 +53,22 @@ class Limit:
         self._threads += [threading.Thread(target=self._send) for _ in range(AT_ONCE)]
 
     def fill(self, count: int) -> None:
-        """Owe so many."""
+        """Add so many deliveries."""
         self._insert([f"l{number}" for number in range(count)])
 
     def start(self) -> None:
-        """Begin."""
+        """Start to deliver."""
         for thread in self._threads:
             thread.start()
 
-    def owe(self, number: int) -> str:
-        """Owe one more."""
+    def add(self, number: int) -> str:
+        """Add one more delivery."""
         self._insert([f"paced{number}"])
         self._ended.put(None)
         return f"paced{number}"
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._is_stopping = True
         self._ended.put(None)
         for _ in range(AT_ONCE):

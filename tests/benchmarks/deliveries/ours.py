@@ -1,4 +1,4 @@
-"""actionwatch as a contestant: its store, its outbox and its webhook, from an alert opened as matching opens it."""
+"""actionwatch as a contestant: its store, its outbox and its webhook, with alerts that are opened like by matching."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ours:
             f"sources: [{{name: b, organisation_id: o, username: u, api_key: kkkk, base_url: 'http://127.0.0.1:1'}}]\n"
             f"receivers: [{{name: hook, webhook: {{url: '{url}'}}, concurrency: {AT_ONCE}}}]\nlog: {{level: error}}\n"
         )
-        # At every use of a connection, because the store sets its own when it opens one.
+        # At every use of a connection, because the store sets its own value when it opens one.
         event.listen(Pool, "checkout", lambda line, *_: line.execute(f"PRAGMA synchronous={synchronous}").close())
         self._app = app.App(configuration.read_settings(config))
         app.set_up_logs(self._app.settings)
@@ -42,23 +42,23 @@ class Ours:
             self._open(range(start, min(start + 1000, count)))
 
     def start(self) -> None:
-        """Begin."""
+        """Start to deliver."""
         self._thread.start()
 
-    def owe(self, number: int) -> str:
-        """Open one more."""
+    def add(self, number: int) -> str:
+        """Open one more alert."""
         name = self._open(range(FIRST_PACED + number, FIRST_PACED + number + 1))
         self._worker.wake()
         return name
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._worker.stop()
         self._thread.join()
         self._app.close()
 
     def _open(self, numbers: range) -> str:
-        """Open an alert of its own for each number, as matching does; give the first one's delivery."""
+        """Open an alert for each number, like matching. Return the delivery of the first one."""
         now = datetime.now(UTC)
         batch = [_record(number, now) for number in numbers]
         with self._app.database.write() as connection:
@@ -72,7 +72,7 @@ class Ours:
 
 
 def _stored(record: Record, connection: Connection) -> Record:
-    """Give the record with its local id."""
+    """Return the record with its local id."""
     found = records.read_by_key(connection, record.key)
     assert found is not None
     return msgspec.structs.replace(record, id=found.id)

@@ -1,4 +1,4 @@
-"""Task queues as contestants, each as its documentation has it: a task that posts, tried again on failure."""
+"""Task queues as contestants, each used as documented: a task that posts, retried on failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.deliveries.ours import AT_ONCE
 
 
 class Huey:
-    """huey on SQLite, every commit on the disk before it counts: its own default, in words."""
+    """huey on SQLite, with its default that every commit is on the disk before it counts."""
 
     def __init__(self, url: str, folder: Path) -> None:
         from huey import SqliteHuey
@@ -30,26 +30,26 @@ class Huey:
         self._consumer: Any = queue.create_consumer(workers=AT_ONCE, initial_delay=0.01, max_delay=0.02, periodic=False)
 
     def fill(self, count: int) -> None:
-        """Owe so many."""
+        """Add so many deliveries."""
         for number in range(count):
             self._deliver(f"h{number}")
 
     def start(self) -> None:
-        """Begin."""
+        """Start to deliver."""
         self._consumer.start()
 
-    def owe(self, number: int) -> str:
-        """Owe one more."""
+    def add(self, number: int) -> str:
+        """Add one more delivery."""
         self._deliver(f"paced{number}")
         return f"paced{number}"
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._consumer.stop(graceful=True)
 
 
 class Procrastinate:
-    """procrastinate on a PostgreSQL of its own, with an asynchronous worker."""
+    """procrastinate with its own PostgreSQL and an asynchronous worker."""
 
     def __init__(self, url: str, folder: Path) -> None:
         import asyncio
@@ -74,23 +74,23 @@ class Procrastinate:
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def fill(self, count: int) -> None:
-        """Owe so many."""
+        """Add so many deliveries."""
         self._task.batch_defer(*({"name": f"p{number}"} for number in range(count)))
 
     def start(self) -> None:
-        """Begin."""
+        """Start to deliver."""
         import asyncio
 
         self._thread.start()
         self._running = asyncio.run_coroutine_threadsafe(self._work(), self._loop)
 
-    def owe(self, number: int) -> str:
-        """Owe one more."""
+    def add(self, number: int) -> str:
+        """Add one more delivery."""
         self._owing.configure_task("deliver").defer(name=f"paced{number}")
         return f"paced{number}"
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         import asyncio
 
         async def end(work: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""The receiver, in a process of its own: takes every post, and remembers when each message came first."""
+"""The receiver, in its own process: it accepts every post, and stores when each message first arrived."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ FIRST_SEEN: dict[bytes, float] = {}
 
 
 class Receiver(asyncio.Protocol):
-    """One connection. `POST` is a delivery; `GET /count` and `GET /arrivals` ask what came, the latter forgets it."""
+    """One connection.
+
+    `POST` is a delivery; `GET /count` and `GET /arrivals` return what arrived; the latter also clears it.
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Start."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._data = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer every whole request."""
+        """Respond to every complete request."""
         self._data += data
         while b"\r\n\r\n" in self._data:
             head, _, rest = self._data.partition(b"\r\n\r\n")
             head = head.lower()
             if head.startswith(b"get"):
-                self._tell(b"/count" in head)
+                self._send(b"/count" in head)
                 self._data = rest
                 continue
             length = int(_field(head, b"content-length:"))
@@ -40,7 +43,7 @@ class Receiver(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
             self._data = rest[length:]
 
-    def _tell(self, is_count: bool) -> None:
+    def _send(self, is_count: bool) -> None:
         if is_count:
             body = str(len(FIRST_SEEN)).encode()
         else:
@@ -55,7 +58,7 @@ def _field(head: bytes, name: bytes) -> bytes:
 
 @contextlib.contextmanager
 def receiving() -> Iterator[str]:
-    """Run the receiver; give its address."""
+    """Run the receiver, and return its address."""
     process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -67,17 +70,17 @@ def receiving() -> Iterator[str]:
 
 
 class Arrivals:
-    """Asks the receiver what came, over one connection: the asking must cost the contestant next to nothing."""
+    """Queries the receiver over one connection, so that the queries cost the contestant almost nothing."""
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc)
 
     def count(self) -> int:
-        """Count the messages that came."""
+        """Count the messages that arrived."""
         return int(self._get("/count"))
 
     def take(self) -> dict[str, float]:
-        """Give when each message came first, on the monotonic clock, which all processes of a machine share; and forget."""
+        """Return when each message first arrived, on the monotonic clock, which all processes of a machine share; and clear."""
         lines = self._get("/arrivals").splitlines()
         return {name: float(at) for name, at in (line.split(" ") for line in lines)}
 

@@ -1,4 +1,4 @@
-"""The contestants of the tail's benchmark: `python -m tests.benchmarks.tails.NAME URL ORGANISATION …`, each its own process.
+"""The contestants of the tail benchmark: `python -m tests.benchmarks.tails.NAME URL ORGANISATION …`, each in its own process.
 
-Each stores all that the listing holds in a folder, and prints what `report.measure` says.
+Each stores the whole listing in a folder, and prints the result of `report.measure`.
 """

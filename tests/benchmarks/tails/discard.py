@@ -1,4 +1,4 @@
-"""Who reads every page and keeps nothing: how fast the server is."""
+"""A client that reads every page and keeps nothing: the speed of the server."""
 
 from __future__ import annotations
 

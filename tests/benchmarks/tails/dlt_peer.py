@@ -1,4 +1,4 @@
-"""dlt, as its documentation has it: a REST client that pages by offset, merged on a key into SQLite."""
+"""dlt, used as documented: a REST client that pages by offset, merged on a key into SQLite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlt.sources.helpers.rest_client.paginators import OffsetPaginator
 
 
 def run(url: str, organisation: str, folder: Path) -> dict[str, int]:
-    """Store everything; tell how many records there are then."""
+    """Store everything. Return the number of stored records."""
     client = RESTClient(
         base_url=url,
         auth=HttpBasicAuth("demo", "demo-key"),
@@ -29,7 +29,7 @@ def run(url: str, organisation: str, folder: Path) -> dict[str, int]:
         ),
     )
 
-    # The listing has no ids: what makes a record the same one is all that it holds.
+    # The listing has no ids, so all fields together identify a record.
     @dlt.resource(name="record", write_disposition="merge", primary_key="key")
     def actions() -> Iterator[list[dict[str, Any]]]:
         for page in client.paginate(f"/v1/organisations/{organisation}/user-actions", data_selector="[0].resources"):

@@ -1,4 +1,4 @@
-"""Grove with a connector for the listing; it stores pages as compressed files, and knows a record again by its hash."""
+"""Grove with a connector for the listing. It stores pages as compressed files, and recognises a record by its hash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE = 1000
 
 
 class Connector(BaseConnector):  # type: ignore[misc]
-    """Pages through the user actions."""
+    """Reads the pages of the user actions."""
 
     CONNECTOR = "user_actions"
     POINTER_PATH = "timestamp"
@@ -47,7 +47,7 @@ class Connector(BaseConnector):  # type: ignore[misc]
 
 
 def run(url: str, organisation: str) -> dict[str, int]:
-    """Store everything; tell how many records were saved."""
+    """Store everything. Return the number of saved records."""
     logging.disable(logging.WARNING)
     config = ConnectorConfig(
         name="bench",

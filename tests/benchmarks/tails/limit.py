@@ -1,7 +1,7 @@
-"""The limit found: the same pages and fields, by the shortest way that still stores and deduplicates; nothing is proved.
+"""The limit: the same pages and fields, in the shortest way that stores and deduplicates. Nothing is proved.
 
-No tolerance of any other form of answer, no twins, no retries. Key and row are made as ours are: a key that begins with the
-time and goes on with a hash of the fields, the object to the letter, through the driver's executemany.
+It accepts no other format of response, and handles no twins and no retries. Key and row are made like those of actionwatch: a
+key of the time and a hash of the fields, and the unchanged object, through the driver's executemany.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIELDS = (
 
 
 class Item(msgspec.Struct):
-    """One record, as the listing spells it."""
+    """One record in the format of the listing."""
 
     action: str
     domainType: str  # noqa: N815
@@ -56,7 +56,7 @@ decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def run(url: str, organisation: str, folder: Path, in_flight: int) -> dict[str, int]:
-    """Store everything; tell how many records there are then."""
+    """Store everything. Return the number of stored records."""
     client = httpx.Client(auth=("demo", "demo-key"), timeout=30)
     address = f"{url}/v1/organisations/{organisation}/user-actions"
     database = _database(folder / "limit.db")

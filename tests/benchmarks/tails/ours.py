@@ -1,4 +1,4 @@
-"""actionwatch: the tail alone (`stored`), or with 100 rules that run beside it to the end of the backlog (`matched`)."""
+"""actionwatch: only the tail (`stored`), or with 100 rules that run until the end of the backlog (`matched`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sources:
 log: {{level: warning, format: text}}
 """
 
-# Kinds in a set, user glob, cluster in a set and description regex, over the values that the listing holds.
+# A kind from a set, a user wildcard, a cluster from a set and a description pattern, for the values of the listing.
 RULE = """
 title: rule {number}
 name: rule_{number}

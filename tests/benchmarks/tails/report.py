@@ -1,4 +1,4 @@
-"""What every contestant prints."""
+"""The output of every contestant."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from pathlib import Path
 
 
 def measure(run: Callable[[], Mapping[str, int]]) -> None:
-    """Run it, and print what it tells (`records`: how many it stored), how long it took, and the process's peak memory."""
+    """Run a contestant, and print its details (`records`: how many it stored), its duration, and its peak memory."""
     before_kib = _peak_kib()
     started, used = time.perf_counter(), time.process_time()
-    told = run()
+    details = run()
     seconds, cpu = time.perf_counter() - started, time.process_time() - used
-    found = {"seconds": seconds, "cpu": cpu, "peak_kib": _peak_kib(), "before_kib": before_kib, "told": dict(told)}
+    found = {
+        "seconds": seconds,
+        "cpu": cpu,
+        "peak_kib": _peak_kib(),
+        "before_kib": before_kib,
+        "details": dict(details),
+    }
     print("RESULT", json.dumps(found))
 
 
 def _peak_kib() -> int:
-    # `ru_maxrss` would begin with that of the process that started this one.
+    # `ru_maxrss` would begin with the value of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])

@@ -181,7 +181,7 @@ EVERY_READER = [
 
 
 @pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
-def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
+def test_broken_configuration_stops_every_command(command: list[str], tmp_path: Path) -> None:
     """Every command that reads a broken configuration prints all faults with their locations, exits with 2, writes nothing."""
     config = tmp_path / "actionwatch.yaml"
     config.write_text(BAD)
@@ -195,7 +195,9 @@ def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
-def test_no_configuration(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_configuration_is_explained(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a configuration, one line explains how to name or create one, and the exit status is 2."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ACTIONWATCH_CONFIG", raising=False)
@@ -235,7 +237,7 @@ def test_configuration_from_the_environment(desk: Desk, monkeypatch: pytest.Monk
     ],
     ids=" ".join,
 )
-def test_wrong_usage(desk: Desk, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(desk: Desk, arguments: list[str]) -> None:
     """A wrong option or argument leads to exit status 2, without a traceback."""
     called = desk.call(*arguments)
     assert called.status == 2
@@ -326,7 +328,7 @@ def test_the_web_port_is_taken(desk: Desk) -> None:
     assert f"cannot listen on 127.0.0.1:{port}" in called.err
 
 
-def test_an_unwritable_store(desk: Desk) -> None:
+def test_unwritable_store_is_reported(desk: Desk) -> None:
     """If the store cannot be created, the exit status is 1 and one line names it."""
     (desk.folder / "file").write_text("")
     desk.config.write_text(desk.config.read_text() + "store: {url: 'sqlite:///file/actionwatch.db'}\n")
@@ -361,7 +363,7 @@ def test_actions_come_from_the_upstream(desk: Desk) -> None:
     assert not (desk.folder / "actionwatch.db").exists()
 
 
-def test_linked_accounts(desk: Desk) -> None:
+def test_linked_accounts_are_listed_created_and_unlinked(desk: Desk) -> None:
     """Accounts can be listed, created and unlinked. Commands that write ask first and do nothing without confirmation."""
     (listed,) = desk.call("accounts", "list", "-o", "json").json
     assert (listed["accountId"], listed["accountName"]) == (desk.account.id, "payments")

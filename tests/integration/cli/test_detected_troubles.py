@@ -58,7 +58,7 @@ def owning(desk: Desk) -> Iterator[None]:
         yield
 
 
-def test_no_store(desk: Desk) -> None:
+def test_missing_store_is_an_error(desk: Desk) -> None:
     """A wrong store path is an error with the path and a remedy. No file is created, and no list looks empty."""
     before = files(desk.folder)
     for command in [*READERS, *WRITERS]:
@@ -84,7 +84,7 @@ def test_status_without_a_store(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("version", "words"), [("0000", "older schema 0000"), ("9999", "schema 9999")])
-def test_another_schema(desk: Desk, version: str, words: str) -> None:
+def test_store_of_another_version_is_not_changed(desk: Desk, version: str, words: str) -> None:
     """Commands do not change a store of another version, and print the remedy. Only the service migrates it."""
     assert desk.call("run", "--once").status == 0
     change(desk, "UPDATE alembic_version SET version_num = ?", version)
@@ -308,7 +308,7 @@ def test_reader_does_not_prevent_a_service_from_starting(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("key", ["lists", "templates", "silences"])
-def test_missing_configured_folder(desk: Desk, key: str) -> None:
+def test_missing_configured_folder_is_reported(desk: Desk, key: str) -> None:
     """`check` reports a configured folder that does not exist, with its location. A default folder may be missing."""
     assert desk.call("check").status == 0
     desk.more = f"{key}: mistyped/\n"

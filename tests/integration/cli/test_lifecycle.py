@@ -87,7 +87,7 @@ def test_incomplete_silence_is_a_usage_error(desk: Desk, arguments: list[str], r
     assert reason in called.err
 
 
-def test_silences_from_files(desk: Desk) -> None:
+def test_silences_are_read_from_files(desk: Desk) -> None:
     """Files contain silences. A broken file is located and does not affect the others; a removed silence ends."""
     folder = desk.folder / "silences"
     folder.mkdir()

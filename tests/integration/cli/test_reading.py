@@ -89,7 +89,7 @@ def test_json_and_jsonl_contain_the_same(filled: Desk) -> None:
         (["--since", "45m", "--until", "25m"], ["DELETE_CLUSTER"] * 2),
     ],
 )  # fmt: skip
-def test_filters_of_records(filled: Desk, arguments: list[str], expected: list[str]) -> None:
+def test_filters_select_exactly_the_matching_records(filled: Desk, arguments: list[str], expected: list[str]) -> None:
     """Each filter keeps exactly the matching records, and filters combine with AND."""
     assert kinds(filled, *arguments) == expected
 
@@ -115,7 +115,7 @@ def test_export_gives_every_record_in_the_order_stored(filled: Desk) -> None:
     assert exported[::-1] == filled.call("records", "list", "-o", "json").json
 
 
-def test_export_as_events(filled: Desk) -> None:
+def test_export_as_cloudevents_and_ocsf(filled: Desk) -> None:
     """The CloudEvents and OCSF exports contain one event per record, with its key and time."""
     plain = filled.call("records", "export").jsonl
     clouded = filled.call("records", "export", "--format", "cloudevents").jsonl
@@ -196,7 +196,7 @@ def test_deliveries_have_the_shape_of_the_contract(filled: Desk) -> None:
     assert "alert.opened" in filled.call("deliveries", "show", rows[0]["id"]).out
 
 
-def test_filters_of_deliveries(filled: Desk) -> None:
+def test_filters_select_exactly_the_matching_deliveries(filled: Desk) -> None:
     """`--receiver`, `--dead` and `--limit` each narrow the list."""
     assert len(filled.call("deliveries", "list", "--limit", "1", "-o", "json").json) == 1
     assert filled.call("deliveries", "list", "--receiver", "nobody", "-o", "json").json == []
@@ -204,7 +204,7 @@ def test_filters_of_deliveries(filled: Desk) -> None:
 
 
 @pytest.mark.parametrize("noun", ["alerts", "deliveries"])
-def test_an_unknown_id(filled: Desk, noun: str) -> None:
+def test_unknown_id_is_an_error_with_a_remedy(filled: Desk, noun: str) -> None:
     """An unknown id or an ambiguous prefix is an error with a remedy, without a traceback."""
     unknown = filled.call(noun, "show", "zzzz")
     assert unknown.status == 1
@@ -299,7 +299,7 @@ def test_hostile_text_is_shown_escaped(filled: Desk) -> None:
     assert "\\u202e" in filled.call("records", "list").out
 
 
-def test_an_empty_store(desk: Desk) -> None:
+def test_empty_store_gives_empty_lists(desk: Desk) -> None:
     """Before the first poll every list is empty: a message in the table format, valid JSON otherwise."""
     app.open_store(configuration.read_settings(desk.config)).close()
     for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"]):

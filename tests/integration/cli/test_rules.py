@@ -95,7 +95,7 @@ def test_missing_file_is_the_reported_error(arguments: tuple[str, ...], rule: Pa
     assert "none.yaml" not in called.err
 
 
-def test_junit(rule: Path, tmp_path: Path) -> None:
+def test_junit_report_is_complete(rule: Path, tmp_path: Path) -> None:
     """The JUnit output contains every test, its failure, and the faults."""
     rule.write_text(GOOD.replace("expect: nothing", "expect: alert") + "---\ntitle: broken\n")
     report = tmp_path / "junit.xml"
@@ -182,7 +182,7 @@ def test_explain_a_stored_record(desk: Desk) -> None:
     assert desk.call("rules", "explain", "-", "cluster_deleted", stdin="[1]").status == 1
 
 
-def test_new(tmp_path: Path) -> None:
+def test_new_rule_passes_its_tests(tmp_path: Path) -> None:
     """A new rule loads without a note, passes its own tests, and overwrites nothing."""
     options = ["--title", "Node: added", "--kind", "add node", "--except-user", "svc-*", "--group-by", "cluster",
                "--outside", "business-hours", "--folder", str(tmp_path / "rules")]  # fmt: skip
@@ -267,7 +267,7 @@ correlation: {type: event_count, group-by: [userName], timespan: 1h, condition: 
 """
 
 
-def test_explain_a_correlation(desk: Desk, tmp_path: Path) -> None:
+def test_explain_shows_what_a_correlation_counts(desk: Desk, tmp_path: Path) -> None:
     """The output contains the count before and with the record, and the alert, from the store and from a file."""
     (desk.folder / "rules" / "burst.yml").write_text(BURST)
     for minutes in (30, 20, 10):

@@ -100,7 +100,7 @@ def test_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
     assert busy.call("rules", "backtest", "cluster_deleted", "--max-alerts", "2").status == 0
 
 
-def test_compare(busy: Desk, tmp_path: Path) -> None:
+def test_compare_shows_the_differences(busy: Desk, tmp_path: Path) -> None:
     """The comparison with other rules has one row per rule in a table, and one object per alert in JSON."""
     other = tmp_path / "other.yml"
     text = (busy.folder / "rules" / "cluster_deleted.yml").read_text()

@@ -1,4 +1,4 @@
-"""Every message reaches its receiver, or ends as a dead letter that people hear of; one receiver's trouble delays no other."""
+"""Every message reaches its receiver or becomes a reported dead letter, and one receiver does not delay another."""
 
 from __future__ import annotations
 

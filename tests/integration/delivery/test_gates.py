@@ -70,7 +70,7 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("mute, end", context(Event.RESOLVED, **MUTED), None),
     ("mute, acknowledged", context(Event.ACKED, **MUTED), None),
     ("mute, day", context(**{**MUTED, "now": NOON}), None),
-    ("mute, gone from the configuration", context(**{**MUTED, "global_policy": GlobalPolicy()}), None),
+    ("mute, removed from the configuration", context(**{**MUTED, "global_policy": GlobalPolicy()}), None),
     ("min_level", context(**LOW), "min_level critical"),
     ("min_level, reached", context(alert={"level": Level.CRITICAL}, **LOW), None),
     ("min_level, end", context(Event.RESOLVED, **LOW), None),

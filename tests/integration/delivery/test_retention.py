@@ -29,7 +29,7 @@ def pass_days(desk: Desk, days: int) -> None:
 
 def test_resolve_of_an_old_self_alert_is_still_sent(desk: Desk) -> None:
     """A receiver of an old self-alert gets its resolve, with an id that was never used before; then all rows are deleted."""
-    desk.troubles.report("key_refused", "acme", "401", "mend it")
+    desk.troubles.report("key_refused", "acme", "401", "replace it")
     desk.deliver()
     pass_days(desk, 500)
     desk.troubles.settle("key_refused", "acme")

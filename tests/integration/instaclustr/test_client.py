@@ -350,7 +350,7 @@ def test_requests_are_spaced_after_a_limit() -> None:
         assert len(upstream.asked) == 7
 
 
-def test_allowed_paths() -> None:
+def test_only_allowed_paths_are_requested() -> None:
     """An allowed path that ends in a slash accepts exactly one more segment."""
     with Upstream(lambda _: respond([])) as upstream:
         origin = Origin(upstream.connection(), allowed=[("DELETE", "/a/")])

@@ -339,7 +339,7 @@ def test_redirect_is_a_response(location: str) -> None:
 
 def test_netrc_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials in a netrc file are not sent."""
-    (tmp_path / ".netrc").write_text("default login somebody password s3cret\n")
+    (tmp_path / ".netrc").write_text("default login user password s3cret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
@@ -459,7 +459,7 @@ def test_connect_through_a_proxy_opens_the_tunnel_and_sends_nothing(
     ("response", "fault"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407"),
-        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "cannot connect: the proxy sent data of its own"),
+        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "cannot connect: the proxy sent unexpected data"),
         (b"", "disconnected without sending a response"),
         (b"nonsense\r\n\r\n", "no valid response"),
     ],
@@ -511,9 +511,9 @@ def test_server_that_requires_a_certificate_refuses_without_one(
     wanting_context: ssl.SSLContext, ca_file: Path, tmp_path: Path
 ) -> None:
     """Without a certificate, the server's refusal is a TransportError."""
-    stranger = tmp_path / "stranger.pem"
-    trustme.CA().issue_cert("actionwatch.example").private_key_and_cert_chain_pem.write_to_path(str(stranger))
-    for shown in (None, ClientCertificate(stranger)):
+    other = tmp_path / "other.pem"
+    trustme.CA().issue_cert("actionwatch.example").private_key_and_cert_chain_pem.write_to_path(str(other))
+    for shown in (None, ClientCertificate(other)):
         with HttpEnd(lambda _: Reply(200), wanting_context) as server:
             with client(ca_file=ca_file, identity=shown) as made, pytest.raises(TransportError):
                 made.post(f"{server.url}/", headers={}, content=b"{}")

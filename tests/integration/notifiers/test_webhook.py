@@ -102,7 +102,7 @@ def test_both_keys_sign_during_a_rotation(server: HttpEnd) -> None:
         Webhook("whsec_bm90LXRoZS1rZXk=").verify(request.body, dict(request.headers))
 
 
-def test_keys_from_files(server: HttpEnd, tmp_path: Path) -> None:
+def test_keys_from_files_sign(server: HttpEnd, tmp_path: Path) -> None:
     """Keys from mounted files sign."""
     paths = [tmp_path / "old", tmp_path / "new"]
     for path, key in zip(paths, (KEY, OTHER_KEY), strict=True):

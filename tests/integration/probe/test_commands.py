@@ -52,7 +52,7 @@ def run(config: Path, *arguments: str) -> Called:
     return call("-c", str(config), *arguments)
 
 
-def test_probe_prints(tmp_path: Path, world: World) -> None:
+def test_probe_prints_findings_without_values(tmp_path: Path, world: World) -> None:
     """The table has each finding, the fields, the configuration lines and the number of requests, and contains no value."""
     called = run(configure(tmp_path, world), "probe")
     assert called.status == 0, called.err
@@ -63,7 +63,7 @@ def test_probe_prints(tmp_path: Path, world: World) -> None:
     assert not [secret for secret in (*SECRETS, world.organisation.id) if secret in called.out + called.err]
 
 
-def test_probe_json(tmp_path: Path, world: World) -> None:
+def test_probe_prints_json(tmp_path: Path, world: World) -> None:
     """The JSON output is one document, or one line per finding."""
     config = configure(tmp_path, world)
     document = run(config, "probe", "-o", "json").json
@@ -166,7 +166,7 @@ def test_failed_live_check_has_cause_and_remedy(
         as_json = run(config, "check", "--live", "-o", "json")
     assert called.status == as_json.status == 1
     assert "source acme: key: the upstream rejected the API key" in called.err
-    assert "receiver slack: Slack response token_revoked: the token was revoked: install the app again" in called.err
+    assert "receiver slack: Slack answered token_revoked: the token was revoked: install the app again" in called.err
     assert "receiver incoming: cannot reach Slack: cannot connect" in called.err
     assert "receiver hook: cannot connect" in called.err
     assert "receiver mail: the mail server refused the login: check username and password" in called.err

@@ -60,7 +60,7 @@ def test_index_that_counts_pages() -> None:
     assert report.is_proof_prevented
 
 
-def test_ids_that_change() -> None:
+def test_ids_that_change_do_not_count() -> None:
     """An id that changes with each response does not count as an id."""
 
     def responder(asked: ReceivedRequest) -> Response:
@@ -148,7 +148,7 @@ def test_rate_limit_headers_are_named() -> None:
     assert "8371" not in printed(report)
 
 
-def test_ignored_filters() -> None:
+def test_ignored_filters_are_detected() -> None:
     """A server that ignores every filter is detected, and no filter is reported as honoured."""
     with Upstream(listing([record(n) for n in range(30)])) as upstream:
         report = probe_at(upstream.url)
@@ -156,7 +156,7 @@ def test_ignored_filters() -> None:
         assert "ignored" in found(report, subject).says
 
 
-def test_refused_key() -> None:
+def test_refused_key_is_an_error() -> None:
     """A refused key is an error with its remedy and not a finding."""
     with (
         Upstream(lambda asked: Response(401)) as upstream,

@@ -28,7 +28,7 @@ def assert_shows_no_value(report: ProbeReport, world: World) -> None:
     assert not shown
 
 
-def test_documented_upstream(world: World) -> None:
+def test_documented_upstream_is_recognised(world: World) -> None:
     """For the documented upstream, all but three unknowns are determined, within the promised number of requests."""
     report = world.probe()
     assert_shows_no_value(report, world)
@@ -112,7 +112,7 @@ VARIANTS: list[tuple[str, Expected]] = [
 
 
 @pytest.mark.parametrize(("faults", "expected"), VARIANTS, ids=[faults for faults, _ in VARIANTS])
-def test_variant(world: World, faults: str, expected: Expected) -> None:
+def test_variant_is_recognised(world: World, faults: str, expected: Expected) -> None:
     """Each variant has its finding and its effect on the proof, and no value is shown."""
     report = world.probe(*faults.split())
     for subject, (says, weight) in expected.items():
@@ -134,7 +134,7 @@ def test_record_in_the_last_second_of_a_minute() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_few_records(count: int) -> None:
+def test_too_few_records_leave_unknowns(count: int) -> None:
     """With too few records, the probe reports what it could not determine."""
     with serve_world(count) as world:
         report = world.probe()

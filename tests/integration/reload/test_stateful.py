@@ -46,7 +46,7 @@ def test_new_rule_on_a_full_store_opens_nothing(site: Site) -> None:
         assert len(site.alerts()) == 2
 
 
-@pytest.mark.parametrize("way", ["list", "feeder", "filter", "off", "gone", "gone over a restart"])
+@pytest.mark.parametrize("way", ["list", "feeder", "filter", "off", "removed", "removed during a restart"])
 def test_any_change_of_a_rule_opens_nothing(site: Site, way: str) -> None:
     """A longer list, another feeding rule, a removed filter, a removed `mode: off` or a restored file raises no alerts."""
     many = "\n".join(f"user{number}" for number in range(USERS))
@@ -63,16 +63,16 @@ def test_any_change_of_a_rule_opens_nothing(site: Site, way: str) -> None:
         "off": ({"rules/burst.yml": burst(more="mode: off\n")}, {"rules/burst.yml": burst()}),
     }.get(way, ({"rules/burst.yml": burst()}, {"rules/burst.yml": burst()}))
     site.write({**before, "rules/one.yml": rule(kind=CREATED)})
-    if way.startswith("gone"):
+    if way.startswith("removed"):
         with site.service():
             site.act(user="zoe")
             wait_until(site.is_settled, "its matching, by a rule that is then known")
         (site.rules / "burst.yml").unlink()
-    if way == "gone over a restart":
+    if way == "removed during a restart":
         with site.service():
             _live_history(site)
     with site.service():
-        if way != "gone over a restart":
+        if way != "removed during a restart":
             _live_history(site)
         known = {version.name: version for version in site.versions()}
         for name, text in after.items():

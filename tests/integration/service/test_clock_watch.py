@@ -433,7 +433,7 @@ def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -
     watching = watch(post)
     stopping = threading.Event()
 
-    def owe() -> None:
+    def add_deliveries() -> None:
         number = 0
         while not stopping.is_set():
             number += 1
@@ -442,7 +442,7 @@ def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -
                 alert = marked_alert("hook", now + timedelta(microseconds=number))
                 post.addressing.test(connection, alert, "hook", now)
 
-    thread = threading.Thread(target=owe)
+    thread = threading.Thread(target=add_deliveries)
     thread.start()
     try:
         for step in (3, -2, 5, -6):

@@ -115,18 +115,18 @@ def test_joining_again_changes_nothing(database: Database) -> None:
 def test_retention_deletes_an_old_alert_without_deliveries(database: Database) -> None:
     """An old alert is deleted with its history, references and joins once it has no deliveries. Nothing else is deleted."""
     old = NOON - timedelta(days=500)
-    store(database, make_alert("owing", opened_at=old), make_alert("gone", opened_at=old), make_alert("young"))
+    store(database, make_alert("pending", opened_at=old), make_alert("gone", opened_at=old), make_alert("young"))
     with database.write() as connection:
         records.insert_new(connection, [make_record()])
-        delivery_transitions.enqueue(connection, [make_delivery("owing")])
-        for name in ("owing", "gone", "young"):
+        delivery_transitions.enqueue(connection, [make_delivery("pending")])
+        for name in ("pending", "gone", "young"):
             alerts.join(connection, [(name, 1)])
             receivers.write_reference(connection, name, "slack", name)
             alert_history.append(connection, [alert_history.Entry(NOON, name, "opened", "x")])
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 0
-        assert sorted(alerts.read_many(connection, ["owing", "gone", "young"])) == ["owing", "young"]
-        found = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
-        assert sorted(found) == ["owing", "young"]
-        assert [len(alert_history.read(connection, name)) for name in ("owing", "gone", "young")] == [1, 0, 1]
+        assert sorted(alerts.read_many(connection, ["pending", "gone", "young"])) == ["pending", "young"]
+        found = receivers.read_references(connection, ["pending", "gone", "young"], "slack")
+        assert sorted(found) == ["pending", "young"]
+        assert [len(alert_history.read(connection, name)) for name in ("pending", "gone", "young")] == [1, 0, 1]
         assert records.read_of_alerts(connection, ["gone"], 9) == {"gone": []}

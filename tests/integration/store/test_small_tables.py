@@ -118,7 +118,7 @@ def test_newest_reference_is_kept(database: Database) -> None:
         assert receivers.read_references(connection, [], "slack") == {}
 
 
-def test_open_self_alerts(database: Database) -> None:
+def test_open_self_alert_is_stored_once(database: Database) -> None:
     """An open self-alert is stored once, from its beginning to its end, oldest first."""
     one = self_alerts.OpenSelfAlert("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
     other = replace(one, trouble="key_refused", subject="acme", since=NOON)

@@ -14,7 +14,7 @@ from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.store import marks, polls, receipts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
-from actionwatch.tail.state import PollReport, ServerClock
+from actionwatch.tail.state import ALLOWED_SKEW, PollReport, ServerClock
 from tests.builders import Machine
 from tests.integration.tail.test_watching import Monitor
 from tests.upstreams import (
@@ -90,7 +90,7 @@ def site(world: World, database: Database, machine: Machine | None = None) -> Si
 
 @pytest.mark.parametrize("step", STEPS)
 def test_clock_step_between_two_polls_loses_nothing(world: World, database: Database, step: timedelta) -> None:
-    """The next poll reads what logged_actions before and after a step, late or not. No mark exceeds the upstream's time."""
+    """The next poll reads what happened before and after a step, late or not. No mark exceeds the upstream's time."""
     here = site(world, database)
     world.log()
     here.poll()
@@ -130,7 +130,10 @@ def test_poll_before_a_step_is_noticed_reads_normally(world: World, database: Da
 
 @pytest.mark.parametrize("step", STEPS)
 def test_process_with_a_wrong_clock_reads_everything(world: World, database: Database, step: timedelta) -> None:
-    """A process whose clock is behind the stored times, or far ahead of them, reads everything in its first poll."""
+    """A process whose clock is behind the stored times, or far ahead of them, reads everything in its first poll.
+
+    If only the upstream says that the clock is behind, the process proves nothing until its clock is right.
+    """
     here = site(world, database)
     world.log()
     here.poll()
@@ -142,12 +145,17 @@ def test_process_with_a_wrong_clock_reads_everything(world: World, database: Dat
     again.watch.start()
     again.tail.run_once()
     assert stored(database) == logged_actions(world.organisation.truth())
-    assert world.clock() - timedelta(seconds=5) <= again.marks().proved_through <= world.clock()
+    is_confirmed = step > -ALLOWED_SKEW
+    assert (world.clock() - timedelta(seconds=5) <= again.marks().proved_through <= world.clock()) == is_confirmed
     with database.read() as connection:
         poll = polls.read_all(connection)[SOURCE]
     assert poll.last_poll_at == again.machine()
     assert abs(again.machine() + poll.clock_skew - world.clock()) < timedelta(seconds=5)
     assert ("clock_stepped" in open_troubles(database)) == (step < timedelta(minutes=-5))
+    assert "clock_skew" in open_troubles(database)
+    again.machine.now -= step
+    again.poll()
+    assert world.clock() - timedelta(seconds=5) <= again.marks().proved_through <= world.clock()
 
 
 def test_cron_runs_on_a_slow_clock_read_each_record_at_once(world: World, database: Database) -> None:

@@ -233,7 +233,7 @@ def test_record_after_the_overlap_is_late(world: World, database: Database) -> N
 
 
 @pytest.mark.parametrize(("beyond", "is_late"), [(0, False), (1, True)])
-def test_limit_of_lateness(world: World, database: Database, beyond: int, is_late: bool) -> None:
+def test_record_is_late_beyond_the_overlap(world: World, database: Database, beyond: int, is_late: bool) -> None:
     """A record that is exactly as late as the overlap is not late; one millisecond more is."""
     overlap = timedelta(minutes=5)
     on = bench(world, database, start=HOUR, alert_backlog=True, overlap=overlap)
@@ -408,8 +408,8 @@ def test_clock_skew_is_reported_and_loses_nothing(world: World, database: Databa
     for _ in range(4):
         world.log()
         on.poll()
-    assert on.is_complete() or skew.startswith("-")
-    assert open_troubles(database) == ["clock_skew"]
+    assert on.is_complete() or skew == "-3m"  # so close to our clock, the upstream's is trusted
+    assert open_troubles(database) == ["clock_skew", *(["proof_lagging"] if skew == "1h" else [])]
     world.faults.clear()
     on.poll()
     on.poll()

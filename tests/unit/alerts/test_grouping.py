@@ -59,7 +59,7 @@ def test_ids_depend_on_the_division_into_parts() -> None:
     assert stable_id("\ud800") != stable_id("\ud801")
 
 
-def test_grouping_key() -> None:
+def test_grouping_key_depends_on_rule_and_group_values() -> None:
     """Records share a key exactly if rule and group values are the same. The order of the fields does not matter."""
     one = make_match(group={"a": "1", "b": None})
     assert grouping_key(one) == grouping_key(make_match(make_record(2), group={"b": None, "a": "1"}))
@@ -80,7 +80,7 @@ def test_rule_without_group_by_makes_one_alert_per_record() -> None:
     assert add(second, open_alert(first, NOON)) == open_alert(second, LATER)
 
 
-def test_open_alert() -> None:
+def test_opened_alert_shows_its_match() -> None:
     """An alert shows the texts of its match, and the time of the event, not of reading it."""
     match = make_match(
         make_record(late_by=timedelta(hours=2)),
@@ -151,7 +151,7 @@ def test_the_alert_keeps_its_own_realert() -> None:
     assert add(match, make_alert(realert=QUARTER)) == open_alert(match, LATER)
 
 
-def test_join() -> None:
+def test_join_updates_the_alert() -> None:
     """A join counts, raises the level, moves the end, keeps the longest delay, and never moves the beginning."""
     alert = open_alert(make_match(level=Level.LOW), NOON)
     late = make_match(make_record(2, minutes=9, late_by=timedelta(hours=1)), level=Level.CRITICAL, title="other")

@@ -27,6 +27,6 @@ POLICY = GlobalPolicy((), {"morning": MORNING, "afternoon": AFTERNOON})
         (("gone", "afternoon"), 0, "afternoon"),
     ],
 )
-def test_active_interval(names: tuple[str, ...], hours: int, expected: str | None) -> None:
+def test_only_active_intervals_mute(names: tuple[str, ...], hours: int, expected: str | None) -> None:
     """A route is muted only by an interval that is configured and active."""
     assert POLICY.active_mute(names, NOON + timedelta(hours=hours)) == expected

@@ -120,7 +120,7 @@ def test_invalid_regular_expression_prints_nothing(capfd: pytest.CaptureFixture[
         ("a!=", {"a": ()}, False),
     ],
 )
-def test_matching(text: str, labels: dict[str, Any], expected: bool) -> None:
+def test_matcher_matches_whole_values(text: str, labels: dict[str, Any], expected: bool) -> None:
     """Whole values match. An absent label is empty. Any of several values can match, none for a negative matcher."""
     assert parse_matcher(text).is_met(labels) is expected
 

@@ -96,7 +96,7 @@ def test_concurrent_readings_during_a_step() -> None:
     assert {at for some in read for at in some} <= {NOON, NOON + timedelta(hours=1)}
 
 
-def test_real_clock() -> None:
+def test_real_clock_gives_the_current_time() -> None:
     """With the clocks of the machine, the result is the current time."""
     clock = Clock()
     assert abs(clock() - utc_now()) < STEP

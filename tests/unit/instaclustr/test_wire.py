@@ -151,10 +151,13 @@ def test_byte_order_mark_is_ignored() -> None:
     assert kinds(parse(b'\xef\xbb\xbf[{"action": "X"}]')) == ["X"]
 
 
-def test_extreme_nesting_is_an_error() -> None:
-    """Extreme nesting is an error and does not crash the process."""
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 2000 + b"1" + b"}" * 2000]
+)
+def test_extreme_nesting_outside_of_records_is_an_error(body: bytes) -> None:
+    """A body that is nested extremely, and has no records, is an error and does not crash the process."""
     with pytest.raises(BadResponse):
-        parse(b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]")
+        parse(body)
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}":,0123eE.-ntrufalse resources', max_size=60).map(str.encode))

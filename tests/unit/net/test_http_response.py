@@ -34,18 +34,18 @@ SECOND = timedelta(seconds=1)
         ("Wed, 25 Nov 99999 12:00:00 GMT", None),
     ],
 )
-def test_retry_after(value: str, expected: timedelta | None) -> None:
+def test_retry_after_is_parsed_within_limits(value: str, expected: timedelta | None) -> None:
     """Retry-After is seconds or a date, never negative, never more than a day; an unreadable value is ignored."""
     assert retry_after({"retry-after": value}, NOON) == expected
 
 
-def test_no_retry_after() -> None:
+def test_missing_retry_after_requests_no_delay() -> None:
     """A response without the header requests no delay."""
     assert retry_after({}, NOON) is None
 
 
 @given(st.text(max_size=40))
-def test_any_retry_after(value: str) -> None:
+def test_any_retry_after_is_within_limits_or_ignored(value: str) -> None:
     """Any text in the header is read within bounds, or ignored."""
     found = retry_after({"retry-after": value}, NOON)
     assert found is None or timedelta(0) <= found <= MAX_RETRY_AFTER
@@ -61,7 +61,7 @@ def test_any_retry_after(value: str) -> None:
         (None, None),
     ],
 )
-def test_date(value: str | None, expected: datetime | None) -> None:
+def test_date_is_parsed_in_utc(value: str | None, expected: datetime | None) -> None:
     """The server's clock is read in UTC, or not at all."""
     headers = {} if value is None else {"date": value}
     found = HttpResponse(200, headers, b"", SECOND).date
@@ -69,7 +69,7 @@ def test_date(value: str | None, expected: datetime | None) -> None:
     assert found is None or found.tzinfo is UTC
 
 
-def test_excerpt() -> None:
+def test_excerpt_has_a_limited_length() -> None:
     """An excerpt has at most the given number of characters, for any bytes."""
     answer = HttpResponse(500, {}, "ü".encode() * 600 + b"\xff", SECOND)
     assert answer.excerpt() == "ü" * 500

@@ -141,7 +141,7 @@ def test_the_shipped_templates_take_any_text(name: str) -> None:
         ("a.txt", "{{ 7 * 7 }}", "{{ 7 * 7 }}"),
     ],
 )
-def test_each_channel_escapes(folder: Path, name: str, value: str, printed: str) -> None:
+def test_audit_text_has_no_effect_in_any_channel(folder: Path, name: str, value: str, printed: str) -> None:
     """Audit text has no effect in any channel."""
     assert fill(folder, name, "{{ alert.title }}", message(title=value)) == printed
 
@@ -150,9 +150,9 @@ def test_each_channel_escapes(folder: Path, name: str, value: str, printed: str)
 def test_json_holds_the_text_itself(folder: Path, name: str) -> None:
     """JSON contains the text unchanged, within its quotes."""
     value = HOSTILE[name][:1_000]
-    mended = value.replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
+    replaced = value.replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
     text = fill(folder, "own.json", '{"a": "{{ alert.title }}", "b": {{ alert.title | tojson }}}', message(title=value))
-    assert json.loads(text) == {"a": mended, "b": mended}
+    assert json.loads(text) == {"a": replaced, "b": replaced}
 
 
 def test_json_prints_other_values_as_json(folder: Path) -> None:

@@ -19,7 +19,7 @@ EVE = record(
 )
 
 
-def test_defaults() -> None:
+def test_rule_without_an_alert_block_has_default_texts() -> None:
     """Without an alert block, the title is that of the rule, and the body names user, action, place and time."""
     match = only_match(RULE, EVE)
     assert match.title == "T"
@@ -40,7 +40,7 @@ def test_default_body_of_a_bare_record() -> None:
     assert only_match(RULE, record(user=None)).body == "Someone did DELETE_CLUSTER at 2026-03-04T05:06:07.000Z."
 
 
-def test_whole_block() -> None:
+def test_match_has_every_value_of_the_block() -> None:
     """The match has every value of the block."""
     match = only_match(
         RULE
@@ -93,7 +93,7 @@ def test_realert_has_a_default() -> None:
         ("{{ domainType or '' }}", "T"),
     ],
 )
-def test_templates(template: str, expected: str) -> None:
+def test_templates_use_the_fields_of_the_record(template: str, expected: str) -> None:
     """A template can use the fields of the record, the rule, the level and the group. A title is one line."""
     text = RULE + f"alert:\n  group_by: [userName]\n  title: |-\n    {template.replace(chr(10), chr(10) + '    ')}\n"
     assert only_match(text, EVE).title == expected
@@ -144,7 +144,7 @@ def test_a_failing_template_falls_back(template: str) -> None:
         (record("CREATE_CLUSTER", user="eve"), Level.HIGH),
     ],
 )
-def test_level_map(by: Record, level: Level) -> None:
+def test_highest_matching_level_applies(by: Record, level: Level) -> None:
     """The highest level whose selection matches applies, otherwise the level of the rule."""
     text = (
         RULE

@@ -97,7 +97,7 @@ def results(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None 
         ),
     ],
 )  # fmt: skip
-def test_what_passes(rule: str, test: str) -> None:
+def test_tests_that_pass(rule: str, test: str) -> None:
     """These tests pass: by count, group, texts, level, lateness and time, for plain rules and correlations."""
     (result,) = results(rule, test, lists={"prod": ("other",)})
     assert result.problems == ()
@@ -133,7 +133,7 @@ def test_what_passes(rule: str, test: str) -> None:
         ),
     ],
 )
-def test_what_fails(test: str, problem: str) -> None:
+def test_failed_test_reports_expected_and_actual_result(test: str, problem: str) -> None:
     """A failed test reports the expected and the actual result, and for each selection the value of the record."""
     (result,) = results(GROUPED, test)
     assert len(result.problems) == 1
@@ -185,7 +185,7 @@ def test_all_keys_must_hold_for_one_alert() -> None:
         ("{event: {}, expect: alert, name: 5}", "r.yml:10:32: 'name' must be a string"),
     ],
 )
-def test_faults(test: str, fault: str) -> None:
+def test_fault_in_a_test_has_a_location(test: str, fault: str) -> None:
     """A fault in a test is reported with its location."""
     loaded = load(RULE + f"x-a: 1\ntests:\n  - {test}\n")
     faults = [str(each) for each in loaded.faults]
@@ -218,7 +218,7 @@ def test_records_are_as_the_catalogue_says() -> None:
     assert (third.source, third.domain_type, third.description) == ("s", "D", "d")
 
 
-def test_what_is_missing() -> None:
+def test_rule_without_enough_tests_is_reported() -> None:
     """A rule needs one test of each kind, or as many as required."""
     (rule,) = load(RULE + f"tests: [{{event: {HIT}, expect: alert}}]\n").rules
     assert missing_tests(rule, 0) == ""

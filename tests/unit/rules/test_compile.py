@@ -169,7 +169,7 @@ CASES: list[tuple[dict[str, Any] | list[Any], bool]] = [
 
 
 @pytest.mark.parametrize(("item", "expected"), CASES, ids=str)
-def test_modifiers(item: dict[str, Any] | list[Any], expected: bool) -> None:
+def test_modifiers_have_the_meaning_of_sigma(item: dict[str, Any] | list[Any], expected: bool) -> None:
     """A selection has the meaning of the Sigma specification."""
     assert is_met(item, FULL) is expected
 
@@ -183,7 +183,7 @@ def test_modifiers(item: dict[str, Any] | list[Any], expected: bool) -> None:
     ],
     ids=str,
 )
-def test_absence(item: dict[str, Any]) -> None:
+def test_absent_field_matches_only_null_and_negations(item: dict[str, Any]) -> None:
     """An absent field matches nothing but null, exists: false and negations."""
     ((key, value),) = item.items()
     assert is_met(item, BARE) is (value is None or "neq" in key or (key.endswith("exists") and value is False))
@@ -197,7 +197,7 @@ def test_absence(item: dict[str, Any]) -> None:
         ("not 1 of b*", True), ("all of a*", True), ("a and (b or not b)", True), (["b", "a"], True), (["b"], False),
     ],
 )  # fmt: skip
-def test_conditions(condition: str | list[str], expected: bool) -> None:
+def test_conditions_combine_selections(condition: str | list[str], expected: bool) -> None:
     """Conditions combine selections. Several conditions are alternatives."""
     rules = rules_of(detection_rule({"a": {"userName": "eve"}, "b": {"userName": "bob"}, "condition": condition}))
     assert rules.faults == ()
@@ -220,7 +220,7 @@ def test_conditions(condition: str | list[str], expected: bool) -> None:
         ({"userName|neq|expand": "%admins%"}, "root", False),
     ],
 )
-def test_expand(item: dict[str, Any], user: str, expected: bool) -> None:
+def test_expand_inserts_the_values_of_a_list(item: dict[str, Any], user: str, expected: bool) -> None:
     """`expand` inserts the values of a list. Their wildcards count, except in patterns."""
     lists = {"admins": ("root", "svc-*"), "names": ("a.b",)}
     assert is_met(item, record(user=user), lists) is expected
@@ -256,7 +256,7 @@ HOSTILE: list[Record] = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
-def test_conditions_are_total(hostile: Record) -> None:
+def test_no_condition_raises(hostile: Record) -> None:
     """No condition raises for any record."""
     for item, _ in CASES:
         assert is_met(item, hostile) in (True, False)

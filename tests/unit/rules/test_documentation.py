@@ -61,7 +61,7 @@ def test_every_key_of_a_test_is_named() -> None:
     assert {*cases.KEYS, *cases.EVENT_KEYS, *cases.EXPECT_KEYS} <= words
 
 
-def test_everything_is_named() -> None:
+def test_every_key_and_modifier_is_documented() -> None:
     """The page about rules names each field, modifier, variable and key of the alert block."""
     words = set(re.findall(r"[\w.]+", TEXT))
     names = {*FIELDS, *modifier_mapping, *VARIABLES, *KEYS} - LONG_NAMES

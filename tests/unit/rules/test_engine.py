@@ -29,7 +29,7 @@ def _rules(*items: dict[str, Any]) -> Any:
     return loaded.rules
 
 
-def test_order() -> None:
+def test_matches_are_in_order_of_records_and_rules() -> None:
     """Matches are in the order of the records, then of the rules."""
     rules = _rules({"userName": "*"}, {"actionKind": "BACKUP"}, {"userName": "eve"})
     stored = [record("BACKUP", user="bob", key="1"), record(user=None, key="2"), record("BACKUP", key="3")]

@@ -71,7 +71,7 @@ EXPECTED = """\
 """
 
 
-def test_the_whole_tree() -> None:
+def test_tree_shows_each_part_with_its_result() -> None:
     """The tree has condition, selections, fields, time, filters and mode, each with its result and the value of the record."""
     lists = Lists({"robots": ("svc-*",)})
     loaded = build_rules(read_text(TEXT, "r.yml"), lists=lists, known_kinds=KINDS, time_intervals={"office": OFFICE})

@@ -44,7 +44,7 @@ FULL = record(
         ("nonsense", "", None),
     ],
 )
-def test_shown_values(name: str, text: str, group: str | None) -> None:
+def test_people_see_names_and_groups_have_ids(name: str, text: str, group: str | None) -> None:
     """People see the name rather than the id.
 
     A grouping key has the id rather than the name, and None if the field is absent.
@@ -80,7 +80,7 @@ def test_raw_is_decoded_once() -> None:
     assert subject.raw is subject.raw
 
 
-def test_entities_in_templates() -> None:
+def test_entity_prints_as_its_name_or_id() -> None:
     """An entity prints as its name, otherwise its id, and is false if it has neither."""
     assert str(NamedEntity(Entity(id="i", name="n"))) == "n"
     assert str(NamedEntity(Entity(id="i"))) == "i"

@@ -57,7 +57,7 @@ EVE, BOB = record("BACKUP", user="eve", key="eve"), record("BACKUP", user="bob",
     ],
 )
 @pytest.mark.parametrize("is_first", [True, False])
-def test_excludes_by_rule(rules: str, expected: list[tuple[str, str]], is_first: bool) -> None:
+def test_filter_hides_records_from_its_rules(rules: str, expected: list[tuple[str, str]], is_first: bool) -> None:
     """A filter hides records from the rules that it names by name or id, in any order of the documents."""
     text = f"{filter_text(rules)}---\n{RULES}" if is_first else RULES + filter_text(rules)
     loaded = load(text)
@@ -66,7 +66,7 @@ def test_excludes_by_rule(rules: str, expected: list[tuple[str, str]], is_first:
 
 
 @pytest.mark.parametrize("condition", ["not s", "not (s and t)", "not 1 of them", "not s and not t", "not all of them"])
-def test_conditions_that_exclude(condition: str) -> None:
+def test_record_that_no_selection_matches_is_not_hidden(condition: str) -> None:
     """A record that no selection matches is not hidden, however the condition is written."""
     loaded = load(RULES + filter_text(condition=condition))
     assert loaded.faults == ()
@@ -123,7 +123,7 @@ def test_an_instant_may_be_given() -> None:
         (filter_text() + "level: hihg\n", "r.yml:27:1: 'hihg' is not a valid"),
     ],
 )
-def test_faults(text: str, expected: str) -> None:
+def test_fault_of_a_filter_is_located(text: str, expected: str) -> None:
     """A fault of a filter is reported with its location, and the rules run without the filter."""
     loaded = load(RULES + text)
     found = [str(fault) for fault in loaded.faults]

@@ -64,7 +64,7 @@ SOUND = {
 
 @settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
-def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
+def test_any_document_loads_or_is_reported(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
     """Every document becomes a rule that runs, a fault or a note."""
     value = {**SOUND, **parts} if is_based else parts
     in_detection = {**SOUND, "detection": {"s": inner, "condition": "s"}, "alert": {"level": {"high": inner}}}
@@ -76,7 +76,7 @@ def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None
 
 @settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(CASE_KEYS), values, max_size=4), st.dictionaries(keys, values, max_size=4))
-def test_any_test(parts: dict[str, Any], event: dict[Any, Any]) -> None:
+def test_any_test_runs_or_is_reported(parts: dict[str, Any], event: dict[Any, Any]) -> None:
     """Every test in a rule file runs or is a fault."""
     _use(
         {
@@ -106,7 +106,7 @@ def _use(value: Any) -> None:
 
 @settings(max_examples=300)
 @given(st.data())
-def test_any_text(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_any_text_loads_or_is_reported(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A rule file with changed, removed or inserted characters loads or is reported."""
     text = GOOD_TEXT
     for _ in range(data.draw(st.integers(1, 6))):
@@ -140,7 +140,7 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_documents(name: str, tmp_path: Path) -> None:
+def test_hostile_document_is_refused_or_cheap(name: str, tmp_path: Path) -> None:
     """A document that is made to use endless time or memory is refused or cheap."""
     hostile = HOSTILE[name]
     if isinstance(hostile, dict):

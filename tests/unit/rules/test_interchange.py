@@ -192,7 +192,7 @@ def test_filters_are_exported() -> None:
     assert Engine(again.rules).evaluate([record()]) == []
 
 
-def test_coverage() -> None:
+def test_coverage_lists_the_rules_of_each_kind_and_technique() -> None:
     """Each kind and technique has the rules that detect it, including correlations. Rules that are off detect nothing."""
     off = DELETION.replace("name: d", "name: o").replace("title: T", "title: O") + "mode: off\n"
     anything = HEAD + "name: any\ndetection: {s: {userName: eve}, condition: s}\n"

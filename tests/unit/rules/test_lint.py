@@ -90,7 +90,7 @@ def notes(text: str) -> list[str]:
          "4:7: 'wide' produces bytes that no text contains: write description|wide|base64"),
     ],
 )  # fmt: skip
-def test_notes(text: str, expected: str) -> None:
+def test_mistake_is_noted_at_its_location(text: str, expected: str) -> None:
     """Each mistake is found at its location."""
     found = notes(text)
     assert [note for note in found if note.startswith(expected)], found
@@ -133,7 +133,7 @@ def test_good_rules_have_no_notes(text: str) -> None:
         ("[^a]*", "matches every text"), (r"\w{0,3}", "matches every text"), (r"\b", None), ("(^)*", None), (r"\A", None),
     ],
 )  # fmt: skip
-def test_patterns(pattern: str, found: str | None) -> None:
+def test_pattern_that_never_or_always_matches_is_noted(pattern: str, found: str | None) -> None:
     """A pattern is noted if its anchors cannot be met, or if it matches every text."""
     noted = [
         note for note in notes(f"{HEAD}  s: {{userName|re: '{pattern}'}}\n  condition: s\n") if "the pattern" in note

@@ -253,7 +253,7 @@ def test_sigma_metadata_loads_unchanged() -> None:
     assert rule.name.tags == ("attack.impact", "attack.t1485")
 
 
-def test_defaults() -> None:
+def test_missing_keys_have_defaults() -> None:
     """Without level, id and name, a rule is medium and its name is made from its title."""
     (rule,) = rules_in(GOOD.replace("title: T", "title: 'Cluster  deleted!'")).rules
     assert (rule.level, rule.name.name, rule.name.id, rule.name.title) == (
@@ -268,7 +268,7 @@ def test_selections_can_be_run_alone() -> None:
     assert list(rule.selections) == ["a", "b"]
 
 
-def test_folders(tmp_path: Path) -> None:
+def test_folders_are_read_recursively_in_order(tmp_path: Path) -> None:
     """Folders are read recursively in order, without hidden folders, and each file once."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "..data").mkdir()

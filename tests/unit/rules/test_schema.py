@@ -78,7 +78,7 @@ def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
         HEAD + "filter: {s: {source: a}, condition: not s}\nowner: a\nreason: b\nexpires: 2027-01-01\n",
     ],
 )
-def test_what_is_misspelt_is_refused(text: str, rule_schema: Is) -> None:
+def test_misspelt_keys_are_refused(text: str, rule_schema: Is) -> None:
     """The schema refuses what the loader would refuse."""
     assert not rule_schema(read_text(text, "r.yml")[0].value)
 
@@ -129,6 +129,6 @@ def test_the_configuration_that_init_writes_is_valid(config_schema: Any) -> None
         "time_intervals: [{name: a, time_intervals: [{times: [{start_time: 8am, end_time: '18:00'}]}]}]\n",
     ],
 )
-def test_what_is_wrong_in_a_configuration_is_refused(text: str, config_schema: Any) -> None:
+def test_invalid_configuration_is_refused(text: str, config_schema: Any) -> None:
     """The schema refuses misspelt keys and invalid words."""
     assert not config_schema.is_valid(read_text(text, "c.yaml")[0].value)

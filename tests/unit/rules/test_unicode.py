@@ -52,7 +52,7 @@ ITEMS: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("recorded", "written"), PAIRS)
 @pytest.mark.parametrize(("key", "value"), ITEMS)
-def test_matching(key: str, value: str, recorded: str, written: str) -> None:
+def test_condition_ignores_the_normal_form(key: str, value: str, recorded: str, written: str) -> None:
     """A condition matches a name in another normal form."""
     wanted = value.format(written if "J?s" not in value else written[3:])
     by = record(user=recorded, description=f"by {recorded}", cluster=Entity(None, written), raw={"who": recorded})
@@ -61,19 +61,19 @@ def test_matching(key: str, value: str, recorded: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(("recorded", "written"), PAIRS)
-def test_keywords_and_lists(recorded: str, written: str) -> None:
+def test_keywords_and_lists_ignore_the_normal_form(recorded: str, written: str) -> None:
     """Keywords and items of lists match names in another normal form."""
     assert is_met([written], record(user="eve", description=f"by {recorded}"))
     assert is_met({"userName|expand": "%people%"}, record(user=recorded), lists={"people": (written,)})
 
 
-def test_case() -> None:
+def test_only_cased_distinguishes_case() -> None:
     """Plain text matches without case, `cased` with case."""
     assert is_met({"userName": FORMS[0].upper()}, record(user=FORMS[1]))
     assert not is_met({"userName|cased": FORMS[0].upper()}, record(user=FORMS[1]))
 
 
-def test_a_group_of_a_plain_rule() -> None:
+def test_groups_of_a_plain_rule_ignore_the_normal_form() -> None:
     """Two normal forms of a user are one group, two cases are two, and the alert shows the user as written."""
     keys = [grouping_key(make_match(make_record(user_name=name))) for name in (*FORMS, NAME.lower())]
     assert keys[0] == keys[1] != keys[2]
@@ -96,7 +96,7 @@ def of_users(*names: str) -> list[Record]:
     return [make_record(n, minutes=n, user_name=name) for n, name in enumerate(names)]
 
 
-def test_groups_of_a_correlation() -> None:
+def test_groups_of_a_correlation_ignore_the_normal_form() -> None:
     """A burst in two normal forms reaches its threshold, and shows the user as the newest record writes it."""
     burst: dict[str, Any] = {
         "type": "event_count",
@@ -110,7 +110,7 @@ def test_groups_of_a_correlation() -> None:
     assert fired(of_users(NAME, NAME.lower()), **burst) == []
 
 
-def test_values_and_terms() -> None:
+def test_values_and_terms_ignore_the_normal_form() -> None:
     """A second normal form of a value is the same value, and of a known term the same term."""
     distinct = {"type": "value_count", "timespan": "10m", "condition": {"field": "userName", "gte": 2}}
     assert fired(of_users(*FORMS), **distinct) == []
@@ -119,7 +119,7 @@ def test_values_and_terms() -> None:
     assert len(fired(of_users(*FORMS), **new)) == 1
 
 
-def test_expected_groups() -> None:
+def test_expected_groups_ignore_the_normal_form() -> None:
     """An expected group matches records in another normal form."""
     for expected, recorded in PAIRS:
         absence = {"type": "event_count", "group-by": ["userName"], "timespan": "2h", "condition": {"lt": 1},
@@ -129,7 +129,7 @@ def test_expected_groups() -> None:
 
 
 @pytest.mark.parametrize(("recorded", "written"), PAIRS)
-def test_matchers(recorded: str, written: str) -> None:
+def test_matchers_ignore_the_normal_form(recorded: str, written: str) -> None:
     """Routes and silences match labels in another normal form."""
     labels: Labels = {"userName": recorded, "account": ("acc-1", recorded)}
     for text in (f'userName="{written}"', f'userName=~"J.*{written[3:]}"', f'account="{written}"'):
@@ -139,7 +139,7 @@ def test_matchers(recorded: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(("recorded", "written"), PAIRS)
-def test_inhibition(recorded: str, written: str) -> None:
+def test_inhibition_ignores_the_normal_form(recorded: str, written: str) -> None:
     """Labels that must be equal are equal in different normal forms."""
     rule = InhibitRule((parse_matcher('rule="a"'),), (parse_matcher('rule="b"'),), ("userName",))
     source = Labelled(make_alert("1"), {"rule": "a", "userName": recorded})

@@ -40,7 +40,7 @@ def matches(text: str, *times: str) -> list[Match]:
         ("{during: [office], outside: [weekend]}", [WEDNESDAY_NOON]),
     ],
 )
-def test_when(when: str, expected: list[str]) -> None:
+def test_rule_matches_within_its_intervals(when: str, expected: list[str]) -> None:
     """A rule matches within one of `during` and within none of `outside`, by the time of the event."""
     found = matches(RULE + f"when: {when}\n", WEDNESDAY_NOON, WEDNESDAY_NIGHT, SATURDAY_NOON, SATURDAY_NIGHT)
     assert [match.record.key for match in found] == expected
@@ -65,7 +65,7 @@ def test_a_misspelt_interval_is_suggested() -> None:
         ("Shadow", 1, {"mode": "shadow"}),
     ],
 )
-def test_modes(mode: str, count: int, labels: dict[str, str] | None) -> None:
+def test_modes_decide_whether_a_rule_runs_and_notifies(mode: str, count: int, labels: dict[str, str] | None) -> None:
     """A live rule matches, a rule in shadow mode matches with a label, and a rule that is off does not run."""
     found = matches(RULE + f"mode: {mode}\n", WEDNESDAY_NOON)
     assert [dict(match.labels) for match in found] == [labels] * count

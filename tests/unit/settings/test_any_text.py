@@ -42,8 +42,8 @@ def _try(text: str | bytes) -> None:
 
 @given(st.dictionaries(st.sampled_from([f for f in Settings.model_fields]), TREES))  # noqa: C416
 @FUZZ
-def test_any_tree(tree: dict[str, Any]) -> None:
-    """Known keys with arbitrary values."""
+def test_any_values_give_settings_or_an_error(tree: dict[str, Any]) -> None:
+    """Known keys with arbitrary values give settings or a ConfigError."""
     _try(yaml.safe_dump(tree, allow_unicode=True))
 
 
@@ -54,15 +54,15 @@ def test_any_tree(tree: dict[str, Any]) -> None:
 @example("a: 0x_")
 @example(f"web: {{listen: 0x{'f' * 5000}}}")
 @FUZZ
-def test_any_text(text: str | bytes) -> None:
-    """Arbitrary text and bytes."""
+def test_any_text_gives_settings_or_an_error(text: str | bytes) -> None:
+    """Arbitrary text and bytes give settings or a ConfigError."""
     _try(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
 
 
 @given(st.data())
 @FUZZ
-def test_any_change_of_a_good_file(data: st.DataObject) -> None:
-    """A good file in which a piece was replaced."""
+def test_any_change_of_a_valid_file_gives_settings_or_an_error(data: st.DataObject) -> None:
+    """A valid file with a replaced part gives settings or a ConfigError."""
     good = (
         SOURCE + "receivers:\n- {name: a, chat: {token: t}}\nroute:\n  routes: [{matchers: ['a=\"b\"'], receiver: a}]\n"
     )

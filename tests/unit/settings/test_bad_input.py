@@ -205,7 +205,7 @@ def test_a_file_without_a_mapping(text: str, tmp_path: Path) -> None:
     assert faults(text, tmp_path) == ["1:1: the file must contain keys and values: start from `actionwatch init`"]
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_missing_file_has_a_remedy(tmp_path: Path) -> None:
     """The remedy for a missing file names `-c` and `init`."""
     with pytest.raises(
         ConfigError, match=r"no\.yaml: there is no such file: name it with -c, or run `actionwatch init`"

@@ -93,7 +93,7 @@ receivers:
         ("'2026-11-25t09:00:00.5z'", datetime(2026, 11, 25, 9, 0, 0, 500_000, tzinfo=UTC)),
     ],
 )
-def test_start(written: str, expected: Any, tmp_path: Path) -> None:
+def test_start_is_now_a_duration_or_a_time(written: str, expected: Any, tmp_path: Path) -> None:
     """A start is `now`, a duration before now, or a time in UTC."""
     text = SOURCE.replace("api_key: k3y", f"api_key: k, start: {written}")
     assert load(text, tmp_path).sources[0].start == expected
@@ -138,7 +138,9 @@ def test_relative_paths_do_not_depend_on_the_current_folder(tmp_path: Path, monk
         ("${A}", {"A": 'x, username: "eve"} # {'}, 'x, username: "eve"} # {'),
     ],
 )
-def test_environment(written: str, environ: dict[str, str], expected: str, tmp_path: Path) -> None:
+def test_variables_are_text_within_a_value(
+    written: str, environ: dict[str, str], expected: str, tmp_path: Path
+) -> None:
     """A variable is text within a value: it is not parsed as YAML and not expanded again."""
     text = SOURCE.replace("o-1", f"'{written}'")
     assert load(text, tmp_path, environ).sources[0].organisation_id == expected
@@ -165,7 +167,7 @@ def test_a_proxy_may_hold_a_password(tmp_path: Path) -> None:
     assert "s3cret" not in repr(source)
 
 
-def test_secret_files(tmp_path: Path) -> None:
+def test_secret_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     """The first line of a file is the secret, without surrounding blanks, and no `repr` shows it."""
     (tmp_path / "key").write_text(" s3cret \nsecond\n")
     text = SOURCE.replace("api_key: k3y", "api_key_file: key") + "web: {listen: '0.0.0.0:80', token_file: key}"
@@ -180,7 +182,7 @@ def test_secret_files(tmp_path: Path) -> None:
     [(b"", "has an empty first line"), (b"\nx", "has an empty first line"), (b"\xff\xfe", "not UTF-8 text"),
      (b"a\x01b", "control characters"), (b"x" * 100_000, "more than 65536 characters")],
 )  # fmt: skip
-def test_unusable_secret_files(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_unusable_secret_file_is_a_fault_with_the_reason(content: bytes, reason: str, tmp_path: Path) -> None:
     """The fault of an invalid secret file contains the reason."""
     (tmp_path / "key").write_bytes(content)
     (fault,) = faults(SOURCE.replace("api_key: k3y", "api_key_file: key"), tmp_path)

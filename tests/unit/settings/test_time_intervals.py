@@ -62,7 +62,7 @@ def test_every_key_of_the_format_is_used(tmp_path: Path) -> None:
         (OFFICE + "  - name: office\n    time_intervals: [{}]\n", "9:5: 'office' is already used in time_intervals"),
     ],
 )
-def test_faults(text: str, expected: str, tmp_path: Path) -> None:
+def test_fault_has_a_location(text: str, expected: str, tmp_path: Path) -> None:
     """Each fault has its location."""
     with pytest.raises(ConfigError) as caught:
         load(text, tmp_path)

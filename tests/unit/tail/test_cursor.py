@@ -72,7 +72,7 @@ def test_slices_cover_without_a_gap(start, length, count) -> None:  # type: igno
 
 
 @given(instants, st.timedeltas(timedelta(0), timedelta(days=1)))
-def test_halving_ends(start, length) -> None:  # type: ignore[no-untyped-def]
+def test_halving_ends_with_shorter_parts(start, length) -> None:  # type: ignore[no-untyped-def]
     """Halving ends, and each part is shorter than the whole."""
     window = Window(start, start + length)
     for _ in range(60):
@@ -89,13 +89,13 @@ def test_halving_ends(start, length) -> None:  # type: ignore[no-untyped-def]
     ("length", "is_divisible"),
     [(timedelta(0), False), (2 * MIN_WINDOW - MICRO, False), (2 * MIN_WINDOW, True), (timedelta(days=9), True)],
 )
-def test_divisible(length: timedelta, is_divisible: bool) -> None:
+def test_only_divisible_windows_are_divided(length: timedelta, is_divisible: bool) -> None:
     """Exactly the windows that can be requested in parts are divided."""
     assert Window(NOON, NOON + length).is_divisible() is is_divisible
 
 
 @pytest.mark.parametrize("total", [MAX_WINDOW_RECORDS + 1, 100_000, 1_000_000])
-def test_slice_count(total: int) -> None:
+def test_slices_are_small_and_few(total: int) -> None:
     """Evenly distributed records give slices that are small enough, and at most twice as many as necessary."""
     assert 0 < total / slice_count(total) <= MAX_WINDOW_RECORDS / 2
     assert slice_count(total) <= 2 * total / MAX_WINDOW_RECORDS + 1
@@ -105,12 +105,12 @@ def test_slice_count(total: int) -> None:
     ("seconds", "minutes"),
     [([], 0), ([0], 1), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
 )
-def test_overlap_for(seconds: list[int], minutes: int) -> None:
+def test_recommended_overlap_covers_late_records(seconds: list[int], minutes: int) -> None:
     """The recommended overlap covers all but one in a thousand records, and a single straggler does not determine it."""
     assert overlap_for([timedelta(seconds=value) for value in seconds]) == timedelta(minutes=minutes)
 
 
-def test_spread() -> None:
+def test_late_records_are_counted_by_lateness() -> None:
     """Each record counts in the bucket of its lateness."""
     found = spread([timedelta(seconds=value) for value in (0, 5, 6, 900, 86_401)])
     assert found == [2, 1, 0, 0, 1, 0, 0, 0, 1]
@@ -120,7 +120,7 @@ CUTS = (None, EDGE, *(timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86
 
 
 @given(instants, spans, st.sampled_from(CUTS), st.sampled_from(CUTS))
-def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-def]
+def test_widened_window_includes_the_window(start, length, known, cut) -> None:  # type: ignore[no-untyped-def]
     """The widened window includes the whole window, also if bounds are rounded and exclusive before or after rounding."""
     window = Window(start, start + length)
     asked = window.widened(known)

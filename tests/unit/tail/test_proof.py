@@ -101,7 +101,7 @@ AB = {"A": 1, "B": 1}
         pytest.param(a_walk("ab", before=2, after=3), a_walk("ab"), False, None, id="the total after claims more"),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), True, None, id="a trusted total claims more"),
         pytest.param(
-            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small says nothing"
+            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small proves nothing"
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_reason_names_the_numbers_that_disagree(walk: Walk, earlier: Walk | None
         (a_walk("ab"), True, False),
     ],
 )
-def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> None:
+def test_totals_are_trusted_after_a_confirmation(walk: Walk, is_ended: bool, is_confirmed: bool) -> None:
     """Totals are trusted only after a walk that did not end because of one gave the same number."""
     assert confirms_totals(replace(walk, is_ended=is_ended)) is is_confirmed
 
@@ -160,7 +160,7 @@ def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> Non
         (a_walk("abc"), False),
     ],
 )
-def test_totals_refuted(walk: Walk, is_refuted: bool) -> None:
+def test_refuted_totals_are_not_trusted(walk: Walk, is_refuted: bool) -> None:
     """A total below the number of records is not trusted any more; one that may be right is."""
     assert refutes_totals(walk) is is_refuted
 

@@ -44,7 +44,7 @@ BERLIN = "Europe/Berlin"  # clocks change at 01:00 UTC: forward on 29 March 2026
         ("0 8 * * mon#1", "2026-11-25 09:00", "2026-12-07 08:00"),
     ],
 )
-def test_next_time(text: str, after: str, expected: str) -> None:
+def test_next_time_is_that_of_cron(text: str, after: str, expected: str) -> None:
     """A crontab line has the meaning of Debian's cron."""
     at = datetime.fromisoformat(f"{after}+00:00")
     assert parse_crontab(text).next_after(at) == datetime.fromisoformat(f"{expected}+00:00")
@@ -114,7 +114,7 @@ def test_the_next_time_is_later(line: str, location: str, at: datetime) -> None:
         ("0 8 mon#6 * *", "write for example"),
     ],
 )
-def test_no_crontab_line(text: str, fault: str) -> None:
+def test_invalid_line_is_refused(text: str, fault: str) -> None:
     """An invalid line is refused with the reason."""
     with pytest.raises(ValueError, match=f"crontab line.*{fault}"):
         parse_crontab(text)

@@ -82,7 +82,7 @@ EVENTS: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("name", EVENTS)
-def test_no_secret(name: str, form: str) -> None:
+def test_lines_contain_no_secret(name: str, form: str) -> None:
     """No part of a line contains a secret, at any depth and from any logger."""
     printed = lines_of(form, EVENTS[name], (SECRET, "plain-secret"))
     assert printed.strip()
@@ -100,19 +100,19 @@ def test_no_secret(name: str, form: str) -> None:
         ("a b/c+d=", "a%20b%2Fc%2Bd%3D"),
     ],
 )
-def test_spellings(secret: str, printed: str) -> None:
+def test_encoded_secrets_are_redacted(secret: str, printed: str) -> None:
     """A secret is redacted in the encodings of other layers: JSON and URLs."""
     clean = redactor([secret])
     assert clean(None, "", {"event": f"<{printed}>"}) == {"event": f"<{REDACTED}>"}
 
 
-def test_longest_first() -> None:
+def test_longest_secret_is_redacted_first() -> None:
     """A secret that contains another one is redacted as a whole."""
     clean = redactor(["hunter", "hunter2-long"])
     assert clean(None, "", {"event": "hunter2-long"}) == {"event": REDACTED}
 
 
-def test_short_words_stay() -> None:
+def test_short_texts_are_not_redacted() -> None:
     """Texts that are too short to be secrets are not redacted."""
     clean = redactor(["", "a", "abc"])
     assert clean(None, "", {"event": "abc a", "count": 3, "is_new": True, "none": None}) == {
@@ -123,7 +123,7 @@ def test_short_words_stay() -> None:
     }
 
 
-def test_json_lines() -> None:
+def test_json_is_one_object_per_line() -> None:
     """JSON is one object per line with event, level, time and fields, also for libraries."""
 
     def act() -> None:
@@ -153,7 +153,7 @@ def test_library_exception_is_one_line_of_json() -> None:
     assert "ValueError: deep" in json.loads(line)["exception"]
 
 
-def test_text() -> None:
+def test_text_has_event_and_fields() -> None:
     """Text has the event and its fields, without colours if it is not on a terminal."""
     printed = lines_of("text", lambda: structlog.get_logger().warning("delivery_failed", receiver="hook"))
     assert "delivery_failed" in printed
@@ -161,7 +161,7 @@ def test_text() -> None:
     assert "\x1b" not in printed
 
 
-def test_level() -> None:
+def test_lines_below_the_level_are_omitted() -> None:
     """Lines below the level are not printed. Of noisy libraries, only errors are."""
 
     def act() -> None:
@@ -173,7 +173,7 @@ def test_level() -> None:
     assert lines_of("auto", act, level="warning") == ""
 
 
-def test_auto() -> None:
+def test_auto_is_json_without_a_terminal() -> None:
     """`auto` is JSON if it is not on a terminal."""
     assert json.loads(lines_of("auto", lambda: structlog.get_logger().info("hello")))["event"] == "hello"
 
@@ -194,7 +194,7 @@ class Outer(BaseModel):
     nothing: SecretStr | None = None
 
 
-def test_secrets_in() -> None:
+def test_secrets_of_a_configuration_are_found() -> None:
     """Exactly the secrets of a configuration are found."""
     outer = Outer(
         one=Inner(token=SecretStr("a")),
@@ -204,7 +204,7 @@ def test_secrets_in() -> None:
     assert sorted(secrets_in(outer)) == ["a", "b", "c", "d", "e"]
 
 
-def test_stderr_alone() -> None:
+def test_logs_go_only_to_stderr() -> None:
     """Logs go only to stderr, so that they do not mix with the output of commands."""
     before = sys.stdout
     with redirect_stderr(io.StringIO()) as err:

@@ -21,12 +21,12 @@ from tests.builders import NOON, make_alert, make_record
         (NOON.astimezone(timezone(timedelta(hours=2))), "2026-11-25T12:00:00.000Z"),
     ],
 )
-def test_instant(at: datetime, expected: str) -> None:
+def test_time_is_rfc_3339_in_utc(at: datetime, expected: str) -> None:
     """A time is RFC 3339 in UTC with milliseconds, or with microseconds if it has any."""
     assert instant(at) == expected
 
 
-def test_record() -> None:
+def test_record_has_the_keys_of_the_contract() -> None:
     """A record has the keys of the contract in their order, and the unchanged object of the upstream."""
     record = make_record(
         raw='{"a":1.0,"b":"\\ud800"}',
@@ -64,7 +64,7 @@ def test_nesting_that_python_cannot_follow_is_text() -> None:
     assert record_document(make_record(raw=raw))["raw"] == raw
 
 
-def test_alert() -> None:
+def test_alert_has_the_keys_of_the_contract() -> None:
     """An alert has exactly the keys of the contract, in their order."""
     alert = make_alert(
         group={"userName": "eve"}, late_by=timedelta(seconds=90.5), status=Status.RESOLVED, resolved_by="eve", count=3
@@ -85,13 +85,13 @@ def test_alert() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_plain_alert() -> None:
+def test_missing_values_are_null_or_empty() -> None:
     """What an alert lacks is null, false or empty, and never missing."""
     found = alert_document(make_alert(), [])
     assert (found["late"], found["late_by_seconds"], found["group"], found["records"]) == (False, None, {}, [])
 
 
-def test_newest_records() -> None:
+def test_newest_fifty_records_are_included() -> None:
     """Of more than fifty records, the newest fifty are included, the newest last."""
     records = [make_record(n, minutes=n) for n in range(60)]
     shown = alert_document(make_alert(count=60), records)["records"]

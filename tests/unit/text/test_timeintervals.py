@@ -48,7 +48,7 @@ def at(text: str) -> datetime:
         ("2026-10-05T21:30:00Z", True),
     ],
 )
-def test_business_hours(text: str, expected: bool) -> None:
+def test_hours_are_local_time(text: str, expected: bool) -> None:
     """Hours are local time, with daylight saving."""
     assert OFFICE.holds(at(text)) is expected
 

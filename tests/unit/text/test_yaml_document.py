@@ -79,7 +79,7 @@ def _value(text: str) -> Any:
         ("|\n  a\n  b\n", "a\nb\n"),
     ],
 )
-def test_scalars(text: str, value: Any) -> None:
+def test_scalars_have_the_types_of_yaml_1_2(text: str, value: Any) -> None:
     """Scalars have the types of YAML 1.2, which has no times: they are text as written."""
     found = _value(f"a: {text}")["a"]
     assert (found, type(found)) == (value, type(value))
@@ -92,14 +92,14 @@ def test_values_are_plain() -> None:
     assert {type(item) for item in (value, value["a"], *value["a"], *value)} == {dict, list, int, float, str}
 
 
-def test_positions() -> None:
+def test_positions_of_keys_items_and_unknown_paths() -> None:
     """The position of a key is that of its name, of an item that of its value, and of an unknown path that of its parent."""
     (document,) = read_text("a: 1\nb:\n  - x\n  - c: [1, 2]\n    5: z\n", "f")
     at = document.position
     assert [at(()), at(("a",)), at(("b", 0)), at(("b", 1, "c"))] == [(1, 1), (1, 1), (3, 5), (4, 5)]
     assert [at(("b", 1, "c", 1)), at(("b", 1, "5"))] == [(4, 12), (5, 5)]
     assert at(("b", 1, "gone", "too")) == at(("b", 1)) == (4, 5)
-    assert str(document.fault(("b", 0), "bad", "mend it")) == "f:3:5: bad: mend it"
+    assert str(document.fault(("b", 0), "bad", "fix it")) == "f:3:5: bad: fix it"
 
 
 def test_documents_keep_their_lines() -> None:
@@ -155,7 +155,7 @@ def test_documents_keep_their_lines() -> None:
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else None,
 )
-def test_refusals(text: str, expected: str, most_calls: int) -> None:
+def test_refused_text_has_one_fault(text: str, expected: str, most_calls: int) -> None:
     """Each text is refused with one fault at its location, for no more work than the largest accepted file."""
     assert _fault(text)[: len(expected)] == expected
     assert _count_calls(text) <= most_calls
@@ -173,7 +173,7 @@ def test_an_anchor_may_be_used_again() -> None:
         assert _value("a: &x 1\nb: &x 2\nc: *x") == {"a": 1, "b": 2, "c": 2}
 
 
-def test_files(tmp_path: Path) -> None:
+def test_unreadable_file_is_a_fault_with_the_reason(tmp_path: Path) -> None:
     """A file is read, and the fault of an unreadable file contains the reason."""
     path = tmp_path / "a.yaml"
     path.write_text("a: 1")

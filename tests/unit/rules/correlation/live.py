@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds.fold import new_fold
+from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
@@ -27,7 +27,7 @@ ABOVE = "name: {0}\ntitle: {0}\ncorrelation: {{{1}}}\n"
 BY = "group-by: [userName], timespan"
 OVER = f"generate: true, {BY}"
 BOTH = "group-by: [userName, clusterId], timespan"
-AWAITED = "expect-groups: {userName: [eve, bob]}"
+EXPECTED_GROUPS = "expect-groups: {userName: [eve, bob]}"
 RULES = "---\n".join(
     [
         FEED.format("a", "BACKUP"),
@@ -94,7 +94,7 @@ NESTED_RULES = "---\n".join(
                 ("order", f"type: temporal_ordered, rules: [a, b], {BY}: 9m", ""),
                 ("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 1, min: 2}}", ""),
                 ("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b", ""),
-                ("quiet", f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, {AWAITED}", ""),
+                ("quiet", f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, {EXPECTED_GROUPS}", ""),
                 # … what their alerts make, alone and together with records …
                 ("again", f"type: event_count, rules: [burst, pair], {OVER}: 20m, condition: {{gte: 2}}", ""),
                 (
@@ -114,7 +114,11 @@ NESTED_RULES = "---\n".join(
                     " condition: pair and not new or pair and order",
                     "",
                 ),
-                ("no_pair", f"type: event_count, rules: pair, {OVER}: 25m, condition: {{lt: 1}}, {AWAITED}", ""),
+                (
+                    "no_pair",
+                    f"type: event_count, rules: pair, {OVER}: 25m, condition: {{lt: 1}}, {EXPECTED_GROUPS}",
+                    "",
+                ),
                 ("new_burst", "type: new_term, rules: burst, fields: [clusterId], history: 40m, generate: true", ""),
                 ("missing", f"type: temporal, rules: [quiet, alone], {OVER}: 20m", ""),
                 (

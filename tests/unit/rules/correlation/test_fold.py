@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.folds.fold import new_fold
+from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
@@ -103,7 +103,7 @@ def _spikes(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
 
 @MANY
 @given(_counts())
-def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
+def test_counts_are_those_of_the_specification(case: tuple[Correlation, list[Hit]]) -> None:
     """Counts and measures give the alerts of the specification, with their hits."""
     rule, hits = case
     assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
@@ -111,7 +111,7 @@ def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
 
 @MANY
 @given(_sequences())
-def test_sequences(case: tuple[Correlation, list[Hit]]) -> None:
+def test_sequences_are_those_of_the_specification(case: tuple[Correlation, list[Hit]]) -> None:
     """Sequences and sets, with unwanted steps, give the alerts of the specification, with their hits."""
     rule, hits = case
     assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)

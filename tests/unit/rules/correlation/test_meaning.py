@@ -45,14 +45,14 @@ def fired(text: str, records: Sequence[Record], lists: Any = None, **how: Any) -
         ([0, 0, 0], [(3, 0, 0)]),
     ],
 )
-def test_windows(times: Times, expected: list[Any]) -> None:
+def test_windows_slide_and_include_both_ends(times: Times, expected: list[Any]) -> None:
     """Windows slide and include both ends; the alert stays open for `realert`, then the next window starts empty."""
     records = [record_at(time, key=f"k{number}") for number, time in enumerate(times)]
     assert fired(BACKUP + BURST, records) == expected
     assert fired(BACKUP + BURST, records[::-1]) == expected
 
 
-def test_groups() -> None:
+def test_groups_are_case_sensitive() -> None:
     """Groups differ by case; records without the field form a separate group."""
     users = ["eve", "Eve", None, "eve", "Eve", None, "eve", "Eve", None]
     records = [record_at(number, user=user, key=f"k{number}") for number, user in enumerate(users)]
@@ -79,7 +79,7 @@ def test_groups() -> None:
         ("gte: 2.8, percentile: 90", "value_percentile", [1, 2, 3], True),
     ],
 )
-def test_values(condition: str, kind: str, values: list[Any], is_met: bool) -> None:
+def test_only_numbers_are_measured(condition: str, kind: str, values: list[Any], is_met: bool) -> None:
     """Missing values and non-numbers do not count; the others are measured exactly."""
     text = f"correlation: {{type: {kind}, timespan: 1h, condition: {{field: raw.v, {condition}}}}}\n"
     records = [record_at(n, raw=json.dumps({"v": value}), key=f"k{n}") for n, value in enumerate(values)]
@@ -129,7 +129,9 @@ def test_several_fields_count_together() -> None:
         ("temporal", "a and c and not b", [(0, B), (11, A), (12, C)], [(2, 11, 12)]),
     ],
 )
-def test_sequences(kind: str, condition: str, events: list[tuple[float, str]], expected: list[Any]) -> None:
+def test_sequences_respect_order_and_negations(
+    kind: str, condition: str, events: list[tuple[float, str]], expected: list[Any]
+) -> None:
     """Order, ties, and unwanted steps before, between, after or anywhere."""
     more = f", condition: {condition}" if condition else ""
     text = f"correlation: {{type: {kind}, rules: [a, b, c], group-by: [userName], timespan: 10m{more}}}\n"
@@ -165,7 +167,7 @@ def test_trailing_not_is_evaluated_on_verified_time(verified: float, count: int)
         ([0, 90], 59, []),  # seen, but not proved
     ],
 )
-def test_absence(times: Times, verified: float, expected: list[Any]) -> None:
+def test_absence_is_due_in_verified_time(times: Times, verified: float, expected: list[Any]) -> None:
     """An absence is due at the last match + timespan in verified time, has count 0, opens once, and ends with a match."""
     records = [record_at(time, cluster="c-1", cluster_name="prod-eu") for time in times]
     for name in ("c-1", "prod-eu"):  # an id or a name
@@ -195,7 +197,9 @@ def test_absence_of_several_fields_and_of_none() -> None:
         (", baseline: b", [(0, A, "eve"), (50, A, "eve"), (61, A, "eve")], [0, 61]),  # firing makes it known
     ],
 )
-def test_new_terms(block: str, events: list[tuple[float, str, Any]], expected: list[float]) -> None:
+def test_term_is_new_if_not_known_within_history(
+    block: str, events: list[tuple[float, str, Any]], expected: list[float]
+) -> None:
     """A term is new if neither the baseline nor an alert made it known within `history`."""
     detection = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, condition: a}\n"
     text = detection + f"correlation: {{type: new_term, fields: [userName], history: 60m{block}}}\n"
@@ -247,14 +251,14 @@ def test_whole_numbers_are_exact() -> None:
 
 
 @pytest.mark.parametrize(("start", "begin", "count"), [("learn", -59, 0), ("learn", -60, 1), ("alert", -1, 1)])
-def test_cold_start(start: str, begin: float, count: int) -> None:
+def test_learning_rule_does_not_alert(start: str, begin: float, count: int) -> None:
     """`learn` opens no alert until the whole history is known; terms that occur until then are known."""
     text = BACKUP + f"correlation: {{type: new_term, fields: [userName], history: 60m, cold-start: {start}}}\n"
     assert len(fired(text, [record_at(0)], begin=begin)) == count
     assert len(fired(text, [record_at(0), record_at(2)], begin=begin)) == count
 
 
-def test_spikes() -> None:
+def test_spike_is_a_multiple_of_the_mean() -> None:
     """A spike is `factor` times the mean of the previous windows and at least `min`, once enough of the stream is known."""
     text = BACKUP + (
         "correlation: {type: spike, group-by: [userName], timespan: 10m, windows: 3, condition: {factor: 2, min: 4}}\n"
@@ -269,7 +273,7 @@ def test_spikes() -> None:
     assert fired(text, before + four, begin=-35) == []
 
 
-def test_late_records() -> None:
+def test_late_record_counts_in_its_window() -> None:
     """A late record counts in the window that contains its time, and the alert shows the delay."""
     late = record_at(2.5, seen=45, late_by=timedelta(minutes=42))
     (alert,) = run(loaded(HEAD + BACKUP + BURST), [record_at(0), record_at(1), late])
@@ -310,7 +314,7 @@ def test_level_title_and_group() -> None:
     assert (alert.level, alert.title, alert.labels) == (Level.CRITICAL, "eve 3 c-2", {"team": "dba"})
 
 
-def test_ids() -> None:
+def test_alert_id_depends_on_rule_group_and_first_record() -> None:
     """The id is a function of rule, group and first record: more records or another batching do not change it."""
     one = run(loaded(HEAD + BACKUP + BURST), [record_at(n) for n in range(3)])
     more = run(loaded(HEAD + BACKUP + BURST), [record_at(n) for n in range(6)])

@@ -48,7 +48,7 @@ def test_a_rule_comes_after_those_that_feed_it() -> None:
         (over("a", type_=CorrelationType.SPIKE, windows=3), 40),  # its own window, and those that it is compared with
     ],
 )
-def test_reach(rule: Correlation, reach: int) -> None:
+def test_reach_covers_every_relevant_hit(rule: Correlation, reach: int) -> None:
     """A restart reads every hit that matters to an alert."""
     assert rule.reach == reach * MINUTE
 

@@ -223,7 +223,7 @@ def test_an_end_settles_once_it_is_verified() -> None:
     assert not SharedAlerts(ABSENCE).is_verified(at(0))
 
 
-def test_held_groups() -> None:
+def test_group_that_waits_is_evaluated_with_the_other() -> None:
     """A group that waits for another is judged with it, and forgotten with its state."""
     shared = SharedAlerts(FIRING)
     shared.hold(A, is_held=True)

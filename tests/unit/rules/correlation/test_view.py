@@ -58,14 +58,14 @@ def on(*minutes: float, kind: str = A) -> list[Record]:
         (NEW, [], on(0), "0 records before it, 1 record with it; no alert: the rule was still learning"),
     ],
 )
-def test_groups(text: str, earlier: list[Record], record: list[Record], expected: str) -> None:
+def test_line_shows_counts_and_the_alert(text: str, earlier: list[Record], record: list[Record], expected: str) -> None:
     """The line shows the count before and with the record, and the alert: opened, joined, pending, or why there is none."""
     for minute in (2, 10):
         expected = expected.replace(f"{{{minute}}}", f"2026-03-04T12:{minute:02}:00.000Z")
     assert line_about(text, earlier, record[0]) == f"group userName=eve: {expected}"
 
 
-def test_what_ends_an_absence() -> None:
+def test_line_shows_the_end_of_an_absence() -> None:
     """The missing record ends the alert, and the line shows when it was due."""
     line = line_about(MISSING, on(0), on(30)[0])
     ended = "resolves the alert ID, due at 2026-03-04T12:10:00.000Z"

@@ -161,7 +161,7 @@ _SCALARS = st.one_of(_NUMBERS, _NAMED, _TIMES, _WORDS)
 
 
 @given(_SCALARS)
-def test_scalars(text: str) -> None:
+def test_scalars_are_read_the_same(text: str) -> None:
     """Every text without quotes is the same number, boolean, text or null."""
     document = f"a:\n  - {text}\n"
     assume(_is_comparable(document))
@@ -227,7 +227,7 @@ def _blocks(draw: st.DrawFn, indent: int = 2) -> str:
 @example("a: &x 1\nb: &x 2\nc: *x\n")
 @example("a: {<<: {b: 1}, <<: {c: 2}}")
 @example("- a: {b: 1,\n    b: 2}")
-def test_documents(text: str) -> None:
+def test_documents_are_read_the_same(text: str) -> None:
     """Mappings, lists, aliases and merges have the same values at the same positions, or are refused."""
     assume(_is_comparable(text))
     _same(text, is_first_error_told=False)

@@ -1,0 +1,8 @@
+"""A store, and an upstream."""
+
+from __future__ import annotations
+
+from tests.fixtures import database
+from tests.integration.tail.conftest import world
+
+__all__ = ["database", "world"]

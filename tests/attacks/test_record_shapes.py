@@ -1,0 +1,44 @@
+"""Records of shapes that no honest upstream sends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from actionwatch.instaclustr.lenient import MAX_DEPTH
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import parse_page
+from tests.builders import NOON
+
+BESIDE = {"action": "DELETE_CLUSTER", "timestamp": "2026-11-01T00:00:01Z", "description": "beside"}
+
+
+def nested(levels: int, form: str) -> str:
+    """Return JSON nested so deep."""
+    opening, closing = {"objects": ('{"a":', "}"), "lists": ("[", "]"), "both": ('{"[":[', "]}")}[form]
+    return opening * levels + '"]}\\""' + closing * levels
+
+
+def depth(value: Any) -> int:
+    """Return how deep a decoded value is nested."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@pytest.mark.parametrize("form", ["objects", "lists", "both"])
+@pytest.mark.parametrize("levels", [40, 150, 900, 2000, 50_000])
+def test_a_deeply_nested_record_hides_none_beside_it(levels: int, form: str) -> None:
+    """One record nested 2,000 levels makes its page fail for good, with all records beside and behind it."""
+    hostile = '{"action":"CREATE_CLUSTER","timestamp":"2026-11-01T00:00:00Z","extra":' + nested(levels, form) + "}"
+    body = f'{{"totalResults":3,"resources":[{json.dumps(BESIDE)},{hostile},{json.dumps(BESIDE)}]}}'
+    reader = RecordReader("acme", organisation_id="org")
+    first, deep, last = parse_page(body.encode(), reader, NOON).records
+    assert first.key == last.key
+    assert (first.action_kind, deep.action_kind) == ("DELETE_CLUSTER", "CREATE_CLUSTER")
+    assert deep.is_time_readable
+    kept = json.loads(deep.raw)
+    assert depth(kept) <= MAX_DEPTH
+    assert deep.raw == hostile or levels > 40
+    assert parse_page(f"[{hostile}]".encode(), reader, NOON).records[0].key == deep.key
