@@ -72,7 +72,7 @@ class SourceTail:
         self._accounts_due_at = -math.inf
         self._state = TailState(options.name, clock)
         name_account = accounts.name_at if accounts else lambda _, __, name: name
-        writer = RecordWriter(self._state, options.overlap, database, on_stored, name_account)
+        writer = RecordWriter(self._state, options.overlap, database, on_stored, name_account, watch.note_kinds)
         pager = Pager(upstream, self._state, writer, options.page_size, clock)
         receipt_writer = ReceiptWriter(self._state, options.overlap, database, clock, writer)
         reader = WindowReader(self._state, pager, receipt_writer, clock)

@@ -236,6 +236,12 @@ EXACT_FAULTS: list[tuple[str, str, int, str, str]] = [
     (DETECTION + "when: {during: [early]}\n", "type: event_count, timespan: 1h, condition: {lt: 1}", 5,
      "a rule about absence cannot use 'when'", "remove it"),
     ("", f"{TIMED}, rules: 5,\n condition: a and b", 4, "'rules' must list names or ids of rules", "for example"),
+    # What depends on the rules is not checked without them.
+    (TWO, f"{TIMED},\n rules: 5, condition: a and b", 6, "'rules' must list names or ids of rules", "for example"),
+    (TWO, f"{TIMED},\n rules: [], condition: {{gte: 2}}", 6, "'rules' must list names or ids of rules", "for example"),
+    (DETECTION, f"{TERM},\n rules: 5, baseline: t", 6, "'rules' must list names or ids of rules", "for example"),
+    (TWO, COUNT.replace("userName", "who") + ",\n rules: 5, aliases: {who: {a: userName}}", 6,
+     "'rules' must list names or ids of rules", "for example"),
     (TWO, f"{ORDER},\n condition: not a and not b", 6, "only 'not' can meet the condition", "use absence: type: event"),
     (TWO, f"{ORDER},\n condition: a b", 6, "cannot parse the condition", ""),
     (DETECTION + ALERT, COUNT, 5, "'source' is not in the correlation's 'group-by'", "it has: userName"),
