@@ -8,8 +8,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
@@ -17,7 +18,6 @@ from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit
 
-_MICROSECOND = timedelta(microseconds=1)
 _FEW = 8  # hits that a group may keep even if there is no room
 
 OuterHit = tuple[int, Group, Hit]
@@ -117,7 +117,7 @@ class GroupState:
             return 0
         for hit in self.hits[:count]:
             self._base.push(hit)
-        self.floor = self.hits[count - 1].at + _MICROSECOND
+        self.floor = self.hits[count - 1].at + MICROSECOND
         del self.hits[:count]
         self._drop_settled(self.floor)
         return count
@@ -266,7 +266,7 @@ class GroupState:
         context, begun = self._context, self._begun
         count = self._fold_quietly()
         if begun is not None:  # its hits may be folded already
-            after = begun.fired_at + _MICROSECOND
+            after = begun.fired_at + MICROSECOND
             self.floor = max(after, self.floor or after)
         left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
         self._known = {
