@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
 import math
 import re
@@ -20,17 +19,14 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.model import Message, Receipt
-from actionwatch.net.http_response import USER_AGENT
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 
-TEMPLATES: tuple[str, ...] = ()
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = False
+TRAITS = Traits()
+_LEAST_KEY_BYTES = 24  # as Standard Webhooks demands: a shorter key can be guessed
 _MAX_KEYS = 2  # the old and the new key, during a rotation
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
@@ -56,14 +52,15 @@ def templates(options: Options) -> tuple[str, ...]:
 
 
 def _signing_key(value: SecretStr) -> SecretStr:
-    """Accept only base64; the library of Standard Webhooks would silently drop other characters."""
+    """Accept only base64, of which the library of Standard Webhooks would silently drop other characters, and no short key."""
     text = value.get_secret_value().removeprefix("whsec_").rstrip("=")
     try:
-        is_usable = bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        is_usable = False
-    if not is_usable:
-        raise ValueError("must be base64, optionally with the prefix whsec_: create one with `openssl rand -base64 32`")
+        key = b""
+    if len(key) < _LEAST_KEY_BYTES:
+        what = f"must be base64 of at least {_LEAST_KEY_BYTES} bytes, optionally with the prefix whsec_"
+        raise ValueError(f"{what}: create one with `openssl rand -base64 32`")
     return value
 
 
@@ -151,12 +148,6 @@ def build(options: Options, *, receiver: str) -> WebhookNotifier:
     return WebhookNotifier(options, receiver=receiver)
 
 
-def verify(options: Options) -> None:
-    """Connect to the receiver, TLS included, and send nothing."""
-    with contextlib.closing(WebhookNotifier(options, receiver="verify")) as notifier:
-        notifier.reach()
-
-
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
     """Return the body, indented for reading; the message that is signed and sent is not indented."""
     body = json.loads(_body(options.format, message, rendered, receiver)[1])
@@ -186,7 +177,6 @@ class WebhookNotifier(AddressNotifier):
         headers = {
             **self._headers,
             "content-type": content_type,
-            "user-agent": USER_AGENT,
             "idempotency-key": message_id,
             "webhook-id": message_id,
             "webhook-timestamp": str(math.floor(now.timestamp())),
@@ -202,5 +192,5 @@ def _body(name: str, message: Message, rendered: Rendered, receiver: str) -> tup
     text = rendered.texts.get(f"{name}.json")
     if name not in FORMATS and text is not None:
         return "application/json", text.encode("utf-8", "replace")
-    form = FORMATS.get(name, FORMATS["actionwatch"])
-    return form.content_type, encode(form.document(message, receiver))
+    content_type, document = FORMATS.get(name, FORMATS["actionwatch"])
+    return content_type, encode(document(message, receiver))

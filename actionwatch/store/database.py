@@ -15,10 +15,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -44,6 +44,7 @@ from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 SCHEMA_VERSION = "0001"  # the newest revision under migrations/versions/
+_T = TypeVar("_T")
 _BUSY_TIMEOUT_MS = 30_000
 _PAGE_BYTES = 16_384
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
@@ -234,6 +235,12 @@ class Database(StoreReader):
             self._turn.release()
 
 
+def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the items in parts that one statement can take."""
+    listed = list(items)
+    return (listed[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(listed), _ROWS_PER_STATEMENT))
+
+
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Insert rows and skip those whose key exists. Return how many are new.
 
@@ -242,15 +249,10 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     """
     row_marks = f"({', '.join('?' * len(columns))})"
     head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  # nosec
-    whole = len(rows) - len(rows) % _ROWS_PER_STATEMENT
     new_count = 0
-    for start in range(0, whole, _ROWS_PER_STATEMENT):
-        values = tuple(chain.from_iterable(rows[start : start + _ROWS_PER_STATEMENT]))
-        many = head + ", ".join([row_marks] * _ROWS_PER_STATEMENT) + " ON CONFLICT DO NOTHING"
-        new_count += connection.exec_driver_sql(many, values).rowcount
-    if whole < len(rows):
-        one = head + row_marks + " ON CONFLICT DO NOTHING"
-        new_count += connection.exec_driver_sql(one, [tuple(row) for row in rows[whole:]]).rowcount
+    for some in portions(rows):
+        statement = f"{head}{', '.join([row_marks] * len(some))} ON CONFLICT DO NOTHING"
+        new_count += connection.exec_driver_sql(statement, tuple(chain.from_iterable(some))).rowcount
     return new_count
 
 
@@ -271,8 +273,7 @@ def bulk_update(
     row_marks = f"({', '.join('?' * len(columns))})"
     changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
     count = 0
-    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = rows[start : start + _ROWS_PER_STATEMENT]
+    for some in portions(rows):
         given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
         is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = ?"
         statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec

@@ -13,7 +13,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import marks, receipts, records, seen_fields, unproved_windows
+from actionwatch.store import receipts, records, seen_fields, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
@@ -181,10 +181,9 @@ class SourceWatch:
         known = state.marks
         with self._database.read() as connection:
             count = records.count_vanished(connection, self._source, known.begins_at)
-            if count:
-                through = receipts.read_newest_time(connection, self._source)
-                reported = known.vanished_reported_through
-                vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
+            through = receipts.read_newest_time(connection, self._source)
+            reported = known.vanished_reported_through
+            vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
         if not count:
             self._self_alerts.settle("window_shrunk", self._source)
         elif vanished:
@@ -193,9 +192,7 @@ class SourceWatch:
             what = f"the upstream no longer shows {counted(count, 'record')} that it showed before"
             what += f". New since the last report: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
             self._self_alerts.report("window_shrunk", self._source, what, REMEDIES["window_shrunk"])
-            state.marks = replace(known, vanished_reported_through=through)
-            with self._database.write() as connection:
-                marks.write(connection, state.marks)
+            state.commit(replace(known, vanished_reported_through=through))
 
     def _set(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
         if is_wrong:

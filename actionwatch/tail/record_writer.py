@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.store import records
-from actionwatch.store.database import Database
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
 from actionwatch.tail.state import PollReport, TailState
 
@@ -31,15 +30,11 @@ class RecordWriter:
     def __init__(
         self,
         state: TailState,
-        overlap: timedelta,
-        database: Database,
         on_stored: Callable[[], None],
         account_name: AccountName,
         on_kinds: Callable[[Collection[str]], None],
     ) -> None:
         self._state = state
-        self._overlap = overlap
-        self._database = database
         self._on_stored = on_stored
         self._account_name = account_name
         self._on_kinds = on_kinds
@@ -82,7 +77,7 @@ class RecordWriter:
         if not found:
             return
         self._on_kinds({record.action_kind for record in found})
-        with self._database.write() as connection:
+        with self._state.database.write() as connection:
             new_count = self.insert(connection, found)
         self.note(new_count, report)
 
@@ -100,4 +95,4 @@ class RecordWriter:
         if at < known.alerts_from:
             return True, None
         late_by = known.seen_through - at
-        return False, late_by if late_by > self._overlap and record.is_time_readable else None
+        return False, late_by if late_by > self._state.options.overlap and record.is_time_readable else None

@@ -282,8 +282,10 @@ def test_live_check_tests_the_tokens(server: SocketEnd, scopes: str, opening: st
     server.opening = [slack_error(opening)] if opening else []
     answer = Reply(200, b'{"ok": true}', {"content-type": "application/json", "X-OAuth-Scopes": scopes})
     server.api.queue = [answer]
-    with pytest.raises(PermanentDeliveryError, match=fault) if fault else contextlib.nullcontext():
-        slack.verify(made_of(server))
+    notifier = slack.build(made_of(server), receiver="security-slack")
+    raised = pytest.raises(PermanentDeliveryError, match=fault) if fault else contextlib.nullcontext()
+    with contextlib.closing(notifier), raised:
+        notifier.reach()
     methods = [request.path.rpartition("/")[2] for request in server.api.requests]
     assert methods == (["auth.test"] if "scope chat" in (fault or "") else ["auth.test", "apps.connections.open"])
     assert not server.connections

@@ -162,6 +162,7 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, f"{WINDOWS}1000", ""),
     (DETECTION, f"{WINDOWS}1001", "'windows' must be a number from 1 to 1000"),
     (DETECTION, f"{WINDOWS}true", "'windows' must be a number from 1 to 1000"),
+    (DETECTION, f"{WINDOWS}many", "'windows' must be a number from 1 to 1000"),
     (TWO, f"{SPIKE}, rules: [a]", ""),
     (DETECTION, SPIKE.replace("min: 10", "min: 1"), ""),
     (DETECTION, SPIKE.replace("min: 10", "min: true"), "'min' must be a whole number of 1 or more"),
