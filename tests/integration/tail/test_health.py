@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import AccessDenied, SourceUnavailable
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import marks, receipts, records, unproved_windows
@@ -26,7 +26,7 @@ LAG = 10 * MINUTE
 
 
 @dataclass
-class Open(SelfAlerts):
+class Open:
     """The self-alerts that are open: what is wrong by the problem and its subject."""
 
     found: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -41,6 +41,10 @@ class Open(SelfAlerts):
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Resolve an alert."""
         self.found.pop((trouble, subject), None)
+
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = str) -> None:
+        """Refuse: a source settles only its own alerts."""
+        raise NotImplementedError
 
 
 class Watched:
