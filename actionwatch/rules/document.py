@@ -18,7 +18,7 @@ from actionwatch.rules.cases import read_cases
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.conditions import Some, all_of
-from actionwatch.rules.correlations.reading.block import RuleHead, read_correlation
+from actionwatch.rules.correlations.reading.block import read_correlation
 from actionwatch.rules.filters import read_filter
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
@@ -83,13 +83,7 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         return None
     if mode is Mode.SHADOW:  # delivery recognizes alerts of rules in shadow mode by this label
         alert = dataclasses.replace(alert, labels={**alert.labels, "mode": mode.value})
-    correlation = None
-    if is_correlated:
-        own = compiled if "detection" in value else None
-        correlation = read_correlation(RuleHead(name, level, alert, when, own, context), report)
-    if report.faults:
-        return None
-    return Rule(
+    rule = Rule(
         name=name,
         level=level,
         condition=compiled.condition if when is None else all_of([compiled.condition, when.as_condition()]),
@@ -101,8 +95,11 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         when=when,
         tests=tests,
         document=report.document,
-        correlation=correlation,
     )
+    if is_correlated:
+        own = compiled if "detection" in value else None
+        rule = dataclasses.replace(rule, correlation=read_correlation(rule, own, report, context))
+    return None if report.faults else rule
 
 
 def _with_condition(value: Mapping[Any, Any]) -> Any:

@@ -165,8 +165,8 @@ def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
         name = f"of {shown}"
     if rule.is_absence:
         return f"resolves the alert {name}, due at {instant(found.first_at)}", True
-    if view.waits is not None and view.waits > view.own[-1].at:
-        return f"opens the alert {name} unless a record follows by {instant(view.waits)}", True
+    if found.judged_at is not None and found.judged_at > view.own[-1].at:
+        return f"opens the alert {name} unless a record follows by {instant(found.judged_at)}", True
     if view.is_opened:
         return f"opens the alert {name}", True
     return f"joins the alert {name}, open since {instant(found.fired_at)}", True

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Hit
 
 BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
 
 
-class Absence:
-    """One expected group. Its alert is due at the last match + timespan; the next match resolves it."""
+class Absence(Fold):
+    """One expected group. Its alert is due at the last match + timespan; the next match resolves it, and it is `found`."""
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
-        self._rule = rule
-        self._begin = begin
+        super().__init__(rule)
         self._due = NEVER if begin is None else begin + rule.timespan
         self._last_key = ""
         self._last: Hit | None = None
-        self._closed: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next match."""
         if hit.at > self._due and not is_quiet:
             found = self._missing()
             found.resolved_at, found.resolved_by = hit.at, hit
-            self._closed.append(found)
+            self.found.append(found)
         self._last, self._last_key = hit, hit.key
         self._due = hit.at + self._rule.timespan
 
@@ -35,35 +34,22 @@ class Absence:
 
     def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index. The last one counts when its time is verified."""
-        closed = self._closed[start:]
-        return closed if self._due == NEVER else [*closed, self._missing()]
-
-    def copy(self) -> Absence:
-        """Return an independent copy of the state."""
-        other = Absence(self._rule, self._begin)
-        other._due, other._last_key, other._last = self._due, self._last_key, self._last
-        other._closed = list(self._closed)
-        return other
-
-    @property
-    def found(self) -> list[FoundAlert]:
-        """The alerts that are final."""
-        return self._closed
+        found = super().alerts(start)
+        return found if self._due == NEVER else [*found, self._missing()]
 
     def _missing(self) -> FoundAlert:
         last = self._last.records[-1] if self._last is not None and self._last.records else None
         return FoundAlert(self._last_key, self._due, self._due, NEVER, [], self._due, last_seen=last)
 
 
-class NewTerm:
+class NewTerm(Fold):
     """One term. A hit fires if nothing made the term known within `history` before it."""
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
-        self._rule = rule
+        super().__init__(rule)
         self._begin = begin
         self._known_from = NEVER if begin is None else begin + rule.history
         self._seen_at: datetime | None = None
-        self.found: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit or, as step 1, the next record that makes the term known."""
@@ -81,14 +67,4 @@ class NewTerm:
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""
         self._seen_at = found.first_at
-        self.found.append(found)
-
-    def alerts(self, start: int = 0) -> list[FoundAlert]:
-        """Return the alerts in order, from an index."""
-        return self.found[start:]
-
-    def copy(self) -> NewTerm:
-        """Return an independent copy of the state."""
-        other = NewTerm(self._rule, self._begin)
-        other._seen_at, other.found = self._seen_at, list(self.found)
-        return other
+        super().restore(found)

@@ -1,47 +1,43 @@
-"""The fold: turns the ordered hits of a group into its alerts. Pure; only the folds define the meaning of a correlation."""
+"""What all folds share. A fold turns the ordered hits of a group into its alerts; it alone defines what a correlation means."""
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from datetime import datetime
-from typing import Protocol
+from typing import Self
 
-from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
-from actionwatch.rules.correlations.folds.counting import Counting, Spike
-from actionwatch.rules.correlations.folds.sequences import Sequences
-from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType, FoundAlert, Hit
+from actionwatch.rules.model import Correlation, FoundAlert, Hit
 
 
-class Fold(Protocol):
-    """The state of one group. It takes hits in order and returns their alerts, as if all time were verified."""
+class Fold(ABC):
+    """The state of one group. It takes hits in order and returns their alerts, as if all time were verified.
 
-    @property
-    def found(self) -> list[FoundAlert]:
-        """The alerts that have fired, in order; the last one can still grow."""
-        ...
+    `found` are the alerts that have fired, in order; the last one can still grow.
+    """
 
+    def __init__(self, rule: Correlation) -> None:
+        self.found: list[FoundAlert] = []
+        self._rule = rule
+
+    @abstractmethod
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
-        ...
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""
-        ...
+        self.found.append(found)
 
     def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index, including those that wait for verified time."""
-        ...
+        return self.found[start:]
 
-    def copy(self) -> Fold:
-        """Return an independent copy of the state."""
-        ...
+    def copy(self) -> Self:
+        """Return an independent copy of the state. Subclasses copy their own containers."""
+        other = copy.copy(self)
+        other.found = [*self.found[:-1], *(newest.copy() for newest in self.found[-1:])]
+        return other
 
-
-def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
-    """Make the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
-    if rule.is_absence:
-        return Absence(rule, begin)
-    if rule.type in TEMPORAL_TYPES:
-        return Sequences(rule)
-    if rule.type is CorrelationType.NEW_TERM:
-        return NewTerm(rule, begin)
-    return Spike(rule, begin) if rule.type is CorrelationType.SPIKE else Counting(rule)
+    def _is_taken(self, at: datetime) -> bool:
+        """Return whether the hits of a time belong to the newest alert, or to those before it."""
+        return bool(self.found) and at <= self.found[-1].until

@@ -6,18 +6,12 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A hit within reach. If `is_spent`, it counts for no other alert, but still excludes patterns."""
-
-    hit: Hit
-    is_spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +27,30 @@ class _Pending:
     is_firm: bool = True
 
 
-class Sequences:
-    """One group of a temporal rule."""
+class Sequences(Fold):
+    """One group of a temporal rule.
+
+    `_recent` are the hits within reach. Those that are taken by an alert count for no other, but still exclude patterns.
+    """
 
     def __init__(self, rule: Correlation) -> None:
-        self._rule = rule
+        super().__init__(rule)
         self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
-        self._recent: deque[_Entry] = deque()
-        self._fresh: Counter[int] = Counter()
+        self._recent: deque[Hit] = deque()
+        self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
-        self._open: FoundAlert | None = None
-        self.found: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
         self._expire(hit.at)
-        if self._open is not None and hit.at <= self._open.until:
+        if self._is_taken(hit.at):
             if hit.step in self._wanted:
-                self._open.hits.append(hit)
-            self._recent.append(_Entry(hit, is_spent=True))
+                self.found[-1].hits.append(hit)
+            self._recent.append(hit)
             return
-        self._open = None
         self._drop_old(hit.at - self._rule.timespan)
-        self._recent.append(_Entry(hit))
+        self._recent.append(hit)
         self._fresh[hit.step] += 1
         self._block(hit)
         if not is_quiet:
@@ -64,27 +58,19 @@ class Sequences:
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
-        self._open = found
-        self.found.append(found)
+        super().restore(found)
         self._pending.clear()
         self._fresh.clear()
-        for entry in self._recent:
-            entry.is_spent = True
 
     def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index. The last one can be pending until its time is verified."""
-        found = self.found[start:]
+        found = super().alerts(start)
         return [*found, self._make(self._first_due())] if self._pending else found
 
-    def copy(self) -> Sequences:
+    def copy(self) -> Self:
         """Return an independent copy of the state."""
-        other = Sequences(self._rule)
-        other._recent = deque(_Entry(entry.hit, entry.is_spent) for entry in self._recent)
-        other._fresh = Counter(self._fresh)
-        other._pending = dict(self._pending)
-        other.found = list(self.found)
-        if self._open is not None:
-            other._open = other.found[-1] = self._open.copy()  # the open alert is the newest found
+        other = super().copy()
+        other._recent, other._fresh, other._pending = deque(self._recent), Counter(self._fresh), dict(self._pending)
         return other
 
     # -- the window ----------------------------------------------------------------------------------------------------
@@ -100,10 +86,10 @@ class Sequences:
         return min(self._pending.values(), key=lambda found: (found.due, found.first.order))
 
     def _drop_old(self, horizon: datetime) -> None:
-        while self._recent and self._recent[0].hit.at < horizon:
-            entry = self._recent.popleft()
-            if not entry.is_spent:
-                self._fresh[entry.hit.step] -= 1
+        while self._recent and self._recent[0].at < horizon:
+            hit = self._recent.popleft()
+            if not self._is_taken(hit.at):
+                self._fresh[hit.step] -= 1
 
     def _block(self, hit: Hit) -> None:
         for place in list(self._pending):
@@ -136,8 +122,7 @@ class Sequences:
     def _make(self, pending: _Pending) -> FoundAlert:
         """Make the alert from every hit since the first step, which is still in reach when the alert fires."""
         first = pending.first
-        reached = (entry.hit for entry in self._recent if entry.hit.order >= first.order)
-        hits = [hit for hit in reached if hit.step in self._wanted]
+        hits = [hit for hit in self._recent if hit.order >= first.order and hit.step in self._wanted]
         until = pending.due + self._rule.realert
         return FoundAlert(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
 
@@ -145,9 +130,9 @@ class Sequences:
 
     def _first_of_set(self, pattern: Pattern) -> Hit | None:
         """Return the first hit of a complete set in any order; None if an unwanted hit is in reach."""
-        if any(entry.hit.step in pattern.unwanted for entry in self._recent):
+        if any(hit.step in pattern.unwanted for hit in self._recent):
             return None
-        return next(entry.hit for entry in self._recent if not entry.is_spent and entry.hit.step in pattern.wanted)
+        return next(hit for hit in self._recent if not self._is_taken(hit.at) and hit.step in pattern.wanted)
 
     def _first_of_chain(self, pattern: Pattern, last: Hit) -> Hit | None:
         """Return the earliest hit from which the steps follow each other to `last`; None if there is none."""
@@ -155,21 +140,21 @@ class Sequences:
             return None
         chain = _Chain(pattern)
         first: Hit | None = None
-        for entry in reversed(self._recent):
-            if chain.take_earlier(entry, last):
-                first = entry.hit
+        for hit in reversed(self._recent):
+            if chain.take_earlier(hit, last, is_taken=self._is_taken(hit.at)):
+                first = hit
         if first is not None and pattern.leading:
-            before = (entry for entry in self._recent if entry.hit.order < first.order)
-            if any(entry.hit.step in pattern.leading for entry in before):
+            before = (hit for hit in self._recent if hit.order < first.order)
+            if any(hit.step in pattern.leading for hit in before):
                 return None
         return first
 
     def _is_earliest(self, pattern: Pattern, first: Hit) -> bool:
         """Check whether no hit at the same time precedes the first: such a hit can begin the pattern later."""
         return not any(
-            entry.hit.step == pattern.wanted[0] and entry.hit.at == first.at and entry.hit.order < first.order
-            for entry in self._recent
-            if not entry.is_spent
+            hit.step == pattern.wanted[0] and hit.at == first.at and hit.order < first.order
+            for hit in self._recent
+            if not self._is_taken(hit.at)
         )
 
 
@@ -186,16 +171,15 @@ class _Chain:
         self._ways: list[set[frozenset[str]]] = [set() for _ in pattern.wanted]
         self._at: datetime | None = None
 
-    def take_earlier(self, entry: _Entry, last: Hit) -> bool:
-        """Take the next earlier entry, and return whether a complete chain begins with it."""
-        hit = entry.hit
+    def take_earlier(self, hit: Hit, last: Hit, *, is_taken: bool) -> bool:
+        """Take the next earlier hit, and return whether a complete chain begins with it."""
         if hit.at != self._at:
             self._at = hit.at
             self._ways = [{frozenset()} if ways else set() for ways in self._ways]
         for place, unwanted in enumerate(self._unwanted):
             if hit.step in unwanted:
                 self._ways[place + 1].clear()  # later steps cannot follow an earlier step across this hit
-        if entry.is_spent or hit.step not in self._steps:
+        if is_taken or hit.step not in self._steps:
             return False
         place = self._steps.index(hit.step)
         if place == len(self._steps) - 1:

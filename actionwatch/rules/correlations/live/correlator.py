@@ -39,7 +39,7 @@ class Correlator:
         max_groups: int = _MAX_GROUPS,
     ) -> None:
         """`keep`: for how long hits are kept to fold them again when one comes late (None: for ever)."""
-        running = [rule for rule in rules if rule.correlation is not None and rule.mode is not Mode.OFF]
+        running = [rule for rule in rules if rule.mode is not Mode.OFF]
         self.rules = in_feeding_order([rule.correlation for rule in running if rule.correlation is not None])
         self._feed = Feed(rules, self.rules)
         self._keep = keep

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,12 +61,16 @@ class _Reading:
     name: str
     read: Reader
 
-    def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
-        """Return a group's canonical value: an id before a name; an inner alert's own group before its newest record."""
+    def values(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterator[str | None]:
+        """Yield canonical values: an id before a name; only an inner alert's own group, where that has the field."""
         if self.name in inherited:
-            return inherited[self.name]
-        candidates = self.read(subject) if subject is not None else ()
-        return canonical(spell(candidates[0])) if candidates else None
+            yield inherited[self.name]
+        elif subject is not None:
+            yield from map(canonical, map(spell, self.read(subject)))
+
+    def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
+        """Return the first value, None if there is none."""
+        return next(self.values(subject, inherited), None)
 
 
 class _Slot:
@@ -75,9 +79,10 @@ class _Slot:
     def __init__(self, number: int, place: int, rule: Correlation, step: Step) -> None:
         self._number, self._place, self._rule = number, place, rule
         self._is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
-        self._group = [_reading(step, name) for name in rule.group_fields]
+        self._expected = None if rule.expected is None else frozenset(rule.expected)
+        self._group = [_reading(step, name, by_name=rule.is_absence) for name in rule.group_fields]
+        self._terms = [rule.group_fields.index(name) for name in rule.fields]
         self._values = [_reading(step, name) for name in rule.value_fields]
-        self._expected = _expectations(rule, step) if rule.expected is not None and rule.group_by else None
 
     def hits(
         self,
@@ -100,16 +105,12 @@ class _Slot:
             yield self._number, group, Hit(at, self._place, key, records, value)
 
     def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
-        if self._expected is not None:
-            return self._expected(subject, inherited)
+        if self._expected is not None:  # by id or by name
+            known = {name: value for name, value in inherited.items() if value is not None}
+            choices = itertools.product(*(reading.values(subject, known) for reading in self._group))
+            return [group for group in choices if group in self._expected]
         group = tuple(reading.value(subject, inherited) for reading in self._group)
-        if self._rule.fields and any(
-            value is None
-            for reading, value in zip(self._group, group, strict=True)
-            if reading.name in self._rule.fields
-        ):
-            return ()
-        return (group,)
+        return () if any(group[place] is None for place in self._terms) else (group,)
 
     def _value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> object:
         if self._rule.type is CorrelationType.VALUE_COUNT:
@@ -128,36 +129,11 @@ def as_number(value: object) -> int | float | None:
     return value
 
 
-def _reading(step: Step, name: str) -> _Reading:
-    return _Reading(name, _reader(step.aliases.get(name, name)))
-
-
-def _reader(name: str) -> Reader:
-    field = field_named(name)
+def _reading(step: Step, name: str, *, by_name: bool = False) -> _Reading:
+    """Return how a field or an alias is read; with `by_name`, the id of an entity includes its name."""
+    word = step.aliases.get(name, name)
+    entity = "cluster" if word == "clusterId" else word.partition(".")[0]
+    field = field_named(entity if by_name and entity in ENTITIES else word)
     if field is None:
-        raise LookupError(f"unknown field '{name}'")  # the loader refuses it
-    return field.read
-
-
-def _expectations(
-    rule: Correlation, step: Step
-) -> Callable[[Subject | None, Mapping[str, str | None]], Iterable[Group]]:
-    """Make the function that finds the expected groups of a match, by id or by name."""
-    expected = frozenset(rule.expected or ())
-    readers = [_names_reader(step.aliases.get(name, name)) for name in rule.group_by]
-
-    def find(subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
-        names: list[list[str]] = []
-        for name, read in zip(rule.group_by, readers, strict=True):
-            value = inherited.get(name)
-            texts = map(spell, read(subject)) if subject is not None else ()
-            found = [value] if value is not None else list(map(canonical, texts))
-            names.append(found)
-        return [group for group in itertools.product(*names) if group in expected]
-
-    return find
-
-
-def _names_reader(name: str) -> Reader:
-    entity = "cluster" if name == "clusterId" else name.partition(".")[0]
-    return _reader(entity if entity in ENTITIES else name)
+        raise LookupError(f"unknown field '{word}'")  # the loader refuses it
+    return _Reading(name, field.read)

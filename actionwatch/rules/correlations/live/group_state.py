@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.base.model import CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds.fold import Fold, new_fold
+from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit
@@ -65,12 +66,11 @@ class GroupState:
         self._base = new_fold(context.rule, context.begin)
         self._live = self._base
         self._is_stale = True
-        self._is_refolded = False  # since it was last judged: any of its alerts may have changed
         self._known: dict[str, CorrelatedAlert] = {}
         self._published: dict[str, list[OuterHit]] = {}
         self._settled = 0
         self._begun: FoundAlert | None = None  # the alert that a restored state begins with
-        self._newest_id = ""  # of the alerts, as last judged
+        self._newest_id: str | None = None  # of the alerts, as last judged; None: since then the group was folded again
         self._last_at: datetime | None = None
 
     # -- hits ----------------------------------------------------------------------------------------------------------
@@ -137,12 +137,12 @@ class GroupState:
     def evaluate(self, verified: datetime | None, hits_above: HitsAbove | None) -> Evaluation:
         """Return what the fold finds now, with the changes of its hits in the rules above."""
         self._refresh()
-        is_again, self._is_refolded = self._is_refolded, False
         alerts = self.alerts(self._settled)
         judged = [found for found in alerts if found.is_judged(verified)]
         current = {found.id for found in alerts}
         # In order, only the newest alert can still disappear: one that waited for something not to come.
-        suspects = {*self._known, *self._published} if is_again else {self._newest_id, *current}
+        is_again = self._newest_id is None
+        suspects = {*self._known, *self._published} if self._newest_id is None else {self._newest_id, *current}
         self._newest_id = alerts[-1].id if alerts else ""
         outer = list(self._publish(suspects, judged, hits_above, is_again=is_again)) if hits_above is not None else ()
         turned = turned_by(self._known, suspects, current)
@@ -191,8 +191,7 @@ class GroupState:
         self._live = self._base.copy()
         for hit in self.hits:
             self._live.push(hit)
-        self._is_stale, self._is_refolded = False, True
-        self._settled = 0
+        self._is_stale, self._newest_id, self._settled = False, None, 0
         for known in self._known.values():
             known.taken = 0
 
@@ -267,14 +266,13 @@ class GroupState:
         """Finish, once all hits from before the restart are restored. Return how many hits it drops."""
         context, begun = self._context, self._begun
         count = self._fold_quietly()
-        if context.complete_from is not None:
-            # The hits of the alert that it begins with may be folded already.
-            end = context.complete_from
-            self.floor = end if begun is None else max(end, begun.fired_at + _MICROSECOND)
-            left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
-            self._known = {
-                known.id: known for known in self._known.values() if not context.began_before(known) or known.id in left
-            }
+        if begun is not None:  # its hits may be folded already
+            after = begun.fired_at + _MICROSECOND
+            self.floor = max(after, self.floor or after)
+        left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
+        self._known = {
+            known.id: known for known in self._known.values() if not context.began_before(known) or known.id in left
+        }
         return count
 
     def republish(self, hits_above: HitsAbove) -> Iterator[OuterHit]:
@@ -310,10 +308,8 @@ def turned_by(
 
 def _since(rule: Correlation, begun: FoundAlert | None, hits: list[Hit]) -> list[Hit]:
     """Return the hits without those before the alert that a state begins with, also at its first instant."""
-    if begun is None or rule.type in (CorrelationType.NEW_TERM, CorrelationType.SPIKE):
+    if begun is None or rule.type is CorrelationType.SPIKE:
         return hits
-    if rule.is_absence:
-        return [hit for hit in hits if hit.at > begun.first_at]
     kept = [hit for hit in hits if hit.at >= begun.first_at]
     place = next((n for n, hit in enumerate(kept) if hit.key == begun.origin), 0)
     return kept[place:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from graphlib import TopologicalSorter
 
 from actionwatch.rules.model import Correlation, CorrelationType
 
@@ -11,28 +12,17 @@ from actionwatch.rules.model import Correlation, CorrelationType
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
     """Sort so that a rule comes after those that feed it; there are no circles: the loader rejects them."""
     by_id = {rule.name.id: rule for rule in rules}
-    done: dict[str, Correlation] = {}
-
-    def visit(rule: Correlation) -> None:
-        for step in rule.steps:
-            inner = by_id.get(step.rule_id)
-            if inner is not None and inner.name.id not in done:
-                visit(inner)
-        done.setdefault(rule.name.id, rule)
-
-    for rule in rules:
-        visit(rule)
-    return list(done.values())
+    feeders = {rule.name.id: [step.rule_id for step in rule.steps if step.rule_id in by_id] for rule in rules}
+    return [by_id[rule_id] for rule_id in TopologicalSorter(feeders).static_order()]
 
 
 def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
     """Return how far back each rule must look for its alerts to be right; `rules` are in feeding order."""
     needed: dict[str, timedelta] = {}
-    reach: dict[str, timedelta] = {}
+    reach = {rule.name.id: rule.reach for rule in rules}
     for rule in rules:
         # An inner alert fires at most its reach after it began. Only those that began after everything is right are right.
         inner = [needed[step.rule_id] + reach[step.rule_id] for step in rule.steps if step.rule_id in needed]
-        reach[rule.name.id] = rule.reach
         needed[rule.name.id] = rule.reach + max(inner, default=timedelta(0))
     return needed
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+import itertools
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,11 +49,13 @@ class RuleState:
         self._max_groups = max_groups
         self._on_failure = on_failure
         self._groups: OrderedDict[Group, GroupState] = OrderedDict()
-        self._shared: dict[Group, SharedAlerts] = {}  # by the group values that the shared alert shows
+        # By the group values that the shared alert shows.
+        self._shared: dict[Group, SharedAlerts] = defaultdict(lambda: SharedAlerts(self.rule))
         self._dirty: dict[Group, None] = {}
         self._waiting: list[tuple[datetime, int, Group]] = []
-        self._sequence = 0
-        self._dropped_at: datetime | None = None  # the newest hit of a group that was dropped as idle
+        self._sequence = itertools.count()
+        # An unknown group may have existed before this time: all hits are known from then on, or it was dropped as idle.
+        self._unknown_before = context.complete_from
         for group in self.rule.expected or ():
             state = self._group(group)
             self._wait(state, state.next_due(state.alerts(), None))
@@ -86,7 +89,7 @@ class RuleState:
     def _is_too_late(self, group: Group, at: datetime) -> bool:
         """Return whether a hit lies before what is kept of its group."""
         state = self._groups.get(group)
-        floor = self._unknown_before() if state is None else state.floor
+        floor = self._unknown_before if state is None else state.floor
         return floor is not None and at < floor
 
     # -- judging -------------------------------------------------------------------------------------------------------
@@ -122,7 +125,7 @@ class RuleState:
         for group in dirty:
             together.setdefault(self.rule.merged(group), {})[group] = None
         for name, groups in together.items():
-            shared = self._shared_alerts(name)
+            shared = self._shared[name]
             groups.update(shared.held)
             yield shared, [self._groups[group] for group in groups if group in self._groups]
 
@@ -154,8 +157,7 @@ class RuleState:
         """Note at which verified time this group is to be judged next."""
         if due < state.waiting_at:
             state.waiting_at = due
-            self._sequence += 1
-            heapq.heappush(self._waiting, (due, self._sequence, state.group))
+            heapq.heappush(self._waiting, (due, next(self._sequence), state.group))
 
     # -- groups --------------------------------------------------------------------------------------------------------
 
@@ -175,36 +177,25 @@ class RuleState:
         if state is not None:
             self._groups.move_to_end(group)
             return state
-        state = self._groups[group] = GroupState(self._context, group, self._unknown_before())
+        state = self._groups[group] = GroupState(self._context, group, self._unknown_before)
         if len(self._groups) > self._max_groups:
             _, dropped = self._groups.popitem(last=False)
             self._let_go(dropped)
             self.evicted += 1
         return state
 
-    def _unknown_before(self) -> datetime | None:
-        """Return the time before which an unknown group may have existed: before all is known, or dropped as idle."""
-        complete_from = self._context.complete_from
-        if self._dropped_at is None:
-            return complete_from
-        over = self._dropped_at + self.rule.reach + self.rule.realert
-        return over if complete_from is None else max(complete_from, over)
-
-    def _shared_alerts(self, name: Group) -> SharedAlerts:
-        if name not in self._shared:
-            self._shared[name] = SharedAlerts(self.rule)
-        return self._shared[name]
-
     def _drop_idle(self, cutoff: datetime) -> None:
         """Drop the groups in which nothing can change any more."""
-        horizon = cutoff - self.rule.reach - self.rule.realert
+        span = self.rule.reach + self.rule.realert
+        horizon = cutoff - span
         while self._groups and not self.rule.is_absence:
             group, state = next(iter(self._groups.items()))
             ended_at = state.ended_at()
             if ended_at is None or ended_at >= horizon or group in self._dirty:
                 return
             self._let_go(state)
-            self._dropped_at = ended_at if self._dropped_at is None else max(self._dropped_at, ended_at)
+            over = ended_at + span
+            self._unknown_before = max(over, self._unknown_before or over)
             del self._groups[group]
 
     def _let_go(self, state: GroupState) -> None:
@@ -225,7 +216,7 @@ class RuleState:
     def begin_groups(self) -> None:
         """Begin each group, once all alerts of the store are restored."""
         for state in self._groups.values():
-            state.begin(self._shared_alerts(self.rule.merged(state.group)) if self.rule.is_merging else None)
+            state.begin(self._shared[self.rule.merged(state.group)] if self.rule.is_merging else None)
 
     def restore_hit(self, group: Group, hit: Hit) -> None:
         """Take a hit from before the restart."""

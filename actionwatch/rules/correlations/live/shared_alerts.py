@@ -20,7 +20,6 @@ class _Member:
     """An alert of one group: it is over at `until`, and joins `leader`. If it leads, others join up to `end`."""
 
     order: FiringOrder
-    group: Group
     until: datetime
     end: datetime
     known: CorrelatedAlert | None = None
@@ -49,7 +48,7 @@ class SharedAlerts:
         for each in known:
             until = (each.resolved_at or NEVER) if self._rule.is_absence else each.fired_at + self._rule.realert
             order = (each.fired_at, True, each.origin, each.id)
-            self._settle(self._insert(_Member(order, group, until, until, each), each.id))
+            self._settle(self._insert(_Member(order, until, until, each), each.id))
         self._groups.add(group)
 
     def update(
@@ -70,7 +69,7 @@ class SharedAlerts:
         gone = (self._changeable.pop(group, set()) | fallen) - {each.id for each in found}
         low = min((self._remove(name) for name in gone if name in self._by_id), default=len(self._members))
         for each in found:
-            low = min(low, self._put(group, each, known.get(each.id)))
+            low = min(low, self._put(each, known.get(each.id)))
             self._unjudged.pop(each.id, None)
             if not each.is_judged(verified):
                 self._unjudged[each.id] = each.firing_order
@@ -112,8 +111,7 @@ class SharedAlerts:
 
     def is_open(self, alert_id: str) -> bool:
         """Return whether anything is still missing in an alert that people see."""
-        known = (each.known for each in self._members if each.known is not None)
-        return any(known.is_open and known.alert_id == alert_id for known in known)
+        return any(known.is_open and known.alert_id == alert_id for member in self._members if (known := member.known))
 
     def settle(self, group: Group, found: FoundAlert) -> None:
         """Note that an alert does not change any more: the next update does not contain it, and it stays."""
@@ -148,7 +146,7 @@ class SharedAlerts:
 
     # -- the order of firing -------------------------------------------------------------------------------------------
 
-    def _put(self, group: Group, found: FoundAlert, known: CorrelatedAlert | None) -> int:
+    def _put(self, found: FoundAlert, known: CorrelatedAlert | None) -> int:
         """Put an alert in its place, and return the first position that changed."""
         until = found.fired_at + self._rule.realert
         if self._rule.is_absence:
@@ -159,7 +157,7 @@ class SharedAlerts:
         if member is not None and (member.order, member.until) == (order, until):
             return len(self._members)
         low = self._remove(found.id) if member is not None else len(self._members)
-        return min(low, self._insert(_Member(order, group, until, until, known), found.id))
+        return min(low, self._insert(_Member(order, until, until, known), found.id))
 
     def _insert(self, member: _Member, name: str) -> int:
         place = bisect.bisect_left(self._members, member.order, key=lambda each: each.order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,17 +19,13 @@ _SPANS = 2  # times what a rule needs: the second span completes the alert that 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One group that counts a record: the hits `counted` just before it, its `own` hits, and the alert that holds them, if any.
-
-    `waits`: the alert is reported once it is verified that nothing came until then.
-    """
+    """One group that counts a record: the hits `counted` before it, its `own` hits, and the alert that holds them, if any."""
 
     group: Group
     counted: tuple[Hit, ...]
     own: tuple[Hit, ...]
     found: FoundAlert | None
     is_opened: bool
-    waits: datetime | None
 
 
 def lookback_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
@@ -83,25 +79,18 @@ def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], 
     at = own[-1].at
     last = state.found[-1] if state.found and not rule.is_absence else None
     if last is not None and at <= last.until:
-        counted: Iterable[Hit] = last.hits
+        counted = tuple(last.hits)
     else:
         spent = {hit.key for hit in last.hits} if last is not None and rule.type is not CorrelationType.SPIKE else set()
         since = at - (rule.history if rule.type is CorrelationType.NEW_TERM else rule.timespan)
-        counted = (hit for hit in earlier if hit.at >= since and hit.key not in spent)
-    counted = tuple(counted)
+        counted = tuple(hit for hit in earlier if hit.at >= since and hit.key not in spent)
     for hit in own:
         state.push(hit)
-    found = next(_holding(rule, state.alerts(), own), None)
+    found = _holding(state.alerts(), own)
     is_opened = found is not None and not any(each is found for each in state.found[:known])
-    waits = found.judged_at if found is not None else None
-    return View(group, counted, tuple(own), found, is_opened, waits)
+    return View(group, counted, tuple(own), found, is_opened)
 
 
-def _holding(rule: Correlation, alerts: Iterable[FoundAlert], own: Sequence[Hit]) -> Iterator[FoundAlert]:
-    """Return the alerts that hold these hits; for absence, the one that they end."""
-    for found in alerts:
-        if rule.is_absence:
-            if found.resolved_by is not None and found.resolved_by in own:
-                yield found
-        elif any(hit in own for hit in found.hits):
-            yield found
+def _holding(alerts: Iterable[FoundAlert], own: Sequence[Hit]) -> FoundAlert | None:
+    """Return the first alert that holds any of these hits or, for absence, that they end."""
+    return next((found for found in alerts if any(hit in own for hit in (*found.hits, found.resolved_by))), None)

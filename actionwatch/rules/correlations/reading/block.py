@@ -10,11 +10,10 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from actionwatch.base.model import Level, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.correlations.reading.expected_groups import read_expected
@@ -22,16 +21,9 @@ from actionwatch.rules.correlations.reading.limits import PLACE, listed, read_li
 from actionwatch.rules.correlations.reading.parts import Parts, own_parts
 from actionwatch.rules.correlations.reading.strings import names_in
 from actionwatch.rules.fields import field_named
-from actionwatch.rules.model import (
-    TEMPORAL_TYPES,
-    VALUE_TYPES,
-    Correlation,
-    CorrelationType,
-    Step,
-)
+from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
-from actionwatch.rules.when import When
 from actionwatch.text.suggestions import suggest
 
 _COMMON = ("type", "rules", "group-by", "aliases", "generate")
@@ -44,80 +36,55 @@ KEYS: dict[CorrelationType, tuple[str, ...]] = {
 ALL_KEYS = tuple(dict.fromkeys((*_COMMON, *itertools.chain.from_iterable(KEYS.values()))))
 
 
-@dataclass(frozen=True, slots=True)
-class RuleHead:
-    """The rest of the document, as far as a correlation depends on it. `compiled` is its detection, if it has one."""
+def read_correlation(rule: Rule, compiled: Compiled | None, report: Report, context: ReadContext) -> Correlation | None:
+    """Read the block of a rule; None if the document has faults, which go to the report.
 
-    name: RuleName
-    level: Level
-    alert: AlertBlock
-    when: When | None
-    compiled: Compiled | None
-    context: ReadContext
-
-
-def read_correlation(head: RuleHead, report: Report) -> Correlation | None:
-    """Read the block; None if there are faults, which go to the report."""
+    `rule` is the rest of the document, `compiled` its detection, if it has one.
+    """
     document = report.document.value
-    value = document["correlation"]
-    if not isinstance(value, dict):
+    if not isinstance(document["correlation"], dict):
         report.fault(PLACE, "'correlation' must be a mapping", "for example: {type: event_count, timespan: 10m, …}")
         return None
-    before = len(report.faults)
-    type_ = _read_type(value, report)
+    type_ = _read_type(document["correlation"], report)
     if type_ is None:
         return None
-    _check_keys(type_, value, report)
+    value = _known_items(type_, document["correlation"], report)
     if not isinstance(value.get("generate", False), bool):
         report.fault((*PLACE, "generate"), "'generate' must be true or false")
-    parts = _read_parts(type_, value, head, report)
-    group_by = _read_names(value, "group-by", report)
+    parts = _read_parts(type_, value, rule, compiled, report)
     aliases = _read_aliases(value, parts.names, report)
-    fields = _read_names(value, "fields", report) if type_ is CorrelationType.NEW_TERM else ()
-    _check_fields((*group_by, *fields), aliases, parts.names, report, value)
-    limits = read_limits(type_, value, parts.names, report)
-    timespan = read_span(value, "timespan", report) if "timespan" in KEYS[type_] else timedelta(0)
-    windows = read_windows(value, report) if type_ is CorrelationType.SPIKE else 0
-    expected = read_expected(type_, value, limits.threshold, group_by, head.context, report)
-    if type_ is CorrelationType.NEW_TERM and not fields:
+    group_by = _read_fields(value, "group-by", aliases, parts.names, report)
+    fields = _read_fields(value, "fields", aliases, parts.names, report)
+    if type_ is CorrelationType.NEW_TERM and "fields" not in value:
         report.fault(PLACE, "'new_term' needs 'fields'", "for example: fields: [userName]")
-    if expected is not None and head.when is not None:
+    settings = read_limits(type_, value, parts.names, report)
+    if "windows" in KEYS[type_]:
+        settings["windows"] = read_windows(value, report)
+    for key in ("timespan", "history"):
+        if key in KEYS[type_]:
+            settings[key] = read_span(value, key, report)
+    expected = read_expected(type_, value, settings.get("threshold"), group_by, context, report)
+    if expected is not None and rule.when is not None:
         report.fault(("when",), "a rule about absence cannot use 'when'", "remove it")
-    _check_alert(head.alert, (*group_by, *fields), report)
-    history = read_span(value, "history", report) if type_ is CorrelationType.NEW_TERM else timedelta(0)
-    if len(report.faults) > before:
+    _check_alert(rule.alert, (*group_by, *fields), report)
+    if report.faults:
         return None
-    steps = [Step(name, _aliases_of(name, aliases)) for name in parts.references]
     correlation = Correlation(
-        name=head.name,
-        level=head.level,
-        alert=head.alert,
+        name=rule.name,
+        level=rule.level,
+        alert=rule.alert,
         type=type_,
-        steps=tuple(steps),
+        steps=tuple(Step(name, _aliases_of(name, aliases)) for name in parts.references),
         group_by=group_by,
-        timespan=timespan,
-        realert=_realert(document, head.alert, timespan * max(windows, 1)),
-        threshold=limits.threshold,
-        patterns=limits.patterns,
-        value_fields=limits.value_fields,
-        percentile=limits.percentile,
         expected=expected,
         fields=fields,
-        history=history,
         is_learning=value.get("cold-start", "learn") == "learn",
-        factor=limits.factor,
-        minimum=limits.minimum,
-        windows=windows,
-        when=head.when,
+        when=rule.when,
         parts=parts.rules,
         version=digest(document),
+        **settings,
     )
-    if correlation.is_absence:
-        return replace(correlation, realert=timedelta(0))  # the alert ends with the next match
-    if type_ is CorrelationType.NEW_TERM:
-        # An alert has one record: only an alert for several groups needs time to collect them.
-        return replace(correlation, realert=head.alert.realert if correlation.is_merging else timedelta(0))
-    return correlation
+    return replace(correlation, realert=_realert(correlation, document.get("alert", {})))
 
 
 def digest(document: Mapping[str, Any]) -> str:
@@ -137,41 +104,40 @@ def _read_type(value: Mapping[str, Any], report: Report) -> CorrelationType | No
     return None
 
 
-def _check_keys(type_: CorrelationType, value: Mapping[str, Any], report: Report) -> None:
+def _known_items(type_: CorrelationType, value: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """Return the items whose keys belong to a type, and report the others."""
     mine = (*_COMMON, *KEYS[type_])
     for key in value:
         if key in ALL_KEYS and key not in mine:
             report.fault((*PLACE, str(key)), f"'{key}' is not a key of '{type_}'", f"keys: {', '.join(mine)}")
-    report.check_keys({key: item for key, item in value.items() if key not in ALL_KEYS}, PLACE, ALL_KEYS)
+    report.check_keys(value, PLACE, ALL_KEYS)
+    return {key: item for key, item in value.items() if key in mine}
 
 
 # -- which rules ------------------------------------------------------------------------------------------------------
 
 
-def _read_parts(type_: CorrelationType, value: Mapping[str, Any], head: RuleHead, report: Report) -> Parts:
+def _read_parts(
+    type_: CorrelationType, value: Mapping[str, Any], rule: Rule, compiled: Compiled | None, report: Report
+) -> Parts:
     """Read which rules feed the correlation: the detection or selections of the document, or other rules."""
-    names = _read_rules(type_, value, head.compiled is not None, report)
-    baseline = value.get("baseline") if type_ is CorrelationType.NEW_TERM else None
-    cold = value.get("cold-start", "learn")
-    if type_ is CorrelationType.NEW_TERM and cold not in ("learn", "alert"):
-        report.fault(
-            (*PLACE, "cold-start"), f"unknown cold-start '{cold}'", suggest(str(cold), ["learn", "alert"], "it is")
-        )
+    names = _read_rules(type_, value, compiled is not None, report)
+    baseline, cold = value.get("baseline"), value.get("cold-start", "learn")
+    if cold not in ("learn", "alert"):
+        remedy = suggest(str(cold), ["learn", "alert"], "it is")
+        report.fault((*PLACE, "cold-start"), f"unknown cold-start '{cold}'", remedy)
     if baseline is not None and not isinstance(baseline, str):
         report.fault((*PLACE, "baseline"), "'baseline' must be a selection, or any")
         baseline = None
     if type_ in (CorrelationType.NEW_TERM, CorrelationType.SPIKE) and len(names) > 1:
         report.fault((*PLACE, "rules"), f"'{type_}' takes one rule", "name one")
-    return own_parts(names, baseline, type_, head.name, head.level, head.compiled, report)
+    return own_parts(names, baseline, type_, rule, compiled, report)
 
 
 def _read_rules(
     type_: CorrelationType, value: Mapping[str, Any], is_shorthand: bool, report: Report
 ) -> tuple[str, ...]:
-    rules = value.get("rules")
-    if isinstance(rules, str) and rules:
-        rules = [rules]
-    if rules is None and "rules" not in value:
+    if "rules" not in value:
         condition = value.get("condition")
         if is_shorthand:
             return ()
@@ -179,7 +145,8 @@ def _read_rules(
             return tuple(names_in(condition))
         report.fault(PLACE, "a correlation needs 'rules' or a 'detection'", "name the rules it counts")
         return ()
-    if not isinstance(rules, list) or not rules or not all(isinstance(each, str) and each for each in rules):
+    rules = listed(value["rules"])
+    if not rules or not all(isinstance(each, str) and each for each in rules):
         report.fault((*PLACE, "rules"), "'rules' must list names or ids of rules", "for example: [rule_a, rule_b]")
         return ()
     for index, name in enumerate(rules):
@@ -218,35 +185,29 @@ def _aliases_of(name: str, aliases: Mapping[str, Mapping[str, str]]) -> dict[str
     }
 
 
-def _check_fields(
-    names: tuple[str, ...],
+def _read_fields(
+    value: Mapping[str, Any],
+    key: str,
     aliases: Mapping[str, Mapping[str, str]],
     rules: tuple[str, ...],
     report: Report,
-    value: Mapping[str, Any],
-) -> None:
-    """Report a group field that the records of a rule cannot have."""
-    for name in names:
-        key = "group-by" if name in listed(value.get("group-by")) else "fields"
-        place = (*PLACE, key)
-        missing = [rule for rule in rules if rule not in aliases.get(name, {})]
-        if field_named(name) is None and name in aliases and missing:
-            report.fault(place, f"the alias '{name}' has no field for '{missing[0]}'", "name the field")
-        elif name not in aliases:
-            check_field(name, place, report)
-
-
-def _read_names(value: Mapping[str, Any], key: str, report: Report) -> tuple[str, ...]:
+) -> tuple[str, ...]:
+    """Read a list of fields and aliases. Report what the records of a rule cannot have."""
     if key not in value:
         return ()
-    names = listed(value[key])
+    place, names = (*PLACE, key), listed(value[key])
     if not names or not all(isinstance(name, str) for name in names):
-        report.fault((*PLACE, key), f"'{key}' must be a list of fields", "for example: [userName]")
+        report.fault(place, f"'{key}' must be a list of fields", "for example: [userName]")
         return ()
     for index, name in enumerate(names):
+        missing = [rule for rule in rules if rule not in aliases.get(name, {})]
         if name in names[:index]:
-            report.fault((*PLACE, key, index), f"'{name}' occurs twice", "remove one of the two")
-    return tuple(dict.fromkeys(names))
+            report.fault((*place, index), f"'{name}' occurs twice", "remove one of the two")
+        elif name not in aliases:
+            check_field(name, place, report)
+        elif field_named(name) is None and missing:
+            report.fault(place, f"the alias '{name}' has no field for '{missing[0]}'", "name the field")
+    return tuple(names)
 
 
 def _check_alert(alert: AlertBlock, fields: tuple[str, ...], report: Report) -> None:
@@ -257,6 +218,11 @@ def _check_alert(alert: AlertBlock, fields: tuple[str, ...], report: Report) -> 
             report.fault(("alert", "group_by", index), what, remedy)
 
 
-def _realert(document: Mapping[str, Any], alert: AlertBlock, default: timedelta) -> timedelta:
-    block = document.get("alert")
-    return alert.realert if isinstance(block, dict) and "realert" in block else default
+def _realert(correlation: Correlation, alert: Mapping[str, Any]) -> timedelta:
+    """Return how long an alert is joined: by default, for as long as the windows of the rule."""
+    is_term = correlation.type is CorrelationType.NEW_TERM
+    if correlation.is_absence or (is_term and not correlation.is_merging):
+        return timedelta(0)  # an absence ends with the next match, and an alert about one new term has one record
+    if is_term or "realert" in alert:
+        return correlation.alert.realert
+    return correlation.timespan * max(correlation.windows, 1)

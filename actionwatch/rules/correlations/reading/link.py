@@ -69,7 +69,8 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
         if found is None:
             choices = [name for name, each in names.items() if name == each.name.name and each is not rule]
             what = f"no rule has the name or id '{step.rule_id}'"
-            report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
+            if step not in correlation.steps[:index]:  # by default, the baseline of new terms is the rule itself
+                report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
             continue
         steps.append(Step(found.name.id, step.aliases))
         if found.document is not None:
@@ -90,23 +91,16 @@ def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | 
 
 def _without_circles(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
     """Omit correlations that feed themselves, directly or through others."""
-    feeds = {
-        rule.name.id: [step.rule_id for step in rule.correlation.steps]
+    below = {
+        rule.name.id: {step.rule_id for step in rule.correlation.steps}
         for rule in rules
         if rule.correlation is not None
     }
-    circular: set[str] = set()
-    for start in feeds:
-        seen: set[str] = set()
-        pending = list(feeds[start])
-        while pending:
-            name = pending.pop()
-            if name == start:
-                circular.add(start)
-                break
-            if name not in seen:
-                seen.add(name)
-                pending.extend(feeds.get(name, ()))
+    for name in below:  # Warshall's algorithm: afterwards, each has all that it reaches through others
+        for reached in below.values():
+            if name in reached:
+                reached |= below[name]
+    circular = {name for name, reached in below.items() if name in reached}
     for name in circular:
         reports[name].fault(("correlation", "rules"), "this correlation feeds itself", "remove the cycle")
     return [rule for rule in rules if rule.name.id not in circular]
@@ -125,7 +119,7 @@ def _silenced(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule
     for rule in rules:
         if rule.correlation is not None:
             _note_silenced(rule, rule.correlation, by_id, fed, reports[rule.name.id])
-    marked = [_marked(rule, is_silent=not fed.get(rule.name.id, True)) for rule in rules]
+    marked = [rule if fed.get(rule.name.id, True) else _silent(rule) for rule in rules]
     parts = [part for rule in marked if rule.correlation is not None for part in rule.correlation.parts]
     loud = [replace(part, is_silent=False) for part in parts if fed.get(part.name.id)]
     return [*marked, *loud]
@@ -141,8 +135,6 @@ def _note_silenced(
             report.note(_place(correlation, report, index), what, "write 'generate: true' to keep both alerts")
 
 
-def _marked(rule: Rule, *, is_silent: bool) -> Rule:
-    if not is_silent:
-        return rule
+def _silent(rule: Rule) -> Rule:
     correlation = None if rule.correlation is None else replace(rule.correlation, is_silent=True)
     return replace(rule, is_silent=True, correlation=correlation)

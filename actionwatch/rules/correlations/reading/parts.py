@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from actionwatch.base.model import Level, RuleName
+from actionwatch.base.model import RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.conditions import Condition, Every
@@ -30,18 +30,16 @@ def own_parts(
     names: tuple[str, ...],
     baseline: str | None,
     type_: CorrelationType,
-    name: RuleName,
-    level: Level,
+    rule: Rule,
     compiled: Compiled | None,
     report: Report,
 ) -> Parts:
     """Make the parts, and report unknown selections. A `new_term` has its baseline as a second step."""
+    name = rule.name
 
     def part(word: str, condition: Condition) -> Rule:
         own = RuleName(f"{name.id}.{word}", f"{name.name}.{word}", name.title, name.tags)
-        line = report.document.position(())[0]
-        file = report.document.file
-        return Rule(own, level, condition, {}, AlertBlock(), file, line, is_silent=True)
+        return Rule(own, rule.level, condition, {}, AlertBlock(), rule.file, rule.line, is_silent=True)
 
     rules: dict[str, Rule] = {}
     taken = compiled.selections if compiled is not None else ()

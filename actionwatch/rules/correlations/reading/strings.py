@@ -47,7 +47,8 @@ def read_patterns(text: str, names: Sequence[str]) -> tuple[Pattern, ...]:
     steps = {name: step for step, name in enumerate(names)}
     for name in names_in(text):
         if name not in steps:
-            raise ValueError(f"the condition names '{name}', which is not among the rules: {_hint(name, names)}")
+            hint = suggest(name, names, "rules")
+            raise ValueError(f"the condition names '{name}', which is not among the rules: {hint}")
     for name in names:
         if name not in tokens:
             raise ValueError(f"the condition does not name '{name}', which is one of the rules")
@@ -69,10 +70,6 @@ def any_of_steps(count: int, least: int) -> tuple[Pattern, ...]:
     if len(found) > _MAX_PATTERNS:
         raise ValueError(f"this condition can be met in more than {_MAX_PATTERNS} ways: name fewer rules")
     return tuple(Pattern(wanted) for wanted in found)
-
-
-def _hint(name: str, names: Sequence[str]) -> str:
-    return suggest(name, names, "rules")
 
 
 def _patterns(tree: Any) -> tuple[Pattern, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds.fold import new_fold
+from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed

@@ -229,6 +229,7 @@ def test_an_alert_opens_once_and_is_joined() -> None:
     place = evaluated(COUNT, [found("a", 1, 2)])
     assert changes(place) == [("open", "a")]
     assert changes(place) == []
+    assert place.known["a"].taken == 2  # so that the next look begins after these hits
     (change,) = all_changes(evaluated(COUNT, [found("a", 1, 2, 3)], list(place.known.values())))
     assert (change.kind, [record.occurred_at for record in change.records]) == (ChangeKind.JOIN, [at(3)])
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.folds.fold import new_fold
+from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected

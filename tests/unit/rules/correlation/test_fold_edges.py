@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actionwatch.rules.correlations.folds.fold import Fold, new_fold
+from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
@@ -105,6 +106,21 @@ def test_a_copy_joins_an_alert_by_itself() -> None:
         assert (shapes(state)[0], shapes(copy)[0]) == ((40, []), (40, [41]))
 
 
+def test_a_value_counts_while_a_hit_with_it_is_in_the_window() -> None:
+    """A value counts until the last of its hits leaves the window."""
+    state = new_fold(make(CorrelationType.VALUE_COUNT, threshold=Threshold("gte", 3)), START)
+    for minute, value in ((0, "x"), (9, "x"), (11, "y"), (12, "z")):
+        state.push(hit(minute, value=value))
+    assert shapes(state) == [(12, [9, 11, 12])]
+
+
+def test_a_rule_without_a_threshold_fires_with_each_hit() -> None:
+    """Without a threshold, the first hit fires."""
+    state = new_fold(make(), START)
+    state.push(hit(3))
+    assert shapes(state) == [(3, [3])]
+
+
 def test_the_pattern_that_is_due_first_fires() -> None:
     """Of two pending patterns, the one that is due first fires, with the hits of both."""
     patterns = (Pattern((0,), (2,)), Pattern((1,), (3,)))
@@ -114,6 +130,16 @@ def test_the_pattern_that_is_due_first_fires() -> None:
         assert shapes(state) == [(10, [0, 5])]
         _push(state, (10.5, 1))
         assert shapes(state) == [(10, [0, 5, 10.5])]
+
+
+@pytest.mark.parametrize("rule", [COUNT, SET, CHAIN, TERM, SPIKE])
+def test_an_alert_names_the_hit_that_fired_it(rule: Correlation) -> None:
+    """An alert names the hit that fired it: a rule above counts the alert with the newest record of that hit."""
+    state = new_fold(rule, START)
+    _push(state, (41, 0), (42, 1 if len(rule.patterns) else 0))
+    first = state.alerts()[0]
+    assert first.firing is not None
+    assert first.firing.at == first.fired_at
 
 
 @pytest.mark.parametrize("rule", [COUNT, SET, CHAIN])

@@ -37,7 +37,8 @@ def state_of(rule: Correlation, group: Group = (), **more: Any) -> GroupState:
         "is_direct": True,
         "is_waiting": False,
     }
-    return GroupState(RuleContext(rule=rule, **{**values, **more}), group, None)
+    context = RuleContext(rule=rule, **{**values, **more})
+    return GroupState(context, group, context.complete_from)
 
 
 def keep(state: GroupState, *moments: float) -> None:
@@ -128,7 +129,7 @@ def test_old_hits_are_folded_and_forgotten(cutoff: float, is_full: bool, left: i
     state = state_of(COUNT)
     keep(state, *range(20))
     before = firings(state)
-    state.forget(at(cutoff), is_full=is_full)
+    assert state.forget(at(cutoff), is_full=is_full) == 20 - left
     assert len(state.hits) == left
     assert state.floor == (None if left == 20 else at(19 - left) + INSTANT)
     state.remove(hit(19))
@@ -148,6 +149,41 @@ def test_settled_alerts_are_forgotten_with_their_hits() -> None:
     assert [minutes(found.fired_at) for found in state.alerts()] == [141, 161, 181]
     keep(state, 182)
     assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [181]
+    keep(state, 170)  # late: the group is folded again
+    assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [141, 161, 181]
+
+
+def test_alerts_stay_while_hits_before_them_are_forgotten() -> None:
+    """If no alert belongs to the forgotten hits, all alerts stay."""
+    state = state_of(COUNT)
+    keep(state, *range(0, 180, 20), 200, 201, 230, 231)
+    evaluation = state.evaluate(at(ALL), None)
+    state.settle(evaluation.alerts, at(ALL), None)
+    assert state.forget(at(190), is_full=False) == 9
+    assert [minutes(found.fired_at) for found in state.alerts()] == [201, 231]
+
+
+def test_a_late_hit_changes_a_settled_alert() -> None:
+    """After a hit out of order, the alerts that could not change any more are evaluated again."""
+    state = state_of(COUNT)
+    keep(state, 1, 2, 30, 31)
+    state.settle(state.evaluate(at(ALL), None).alerts, at(ALL), None)
+    keep(state, 0)
+    assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [1, 31]
+
+
+def test_a_settled_alert_is_not_lost() -> None:
+    """A known alert that cannot change any more is not evaluated again, and does not count as lost."""
+    state = state_of(COUNT)
+    keep(state, 1, 2, 30, 31)
+    for each in (known(COUNT, 1, fired=2), known(COUNT, 30, fired=31)):
+        state.restore_alert(each)
+    evaluation = state.evaluate(at(ALL), above)
+    assert len(evaluation.outer) == 2
+    state.settle(evaluation.alerts, at(ALL), None)
+    again = state.evaluate(at(ALL), above)
+    assert [minutes(found.fired_at) for found in again.alerts] == [31]
+    assert (again.turned, again.outer) == ([], [])
 
 
 def test_known_alerts_are_forgotten_with_the_settled_ones() -> None:
@@ -276,6 +312,7 @@ def test_hits_before_the_alert_that_a_group_begins_with_do_not_count() -> None:
 def test_an_alert_that_fired_later_moves_the_floor() -> None:
     """A hit comes too late if it precedes all known hits, or the firing of the alert that a group begins with."""
     assert restored(COUNT, 25, []).floor == at(25)
+    assert restored(COUNT, 25, [known(COUNT, 25)]).floor == at(25)  # it began when all hits are known
     assert restored(COUNT, 25, [known(COUNT, 20, fired=28)]).floor == at(28) + INSTANT
     state = state_of(COUNT)
     keep(state, 1)
@@ -297,12 +334,27 @@ def test_hits_before_all_are_known_fire_nothing() -> None:
     assert firings(state) == [26]
     direct = state_of(COUNT, complete_from=at(25), since=START)
     inner = state_of(COUNT, complete_from=at(25), since=START, is_direct=False)
-    for group in (direct, inner):
+    for group, dropped in ((direct, 2), (inner, 0)):
         keep(group, 1, 2)
-        group.make_room(hit(2))
+        assert group.make_room(hit(2)) == 0
         assert len(group.hits) == 2
-        group.make_room(hit(3))
-    assert (len(direct.hits), len(inner.hits)) == (0, 2)
+        assert group.make_room(hit(3)) == dropped
+        assert len(group.hits) == 2 - dropped
+        assert group.finish_restore() == 2 - dropped
+
+
+def test_hits_before_a_restored_spike_are_its_history() -> None:
+    """After a restart, the hits before a known spike are history to the next one."""
+    spike = make(CorrelationType.SPIKE, windows=2, factor=2.0, minimum=2)
+    for earlier, fired in (((), [33, 45]), ((20, 21, 22), [33])):
+        state = restored(spike, 40, [known(spike, 31, fired=33)], *earlier, 31, 33, 44, 45)
+        assert firings(state) == fired
+
+
+def test_a_restored_absence_is_due_after_its_last_match() -> None:
+    """After a restart, the matches before a known absence do not change when it was due."""
+    state = restored(ABSENCE, 25, [known(ABSENCE, 20, until=ALL)], 5)
+    assert firings(state) == [20]
 
 
 def test_a_restart_publishes_final_and_known_alerts() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.load import build_rules
+from actionwatch.rules.load import Rules, build_rules
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import read_text
@@ -116,6 +116,7 @@ EXPECTED_FAULTS: list[tuple[str, int, str]] = [
     (f"{ABSENCE},\n expect-groups: {{userName: [true]}}", 6, "name the expected values"),
     (f"{ABSENCE},\n expect-groups: {{userName: {{list: prod, more: 1}}}}", 6, "name the expected values"),
     (f"{ABSENCE},\n expect-groups: {{userName: {{list: [prod]}}}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: 5}}", 6, "name the expected values"),
     (f"{ABSENCE},\n expect-groups: {{userName: {{list: torn}}}}", 6, "the list 'torn' has faults"),
     (f"{PAIR},\n expect-groups: {{userName: {{list: many}}, source: [a, b]}}", 6, "there are more than 10000 groups"),
 ]
@@ -161,6 +162,7 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, f"{WINDOWS}1000", ""),
     (DETECTION, f"{WINDOWS}1001", "'windows' must be a number from 1 to 1000"),
     (DETECTION, f"{WINDOWS}true", "'windows' must be a number from 1 to 1000"),
+    (TWO, f"{SPIKE}, rules: [a]", ""),
     (DETECTION, SPIKE.replace("min: 10", "min: 1"), ""),
     (DETECTION, SPIKE.replace("min: 10", "min: true"), "'min' must be a whole number of 1 or more"),
     (DETECTION, SPIKE.replace("min: 10", "min: 2.5"), "'min' must be a whole number of 1 or more"),
@@ -230,6 +232,8 @@ EXACT_FAULTS: list[tuple[str, str, int, str, str]] = [
     (TWO, f"{ORDER},\n aliases: 5", 6, "'aliases' must be a mapping", "for example"),
     (TWO, f"{ORDER},\n aliases: {{who: {{}}}}", 6, "an alias must name a field for each rule", "{rule_a: userName}"),
     (TWO, f"{ORDER},\n aliases: {{who: userName}}", 6, "an alias must name a field for each rule", "{rule_a: userN"),
+    (DETECTION + "when: {during: [early]}\n", "type: event_count, timespan: 1h, condition: {lt: 1}", 5,
+     "a rule about absence cannot use 'when'", "remove it"),
     ("", f"{TIMED}, rules: 5,\n condition: a and b", 4, "'rules' must list names or ids of rules", "for example"),
     (TWO, f"{ORDER},\n condition: not a and not b", 6, "only 'not' can meet the condition", "use absence: type: event"),
     (TWO, f"{ORDER},\n condition: a b", 6, "cannot parse the condition", ""),
@@ -242,6 +246,11 @@ EXACT_FAULTS: list[tuple[str, str, int, str, str]] = [
     (DETECTION, "type: event_count, timespan: 1h", 5, "'event_count' needs a 'condition'", "for example: condition: {gt"),
     (DETECTION, "type: event_count, timespan: 1h,\n condition: {}", 6, "'condition' must contain a comparison",
      "for example: condition: {gte: 5}"),
+    (DETECTION, "type: event_count, timespan: 1h,\n condition: 5", 6, "'condition' must contain a comparison",
+     "for example: condition: {gte: 5}"),
+    (DETECTION, f"{SPIKE.removesuffix('}')},\n mni: 3}}", 6, "unknown key 'mni'", "did you mean 'min'?"),
+    (TWO, f"{ORDER},\n condition: {{gte: 2, field: source}}", 6, "unknown key 'field'", ""),
+    (TWO, f"{ORDER},\n condition: {{gte: many}}", 6, "'many' is not a number", "for example: gte: 5"),
     (DETECTION, COUNT.replace("gte: 5", "gte: .inf"), 5, "'inf' is not a number", "for example: gte: 5"),
     (DETECTION, COUNT.replace("gte: 5", "lte: 5"), 5, "a count below a threshold can only detect absence", "write: con"),
     (DETECTION, COUNT.replace("gte: 5", "gte: 5, field: raw.n"), 5, "unknown key 'field'", ""),
@@ -261,13 +270,32 @@ EXACT_FAULTS: list[tuple[str, str, int, str, str]] = [
 ]  # fmt: skip
 
 
+def rules_at(text: str, *intervals: str) -> Rules:
+    """Load rules that can name these time intervals."""
+    times = {name: TimeInterval(name, ()) for name in intervals}
+    return build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=times)
+
+
 @pytest.mark.parametrize(("rest", "block", "line", "what", "remedy"), EXACT_FAULTS, ids=range(len(EXACT_FAULTS)))
 def test_one_mistake_is_one_fault_at_its_line(rest: str, block: str, line: int, what: str, remedy: str) -> None:
     """A mistake is reported once, at its line, with the remedy that fits it."""
-    found = rules_in(HEAD + rest + f"correlation: {{{block}}}\n")
+    text = HEAD + rest + f"correlation: {{{block}}}\n"
+    found = rules_at(text, "early")
     assert found.rules == ()
     (fault,) = found.faults
     assert (fault.line, fault.what[: len(what)], fault.remedy[: len(remedy)]) == (line, what, remedy)
+
+
+def test_every_fault_of_a_block_is_reported() -> None:
+    """A fault hides no other fault of the block."""
+    block = "type: event_count, aliases: {who: {}, what: {}}, timespan: ten, condition: a and b"
+    assert [fault.what for fault in rules_in(HEAD + f"correlation: {{{block}}}\n").faults] == [
+        "a correlation needs 'rules' or a 'detection'",
+        "an alias must name a field for each rule",
+        "an alias must name a field for each rule",
+        "'condition' must contain a comparison",
+        "'timespan' must be a whole number with a unit",
+    ]
 
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -345,6 +373,8 @@ def test_an_alias_names_a_field_for_each_rule() -> None:
 @pytest.mark.parametrize(
     ("changed", "is_new"),
     [
+        (("timespan: 10m, condition: {gte: 5}", "condition: {gte: 5}, timespan: 10m"), False),
+        (("{actionKind: BACKUP}", "{actionKind: BACKUP, description: 2026-01-01}"), True),
         (("title: T", "title: U"), False),
         (("level: low", "level: high"), False),
         (("realert: 3m", "realert: 4m"), False),
@@ -359,8 +389,7 @@ def test_version_changes_only_with_what_affects_alerts(changed: tuple[str, str],
     text = HEAD + DETECTION + f"correlation: {{{COUNT}}}\n" + more
     versions = []
     for each in (text, text.replace(*changed)):
-        times = {name: TimeInterval(name, ()) for name in ("early", "late")}
-        loaded = build_rules(read_text(each, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=times)
+        loaded = rules_at(each, "early", "late")
         assert loaded.faults == ()
         (rule,) = loaded.rules
         assert rule.correlation is not None
@@ -404,6 +433,28 @@ def test_fault_in_a_feeding_rule_disables_the_rules_above_it() -> None:
     assert [fault.what for fault in found.faults] == [
         "unknown key 'levle'", "no rule has the name or id 'a'", "no rule has the name or id 'b'",
     ]  # fmt: skip
+
+
+def test_unknown_feeding_rule_is_reported_once_where_it_is_named() -> None:
+    """A rule that does not exist is reported once, at the key that names it: `rules`, or the baseline of new terms."""
+    feeder = HEAD.replace("name: t", "name: a").replace("title: T", "title: A") + DETECTION
+    above = "title: b\nname: b\ncorrelation:\n  type: new_term\n  fields: [userName]\n  history: 9d\n"
+    for more, line in (("  rules: nobody\n", 12), ("  rules: a\n  baseline: nobody\n", 13)):
+        found = rules_in(f"{feeder}---\n{above}{more}")
+        assert [rule.name.name for rule in found.rules] == ["a"]
+        assert [(fault.line, fault.what) for fault in found.faults] == [(line, "no rule has the name or id 'nobody'")]
+
+
+def test_version_changes_with_the_rules_below() -> None:
+    """The version of a correlation changes with the detection of a rule that feeds it."""
+    feeder = HEAD.replace("name: t", "name: a").replace("title: T", "title: A") + DETECTION
+    above = "title: b\nname: b\ncorrelation: {type: event_count, rules: [a], timespan: 1h, condition: {gte: 2}}\n"
+    versions = [
+        [rule.correlation.version for rule in rules_in(f"{each}---\n{above}").rules if rule.correlation is not None]
+        for each in (feeder, feeder.replace("BACKUP", "CREATE_CLUSTER"), feeder.replace("title: A", "title: C"))
+    ]
+    assert versions[0] != versions[1]
+    assert versions[0] == versions[2]
 
 
 def test_cycle_of_correlations_is_refused() -> None:
