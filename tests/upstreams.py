@@ -19,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import RateLimited, SourceUnavailable
-from actionwatch.base.model import Record
+from actionwatch.base.model import Record, RecordFilter
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, Emulator, _answer, _linked_accounts, _user_actions, create_app
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.log import Action
@@ -33,7 +34,7 @@ from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explana
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
-from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
@@ -106,7 +107,7 @@ class World:
 
     def requests(self) -> int:
         """Count the requests for user actions so far."""
-        return self.emulator.traffic.requests("user_actions")
+        return sum(count for (name, _), count in self.emulator.traffic.items() if name == "user_actions")
 
 
 @contextmanager
@@ -229,7 +230,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
 
 def addressing(**options: Any) -> Addressing:
     """Route everything to `HOOK`."""
-    return Addressing(Route(receivers=(HOOK,)), {HOOK: Destination(HOOK, **options)})
+    return Addressing(Route(receivers=(HOOK,)), {HOOK: ReceiverPolicy(**options)})
 
 
 def tail_of(
@@ -258,7 +259,7 @@ def identity(record: Record) -> tuple[str, str]:
 def stored(database: Database) -> Counter[tuple[str, str]]:
     """Count the actions of the upstream in the store."""
     with database.read() as connection:
-        found = list(records.stream(connection, records.RecordFilter()))
+        found = list(records.stream(connection, RecordFilter()))
     return Counter(identity(record) for record in found if not record.action_kind.startswith("_"))
 
 

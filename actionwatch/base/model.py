@@ -7,7 +7,7 @@ backfill or a storm creates thousands of them, and a frozen dataclass with as ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -270,10 +270,8 @@ _SUMMARY_HEADLINES = {
     "mute": "Muted: {}",
     "silence": "Silenced: {}",
 }
-_CAUSE_WORDS = {
-    "mute": "mute interval {ref}",
-    "silence": "silence {ref:.8}",
-}  # the commands accept the first 8 characters of an id
+# The commands accept the first 8 characters of an id.
+_CAUSE_WORDS = {"mute": "mute interval {ref}", "silence": "silence {ref:.8}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,3 +376,18 @@ class Cause:
     rules: Mapping[str, int]
     author: str | None = None
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFilter:
+    """The filter of the commands `actions` and `records`; None and empty mean everything. Entities match by id or name."""
+
+    kinds: Sequence[str] = ()
+    user: str | None = None
+    account: str | None = None
+    cluster: str | None = None
+    operations: Sequence[str] = ()
+    scope: str | None = None
+    keyword: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None

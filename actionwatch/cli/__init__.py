@@ -19,26 +19,26 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "Show real alerts from an emulated organisation."),
-    "init": ("init", "Write a configuration, the rules and deployment examples."),
-    "check": ("check", "Report every error in the configuration and the rules."),
-    "probe": ("probe", "Print the shape of the live upstream, never its values."),
-    "run": ("run", "Run the service, or a single round with --once."),
-    "status": ("status", "Show progress, queues and troubles."),
-    "actions": ("actions", "Query the upstream for user actions, bypassing the store."),
-    "accounts": ("accounts", "List, create and unlink linked accounts."),
-    "records": ("records", "List, export and verify the stored records."),
-    "rules": ("rules", "List, check, test and backtest the rules."),
-    "alerts": ("alerts", "List, show, acknowledge and resolve alerts."),
-    "deliveries": ("deliveries", "List and show deliveries, retry or drop dead letters."),
-    "silences": ("silences", "Suppress alerts for a limited time."),
-    "explain": ("explain", "Print the complete history of an alert or a record."),
-    "receivers": ("receivers", "List, test and preview receivers."),
-    "templates": ("templates", "Check the message templates."),
-    "emulator": ("emulator", "Run an emulator of the upstream on loopback."),
+COMMANDS = {
+    "demo": "Show real alerts from an emulated organisation.",
+    "init": "Write a configuration, the rules and deployment examples.",
+    "check": "Report every error in the configuration and the rules.",
+    "probe": "Print the shape of the live upstream, never its values.",
+    "run": "Run the service, or a single round with --once.",
+    "status": "Show progress, queues and troubles.",
+    "actions": "Query the upstream for user actions, bypassing the store.",
+    "accounts": "List, create and unlink linked accounts.",
+    "records": "List, export and verify the stored records.",
+    "rules": "List, check, test and backtest the rules.",
+    "alerts": "List, show, acknowledge and resolve alerts.",
+    "deliveries": "List and show deliveries, retry or drop dead letters.",
+    "silences": "Suppress alerts for a limited time.",
+    "explain": "Print the complete history of an alert or a record.",
+    "receivers": "List, test and preview receivers.",
+    "templates": "Check the message templates.",
+    "emulator": "Run an emulator of the upstream on loopback.",
 }
-"""For each command its module in `cli/`, and its line in `--help`."""
+"""The line of each command in `--help`. Its module in `cli/` has the same name."""
 
 
 class LazyGroup(click.Group):
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"actionwatch.cli.{COMMANDS[cmd_name][0]}").command
+        command: click.Command = import_module(f"actionwatch.cli.{cmd_name}").command
         return command
 
     def resolve_command(
@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the lines of the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

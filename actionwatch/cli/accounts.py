@@ -11,11 +11,7 @@ from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import print_items
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-
-
-@click.group()
-def command() -> None:
-    """List, create and unlink the organisation's linked accounts."""
+command = click.Group(help="List, create and unlink the organisation's linked accounts.")
 
 
 @command.command("list")
@@ -56,8 +52,7 @@ def create(config: str, name: str, source: str | None, yes: bool) -> None:
     from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
-    if not yes:
-        _ask(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?")
+    _confirm(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?", yes)
     with upstream.writing_client(chosen) as admin:
         click.echo(admin.create_account(name))
 
@@ -72,18 +67,17 @@ def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
     from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
-    if not yes:
-        _ask(
-            f"Unlink account {account_id} from organisation {chosen.organisation_id} ({chosen.name})? "
-            "actionwatch will not see its later actions."
-        )
+    place = f"organisation {chosen.organisation_id} ({chosen.name})"
+    _confirm(f"Unlink account {account_id} from {place}? actionwatch will not see its later actions.", yes)
     with upstream.writing_client(chosen) as admin:
         admin.unlink_account(account_id)
     click.echo(f"{account_id} is no longer linked")
 
 
-def _ask(question: str) -> None:
-    """Ask for confirmation. Raises: click.UsageError without a terminal; click.ClickException if the answer is no."""
+def _confirm(question: str, yes: bool) -> None:
+    """Ask, unless `--yes` is given. Raises: click.UsageError without a terminal; click.ClickException if the answer is no."""
+    if yes:
+        return
     if not sys.stdin.isatty():
         raise click.UsageError("this command asks for confirmation, but standard input is not a terminal: pass --yes")
     if not click.confirm(question):

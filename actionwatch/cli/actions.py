@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import Record, RecordFilter
 from actionwatch.cli.context import chosen_source
 from actionwatch.cli.options import output_option, source_option
-from actionwatch.cli.output import dump, print_table
-from actionwatch.cli.record_filter import FilterOptions, filter_options
+from actionwatch.cli.output import print_document, print_table
+from actionwatch.cli.record_filter import filter_options
 from actionwatch.cli.records import print_records
 from actionwatch.instaclustr.query import Query
 
@@ -32,12 +32,7 @@ PAGE_SIZE = 1000
 @output_option
 @click.pass_obj
 def command(
-    config: str,
-    wanted: FilterOptions,
-    limit: int | None,
-    is_counted: bool,
-    source: str | None,
-    form: str,
+    config: str, wanted: RecordFilter, limit: int | None, is_counted: bool, source: str | None, form: str
 ) -> None:
     """Query the upstream for user actions, with every documented filter.
 
@@ -46,7 +41,7 @@ def command(
     """
     from actionwatch.service import upstream
 
-    query = wanted.query()
+    query = _query(wanted)
     with upstream.reading_client(chosen_source(config, source)) as client:
         if query.account:
             client.linked_accounts()
@@ -55,6 +50,20 @@ def command(
             return
         found = islice(_found(client, query, limit), limit)
         print_records(found, form, nothing="no matching actions")
+
+
+def _query(wanted: RecordFilter) -> Query:
+    return Query(
+        start=wanted.since,
+        end=wanted.until,
+        kinds=tuple(wanted.kinds),
+        keyword=wanted.keyword,
+        account=wanted.account,
+        cluster_id=wanted.cluster,
+        operations=tuple(wanted.operations),
+        scope=wanted.scope,
+        user_name=wanted.user,
+    )
 
 
 def _found(client: Client, query: Query, limit: int | None) -> Iterator[Record]:
@@ -69,8 +78,5 @@ def _print_counts(client: Client, query: Query, form: str) -> None:
         raise click.ClickException("the upstream returned no counts: omit --counts and count the listed actions")
     # An undocumented kind is not sent: the upstream would ignore the filter and return everything.
     counts = {kind: count for kind, count in page.counts.items() if not query.kinds or kind in query.kinds}
-    if form == "table":
-        rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        print_table(("kind", "count"), rows, nothing="no matching actions")
-    else:
-        click.echo(dump(counts, indent=2 if form == "json" else None))
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    print_document(counts, form, as_text=lambda: print_table(("kind", "count"), rows, nothing="no matching actions"))

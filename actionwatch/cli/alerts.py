@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from actionwatch.matching.operator_actions import OperatorActions
 
-
-@click.group()
-def command() -> None:
-    """List, show, acknowledge and resolve alerts."""
+command = click.Group(help="List, show, acknowledge and resolve alerts.")
 
 
 @command.command("list")
@@ -81,7 +78,7 @@ def show(config: str, alert_id: str, form: str) -> None:
 @click.argument("alert_id", metavar="ID")
 @author_option
 @click.pass_obj
-def acknowledge(config: str, alert_id: str, author: str | None) -> None:
+def acknowledge(config: str, alert_id: str, author: str) -> None:
     """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda actions, found, who: actions.acknowledge(found, who), author)
     if alert.status.value == "resolved":
@@ -93,23 +90,23 @@ def acknowledge(config: str, alert_id: str, author: str | None) -> None:
 @click.argument("alert_id", metavar="ID")
 @author_option
 @click.pass_obj
-def resolve(config: str, alert_id: str, author: str | None) -> None:
+def resolve(config: str, alert_id: str, author: str) -> None:
     """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda actions, found, who: actions.resolve(found, who), author)
     click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
 def _decide(
-    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str | None
+    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], tuple[Alert, bool]], author: str
 ) -> Alert:
-    from actionwatch.matching.operator_actions import OperatorActions, login_name
+    from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.service.receivers import build_addressing
 
     with changing_store(config) as (settings, database):
         with database.read() as connection:
             found = _find(connection, alert_id)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
-        alert = decision(actions, found.id, author or login_name())
+        alert, _ = decision(actions, found.id, author)
         warn_if_nothing_runs(database)
         return alert
 
@@ -189,43 +186,32 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _print_parts(document: dict[str, Any], out: Console) -> None:
+    """Print the records, deliveries and history. The last column of each table is wrapped."""
     count = len(document["records"])
-    out.print(f"\nrecords{f' (the newest {count})' if 0 < count < document['count'] else ''}", style="bold")
+    head = f"records (the newest {count})" if 0 < count < document["count"] else "records"
     rows = [
-        (_time(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
+        (datetime.fromisoformat(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
         for item in document["records"]
     ]
+    columns = ("time (UTC)", "kind", "user", "description")
+    _print_part(out, head, columns, rows, "none: this is a self-alert", leave_out=("kind",))
+    names = ("receiver", "event", "status", "attempts", "id")
+    sent = [(*(item[name] for name in names), item["last_error"] or item["why"]) for item in document["deliveries"]]
+    _print_part(out, "deliveries", (*names, "last error"), sent, "none: no route selected a receiver")
+    history = [(datetime.fromisoformat(line["at"]), line["stage"], line["what"]) for line in document["history"]]
+    _print_part(out, "history", ("at (UTC)", "stage", "what"), history, "none")
+
+
+def _print_part(
+    out: Console,
+    head: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    nothing: str,
+    leave_out: Sequence[str] = (),
+) -> None:
+    out.print(f"\n{head}", style="bold")
     if rows:
-        print_table(
-            ("time (UTC)", "kind", "user", "description"),
-            rows,
-            cut=("description",),
-            leave_out=("kind",),
-            is_wrapped=True,
-        )
+        print_table(columns, rows, cut=columns[-1:], leave_out=leave_out, is_wrapped=True)
     else:
-        out.print("none: this is a self-alert")
-    out.print("\ndeliveries", style="bold")
-    sent = [
-        (
-            item["receiver"],
-            item["event"],
-            item["status"],
-            item["attempts"],
-            item["id"],
-            item["last_error"] or item["why"],
-        )
-        for item in document["deliveries"]
-    ]
-    if sent:
-        columns = ("receiver", "event", "status", "attempts", "id", "last error")
-        print_table(columns, sent, cut=("last error",), is_wrapped=True)
-    else:
-        out.print("none: no route selected a receiver")
-    out.print("\nhistory", style="bold")
-    history = [(_time(line["at"]), line["stage"], line["what"]) for line in document["history"]]
-    print_table(("at (UTC)", "stage", "what"), history, cut=("what",), is_wrapped=True)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+        out.print(nothing)

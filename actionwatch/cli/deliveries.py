@@ -21,10 +21,7 @@ from actionwatch.cli.output import console, hang, print_document, print_items
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-
-@click.group()
-def command() -> None:
-    """List and show deliveries, retry or drop dead letters."""
+command = click.Group(help="List and show deliveries, retry or drop dead letters.")
 
 
 @command.command("list")
@@ -128,21 +125,18 @@ def retry(
 @author_option
 @click.pass_obj
 def drop(
-    config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, author: str | None
+    config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, author: str
 ) -> None:
     """Give up dead letters for good. They stay in the list, but no longer count as dead.
 
     A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is dropped.
     """
-    from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import delivery_transitions, outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "drop")
     with changing_store(config) as (_, database), database.write() as connection:
         chosen = _dead(connection, ids)
-        count = delivery_transitions.drop(
-            connection, outbox.DeliveryFilter(chosen, receiver, since), author or login_name()
-        )
+        count = delivery_transitions.drop(connection, outbox.DeliveryFilter(chosen, receiver, since), author)
     _print_count(count, "dropped")
 
 

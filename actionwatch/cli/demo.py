@@ -8,9 +8,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Record
+from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
-from actionwatch.cli.options import Span
+from actionwatch.cli.options import FOLDER, Span
 from actionwatch.cli.output import console, spell
 from actionwatch.emulator.simulation import playing
 from actionwatch.service.signals import ENDING, Asked, asked_by_signals
@@ -65,12 +65,7 @@ log: {{level: warning, format: text}}
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of health and metrics.  [default: a free port]"
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
-@click.option(
-    "--keep",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the configuration, rules and store in this folder.",
-)
+@click.option("--keep", metavar="DIR", type=FOLDER, help="Keep the configuration, rules and store in this folder.")
 def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> None:
     """Run the real service on an emulated organisation and print real alerts.
 
@@ -78,9 +73,9 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
     shipped rules. Needs no account, no network and no configuration. Ends with a summary.
     """
     _refuse_taken(port)
-    with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _organisation(seed) as upstream:
+    with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _emulator(seed) as upstream:
         config = _write_configuration(folder, upstream, port)
-        _play(config, upstream, duration, ended)
+        _play(config, upstream["organisation"], duration, ended)
     if keep:
         click.echo(f"Kept in {keep}: try `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
 
@@ -94,16 +89,6 @@ def _refuse_taken(port: int) -> None:
         raise click.ClickException(
             f"cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}: choose another --port"
         ) from exc
-
-
-@dataclass(frozen=True, slots=True)
-class _Upstream:
-    """The running emulator."""
-
-    url: str
-    organisation: Any
-    user_name: str
-    api_key: str
 
 
 @contextmanager
@@ -124,7 +109,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _organisation(seed: int) -> Iterator[_Upstream]:
+def _emulator(seed: int) -> Iterator[dict[str, str]]:
+    """Run the emulator. Yield the name of its organisation, and what the configuration says about it."""
     import secrets
 
     from actionwatch.emulator.app import DEMO_USER, create_app
@@ -132,47 +118,42 @@ def _organisation(seed: int) -> Iterator[_Upstream]:
     from actionwatch.emulator.server import running
 
     simulation = build_simulation(demo_scenario(utc_now(), seed))
-    key = secrets.token_hex(16)
-    with playing(simulation), running(create_app(simulation.organisation, api_key=key)) as url:
-        yield _Upstream(url, simulation.organisation, DEMO_USER, key)
+    organisation, key = simulation.organisation, secrets.token_hex(16)
+    with playing(simulation), running(create_app(organisation, api_key=key)) as url:
+        yield {
+            "organisation": organisation.name,
+            "organisation_id": organisation.id,
+            "time_zone": organisation.time_zone,
+            "username": DEMO_USER,
+            "api_key": key,
+            "base_url": url,
+        }
 
 
-def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
+def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int) -> Path:
     from actionwatch.service.configuration import shipped
 
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
     config = folder / "actionwatch.yaml"
     config.touch(mode=0o600)
-    config.write_text(
-        CONFIGURATION.format(
-            organisation_id=upstream.organisation.id,
-            username=upstream.user_name,
-            api_key=upstream.api_key,
-            base_url=upstream.url,
-            time_zone=upstream.organisation.time_zone,
-            port=port,
-        )
-    )
+    config.write_text(CONFIGURATION.format(port=port, **upstream))
     return config
 
 
-def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) -> None:
+def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) -> None:
     from actionwatch.service import app, configuration, service
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     out = console(PIPE_WIDTH)
-    built = _streaming_app(settings, out, ended)
-    started = time.monotonic()
-    try:
+    with closing(_streaming_app(settings, out, ended)) as built:
+        started = time.monotonic()
         running = service.Service(built, on_death=ended.ask)
         with running.running():
-            _greet(out, upstream, built, running.url, duration)
+            _greet(out, organisation, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
             running.threads.check()
         _summarise(out, built, time.monotonic() - started)
-    finally:
-        built.close()
 
 
 def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
@@ -210,13 +191,13 @@ def _line(record: Record, width: int) -> Text:
     return Text("· " + gap.join(spell(part) for part in parts), style="dim")
 
 
-def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: timedelta) -> None:
+def _greet(out: Console, organisation: str, built: App, url: str, duration: timedelta) -> None:
     from rich.rule import Rule
 
     length = f"for {spell_duration(duration)} (Ctrl-C stops it)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
     out.print(
-        f"An emulated organisation, [bold]{upstream.organisation.name}[/], runs at {upstream.url} {length}.\n"
+        f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
         f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics"
     )
@@ -245,7 +226,9 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
         seen = sum(records.count_by_source(connection).values())
         proved = [found.proved_through for found in marks.read_all(connection).values()]
         matched = records.count_joined(connection)
-        by_level = alerts.count_by_level(connection)
+        by_level: Counter[Level] = Counter()
+        for (level, _), count in alerts.count(connection).items():
+            by_level[level] += count
         queues = outbox.count_queues(connection).values()
         sent = outbox.count_sent(connection)
         times = outbox.delivered_latencies(connection, 10_000)

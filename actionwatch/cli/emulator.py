@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.cli.options import FILE
 from actionwatch.cli.output import print_table
 from actionwatch.emulator.simulation import playing
 
@@ -15,11 +17,7 @@ from actionwatch.emulator.simulation import playing
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port to listen on; 0: a free port."
 )
-@click.option(
-    "--scenario",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The YAML file that describes what happens.",
-)
+@click.option("--scenario", type=FILE, help="The YAML file that describes what happens.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option(
     "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that is active from the start (repeatable)."
@@ -57,7 +55,8 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         with playing(simulation):
             serve_forever(app, port=port, announce=announce)
     except OSError as exc:
-        raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {exc.strerror}: choose another --port") from exc
+        reason = os.strerror(exc.errno or 0)
+        raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {reason}: choose another --port") from exc
 
 
 def _list_faults() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,10 @@ import click
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
-from actionwatch.cli.context import reading_store
+from actionwatch.cli.context import only_one, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import print_document, print_table
-from actionwatch.cli.rules.history import feeders_of, views_from_store
+from actionwatch.cli.rules.explain import feeders_of, views_from_store
 from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ def command(config: str, subject: str, form: str) -> None:
 
     with reading_store(config) as (settings, connection):
         name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
-    document = {
-        "subject": name,
-        "story": [
-            {"at": instant(line.at), "alert": line.alert, "stage": line.stage, "what": line.what} for line in lines
-        ],
-    }
+    document = {"subject": name, "story": [{**asdict(line), "at": instant(line.at)} for line in lines]}
     rows = [(line.at, line.alert or "", line.stage, line.what) for line in lines]
     print_document(
         document,
@@ -80,9 +75,7 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
     found = alerts.read_by_prefix(connection, subject)
     if not found:
         raise click.ClickException(f"no alert has the id {subject} and no record has this key")
-    if len(found) > 1:
-        raise click.ClickException(f"several alert ids start with {subject}: give a longer prefix")
-    alert = found[0]
+    alert = only_one(found, "alert", subject, "alerts list")
     held = records.read_of_alerts(connection, [alert.id], max(alert.count, 1))[alert.id]
     shown = held if len(held) <= RECORDS_SHOWN else [held[0], *held[-RECORDS_SHOWN + 1 :]]
     lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, alert)]

@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from actionwatch.base.plurals import counted
+from actionwatch.cli.options import FOLDER
 
 FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path), default=Path())
+@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path())
 def command(folder: Path) -> None:
     """Write a commented configuration, the shipped rules, and compose and systemd examples to DIR (default: this folder).
 

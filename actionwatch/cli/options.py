@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +22,6 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Parse the value."""
-        # Imported here because it imports pydantic, which would slow `--help` down.
-
         if isinstance(value, datetime):
             return value
         try:
@@ -53,6 +52,9 @@ class Span(click.ParamType[timedelta]):
             self.fail(f"{value!r} is {exc}", param, ctx)
 
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)  # may be new
+
 output_option = click.option(
     "-o",
     "--output",
@@ -67,8 +69,20 @@ since_option = click.option(
     "--since", type=Moment(), help="Only at or after this time: RFC 3339, or a duration before now (7d)."
 )
 until_option = click.option("--until", type=Moment(), help="Only at or before this time.")
-author_option = click.option("--author", metavar="NAME", help="Who decides this.  [default: your login name]")
+author_option = click.option(
+    "--author",
+    metavar="NAME",
+    callback=lambda _context, _option, name: name or _login_name(),
+    help="Who decides this.  [default: your login name]",
+)
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return "unknown"
 
 
 def limit_option(noun: str) -> Callable[[FC], FC]:

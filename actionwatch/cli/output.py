@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,19 +71,10 @@ def print_findings(faults: Sequence[Fault], notes: Sequence[Fault], form: str, o
         print_faults(notes, " (note)")
         print_faults(faults)
         return
-    found = [_fault_document(fault, "fault") for fault in faults] + [_fault_document(note, "note") for note in notes]
+    found = [{"kind": "fault", **asdict(fault)} for fault in faults] + [
+        {"kind": "note", **asdict(note)} for note in notes
+    ]
     print_items([*found, *others], form, document=lambda item: item)
-
-
-def _fault_document(fault: Fault, kind: str) -> dict[str, object]:
-    return {
-        "kind": kind,
-        "file": fault.file,
-        "line": fault.line,
-        "column": fault.column,
-        "what": fault.what,
-        "remedy": fault.remedy,
-    }
 
 
 def print_table(
@@ -223,17 +215,12 @@ def _excess(widths: Sequence[int], width: int) -> int:
 
 
 def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
-    """Join the cells of a row. The last one is not padded, so that lines have no trailing spaces."""
+    """Join the cells of a row, without spaces at its end."""
     from rich.text import Text
 
-    shown = [(cell, size) for cell, size in zip(cells, widths, strict=True) if size]
-    line = Text()
-    for number, (cell, size) in enumerate(shown):
-        is_last = number == len(shown) - 1
-        cell = cell.copy()
-        cell.truncate(size, overflow="ellipsis", pad=not is_last)
-        line.append_text(cell)
-        if not is_last:
-            line.append(" " * GAP)
+    shown = [(cell.copy(), size) for cell, size in zip(cells, widths, strict=True) if size]
+    for cell, size in shown:
+        cell.truncate(size, overflow="ellipsis", pad=True)
+    line = Text(" " * GAP).join(cell for cell, _ in shown)
     line.rstrip()
     return line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actionwatch.instaclustr.probe.probing import ProbeReport
 
 SIGNS = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
+# Where to insert a suggested key into the configuration.
 PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in addition to the existing ones"}
 
 
@@ -46,11 +47,13 @@ def command(config: str, source: str | None, form: str) -> int:
 
 
 def _print(report: ProbeReport) -> None:
+    from rich.text import Text
+
     out, shown = console(), ""
     for finding in report.findings:
         out.print(hang(_label(finding), finding.says))
         if finding.means and finding.means != shown:
-            out.print(hang(_indent("→"), finding.means))
+            out.print(hang(Text("    →", "dim"), finding.means))
         shown = finding.means or shown
     if report.fields:
         out.print()
@@ -58,14 +61,10 @@ def _print(report: ProbeReport) -> None:
         print_table(("field", "types", "in records", "mapped to"), rows, cut=("types", "mapped to"))
     if report.configuration:
         out.print("\nfor the configuration:")
-        for line in configuration_lines(report.configuration):
-            out.print(f"  {line}", markup=False)
+        for key, value in sorted(report.configuration.items()):
+            # JSON is valid YAML and quotes correctly.
+            out.print(f"  {key}: {json.dumps(value)}  # {PLACES[key]}", markup=False)
     out.print(f"\n{counted(report.request_count, 'request')}; {SIGNS}")
-
-
-def configuration_lines(suggested: dict[str, Any]) -> list[str]:
-    """Format suggestions as YAML, one line each, with the place to insert them. JSON is valid YAML and quotes correctly."""
-    return [f"{key}: {json.dumps(value)}  # {PLACES[key]}" for key, value in sorted(suggested.items())]
 
 
 def _label(finding: ProbeFinding) -> Text:
@@ -79,9 +78,3 @@ def _label(finding: ProbeFinding) -> Text:
     elif finding.weight is ProofImpact.PREVENTS:
         sign, style = "!", "bold red"
     return Text(f"{sign} {finding.subject}:", style)
-
-
-def _indent(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(f"    {text}", "dim")

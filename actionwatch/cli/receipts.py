@@ -147,16 +147,9 @@ def _document(found: CheckedReceipt) -> dict[str, Any]:
 def _row(found: CheckedReceipt) -> tuple[object, ...]:
     receipt = found.receipt
     kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
-    cells: tuple[object, ...] = (
-        receipt.starts_at,
-        receipt.ends_at,
-        receipt.source,
-        receipt.method,
-        receipt.record_count,
-        kinds,
-    )
-    cells = (*cells, receipt.judged_at, receipt.digest[:SHORT_DIGEST])
-    return cells if found.check is None else (*cells, CHECKS[found.check])
+    window = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method)
+    proof = (receipt.record_count, kinds, receipt.judged_at, receipt.digest[:SHORT_DIGEST])
+    return (*window, *proof) if found.check is None else (*window, *proof, CHECKS[found.check])
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,4 +277,4 @@ def _without(stretch: Stretch, doubts: Sequence[Stretch]) -> list[Stretch]:
 def _clip(stretch: Stretch, since: datetime | None, until: datetime | None) -> Stretch | None:
     start = max(stretch.start, since) if since else stretch.start
     end = min(stretch.end, until) if until else stretch.end
-    return Stretch(stretch.source, start, end, stretch.is_proved, stretch.why) if start < end else None
+    return replace(stretch, start=start, end=end) if start < end else None

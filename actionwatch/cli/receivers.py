@@ -16,7 +16,7 @@ from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import StoreBusy, StoreMissing
 from actionwatch.base.model import Status
 from actionwatch.cli.context import named_receiver, read_settings, reading_store
-from actionwatch.cli.options import output_option
+from actionwatch.cli.options import FOLDER, output_option
 from actionwatch.cli.output import dump, print_items
 
 if TYPE_CHECKING:
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60.0  # for the receiver's response to a test; the running service may retry later
 LOOK_SECONDS = 0.1
-
-
-@click.group()
-def command() -> None:
-    """List, test and preview receivers; print the webhook's schema."""
+command = click.Group(help="List, test and preview receivers; print the webhook's schema.")
 
 
 @command.command("list")
@@ -75,11 +71,8 @@ def test(config: str, name: str) -> int:
 
     settings = read_settings(config)
     named_receiver(settings, name)
-    built = app.App(settings)
-    try:
+    with closing(app.App(settings)) as built:
         found = _deliver(built, _enqueue(built, name))
-    finally:
-        built.close()
     if found.sent_at:
         click.echo(f"{name} accepted the test message {found.id}" + (f": {found.why}" if found.why else ""))
         return 0
@@ -144,12 +137,7 @@ def _is_attempted(delivery: Delivery) -> bool:
 @command.command("preview")
 @click.argument("rule_name", metavar="RULE")
 @click.argument("name", metavar="RECEIVER")
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write files to this folder instead of printing.",
-)
+@click.option("--to", "folder", type=FOLDER, help="Write files to this folder instead of printing.")
 @click.pass_obj
 def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
     """Show the message that RECEIVER would get from RULE: the email, the blocks, the body. Sends nothing."""

@@ -4,57 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 import click
 
+from actionwatch.base.model import RecordFilter
 from actionwatch.cli.options import since_option, until_option
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
-from actionwatch.instaclustr.query import Query
 from actionwatch.text.suggestions import did_you_mean
-
-if TYPE_CHECKING:
-    from actionwatch.store.records import RecordFilter
-
-OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilterOptions:
-    """The values of the filter options, named like the parameters of the command."""
-
-    kinds: Sequence[str]
-    user: str | None
-    account: str | None
-    cluster: str | None
-    operations: Sequence[str]
-    scope: str | None
-    keyword: str | None
-    since: datetime | None
-    until: datetime | None
-
-    def query(self) -> Query:
-        """Return the query for the upstream."""
-        return Query(
-            start=self.since,
-            end=self.until,
-            kinds=tuple(self.kinds),
-            keyword=self.keyword,
-            account=self.account,
-            cluster_id=self.cluster,
-            operations=tuple(self.operations),
-            scope=self.scope,
-            user_name=self.user,
-        )
-
-    def record_filter(self) -> RecordFilter:
-        """Return the filter for the store."""
-        from actionwatch.store.records import RecordFilter
-
-        return RecordFilter(**asdict(self))
-
 
 _OPTIONS = (
     click.option(
@@ -72,7 +30,7 @@ _OPTIONS = (
         "--operation",
         "operations",
         multiple=True,
-        type=click.Choice(OPERATIONS, case_sensitive=False),
+        type=click.Choice(["CREATE", "READ", "UPDATE", "DELETE"], case_sensitive=False),
         help="Only this operation (repeatable).",
     ),
     click.option("--scope", type=click.Choice(["organisation", "account"]), help="Only this scope."),
@@ -83,12 +41,12 @@ _OPTIONS = (
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the filter options to a command, which gets them as one `FilterOptions` in its parameter `wanted`."""
-    names = [field.name for field in fields(FilterOptions)]
+    """Add the filter options to a command, which gets them as one `RecordFilter` in its parameter `wanted`."""
+    names = [field.name for field in fields(RecordFilter)]
 
     @functools.wraps(function)
     def with_filter(*args: Any, **values: Any) -> Any:
-        wanted = FilterOptions(**{name: values.pop(name) for name in names})
+        wanted = RecordFilter(**{name: values.pop(name) for name in names})
         return function(*args, wanted=wanted, **values)
 
     for option in reversed(_OPTIONS):

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import Record, RecordFilter
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option
 from actionwatch.cli.output import dump, print_items
 from actionwatch.cli.receipts import proof, receipts
-from actionwatch.cli.record_filter import FilterOptions, filter_options
+from actionwatch.cli.record_filter import filter_options
 from actionwatch.notifiers._formats.cloudevents import cloudevents_event
 from actionwatch.notifiers._formats.ocsf import ocsf_event
 from actionwatch.text.payloads import instant, record_document
@@ -42,30 +42,21 @@ def print_records(found: Iterable[Record], form: str, nothing: str) -> None:
         form,
         document=record_document,
         columns=("time (UTC)", "kind", "user", "account", "cluster", "description"),
-        row=_row,
+        row=lambda record: (
+            record.occurred_at,
+            record.action_kind,
+            record.user_name,
+            record.account.name or record.account.id,
+            record.cluster.name or record.cluster.id,
+            record.description,
+        ),
         nothing=nothing,
         cut=("description", "user", "kind", "cluster"),
         leave_out=("account", "cluster"),
     )
 
 
-def _row(record: Record) -> tuple[object, ...]:
-    account, cluster = record.account, record.cluster
-    return (
-        record.occurred_at,
-        record.action_kind,
-        record.user_name,
-        account.name or account.id,
-        cluster.name or cluster.id,
-        record.description,
-    )
-
-
-@click.group()
-def command() -> None:
-    """List and export the stored records, and the proof that they are complete."""
-
-
+command = click.Group(help="List and export the stored records, and the proof that they are complete.")
 command.add_command(receipts)
 command.add_command(proof)
 
@@ -75,12 +66,12 @@ command.add_command(proof)
 @limit_option("records")
 @output_option
 @click.pass_obj
-def list_records(config: str, limit: int, form: str, wanted: FilterOptions) -> None:
+def list_records(config: str, limit: int, form: str, wanted: RecordFilter) -> None:
     """List stored records, newest first."""
     from actionwatch.store import records
 
     with reading_store(config) as (_, connection):
-        found = records.find(connection, wanted.record_filter(), limit)
+        found = records.find(connection, wanted, limit)
     print_records(found, form, nothing="no matching records")
 
 
@@ -95,7 +86,7 @@ def list_records(config: str, limit: int, form: str, wanted: FilterOptions) -> N
     help="Output format.",
 )
 @click.pass_obj
-def export(config: str, form: str, wanted: FilterOptions) -> None:
+def export(config: str, form: str, wanted: RecordFilter) -> None:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
     All formats except CSV are JSON lines, one event per line.
@@ -105,7 +96,7 @@ def export(config: str, form: str, wanted: FilterOptions) -> None:
     events: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
     events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
     with reading_store(config) as (_, connection):
-        found = records.stream(connection, wanted.record_filter())
+        found = records.stream(connection, wanted)
         if form == "csv":
             _write_csv(found)
             return

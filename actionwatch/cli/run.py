@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from actionwatch.service.app import App
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.outbox import Queue, Waiting
 
@@ -62,29 +61,25 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
 
 def _run_once(config: Path, wait: timedelta) -> int:
-    from actionwatch.service import app, configuration, organisations
+    from actionwatch.service import app, configuration, once, organisations
+    from actionwatch.store import outbox
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     with contextlib.closing(app.App(settings)) as built:
         organisations.refuse_other_organisations(settings, config, built.database)
-        return _round(built, wait)
-
-
-def _round(built: App, wait: timedelta) -> int:
-    from actionwatch.service import once
-    from actionwatch.store import outbox
-
-    with showing_backlogs() as built.on_backlog:
-        done = once.run_once(built, wait)
-    with built.database.read() as connection:
-        queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
+        with showing_backlogs() as built.on_backlog:
+            done = once.run_once(built, wait)
+        with built.database.read() as connection:
+            queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
     failures = [*done.failures, *_undelivered(waiting, queues, done.due_until)]
     for failure in failures:
         click.echo(f"actionwatch: {failure}", err=True)
     for line in waiting:
         if not _is_late(line, done.due_until):
-            click.echo(f"{line.receiver}: {_messages(line.count)} not due yet, the next at {_time(line.due_at)}")
+            click.echo(
+                f"{line.receiver}: {counted(line.count, 'message')} not due yet, the next at {instant(line.due_at)}"
+            )
     return EXIT_FAILED if failures else 0
 
 
@@ -93,25 +88,16 @@ def _undelivered(waiting: Sequence[Waiting], queues: Mapping[str, Queue], due_un
     for line in waiting:
         if _is_late(line, due_until):
             verb = "is" if line.count == 1 else "are"
-            why = (
-                f"failed and {verb} retried at {_time(line.due_at)}" if line.has_failed else f"{verb} due and not sent"
-            )
-            yield f"{line.receiver}: {_messages(line.count)} {why}: 'actionwatch deliveries list' shows why"
+            retried = f"failed and {verb} retried at {instant(line.due_at)}"
+            why = retried if line.has_failed else f"{verb} due and not sent"
+            yield f"{line.receiver}: {counted(line.count, 'message')} {why}: 'actionwatch deliveries list' shows why"
     for name, queue in queues.items():
         if queue.dead:
-            yield f"{name}: {_messages(queue.dead)} given up: 'actionwatch deliveries retry' or 'drop' them"
+            yield f"{name}: {counted(queue.dead, 'message')} given up: 'actionwatch deliveries retry' or 'drop' them"
 
 
 def _is_late(line: Waiting, due_until: datetime) -> bool:
     return line.has_failed or line.due_at <= due_until
-
-
-def _messages(count: int) -> str:
-    return counted(count, "message")
-
-
-def _time(at: datetime) -> str:
-    return instant(at)
 
 
 @contextlib.contextmanager

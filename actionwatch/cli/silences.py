@@ -16,10 +16,7 @@ from actionwatch.cli.options import Span, author_option, output_option
 from actionwatch.cli.output import print_faults, print_items
 from actionwatch.text.payloads import instant
 
-
-@click.group()
-def command() -> None:
-    """Add, list and expire silences."""
+command = click.Group(help="Add, list and expire silences.")
 
 
 @command.command("add")
@@ -28,18 +25,17 @@ def command() -> None:
 @click.option("--comment", required=True, metavar="TEXT", help="The reason.")
 @author_option
 @click.pass_obj
-def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, author: str | None) -> None:
+def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, author: str) -> None:
     """Silence alerts that match every MATCHER, such as rule="cluster_deleted" or userName=~"ci-.*", and print the id.
 
     Silenced alerts are counted and stored, and one message reports them when the silence ends. Labels are those of routes.
     """
     from actionwatch.alerts.silences import make_silence
-    from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import silences
 
     now = utc_now()
     try:
-        made = make_silence(matchers, author or login_name(), comment, now, now + span, made_at=now)
+        made = make_silence(matchers, author, comment, now, now + span, made_at=now)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     except OverflowError as exc:
@@ -55,14 +51,13 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
 @click.pass_obj
 def list_silences(config: str, is_all: bool, form: str) -> int:
     """List the silences of the store and of the reviewed files. Exits with 1 if a file is broken."""
-    from actionwatch.service import configuration
-    from actionwatch.service.silence_files import merge
+    from actionwatch.service.silence_files import merge, read_silences
     from actionwatch.store import silences
 
     now = utc_now()
     with reading_store(config) as (settings, connection):
         stored = silences.read_all(connection)
-    in_files, faults = configuration.read_silences(settings)
+    in_files, faults = read_silences(settings)
     found = merge(stored, in_files, {fault.file for fault in faults}, now)
     shown = [silence for silence in found if is_all or silence.status(now) != "expired"]
     print_items(

@@ -130,12 +130,7 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
     for name in [*names, *removed]:
         queue, health = found.queues.get(name, Queue()), found.health.get(name, Health())
         receivers.append(
-            {
-                "name": name,
-                "pending": queue.pending,
-                "dead": queue.dead,
-                "last_sent": spell(health.last_sent_at),
-            }
+            {"name": name, "pending": queue.pending, "dead": queue.dead, "last_sent": spell(health.last_sent_at)}
         )
     return {
         "sources": sources,
@@ -197,7 +192,8 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     for source in document["sources"]:
         poll = found.polls.get(source["name"])
         if poll is not None and poll.failures:
-            out.print(hang(Text(f"{source['name']}:", "yellow"), f"{_failed(poll.failures)}: {poll.last_error}"))
+            which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
+            out.print(hang(Text(f"{source['name']}:", "yellow"), f"{which} failed: {poll.last_error}"))
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(Text(f"{name}:"), _spell_lateness(overlap, measured)))
@@ -242,10 +238,6 @@ def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
         else f"set overlap to {spell_duration(wanted)}"
     )
     return f"delay of the last {counted(len(measured), 'record')}: within {', '.join(shares)}; {advice}"
-
-
-def _failed(count: int) -> str:
-    return "the last poll failed" if count == 1 else f"the last {count} polls failed"
 
 
 def _ago(at: str | None, now: datetime | None = None) -> str:

@@ -10,10 +10,7 @@ from actionwatch.cli import EXIT_USAGE
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.output import print_faults
 
-
-@click.group()
-def command() -> None:
-    """Check the message templates."""
+command = click.Group(help="Check the message templates.")
 
 
 @command.command("check")

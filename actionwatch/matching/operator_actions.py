@@ -5,7 +5,6 @@ Each action is one transaction that changes the alert and enqueues its messages.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -48,29 +47,18 @@ class OperatorActions:
         """
         match action:
             case "ack":
-                return _describe(*self._acknowledge(alert_id, who))
+                return _describe(*self.acknowledge(alert_id, who))
             case "resolve":
-                return _describe(*self._resolve(alert_id, who))
+                return _describe(*self.resolve(alert_id, who))
             case "silence":
                 return self._silence(alert_id, who)
         raise ActionwatchError(f"there is no action {action!r}")
 
-    def acknowledge(self, alert_id: str, who: str) -> Alert:
+    def acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
         """Acknowledge an alert, which stops its escalation. Has no effect on an acknowledged or resolved alert.
 
-        Raises: ActionwatchError, if the alert does not exist.
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
-        return self._acknowledge(alert_id, who)[0]
-
-    def resolve(self, alert_id: str, who: str) -> Alert:
-        """Resolve an alert: the next match opens a new one. Has no effect on a resolved alert.
-
-        Raises: ActionwatchError, if the alert does not exist.
-        """
-        return self._resolve(alert_id, who)[0]
-
-    def _acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Return the changed alert, and whether it changed."""
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is not Status.OPEN:
@@ -82,8 +70,11 @@ class OperatorActions:
         self._wake()
         return alert, True
 
-    def _resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Return the changed alert, and whether it changed."""
+    def resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
+        """Resolve an alert: the next match opens a new one. Has no effect on a resolved alert.
+
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
+        """
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:
@@ -114,14 +105,6 @@ class OperatorActions:
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
         log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
         return Decision(_describe_silence(made), is_new=True)
-
-
-def login_name() -> str:
-    """Return the login name of the user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return "unknown"
 
 
 def _existing(connection: Connection, alert_id: str) -> Alert:

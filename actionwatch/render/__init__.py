@@ -8,8 +8,7 @@ plain text that cannot fail. All failures are returned. Variables and filters: d
 from __future__ import annotations
 
 from actionwatch.render.channels import CHANNELS
-from actionwatch.render.plain import plain
-from actionwatch.render.renderer import Renderer, read_texts, variables
+from actionwatch.render.renderer import Renderer, plain, read_texts, variables
 from actionwatch.render.samples import sample_messages
 
 __all__ = ["CHANNELS", "Renderer", "plain", "read_texts", "sample_messages", "variables"]

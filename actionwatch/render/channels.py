@@ -42,10 +42,7 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
 
 def channel_of(name: str) -> str | None:
     """Return the channel of a template; None if its name has no known end."""
-    for channel in CHANNELS:
-        if name == channel or name.endswith(f".{channel}"):
-            return channel
-    return None
+    return next((channel for channel in CHANNELS if name == channel or name.endswith(f".{channel}")), None)
 
 
 def mrkdwn(text: str) -> str:
@@ -68,10 +65,6 @@ def _escaped(escape: Callable[[str], str]) -> Callable[[Any], Any]:
     return lambda value: value if isinstance(value, Undefined) else escape(shown(value))
 
 
-def _print_html(value: Any) -> Any:
-    return value if isinstance(value, Undefined | Markup) else visible(shown(value))
-
-
 def _print_json(value: Any) -> Any:
     """Print a text as the inside of a JSON string, and other values as JSON."""
     if isinstance(value, Undefined | JsonText):
@@ -90,7 +83,7 @@ def _print_slack(value: Any) -> Any:
 
 # For each channel, what receives every value that a template prints.
 _PRINT: dict[str, Callable[[Any], Any]] = {
-    "html": _print_html,
+    "html": lambda value: value if isinstance(value, Undefined | Markup) else visible(shown(value)),
     "txt": _escaped(visible),
     "subject": _escaped(one_line),
     "apprise.txt": _escaped(lambda text: inert(visible(text))),

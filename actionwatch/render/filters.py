@@ -11,15 +11,15 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
 from actionwatch.text.escaping import one_line, shorten, steps
 
-_LEVEL_COLOURS = {
-    "critical": "#d32f2f",
-    "high": "#f4511e",
-    "medium": "#f9a825",
-    "low": "#1e88e5",
-    "informational": "#757575",
+# Colours and emojis of levels and of resolved alerts.
+_LEVEL_LOOKS = {
+    "critical": ("#d32f2f", "🔴"),
+    "high": ("#f4511e", "🟠"),
+    "medium": ("#f9a825", "🟡"),
+    "low": ("#1e88e5", "🔵"),
+    "informational": ("#757575", "⚪"),
 }
-_LEVEL_SIGNS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵", "informational": "⚪"}
-_RESOLVED_COLOUR = "#2e7d32"
+_RESOLVED_LOOK = ("#2e7d32", "✅")
 _MAX_BARS = 24
 _STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
 
@@ -65,19 +65,12 @@ def _duration(value: Any) -> str:
     return spell_duration(value if isinstance(value, timedelta) else timedelta(seconds=float(value)))
 
 
-def _colour(alert: Mapping[str, Any] | str) -> str:
-    """Return the colour of an alert or a level."""
-    level = alert if isinstance(alert, str) else str(alert.get("level"))
+def _look(alert: Mapping[str, Any] | str) -> tuple[str, str]:
+    """Return the colour and the emoji of an alert or a level."""
     if isinstance(alert, Mapping) and alert.get("status") == "resolved":
-        return _RESOLVED_COLOUR
-    return _LEVEL_COLOURS.get(level, _LEVEL_COLOURS["informational"])
-
-
-def _sign(alert: Mapping[str, Any] | str) -> str:
-    """Return the emoji of an alert or a level."""
-    if isinstance(alert, str):
-        return _LEVEL_SIGNS.get(alert, "⚪")
-    return "✅" if alert.get("status") == "resolved" else _LEVEL_SIGNS.get(str(alert.get("level")), "⚪")
+        return _RESOLVED_LOOK
+    level = alert if isinstance(alert, str) else str(alert.get("level"))
+    return _LEVEL_LOOKS.get(level, _LEVEL_LOOKS["informational"])
 
 
 def _entity(value: Any) -> str:
@@ -134,8 +127,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "slack_date": _slack_date,
     "duration": _duration,
     "steps": lambda text: steps(shown(text)),
-    "colour": _colour,
-    "sign": _sign,
+    "colour": lambda alert: _look(alert)[0],
+    "sign": lambda alert: _look(alert)[1],
     "entity": _entity,
     "bars": _bars,
     "timeline": _timeline,

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from html import escape as escape_html
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
 from actionwatch.base.errors import Fault, TemplateError
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
-from actionwatch.render.channels import CHANNELS, channel_of, environment
-from actionwatch.render.plain import plain
+from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert, mrkdwn
 from actionwatch.render.samples import sample_messages
+from actionwatch.text.escaping import one_line, shorten, visible
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill
 
 SUFFIX = ".j2"
 _SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
+_MAX_TEXT_CHARS = 2_000  # of the plain text
+_MAX_ALERTS = 50  # in the plain text
 _SUMMARY_PREFIX = "summary."  # for a summary, `summary.email.html.j2` replaces `email.html.j2`
 
 
@@ -35,7 +38,8 @@ class Renderer:
         self._folders = tuple(folders)
         self._texts: Mapping[str, str] | None = None
         self._environments = {
-            (folder, channel): environment(self._folders[rank:], channel, self._find if rank == 0 else _find_nothing)
+            # `use` replaces only the first folder: the environments of the others find nothing of it.
+            (folder, channel): environment(self._folders[rank:], channel, self._find if rank == 0 else lambda _: None)
             for rank, folder in enumerate(self._folders)
             for channel in CHANNELS
         }
@@ -173,10 +177,6 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _find_nothing(_: str) -> None:
-    """Find nothing: `use` replaces only the first folder."""
-
-
 def _about(fault: Fault, message: Message, name: str) -> Fault:
     if message.type != _SUMMARY or name.startswith(_SUMMARY_PREFIX):
         return fault
@@ -202,6 +202,37 @@ def variables(message: Message) -> dict[str, Any]:
     }
 
 
+def plain(name: str, message: Message) -> str:
+    """Describe the message without a template, as is sent if all templates fail, in the format of the channel of `name`."""
+    channel = channel_of(name)
+    head = one_line(f"[{message.level or 'alert'}] {message.headline}")
+    if channel == "json":
+        document = {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
+        return dump(document)
+    if channel == "slack.json":
+        return dump({"text": mrkdwn(shorten(head, _MAX_TEXT_CHARS))})
+    if channel == "subject":
+        return shorten(head, 250)
+    if channel == "apprise.subject":
+        return inert(shorten(head, 250))
+    text = "\n".join([head, "", *_lines(message)]) + "\n"
+    if channel == "apprise.txt":
+        return inert(text)
+    return f"<pre style='white-space:pre-wrap'>{escape_html(text)}</pre>" if channel == "html" else text
+
+
+def _lines(message: Message) -> Iterator[str]:
+    for label in ("body", "first_at", "last_at", "count", "source", "runbook", "id"):
+        if value := message.data.get(label):
+            yield f"{label}: {shorten(visible(str(value)), _MAX_TEXT_CHARS)}"
+    for cause in message.causes:
+        yield one_line(shorten(cause, 300))
+    for alert in message.data.get("alerts", ())[:_MAX_ALERTS]:
+        yield one_line(shorten(f"[{alert.get('level')}] {alert.get('title')} ({alert.get('id')})", 300))
+    if omitted := message.data.get("omitted"):
+        yield f"and {omitted} more"
+
+
 def _finish(text: str, channel: str, path: Path) -> str:
     """Check that JSON templates produce JSON, and join the lines of a subject."""
     if channel.endswith("subject"):
@@ -222,16 +253,8 @@ def _finish(text: str, channel: str, path: Path) -> str:
 
 def _located(error: TemplateError, path: Path) -> TemplateError:
     """Add the location from the traceback, in which jinja2 names the file and line of the template."""
-    place = _last_frame(error.__cause__.__traceback__ if error.__cause__ else None)
-    file, line = place or (str(path), 0)
+    file, line = str(path), 0
+    for frame, number in traceback.walk_tb(error.__cause__.__traceback__ if error.__cause__ else None):
+        if frame.f_code.co_filename.endswith(SUFFIX):
+            file, line = frame.f_code.co_filename, number
     return TemplateError(*(Fault(file, line, 1 if line else 0, fault.what, fault.remedy) for fault in error.faults))
-
-
-def _last_frame(trace: TracebackType | None) -> tuple[str, int] | None:
-    place = None
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name.endswith(SUFFIX):
-            place = (name, trace.tb_lineno)
-        trace = trace.tb_next
-    return place

@@ -17,8 +17,9 @@ from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
-from actionwatch.service.lookback import memories
+from actionwatch.service.prune import memories
 from actionwatch.service.receivers import build_renderer
+from actionwatch.service.silence_files import read_silences
 from actionwatch.settings import Settings
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import read_file
@@ -42,7 +43,7 @@ def check(settings: Settings, config: Path) -> CheckResult:
     notes += _short_retention(settings, rules.rules)
     dangling = _dangling_escalations(settings, rules.rules)
     faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
-    faults += [*configuration.read_silences(settings)[1], *check_templates(settings, config)]
+    faults += [*read_silences(settings)[1], *check_templates(settings, config)]
     return CheckResult(faults, notes, len(rules.rules))
 
 

@@ -1,4 +1,4 @@
-"""Read a configuration: the settings, and the rules, lists and silences that they name.
+"""Read a configuration: the settings, and the rules and lists that they name.
 
 For commands that read files only: it imports no store, HTTP client or logs, and the settings only when needed.
 """
@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actionwatch.alerts import routes, silences
+from actionwatch.alerts import routes
 from actionwatch.base.clock import utc_now
-from actionwatch.base.errors import Fault
-from actionwatch.base.model import Silence
 from actionwatch.instaclustr import aliases
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.lists import Lists, list_folders, read_lists
@@ -105,24 +103,3 @@ def config_schema() -> dict[str, Any]:
 
     options = {kind: notifier_module(kind).Options for kind in notifier_types()}
     return settings_schema(options, DIALECT)
-
-
-def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
-    """Read the reviewed silences of a configuration. Return them and their faults."""
-    from actionwatch.settings import read_silences as settings_of_silences
-
-    found, faults = settings_of_silences(settings.silences, silences.check_matchers, routes.parse_matcher)
-    made = [
-        silences.make_silence(
-            text.matchers,
-            text.author,
-            text.comment,
-            text.starts_at or silences.EVER,
-            text.ends_at,
-            made_at=silences.EVER,
-            file=file,
-        )
-        for file, texts in found.items()
-        for text in texts
-    ]
-    return made, faults

@@ -1,42 +1,96 @@
-"""Delete what is older than its retention, in small transactions so that no other writer waits long."""
+"""Delete what is older than its retention, in small transactions so that no other writer waits long.
+
+`look_back` computes how far back polls, sweeps and stateful rules still need the stored records: nothing newer is deleted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.service.lookback import Lookback
+from actionwatch.matching.correlating import KEEP
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
+from actionwatch.rules.model import Rule
+from actionwatch.rules.prefilter import prefilter_of
+from actionwatch.settings import Retention, Source
 from actionwatch.store import alerts, correlations, marks, positions, receipts, records, retention, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.store.marks import Marks
+from actionwatch.store.records import Needed
+from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
+from actionwatch.tail.cursor import COARSEST_UNIT
+from actionwatch.tail.planning import reaches_back
 
 BATCH = 5000  # rows per transaction
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
-    """How long each kind of data is kept. The records of an alert stay as long as the alert.
+class Lookback:
+    """The records that must stay regardless of their age, and since when the findings of correlations must stay."""
 
-    What polls, sweeps and rules can still need stays longer (`lookback.py`).
-    """
-
-    records: timedelta = timedelta(days=400)
-    deliveries: timedelta = timedelta(days=90)
-    receipts: timedelta = timedelta(days=400)
+    needed: tuple[Needed, ...] = ()
+    found_since: datetime = NEVER
 
 
-def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:  # noqa: B008 - frozen
+def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
+    """Return what polls and sweeps of these sources, and these rules after a restart, can still need."""
+    known = marks.read_all(connection)
+    asked = {
+        source.name: oldest_asked(source, known[source.name], unproved_windows.read(connection, source.name))
+        for source in sources
+        if source.name in known
+    }
+    # The upstream returns these records again. A deleted one would be stored as new, and alert again.
+    of_sources = [Needed(since, source=name) for name, since in asked.items()]
+    if len(asked) < len(sources):
+        moment = ALWAYS  # a source was not polled yet: it is unknown how far back the stored records matter
+    else:
+        newest = records.newest_time(connection, records.newest_id(connection))
+        proved = [known[name].proved_through for name in asked]
+        moment = min([*asked.values(), *proved, *([newest] if newest else [])], default=ALWAYS)
+    by_id = {rule.name.id: rule for rule in rules}
+    of_rules = [
+        Needed(moment - span if moment > ALWAYS + span else ALWAYS, kinds=prefilter_of([by_id[rule_id]], rules).kinds)
+        for rule_id, span in memories(rules).items()
+    ]
+    realert = max((rule.correlation.realert for rule in rules if rule.correlation), default=timedelta(0))
+    found_since = min((each.since for each in of_rules), default=NEVER)
+    if ALWAYS + realert < found_since < NEVER:
+        found_since -= realert  # the first of several alerts that are reported as one may have fired that much earlier
+    return Lookback((*of_sources, *of_rules), found_since)
+
+
+def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
+    """Return by rule id how far back each stateful rule must read the records after a restart."""
+    remembering = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
+    return {rule_id: span + KEEP for rule_id, span in lookbacks(remembering).items()}
+
+
+def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:
+    """Return the time before which no poll and no sweep of a source queries the upstream."""
+    unit = COARSEST_UNIT if known.bounds_unit is None else known.bounds_unit
+    begin = known.mark - source.overlap - unit - reaches_back(source.sweeps, unit)
+    asked = (one for one in unproved if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
+    return min([begin, *(one.starts_at - unit for one in asked)])
+
+
+def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:
     """Delete what is older than its retention and no longer needed. Return the number of deleted rows of each kind.
 
+    The records of an alert stay as long as the alert. What `look_back` returned stays longer.
     Ages count from the newest time through which a source was seen, so a clock that is years ahead deletes nothing.
     """
     with database.read() as connection:
-        now = min([now, *_newest_seen(connection)])
+        seen = [found.seen_through for found in marks.read_all(connection).values()]  # by the upstream's clock
+    now = min(now, max(seen, default=now))
     forgotten, finished = now - kept.records, now - kept.deliveries
 
     def old_records(connection: Connection) -> int:
@@ -57,12 +111,6 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted
-
-
-def _newest_seen(connection: Connection) -> list[datetime]:
-    """Return the newest time through which a source was seen, by the upstream's clock; empty before the first poll."""
-    seen = [found.seen_through for found in marks.read_all(connection).values()]
-    return [max(seen)] if seen else []
 
 
 def _in_batches(database: Database, delete: Callable[[Connection], int]) -> int:

@@ -18,11 +18,12 @@ import structlog
 
 from actionwatch.base.errors import Fault
 from actionwatch.instaclustr.identity import canonical_organisation
+from actionwatch.render import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
 from actionwatch.service.configuration import known_kinds
-from actionwatch.service.rule_files import RuleFiles
+from actionwatch.service.rule_files import RuleFiles, file_state
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
 from actionwatch.store import marks, records, self_alerts
@@ -31,9 +32,6 @@ LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may
 QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
 RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
 READINGS = 5  # of files that change while they are read
-
-State = tuple[int, ...]
-"""The times, size and identity of a file. They differ when the file has changed."""
 
 log = structlog.get_logger()
 
@@ -48,7 +46,7 @@ class Reloader:
         self._templates = TemplateFiles(app.settings.templates, app.renderer, app.database)
         self._refused = refused
         self._lock = threading.Lock()
-        self._seen: Mapping[str, State] = {}
+        self._seen: Mapping[str, tuple[int, ...]] = {}
         self._reported: set[str] = set()
         self._faults: list[Fault] = []
         self._is_started = False
@@ -133,7 +131,7 @@ class Reloader:
         began = time.monotonic()
         for _ in range(READINGS):
             seen = _states(self._folders())
-            reading, texts = self._rules.read(), self._templates.read()
+            reading, texts = self._rules.read(), read_texts(self._app.settings.templates)
             # Files that changed while they were read may not belong together: read them again.
             if _states(self._folders()) == seen:
                 break
@@ -211,9 +209,9 @@ def _spell_faults(faults: Sequence[Fault]) -> str:
     return "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
 
 
-def _states(paths: Sequence[Path]) -> dict[str, State]:
+def _states(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     """Return the state of each file at these paths and in these folders. The state of a missing path is empty."""
-    states: dict[str, State] = {}
+    states: dict[str, tuple[int, ...]] = {}
     pending = [str(path) for path in paths]
     while pending:
         path = pending.pop()
@@ -226,14 +224,10 @@ def _states(paths: Sequence[Path]) -> dict[str, State]:
                         pending.append(entry.path)
                     else:
                         with contextlib.suppress(OSError):
-                            states[entry.path] = _state(entry.stat())
+                            states[entry.path] = file_state(entry.stat())
         except NotADirectoryError:
             with contextlib.suppress(OSError):
-                states[path] = _state(Path(path).stat())
+                states[path] = file_state(Path(path).stat())
         except OSError:
             states[path] = ()
     return states
-
-
-def _state(found: os.stat_result) -> State:
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev

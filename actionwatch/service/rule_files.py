@@ -5,6 +5,7 @@ Called at the start of `run` and by each reload.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -121,8 +122,7 @@ class _Cache:
         Raises: ConfigError.
         """
         try:
-            found = path.stat()
-            state = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
+            state = file_state(path.stat())
         except OSError:
             return read_file(path)
         known = self._before.get(path)
@@ -152,6 +152,11 @@ class _Cache:
         """Forget the rules of all other documents."""
         kept = set(map(id, documents))
         self._made = {key: made for key, made in self._made.items() if key in kept}
+
+
+def file_state(found: os.stat_result) -> tuple[int, ...]:
+    """Return the times, size and identity of a file. They differ when the file has changed."""
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 def _place(version: Version) -> tuple[str, int]:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
@@ -18,7 +17,6 @@ from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
-from actionwatch.service.lookback import look_back
 from actionwatch.service.reload import Reloader
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
@@ -36,17 +34,6 @@ RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at
 log = structlog.get_logger()
 
 
-class Listener(Protocol):
-    """The listener for a receiver's buttons."""
-
-    def check(self) -> None:
-        """Check that the listener receives button clicks.
-
-        Raises: ActionwatchError.
-        """
-        ...
-
-
 class Service:
     """A scheduler for polls and other jobs, a thread each for matching and delivering, and the web listener."""
 
@@ -59,7 +46,8 @@ class Service:
         self.threads = Threads(on_death)
         self._stopping = self.threads.stopping
         self.steps = StepWatch(app.self_alerts)
-        self._listeners: dict[str, Listener] = {}
+        self._button_checks: dict[str, Callable[[], object]] = {}
+        """For each receiver with buttons, the check that its listener is connected."""
         self.reloader = Reloader(app, refused)
         self._worker = app.delivery_worker()
         url = app.settings.heartbeat.address
@@ -117,7 +105,7 @@ class Service:
             if listener is not None:
                 listener.start()
                 stack.callback(listener.close)
-                self._listeners[receiver.name] = listener
+                self._button_checks[receiver.name] = listener.check
 
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # Only the service needs starlette and uvicorn, which take long to import.
@@ -134,7 +122,7 @@ class Service:
     def _scheduler(self) -> BlockingScheduler:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""
         app = self._app
-        scheduler = make_scheduler(len(app.tails) + len(self._listeners) + 5)
+        scheduler = make_scheduler(len(app.tails) + len(self._button_checks) + 5)
 
         def add(
             step: str,
@@ -150,8 +138,8 @@ class Service:
         for source, tail in app.tails.items():
             progress = functools.partial(self._backlog, source)
             add(f"tail {source}", tail.run_once, app.poll_intervals[source], progress=progress)
-        for receiver, listener in self._listeners.items():
-            add(f"buttons {receiver}", listener.check, CHECK_EVERY, is_first_now=False)
+        for receiver, check in self._button_checks.items():
+            add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
         add("send", self._worker.check_sends, CHECK_EVERY, is_first_now=False)
         add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
         if self._heartbeat:
@@ -161,11 +149,10 @@ class Service:
         return scheduler
 
     def _prune(self) -> None:
-        app, keep = self._app, self._app.settings.store.retention
+        app = self._app
         with app.database.read() as connection:
-            back = look_back(connection, app.settings.sources, app.rules.rules)
-        retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
-        prune.run_once(app.database, retention, app.clock(), back)
+            back = prune.look_back(connection, app.settings.sources, app.rules.rules)
+        prune.run_once(app.database, app.settings.store.retention, app.clock(), back)
 
     def _watch_clock(self, scheduler: BlockingScheduler) -> None:
         def watch() -> None:

@@ -1,6 +1,7 @@
-"""Copy the silences of the reviewed files into the store.
+"""Read reviewed silences, and copy them into the store.
 
-A silence that was removed from its file ends. The silences of a broken file stay as they are.
+They are in every `*.yml` and `*.yaml` of a folder, each with one silence or a list. A silence that was removed from its file
+ends. The silences of a broken file stay as they are.
 """
 
 from __future__ import annotations
@@ -9,13 +10,62 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from actionwatch.alerts.silences import EVER
-from actionwatch.base.errors import Fault
+from actionwatch.alerts.routes import parse_matcher
+from actionwatch.alerts.silences import EVER, make_silence
+from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.model import Silence
-from actionwatch.service.configuration import read_silences
 from actionwatch.settings import Settings
+from actionwatch.settings.faults import Reader
+from actionwatch.settings.keys import SilenceOptions
 from actionwatch.store import silences
 from actionwatch.store.database import Database
+from actionwatch.text.yaml_document import Document, read_file
+
+
+def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
+    """Read the reviewed silences of a configuration. Return those of valid files, and every fault. The folder is optional."""
+    found: list[Silence] = []
+    faults: list[Fault] = []
+    for path in sorted(path for path in settings.silences.glob("*") if path.suffix in (".yml", ".yaml")):
+        try:
+            read = [_read(document) for document in read_file(path)]
+        except ConfigError as exc:
+            faults += exc.faults
+            continue
+        wrong = [fault for _, some in read for fault in some]
+        faults += wrong
+        if not wrong:
+            found += [silence for some, _ in read for silence in some]
+    return found, faults
+
+
+def _read(document: Document) -> tuple[list[Silence], list[Fault]]:
+    is_list = isinstance(document.value, list)
+    found: list[Silence] = []
+    faults: list[Fault] = []
+    for index, item in enumerate(document.value if is_list else [document.value]):
+        place = (index,) if is_list else ()
+        given, wrong = Reader(document, {"check_matcher": parse_matcher}).read(SilenceOptions, item, place)
+        faults += wrong
+        if given is None:
+            continue
+        try:
+            starts_at = given.starts_at or EVER
+            found.append(
+                make_silence(
+                    given.matchers,
+                    given.author,
+                    given.comment,
+                    starts_at,
+                    given.ends_at,
+                    made_at=EVER,
+                    file=document.file,
+                )
+            )
+        except ValueError as exc:  # the options are valid one by one, but the matchers together silence everything
+            what, _, remedy = str(exc).partition(": ")
+            faults.append(document.fault((*place, "matchers"), f"matchers: {what}", remedy))
+    return found, faults
 
 
 class SilenceFiles:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import attrgetter
 
 from actionwatch.alerts.ledger import Ledger, LedgerEntry
 from actionwatch.base.model import Alert, Record
@@ -23,6 +24,8 @@ from actionwatch.rules.model import Correlation, CorrelationType, Rule
 BATCH = 1000  # records that are matched at once
 JUST_BEFORE = timedelta(microseconds=1)
 SOURCE = "test"  # of alerts without a record
+SEEN_ORDER = attrgetter("seen_at", "occurred_at", "key")
+EVENT_ORDER = attrgetter("occurred_at", "key")
 
 
 def simulate(
@@ -35,7 +38,7 @@ def simulate(
     verified_until: datetime,
 ) -> SimulationResult:
     """Run the rules; see `rules.case_runner.Simulate`."""
-    seen = sorted((record for record in records if record.seen_at <= until), key=_seen_order)
+    seen = sorted((record for record in records if record.seen_at <= until), key=SEEN_ORDER)
     bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
     return _Run(rules, Correlator(rules, bounds), MemoryHistory()).over(seen, verified_until)
 
@@ -91,7 +94,7 @@ class MemoryHistory:
             alert = self.alerts[entry.alert.id] = entry.alert
             if entry.group_key is not None and alert.group is not None:
                 self._groups.setdefault(entry.group_key, _Group()).add(alert)
-            records = sorted((*self.records.get(alert.id, ()), *entry.records), key=_event_order)
+            records = sorted((*self.records.get(alert.id, ()), *entry.records), key=EVENT_ORDER)
             self.records[alert.id] = ends(records) if self._keeps_ends_only else tuple(records)
 
 
@@ -156,11 +159,3 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         batch.append(record)
     if batch:
         yield batch
-
-
-def _seen_order(record: Record) -> tuple[datetime, datetime, str]:
-    return record.seen_at, record.occurred_at, record.key
-
-
-def _event_order(record: Record) -> tuple[datetime, str]:
-    return record.occurred_at, record.key

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actionwatch.base.errors import Fault
-from actionwatch.render import Renderer, read_texts
+from actionwatch.render import Renderer
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database
 
@@ -29,12 +29,8 @@ class TemplateFiles:
         self.held: frozenset[str] = frozenset()
         """The files whose last good text is used, named as in faults."""
 
-    def read(self) -> tuple[dict[str, str], list[Fault]]:
-        """Read the files. Return the text of each template, and the faults of files that cannot be read."""
-        return read_texts(self._folder)
-
     def apply(self, reading: tuple[dict[str, str], list[Fault]]) -> list[Fault]:
-        """Use the valid templates. Return the faults of the others."""
+        """Use the valid templates among those that `read_texts` read. Return the faults of the others."""
         if reading != self._read:
             self._apply(*reading)
             self._read = reading

@@ -6,32 +6,7 @@
 
 from __future__ import annotations
 
-from actionwatch.settings.keys import (
-    Log,
-    Receiver,
-    Retention,
-    Retry,
-    RouteOptions,
-    Settings,
-    Source,
-    Store,
-    Web,
-)
+from actionwatch.settings.keys import Receiver, Retention, RetryPolicy, Settings, Source
 from actionwatch.settings.load import load_settings
-from actionwatch.settings.silences import read_silences
-from actionwatch.settings.validators import Address
 
-__all__ = [
-    "Address",
-    "Log",
-    "Receiver",
-    "Retention",
-    "Retry",
-    "RouteOptions",
-    "Settings",
-    "Source",
-    "Store",
-    "Web",
-    "load_settings",
-    "read_silences",
-]
+__all__ = ["Receiver", "Retention", "RetryPolicy", "Settings", "Source", "load_settings"]

@@ -19,56 +19,49 @@ _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 @dataclass(slots=True)
 class Expansion:
-    """The expanded value and the faults. `places` are the faulty places, so that each is reported once."""
+    """Expands every text of a document; `$${` becomes a literal `${`. A key that is not text is a fault and is omitted.
 
-    value: Any = None
+    `places` are those of `faults`, so that each is reported once.
+    """
+
+    document: Document
+    environ: Mapping[str, str]
     faults: list[Fault] = field(default_factory=list)
     places: set[Place] = field(default_factory=set)
 
-    def add(self, document: Document, place: Place, what: str, remedy: str) -> None:
-        """Add a fault."""
-        self.faults.append(document.fault(place, what, remedy))
+    def expand(self, value: Any, place: Place = ()) -> Any:
+        """Return the value at this place with its texts expanded."""
+        if isinstance(value, dict):
+            expanded: dict[str, Any] = {}
+            for key, item in value.items():
+                where = (*place, str(key))
+                if isinstance(key, str):
+                    expanded[key] = self.expand(item, where)
+                else:
+                    self._add(where, "a key must be text", "quote it")
+            return expanded
+        if isinstance(value, list):
+            return [self.expand(item, (*place, index)) for index, item in enumerate(value)]
+        if isinstance(value, str):
+            return _REFERENCE.sub(lambda found: self._look_up(found, place), value)
+        return value
+
+    def _look_up(self, found: re.Match[str], place: Place) -> str:
+        if found[0] == "$${":
+            return "${"
+        name = _NAME.fullmatch(found[1]) if found[1] is not None else None
+        if name is None:
+            self._add(place, "not a usable ${…}", "write ${NAME} or ${NAME:-default}, and $${ for a literal ${")
+            return found[0]
+        value = self.environ.get(name[1])
+        if name[2] is not None:
+            return value or name[2]  # as in a shell, `:-` also applies to an empty variable
+        if value is None:
+            remedy = f"set it, or give a default: ${{{name[1]}:-…}}"
+            self._add(place, f"the environment variable {name[1]} is not set", remedy)
+            return found[0]
+        return value
+
+    def _add(self, place: Place, what: str, remedy: str) -> None:
+        self.faults.append(self.document.fault(place, what, remedy))
         self.places.add(place)
-
-
-def expand(document: Document, environ: Mapping[str, str]) -> Expansion:
-    """Expand every text of the document; `$${` becomes a literal `${`. A key that is not text is a fault and is omitted."""
-    result = Expansion()
-    result.value = _fill(document.value, (), document, environ, result)
-    return result
-
-
-def _fill(value: Any, place: Place, document: Document, environ: Mapping[str, str], result: Expansion) -> Any:
-    if isinstance(value, dict):
-        filled: dict[str, Any] = {}
-        for key, item in value.items():
-            where = (*place, str(key))
-            if isinstance(key, str):
-                filled[key] = _fill(item, where, document, environ, result)
-            else:
-                result.add(document, where, "a key must be text", "quote it")
-        return filled
-    if isinstance(value, list):
-        return [_fill(item, (*place, index), document, environ, result) for index, item in enumerate(value)]
-    if isinstance(value, str):
-        return _REFERENCE.sub(lambda found: _look_up(found, place, document, environ, result), value)
-    return value
-
-
-def _look_up(
-    found: re.Match[str], place: Place, document: Document, environ: Mapping[str, str], result: Expansion
-) -> str:
-    if found[0] == "$${":
-        return "${"
-    name = _NAME.fullmatch(found[1]) if found[1] is not None else None
-    if name is None:
-        result.add(document, place, "not a usable ${…}", "write ${NAME} or ${NAME:-default}, and $${ for a literal ${")
-        return found[0]
-    value = environ.get(name[1])
-    if name[2] is not None:
-        return value or name[2]  # as in a shell, `:-` also applies to an empty variable
-    if value is None:
-        remedy = f"set it, or give a default: ${{{name[1]}:-…}}"
-        result.add(document, place, f"the environment variable {name[1]} is not set", remedy)
-        return found[0]
-    return value

@@ -67,7 +67,12 @@ class Reader:
             return model.model_validate(value, context=dict(self.context)), []
         except ValidationError as exc:
             errors = exc.errors(include_url=False)
-        suggested = {(*error["loc"][:-1], _suggestion(model, error, accepted)) for error in errors}
+        # What an unknown key probably means is not also reported as missing.
+        suggested = {
+            (*error["loc"][:-1], closest(str(error["loc"][-1]), _keys(model, error["loc"], accepted)))
+            for error in errors
+            if error["type"] == "extra_forbidden"
+        }
         by_place: dict[Place, list[ErrorDetails]] = {}
         for error in errors:
             if error["type"] != "missing" or error["loc"] not in suggested:
@@ -171,13 +176,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "nothing"
-
-
-def _suggestion(model: type[BaseModel], error: ErrorDetails, accepted: Sequence[str]) -> str:
-    """Return the key that an unknown key probably means, so that it is not also reported as missing."""
-    if error["type"] != "extra_forbidden":
-        return ""
-    return closest(str(error["loc"][-1]), _keys(model, error["loc"], accepted))
 
 
 def _keys(model: type[BaseModel], loc: Place, accepted: Sequence[str]) -> list[str]:

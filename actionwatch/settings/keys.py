@@ -1,4 +1,4 @@
-"""Every key of the configuration file: its name, its type, its default. To add a key, add a line.
+"""Every key of the configuration file and of silence files: its name, its type, its default. To add a key, add a line.
 
 Attribute names are the keys, except `rate` (`rate_per_second`) and `continue` (`is_continued`). Paths are absolute after
 loading. A check that needs two keys is attached to the later one: pydantic skips the checks of a whole section if one of its
@@ -26,16 +26,16 @@ from actionwatch.settings.validators import (
     RecordField,
     WholeNumber,
     Word,
-    needs_one_of,
+    one_of,
     parse_address,
     parse_heartbeat,
+    parse_instant,
     parse_level,
     parse_origin,
     parse_rate,
     parse_start,
     parse_storm,
     resolve_store,
-    take_one_of,
 )
 from actionwatch.text.options import (
     CaFile,
@@ -58,7 +58,7 @@ class Source(Options):
     organisation_id: Word
     username: Word
     api_key: Secret | None = None
-    api_key_file: Annotated[SecretFile | None, AfterValidator(needs_one_of("api_key"))] = Field(
+    api_key_file: Annotated[SecretFile | None, AfterValidator(one_of("api_key", is_required=True))] = Field(
         default=None, validate_default=True
     )
     base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
@@ -117,7 +117,7 @@ def _not_below_first(longest: timedelta, info: ValidationInfo) -> timedelta:
     return longest
 
 
-class Retry(Options):
+class RetryPolicy(Options):
     """The waits after a failed delivery: `first`, `first * factor`, … up to `max`, until `give_up_after`."""
 
     first: PositiveDuration = timedelta(seconds=1)
@@ -150,7 +150,7 @@ class ReceiverOptions(Options):
     """None: the default of its type."""
     concurrency: Annotated[WholeNumber, Field(ge=1, le=64)] = 4
     updates: Duration = timedelta(seconds=10)
-    retry: Retry = Retry()
+    retry: RetryPolicy = RetryPolicy()
     fallback: KnownReceiver | None = None
     fallback_after: Duration = timedelta(minutes=10)
     storm: Annotated[StormOptions | Literal["off"] | None, BeforeValidator(parse_storm)] = None
@@ -170,7 +170,7 @@ class RouteOptions(Options):
 
     receiver: KnownReceiver | None = None
     receivers: Annotated[
-        Annotated[tuple[KnownReceiver, ...], Field(min_length=1)] | None, AfterValidator(take_one_of("receiver"))
+        Annotated[tuple[KnownReceiver, ...], Field(min_length=1)] | None, AfterValidator(one_of("receiver"))
     ] = None
     matchers: tuple[MatcherText, ...] = ()
     is_continued: Flag = Field(default=False, alias="continue")
@@ -204,7 +204,7 @@ class Web(Options):
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     token: Secret | None = None
-    token_file: Annotated[SecretFile | None, AfterValidator(take_one_of("token")), AfterValidator(_guarded)] = Field(
+    token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
         default=None, validate_default=True
     )
 
@@ -218,7 +218,7 @@ class Heartbeat(Options):
     """An external dead man's switch that gets requests while the proof of every source is recent."""
 
     url: Annotated[SecretStr, AfterValidator(parse_heartbeat)] | None = None
-    url_file: Annotated[SecretFile | None, AfterValidator(take_one_of("url"))] = None
+    url_file: Annotated[SecretFile | None, AfterValidator(one_of("url"))] = None
     interval: PositiveDuration = timedelta(minutes=1)
 
     @property
@@ -251,3 +251,29 @@ class Settings(Options):
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)
     log: Log = Log()
+
+
+def _comment(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must state the reason")
+    return text.strip()
+
+
+def _after_start(ends_at: datetime, info: ValidationInfo) -> datetime:
+    starts_at = info.data.get("starts_at")
+    if starts_at is not None and ends_at <= starts_at:
+        raise ValueError("must be after starts_at: correct one of the two")
+    return ends_at
+
+
+_Instant = Annotated[datetime, BeforeValidator(parse_instant)]
+
+
+class SilenceOptions(Options):
+    """One silence in a file of the folder `silences`: its matchers, author, comment and time."""
+
+    matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
+    author: Word
+    comment: Annotated[str, AfterValidator(_comment)]
+    starts_at: _Instant | None = None
+    ends_at: Annotated[_Instant, AfterValidator(_after_start)]

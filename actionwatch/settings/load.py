@@ -12,7 +12,7 @@ from typing import Any
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.settings.expand import expand
+from actionwatch.settings.expand import Expansion
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
 from actionwatch.text.options import Options
@@ -37,14 +37,13 @@ def load_settings(
     Raises: ConfigError with every fault, in the order of the file.
     """
     document = _read(path)
-    expansion = expand(document, environ)
-    data = expansion.value
+    expansion = Expansion(document, environ)
+    data = expansion.expand(document.value)
     if not isinstance(data, dict):
         raise ConfigError(document.fault((), "the file must contain keys and values", "start from `actionwatch init`"))
-    names = [str(item["name"]).strip() for _, item in _items(data, "receivers") if "name" in item]
     context = {
-        "receiver_names": list(dict.fromkeys(names)),
-        "interval_names": [str(item["name"]).strip() for _, item in _items(data, "time_intervals") if "name" in item],
+        "receiver_names": list(dict.fromkeys(_names(data, "receivers"))),
+        "interval_names": _names(data, "time_intervals"),
         "check_matcher": check_matcher,
         "record_fields": list(record_fields) if record_fields is not None else None,
     }
@@ -169,6 +168,10 @@ def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:
                 document.fault(("receivers", places[name], "fallback"), what, "remove the fallback of one of them")
             )
     return faults
+
+
+def _names(data: dict[str, Any], section: str) -> list[str]:
+    return [str(item["name"]).strip() for _, item in _items(data, section) if "name" in item]
 
 
 def _items(data: dict[str, Any], section: str) -> list[tuple[int, dict[str, Any]]]:

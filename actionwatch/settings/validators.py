@@ -99,6 +99,19 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def parse_instant(value: object) -> datetime:
+    """Read an RFC 3339 time with its zone. Return it in UTC."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or not EARLIEST < at.replace(tzinfo=UTC) < LATEST:
+        raise ValueError("not a time with its zone: write 2026-11-25T09:00:00Z")
+    return at.astimezone(UTC)
+
+
 def parse_origin(url: str) -> str:
     """Read the upstream's base URL, without a slash at its end."""
     check_url(url)
@@ -123,25 +136,15 @@ def resolve_store(url: str, info: ValidationInfo) -> str:
     return _SQLITE + str((folder / name).absolute())
 
 
-def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
-    """Check, at the second key of a pair, that exactly one of the two is given."""
-
-    def check(value: _T | None, info: ValidationInfo) -> _T | None:
-        take_one_of(first)(value, info)
-        # An invalid first key is missing from `data` and already reported.
-        if value is None and info.data.get(first, "unusable") is None:
-            raise ValueError(f"one of {first} and {info.field_name} is required: add {info.field_name}")
-        return value
-
-    return check
-
-
-def take_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
-    """Check, at the second key of a pair, that not both are given."""
+def one_of(first: str, *, is_required: bool = False) -> Callable[[_T | None, ValidationInfo], _T | None]:
+    """Check, at the second key of a pair, that not both are given and, if `is_required`, that one is."""
 
     def check(value: _T | None, info: ValidationInfo) -> _T | None:
         if value is not None and info.data.get(first) is not None:
             raise ValueError(f"{first} is set too: keep one of the two")
+        # An invalid first key is missing from `data` and already reported.
+        if is_required and value is None and info.data.get(first, "unusable") is None:
+            raise ValueError(f"one of {first} and {info.field_name} is required: add {info.field_name}")
         return value
 
     return check

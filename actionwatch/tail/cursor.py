@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from actionwatch.store.timestamps import EPOCH
+from actionwatch.base.clock import EPOCH
 
 MAX_WINDOW_RECORDS = 20_000  # read in one go: limits memory, and what is read again if the window changes meanwhile
 MIN_WINDOW = timedelta(

@@ -84,9 +84,18 @@ class SourceWatch:
         self._check_proof(report, state)
         self._check_older()
         self._check_filters(report)
-        self._check_kinds(report)
         self._check_fields(report)
         self._check_vanished(state)
+
+    def note_kinds(self, kinds: Collection[str]) -> None:
+        """Report each kind that is seen for the first time. It stays open until the configuration contains it.
+
+        Call it before records of these kinds are stored: a process that is killed in between reads them again.
+        """
+        for kind in sorted(set(kinds) - self._known_kinds):
+            what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
+            self._self_alerts.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
+            self._known_kinds.add(kind)
 
     def _check_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
@@ -139,17 +148,10 @@ class SourceWatch:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
         self._set("filter_ignored", self._source, what, is_wrong=bool(report.ignored_filters))
 
-    def _check_kinds(self, report: PollReport) -> None:
-        """Report a kind that is seen for the first time. It stays open until the configuration contains it."""
-        for kind in sorted(report.kinds - self._known_kinds):
-            what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
-            self._self_alerts.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
-            self._known_kinds.add(kind)
-
     def _check_fields(self, report: PollReport) -> None:
         """Report fields that no record had when the source was first read."""
         now, met = self._clock(), set(self._reader.unmapped_fields)
-        if report.kinds:
+        if report.has_records:
             met.add(LOOKED)
         with self._database.read() as connection:
             known = seen_fields.read(connection, self._reader.organisation)

@@ -86,7 +86,7 @@ class Pager:
         ignored = ignored_bounds(page, asked)
         report.request_count += 1
         report.ignored_filters |= ignored
-        report.kinds.update([record.action_kind for record in page.records])
+        report.has_records = report.has_records or bool(page.records)
         self._state.server.compare(page)
         self._writer.hold(page.records, report)
         return ignored

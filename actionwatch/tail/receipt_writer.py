@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 import msgspec
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
 from actionwatch.store import marks, receipts, records, unproved_windows
-from actionwatch.store.timestamps import MICROSECOND
 from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.tail.record_writer import RecordWriter

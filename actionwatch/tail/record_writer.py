@@ -6,7 +6,7 @@ alert does not depend on the pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -25,12 +25,19 @@ AccountName = Callable[[str, datetime, str | None], str | None]
 
 
 class RecordWriter:
-    """Stores the records of one source, and calls `on_stored` after new ones were committed."""
+    """Stores the records of one source: calls `on_kinds` with their kinds before, and `on_stored` after new ones are stored."""
 
-    def __init__(self, state: TailState, on_stored: Callable[[], None], account_name: AccountName) -> None:
+    def __init__(
+        self,
+        state: TailState,
+        on_stored: Callable[[], None],
+        account_name: AccountName,
+        on_kinds: Callable[[Collection[str]], None],
+    ) -> None:
         self._state = state
         self._on_stored = on_stored
         self._account_name = account_name
+        self._on_kinds = on_kinds
         self._held: list[Record] = []
         self._is_new_stored = False
 
@@ -69,6 +76,7 @@ class RecordWriter:
         """Commit the distinct records. Further equal ones are stored with a proof, which alone shows how many there are."""
         if not found:
             return
+        self._on_kinds({record.action_kind for record in found})
         with self._state.database.write() as connection:
             new_count = self.insert(connection, found)
         self.note(new_count, report)

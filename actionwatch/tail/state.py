@@ -53,7 +53,8 @@ class PollReport:
     mark_ahead: datetime | None = None
     """A stored mark that lay in the future, so that the source was read again from an earlier one."""
     ignored_filters: set[str] = field(default_factory=set)
-    kinds: set[str] = field(default_factory=set)
+    has_records: bool = False
+    """Whether any page had a record, new or not."""
     error: SourceError | None = None
 
 

@@ -6,12 +6,12 @@ The first scrape imports this module: the client library takes 3 MB, and not eve
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -22,40 +22,28 @@ _SOURCE = ("source",)
 _RECEIVER = ("receiver",)
 
 
-def make_scraper(
-    database: Database, sources: Collection[str], clock: Callable[[], datetime], dropped_groups: Callable[[], int]
-) -> Callable[[], Response]:
-    """Build the handler. It shows only `sources`, because the lag of a removed source would grow forever.
+def scrape(collector: StoreCollector) -> Response:
+    """Return the response to one scrape."""
+    return Response(generate_latest(collector), media_type=CONTENT_TYPE_LATEST)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCollector:
+    """Collects the metrics of these sources only, because the lag of a removed source would grow forever.
 
     `dropped_groups` is the only number that is not in the store: it starts at 0 with the service.
     """
-    registry = CollectorRegistry()
-    registry.register(_StoreCollector(database, sources, clock, dropped_groups))
-    return lambda: Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-
-class _StoreCollector(Collector):
-    def __init__(
-        self,
-        database: Database,
-        sources: Collection[str],
-        clock: Callable[[], datetime],
-        dropped_groups: Callable[[], int],
-    ) -> None:
-        self._database = database
-        self._source_names = sources
-        self._clock = clock
-        self._dropped_groups = dropped_groups
-
-    def describe(self) -> list[Metric]:
-        """Describe nothing, so that registering does not read the store."""
-        return []
+    database: Database
+    sources: Collection[str]
+    clock: Callable[[], datetime]
+    dropped_groups: Callable[[], int]
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
-        now = self._clock()
-        with self._database.read() as connection:
-            yield from _sources(connection, self._source_names, now)
+        now = self.clock()
+        with self.database.read() as connection:
+            yield from _sources(connection, self.sources, now)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
             yield from _latencies(connection)
@@ -63,7 +51,7 @@ class _StoreCollector(Collector):
         yield GaugeMetricFamily(
             "actionwatch_correlation_groups_dropped",
             "Correlation groups dropped since the start because of the memory limit",
-            value=self._dropped_groups(),
+            value=self.dropped_groups(),
         )
 
 

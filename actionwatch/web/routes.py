@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -51,14 +50,10 @@ def metrics_routes(
 ) -> list[Route]:
     """Build the route of the metrics. The first scrape imports metrics.py."""
 
-    @functools.cache
-    def scraper() -> Callable[[], Response]:
-        from actionwatch.web.metrics import make_scraper
-
-        return make_scraper(database, sources, clock, dropped_groups)
-
     def metrics(_: Request) -> Response:
-        return scraper()()
+        from actionwatch.web.metrics import StoreCollector, scrape
+
+        return scrape(StoreCollector(database, sources, clock, dropped_groups))
 
     return [Route("/metrics", metrics)]
 

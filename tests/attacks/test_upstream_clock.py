@@ -24,7 +24,7 @@ def assert_no_mark_is_ahead(on: Bench) -> None:
     most = on.world.clock() + ALLOWED_SKEW
     assert all(getattr(on.marks(), name) <= most for name in marks.TIMES)
     with on.database.read() as connection:
-        assert all(receipt.ends_at <= most for receipt in receipts.read(connection, SOURCE, 1000))
+        assert all(receipt.ends_at <= most for receipt in receipts.stream(connection, SOURCE))
 
 
 @pytest.mark.parametrize("start", ["now", timedelta(hours=2)])
@@ -101,7 +101,7 @@ def test_stored_mark_in_the_future_hides_no_record(
         if not has_receipts:
             receipts.delete_older(connection, world.clock() + HOUR, 1000)
         else:
-            (newest,) = receipts.read(connection, SOURCE, 1)
+            (newest,) = receipts.stream(connection, SOURCE, limit=1)
             receipts.insert(connection, replace(newest, ends_at=newest.ends_at + ahead))
     world.clock.advance(minutes=40)
     world.log(ago=2300)

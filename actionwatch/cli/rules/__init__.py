@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
 
 MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
-
-
-@click.group()
-def command() -> None:
-    """List, check, test, explain and backtest the rules."""
+command = click.Group(help="List, check, test, explain and backtest the rules.")
 
 
 for module in (test, explain, backtest, new, coverage):

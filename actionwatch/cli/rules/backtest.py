@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.options import Moment, output_option
+from actionwatch.cli.options import FILE, Moment, output_option
 from actionwatch.cli.output import level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
@@ -41,7 +42,7 @@ HISTOGRAM_CHARS = 30
 @click.option(
     "--records",
     "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Read the records from this file: JSON lines in the format of the upstream or of 'records export'.",
 )
 @click.option(
@@ -200,22 +201,13 @@ def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: BacktestRecords
         if rule.is_silent:
             continue
         own = [alert for alert in alerts if alert.rule.id == rule.name.id]
-        rate = f"{len(own) / days:.2f}" if days >= 1 else ""
-        rows.append(
-            (
-                level_text(rule.level.word),
-                rule.name.name,
-                len(own),
-                sum(alert.count for alert in own),
-                rate,
-                histogram(own, begin, end),
-            )
-        )
+        counts = (len(own), sum(alert.count for alert in own), f"{len(own) / days:.2f}" if days >= 1 else "")
+        rows.append((level_text(rule.level.word), rule.name.name, *counts, histogram(own, begin, end)))
     rows.sort(key=lambda row: -row[2])
     print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
     click.echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
-        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {_spell_bar(end - begin)})"
+        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
     )
 
 
@@ -228,10 +220,6 @@ def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:
         counts[min(max(place, 0), HISTOGRAM_CHARS - 1)] += 1
     top = max(counts)
     return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts).rstrip()
-
-
-def _spell_bar(span: timedelta) -> str:
-    return spell_duration(span / HISTOGRAM_CHARS)
 
 
 def _show_changes(
@@ -253,10 +241,9 @@ def _show_changes(
         return
     rows = []
     for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):
-        own = [change(key) for key in merged if key[0] == name]
-        counts = {word: own.count(word) for word in ("removed", "same", "added")}
+        counts = Counter(change(key) for key in merged if key[0] == name)
         total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
-        if any(own):
+        if any(total):
             rows.append((name, *total, f"+{counts['added']}", f"-{counts['removed']}"))
     print_table(("rule", "before", "after", "new", "gone"), rows, nothing="no rule opens an alert", cut=("rule",))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,7 @@ def command(config: str, paths: tuple[Path, ...], gaps: bool, form: str) -> None
     loaded = load(config, paths).found
     kinds = cover_kinds(loaded.rules, {kind.name: kind.area for kind in KINDS.values()})
     techniques = cover_techniques(loaded.rules)
-    document = {
-        "kinds": [{"kind": row.kind, "area": row.area, "rules": list(row.rules)} for row in kinds],
-        "attack": [
-            {"tactic": row.tactic, "technique": row.technique, "name": row.name, "rules": list(row.rules)}
-            for row in techniques
-        ],
-    }
+    document = {"kinds": [asdict(row) for row in kinds], "attack": [asdict(row) for row in techniques]}
     severities = {name: kind.severity for name, kind in KINDS.items()}
     print_document(document, form, as_text=lambda: _print(kinds, techniques, severities, gaps))
 

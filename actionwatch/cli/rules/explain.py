@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +13,21 @@ import click
 
 from actionwatch.base.model import Record
 from actionwatch.cli.context import reading_store
-from actionwatch.cli.options import output_option
+from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import print_document, print_faults, spell
-from actionwatch.cli.rules.history import feeders_of, views_from_file, views_from_store
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
-from actionwatch.cli.rules.record_file import read_objects
+from actionwatch.cli.rules.record_source import read_jsonl, read_object, reader_for
+from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.suggestions import suggest
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from actionwatch.rules.correlations.live.view import View
     from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
+
+ANY_ID = 2**62
 
 
 @click.command("explain")
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--records",
     "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="For a correlation: the records before RECORD, as JSON lines.  [default: the store, for a stored record]",
 )
 @output_option
@@ -50,12 +56,13 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     if is_file and not path.exists():
         raise click.UsageError(f"there is no rule file {rule}")
     loaded = load(config, [path] if is_file else [])
-    chosen = loaded.found.rules if is_file else tuple(r for r in loaded.found.rules if rule in (r.name.name, r.name.id))
+    rules = loaded.found.rules
+    chosen = rules if is_file else tuple(each for each in rules if rule in (each.name.name, each.name.id))
     if not chosen:
         print_faults(loaded.found.faults)
-        raise click.ClickException(_no_rule(rule, loaded.found.rules))
+        remedy = suggest(rule, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
+        raise click.ClickException(f"no rule has the name or id {rule!r}: {remedy}")
     found = _record(config, record)
-    rules = loaded.found.rules
     findings = [
         explain(
             each,
@@ -72,19 +79,46 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
 
 def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: Path | None) -> list[View] | None:
     """Return the correlation's groups, or None if nothing is known about the time before the record."""
+    from actionwatch.rules.correlations.live.view import views_of
+
     if rule.correlation is None:
         return None
     if file is not None:
-        return views_from_file(file, loaded.context.settings, rule, loaded.found.rules, record)
+        with Spool() as spool:
+            spool.add(read_jsonl(file, reader_for(loaded.context.settings)))
+            return views_of(rule, loaded.found.rules, _before(record, spool), record, spool.first_at)
     if not record.id:
         return None
     with reading_store(config) as (_, connection):
         return views_from_store(connection, rule, loaded.found.rules, record)
 
 
-def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
-    remedy = suggest(name, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
-    return f"no rule has the name or id {name!r}: {remedy}"
+def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules that a correlation refers to, without its own selections."""
+    named = [step.rule_id for step in rule.correlation.steps] if rule.correlation is not None else []
+    return [each for each in rules if each.name.id in named and each.document is not None]
+
+
+def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
+    """Return what a correlation counted for a stored record, after the stored records before it."""
+    from actionwatch.matching.correlating import read_known
+    from actionwatch.rules.correlations.live.view import lookback_of, views_of
+    from actionwatch.store import marks, records
+
+    begins = [mark.begins_at for mark in marks.read_all(connection).values()]
+    since = record.occurred_at - lookback_of(rule, rules)
+    begin = max(begins, default=since)
+    if rule.correlation is not None and rule.correlation.is_absence:
+        begin = max(begin, since)  # ignore what was missing earlier
+    earlier = _before(record, records.stream_since(connection, since, ANY_ID))
+    correlations = [each.correlation for each in rules if each.correlation is not None]
+    known = read_known(connection, correlations, {each.name.id: since for each in correlations})
+    return views_of(rule, rules, earlier, record, begin, since=since, known=known)
+
+
+def _before(record: Record, records: Iterable[Record]) -> Iterator[Record]:
+    end = (record.occurred_at, record.key)
+    return takewhile(lambda each: (each.occurred_at, each.key) < end, records)
 
 
 def _record(config: str, where: str) -> Record:
@@ -98,19 +132,15 @@ def _record(config: str, where: str) -> Record:
             value = value[0]
         if not isinstance(value, dict):
             raise click.ClickException(f"{where} must contain one JSON object")
-        return read_objects([value])[0]
+        return read_object(value)
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")
-    return _stored(config, where)
-
-
-def _stored(config: str, key: str) -> Record:
-    from actionwatch.store import records
+    from actionwatch.store import records  # takes long, and is not needed for a file
 
     with reading_store(config) as (_, connection):
-        found = records.read_by_key(connection, key)
+        found = records.read_by_key(connection, where)
     if found is None:
-        raise click.ClickException(f"no stored record has the key {key!r}: see `actionwatch records list -o jsonl`")
+        raise click.ClickException(f"no stored record has the key {where!r}: see `actionwatch records list -o jsonl`")
     return found
 
 

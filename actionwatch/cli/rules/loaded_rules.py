@@ -23,12 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What rules are read with. `settings` is None without a usable configuration."""
+    """The files and folders of the rules, and what they are read with. `settings` is None without a usable configuration."""
 
+    paths: Sequence[Path]
     lists: Lists
     known_kinds: Sequence[str]
     time_intervals: Mapping[str, TimeInterval]
     settings: Settings | None
+
+    def build(self, documents: Sequence[Document]) -> Rules:
+        """Build the rules of documents; faults are in the result."""
+        from actionwatch.rules.load import build_rules
+
+        return build_rules(
+            documents, lists=self.lists, known_kinds=self.known_kinds, time_intervals=self.time_intervals
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +51,9 @@ class LoadedRules:
     def rebuild(self, lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
         """Build the rules again with other lists in place of those with the same name."""
         from actionwatch.rules.lists import Lists
-        from actionwatch.rules.load import build_rules
 
-        context = self.context
-        changed = Lists({**context.lists.values, **lists})
-        built = build_rules(
-            self.documents, lists=changed, known_kinds=context.known_kinds, time_intervals=context.time_intervals
-        )
-        return built.rules
+        changed = Lists({**self.context.lists.values, **lists})
+        return replace(self.context, lists=changed).build(self.documents).rules
 
 
 def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> LoadedRules:
@@ -64,7 +68,7 @@ def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Loade
     from actionwatch.rules.load import read_documents, rules_of
 
     context = read_context(config, paths)
-    read = read_documents(paths or _rules(context.settings))
+    read = read_documents(context.paths)
     if borrowed:
         lists = context.lists
         lists = Lists({**_borrowed_lists(read.documents), **lists.values}, lists.broken, lists.faults)
@@ -89,12 +93,9 @@ def read_context(config: str, paths: Sequence[Path]) -> RuleContext:
     intervals = configuration.time_intervals(settings) if settings else {}
     if paths and not intervals:
         intervals = configuration.usual_intervals()
-    lists = read_lists(list_folders(_lists_folder(settings, paths), paths or _rules(settings)))
-    return RuleContext(lists, kinds, intervals, settings)
-
-
-def _rules(settings: Settings | None) -> Sequence[Path]:
-    return settings.rules if settings is not None else ()
+    wanted = paths or (settings.rules if settings else ())
+    lists = read_lists(list_folders(_lists_folder(settings, paths), wanted))
+    return RuleContext(wanted, lists, kinds, intervals, settings)
 
 
 def _settings(config: str, *, is_needed: bool) -> Settings | None:

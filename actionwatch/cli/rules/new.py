@@ -14,13 +14,14 @@ from typing import Any
 import click
 
 from actionwatch.base.errors import ConfigError
-from actionwatch.cli.rules.loaded_rules import RuleContext, read_context
+from actionwatch.base.model import LEVELS
+from actionwatch.cli.options import FOLDER
+from actionwatch.cli.rules.loaded_rules import read_context
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.rules.fields import FIELDS, field_named
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.timeintervals import TimeInterval
 
-LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
 NEAR = 3  # kinds to suggest for an unknown word
 # In lower case, like the strings that rules compare.
@@ -33,7 +34,7 @@ MAX_HOURS = 366 * 24
 @click.option("--title", help="What the rule detects, in a few words.")
 @click.option("--name", help="The name for routes and commands.  [default: derived from the title]")
 @click.option("--kind", "kinds", multiple=True, metavar="K", help="A kind that the rule matches (repeatable).")
-@click.option("--level", type=click.Choice(LEVELS), help="The level of the alert.  [default: medium]")
+@click.option("--level", type=click.Choice(list(LEVELS)), help="The level of the alert.  [default: medium]")
 @click.option("--except-user", "users", multiple=True, metavar="U", help="Exclude this user (repeatable).")
 @click.option("--cluster", metavar="C", help="Only this cluster, by id or name, with wildcards.")
 @click.option(
@@ -44,16 +45,18 @@ MAX_HOURS = 366 * 24
     help="Group matches with the same value of this field into one alert (repeatable).",
 )
 @click.option("--outside", metavar="INTERVAL", help="Only outside this time interval, such as business-hours.")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("rules"), show_default=True,
-              help="The folder to write to.")  # fmt: skip
+@click.option("--folder", type=FOLDER, default=Path("rules"), show_default=True, help="The folder to write to.")
 @click.option("--print", "is_printed", is_flag=True, help="Print the rule instead of writing a file.")
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
     """Write a rule with two tests: one that alerts, one that does not. On a terminal, asks for missing options."""
+    from actionwatch.text.yaml_document import read_text
+
     answers = _ask(given, folder)
     context = read_context(config, [Path()])
     text = render(**answers, at=_outside(context.time_intervals.get(answers["outside"] or "")))
-    _check(text, context)
+    if faults := context.build(read_text(text, "the new rule")).faults:
+        raise ConfigError(*faults)
     if is_printed:
         click.echo(text, nl=False)
         return
@@ -95,7 +98,8 @@ def render(
     hit |= {"actionKind": kinds[0], "userName": _somebody_else(users)}
     if cluster:
         hit["cluster"] = _like(cluster)
-    miss = {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": _something_else(kinds)}
+    other_kind = next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
+    miss = {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": other_kind}
     lines = [
         SCHEMA_LINE,
         f"title: {flow(title)}",
@@ -144,11 +148,6 @@ def _somebody_else(users: Sequence[str]) -> str:
     raise click.UsageError(f"the rule can never alert: {', '.join(users)} exclude every user")
 
 
-def _something_else(kinds: Sequence[str]) -> str:
-    """Return a kind that the rule does not match."""
-    return next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
-
-
 def _outside(interval: TimeInterval | None) -> datetime:
     """Find an hour outside a time interval, preferably on a Saturday night."""
     hours = (SATURDAY_NIGHT + timedelta(hours=number) for number in range(MAX_HOURS))
@@ -180,7 +179,7 @@ def _ask(given: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
     answers["name"] = given["name"] or _prompt("Name for routes and commands", _free_name(folder), _named_after(title))
     answers["kinds"] = answers["kinds"] or _prompt("Which kinds does it match? (separated by commas)", _kinds)
-    answers["level"] = given["level"] or click.prompt("Level", type=click.Choice(LEVELS), default="medium")
+    answers["level"] = given["level"] or click.prompt("Level", type=click.Choice(list(LEVELS)), default="medium")
     answers["users"] = answers["users"] or _prompt(
         "Which users may do this? (separated by commas; Enter: none)", _users, ""
     )
@@ -258,18 +257,3 @@ def _doubt(kind: str) -> str:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _check(text: str, context: RuleContext) -> None:
-    """Check that the rule loads. Raises: ConfigError."""
-    from actionwatch.rules.load import build_rules
-    from actionwatch.text.yaml_document import read_text
-
-    built = build_rules(
-        read_text(text, "the new rule"),
-        lists=context.lists,
-        known_kinds=context.known_kinds,
-        time_intervals=context.time_intervals,
-    )
-    if built.faults:
-        raise ConfigError(*built.faults)

@@ -1,30 +1,40 @@
-"""Read the records of a backtest from a file, the store or the upstream: only those that the rules can match."""
+"""Read the records of a backtest from a file, the store or the upstream: only those that the rules can match.
+
+A file has JSON lines in the format of the upstream (objects or whole pages) or of `records export`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.model import Record
+from actionwatch.base.errors import BadResponse, ConfigError, Fault
+from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.cli.context import chosen_source, reading_store
-from actionwatch.cli.rules.record_file import read_jsonl, reader_for
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import parse_page
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from actionwatch.rules.prefilter import Prefilter
     from actionwatch.settings import Settings
+
+BATCH = 1000  # lines decoded at once
+FILE_SOURCE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +101,12 @@ def _stored(
     connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
     from actionwatch.store import records
-    from actionwatch.store.records import RecordFilter
 
     wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
     for record in records.stream(connection, wanted, is_once=source is None):
         if source in (None, record.source):
             advance(1)
-            yield msgspec.structs.replace(record, seen_at=record.occurred_at)
+            yield _seen_at_once(record)
 
 
 def from_upstream(
@@ -111,7 +120,7 @@ def from_upstream(
         client.linked_accounts()  # provides the names of accounts
         for page in client.user_actions(query):
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
-            into.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in kept)
+            into.add(map(_seen_at_once, kept))
             advance(len(page.records))
     begin, end = query.start or into.first_at, min([utc_now(), *_given(query.end)])
     return None if begin is None else BacktestRecords(into, begin, end, end)
@@ -156,3 +165,98 @@ def _query(about: Prefilter, span: TimeRange) -> Query:
 
 def _given(at: datetime | None) -> list[datetime]:
     return [] if at is None else [at]
+
+
+def reader_for(settings: Settings | None) -> RecordReader:
+    """Return the reader of a file. It uses the aliases of the source if exactly one is configured."""
+    if settings is not None and len(settings.sources) == 1:
+        source = settings.sources[0]
+        return RecordReader(source.name, organisation_id=source.organisation_id, aliases=source.field_aliases)
+    return RecordReader(FILE_SOURCE, organisation_id="")
+
+
+def read_object(value: dict[str, Any]) -> Record:
+    """Read one decoded object in the format of the upstream or of `records export`."""
+    return _record(value, reader_for(None))
+
+
+def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
+    """Read a file in its order, without distinguishing equal records. `on_read` gets the size of each batch in bytes.
+
+    Raises: ConfigError, with the line that is not a record.
+    """
+    number = 0
+    try:
+        with path.open("rb") as file:
+            while lines := list(islice(file, BATCH)):
+                yield from _read_lines(lines, reader, str(path), number)
+                number += len(lines)
+                on_read(sum(map(len, lines)))
+    except OSError as exc:
+        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
+
+
+def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before: int) -> list[Record]:
+    """Read a batch at once if it is in the format of the upstream, otherwise line by line."""
+    texts = [line.strip() for line in lines]
+    kept = [text for text in texts if text]
+    if not any(text.startswith(b"[") or b'"raw"' in text for text in kept):
+        try:
+            page = parse_page(b"[" + b",".join(kept) + b"]", reader, utc_now())
+            return [_seen_at_once(record) for record in page.records]
+        except (BadResponse, ValueError):
+            pass  # read line by line to find the broken one
+    found: list[Record] = []
+    for number, text in enumerate(texts, before + 1):
+        if not text:
+            continue
+        try:
+            value = json.loads(text)
+            if isinstance(value, dict) and "resources" not in map(str.lower, value):  # not a page
+                found.append(_record(value, reader))
+            elif isinstance(value, dict | list):
+                page = parse_page(text, reader, utc_now())
+                found += [_seen_at_once(record) for record in page.records]
+            else:
+                raise ValueError("a record is a JSON object")
+        except (BadResponse, ValueError, RecursionError) as exc:
+            what = f"not a record: {exc}" if not isinstance(exc, RecursionError) else "not a record: nested too deeply"
+            raise ConfigError(Fault(file, number, 1, what[:300], "write one JSON object per line")) from exc
+    return found
+
+
+def _record(value: dict[str, Any], reader: RecordReader) -> Record:
+    """Read one decoded object. An exported document adds the source, the account names and the key to the raw object."""
+    is_ours = isinstance(value.get("raw"), dict) and isinstance(value.get("key"), str) and "actionKind" in value
+    fields = value["raw"] if is_ours else value
+    (record,) = reader.read_all([fields], [json.dumps(fields, ensure_ascii=False)], utc_now())
+    return _seen_at_once(_with_exported_fields(record, value) if is_ours else record)
+
+
+def _with_exported_fields(record: Record, value: dict[str, Any]) -> Record:
+    def entity(name: str, otherwise: Entity) -> Entity:
+        found = value.get(name)
+        return Entity(found.get("id"), found.get("name")) if isinstance(found, dict) else otherwise
+
+    try:
+        at = datetime.fromisoformat(str(value.get("timestamp")))
+    except ValueError:
+        at = record.occurred_at
+    return msgspec.structs.replace(
+        record,
+        key=value["key"],
+        source=str(value.get("source") or record.source),
+        occurred_at=at if at.tzinfo else at.replace(tzinfo=UTC),
+        action_kind=str(value["actionKind"]),
+        user_name=value.get("userName"),
+        description=value.get("description"),
+        account=entity("account", record.account),
+        cluster=entity("cluster", record.cluster),
+        scope=value.get("scope"),
+        operation=value.get("crudOperation"),
+    )
+
+
+def _seen_at_once(record: Record) -> Record:
+    """Treat no record as late."""
+    return msgspec.structs.replace(record, seen_at=record.occurred_at)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import Self
 
 import msgspec
@@ -16,6 +17,7 @@ from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
 
 RUN = 20_000  # records sorted at once: about 30 MiB
+ORDER = attrgetter("occurred_at", "key", "source")
 FRAME = 200  # records written at once; a merge holds one frame of each run
 
 
@@ -52,15 +54,15 @@ class Spool:
 
     def __iter__(self) -> Iterator[Record]:
         """Yield all records by time and key."""
-        runs = [*(self._read_run(start, end) for start, end in self._runs), iter(sorted(self._run, key=_order))]
-        for _, same in groupby(heapq.merge(*runs, key=_order), key=_order):
+        runs = [*(self._read_run(start, end) for start, end in self._runs), iter(sorted(self._run, key=ORDER))]
+        for _, same in groupby(heapq.merge(*runs, key=ORDER), key=ORDER):
             for ordinal, record in enumerate(same):
                 yield msgspec.structs.replace(record, key=twin_key(record.key, ordinal)) if ordinal else record
 
     def _end_run(self) -> None:
         """Write a run, sorted, at the end of the file."""
         start = self._file.seek(0, 2)
-        run = sorted(self._run, key=_order)
+        run = sorted(self._run, key=ORDER)
         for place in range(0, len(run), FRAME):
             # Not JSON: the upstream may send text that no encoding accepts, such as lone surrogates.
             pickle.dump(run[place : place + FRAME], self._file, pickle.HIGHEST_PROTOCOL)
@@ -74,7 +76,3 @@ class Spool:
             frame: list[Record] = pickle.load(self._file)  # noqa: S301  # nosec B301
             start = self._file.tell()
             yield from frame
-
-
-def _order(record: Record) -> tuple[datetime, str, str]:
-    return record.occurred_at, record.key, record.source

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree  # nosec B405  (written here, never parsed)
 
 import click
 
+from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
@@ -19,27 +22,31 @@ from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.text.payloads import instant, record_document
 
 if TYPE_CHECKING:
-    from actionwatch.rules.case_runner import CaseResult
+    from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
+
+_NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a test, or (`case_result` is None) of a rule without enough tests."""
+    """The result of a test, or (`test` is None) of a rule without enough tests."""
 
     rule: Rule
-    case_result: CaseResult | None
+    test: str | None
+    line: int
     problems: tuple[str, ...]
+    explained: Sequence[tuple[Record, Explanation]] = ()
 
     @property
     def name(self) -> str:
         """The test's name."""
-        return self.case_result.case.name if self.case_result else "has tests"
+        return "has tests" if self.test is None else self.test
 
     @property
     def where(self) -> str:
         """File and line, in the form that editors open."""
-        return f"{self.rule.file}:{self.case_result.case.line if self.case_result else self.rule.line}"
+        return f"{self.rule.file}:{self.line}"
 
 
 @click.command("test")
@@ -80,11 +87,11 @@ def _run(loaded: LoadedRules, min_tests: int) -> Iterator[Result]:
 
     bench = CaseRunner(loaded.found.rules, simulate, KINDS, loaded.context.lists, loaded.rebuild)
     for rule in loaded.found.rules:
-        for case_result in bench.run(rule):
-            yield Result(rule, case_result, case_result.problems)
+        for found in bench.run(rule):
+            yield Result(rule, found.case.name, found.case.line, found.problems, found.explained)
         lacking = missing_tests(rule, min_tests)
         if lacking:
-            yield Result(rule, None, (lacking,))
+            yield Result(rule, None, rule.line, (lacking,))
 
 
 def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
@@ -95,12 +102,12 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
         click.echo(f"  ({result.where})")
         for problem in result.problems:
             click.echo(f"  {spell(problem)}")
-        for record, finding in result.case_result.explained if result.case_result else ():
+        for record, finding in result.explained:
             click.echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
             for line in finding.lines(2):
                 # Keep the indentation, and escape the values of records and rules.
                 click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
-    ran = [result for result in results if result.case_result]
+    ran = [result for result in results if result.test is not None]
     failed = sum(bool(result.problems) for result in ran)
     lacking = len(results) - len(ran)
     counts = f"{counted(len(loaded.found.rules), 'rule')}, {counted(len(ran), 'test')}"
@@ -113,16 +120,16 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
 
 
 def _document(result: Result) -> dict[str, Any]:
-    explained = result.case_result.explained if result.case_result else ()
     return {
         "rule": {"id": result.rule.name.id, "name": result.rule.name.name},
-        "test": result.case_result.case.name if result.case_result else None,
+        "test": result.test,
         "passed": not result.problems,
         "problems": list(result.problems),
         "file": result.rule.file,
-        "line": result.case_result.case.line if result.case_result else result.rule.line,
+        "line": result.line,
         "records": [
-            {"record": record_document(record), "explanation": finding.document()} for record, finding in explained
+            {"record": record_document(record), "explanation": finding.document()}
+            for record, finding in result.explained
         ],
     }
 
@@ -130,24 +137,21 @@ def _document(result: Result) -> dict[str, Any]:
 def _write_junit(results: Sequence[Result], loaded: LoadedRules, path: Path) -> None:
     """Write a JUnit report with one suite per rule, and one for broken documents."""
     root = ElementTree.Element("testsuites", name="actionwatch rules test")
-    suites: dict[str, ElementTree.Element] = {}
-    for result in results:
-        name = result.rule.name.name
-        suite = suites.get(name)
-        if suite is None:
-            suite = suites[name] = ElementTree.SubElement(root, "testsuite", name=_xml(name))
-        line = result.where.rpartition(":")[2]
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=_xml(name), name=_xml(result.name), file=_xml(result.rule.file), line=line
-        )
-        if result.problems:
-            lines = (
-                [line for _, finding in result.case_result.explained for line in finding.lines()]
-                if result.case_result
-                else []
-            )
-            failure = ElementTree.SubElement(case, "failure", message=_xml("; ".join(result.problems)))
-            failure.text = _xml("\n".join([result.where, *result.problems, *lines]))
+    for rule, own in groupby(results, key=lambda result: result.rule):
+        name = _xml(rule.name.name)
+        suite = ElementTree.SubElement(root, "testsuite", name=name)
+        for result in own:
+            attributes = {
+                "classname": name,
+                "name": _xml(result.name),
+                "file": _xml(rule.file),
+                "line": str(result.line),
+            }
+            case = ElementTree.SubElement(suite, "testcase", attributes)
+            if result.problems:
+                lines = [line for _, finding in result.explained for line in finding.lines()]
+                failure = ElementTree.SubElement(case, "failure", message=_xml("; ".join(result.problems)))
+                failure.text = _xml("\n".join([result.where, *result.problems, *lines]))
     if loaded.found.faults:
         suite = ElementTree.SubElement(root, "testsuite", name="faults")
         for fault in loaded.found.faults:
@@ -166,8 +170,4 @@ def _write_junit(results: Sequence[Result], loaded: LoadedRules, path: Path) -> 
 
 def _xml(text: str) -> str:
     """Remove characters that XML 1.0 does not allow."""
-    return "".join(
-        char
-        for char in text
-        if char in "\t\n" or (char >= " " and not "\ud800" <= char <= "\udfff" and char not in "\ufffe\uffff")
-    )
+    return _NOT_XML.sub("", text)

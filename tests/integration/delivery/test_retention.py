@@ -11,7 +11,7 @@ from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Event, Level
 from actionwatch.matching.self_alerts import marked_alert
 from actionwatch.service import prune
-from actionwatch.service.prune import Retention
+from actionwatch.settings import Retention
 from actionwatch.store import alert_history, alerts
 from tests.integration.delivery.kit import Desk, Rule
 from tests.integration.kit import REFUSED, Sender

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Alert, Entity, Event, Level, Record, Status
-from actionwatch.cli.rules.history import views_from_store
+from actionwatch.cli.rules.explain import views_from_store
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
 from actionwatch.rules.engine import Engine

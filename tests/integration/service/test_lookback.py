@@ -13,9 +13,8 @@ from actionwatch.base.model import Entity, Record
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.model import Rule
 from actionwatch.service import prune
-from actionwatch.service.lookback import look_back, oldest_asked
-from actionwatch.service.prune import Retention
-from actionwatch.settings import Settings, Source
+from actionwatch.service.prune import look_back, oldest_asked
+from actionwatch.settings import Retention, Settings, Source
 from actionwatch.store import alerts, records, unproved_windows
 from actionwatch.store.marks import Marks
 from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow

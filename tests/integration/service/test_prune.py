@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.service import prune
-from actionwatch.service.prune import Retention
+from actionwatch.settings import Retention
 from actionwatch.store import (
     alert_history,
     delivery_transitions,

@@ -10,10 +10,9 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, event
 
-from actionwatch.base.model import Entity, Record
+from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
-from actionwatch.store.records import RecordFilter
 from tests.builders import NOON, make_alert, make_record
 
 FULL = make_record(

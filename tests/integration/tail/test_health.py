@@ -42,9 +42,10 @@ class Open:
         """Resolve an alert."""
         self.found.pop((trouble, subject), None)
 
-    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = str) -> None:
-        """Refuse: a source settles only its own alerts."""
-        raise NotImplementedError
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
+        """Resolve the alerts of a problem, except those of some subjects."""
+        for key in [key for key in self.found if key[0] == trouble and key[1] not in subjects]:
+            del self.found[key]
 
 
 class Watched:
@@ -59,9 +60,10 @@ class Watched:
         self.state.commit(make_marks(begins_at=NOON - DAY))
         self.watch = SourceWatch(SOURCE, poll_interval, ["BACKUP"], self.reader, database, self.open, self.clock)
 
-    def poll(self, **report: Any) -> dict[str, str]:
-        """Report a poll; return the open problems of the source and what is wrong."""
-        self.watch.note_poll(PollReport(**report), self.state)
+    def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
+        """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""
+        self.watch.note_kinds(kinds)
+        self.watch.note_poll(PollReport(has_records=bool(kinds), **report), self.state)
         return {trouble: what for (trouble, _), what in self.open.found.items()}
 
     def add(self, *windows: UnprovedWindow) -> None:
@@ -166,14 +168,14 @@ def test_windows_without_proof_are_reported_once(watched: Watched) -> None:
 
 def test_filters_kinds_and_their_words(watched: Watched) -> None:
     """An ignored filter is reported while it lasts; a new kind is reported once."""
-    found = watched.poll(ignored_filters={"startTime", "endTime"}, kinds={"BACKUP", "LOGIN", "LOGOUT"})
+    found = watched.poll("BACKUP", "LOGIN", "LOGOUT", ignored_filters={"startTime", "endTime"})
     assert found["filter_ignored"] == "the upstream ignored endTime and startTime"
     assert watched.open.found["unknown_kind", "LOGIN"] == (
         "records of kind LOGIN come from acme; severity medium is assumed"
     )
     count = watched.open.report_count
     assert ("unknown_kind", "LOGOUT") in watched.open.found
-    assert set(watched.poll(kinds={"LOGIN"})) == {"unknown_kind"}
+    assert set(watched.poll("LOGIN")) == {"unknown_kind"}
     assert watched.open.report_count == count
 
 
@@ -181,12 +183,12 @@ def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
     """Fields that the first records did not have are reported for a day."""
     assert watched.poll() == {}
     read_record(watched, "zone")
-    assert watched.poll(kinds={"BACKUP"}) == {}
+    assert watched.poll("BACKUP") == {}
     read_record(watched, "region", "area")
     what = "records carry fields never seen before: area, region"
     watched.clock.now += MINUTE
     watched.state.commit(make_marks(proved_through=watched.clock() + DAY))
-    assert watched.poll(kinds={"BACKUP"}) == {"unknown_field": what}
+    assert watched.poll("BACKUP") == {"unknown_field": what}
     watched.clock.now += DAY - SECOND
     assert watched.poll() == {"unknown_field": what}
     watched.clock.now += SECOND
@@ -195,9 +197,9 @@ def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
 
 def test_a_field_after_records_without_any_is_new(watched: Watched) -> None:
     """The first field beyond the known ones is reported if earlier records did not have it."""
-    watched.poll(kinds={"BACKUP"})
+    watched.poll("BACKUP")
     read_record(watched, "zone")
-    assert watched.poll(kinds={"BACKUP"}) == {"unknown_field": "records carry fields never seen before: zone"}
+    assert watched.poll("BACKUP") == {"unknown_field": "records carry fields never seen before: zone"}
 
 
 def read_record(watched: Watched, *fields: str) -> str:
@@ -209,11 +211,11 @@ def read_record(watched: Watched, *fields: str) -> str:
 def test_identity_rests_on_the_fields_of_the_first_records(watched: Watched) -> None:
     """A field that appears later does not change the key of a record, in this process or in the next one."""
     read_record(watched, "zone")
-    watched.poll(kinds={"BACKUP"})
+    watched.poll("BACKUP")
     key = read_record(watched, "zone")
     watched.clock.now -= 5 * DAY  # the clock was set back
     read_record(watched, "zone", "region")
-    watched.poll(kinds={"BACKUP"})
+    watched.poll("BACKUP")
     assert read_record(watched, "zone", "region") == key
     again = Watched(watched.database)
     assert read_record(again, "zone", "region") == key

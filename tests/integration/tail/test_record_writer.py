@@ -27,7 +27,9 @@ class Bench:
         self.call_count = 0
         state = TailState(TailOptions("acme", "org", overlap=OVERLAP), database, Clock())
         state.commit(make_marks(seen_through=NOON + 60 * MINUTE))
-        self.writer = RecordWriter(state, self._called, lambda account_id, _, name: name or f"name of {account_id}")
+        self.writer = RecordWriter(
+            state, self._called, lambda account_id, _, name: name or f"name of {account_id}", lambda _: None
+        )
 
     def _called(self) -> None:
         self.call_count += 1

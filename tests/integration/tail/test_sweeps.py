@@ -133,10 +133,11 @@ def test_windows_with_equal_counts_are_not_read(world: World, database: Database
     on = seven_hours(world, database)
     world.clock.advance(minutes=10)
     with database.read() as connection:
-        receipt_count = len(receipts.read(connection, SOURCE, 999))
+        receipt_count = len(list(receipts.stream(connection, SOURCE)))
     swept = [on.poll(60).request_count for _ in range(40)]
     with database.read() as connection:
-        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == len(swept)  # the receipts of the polls
+        new_count = len(list(receipts.stream(connection, SOURCE))) - receipt_count
+        assert new_count == len(swept)  # the receipts of the polls
     assert sum(swept) < 2 * len(swept)
 
 
@@ -148,10 +149,10 @@ def test_window_with_inconclusive_counts_is_read(world: World, database: Databas
     on = bench(world, database, start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=(HOUR,))
     on.poll()
     with database.read() as connection:
-        receipt_count = len(receipts.read(connection, SOURCE, 999))
+        receipt_count = len(list(receipts.stream(connection, SOURCE)))
     on.poll(400)
     with database.read() as connection:
-        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == 2
+        assert len(list(receipts.stream(connection, SOURCE))) - receipt_count == 2
 
 
 def test_resolved_alert_about_vanished_records_stays_resolved(world: World, database: Database) -> None:
@@ -243,14 +244,14 @@ def test_change_in_pages_already_read_is_found_by_a_second_read(world: World, da
     assert "came" not in [record.description for record in on.records()]
     assert on.marks().proved_through == on.marks().seen_through
     with database.read() as connection:
-        known = receipts.read(connection, SOURCE, 999)
+        known = list(receipts.stream(connection, SOURCE))
     for _ in range(20):
         on.poll(60)
     assert "came" in [record.description for record in on.records()]
     assert vanished(on) == 1
     with database.read() as connection:
         assert unproved_windows.read(connection, SOURCE) == []
-        found = [receipt for receipt in receipts.read(connection, SOURCE, 999) if receipt not in known]
+        found = [receipt for receipt in receipts.stream(connection, SOURCE) if receipt not in known]
     found = [receipt for receipt in found if receipt.ends_at < NOON - 3 * HOUR - 20 * timedelta(minutes=1)]
     assert max(receipt.record_count for receipt in found) <= 8, "a second read takes one page at a time"
 
@@ -355,7 +356,7 @@ def test_only_the_part_that_differs_is_read(world: World, database: Database) ->
     for _ in range(12):
         on.poll(180)
     with database.read() as connection:
-        known = receipts.read(connection, SOURCE, 999)
+        known = list(receipts.stream(connection, SOURCE))
     world.log(ago=4.5 * 3600 + 0.3456, description="late")
     asked = []
     while not on.is_complete():
@@ -363,7 +364,7 @@ def test_only_the_part_that_differs_is_read(world: World, database: Database) ->
     with database.read() as connection:
         read_again = [
             receipt.record_count
-            for receipt in receipts.read(connection, SOURCE, 999)
+            for receipt in receipts.stream(connection, SOURCE)
             if receipt not in known and receipt.ends_at < NOON - HOUR
         ]
     assert len(read_again) == 1
@@ -580,7 +581,7 @@ def test_window_that_failed_is_read_although_its_counts_are_equal(world: World, 
     on.poll(60)
     assert doubts(on) == []
     with database.read() as connection:
-        (read,) = [found for found in receipts.read(connection, SOURCE, 9) if found.starts_at == begin]
+        (read,) = [found for found in receipts.stream(connection, SOURCE) if found.starts_at == begin]
     assert (read.ends_at, read.record_count) == (begin + HOUR, 12)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from actionwatch.base.model import RecordFilter
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
 from actionwatch.store import marks, records
@@ -30,8 +31,8 @@ Seen = Counter[tuple[str, str | datetime]]
 def arrive(world: World, count: int, spread: int) -> None:
     """Log some actions of the last seconds, every seventh of them several times."""
     organisation = world.organisation
-    account = organisation.accounts[0].named
-    cluster = organisation.clusters[0].named
+    account = organisation.accounts[0]
+    cluster = organisation.clusters[0]
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
         times = 1 + number % 7 % 3 if number % 7 == 4 else 1
@@ -53,7 +54,7 @@ def count_actions(actions: list[Action], *, by_time: bool) -> Seen:
 
 def kept(database: Database, *, by_time: bool) -> Seen:
     with database.read() as connection:
-        found = list(records.stream(connection, records.RecordFilter()))
+        found = list(records.stream(connection, RecordFilter()))
     return Counter(
         (record.action_kind, record.occurred_at if by_time else record.description or "")
         for record in found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +29,7 @@ from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailState
 from tests.builders import NOON, Clock
-from tests.chaos.killing import Killed
+from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
@@ -163,8 +165,8 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     renamed = type(account)(account.id, "payments (renamed)")
     world.organisation._accounts[account.id] = renamed
     watch.run_once()
-    world.log(ago=540, account=renamed.named, description="old")
-    world.log(account=renamed.named, description="new")
+    world.log(ago=540, account=renamed, description="old")
+    world.log(account=renamed, description="new")
     tail.run_once()
     with database.read() as connection:
         found = records.read_after(connection, 0, 9)
@@ -565,6 +567,33 @@ def test_vanished_records_are_reported_by_the_next_process(world: World, databas
     assert open_troubles(database) == []
     on.poll()
     assert open_troubles(database) == ["window_shrunk"]
+
+
+def test_an_unknown_kind_is_reported_whenever_a_process_is_killed(tmp_path: Path) -> None:
+    """A process stores a record of an unknown kind and is killed; the next polls begin after it, and nobody reports it."""
+    database = MortalDatabase(tmp_path)
+
+    def nth(number: int) -> Callable[[], bool]:
+        calls = itertools.count(1)
+        return lambda: next(calls) == number
+
+    for die_at in itertools.count(1):
+        world = World()
+        world.log("LOGIN", ago=1800)
+        world.log(ago=60)
+        database.renew()
+        on = bench(world, database, start=HOUR)
+        database.dies = nth(die_at)
+        try:
+            on.poll()
+            break
+        except Killed:
+            database.dies = lambda: False
+        bench(world, database, start=HOUR).poll()
+        assert on.is_complete(), die_at
+        assert history(database) == ["unknown_kind"], die_at
+    database.close()
+    assert die_at > 8, "so many commits does a poll have, each of them before and after"
 
 
 def test_windows_without_proof_are_reported_by_the_next_process(world: World, database: Database) -> None:

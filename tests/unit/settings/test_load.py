@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from actionwatch.alerts import routes
 from actionwatch.base.model import Level
-from actionwatch.settings import Address, Receiver, Settings, Source
+from actionwatch.settings import Receiver, Settings, Source
+from actionwatch.settings.validators import Address
 from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, load, load_file
 
 
