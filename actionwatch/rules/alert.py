@@ -100,15 +100,16 @@ def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlate
         report.fault(place, "'alert' must be a mapping", f"keys: {', '.join(KEYS)}")
         return AlertBlock()
     report.check_keys(value, place, KEYS)
-    level = value.get("level")
-    is_single = level is not None and not isinstance(level, dict)
+    given = value.get("level")
+    levels = _read_levels(given, report, context) if isinstance(given, dict) else ()
+    level = None if given is None or isinstance(given, dict) else read_level(given, (*place, "level"), report)
     group_by = _read_names(value, "group_by", report, is_alias_allowed=is_correlated)
     title, body, runbook = (_read_text(value, key, report) for key in ("title", "body", "runbook"))
     return AlertBlock(
         title=report.parse(compile_wording, title, (*place, "title")) if title else None,
         body=report.parse(compile_wording, body, (*place, "body")) if body else None,
-        level=read_level(level, (*place, "level"), report) if is_single else None,
-        levels=_read_levels(level, report, context) if isinstance(level, dict) else (),
+        level=level,
+        levels=levels,
         fields=_read_names(value, "fields", report) or (),
         group_by=group_by,
         realert=_read_realert(value, is_correlated or group_by is not None or "group_by" in value, report),

@@ -177,7 +177,6 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
         report.fault(where if "expect" in value else place, what, "expect: alert, nothing, or {alerts: 2, group: {…}}")
         return Expectation()
     report.check_keys(expect, where, EXPECT_KEYS)
-    times = {key: _read_moment(expect, key, where, report) for key in ("first_at", "last_at", "resolved_at")}
     return Expectation(
         alerts=_read_count(expect, "alerts", where, report),
         events=_read_count(expect, "events", where, report),
@@ -186,7 +185,11 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
         texts={key: str(expect[key]) for key in ("title", "body") if key in expect},
         level=read_level(expect["level"], (*where, "level"), report) if "level" in expect else None,
         labels={key: text or "" for key, text in _read_texts(expect, "labels", where, report).items()},
-        times={key: moment for key, moment in times.items() if moment is not None},
+        times={
+            key: moment
+            for key in ("first_at", "last_at", "resolved_at")
+            if (moment := _read_moment(expect, key, where, report)) is not None
+        },
     )
 
 
