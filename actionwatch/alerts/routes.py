@@ -84,11 +84,11 @@ def _unquote(written: str) -> str:
     is_quoted = written.startswith('"')
     inner = written[1:-1] if is_quoted and len(written) > 1 and written.endswith('"') else written
     if is_quoted and inner is written:
-        raise ValueError('a quote is never closed: write label="value"')
+        raise ValueError('a quote is not closed: write label="value"')
     if written.startswith(("=", "~")):  # Alertmanager takes `a==b` for the value `=b`, which nobody means
         raise ValueError("the operator is one of =, !=, =~ and !~: quote a value that begins like one")
     if not is_quoted and _NEEDS_QUOTES & set(written):
-        raise ValueError('a value with , { } or " needs quotes: write label="value", and one matcher an item')
+        raise ValueError('a value with , { } or " needs quotes: write label="value", and one matcher per item')
     value: list[str] = []
     letters: Iterator[str] = iter(inner)
     for letter in letters:

@@ -44,9 +44,9 @@ def make_silence(
     """
     check_matchers(matchers)
     if not comment.strip():
-        raise ValueError("a silence needs a reason: say in the comment why, and who knows more")
+        raise ValueError("a silence needs a reason: write it into the comment, with a person to ask")
     if not author.strip():
-        raise ValueError("a silence needs an author: say who answers for it")
+        raise ValueError("a silence needs an author: name the person responsible")
     if ends_at <= starts_at:
         raise ValueError("a silence must end after it starts: correct its end")
     made = made_at.isoformat()

@@ -77,7 +77,7 @@ def mute(context: GateContext) -> GateDecision | None:
     name = context.global_policy.active_mute(context.delivery.mutes, context.now)
     if name is None:
         return None
-    return Suppress("mute", name, f"muted: the time interval {name} holds", awaits="mute")
+    return Suppress("mute", name, f"muted: the time interval {name} is active", awaits="mute")
 
 
 def min_level(context: GateContext) -> GateDecision | None:
@@ -93,7 +93,7 @@ def storm(context: GateContext) -> GateDecision | None:
     limit = context.policy.storm
     if limit is None or context.passed_count < limit.above:
         return None
-    what = f"storm: {limit.above} alerts went to it lately; this one comes in a summary"
+    what = f"storm: {limit.above} alerts were sent to it recently; a summary reports this one"
     return Collapse(context.now + context.policy.updates, what)
 
 

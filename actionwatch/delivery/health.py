@@ -20,14 +20,14 @@ FAILING_AFTER = timedelta(minutes=10)  # how long a receiver accepts nothing unt
 OBJECTIVE_OVER = timedelta(hours=1)  # the time span of an objective
 SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
 DEAD_REMEDY = (
-    "fix the receiver, look at 'actionwatch deliveries list --dead', then 'actionwatch deliveries retry --dead', "
-    "or drop what is not worth it: 'actionwatch deliveries drop --dead'"
+    "fix the receiver, then run 'actionwatch deliveries retry --dead', or drop the messages: "
+    "'actionwatch deliveries drop --dead'"
 )
 _NOT_CONFIGURED_REMEDY = (
     "'actionwatch deliveries retry --dead --receiver {0} --to NAME' sends them to another receiver, "
-    "'actionwatch deliveries drop --dead --receiver {0}' lets them go"
+    "'actionwatch deliveries drop --dead --receiver {0}' drops them"
 )
-SLOW_REMEDY = "see 'actionwatch explain' of a slow alert for where the time went: upstream, poll, match or receiver"
+SLOW_REMEDY = "see 'actionwatch explain' for a slow alert: it shows the time of the upstream, poll, match and receiver"
 
 
 class ReceiverWatch:
@@ -74,7 +74,7 @@ class ReceiverWatch:
             if now - since >= FAILING_AFTER:
                 error = health[name].last_error or "no answer"
                 self._self_alerts.report(
-                    "receiver_failing", name, f"no message taken since {instant(since)}: {error}", ""
+                    "receiver_failing", name, f"no message accepted since {instant(since)}: {error}", ""
                 )
         self._self_alerts.settle_others("receiver_failing", set(failing))
 

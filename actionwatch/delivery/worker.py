@@ -114,7 +114,7 @@ class DeliveryWorker:
         hung = [name for name, worker in self._workers.items() if worker.longest_send() > LEASE]
         if hung:
             limit = spell_duration(LEASE)
-            raise DeliveryError(f"sends to {', '.join(hung)} have been under way for more than {limit}")
+            raise DeliveryError(f"sends to {', '.join(hung)} have been running for more than {limit}")
 
     def recover(self) -> None:
         """Release the leases of a dead process, bury what waits for removed receivers, and resume pauses."""
@@ -127,7 +127,7 @@ class DeliveryWorker:
             for name in self._workers.keys() & interrupted:
                 # A receiver that hangs until each of our processes ends fails too, though none of them records it.
                 paused_until = health.get(name, receivers.Health()).paused_until
-                receivers.note_failure(connection, name, now, "no answer before our process ended", paused_until)
+                receivers.note_failure(connection, name, now, "no response before the process ended", paused_until)
         for name, worker in self._workers.items():
             paused_until = health.get(name, receivers.Health()).paused_until
             if paused_until is not None:

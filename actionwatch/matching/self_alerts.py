@@ -36,7 +36,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "unknown_field": (Level.LOW, "Records of {} have new fields"),
     "filter_ignored": (Level.LOW, "The upstream of {} ignores filters"),
     "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
-    "mark_ahead": (Level.HIGH, "Blind: {} was taken to be read up to a time in the future"),
+    "mark_ahead": (Level.HIGH, "Blind: the stored progress of {} is in the future"),
     "clock_stepped": (Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
     "step_failing": (Level.HIGH, "The step {} of the service does not work"),

@@ -282,6 +282,6 @@ def _explain(exc: Exception) -> str:
         case httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpcore.UnsupportedProtocol():
             return "not a usable URL"
         case httpcore.LocalProtocolError() | UnicodeError():
-            return "a header holds characters that HTTP cannot carry"
+            return "a header contains characters that HTTP does not allow"
         case _:
             return f"the exchange failed ({type(exc).__name__})"

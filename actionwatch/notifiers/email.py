@@ -198,7 +198,7 @@ class EmailNotifier:
                 what = f"the certificate of {self._options.host} cannot be verified ({self._text(exc.verify_message)})"
                 return PermanentDeliveryError(f"{what}: fix the certificate, or set ca_file to its authority")
             case TimeoutError() | smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
-                return TransientDeliveryError("the mail server did not answer within the timeout")
+                return TransientDeliveryError("the mail server did not respond within the timeout")
             case smtplib.SMTPException() | OSError():
                 return TransientDeliveryError(f"cannot talk to the mail server: {self._text(explain_os_error(exc))}")
             case _:

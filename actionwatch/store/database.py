@@ -361,7 +361,7 @@ def _refuse_second_name(path: Path) -> None:
     """
     if path.stat().st_nlink > 1:
         raise StoreError(
-            f"the store {path} has a second name (a hard link): remove one, else they overwrite each other"
+            f"the store {path} has a second name (a hard link): remove one, otherwise they overwrite each other"
         )
     mounted = str(path).replace(" ", r"\040")
     with contextlib.suppress(OSError):

@@ -33,7 +33,7 @@ REMEDIES = {
     "clock_skew": "set this machine's clock (NTP), or ask the vendor. Records are read and matched, but nothing is proved "
     "beyond the earlier of the two times (5 minutes are tolerated)",
     "filter_ignored": "nothing is lost: actionwatch filters the responses again; but polls cost more. Inform the vendor",
-    "mark_ahead": "records after the last sound proof are read again; check this machine's clock (NTP). Resolves by itself",
+    "mark_ahead": "records after the last valid proof are read again; check this machine's clock (NTP). Resolves by itself",
     "proof_lagging": "'actionwatch status' and the log show the reason; records are still stored and matched",
     "unknown_field": "look at one ('actionwatch records list -o json'); add another name of a known field to field_aliases",
     "unknown_kind": "decide whether a rule should watch it, then add it to extra_kinds in the configuration",

@@ -84,9 +84,14 @@ def prove(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[
         if _kinds_differ(walk):
             return None, "the window changed: as many records as before, but of other kinds"
         if walk.has_repeats and not is_same:
-            return None, "equal records came on several pages: another walk is needed to tell twins from a shifted page"
+            return (
+                None,
+                "equal records are on several pages: another walk is needed to distinguish twins from a shifted page",
+            )
         is_counted = _is_equal(walk.before.counts, walk.kinds) and _is_equal(walk.after.counts, walk.kinds)
-        return ("counts" if is_counted else "totals"), "as many records came as the upstream counts, before and after"
+        return (
+            "counts" if is_counted else "totals"
+        ), "as many records were received as the upstream counts, before and after"
     if is_same and not _is_contradicted(walk):
         return TWO_WALKS, "two walks with different page boundaries received the same records"
     return None, _why_unproved(walk, earlier)
@@ -130,7 +135,7 @@ def _why_unproved(walk: Walk, earlier: Walk | None) -> str:
     if before is not None and after is not None and before != after and max(before, after) >= walk.received:
         return f"the window changed: {before} records before, {after} after"
     if _is_contradicted(walk):
-        return f"{walk.received} records came, the upstream counts {before if before is not None else after}"
+        return f"{walk.received} records were received, the upstream counts {before if before is not None else after}"
     if earlier is None:
         return "the upstream reports no number that can be trusted: a second walk is needed"
     return f"two walks differ: {earlier.received} and {walk.received} records"

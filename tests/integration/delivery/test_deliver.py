@@ -886,6 +886,6 @@ def test_hanging_send_is_reported(post: Post) -> None:
         worker.check_sends()
         line = worker._workers["hook"]
         line.in_hand = {name: began - LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
-        with pytest.raises(DeliveryError, match="hook have been under way for more than 5m"):
+        with pytest.raises(DeliveryError, match="hook have been running for more than 5m"):
             worker.check_sends()
     worker.check_sends()
