@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import ctypes
+import selectors
 import sys
 import threading
 
-
-def raise_in_thread(name: str, error: type[BaseException]) -> None:
-    """Raise an exception in the thread with a name, at any point."""
-    found = [thread.ident for thread in threading.enumerate() if thread.name == name]
-    for ident in found:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident or 0), ctypes.py_object(error))
+_WAITS = (threading.__file__, selectors.__file__)
 
 
-def is_waiting_in(name: str, function: str) -> bool:
-    """Return whether the thread with a name waits in a function. An exception while it starts a thread could make it hang."""
+def raise_in_thread(name: str, function: str, error: type[BaseException]) -> bool:
+    """Raise an exception in the thread with a name if it waits in a function. Return whether it does.
+
+    The thread raises it when it wakes up. An exception while it starts a thread could make it hang.
+    """
     for thread in threading.enumerate():
-        if thread.name == name:
-            frame = sys._current_frames().get(thread.ident or 0)
-            waits = frame is not None and frame.f_code.co_filename == threading.__file__
-            while frame is not None and frame.f_code.co_filename == threading.__file__:
-                frame = frame.f_back
-            return waits and frame is not None and frame.f_code.co_name == function
+        if thread.name == name and _is_waiting_in(thread, function):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(error))
+            return True
     return False
+
+
+def _is_waiting_in(thread: threading.Thread, function: str) -> bool:
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None or frame.f_code.co_filename not in _WAITS:
+        return False
+    while frame is not None and frame.f_code.co_filename in _WAITS:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == function

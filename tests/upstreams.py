@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import RateLimited, SourceUnavailable
 from actionwatch.base.model import Record, RecordFilter
@@ -33,13 +34,14 @@ from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explana
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
-from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
-from actionwatch.tail.source import SourceTail, TailOptions
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import TailOptions
 from tests.builders import Clock
 from tests.waiting import PATIENT
 
@@ -105,7 +107,7 @@ class World:
 
     def requests(self) -> int:
         """Count the requests for user actions so far."""
-        return self.emulator.traffic.requests("user_actions")
+        return sum(count for (name, _), count in self.emulator.traffic.items() if name == "user_actions")
 
 
 @contextmanager
@@ -228,7 +230,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
 
 def addressing(**options: Any) -> Addressing:
     """Route everything to `HOOK`."""
-    return Addressing(Route(receivers=(HOOK,)), {HOOK: Destination(HOOK, **options)})
+    return Addressing(Route(receivers=(HOOK,)), {HOOK: ReceiverPolicy(**options)})
 
 
 def tail_of(

@@ -1,7 +1,7 @@
-"""Inhibition: while an alert of one kind lasts, those it explains are not delivered. Pure.
+"""Inhibition: while a source alert is unresolved, the alerts that it explains are not delivered. Pure.
 
-Source: Alertmanager's `inhibit/inhibit.go`: the labels named in `equal` must agree (two absent ones do), nothing inhibits
-itself, and what meets both sides of a rule is not inhibited by another that does.
+Source: Alertmanager's `inhibit/inhibit.go`. The labels in `equal` must be equal (two absent ones are), no alert inhibits
+itself, and an alert that matches both sides of a rule is not inhibited by another one that does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actionwatch.base.unicode import canonical
 
 @dataclass(frozen=True, slots=True)
 class InhibitRule:
-    """Alerts that meet `sources` keep those quiet that meet `targets` and agree with them in the labels `equal`."""
+    """Alerts that match `sources` inhibit alerts that match `targets`, if the labels `equal` are equal."""
 
     sources: tuple[Matcher, ...]
     targets: tuple[Matcher, ...]
@@ -24,21 +24,21 @@ class InhibitRule:
 
     @property
     def source_rules(self) -> tuple[str, ...]:
-        """The rule names that alone can be sources; empty where any can, or where a name may be written in several ways."""
+        """Return the only rule names that can be sources; empty if any can, or if a name can be written in several ways."""
         names = [matcher.value for matcher in self.sources if (matcher.label, matcher.operator) == ("rule", "=")]
         return tuple(names) if all(map(str.isascii, names)) else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An alert and the labels that matchers look at."""
+    """An alert and its labels."""
 
     alert: Alert
     labels: Labels
 
 
 def inhibitor_of(target: Labelled, rules: Iterable[InhibitRule], candidates: Iterable[Labelled]) -> Alert | None:
-    """Find the alert that inhibits a target, the first one in the order of the candidates."""
+    """Return the alert that inhibits a target, the first one in the order of the candidates."""
     hit = [rule for rule in rules if _meets(rule.targets, target.labels)]
     if not hit:
         return None
@@ -55,7 +55,7 @@ def _inhibits(rule: InhibitRule, source: Labelled, target: Labelled) -> bool:
 
 
 def _is_near(source: Alert, target: Alert) -> bool:
-    """Say whether a source is at work where the target is: by event time, so that late records change nothing."""
+    """Return whether a source is active at the time of the target. It uses event time, so that late records change nothing."""
     is_at_work = source.status is not Status.RESOLVED and source.id != target.id
     return is_at_work and source.first_at <= target.last_at <= source.last_at + source.realert
 
@@ -65,7 +65,7 @@ def _meets(matchers: Iterable[Matcher], labels: Labels) -> bool:
 
 
 def _agree(one: str | tuple[str, ...], other: str | tuple[str, ...]) -> bool:
-    """Compare two labels; of the names of one thing (a cluster's id and name) one in common is enough."""
+    """Compare two labels. Of the names of one object (a cluster's id and name), one in common is sufficient."""
     values, others = (
         {canonical(text) for text in ((label,) if isinstance(label, str) else label) if text} for label in (one, other)
     )

@@ -22,12 +22,16 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverPolicy:
-    """One receiver's policy. `storm` None: every alert is a message. `objective`: its p99 of latency."""
+    """One receiver's policy. `storm` None: every alert is a message. `objective`: its p99 of latency.
+
+    At most one update per alert within `updates`; with `is_updated_last` only one, when the rule's `realert` ends.
+    """
 
     min_level: Level = Level.INFORMATIONAL
     storm: Storm | None = None
     digest: Crontab | None = None
     updates: timedelta = timedelta(seconds=10)
+    is_updated_last: bool = False
     fallback: str | None = None
     fallback_after: timedelta = timedelta(minutes=10)
     objective: timedelta | None = None

@@ -1,6 +1,6 @@
-"""Which receivers hear of an alert: Alertmanager's routing tree and matchers, on the labels of an alert.
+"""Which receivers get an alert: Alertmanager's routing tree and matchers, applied to the labels of an alert.
 
-Pure: `service/app.py` builds the tree once from the settings, `matching/matcher.py` walks it for every match.
+Pure: `service/app.py` builds the tree once from the settings, `matching/matcher.py` searches it for every match.
 Source: Alertmanager's `dispatch/route.go` (`Route.Match`) and `pkg/labels/parse.go` (matchers as before UTF-8 names).
 """
 
@@ -34,9 +34,10 @@ _RE2.log_errors = False  # RE2 prints to stderr otherwise
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One test on one label: `operator` is `=`, `!=`, `=~` or `!~`; regular expressions match the whole value.
+    """A test of a label: `operator` is `=`, `!=`, `=~` or `!~`. Regular expressions match the whole value.
 
-    Case counts, the Unicode normal form does not.
+    Case is significant, the Unicode normal form is not.
+
     """
 
     label: str
@@ -45,7 +46,7 @@ class Matcher:
     _regex: Any = field(default=None, repr=False, compare=False)
 
     def is_met(self, labels: Labels) -> bool:
-        """Say whether these labels meet it. Of several values any may match; a negative matcher holds for all of them."""
+        """Return whether these labels match. Any of several values can match; for a negative matcher, all must."""
         found = labels.get(self.label, "")
         values = (found,) if isinstance(found, str) else found or ("",)
         is_any_equal = any(self._equals(value) for value in values)
@@ -54,12 +55,12 @@ class Matcher:
     def _equals(self, value: str) -> bool:
         if self._regex is None:
             return canonical(value) == canonical(self.value)
-        # RE2 works on UTF-8, which a lone surrogate from a JSON escape has no place in.
+        # RE2 works on UTF-8, which cannot represent a lone surrogate from a JSON escape.
         return self._regex.fullmatch(canonical(value).encode("utf-8", "replace").decode()) is not None
 
 
 def parse_matcher(text: str) -> Matcher:
-    r"""Read `name="value"`, with `=`, `!=`, `=~` or `!~`; quotes may be left out; `\"`, `\\` and `\n` are escapes.
+    r"""Parse `name="value"`, with `=`, `!=`, `=~` or `!~`. Quotes are optional; `\"`, `\\` and `\n` are escapes.
 
     Raises: ValueError with `what: remedy`.
     """
@@ -80,12 +81,12 @@ def parse_matcher(text: str) -> Matcher:
 
 
 def _unquote(written: str) -> str:
-    """Take quotes and escapes off a value. As in Alertmanager, a backslash before any other letter is itself."""
+    """Remove quotes and escapes from a value. As in Alertmanager, a backslash before any other letter is a backslash."""
     is_quoted = written.startswith('"')
     inner = written[1:-1] if is_quoted and len(written) > 1 and written.endswith('"') else written
     if is_quoted and inner is written:
         raise ValueError('a quote is not closed: write label="value"')
-    if written.startswith(("=", "~")):  # Alertmanager takes `a==b` for the value `=b`, which nobody means
+    if written.startswith(("=", "~")):  # Alertmanager parses `a==b` as the value `=b`, which is never intended
         raise ValueError("the operator is one of =, !=, =~ and !~: quote a value that begins like one")
     if not is_quoted and _NEEDS_QUOTES & set(written):
         raise ValueError('a value with , { } or " needs quotes: write label="value", and one matcher per item')
@@ -106,9 +107,10 @@ def _unquote(written: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the tree. `receivers` is never empty where the settings name any receiver.
+    """A node of the tree. `receivers` is not empty if the settings contain any receiver.
 
-    `mutes` name the time intervals in which it delivers nothing. As in Alertmanager, its children do not inherit them.
+    `mutes` are the names of the time intervals in which it delivers nothing. As in Alertmanager, children do not inherit them.
+
     """
 
     receivers: tuple[str, ...]
@@ -119,7 +121,7 @@ class Route:
 
 
 class RouteText(Protocol):
-    """A node as it is written in the settings; empty `targets` inherit the parent's."""
+    """A node in the form of the settings; empty `targets` inherit those of the parent."""
 
     @property
     def targets(self) -> tuple[str, ...]: ...
@@ -134,9 +136,10 @@ class RouteText(Protocol):
 
 
 def build(root: RouteText, everyone: Sequence[str]) -> Route:
-    """Make the tree. `everyone` are all receivers, in the order of the settings: what a root without receivers means.
+    """Build the tree. `everyone` are all receivers, in the order of the settings: the default of the root.
 
     Raises: ValueError, from `parse_matcher`.
+
     """
     receivers = root.targets or tuple(everyone)
     matchers = tuple(parse_matcher(text) for text in root.matchers)
@@ -145,10 +148,11 @@ def build(root: RouteText, everyone: Sequence[str]) -> Route:
 
 
 def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
-    """Name the receivers of an alert with these labels, in the order of the tree, each with its first route's mute intervals.
+    """Return the receivers of an alert in the order of the tree, each with the mute intervals of its first route.
 
-    Depth first: the first child that matches ends the search unless it continues; a node of which no child matches receives
-    itself. Empty only where the root does not match, or names no one.
+    Depth first: the first child that matches ends the search unless it continues. A node without a matching child receives
+    itself. Empty only if the root does not match or has no receiver.
+
     """
     found: dict[str, tuple[str, ...]] = {}
     for node in _matching(route, labels):
@@ -170,11 +174,12 @@ def _matching(route: Route, labels: Labels) -> list[Route]:
 
 
 def alert_labels(alert: Alert, record: Record | None) -> Labels:
-    """Give the labels that routes match on; `record` is the alert's newest, None for one that has none.
+    """Return the labels that routes match. `record` is the newest record of the alert, None if it has none.
 
-    Such a one (a self alert, or absence) has those of its group, as far as they are labels.
+    An alert without records (a self-alert, or an absence) has the labels of its group.
 
-    The rule's own labels come first, so that no rule can pass itself off as another by a label named `rule` or `source`.
+    The labels of the rule come first, so that a label `rule` or `source` of a rule does not replace the real one.
+
     """
     labels: dict[str, str | tuple[str, ...]] = dict(alert.labels)
     labels |= {"rule": alert.rule.name, "level": alert.level.word, "source": alert.source}
@@ -191,9 +196,10 @@ def alert_labels(alert: Alert, record: Record | None) -> Labels:
 
 
 def group_labels(alert: Alert) -> dict[str, tuple[str, ...]]:
-    """Give the labels that tell an alert's group from others of its rule: `clusterId` as `cluster`; no value where absent.
+    """Return the labels that distinguish an alert's group within its rule: `clusterId` as `cluster`; no value if absent.
 
-    A field that is no label, such as one of `raw`, is left out; so is an absent part of an entity, which may have the other.
+    A field that is no label, such as one of `raw`, is omitted, and so is the absent id or name of an entity.
+
     """
     found: dict[str, tuple[str, ...]] = {}
     for field_name, value in (alert.group or {}).items():

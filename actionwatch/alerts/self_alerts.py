@@ -13,13 +13,13 @@ class SelfAlerts(Protocol):
     """Opens and resolves the alerts about actionwatch itself. Safe to share between threads."""
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
-        """Report a problem. Only the first report of a problem that lasts opens an alert."""
+        """Report a problem. Only the first report of a continuing problem opens an alert."""
         ...
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
-        """Report that a problem is over, and `why` where that is not plain. Does nothing if there is none."""
+        """Report that a problem ended, and `why` if that is not obvious. Does nothing if there is none."""
         ...
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = ...) -> None:
-        """Settle a problem for every subject except these; `why` says of a subject why it is over."""
+        """Settle a problem for every subject except these; `why` returns the reason for a subject."""
         ...

@@ -1,6 +1,6 @@
-"""Silences: matchers with an author, a reason and an end, that keep alerts from being delivered for a while. Pure.
+"""Silences: matchers with an author, a reason and an end. They suppress alerts for a limited time. Pure.
 
-Source: Alertmanager's `silence/silence.go`: all matchers must be met, and at least one must not match what has no labels.
+Source: Alertmanager's `silence/silence.go`: all matchers must match, and at least one must not match an empty label.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from actionwatch.alerts.routes import Labels, Matcher, group_labels, parse_match
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Record, Silence
 
-EVER = datetime(1900, 1, 1, tzinfo=UTC)  # the start of one whose file names none, until it is seen for the first time
+EVER = datetime(1900, 1, 1, tzinfo=UTC)  # the start of a silence whose file names none, until it is first read
 
 
 def check_matchers(texts: Sequence[str]) -> None:
-    """Insist on matchers that can be used and that do not silence everything.
+    """Check that matchers are valid and do not silence everything.
 
     Raises: ValueError with `what: remedy`.
+
     """
     matchers = [parse_matcher(text) for text in texts]
     if not matchers:
@@ -38,9 +39,10 @@ def make_silence(
     made_at: datetime,
     file: str | None = None,
 ) -> Silence:
-    """Make a silence; equal ones made at one time are one.
+    """Make a silence. Equal silences that are made at the same time are one.
 
     Raises: ValueError with `what: remedy`.
+
     """
     check_matchers(matchers)
     if not comment.strip():
@@ -55,7 +57,7 @@ def make_silence(
 
 
 def silence_for(labels: Labels, silences: Iterable[Silence], now: datetime) -> Silence | None:
-    """Find the silence that keeps an alert with these labels quiet; of several, the one that ends last."""
+    """Return the active silence that matches these labels; of several, the one that ends last."""
     silencing = [
         silence
         for silence in silences
@@ -65,10 +67,10 @@ def silence_for(labels: Labels, silences: Iterable[Silence], now: datetime) -> S
 
 
 def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
-    """Write the matchers that silence an alert and what comes after it: its rule, and the group it stands for.
+    """Return the matchers that silence an alert and later ones of its rule and group.
 
-    An alert of a rule without `group_by` stands for its user; one of ours, for its trouble and subject. A value that is absent
-    is matched as that: who silences what nobody did silences nothing that somebody does.
+    Without `group_by`, the user is the group; for a self-alert, the trouble and the subject. An absent value is matched as
+    absent, so that a silence of an alert without a user does not match alerts with one.
     """
     labels: dict[str, tuple[str, ...]] = {"rule": (alert.rule.name,)}
     if "trouble" in alert.labels:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 STEP = timedelta(minutes=1)  # a larger difference from the monotonic clock is a step; NTP slews smaller ones away
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)  # the resolution of stored times
 TIMES_END = datetime(
     2287, 1, 1, tzinfo=UTC
 )  # no time of an upstream is later, so that arithmetic with it cannot overflow

@@ -12,6 +12,7 @@ from enum import Enum, StrEnum
 
 import msgspec
 
+from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event
 
 ESCALATION = -1
@@ -201,3 +202,31 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     def state(self) -> DeliveryState:
         """Where it is in its life."""
         return DeliveryState((self.status, self.awaits is not None))
+
+
+def new_delivery(
+    alert_id: str,
+    receiver: str,
+    event: Event,
+    ordinal: int,
+    now: datetime,
+    due_at: datetime,
+    mutes: tuple[str, ...] = (),
+    *,
+    fallback_of: str | None = None,
+) -> Delivery:
+    """Make a row that is pending. Its id comes from the ordinal: one from event and count would change with the event."""
+    return Delivery(
+        id=stable_id("delivery", alert_id, receiver, str(ordinal)),
+        alert_id=alert_id,
+        receiver=receiver,
+        event=event,
+        ordinal=ordinal,
+        status=DeliveryStatus.PENDING,
+        attempts=0,
+        created_at=now,
+        started_at=now,
+        due_at=due_at,
+        mutes=mutes,
+        fallback_of=fallback_of,
+    )

@@ -47,28 +47,24 @@ class TransportError(ActionwatchError):
 
 
 class SourceError(ActionwatchError):
-    """The upstream returned no usable response. `remedy` says what to do; it is empty if only waiting helps."""
+    """The upstream returned no usable response. `remedy` says what to do; it is empty if only waiting helps.
 
-    def __init__(self, what: str, remedy: str = "") -> None:
+    `retry_after` is the Retry-After of a temporary error; None if the upstream sent none.
+    """
+
+    def __init__(self, what: str, remedy: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(f"{what}: {remedy}" if remedy else what)
         self.what = what
         self.remedy = remedy
+        self.retry_after = retry_after
 
 
 class SourceUnavailable(SourceError):
-    """The upstream is unreachable or answers 5xx. Temporary; `retry_after` is its Retry-After, if it sent one."""
-
-    def __init__(self, what: str, remedy: str = "", retry_after: timedelta | None = None) -> None:
-        super().__init__(what, remedy)
-        self.retry_after = retry_after
+    """The upstream is unreachable or answers 5xx. Temporary."""
 
 
 class RateLimited(SourceError):
-    """The upstream answered 429. Temporary; `retry_after` is its Retry-After, if it sent one."""
-
-    def __init__(self, what: str, remedy: str = "", retry_after: timedelta | None = None) -> None:
-        super().__init__(what, remedy)
-        self.retry_after = retry_after
+    """The upstream answered 429. Temporary."""
 
 
 class AccessDenied(SourceError):

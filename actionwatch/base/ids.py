@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 
 from actionwatch.base.unicode import canonical
 
 _NAMESPACE = uuid.UUID("8a4f3c58-6a4e-5c56-9d0b-8f2f3f0c9a11")  # must never change: all ids depend on it
+UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def stable_id(*parts: str) -> str:

@@ -270,10 +270,8 @@ _SUMMARY_HEADLINES = {
     "mute": "Muted: {}",
     "silence": "Silenced: {}",
 }
-_CAUSE_WORDS = {
-    "mute": "mute interval {ref}",
-    "silence": "silence {ref:.8}",
-}  # the commands accept the first 8 characters of an id
+# The commands accept the first 8 characters of an id.
+_CAUSE_WORDS = {"mute": "mute interval {ref}", "silence": "silence {ref:.8}"}
 
 
 @dataclass(frozen=True, slots=True)

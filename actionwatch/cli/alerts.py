@@ -96,7 +96,9 @@ def resolve(config: str, alert_id: str, author: str) -> None:
     click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
-def _decide(config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str) -> Alert:
+def _decide(
+    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], tuple[Alert, bool]], author: str
+) -> Alert:
     from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.service.receivers import build_addressing
 
@@ -104,7 +106,7 @@ def _decide(config: str, alert_id: str, decision: Callable[[OperatorActions, str
         with database.read() as connection:
             found = _find(connection, alert_id)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
-        alert = decision(actions, found.id, author)
+        alert, _ = decision(actions, found.id, author)
         warn_if_nothing_runs(database)
         return alert
 

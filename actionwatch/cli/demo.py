@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Record
+from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli.options import FOLDER, Span
 from actionwatch.cli.output import console, spell
@@ -225,7 +226,9 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
         seen = sum(records.count_by_source(connection).values())
         proved = [found.proved_through for found in marks.read_all(connection).values()]
         matched = records.count_joined(connection)
-        by_level = alerts.count_by_level(connection)
+        by_level: Counter[Level] = Counter()
+        for (level, _), count in alerts.count(connection).items():
+            by_level[level] += count
         queues = outbox.count_queues(connection).values()
         sent = outbox.count_sent(connection)
         times = outbox.delivered_latencies(connection, 10_000)

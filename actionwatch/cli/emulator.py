@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -54,7 +55,8 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         with playing(simulation):
             serve_forever(app, port=port, announce=announce)
     except OSError as exc:
-        raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {exc.strerror}: choose another --port") from exc
+        reason = os.strerror(exc.errno or 0)
+        raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {reason}: choose another --port") from exc
 
 
 def _list_faults() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.delivery.compose import Composed, compose
+from actionwatch.delivery.compose import compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
@@ -50,8 +51,8 @@ class Claimer:
         due = [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
         checked = self._gates.check(connection, policy, due, len(due), now)
         self._fallbacks.copy_ends(connection, checked.ends, now)
-        composed = compose(connection, checked.passed, now)
-        delivery_transitions.freeze(connection, [each.delivery for each in composed])
+        jobs = compose(connection, checked.passed, now)
+        delivery_transitions.freeze(connection, [job.delivery for job in jobs])
 
 
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:
@@ -65,13 +66,13 @@ def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -
     return free
 
 
-def _lease(connection: Connection, worker: ReceiverWorker, composed: list[Composed], now: datetime) -> list[Job]:
-    claimed = delivery_transitions.claim(connection, [each.delivery for each in composed], now + LEASE)
+def _lease(connection: Connection, worker: ReceiverWorker, jobs: list[Job], now: datetime) -> list[Job]:
+    claimed = delivery_transitions.claim(connection, [job.delivery for job in jobs], now + LEASE)
     references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
-    composed_by_id = {each.delivery.id: each for each in composed}
+    by_id = {job.delivery.id: job for job in jobs}
     # A send that outlasts its lease is not started twice: claiming it has renewed the lease.
     return [
-        Job(each, composed_by_id[each.id].message, references.get(each.alert_id), composed_by_id[each.id].alert)
+        replace(by_id[each.id], delivery=each, reference=references.get(each.alert_id))
         for each in claimed
         if each.id not in worker.in_hand
     ]

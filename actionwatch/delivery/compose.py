@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -20,6 +19,7 @@ from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Event, Message, Record
 from actionwatch.delivery import lifecycle
+from actionwatch.delivery.receiver_worker import Job
 from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import outbox, records
@@ -29,24 +29,15 @@ from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it."""
-
-    delivery: Delivery
-    message: Message
-    alert: Alert | None
-
-
-def compose(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Composed]:
-    """Return the messages of deliveries that passed the gates, in order.
+def compose(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Job]:
+    """Return the jobs of deliveries that passed the gates, in order.
 
     A delivery whose message cannot be composed is left out, and is a dead letter in the store.
     """
     new = {due.delivery.alert_id for due in passed if not due.delivery.is_frozen}
     newest = records.read_of_alerts(connection, new, RECORDS_SHOWN) if new else {}
     found = (_composed(connection, due, newest, now) for due in passed)
-    return [composed for composed in found if composed is not None]
+    return [job for job in found if job is not None]
 
 
 def message_of(
@@ -64,15 +55,15 @@ def message_of(
 
 def _composed(
     connection: Connection, due: DueDelivery, newest: Mapping[str, Sequence[Record]], now: datetime
-) -> Composed | None:
+) -> Job | None:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if delivery.body is not None:
-            return Composed(delivery, thaw(delivery.id, delivery.body), due.alert)
+            return Job(delivery, thaw(delivery.id, delivery.body), due.alert)
         if due.alert is not None:
             reasons = _reasons(connection, delivery)
             message = message_of(delivery.id, delivery.event, due.alert, newest[delivery.alert_id], now, reasons)
-            return Composed(replace(delivery, body=freeze(message)), message, due.alert)
+            return Job(replace(delivery, body=freeze(message)), message, due.alert)
     except Exception as exc:
         why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)

@@ -12,11 +12,11 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.base.delivery import Delivery
+from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.model import Event
 from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
+from actionwatch.store.receiver_progress import ReceiverProgress
 from actionwatch.store.receivers import Health
 
 COPIED = (Event.OPENED, Event.RESOLVED)
@@ -46,21 +46,12 @@ class Fallbacks:
             return
         if fallback_deliveries.is_copied(connection, delivery.alert_id, delivery.receiver, delivery.event):
             return
-        known = receiver_progress.read(connection, delivery.alert_id).get(
-            policy.fallback, receiver_progress.ReceiverProgress()
-        )
-        row = new_delivery(
-            delivery.alert_id,
-            policy.fallback,
-            delivery.event,
-            known.next_ordinal,
-            now,
-            now,
-            fallback_of=delivery.id,
-        )
+        known = receiver_progress.read(connection, delivery.alert_id).get(policy.fallback, ReceiverProgress())
+        alert_id, ordinal = delivery.alert_id, known.next_ordinal
+        row = new_delivery(alert_id, policy.fallback, delivery.event, ordinal, now, now, fallback_of=delivery.id)
         delivery_transitions.enqueue(connection, [row])
         what = f"{policy.fallback} replaces {delivery.receiver} ({delivery.event}): {why}"
-        alert_history.append(connection, [alert_history.Entry(now, delivery.alert_id, "fallback", what)])
+        alert_history.append(connection, [alert_history.Entry(now, alert_id, "fallback", what)])
         log.warning("fallback_used", delivery=delivery.id, receiver=delivery.receiver, fallback=policy.fallback)
 
     def copy_ends(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:

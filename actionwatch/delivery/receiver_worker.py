@@ -23,8 +23,8 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.model import Alert, Message, Receipt, Rendered
-from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.notifiers.base import Notifier
+from actionwatch.settings import RetryPolicy
 
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
@@ -56,22 +56,25 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed delivery, ready to send."""
+    """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it.
+
+    `reference` is what the receiver calls its message about the alert, if it got one.
+    """
 
     delivery: Delivery
     message: Message
-    reference: str | None
     alert: Alert | None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to send a job, and how it ended: with a receipt or an error."""
+    """One try to send a job, and how it ended: with an error, or without one and with a receipt."""
 
     job: Job
-    receipt: Receipt | None
-    error: DeliveryError | None
-    render_failures: Sequence[str]
+    render_failures: Sequence[str] = ()
+    receipt: Receipt = field(default_factory=Receipt)
+    error: DeliveryError | None = None
 
 
 @dataclass(slots=True)
@@ -189,9 +192,9 @@ class ReceiverWorker:
             rendered, failures = self.renderer.render(self.channel.templates, job.message)
             receipt = self.channel.notifier.send(job.message, rendered, job.reference)
         except DeliveryError as exc:
-            return Attempt(job, None, exc, failures)
+            return Attempt(job, failures, error=exc)
         except BaseException as exc:
             # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
-            return Attempt(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
-        return Attempt(job, receipt, None, failures)
+            return Attempt(job, failures, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
+        return Attempt(job, failures, receipt)

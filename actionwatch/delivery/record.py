@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
-from actionwatch.base.model import Event, Receipt
+from actionwatch.base.model import Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.lifecycle import Accepted, DeliveryOutcome, Failed
@@ -53,7 +53,7 @@ class Recorder:
             started_at = started.get(delivery.id, delivery.started_at)
             return self._failure(connection, delivery, attempt.error, started_at, now)
         log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
-        note = attempt.receipt.note if attempt.receipt else None
+        note = attempt.receipt.note
         return Accepted(attempt.job.message.type, note and visible(note))
 
     def _failure(
@@ -75,7 +75,7 @@ def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: 
     for name in {each.job.delivery.receiver for each in accepted}:
         receivers.note_success(connection, name, now)
     for each in accepted:
-        delivery, reference = each.job.delivery, (each.receipt or Receipt()).reference
+        delivery, reference = each.job.delivery, each.receipt.reference
         if reference is not None and delivery.event is not Event.SUMMARY:  # a summary is never updated
             # The store refuses lone surrogates, which the JSON of a receiver may hold.
             receivers.write_reference(connection, delivery.alert_id, delivery.receiver, visible(reference))
@@ -86,13 +86,8 @@ def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: 
 
 def _note_render_failures(connection: Connection, attempts: Sequence[Attempt], now: datetime) -> None:
     lines = [
-        alert_history.Entry(
-            now,
-            each.job.delivery.alert_id,
-            f"delivery to {each.job.delivery.receiver}",
-            f"template: {visible(failure)}",
-        )
-        for each in attempts
-        for failure in each.render_failures
+        alert_history.Entry(now, row.alert_id, f"delivery to {row.receiver}", f"template: {visible(failure)}")
+        for row, failures in ((each.job.delivery, each.render_failures) for each in attempts)
+        for failure in failures
     ]
     alert_history.append(connection, lines)

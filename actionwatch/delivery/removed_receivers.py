@@ -28,15 +28,14 @@ def bury_unknown_receivers(connection: Connection, configured: Collection[str], 
             _bury_summary(connection, receiver, reason, now)
         delivery_transitions.suppress_escalations(connection, receiver)
         buried = delivery_transitions.bury_all(connection, receiver, NOT_CONFIGURED)
-        stage, what = f"delivery to {receiver}", f"dead letter: {NOT_CONFIGURED}"
-        alert_history.append(
-            connection,
-            [
-                alert_history.Entry(now, alert_id, stage, f"{event.word}: {what}")
-                for alert_id, event in buried
-                if event is not Event.SUMMARY
-            ],
-        )
+        lines = [
+            alert_history.Entry(
+                now, alert_id, f"delivery to {receiver}", f"{event.word}: dead letter: {NOT_CONFIGURED}"
+            )
+            for alert_id, event in buried
+            if event is not Event.SUMMARY
+        ]
+        alert_history.append(connection, lines)
         log.warning("deliveries_buried", receiver=receiver, count=len(buried), why=NOT_CONFIGURED)
         count += len(buried)
     receivers.delete_others(connection, configured)
@@ -50,6 +49,5 @@ def _bury_summary(connection: Connection, receiver: str, reason: str, now: datet
         summary_id = write_summary(connection, receiver, reason, groups, now, now)
         what = f"{reason}: its summary is a dead letter: {NOT_CONFIGURED}"
         alert_ids = suppressed_deliveries.read_reported(connection, summary_id)
-        alert_history.append(
-            connection, [alert_history.Entry(now, each, f"delivery to {receiver}", what) for each in alert_ids]
-        )
+        lines = [alert_history.Entry(now, each, f"delivery to {receiver}", what) for each in alert_ids]
+        alert_history.append(connection, lines)

@@ -12,8 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import new_delivery
-from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus, new_delivery
 from actionwatch.base.model import Event, Status
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receiver_progress
 from actionwatch.store.outbox import DeliveryFilter

@@ -6,18 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
+from actionwatch.settings import RetryPolicy
 
 MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """A receiver's retries: exponential backoff with full jitter, and the age at which actionwatch gives up."""
-
-    first: timedelta = timedelta(seconds=1)
-    factor: float = 2.0
-    max: timedelta = timedelta(minutes=10)
-    give_up_after: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +42,6 @@ def decide(
 
 
 def _backoff(attempt: int, jitter: float, policy: RetryPolicy) -> timedelta:
-    """Return a wait between zero and the full step, so that retries do not come all at once (full jitter)."""
+    """Return a wait between zero and the full step (full jitter), so that retries do not come all at once."""
     step = policy.first.total_seconds() * policy.factor ** min(attempt - 1, MAX_DOUBLINGS)
     return timedelta(seconds=jitter * min(step, policy.max.total_seconds()))

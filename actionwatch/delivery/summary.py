@@ -13,9 +13,8 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.delivery import DeliveryStatus, new_delivery
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message
 from actionwatch.delivery.compose import freeze
@@ -47,16 +46,14 @@ class Summaries:
         self._global_policy = global_policy
         self._policies = policies
 
-    def make_due(self, now: datetime) -> int:
-        """Enqueue every summary that is due. Return how many. Without any, this takes only a few reads."""
+    def make_due(self, now: datetime) -> None:
+        """Enqueue every summary that is due. Without any, this takes only a few reads."""
         with self._database.read() as connection:
             if not any(True for _ in self._due(connection, now)):
-                return 0
+                return
         with self._database.write() as connection:
-            due = list(self._due(connection, now))
-            for receiver, reason, groups in due:
+            for receiver, reason, groups in list(self._due(connection, now)):
                 self._make(connection, receiver, reason, groups, now)
-        return len(due)
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next summary of a storm is due; None if there is none. Other summaries can wait for a round."""

@@ -117,21 +117,15 @@ class DeliveryWorker:
             raise DeliveryError(f"sends to {', '.join(hung)} have been running for more than {limit}")
 
     def recover(self) -> None:
-        """Release the leases of a dead process, bury what waits for removed receivers, and resume pauses."""
+        """Release the leases of a dead process, and bury what waits for removed receivers."""
         with self._database.write() as connection:
             now = self._clock()
             interrupted = outbox.read_leaseholders(connection)
             released = delivery_transitions.release(connection)
             buried = bury_unknown_receivers(connection, self._workers.keys(), now)
-            health = receivers.read_all(connection)
             for name in self._workers.keys() & interrupted:
                 # A receiver that hangs until each of our processes ends fails too, though none of them records it.
-                paused_until = health.get(name, receivers.Health()).paused_until
-                receivers.note_failure(connection, name, now, "no response before the process ended", paused_until)
-        for name, worker in self._workers.items():
-            paused_until = health.get(name, receivers.Health()).paused_until
-            if paused_until is not None:
-                worker.pause(paused_until)
+                receivers.note_failure(connection, name, now, "no response before the process ended", None)
         self._is_alone = True
         if released or buried:
             log.info("outbox_recovered", released=released, buried=buried)

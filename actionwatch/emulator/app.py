@@ -11,24 +11,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
-from threading import Lock
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import yaml
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.emulator import wire
+from actionwatch.emulator.catalogue import KINDS, OPERATIONS
 from actionwatch.emulator.control import control_routes
 from actionwatch.emulator.faults.answers import unauthorised
 from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.faults.playing import Faults
-from actionwatch.emulator.openapi import document
 from actionwatch.emulator.query import InvalidParameterError
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
@@ -37,35 +39,22 @@ BASE = "/v1/organisations/{organisation_id}"
 DEMO_USER = "demo"
 DEMO_KEY = "demo-key"
 MAX_BODY_BYTES = 65_536  # far above any account name
-MAX_NAME_LENGTH = 255
 
 
-@dataclass
-class Traffic:
-    """Counts requests by operation and status: `{(operation, status): requests}`.
+class NewAccount(msgspec.Struct, rename="camel"):
+    """The body of a request to link an account."""
 
-    Status 0 is a response that a fault suppressed.
-    """
-
-    _counts: Counter[tuple[str, int]] = field(default_factory=Counter)
-    _lock: Lock = field(default_factory=Lock)
-
-    def note(self, operation: str, status: int) -> None:
-        with self._lock:
-            self._counts[operation, status] += 1
-
-    def counts(self) -> dict[tuple[str, int], int]:
-        with self._lock:
-            return dict(self._counts)
-
-    def requests(self, operation: str) -> int:
-        """Return the number of requests of `user_actions`, `linked_accounts`, `link_account` or `unlink_account`."""
-        return sum(count for (name, _), count in self.counts().items() if name == operation)
+    account_name: Annotated[str, msgspec.Meta(max_length=255, pattern=r"\S")]
+    validation_messages: dict[str, object] = {}
 
 
 @dataclass
 class Emulator:
-    """The shared state of the handlers. `stages` and `faults` may change while the server runs."""
+    """The shared state of the handlers. `stages` and `faults` may change while the server runs.
+
+    `traffic` counts requests by operation and status; status 0 is a response that a fault suppressed. Only the thread of the
+    server's event loop changes it.
+    """
 
     organisation: Organisation
     user_name: str
@@ -73,7 +62,7 @@ class Emulator:
     faults: Faults
     may_write: bool = True
     stages: Stages = field(default_factory=Stages)
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: Counter[tuple[str, int]] = field(default_factory=Counter)
 
 
 Handler = Callable[[Emulator, Request, bytes], Response]
@@ -86,26 +75,24 @@ def create_app(
     api_key: str = DEMO_KEY,
     may_write: bool = True,
     faults: Iterable[FaultSpec | str] = (),
-    stages: Stages | None = None,
-    control_token: str | None = None,
 ) -> Starlette:
     """Build the API of one organisation. The shared `Emulator` is `app.state.emulator`.
 
-    `may_write=False` is a key whose user may not create accounts. Without a control token, the control API accepts only
-    loopback clients. Faults are active from now on; those of records affect only new records.
+    `may_write=False` is a key whose user may not create accounts. Faults are active from now on; those of records affect only
+    new records.
 
     Raises: `FaultError`, if a fault is unknown or invalid.
     """
     playing = Faults(organisation, faults)
-    emulator = Emulator(organisation, user_name, api_key, playing, may_write, stages or Stages())
+    emulator = Emulator(organisation, user_name, api_key, playing, may_write)
     operations: dict[str, dict[str, Handler]] = {  # by path, so that a 405 lists all methods in Allow
         f"{BASE}/user-actions": {"GET": _user_actions},
         f"{BASE}/linked-accounts": {"GET": _linked_accounts, "POST": _link_account},
         f"{BASE}/linked-accounts/{{account_id}}": {"DELETE": _unlink_account},
     }
     routes = [Route(path, _guarded(emulator, by), methods=sorted(by)) for path, by in operations.items()]
-    routes.append(Route("/openapi.json", lambda _: _json(200, document(organisation.id)), methods=["GET"]))
-    routes.extend(control_routes(organisation, playing, emulator.traffic.counts, control_token))
+    routes.append(Route("/openapi.json", lambda _: JSONResponse(_openapi(organisation.id)), methods=["GET"]))
+    routes.extend(control_routes(organisation, playing, emulator.traffic))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     app.state.emulator = emulator
     app.add_middleware(_DateHeader, clock=organisation.clock)
@@ -122,14 +109,13 @@ def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Requ
         handler = handlers["GET" if request.method == "HEAD" else request.method]
         body = await _body(request)
         response = await run_in_threadpool(_answer, emulator, handler, request, body)
-        emulator.traffic.note(_operation(handler), response.status_code)
+        emulator.traffic[_operation(handler), response.status_code] += 1
         return response
 
     return endpoint
 
 
 async def _body(request: Request) -> bytes:
-    """Read the body of a request, up to a limit."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -152,7 +138,13 @@ def _uncarried(emulator: Emulator, handler: Handler, request: Request, body: byt
         return early
     if not _is_authorised(request.headers.get("authorization", ""), emulator.user_name, emulator.api_key):
         return unauthorised()
-    return handler(emulator, request, body)
+    if request.path_params["organisation_id"] != emulator.organisation.id:
+        is_listing = handler is _user_actions  # the documentation has no 404 there
+        return _error(403, "Access denied") if is_listing else _error(404, "Invalid organization id")
+    try:
+        return handler(emulator, request, body)
+    except InvalidParameterError as exc:
+        return _error(400, str(exc))
 
 
 def _is_authorised(header: str, user_name: str, api_key: str) -> bool:
@@ -165,69 +157,42 @@ def _is_authorised(header: str, user_name: str, api_key: str) -> bool:
 
 
 def _user_actions(emulator: Emulator, request: Request, _: bytes) -> Response:
-    """Return a page; 403 for another organisation (the documentation has no 404 here)."""
     organisation, stages = emulator.organisation, emulator.stages
-    if request.path_params["organisation_id"] != organisation.id:
-        return _error(403, "Access denied")
-    try:
-        query = stages.parse(request.query_params)
-    except InvalidParameterError as exc:
-        return _error(400, str(exc))
+    query = stages.parse(request.query_params)
     page = stages.select(organisation, query)
     return stages.respond(stages.encode(stages.envelop(page, query.offset, organisation)))
 
 
-def _linked_accounts(emulator: Emulator, request: Request, _: bytes) -> Response:
-    if (missing := _unknown_organisation(emulator, request)) is not None:
-        return missing
-    return _json(200, [wire.account(one) for one in emulator.organisation.accounts])
+def _linked_accounts(emulator: Emulator, _request: Request, _body: bytes) -> Response:
+    return JSONResponse([wire.account(one) for one in emulator.organisation.accounts])
 
 
-def _link_account(emulator: Emulator, request: Request, body: bytes) -> Response:
-    if (missing := _unknown_organisation(emulator, request)) is not None:
-        return missing
+def _link_account(emulator: Emulator, _: Request, body: bytes) -> Response:
     if not emulator.may_write:
         return _error(400, "User is not permitted to create accounts in this organization")
     try:
-        name = _account_name(body)
-    except InvalidParameterError as exc:
-        return _error(400, str(exc))
+        name = msgspec.json.decode(body, type=NewAccount).account_name
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InvalidParameterError(f"body: {exc}") from exc
     account = emulator.organisation.link_account(name, emulator.user_name)
     if account is None:
         return _error(400, f"accountName: {name} is taken")
-    return _json(200, {"accountId": account.id})
-
-
-def _account_name(body: bytes) -> str:
-    """Parse the body of a request to link an account.
-
-    Raises: `InvalidParameterError`, unless it is an object with a valid name and, if present, messages that are an object.
-    """
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise InvalidParameterError("body: must be JSON") from exc
-    name = given.get("accountName") if isinstance(given, dict) else None
-    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH:
-        raise InvalidParameterError(f"accountName: must be a text of 1 to {MAX_NAME_LENGTH} characters")
-    if not isinstance(given.get("validationMessages", {}), dict):
-        raise InvalidParameterError("validationMessages: must be an object")
-    return name
+    return JSONResponse({"accountId": account.id})
 
 
 def _unlink_account(emulator: Emulator, request: Request, _: bytes) -> Response:
-    if (missing := _unknown_organisation(emulator, request)) is not None:
-        return missing
     account = emulator.organisation.unlink_account(request.path_params["account_id"], emulator.user_name)
     if account is None:
         return _error(404, "Account is not linked to the organization")
-    return _json(200, wire.unlinked(account))
+    return JSONResponse(wire.unlinked(account))
 
 
-def _unknown_organisation(emulator: Emulator, request: Request) -> Response | None:
-    if request.path_params["organisation_id"] == emulator.organisation.id:
-        return None
-    return _error(404, "Invalid organization id")
+def _openapi(organisation_id: str) -> object:
+    """Return the OpenAPI document of the four operations, for people and for property-based tests of the emulator."""
+    text = Path(__file__).with_name("openapi.yaml").read_text(encoding="utf-8")
+    for word, known in (("organisation", [organisation_id]), ("kinds", KINDS), ("operations", sorted(OPERATIONS))):
+        text = text.replace(f"<{word}>", ", ".join(known))
+    return yaml.safe_load(text)
 
 
 def _http_error(_: Request, exc: Exception) -> Response:
@@ -240,11 +205,7 @@ def _http_error(_: Request, exc: Exception) -> Response:
 
 
 def _error(status: int, message: str) -> Response:
-    return _json(status, wire.error(status, message))
-
-
-def _json(status: int, content: object) -> Response:
-    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json")
+    return JSONResponse(wire.error(status, message), status)
 
 
 class _DateHeader:

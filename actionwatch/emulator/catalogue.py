@@ -105,10 +105,10 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 OPERATIONS: Final = frozenset(
-    [f"ACCOUNT_LEVEL_USER_ACTIONS_{verb}" for verb in ("CREATE", "UPDATE", "READ", "DELETE")]
-    + [
-        f"ORG_LEVEL_USER_ACTIONS_{verb}" for verb in ("CREATE", "UPDATE", "DELETE")
-    ]  # the documentation has no READ here
+    [
+        *(f"ACCOUNT_LEVEL_USER_ACTIONS_{verb}" for verb in ("CREATE", "UPDATE", "READ", "DELETE")),
+        *(f"ORG_LEVEL_USER_ACTIONS_{verb}" for verb in ("CREATE", "UPDATE", "DELETE")),  # no READ in the documentation
+    ]
 )
 
 

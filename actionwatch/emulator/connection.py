@@ -3,8 +3,6 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -15,28 +13,19 @@ NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closin
 
 
 class ClientConnection:
+    """A TCP connection of a client.
+
+    `is_held`: a fault has withheld a response on it, so that the server need not wait for it when it ends.
+    """
+
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._holds = 0
+        self.is_held = False
 
     @property
     def is_gone(self) -> bool:
         """Whether the connection is closed or closing."""
         return self._transport.is_closing()
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a fault withholds the response, so that the server need not wait for it when it ends."""
-        return self._holds > 0
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Mark the connection as held by a fault."""
-        self._holds += 1
-        try:
-            yield
-        finally:
-            self._holds -= 1
 
     def close(self, farewell: bytes = b"") -> None:
         """Close after sending pending data and some last bytes."""
@@ -55,13 +44,8 @@ class ClientConnection:
 
 
 def connection_of(scope: Scope) -> ClientConnection:
-    """Return the connection of a request.
-
-    Raises: `RuntimeError`, if the app does not run in the server of `server.py`.
-    """
-    found = scope.get("extensions", {}).get(EXTENSION)
-    if not isinstance(found, ClientConnection):
-        raise RuntimeError("transport faults require the server of the emulator")
+    """Return the connection of a request. The app must run in the server of `server.py`."""
+    found: ClientConnection = scope["extensions"][EXTENSION]
     return found
 
 

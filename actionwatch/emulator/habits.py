@@ -1,6 +1,5 @@
 """The ordinary actions in an organisation: of people at random, of services by schedule."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -20,7 +19,7 @@ from actionwatch.emulator.sample import (
     STAGING,
     SUPPORT,
 )
-from actionwatch.emulator.simulation import Simulation, activity
+from actionwatch.emulator.simulation import Simulation, Step, activity
 from actionwatch.emulator.state import Account, Cluster, Person
 
 WORKING_HOURS = 8.5  # the integral of `activity` over a working day
@@ -81,7 +80,7 @@ HABITS: Final = (
 
 def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
     """Queue the ordinary actions from `begin` on; they continue forever."""
-    simulation.schedule(begin, _Workforce(simulation).wait)
+    simulation.schedule(begin, _workforce(simulation))
     simulation.schedule(begin, _wait_for_ci)
     for cluster in simulation.organisation.clusters:
         schedule_backups(simulation, cluster, begin)
@@ -90,48 +89,47 @@ def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
 def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) -> None:
     """Queue the backups of a production cluster, at its own times."""
     if cluster.stage == PROD:
-        simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), _backup(cluster))
+
+        def back_up(simulation: Simulation) -> None:
+            if cluster in simulation.organisation.clusters:
+                simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
+                simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
+
+        simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), back_up)
 
 
 def busyness(simulation: Simulation, zone: str) -> float:
     """Return the activity in a time zone. An accelerated simulation has no weekends, so that actions never pause for long."""
-    return activity(
-        zone, simulation.stamp, has_weekend=simulation.lapse == 1.0 or simulation.planned <= simulation.start
-    )
+    is_accelerated = simulation.lapse != 1.0 and simulation.planned > simulation.start
+    return activity(zone, simulation.stamp, has_weekend=not is_accelerated)
 
 
-class _Workforce:
-    """The habits of all people by time zone: one random draw chooses the next action, for any number of people."""
+def _workforce(simulation: Simulation) -> Step:
+    """Return the step that waits for the next action of a person: one random draw chooses it, for any number of people."""
+    zones: dict[str, tuple[list[tuple[Person, Habit]], list[float]]] = {}
+    for zone in sorted({person.time_zone for person in simulation.organisation.people}):
+        people = [person for person in simulation.organisation.people if person.time_zone == zone]
+        pairs = [(person, habit) for person in people for habit in HABITS if person.role == habit.role]
+        if pairs:
+            zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._zones: dict[str, tuple[list[tuple[Person, Habit]], list[float]]] = {}
-        for zone in sorted({person.time_zone for person in simulation.organisation.people}):
-            pairs = [
-                (person, habit)
-                for person in simulation.organisation.people
-                for habit in HABITS
-                if person.time_zone == zone and person.role == habit.role
-            ]
-            if pairs:
-                self._zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
-
-    def wait(self, simulation: Simulation) -> None:
-        """Queue the next action of a person, or try again later if nobody is active."""
-        zones = list(self._zones)
-        rates = [busyness(simulation, zone) * self._zones[zone][1][-1] for zone in zones]  # per planned hour
+    def wait(simulation: Simulation) -> None:
+        rates = [busyness(simulation, zone) * weights[-1] for zone, (_, weights) in zones.items()]  # per planned hour
         gap = timedelta(hours=simulation.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
-        if gap >= LONGEST_GAP:
-            simulation.after(LONGEST_GAP, self.wait)
+        if gap >= LONGEST_GAP:  # try again later
+            simulation.after(LONGEST_GAP, wait)
             return
-        pairs, weights = self._zones[simulation.chance.choices(zones, rates)[0]]
+        pairs, weights = zones[simulation.chance.choices(list(zones), rates)[0]]
         person, habit = simulation.chance.choices(pairs, cum_weights=weights)[0]
 
         def act(simulation: Simulation) -> None:
             if busyness(simulation, person.time_zone):  # the working day may have ended since the draw
                 _follow(simulation, person, habit)
-            self.wait(simulation)
+            wait(simulation)
 
         simulation.after(gap, act)
+
+    return wait
 
 
 def _follow(simulation: Simulation, person: Person, habit: Habit) -> None:
@@ -161,16 +159,5 @@ def _run_ci(simulation: Simulation) -> None:
     cluster = organisation.add_cluster(name, account=simulation.chance.choice(organisation.accounts), stage=CI)
     simulation.act("CREATE_CLUSTER", CI_RUNNER, f"Created cluster {name}", cluster)
     lifetime = timedelta(minutes=simulation.chance.uniform(20, 120))
-    simulation.after(
-        lifetime, lambda simulation: simulation.act("DELETE_CLUSTER", CI_REAPER, f"Deleted cluster {name}", cluster)
-    )
-
-
-def _backup(cluster: Cluster) -> Callable[[Simulation], None]:
-    def back_up(simulation: Simulation) -> None:
-        if cluster not in simulation.organisation.clusters:
-            return
-        simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
-        simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
-
-    return back_up
+    text = f"Deleted cluster {name}"
+    simulation.after(lifetime, lambda simulation: simulation.act("DELETE_CLUSTER", CI_REAPER, text, cluster))

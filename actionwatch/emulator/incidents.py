@@ -29,27 +29,19 @@ def key_then_cluster_deleted(simulation: Simulation) -> None:
     who, cluster = simulation.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(simulation)
     account = simulation.account_of(cluster)
     simulation.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
-    simulation.act(
-        "ACCOUNT_GENERATE_API_KEY", who.user_name, f"Generated API key tmp-{simulation.chance.randrange(100)}", account
-    )
+    text = f"Generated API key tmp-{simulation.chance.randrange(100)}"
+    simulation.act("ACCOUNT_GENERATE_API_KEY", who.user_name, text, account)
     simulation.after(timedelta(minutes=4), lambda simulation: _delete(simulation, who.user_name, cluster))
 
 
 def firewall_burst(simulation: Simulation) -> None:
     """A user changes firewall rules six times within minutes, and opens the cluster to the internet."""
     who, cluster = simulation.pick_person(PLATFORM, DBA, is_awake=True), _victim(simulation)
-    opened = simulation.chance.randrange(1, FIREWALL_CHANGES)
-    simulation.note("firewall_burst", who, ("CHANGE_CLUSTER_FIREWALL_RULES",) * FIREWALL_CHANGES, cluster)
+    kind, opened = "CHANGE_CLUSTER_FIREWALL_RULES", simulation.chance.randrange(1, FIREWALL_CHANGES)
+    simulation.note("firewall_burst", who, (kind,) * FIREWALL_CHANGES, cluster)
     for number in range(FIREWALL_CHANGES):
         source = "0.0.0.0/0" if number == opened else f"198.51.100.{simulation.chance.randrange(1, 250)}/32"
-        _later(
-            simulation,
-            50 * number,
-            "CHANGE_CLUSTER_FIREWALL_RULES",
-            who.user_name,
-            f"Added {source} to the firewall of",
-            cluster,
-        )
+        _later(simulation, 50 * number, kind, who.user_name, f"Added {source} to the firewall of", cluster)
 
 
 def backup_schedule_then_cluster_deleted(simulation: Simulation) -> None:
@@ -77,9 +69,8 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
     who = simulation.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
     account = simulation.chance.choice(simulation.organisation.accounts)
     simulation.note("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
-    simulation.act(
-        "ACCOUNT_REVOKE_API_KEY", who.user_name, f"Revoked the monitoring API key of {account.name}", account
-    )
+    text = f"Revoked the monitoring API key of {account.name}"
+    simulation.act("ACCOUNT_REVOKE_API_KEY", who.user_name, text, account)
 
 
 def account_unlinked(simulation: Simulation) -> None:
@@ -87,7 +78,9 @@ def account_unlinked(simulation: Simulation) -> None:
     who = simulation.pick_person(SECURITY, PLATFORM, is_awake=True)
     has_sandbox = any(account.name.startswith(SANDBOX) for account in simulation.organisation.accounts)
     if not has_sandbox:
-        _link_account(simulation, who.user_name)
+        name = f"{SANDBOX}-{simulation.chance.randrange(100, 1000)}"
+        if account := simulation.organisation.link_account(name, who.user_name, at=simulation.stamp):
+            simulation.organisation.add_cluster(f"{name}-kafka", account=account, stage=STAGING)
     simulation.after(timedelta(minutes=0 if has_sandbox else 20), lambda simulation: _unlink_account(simulation, who))
 
 
@@ -119,17 +112,16 @@ def recur(simulation: Simulation, every: timedelta) -> None:
 
 def _victim(simulation: Simulation) -> Cluster:
     """Choose a production or staging cluster; create one if there is none."""
-    cluster = simulation.pick_cluster(PROD) or simulation.pick_cluster(STAGING)
-    return cluster or simulation.organisation.add_cluster(
-        "rebuilt-prod-kafka", account=simulation.organisation.accounts[0]
-    )
+    if cluster := simulation.pick_cluster(PROD) or simulation.pick_cluster(STAGING):
+        return cluster
+    return simulation.organisation.add_cluster("rebuilt-prod-kafka", account=simulation.organisation.accounts[0])
 
 
 def _later(simulation: Simulation, seconds: int, kind: str, user_name: str, text: str, cluster: Cluster) -> None:
-    simulation.after(
-        timedelta(seconds=seconds),
-        lambda simulation: simulation.act(kind, user_name, f"{text} {cluster.name}", cluster),
-    )
+    def act(simulation: Simulation) -> None:
+        simulation.act(kind, user_name, f"{text} {cluster.name}", cluster)
+
+    simulation.after(timedelta(seconds=seconds), act)
 
 
 def _delete(simulation: Simulation, user_name: str, cluster: Cluster) -> None:
@@ -152,10 +144,3 @@ def _unlink_account(simulation: Simulation, who: Person) -> None:
     account = simulation.organisation.accounts[-1]
     simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
     simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)
-
-
-def _link_account(simulation: Simulation, user_name: str) -> None:
-    name = f"{SANDBOX}-{simulation.chance.randrange(100, 1000)}"
-    account = simulation.organisation.link_account(name, user_name, at=simulation.stamp)
-    if account is not None:
-        simulation.organisation.add_cluster(f"{name}-kafka", account=account, product="KAFKA", stage=STAGING)

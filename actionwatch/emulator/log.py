@@ -1,17 +1,14 @@
-"""Store actions in columns, and find windows, counts and pages by bisection.
+"""Store actions in the order of arrival, with an index by time, and track when each is visible.
 
-A million actions take about 50 MB: each value is a code in an array, in the order of arrival, with one index by time.
 `state.py` is the only caller and holds the lock.
 """
 
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import compress
-from typing import Generic, TypeVar
 
 import msgspec
 
@@ -22,7 +19,6 @@ FIRST_MS, LAST_MS = -(2**62), 2**62  # the bounds of an unbounded window, within
 DEFAULT_PAGE_SIZE = 10
 _CACHED_SELECTIONS = 4  # a walk requests the pages of one window; a few concurrent walks suffice
 
-T = TypeVar("T", bound=Hashable)
 Arrange = Callable[[list[int], Callable[[int], int]], list[int]]  # rows newest first, the time of a row -> rows
 
 
@@ -34,8 +30,8 @@ class EntityRef:
     name: str
 
 
-class Action(msgspec.Struct, frozen=True):
-    """One user action. A struct, because a page creates a thousand of them."""
+class Action(msgspec.Struct, frozen=True, gc=False):
+    """One user action. A struct, because it takes little memory: a log may have a million of them."""
 
     kind: str
     at: datetime
@@ -43,12 +39,12 @@ class Action(msgspec.Struct, frozen=True):
     description: str = ""
     account: EntityRef | None = None
     cluster: EntityRef | None = None
-    domain_type: str = ""  # empty: determined by the kind
     gone_at: datetime | None = None  # when the entry disappeared; only shown by `/_emulator/truth`
 
-    def with_domain_type(self) -> str:
-        """Return the domain type, by default that of the kind."""
-        return self.domain_type or domain_type_of(self.kind, has_cluster=self.cluster is not None)
+    @property
+    def domain_type(self) -> str:
+        """What the action is about."""
+        return domain_type_of(self.kind, has_cluster=self.cluster is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,174 +93,130 @@ def from_ms(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
-class Interner(Generic[T]):
-    """Assigns a small number to each distinct value, so that a column can be an array."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A new action, and from when (ms) it is visible; None: at once."""
 
-    def __init__(self) -> None:
-        self.values: list[T] = []
-        self._codes: dict[T, int] = {}
+    action: Action
+    visible_from: int | None = None
 
-    def code(self, value: T) -> int:
-        code = self._codes.get(value)
-        if code is None:
-            code = self._codes[value] = len(self.values)
-            self.values.append(value)
-        return code
 
-    def mask(self, is_wanted: Callable[[T], bool]) -> bytearray:
-        """Return one byte per number: 1 if the value is wanted."""
-        return bytearray(is_wanted(value) for value in self.values)
+ArrivalHook = Callable[[Arrival], Iterable[Arrival]]
+
+
+@dataclass(slots=True)
+class _Selection:
+    """The rows of a query, oldest first. They stay valid while the window has the same size, because no row is ever removed."""
+
+    window_size: int
+    rows: "array[int]"
+    counts: dict[str, int] | None = None
 
 
 class ActionLog:
-    """An append-only log. Rows are numbered by arrival and indexed by time."""
+    """An append-only log. Rows are numbered by arrival and indexed by time. A row can appear late, and disappear."""
 
     def __init__(self) -> None:
-        self._classes: Interner[tuple[str, str]] = Interner()  # (kind, domain type), the key of counts
-        self._users: Interner[str] = Interner()
-        self._accounts: Interner[EntityRef | None] = Interner()
-        self._clusters: Interner[EntityRef | None] = Interner()
-        self._descriptions: Interner[str] = Interner()
-        self._row_times = array("q")
-        self._row_codes = tuple(array("I") for _ in range(5))  # class, user, account, cluster, description
+        self._actions: list[Action] = []
         self._times = array("q")  # sorted; equal times in order of arrival
         self._rows = array("I")  # the row at each index of `_times`
-        self._class_times: list[array[int]] = []  # per class, sorted
-        self._selections: OrderedDict[tuple[LogFilter, int, int], tuple[int, array[int]]] = OrderedDict()
+        self._selections: OrderedDict[tuple[LogFilter, int, int], _Selection] = OrderedDict()
+        self._arrivals = array("q")  # when each row arrived
+        self._delays: dict[int, int] = {}  # row: visible from
+        self._last_delay = 0
+        self._gone: dict[int, int] = {}  # row: no longer visible from
 
     def __len__(self) -> int:
-        return len(self._row_times)
+        return len(self._actions)
 
-    def append(self, action: Action) -> None:
-        """Add one action; an older one is a late record, visible only from now on."""
-        ms = to_ms(action.at)
-        row = len(self._row_times)
-        self._row_times.append(ms)
-        for column, code in zip(self._row_codes, self._codes_of(action), strict=True):
-            column.append(code)
-        place = len(self._times) if not self._times or ms >= self._times[-1] else bisect_right(self._times, ms)
+    def append(self, arrival: Arrival, now: int) -> None:
+        """Add one action; an older one is a late record, visible only from now (ms) on."""
+        row, ms = len(self._actions), to_ms(arrival.action.at)
+        place = bisect_right(self._times, ms)
         self._times.insert(place, ms)
         self._rows.insert(place, row)
-        of_class = self._class_times[self._row_codes[0][row]]
-        of_class.insert(bisect_right(of_class, ms), ms)
+        self._actions.append(arrival.action)
+        self._arrivals.append(now)
+        if arrival.visible_from is not None:
+            self._delays[row] = arrival.visible_from
+            self._last_delay = max(self._last_delay, arrival.visible_from)
 
-    def extend_cycled(self, times: "array[int]", prototypes: Sequence[Action]) -> None:
-        """Add one action per time (ms), in bulk, from the prototypes in turn; their own times are ignored."""
-        start, count = len(self._row_times), len(times)
-        self._row_times.extend(times)
-        for column, codes in zip(self._row_codes, zip(*map(self._codes_of, prototypes), strict=True), strict=True):
-            column.extend((array("I", codes) * (count // len(codes) + 1))[:count])
-        for code, ms in zip(self._row_codes[0][start:], times, strict=True):
-            self._class_times[code].append(ms)
-        self._reorder()
+    def extend(self, actions: Iterable[Action], now: int) -> None:
+        """Add many actions, visible from now (ms) on."""
+        self._actions.extend(actions)
+        self._arrivals.extend(array("q", [now]) * (len(self._actions) - len(self._arrivals)))
+        times = [to_ms(action.at) for action in self._actions]
+        order = sorted(range(len(times)), key=times.__getitem__)  # stable: equal times stay in order of arrival
+        self._rows = array("I", order)
+        self._times = array("q", map(times.__getitem__, order))
 
     def action(self, row: int) -> Action:
-        """Return the action that arrived as number `row` (0 is the first)."""
-        classes, users, accounts, clusters, descriptions = self._row_codes
-        kind, domain_type = self._classes.values[classes[row]]
-        return Action(
-            kind,
-            from_ms(self._row_times[row]),
-            self._users.values[users[row]],
-            self._descriptions.values[descriptions[row]],
-            self._accounts.values[accounts[row]],
-            self._clusters.values[clusters[row]],
-            domain_type,
-        )
+        """Return the action that arrived as number `row` (0 is the first), and when it disappeared."""
+        if row not in self._gone:
+            return self._actions[row]
+        return msgspec.structs.replace(self._actions[row], gone_at=from_ms(self._gone[row]))
 
-    def time_of(self, row: int) -> int:
-        return self._row_times[row]
+    def visible(self, at: int, start: int, end: int) -> list[Action]:
+        """Return what was visible at a time in a window (ms, both bounds included), oldest first."""
+        rows = self._select(LogFilter(), start, end).rows
+        return [self.action(row) for row in rows if self._arrivals[row] <= at and self._is_visible(row, at)]
 
-    def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":
-        """Return the matching rows between two times (ms, both included), oldest first."""
-        low, high = bisect_left(self._times, start), bisect_right(self._times, end)
-        window = self._rows[low:high]
-        return window if wanted == LogFilter() else self._selected(wanted, start, end, window)
+    def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
+        """Remove rows up to `until` (ms). `gone_at` receives a row and its time; None: it stays."""
+        for row in self._select(wanted, FIRST_MS, until).rows:
+            if row not in self._gone and (at := gone_at(row, self._time_of(row))) is not None:
+                self._gone[row] = at
 
-    def page(
-        self, query: LogQuery, is_visible: Callable[[int], bool] | None = None, arrange: Arrange | None = None
-    ) -> LogPage:
-        """Return a page of the matching rows that are visible, newest first or as arranged."""
-        selected: Sequence[int] = self.rows(query.wanted, query.start, query.end)[::-1]
-        if is_visible is not None:
-            selected = [row for row in selected if is_visible(row)]
-        if arrange is not None:
-            selected = arrange(list(selected), self.time_of)
-        rows = selected[query.offset : query.offset + query.limit]
+    def page(self, query: LogQuery, now: int, arrange: Arrange | None = None) -> LogPage:
+        """Return a page of the matching rows that are visible now (ms), newest first or as arranged."""
+        selection = self._select(query.wanted, query.start, query.end)
+        selected: Sequence[int] = selection.rows[::-1]
         counts: dict[str, int] | None = None
-        if query.with_counts:
-            is_window = query.wanted == LogFilter() and is_visible is None
-            counts = self._class_counts(query.start, query.end) if is_window else self._row_counts(selected)
-        return LogPage([self.action(row) for row in rows], len(selected), counts, rows)
+        if self._gone or self._last_delay > now:
+            selected = [row for row in selected if self._is_visible(row, now)]
+            counts = self._counts(selected) if query.with_counts else None
+        elif query.with_counts:
+            counts = selection.counts = selection.counts or self._counts(selected)
+        if arrange is not None:
+            selected = arrange(list(selected), self._time_of)
+        rows = selected[query.offset : query.offset + query.limit]
+        return LogPage([self._actions[row] for row in rows], len(selected), counts, rows)
 
-    def _codes_of(self, action: Action) -> tuple[int, int, int, int, int]:
-        of_class = self._classes.code((action.kind, action.with_domain_type()))
-        if of_class == len(self._class_times):
-            self._class_times.append(array("q"))
-        return (
-            of_class,
-            self._users.code(action.user_name),
-            self._accounts.code(action.account),
-            self._clusters.code(action.cluster),
-            self._descriptions.code(action.description),
-        )
-
-    def _reorder(self) -> None:
-        order = sorted(
-            range(len(self._row_times)), key=self._row_times.__getitem__
-        )  # stable: equal times stay in order of arrival
-        self._rows = array("I", order)
-        self._times = array("q", map(self._row_times.__getitem__, order))
-        self._class_times = [array("q", sorted(times)) for times in self._class_times]
-
-    def _class_counts(self, start: int, end: int) -> dict[str, int]:
-        """Count with two bisections per class, independent of the size of the window."""
-        counts: Counter[str] = Counter()
-        for (kind, _), times in zip(self._classes.values, self._class_times, strict=True):
-            counts[kind] += bisect_right(times, end) - bisect_left(times, start)
-        return {kind: count for kind, count in sorted(counts.items()) if count > 0}
-
-    def _row_counts(self, rows: Sequence[int]) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for of_class, count in Counter(map(self._row_codes[0].__getitem__, rows)).items():
-            counts[self._classes.values[of_class][0]] += count
-        return dict(sorted(counts.items()))
-
-    def _selected(self, wanted: LogFilter, start: int, end: int, window: "array[int]") -> "array[int]":
-        """Filter a window column by column in C, and cache the result for the next page.
-
-        Rows are never removed, so a window with the same number of rows has the same rows.
-        """
+    def _select(self, wanted: LogFilter, start: int, end: int) -> _Selection:
+        """Find the rows of a query, and cache them for the next page."""
+        low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         key = (wanted, start, end)
-        if (kept := self._selections.get(key)) is not None and kept[0] == len(window):
-            self._selections.move_to_end(key)
-            return kept[1]
-        rows: array[int] = window
-        for number, mask in self._masks(wanted):
-            rows = array("I", compress(rows, map(mask.__getitem__, map(self._row_codes[number].__getitem__, rows))))
-        self._selections[key] = (len(window), rows)
-        while len(self._selections) > _CACHED_SELECTIONS:
+        found = self._selections.get(key)
+        if found is None or found.window_size != high - low:
+            rows = self._rows[low:high]
+            if wanted != LogFilter():
+                rows = array("I", (row for row in rows if _is_wanted(wanted, self._actions[row])))
+            found = self._selections[key] = _Selection(high - low, rows)
+        self._selections.move_to_end(key)
+        if len(self._selections) > _CACHED_SELECTIONS:
             self._selections.popitem(last=False)
-        return rows
+        return found
 
-    def _masks(self, wanted: LogFilter) -> Iterable[tuple[int, bytearray]]:
-        yield 0, self._classes.mask(lambda value: _is_class_wanted(wanted, *value))
-        if wanted.user_name is not None:
-            yield 1, self._users.mask(lambda user: user == wanted.user_name)
-        if wanted.account is not None:
-            yield 2, self._accounts.mask(lambda one: one is not None and wanted.account in (one.id, one.name))
-        if wanted.cluster_id is not None:
-            yield 3, self._clusters.mask(lambda one: one is not None and one.id == wanted.cluster_id)
-        if wanted.keyword is not None:
-            folded = wanted.keyword.casefold()
-            yield 4, self._descriptions.mask(lambda text: folded in text.casefold())
+    def _is_visible(self, row: int, at: int) -> bool:
+        return self._delays.get(row, at) <= at < self._gone.get(row, at + 1)
+
+    def _time_of(self, row: int) -> int:
+        return to_ms(self._actions[row].at)
+
+    def _counts(self, rows: Iterable[int]) -> dict[str, int]:
+        return dict(sorted(Counter(self._actions[row].kind for row in rows).items()))
 
 
-def _is_class_wanted(wanted: LogFilter, kind: str, domain_type: str) -> bool:
-    is_organisation = domain_type == ORGANISATION
+def _is_wanted(wanted: LogFilter, action: Action) -> bool:
+    account, cluster = action.account, action.cluster
+    is_organisation = action.domain_type == ORGANISATION
     return (
-        (wanted.kinds is None or kind in wanted.kinds)
-        and (wanted.operations is None or operation_of(kind) in wanted.operations)
+        (wanted.kinds is None or action.kind in wanted.kinds)
+        and (wanted.operations is None or operation_of(action.kind) in wanted.operations)
+        and wanted.user_name in (None, action.user_name)
+        and (wanted.account is None or (account is not None and wanted.account in (account.id, account.name)))
+        and (wanted.cluster_id is None or (cluster is not None and cluster.id == wanted.cluster_id))
+        and (wanted.keyword is None or wanted.keyword.casefold() in action.description.casefold())
         and not (wanted.organisation_only and not is_organisation)
         and not (wanted.account_only and is_organisation)
     )

@@ -105,18 +105,11 @@ def _play_action(action: PlannedAction) -> Callable[[Simulation], None]:
     def play(simulation: Simulation) -> None:
         organisation = simulation.organisation
         cluster = organisation.find_cluster(action.cluster) if action.cluster else None
-        named = cluster.named if cluster else action.cluster and EntityRef(organisation.new_id(), action.cluster)
+        named = cluster or (EntityRef(organisation.new_id(), action.cluster) if action.cluster else None)
         wanted = action.account or (cluster.account_id if cluster else None)
         account = (organisation.find_account(wanted) or EntityRef(organisation.new_id(), wanted)) if wanted else None
-        simulation.log(
-            action.action,
-            action.user_name,
-            action.description,
-            account,
-            named or None,
-            times=action.times,
-            late_by=action.late_by,
-        )
+        what = (action.action, action.user_name, action.description)
+        simulation.log(*what, account, named, times=action.times, late_by=action.late_by)
 
     return play
 
@@ -135,8 +128,6 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: {exc}") from exc
     for number, planned in enumerate(read.incidents):
         if planned.incident not in INCIDENTS:
-            known = ", ".join(INCIDENTS)
-            raise ScenarioError(
-                f"{path}: unknown incident {planned.incident!r}: use one of {known} - at `$.incidents[{number}].incident`"
-            )
+            what = f"unknown incident {planned.incident!r}: use one of {', '.join(INCIDENTS)}"
+            raise ScenarioError(f"{path}: {what} - at `$.incidents[{number}].incident`")
     return read

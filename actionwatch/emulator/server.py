@@ -17,13 +17,13 @@ _GRACE_SECONDS = 1  # for requests still under way at the end: nobody needs thei
 
 
 @contextmanager
-def running(app: ASGIApp | Organisation, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def running(app: ASGIApp | Organisation, port: int = 0) -> Iterator[str]:
     """Serve in a thread and yield the base URL (port 0: a free one). The block ends after the thread and the socket.
 
     An organisation is served with the demo credentials.
     """
     server = uvicorn.Server(_config(app))
-    with _listener(host, port) as listener:  # a client that comes before the server has started waits in the backlog
+    with _listener(port) as listener:  # a client that comes before the server has started waits in the backlog
         thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="emulator")
         thread.start()
         try:
@@ -34,18 +34,14 @@ def running(app: ASGIApp | Organisation, host: str = "127.0.0.1", port: int = 0)
 
 
 def serve_forever(
-    app: ASGIApp | Organisation,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    announce: Callable[[str], object] = lambda _: None,
+    app: ASGIApp | Organisation, port: int = 0, *, announce: Callable[[str], object] = lambda _: None
 ) -> None:
     """Serve in this thread until SIGINT or SIGTERM, then return; only the main thread may call this.
 
     It calls `announce` with the base URL once connections are accepted.
     """
     server = uvicorn.Server(_config(app))
-    with _listener(host, port) as listener, _ended_by_signals(server):
+    with _listener(port) as listener, _ended_by_signals(server):
         announce(_url(listener))
         server.run(sockets=[listener])
 
@@ -82,20 +78,11 @@ def _config(app: ASGIApp | Organisation) -> uvicorn.Config:
     )
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Listen on a socket that names its protocol: only there asyncio disables Nagle, which delays a response by 40 ms."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+def _listener(port: int) -> socket.socket:
+    """Listen on a loopback socket that names its protocol: only there asyncio disables Nagle, a delay of 40 ms."""
+    unnamed = socket.create_server(("127.0.0.1", port), backlog=128)
+    return socket.socket(fileno=unnamed.detach())
 
 
 def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -49,7 +49,10 @@ class Simulation:
 
     def next_due(self) -> datetime | None:
         """Return when the next step is due by the wall clock; None if the queue is empty."""
-        return self._wall(self._queue[0][0]) if self._queue else None
+        if not self._queue:
+            return None
+        planned = self._queue[0][0]
+        return planned if planned <= self.start else self.start + (planned - self.start) / self.lapse
 
     def advance(self, now: datetime) -> int:
         """Run all steps that are due by `now`, in order, and return the number of new records."""
@@ -60,20 +63,14 @@ class Simulation:
             step(self)
         return len(self.organisation) - before
 
-    def _wall(self, planned: datetime) -> datetime:
-        if planned <= self.start:
-            return planned
-        return self.start + (planned - self.start) / self.lapse
-
     # Actions
 
-    def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None, times: int = 1) -> None:
+    def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None) -> None:
         """Log an action and apply its effect. Actions in an unlinked account are not visible."""
         cluster, account = self._place_of(on)
-        named = account.named if account else None
-        if on is not None and (named is None or self.organisation.find_account(named.id) is None):
+        if on is not None and (account is None or self.organisation.find_account(account.id) is None):
             return
-        self.log(kind, user_name, text, named, cluster.named if cluster else None, times=times)
+        self.log(kind, user_name, text, account, cluster)
 
     def log(
         self,
@@ -114,12 +111,12 @@ class Simulation:
 
     # Choices
 
-    def pick_person(self, *roles: str, is_awake: bool | None = None, in_zone: str | None = None) -> Person:
+    def pick_person(self, *roles: str, is_awake: bool = False, in_zone: str | None = None) -> Person:
         """Choose a person with one of these roles, but not one of the last few. Ignore criteria that no one satisfies."""
         people = [person for person in self.organisation.people if person.role in roles]
         wishes: list[Callable[[Person], bool]] = []
-        if is_awake is not None:
-            wishes.append(lambda person: (activity(person.time_zone, self.stamp, has_weekend=False) > 0) == is_awake)
+        if is_awake:
+            wishes.append(lambda person: activity(person.time_zone, self.stamp, has_weekend=False) > 0)
         if in_zone is not None:
             wishes.append(lambda person: person.time_zone == in_zone)
         wishes.append(lambda person: person.user_name not in self._recent)

@@ -2,10 +2,10 @@
 
 import random
 import uuid
-from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
 from threading import RLock
 
 import msgspec
@@ -17,6 +17,8 @@ from actionwatch.emulator.log import (
     Action,
     ActionLog,
     Arrange,
+    Arrival,
+    ArrivalHook,
     EntityRef,
     LogFilter,
     LogPage,
@@ -24,7 +26,6 @@ from actionwatch.emulator.log import (
     from_ms,
     to_ms,
 )
-from actionwatch.emulator.visibility import Arrival, ArrivalHook, Visibility
 
 Clock = Callable[[], datetime]
 _PROTOTYPES = 4999  # a prime, so that no period of the synthetic actions coincides with a page size
@@ -36,30 +37,16 @@ def system_clock() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    id: str
-    name: str
+class Account(EntityRef):
     support_contacts: str = ""
     is_pci_compliant: bool = False
 
-    @property
-    def named(self) -> EntityRef:
-        """The account as in a record."""
-        return EntityRef(self.id, self.name)
-
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    id: str
-    name: str
+class Cluster(EntityRef):
     product: str  # KAFKA, CASSANDRA, POSTGRESQL, …
     stage: str  # prod, staging or ci
     account_id: str
-
-    @property
-    def named(self) -> EntityRef:
-        """The cluster as in a record."""
-        return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +83,8 @@ class Organisation:
     def __post_init__(self) -> None:
         self._lock = RLock()
         self._log = ActionLog()
-        self._visibility = Visibility()
-        self._hooks: list[ArrivalHook] = []
-        self._read_hooks: list[Callable[[], None]] = []
+        self._on_arrival: ArrivalHook = lambda arrival: [arrival]
+        self._before_read: Callable[[], None] = lambda: None
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
         self._planted: list[Planted] = []
@@ -149,20 +135,20 @@ class Organisation:
                 return None
             account = self.add_account(name)
             text = f"Linked account {name}"
-            self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
+            self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account)
             return account
 
-    def unlink_account(self, account_id: str, user_name: str, at: datetime | None = None) -> Account | None:
+    def unlink_account(self, account_id: str, user_name: str) -> Account | None:
         """Unlink an account, and log it; None if it is not linked."""
         with self._lock:
             if (account := self.remove_account(account_id)) is None:
                 return None
             text = f"Unlinked account {account.name}"
-            self.append("UNLINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
+            self.append("UNLINK_ACCOUNT", user_name=user_name, description=text, account=account)
             return account
 
-    def find_account(self, id_or_name: str) -> EntityRef | None:
-        return next((one.named for one in self.accounts if id_or_name in (one.id, one.name)), None)
+    def find_account(self, id_or_name: str) -> Account | None:
+        return next((one for one in self.accounts if id_or_name in (one.id, one.name)), None)
 
     def find_cluster(self, id_or_name: str) -> Cluster | None:
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
@@ -183,62 +169,38 @@ class Organisation:
         description: str = "",
         account: EntityRef | None = None,
         cluster: EntityRef | None = None,
-        domain_type: str = "",
         times: int = 1,
     ) -> Action:
         """Log an action `times` times. `at` defaults to now; an older action is late and visible only from now on."""
         with self._lock:
-            moment = from_ms(to_ms(at or self.clock()))
-            action = Action(kind, moment, user_name, description, account, cluster, domain_type)
-            self.extend([action] * times)
+            now = self.clock()
+            moment = from_ms(to_ms(at or now))
+            action = Action(kind, moment, user_name, description, account, cluster)
+            for arrival in [arrived for _ in range(times) for arrived in self._on_arrival(Arrival(action))]:
+                self._log.append(arrival, to_ms(now))
             return action
 
-    def extend(self, actions: Iterable[Action]) -> None:
-        """Log several actions atomically: a reader sees all or none."""
-        with self._lock:
-            now = to_ms(self.clock())
-            for arrival in self._arrivals(actions):
-                self._log.append(arrival.action)
-                self._visibility.arrive(1, now)
-                if arrival.visible_from is not None:
-                    self._visibility.delay(len(self._log) - 1, arrival.visible_from)
+    def attach(self, on_arrival: ArrivalHook, before_read: Callable[[], None]) -> None:
+        """Pass every new action, except synthetic ones, through a hook, and call another one before each read of the log.
 
-    def on_arrival(self, hook: ArrivalHook) -> None:
-        """Pass every new action through a hook, except synthetic ones.
-
-        The organisation holds its lock during the call, so the hook must not wait for a lock whose owner calls it.
+        The organisation holds its lock while it calls the first hook, so that must not wait for a lock whose owner calls the
+        organisation.
         """
-        with self._lock:
-            self._hooks.append(hook)
-
-    def before_read(self, hook: Callable[[], None]) -> None:
-        """Call a hook before each read of the log, without the lock."""
-        with self._lock:
-            self._read_hooks.append(hook)
-
-    def _run_read_hooks(self) -> None:
-        for hook in self._read_hooks:
-            hook()
-
-    def _arrivals(self, actions: Iterable[Action]) -> Iterable[Arrival]:
-        for action in actions:
-            arrivals = [Arrival(action)]
-            for hook in self._hooks:
-                arrivals = [after for before in arrivals for after in hook(before)]
-            yield from arrivals
+        self._on_arrival, self._before_read = on_arrival, before_read
 
     def extend_synthetic(self, count: int, start: datetime, end: datetime) -> None:
-        """Log many synthetic actions, evenly distributed over [start, end): a million in about two seconds."""
+        """Log many synthetic actions, evenly distributed over [start, end): a million in about three seconds."""
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
-            times = array("q", (first + number * span // count for number in range(count)))
-            self._log.extend_cycled(times, self._prototypes())
-            self._visibility.arrive(count, to_ms(self.clock()))
+            times = (from_ms(first + number * span // count) for number in range(count))
+            made = zip(cycle(self._prototypes()), times, strict=False)
+            actions = (msgspec.structs.replace(prototype, at=at) for prototype, at in made)
+            self._log.extend(actions, to_ms(self.clock()))
 
     def _prototypes(self) -> list[Action]:
         """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
         chance = random.Random(self.seed)
-        owners = [one.named for one in self.accounts] or [EntityRef(self.new_id(), "synthetic")]
+        owners: Sequence[EntityRef] = self.accounts or [EntityRef(self.new_id(), "synthetic")]
         clusters = [EntityRef(self.new_id(), f"synthetic-{number}") for number in range(50)]
         kinds, epoch = list(KINDS), from_ms(0)
         return [
@@ -255,9 +217,9 @@ class Organisation:
 
     def page(self, query: LogQuery, arrange: Arrange | None = None) -> LogPage:
         """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
-        self._run_read_hooks()
+        self._before_read()
         with self._lock:
-            return self._log.page(query, self._visibility.sight(to_ms(self.clock())), arrange)
+            return self._log.page(query, to_ms(self.clock()), arrange)
 
     def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
         """Remove entries up to `until` (ms).
@@ -265,27 +227,20 @@ class Organisation:
         `gone_at` receives each remaining row and its time, and returns when the row disappeared; None: it stays.
         """
         with self._lock:
-            for row in self._log.rows(wanted, FIRST_MS, until):
-                if self._visibility.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
-                    self._visibility.take(row, at)
+            self._log.take_away(wanted, until, gone_at)
 
     def truth(self, since: int = 0) -> list[Action]:
         """Return all actions from arrival number `since` on, in order of arrival, removed ones with `gone_at`."""
-        self._run_read_hooks()
+        self._before_read()
         with self._lock:
-            return [self._true(row) for row in range(since, len(self._log))]
+            return [self._log.action(row) for row in range(since, len(self._log))]
 
     def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
         """Return what was visible at a time in a window (both bounds included), oldest first."""
-        self._run_read_hooks()
+        self._before_read()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
-            rows = self._log.rows(LogFilter(), first, last)
-            return [self._true(row) for row in rows if self._visibility.was_visible(row, to_ms(at))]
-
-    def _true(self, row: int) -> Action:
-        action, gone_at = self._log.action(row), self._visibility.gone_at(row)
-        return action if gone_at is None else msgspec.structs.replace(action, gone_at=from_ms(gone_at))
+            return self._log.visible(to_ms(at), first, last)
 
     def __len__(self) -> int:
         with self._lock:

@@ -13,7 +13,7 @@ def record(action: Action, organisation: Organisation) -> Json:
     account, cluster = action.account, action.cluster
     return {
         "action": action.kind,
-        "domainType": action.with_domain_type(),
+        "domainType": action.domain_type,
         "timestamp": time(action.at),
         "userName": action.user_name,
         "description": action.description,
@@ -63,19 +63,18 @@ def account(one: Account) -> Json:
 
 def unlinked(one: Account) -> list[Json]:
     """Return the response to unlinking an account, which is then an organisation itself."""
-    return [
-        {
-            "id": one.id,
-            "name": one.name,
-            "supportContacts": one.support_contacts,
-            "emergencyContacts": one.support_contacts,
-            "maintenanceContacts": one.support_contacts,
-            "blockedEmailDomains": [],
-            "features": {},
-            "accountCreationBlocked": False,
-            "blockScimUserRevokeNotification": False,
-        }
-    ]
+    organisation: Json = {
+        "id": one.id,
+        "name": one.name,
+        "supportContacts": one.support_contacts,
+        "emergencyContacts": one.support_contacts,
+        "maintenanceContacts": one.support_contacts,
+        "blockedEmailDomains": [],
+        "features": {},
+        "accountCreationBlocked": False,
+        "blockScimUserRevokeNotification": False,
+    }
+    return [organisation]
 
 
 def error(status: int, message: str) -> Json:

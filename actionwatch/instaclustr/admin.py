@@ -6,6 +6,7 @@ They are not retried: if the response is lost, the upstream may have executed th
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 
 from actionwatch.base.errors import BadRequest, BadResponse, SourceUnavailable
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
@@ -13,7 +14,7 @@ from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 _MAY_BE_DONE = "the upstream may have executed the request: check `actionwatch accounts list` before you retry"
 
 
-class Admin:
+class Admin(AbstractContextManager["Admin"]):
     """Creates accounts of one organisation and unlinks them from it."""
 
     def __init__(self, connection: ConnectionOptions) -> None:
@@ -52,9 +53,6 @@ class Admin:
 
     def close(self) -> None:
         self._origin.close()
-
-    def __enter__(self) -> Admin:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

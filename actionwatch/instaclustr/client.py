@@ -9,8 +9,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 import stamina
@@ -45,7 +47,7 @@ class RetryOptions:
     jitter: timedelta = timedelta(milliseconds=500)
 
 
-class Client:
+class Client(AbstractContextManager["Client"]):
     """Reads one organisation. Safe to share between threads.
 
     `source` is the source name of its records. `field_aliases` come from the configuration. `known_accounts` are the linked
@@ -87,20 +89,17 @@ class Client:
         `recordIndex` or the listing does not end.
         """
 
-        def fetch(record_index: int, is_wanted: Callable[[], bool]) -> Page:
-            return self._page(query, record_index, page_size, is_wanted)
-
         def is_total_trusted() -> bool:
             return self.has_seen_total_beyond_page if trusts_total is None else trusts_total
 
-        return walk(fetch, in_flight=in_flight, is_total_trusted=is_total_trusted)
+        return walk(partial(self._page, query, page_size), in_flight=in_flight, is_total_trusted=is_total_trusted)
 
     def counts(self, query: Query) -> Page:
         """Request the counts of a window: a page of one record, with `counts` and `total`.
 
         Raises: as `user_actions`.
         """
-        return self._page(replace(query, with_counts=True), 0, 1, lambda: True)
+        return self._page(replace(query, with_counts=True), 1, 0, lambda: True)
 
     def linked_accounts(self) -> list[LinkedAccount]:
         """List the accounts of the organisation, and use them to resolve accounts in records from now on.
@@ -130,13 +129,10 @@ class Client:
         self._is_closed = True
         self._origin.close()
 
-    def __enter__(self) -> Client:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _page(self, query: Query, record_index: int, page_size: int, is_wanted: Callable[[], bool]) -> Page:
+    def _page(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
         paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
         response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
         try:
@@ -173,13 +169,10 @@ class Client:
         ):
             with attempt:
                 self._pace.wait()
-                return self._exchange(path, params)
+                if self._is_closed:
+                    raise SourceUnavailable("the client is closed")
+                return self._origin.exchange("GET", path, params=params)
         raise AssertionError("an attempt either returns or raises")
-
-    def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
-        if self._is_closed:
-            raise SourceUnavailable("the client is closed")
-        return self._origin.exchange("GET", path, params=params)
 
 
 class _Pace:

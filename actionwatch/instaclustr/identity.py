@@ -9,16 +9,16 @@ sources are one action: both sources read the same organisation.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
 import msgspec
 
+from actionwatch.base.ids import UUID
+
 UNTIMED = "untimed"  # replaces an unreadable time; the time of the poll would change the key
 _HASH_BYTES = 10  # 80 bits: the odds of a collision among 1,000 records of one microsecond are 1 in 10**18
 
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -37,7 +37,7 @@ def content(values: Sequence[object]) -> bytes:
 
 def canonical_organisation(organisation_id: str) -> str:
     """Return the canonical form of an organisation id: a UUID in lower case."""
-    return organisation_id.lower() if _UUID.fullmatch(organisation_id) else organisation_id
+    return organisation_id.lower() if UUID.fullmatch(organisation_id) else organisation_id
 
 
 def organisation_hash(organisation: str) -> bytes:
@@ -62,10 +62,5 @@ def without_time(key: str) -> str:
 
 
 def twin_key(key: str, ordinal: int) -> str:
-    """Return the key of the `ordinal`th of equal records: the key itself for 0, else `key~n`.
-
-    Raises: ValueError, if the ordinal is negative.
-    """
-    if ordinal < 0:
-        raise ValueError("the ordinal of a twin counts from 0")
+    """Return the key of the `ordinal`th of equal records, counted from 0: the key itself for the first, else `key~n`."""
     return f"{key}~{ordinal}" if ordinal else key

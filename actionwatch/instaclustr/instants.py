@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from actionwatch.base.clock import TIMES_END
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from actionwatch.base.clock import EPOCH, TIMES_END
 
 # The number of digits determines the unit, for times from September 2001 to 2286.
 _MICROSECONDS_BY_DIGITS = {10: (1_000_000, 1), 13: (1000, 1), 16: (1, 1), 19: (1, 1000)}

@@ -10,65 +10,35 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
-Piece = TypeVar("Piece")
-"""A piece of undecoded JSON: `msgspec.Raw` or `str`."""
+Piece = Any
+"""A piece of undecoded JSON: `msgspec.Raw` of `FastJsonParts`, `str` of `LenientJsonParts`."""
 
 REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
-"""What msgspec raises for JSON that it refuses."""
+"""What the methods of both raise for JSON that they refuse."""
 
 MAX_DEPTH = 100  # of the values in a record: one that is nested deeper must not stop those beside it, nor a later step
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_SPACE = re.compile(r"[ \t\n\r]*")
-
-
-class JsonParts(Protocol[Piece]):
-    """A way to split JSON. All methods raise `REFUSALS`."""
-
-    def members(self, piece: Piece) -> Mapping[str, Piece]:
-        """Return the undecoded members of an object."""
-        ...
-
-    def items(self, piece: Piece) -> Sequence[Piece]:
-        """Return the undecoded items of an array."""
-        ...
-
-    def value(self, piece: Piece) -> Any:
-        """Decode a piece, and replace lone surrogates and NULs, so that every store accepts the texts."""
-        ...
-
-    def objects(self, pieces: Sequence[Piece]) -> Sequence[Mapping[str, Any]]:
-        """Decode pieces, all of which must be objects."""
-        ...
-
-    def beginning(self, piece: Piece) -> str:
-        """Return the first characters of a piece; the first one shows its type."""
-        ...
-
-    def texts(self, pieces: Sequence[Piece]) -> Sequence[str]:
-        """Return the exact texts of pieces."""
-        ...
-
-    def flattened(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
-        """Flatten those of the pieces that are nested too deep for the steps that follow."""
-        ...
+_SIGN = re.compile(r"[ \t\n\r]*([\[\]{}:,])[ \t\n\r]*")
 
 
 class FastJsonParts:
-    """Splits with msgspec."""
+    """Splits with msgspec. Decoded texts have no lone surrogates and NULs, so that every store accepts them."""
 
     def __init__(self, body: bytes) -> None:
         self._has_nul = rb"\u0000" in body
 
     def members(self, piece: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
+        """Return the undecoded members of an object."""
         return _decode_members(piece)
 
     def items(self, piece: msgspec.Raw) -> Sequence[msgspec.Raw]:
+        """Return the undecoded items of an array."""
         return _decode_items(piece)
 
     def value(self, piece: msgspec.Raw) -> Any:
@@ -76,18 +46,22 @@ class FastJsonParts:
         return _storable(value) if self._has_nul else value
 
     def objects(self, pieces: Sequence[msgspec.Raw]) -> Sequence[Mapping[str, Any]]:
+        """Decode pieces, all of which must be objects."""
         objects = [_decode_value(piece) for piece in pieces]  # a decoder for `dict[str, Any]` takes 50 % longer
         if not all(fields.__class__ is dict for fields in objects):
             raise ValueError("not all are objects")
         return [_storable(fields) for fields in objects] if self._has_nul else objects
 
     def beginning(self, piece: msgspec.Raw) -> str:
+        """Return the first characters of a piece; the first one shows its type."""
         return str(memoryview(piece)[:60], "utf-8", "replace")
 
     def texts(self, pieces: Sequence[msgspec.Raw]) -> Sequence[str]:
+        """Return the exact texts of pieces."""
         return [str(piece, "utf-8") for piece in pieces]
 
     def flattened(self, pieces: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
+        """Flatten those of the pieces that are nested too deep for the steps that follow."""
         bodies = [bytes(piece) for piece in pieces]
         if all(body.count(b"{") + body.count(b"[") <= MAX_DEPTH for body in bodies):
             return pieces
@@ -95,7 +69,7 @@ class FastJsonParts:
 
 
 class LenientJsonParts:
-    """Splits with the standard library, which accepts invalid JSON of other encoders."""
+    """Splits in the same way with the standard library, which accepts invalid JSON of other encoders."""
 
     def members(self, piece: str) -> Mapping[str, str]:
         return {key: piece[start:end] for key, start, end in _walk(piece, "{", "}")}
@@ -140,6 +114,9 @@ def _flatten(text: str) -> str:
     return "".join([*parts, text[kept_to:]])
 
 
+JsonParts = FastJsonParts | LenientJsonParts
+
+
 def _storable(value: Any) -> Any:
     """Replace what UTF-8 or PostgreSQL cannot represent by U+FFFD, in all texts of a decoded value."""
     if isinstance(value, str):
@@ -178,22 +155,21 @@ def _walk(text: str, opening: str, closing: str) -> list[tuple[str, int, int]]:
     Raises: ValueError, if the text is not exactly one array or object.
     """
     found: list[tuple[str, int, int]] = []
-    at = _expect(text, 0, opening)
-    if text[at : at + 1] == closing:
-        return _ended(text, at + 1, found)
-    while True:
+    at = _expect(text, 0, opening)[1]
+    sign, at = _expect(text, at, closing) if text.startswith(closing, at) else (",", at)
+    while sign == ",":
         key = ""
         if opening == "{":
             key, at = _DECODER.raw_decode(text, at)
             if not isinstance(key, str):
                 raise ValueError(f"no key at character {at}")
-            at = _expect(text, at, ":")
+            at = _expect(text, at, ":")[1]
         end = _end_of_value(text, at)
         found.append((key, at, end))
-        at = _skip(text, end)
-        if text[at : at + 1] == closing:
-            return _ended(text, at + 1, found)
-        at = _expect(text, at, ",")
+        sign, at = _expect(text, end, "," + closing)
+    if at != len(text):
+        raise ValueError(f"unexpected text at character {at}")
+    return found
 
 
 def _end_of_value(text: str, at: int) -> int:
@@ -208,19 +184,9 @@ def _end_of_value(text: str, at: int) -> int:
         raise ValueError(f"no end of the value at character {at}") from None
 
 
-def _ended(text: str, at: int, found: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
-    if _skip(text, at) != len(text):
-        raise ValueError(f"unexpected text at character {at}")
-    return found
-
-
-def _expect(text: str, at: int, sign: str) -> int:
-    at = _skip(text, at)
-    if text[at : at + 1] != sign:
-        raise ValueError(f"no {sign!r} at character {at}")
-    return _skip(text, at + 1)
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
+def _expect(text: str, at: int, signs: str) -> tuple[str, int]:
+    """Read one of these signs, and the blanks around it. Return the sign and the place after them."""
+    match = _SIGN.match(text, at)
+    if match is None or match[1] not in signs:
+        raise ValueError(f"no {signs!r} at character {at}")
+    return match[1], match.end()

@@ -35,6 +35,19 @@ _MAX_ERROR_BYTES = 64 * 1024  # no useful explanation is longer
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>(.*?)</", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _TRANSIENT_STATUSES = frozenset({408, 425})  # request timeout, too early
+_DENIALS = {
+    401: (
+        "the upstream rejected the API key",
+        "check username and api_key, whether the key was revoked or its user deactivated, "
+        "and whether the CIDR range of the key includes this machine",
+    ),
+    403: (
+        "the upstream denied access",
+        "use an organisation management key of this organisation, whose user is an organisation administrator",
+    ),
+    404: ("the upstream does not know the organisation", "check organisation_id and base_url"),
+}
+_POLL_LESS = "actionwatch retries; if this persists, poll less often, and find out what else uses the key of this user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +119,8 @@ class Origin:
         try:
             response = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
         except TransportError as exc:
-            raise SourceUnavailable(
-                f"no response from {self._base}: {self.redact(str(exc))}",
-                "if this persists, check base_url, timeout, proxy, ca_file and the network",
-            ) from exc
+            remedy = "if this persists, check base_url, timeout, proxy, ca_file and the network"
+            raise SourceUnavailable(f"no response from {self._base}: {self.redact(str(exc))}", remedy) from exc
         if not 200 <= response.status < 300:
             text = self.redact(explanation(response))[:_MAX_EXPLANATION_CHARS]
             raise error_for(response, text, utc_now(), is_write=method != "GET")
@@ -139,42 +150,21 @@ def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: boo
     """Translate a response other than 2xx into an error with a remedy. `text` is the explanation of the upstream."""
     status = response.status
     what = f"HTTP {status}" + (f" ({text})" if text else "")
-    if status == 401:
-        return AccessDenied(
-            f"the upstream rejected the API key: {what}",
-            "check username and api_key, whether the key was revoked or its user deactivated, "
-            "and whether the CIDR range of the key includes this machine",
-        )
-    if status == 403:
-        return AccessDenied(
-            f"the upstream denied access: {what}",
-            "use an organisation management key of this organisation, whose user is an organisation administrator",
-        )
-    if status == 404 and is_write:
-        return BadRequest(
-            f"the upstream does not know this organisation or account: {what}", "see `actionwatch accounts list`"
-        )
+    if status in _DENIALS and not (status == 404 and is_write):
+        meaning, remedy = _DENIALS[status]
+        return AccessDenied(f"{meaning}: {what}", remedy)
     if status == 404:
-        return AccessDenied(
-            f"the upstream does not know the organisation: {what}", "check organisation_id and base_url"
-        )
+        what = f"the upstream does not know this organisation or account: {what}"
+        return BadRequest(what, "see `actionwatch accounts list`")
     if status == 429:
-        return RateLimited(
-            f"the upstream limits the request rate: {what}",
-            "actionwatch retries; if this persists, poll less often, and find out what else uses the key of this user",
-            retry_after(response.headers, now),
-        )
+        what, remedy = f"the upstream limits the request rate: {what}", _POLL_LESS
+        return RateLimited(what, remedy, retry_after(response.headers, now))
     if status >= 500 or status in _TRANSIENT_STATUSES:
-        return SourceUnavailable(
-            f"the upstream failed: {what}",
-            "actionwatch retries; if this persists, see the status page of the vendor",
-            retry_after(response.headers, now),
-        )
+        remedy = "actionwatch retries; if this persists, see the status page of the vendor"
+        return SourceUnavailable(f"the upstream failed: {what}", remedy, retry_after(response.headers, now))
     if 300 <= status < 400:
-        return BadResponse(
-            f"the upstream redirects to {_target(response)} (HTTP {status})",
-            "actionwatch follows no redirects, because they would receive the key: check base_url and proxy",
-        )
+        remedy = "actionwatch follows no redirects, because they would receive the key: check base_url and proxy"
+        return BadResponse(f"the upstream redirects to {_target(response)} (HTTP {status})", remedy)
     return BadRequest(f"the upstream refused the request: {what}")
 
 

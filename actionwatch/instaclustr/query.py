@@ -6,7 +6,7 @@ response again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,7 +43,7 @@ class Query:
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return the query parameters without those for paging. Arrays repeat their name."""
-        return list(self._pairs())
+        return [(name, value) for name, value in self._pairs() if value is not None]
 
     def matches(self, record: Record, accounts: Mapping[str, str] | None = None) -> bool:
         """Return whether a record satisfies the filters, ignoring case. `accounts` are the linked accounts, id to name.
@@ -63,7 +63,7 @@ class Query:
             and not (self.account_only and record.scope == ORGANISATION)
         )
 
-    def _pairs(self) -> Iterator[tuple[str, str]]:
+    def _pairs(self) -> Iterator[tuple[str, str | None]]:
         if self.start is not None:
             yield "startTime", str(microseconds(self.start) // 1000)
         if self.end is not None:
@@ -73,32 +73,30 @@ class Query:
         if all(kind in KINDS for kind in kinds):
             # The upstream may ignore an undocumented kind and so omit its records. Then request all kinds.
             yield from (("actionKinds", kind) for kind in dict.fromkeys(kinds))
-        if self.keyword is not None:
-            yield "descriptionKeyword", self.keyword
-        if self.account is not None:
-            yield "account", self.account
-        if self.cluster_id is not None:
-            yield "clusterId", self.cluster_id
-        yield from (("crudOperations", value) for value in self._crud_values())
-        if self.user_name is not None:
-            yield "userName", self.user_name
-        yield "getActionCounts", _bool_text(self.with_counts)
+        yield "descriptionKeyword", self.keyword
+        yield "account", self.account
+        yield "clusterId", self.cluster_id
+        yield from (("crudOperations", value) for value in crud_values(self.operations, self.scope))
+        yield "userName", self.user_name
+        yield "getActionCounts", "true" if self.with_counts else "false"
         if self.organisation_only or (self.scope == ORGANISATION and not self.operations):
             yield "organisationLogsOnly", "true"
         if self.account_only or (self.scope == ACCOUNT and not self.operations):
             yield "accountLogsOnly", "true"
-
-    def _crud_values(self) -> list[str]:
-        asked = {name.upper() for name in self.operations}
-        scopes = [self.scope] if self.scope else [ACCOUNT, ORGANISATION]
-        values = [_CRUD_PREFIXES[scope] + name for scope in scopes for name in OPERATIONS if name in asked]
-        return [value for value in values if value != _UNDOCUMENTED]
 
     def _is_in_time(self, record: Record) -> bool:
         if not record.is_time_readable:
             return True
         at = record.occurred_at
         return (self.start is None or at >= self.start) and (self.end is None or at <= self.end)
+
+
+def crud_values(operations: Iterable[str], scope: str | None = None) -> list[str]:
+    """Return the values of `crudOperations` for operations in one scope (None: in both)."""
+    asked = {name.upper() for name in operations}
+    scopes = [scope] if scope else [ACCOUNT, ORGANISATION]
+    values = [_CRUD_PREFIXES[each] + name for each in scopes for name in OPERATIONS if name in asked]
+    return [value for value in values if value != _UNDOCUMENTED]
 
 
 def _is_account(asked: str, account: Entity, accounts: Mapping[str, str]) -> bool:
@@ -115,7 +113,3 @@ def _is_cluster(asked: str, cluster: Entity) -> bool:
 
 def _fold(text: str | None) -> str:
     return canonical(canonical(text or "").casefold())
-
-
-def _bool_text(value: bool) -> str:
-    return "true" if value else "false"

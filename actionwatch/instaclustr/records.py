@@ -6,12 +6,12 @@ depends only on the layout is computed once (`aliases.Plan`), so that a million 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from actionwatch.base.ids import UUID
 from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ENTITIES, Plan, extend_aliases, plan_for
 from actionwatch.instaclustr.identity import canonical_organisation, content, organisation_hash, record_key
@@ -30,7 +30,6 @@ from actionwatch.instaclustr.kinds import (
 _MAX_PLANS = 1000
 _MAX_VALUES = 10_000
 
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _USER_PARTS = ("name", "username", "email")
 _KIND_PARTS = ("name", "kind", "action", "type")
 
@@ -137,9 +136,10 @@ class RecordReader:
         accounts, clusters, organisations, account_ids, cluster_ids = zip(*located, strict=True)
         micros = [microseconds(at) for at in instants]
         if plan.has_id:
-            stable: Iterable[bytes] = map(
-                _stable_of_id, ids, kinds, micros, users, descriptions, account_ids, cluster_ids
-            )
+            # More than the id, so that ids that are not unique lose no record. No other fields, so that a field that changes
+            # later makes no duplicate.
+            identities = zip(ids, kinds, micros, users, descriptions, account_ids, cluster_ids, strict=True)
+            stable: Iterable[bytes] = map(content, identities)
         else:
             counted = self._counted(plan)
             stable = (counted.layout + content(values) for values in map(counted.identity_values, objects))
@@ -174,9 +174,8 @@ class RecordReader:
         occurred_at, user, description, upstream_id = _read_core(fields, plan)
         instant = None if occurred_at is None else microseconds(occurred_at)
         if upstream_id:
-            stable = _stable_of_id(
-                upstream_id, classified.kind, instant, user, description, place.account_id, place.cluster_id
-            )
+            ids = place.account_id, place.cluster_id
+            stable = content((upstream_id, classified.kind, instant, user, description, *ids))
         else:
             stable = self._stable(fields, plan)
         return Record(
@@ -262,7 +261,7 @@ class RecordReader:
             if isinstance(value, dict):
                 given_id = given_id or _part(value, ("id", f"{field}id"))
                 name = name or _part(value, ("name", f"{field}name"))
-            elif (text := _plain(value)) and _UUID.fullmatch(text):
+            elif (text := _plain(value)) and UUID.fullmatch(text):
                 given_id = given_id or text
             elif text in known:
                 known_id = known_id or text
@@ -295,23 +294,6 @@ def _usual_columns(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> tuple[Se
     except TypeError:  # a list or an object instead of a text
         return None
     return instants, users, descriptions, ids, classes, places
-
-
-def _stable_of_id(
-    upstream_id: str,
-    kind: str,
-    instant: int | None,
-    user: str | None,
-    description: str | None,
-    account_id: str | None,
-    cluster_id: str | None,
-) -> bytes:
-    """Encode the identity of a record with an upstream id.
-
-    It includes more than the id, so that ids that are not unique lose no record, and no other fields, so that a field that
-    changes later makes no duplicate.
-    """
-    return content((upstream_id, kind, instant, user, description, account_id, cluster_id))
 
 
 def _remember(cache: dict[Any, Any], key: Any, made: object, limit: int) -> None:

@@ -74,9 +74,8 @@ def _prove_index(fetch: Fetch) -> None:
     except BadRequest:
         return  # it evaluates recordIndex
     if page.records:
-        raise BadResponse(
-            "the upstream ignores recordIndex: every page is the first", "records after the first page cannot be read"
-        )
+        what = "the upstream ignores recordIndex: every page is the first"
+        raise BadResponse(what, "records after the first page cannot be read")
 
 
 class _Pages:

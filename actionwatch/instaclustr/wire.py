@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any
 
 import msgspec
 
@@ -92,8 +92,8 @@ def describe(body: bytes) -> str:
     return f"not a page of user actions ({text[:120]})"
 
 
-class _Shape(Generic[Piece]):
-    def __init__(self, parts: JsonParts[Piece], reader: RecordReader, seen_at: datetime) -> None:
+class _Shape:
+    def __init__(self, parts: JsonParts, reader: RecordReader, seen_at: datetime) -> None:
         self._parts = parts
         self._reader = reader
         self._seen_at = seen_at
@@ -105,7 +105,7 @@ class _Shape(Generic[Piece]):
             if not _is_envelope(members):
                 raise ValueError(f"an object with {_names(members)}, without resources")
             return self._join([members])
-        items = parts.items(body)
+        items: Sequence[Piece] = parts.items(body)
         if not items:
             return Page((), None, None, self._seen_at)
         if parts.beginning(items[0]).startswith("{") and _is_envelope(first := parts.members(items[0])):
@@ -113,11 +113,11 @@ class _Shape(Generic[Piece]):
             if not all(_is_envelope(members) for members in envelopes):
                 raise ValueError("a list of envelopes and other items")
             return self._join(envelopes)
-        items = parts.flattened(items)
-        layouts = {tuple(fields) for fields in parts.objects(items)}
+        flat: Sequence[Piece] = parts.flattened(items)
+        layouts = {tuple(fields) for fields in parts.objects(flat)}
         if any(_is_envelope(dict.fromkeys(layout)) for layout in layouts):
             raise ValueError("a list of records and envelopes")
-        return Page(self._records(items), None, None, self._seen_at)
+        return Page(self._records(flat), None, None, self._seen_at)
 
     def _join(self, envelopes: Iterable[Mapping[str, Piece]]) -> Page:
         records: list[Record] = []
@@ -150,7 +150,7 @@ class _Shape(Generic[Piece]):
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
-            some = self._parts.flattened(items[start : start + _BATCH_SIZE])
+            some: Sequence[Piece] = self._parts.flattened(items[start : start + _BATCH_SIZE])
             records += self._reader.read_all(self._parts.objects(some), self._parts.texts(some), self._seen_at)
         return records
 
@@ -166,10 +166,7 @@ def _whole_total(totals: Sequence[int], record_count: int) -> int | None:
 
 def _read_total(members: Mapping[str, Any]) -> int | None:
     """Return `totalResults` of an envelope, an integer or a string of digits; None if it is missing or invalid."""
-    for name, value in members.items():
-        if name.lower() == "totalresults":
-            return _whole(value)
-    return None
+    return next((_whole(value) for name, value in members.items() if name.lower() == "totalresults"), None)
 
 
 def read_counts(members: Mapping[str, Any]) -> dict[str, int] | None:

@@ -7,16 +7,15 @@ together (the transactional outbox).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import new_delivery
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
-from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryState, DeliveryStatus
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryState, DeliveryStatus, new_delivery
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Alert, Event, Level, Record
+from actionwatch.base.model import Alert, Event, Record
 from actionwatch.store import alert_history, delivery_transitions, receiver_progress
 from actionwatch.store.receiver_progress import ReceiverProgress
 
@@ -27,25 +26,12 @@ Each step is routed separately: the receivers of an alert must not depend on how
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A receiver, as addressing needs it.
-
-    At most one update per alert within `updates`; with `is_updated_last` only one, when the rule's `realert` ends.
-    """
-
-    name: str
-    updates: timedelta = timedelta(seconds=10)
-    is_updated_last: bool = False
-    min_level: Level = Level.INFORMATIONAL
-
-
 class Addressing:
-    """The routing tree and the receivers it leads to."""
+    """The routing tree and the receivers it leads to, with their policies."""
 
-    def __init__(self, route: Route, destinations: Mapping[str, Destination]) -> None:
+    def __init__(self, route: Route, policies: Mapping[str, ReceiverPolicy]) -> None:
         self._route = route
-        self._destinations = destinations
+        self._policies = policies
 
     def open(self, connection: Connection, opened: Sequence[Steps], now: datetime) -> None:
         """Enqueue `opened` for every receiver of these new alerts, and their escalations."""
@@ -73,7 +59,7 @@ class Addressing:
         rows: list[Delivery] = []
         added: list[str] = []
         for name in dict.fromkeys((*known, *routed)):
-            if name not in self._destinations:
+            if name not in self._policies:
                 continue  # removed: the receivers that the routes name now get it
             found = known.get(name, ReceiverProgress())
             if found.last is not None:
@@ -90,8 +76,8 @@ class Addressing:
         """Enqueue `acked` for the receivers that are or will be notified, except by mail, which cannot change."""
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
-            last, destination = found.last, self._destinations.get(name)
-            if last is None or destination is None or destination.is_updated_last:
+            last, policy = found.last, self._policies.get(name)
+            if last is None or policy is None or policy.is_updated_last:
                 continue
             if delivery_transitions.change_event(connection, alert.id, name, Event.ACKED) or _reports_newest_state(
                 last
@@ -99,7 +85,7 @@ class Addressing:
                 continue
             if not found.is_notified and last.status is not DeliveryStatus.PENDING:
                 continue
-            due_at = self._spaced(last, destination, now)
+            due_at = self._spaced(last, policy, now)
             rows.append(new_delivery(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
@@ -111,7 +97,7 @@ class Addressing:
         """
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
-            is_lost = name not in self._destinations and not found.is_notified
+            is_lost = name not in self._policies and not found.is_notified
             if found.last is None or is_lost or _needs_no_resolution(found, found.last):
                 continue
             if not delivery_transitions.change_event(connection, alert.id, name, Event.RESOLVED):
@@ -136,31 +122,31 @@ class Addressing:
         for alert, record in steps:
             if not alert.is_shadow:
                 routed = {**mutes_for(self._route, alert_labels(alert, record)), **routed}
-        return {name: routed[name] for name in self._destinations if name in routed}
+        return {name: routed[name] for name in self._policies if name in routed}
 
     def _news(
         self, found: ReceiverProgress, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
     ) -> list[Delivery]:
         """Return the row that reports a match to a receiver; none where a pending row will report it, or nothing must."""
-        destination = self._destinations[last.receiver]
-        is_low = last.why == "min_level" and alert.level < destination.min_level
+        policy = self._policies[last.receiver]
+        is_low = last.why == "min_level" and alert.level < policy.min_level
         if _reports_newest_state(last) or is_low or _is_collapsed(found, last):
             return []
         if not found.is_notified and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
             return [new_delivery(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
-        due_at = self._spaced(last, destination, now)
-        if destination.is_updated_last:
+        due_at = self._spaced(last, policy, now)
+        if policy.is_updated_last:
             due_at = max(due_at, alert.first_at + alert.realert)
         return [new_delivery(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
 
-    def _spaced(self, last: Delivery, destination: Destination, now: datetime) -> datetime:
+    def _spaced(self, last: Delivery, policy: ReceiverPolicy, now: datetime) -> datetime:
         """Return when an update may follow the message before it."""
-        return max(now, (last.sent_at or _not_before(last, now)) + destination.updates)
+        return max(now, (last.sent_at or _not_before(last, now)) + policy.updates)
 
 
 def _reports_newest_state(row: Delivery) -> bool:
     """Return whether a row will report the newest state: it is not frozen yet, or its digest is not written yet."""
-    is_open = row.status is DeliveryStatus.PENDING and not row.is_frozen and row.event is not Event.RESOLVED
+    is_open = row.status is DeliveryStatus.PENDING and not row.is_frozen
     return is_open or row.state is DeliveryState.HELD_UNTIL_SUMMARY
 
 

@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
-from actionwatch.matching import unexpected
 from actionwatch.matching.addressing import Addressing
+from actionwatch.matching.unexpected import end_unexpected
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
@@ -95,12 +95,8 @@ class Correlating:
         """Resolve, once, the alerts about missing groups that these rules do not expect."""
         if self._has_ended_unexpected:
             return
-        with database.read() as connection:
-            is_wanted = bool(unexpected.read_unexpected(connection, self._rules))
-        if is_wanted:
-            with database.write() as connection:
-                found = unexpected.read_unexpected(connection, self._rules)
-                unexpected.end(connection, found, self._rules, self._addressing, now)
+        with database.write() as connection:
+            end_unexpected(connection, self._rules, self._addressing, now)
         self._has_ended_unexpected = True
 
     def rebuild(self, database: Database, on_pause: Callable[[], None]) -> None:
@@ -139,14 +135,10 @@ class Correlating:
         return self._correlator is not None and self._correlator.is_due(verified)
 
     def changes(self, verified: datetime | None) -> list[AlertChange]:
-        """Return what becomes of alerts as of a verified time; call `save` with it."""
+        """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them."""
         if self._correlator is None:
             return []
         return self._correlator.changes(verified)
-
-    def save(self, connection: Connection, changes: Iterable[AlertChange]) -> None:
-        """Write the alerts that changed, as the ledger reports them now."""
-        correlations.write(connection, {change.known.id: change.known for change in changes}.values())
 
     def forget(self) -> None:
         """Discard the state: a transaction did not commit."""
@@ -216,7 +208,7 @@ def read_known(
         start = starts.get(rule.name.id)
         if start is not None and rule.is_merging:
             start -= rule.realert  # the leading one of alerts that share an alert may have fired that much earlier
-        found += correlations.read(connection, [rule.name.id], start)
+        found += correlations.read(connection, rule.name.id, start)
     keys: dict[str, set[str]] = {}
     for alert_id, key in correlations.read_keys(connection, [each.alert_id for each in found if each.is_reported]):
         keys.setdefault(alert_id, set()).add(key)

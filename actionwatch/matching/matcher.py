@@ -23,7 +23,7 @@ from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
-from actionwatch.store import positions, records
+from actionwatch.store import correlations, positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED
 from actionwatch.store.records import Portion
@@ -197,7 +197,7 @@ class Matcher:
         history = ledger_store.StoredHistory(connection, matches, changes)
         ledger = Ledger(history, now, correlating.sources)
         ledger.add_all(matches, changes)
-        correlating.save(connection, changes)
+        correlations.write(connection, {change.known.id: change.known for change in changes}.values())
         return ledger_store.write(connection, ledger, self._addressing, now)
 
 

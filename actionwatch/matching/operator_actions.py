@@ -47,29 +47,18 @@ class OperatorActions:
         """
         match action:
             case "ack":
-                return _describe(*self._acknowledge(alert_id, who))
+                return _describe(*self.acknowledge(alert_id, who))
             case "resolve":
-                return _describe(*self._resolve(alert_id, who))
+                return _describe(*self.resolve(alert_id, who))
             case "silence":
                 return self._silence(alert_id, who)
         raise ActionwatchError(f"there is no action {action!r}")
 
-    def acknowledge(self, alert_id: str, who: str) -> Alert:
+    def acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
         """Acknowledge an alert, which stops its escalation. Has no effect on an acknowledged or resolved alert.
 
-        Raises: ActionwatchError, if the alert does not exist.
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
-        return self._acknowledge(alert_id, who)[0]
-
-    def resolve(self, alert_id: str, who: str) -> Alert:
-        """Resolve an alert: the next match opens a new one. Has no effect on a resolved alert.
-
-        Raises: ActionwatchError, if the alert does not exist.
-        """
-        return self._resolve(alert_id, who)[0]
-
-    def _acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Return the changed alert, and whether it changed."""
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is not Status.OPEN:
@@ -81,8 +70,11 @@ class OperatorActions:
         self._wake()
         return alert, True
 
-    def _resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Return the changed alert, and whether it changed."""
+    def resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
+        """Resolve an alert: the next match opens a new one. Has no effect on a resolved alert.
+
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
+        """
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:

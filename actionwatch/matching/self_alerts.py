@@ -7,7 +7,9 @@ neither repeats nor forgets one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import Connection
 
@@ -22,49 +24,40 @@ from actionwatch.text.payloads import instant
 
 SELF_RULE = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in trouble")
 
-TITLES: Mapping[str, tuple[Level, str]] = {
-    "key_refused": (Level.CRITICAL, "Blind: the upstream refuses the key of {}"),
-    "upstream_unreachable": (Level.HIGH, "Blind: the upstream of {} cannot be reached"),
-    "accounts_refused": (Level.HIGH, "Blind: the upstream does not list the linked accounts of {}"),
-    "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
-    "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
-    "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
-    "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
-    "slo_burning": (Level.MEDIUM, "Alerts reach {} later than its objective"),
-    "rule_broken": (Level.HIGH, "Not loaded because it is broken: {}"),
-    "unknown_kind": (Level.MEDIUM, "Unknown kind of action: {}"),
-    "unknown_field": (Level.LOW, "Records of {} have new fields"),
-    "filter_ignored": (Level.LOW, "The upstream of {} ignores filters"),
-    "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
-    "mark_ahead": (Level.HIGH, "Blind: the stored progress of {} is in the future"),
-    "clock_stepped": (Level.MEDIUM, "The clock of {} was set"),
-    "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
-    "step_failing": (Level.HIGH, "The step {} of the service does not work"),
-    "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
-}
-"""Level and title of each trouble. `{}` is the subject: a source, a receiver or a file."""
 
-OF_SOURCES = frozenset(
-    {
-        "accounts_refused",
-        "clock_skew",
-        "filter_ignored",
-        "key_refused",
-        "mark_ahead",
-        "proof_lagging",
-        "unknown_field",
-        "upstream_unreachable",
-        "window_shrunk",
-        "window_unproved",
-    }
-)
-"""The troubles of a source. They resolve when it is no longer configured."""
-OF_RECEIVERS = frozenset({"receiver_failing", "slo_burning"})
-"""The troubles of a receiver. `dead_letters` is not one of them: it lasts until a person decides about each dead letter."""
-OF_OTHERS = frozenset(
-    {"clock_stepped", "dead_letters", "rule_broken", "step_failing", "store_nearly_full", "unknown_kind"}
-)
-"""Those that somebody else settles: whoever reports them."""
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A kind of trouble. `{}` in the title is its subject: a source, a receiver or a file.
+
+    With `ends_with`, it is over when the source or receiver that is its subject is no longer configured. Every other trouble
+    lasts until whoever reports it settles it: `dead_letters`, until a person has decided about each dead letter.
+    """
+
+    level: Level
+    title: str
+    ends_with: Literal["source", "receiver"] | None = None
+
+
+TROUBLES: Mapping[str, Trouble] = {
+    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream refuses the key of {}", "source"),
+    "upstream_unreachable": Trouble(Level.HIGH, "Blind: the upstream of {} cannot be reached", "source"),
+    "accounts_refused": Trouble(Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source"),
+    "proof_lagging": Trouble(Level.HIGH, "Not proved: {} lags behind", "source"),
+    "window_unproved": Trouble(Level.HIGH, "Not proved: older records of {}", "source"),
+    "dead_letters": Trouble(Level.HIGH, "Alerts did not reach {}"),
+    "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
+    "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
+    "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
+    "unknown_kind": Trouble(Level.MEDIUM, "Unknown kind of action: {}"),
+    "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
+    "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
+    "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),
+    "mark_ahead": Trouble(Level.HIGH, "Blind: the stored progress of {} is in the future", "source"),
+    "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
+    "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
+    "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
+    "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
+}
 
 
 class SelfAlertStore:
@@ -109,11 +102,11 @@ class SelfAlertStore:
         """Settle the troubles of sources and receivers that are no longer configured."""
         with self._database.read() as connection:
             opened = self_alerts.read_all(connection)
+        configured = {"source": sources, "receiver": receivers}
         for found in opened:
-            if found.trouble in OF_SOURCES and found.subject not in sources:
-                self.settle(found.trouble, found.subject, f"the source {found.subject} is {NOT_CONFIGURED}")
-            if found.trouble in OF_RECEIVERS and found.subject not in receivers:
-                self.settle(found.trouble, found.subject, f"the receiver {found.subject} is {NOT_CONFIGURED}")
+            owner = TROUBLES[found.trouble].ends_with
+            if owner is not None and found.subject not in configured[owner]:
+                self.settle(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:
         alert = self_alert(trouble, subject, what, remedy, now)
@@ -133,12 +126,12 @@ class SelfAlertStore:
 
 def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
     """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
-    level, title = TITLES[trouble]
+    kind = TROUBLES[trouble]
     return Alert(
         id=stable_id("self", trouble, subject, instant(now)),
         rule=SELF_RULE,
-        level=level,
-        title=title.format(subject),
+        level=kind.level,
+        title=kind.title.format(subject),
         body=what,
         runbook=remedy or None,
         labels={"trouble": trouble},

@@ -1,12 +1,11 @@
 """End the absence alerts that nothing else can end: their rule was removed, or no longer expects their group.
 
-Used by `matcher.py` whenever correlations begin. A group that is expected again later is judged as if for the first time.
+`correlating.py` calls it once for each set of rules. A group that is expected again later is judged as if for the first time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -18,50 +17,27 @@ from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import alert_history, alerts, correlations
 
 
-@dataclass(frozen=True, slots=True)
-class Unexpected:
-    """Something missing that no rule expects now; `is_shared`: its alert also names groups that are still expected."""
-
-    known: CorrelatedAlert
-    is_shared: bool
-
-
-def read_unexpected(connection: Connection, rules: Sequence[Rule]) -> list[Unexpected]:
-    """Return what is still missing and is not expected by any of these rules."""
-    running = _running(rules)
+def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Addressing, now: datetime) -> None:
+    """Forget what is missing and not expected by any of these rules. Resolve each alert that names nothing else."""
+    running = {
+        rule.name.id: rule.correlation for rule in rules if rule.correlation is not None and rule.mode is not Mode.OFF
+    }
     opened = correlations.read_open(connection)
     expected = {known.id for known in opened if _is_expected(known, running.get(known.rule_id))}
     shared = {known.alert_id for known in opened if known.id in expected}
-    return [Unexpected(known, known.alert_id in shared) for known in opened if known.id not in expected]
-
-
-def end(
-    connection: Connection,
-    found: Sequence[Unexpected],
-    rules: Sequence[Rule],
-    addressing: Addressing,
-    now: datetime,
-) -> None:
-    """Forget that these are missing. Resolve each alert that names nothing else, with the reason."""
-    running = _running(rules)
-    correlations.delete(connection, [each.known.id for each in found])
-    for each in found:
-        alert = alerts.read(connection, each.known.alert_id)
+    unexpected = [known for known in opened if known.id not in expected]
+    correlations.delete(connection, [known.id for known in unexpected])
+    for known in unexpected:
+        alert = alerts.read(connection, known.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
             continue
-        why = _why(each.known, alert.rule.name, running.get(each.known.rule_id))
-        if each.is_shared:
+        why = _why(known, alert.rule.name, running.get(known.rule_id))
+        if alert.id in shared:  # it also names groups that are still expected
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "no longer expected", why)])
             continue
         over = resolve(alert, RESOLVED_BY, now, why)
         alerts.update(connection, over)
         addressing.resolve(connection, over, now, why)
-
-
-def _running(rules: Sequence[Rule]) -> Mapping[str, Correlation]:
-    return {
-        rule.name.id: rule.correlation for rule in rules if rule.correlation is not None and rule.mode is not Mode.OFF
-    }
 
 
 def _is_expected(known: CorrelatedAlert, rule: Correlation | None) -> bool:

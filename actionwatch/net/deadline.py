@@ -127,20 +127,8 @@ class DeadlineStream(httpcore.NetworkStream):
         return DeadlineStream(secured, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore wants to know about a connection."""
-        match info:
-            case "is_readable":
-                return self._is_readable()
-            case "ssl_object":
-                return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
-            case "socket":
-                return self._socket
-            case "client_addr":
-                return self._socket.getsockname()
-            case "server_addr":
-                return self._socket.getpeername()
-            case _:
-                return None
+        """Return whether unexpected data has arrived; httpcore asks for nothing else about a connection of HTTP/1.1."""
+        return self._is_readable() if info == "is_readable" else None
 
     def _flush(self) -> None:
         """Send everything; `sendall` would restart its timeout with each TLS record."""

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import httpcore
@@ -34,8 +33,6 @@ from actionwatch.net.tls import ClientCertificate, tls_context
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
 _ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
-
-
 _ENCODINGS = "gzip, deflate"  # what httpx can always decode
 
 # They log every request at DEBUG and INFO, with URLs and headers.
@@ -91,19 +88,10 @@ class HttpClient:
         started = time.monotonic()
         with self._borrowed() as transport:
             response = transport.exchange(self._request(method, url, params, headers, content))
-            try:
+            with contextlib.closing(response):
                 body = self._read(response)
-            finally:
-                response.close()
         took = timedelta(seconds=time.monotonic() - started)
-        return HttpResponse(response.status_code, dict(response.headers.items()), body, took)
-
-    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> HttpResponse:
-        """Post a message.
-
-        Raises: TransportError.
-        """
-        return self.request("POST", url, headers=headers, content=content)
+        return HttpResponse(response.status, dict(httpx.Headers(response.headers).items()), body, took)
 
     def reach(self, url: str) -> None:
         """Open a connection to where a request would go, TLS included, and send nothing.
@@ -120,14 +108,6 @@ class HttpClient:
         self._is_closed = True
         while self._idle:
             self._idle.pop().close()
-
-    def __enter__(self) -> HttpClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _request(
         self,
@@ -161,21 +141,23 @@ class HttpClient:
         finally:
             self._give_back(transport)
 
+    def _give_back(self, transport: _Transport) -> None:
+        self._idle.append(transport)
+        if self._is_closed:
+            self.close()
+
     def _take_idle(self) -> _Transport | None:
         try:
             return self._idle.pop()  # the one used last: its connection is the most likely to be still open
         except IndexError:
             return None
 
-    def _give_back(self, transport: _Transport) -> None:
-        self._idle.append(transport)
-        if self._is_closed:
-            self.close()
-
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, response: httpcore.Response) -> bytes:
+        """Read and decompress the body."""
+        decoded = httpx.Response(response.status, headers=response.headers, content=response.iter_stream())
         chunks: list[bytes] = []
         size = 0
-        for chunk in response.iter_bytes():
+        for chunk in decoded.iter_bytes():
             size += len(chunk)
             if size > self._max_body_bytes:
                 raise TransportError(f"the response is larger than {self._max_body_bytes} bytes")
@@ -196,7 +178,7 @@ class _Transport:
             network_backend=DeadlineNetwork(self.deadline),
         )
 
-    def exchange(self, request: httpcore.Request) -> httpx.Response:
+    def exchange(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request and read the head of its response; errors are httpcore's."""
         response = self._pool.handle_request(request)
         headers = httpx.Headers(response.headers)
@@ -204,7 +186,7 @@ class _Transport:
         length = headers.get("content-length")
         if length is not None and isinstance(stream, DeadlineStream) and "transfer-encoding" not in headers:
             stream.expect_body(int(length))
-        return httpx.Response(response.status, headers=headers, stream=_Body(response))
+        return response
 
     def close(self) -> None:
         """Close the connections."""
@@ -225,19 +207,6 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 def _core_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-class _Body(httpx.SyncByteStream):
-    """Adapt the body of an httpcore response for httpx."""
-
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
 
 
 class _ConnectedError(Exception):

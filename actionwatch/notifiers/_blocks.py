@@ -29,9 +29,8 @@ _DATE = re.compile(r"<!date\^\d+\^[^|]*\|([^>]*)>")
 def bounded(payload: Mapping[str, Any], *, fallback: str) -> dict[str, Any]:
     """Return `text`, `blocks` and `attachments` within Slack's limits. `fallback` replaces a missing text."""
     text = payload.get("text")
-    message: dict[str, Any] = {
-        "text": _cut(text, MAX_TEXT_CHARS) if isinstance(text, str) and text.strip() else fallback
-    }
+    has_text = isinstance(text, str) and text.strip()
+    message: dict[str, Any] = {"text": _cut(str(text), MAX_TEXT_CHARS) if has_text else fallback}
     budget = _CharBudget(MAX_PAYLOAD_CHARS)
     if isinstance(blocks := payload.get("blocks"), list):
         message["blocks"] = [_block(block, budget) for block in blocks[:MAX_BLOCKS]]
@@ -63,8 +62,7 @@ def _block(block: Any, budget: _CharBudget) -> Any:
     if isinstance(block.get("fields"), list):
         bounded["fields"] = [_text_object(item, MAX_FIELD_CHARS, budget) for item in block["fields"][:MAX_FIELDS]]
     if isinstance(block.get("elements"), list) and block.get("type") == "context":
-        elements = block["elements"][:MAX_ELEMENTS]
-        bounded["elements"] = [_text_object(item, MAX_FIELD_CHARS, budget) for item in elements]
+        bounded["elements"] = [_text_object(item, MAX_FIELD_CHARS, budget) for item in block["elements"][:MAX_ELEMENTS]]
     return bounded
 
 

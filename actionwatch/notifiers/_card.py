@@ -63,37 +63,39 @@ class Card:
         self._message = message
         self._data = message.data
         self._encoding = encoding
+        self._is_summary = message.type == MESSAGE_TYPES[Event.SUMMARY]
+        is_over = message.data.get("status") == "resolved" or message.type == "alert.resolved"
+        self._is_resolved = is_over and message.type != "receiver.test"
+        self._colour = RESOLVED if self._is_resolved else COLOURS.get(message.level, STRONG)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the lines with the bar before each, also before wrapped ones."""
         lines = Group(*(line for line in self._lines() if line.plain.strip()))
         inner = options.update(width=max(options.max_width - len(BAR), 1), height=None)
-        style = self._colour()
         bar = self._plain(BAR)
         for line in console.render_lines(lines, inner, pad=False):
-            yield Segment(bar, style)
+            yield Segment(bar, self._colour)
             yield from line
             yield Segment.line()
         yield Segment.line()
 
     def _lines(self) -> list[Text]:
-        if self._is_summary():
+        if self._is_summary:
             return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted()]
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
         return [self._headline(), self._who_what_where(newest), self._when(), self._origin(), self._advice()]
 
     def _headline(self) -> Text:
-        level = self._message.level or ("summary" if self._is_summary() else "")
+        level = self._message.level or ("summary" if self._is_summary else "")
         line = Text(overflow="fold")
         if self._message.type == "receiver.test":
             line.append(" TEST ", Style(reverse=True, bold=True)).append(" ")
-        style = self._colour()
-        badge = "RESOLVED" if self._is_resolved() else level.upper()
+        badge = "RESOLVED" if self._is_resolved else level.upper()
         if badge:
-            line.append(f" {badge} ", style + Style(reverse=True)).append(" ")
+            line.append(f" {badge} ", self._colour + Style(reverse=True)).append(" ")
         line.append(self._value(self._message.headline, MAX_TITLE_CHARS), STRONG)
-        return line if self._is_summary() else line.append(self._times(self._data), style)
+        return line if self._is_summary else line.append(self._times(self._data), self._colour)
 
     def _who_what_where(self, record: Mapping[str, Any]) -> Text:
         cluster, account = (_name(record.get(key)) for key in ("cluster", "account"))
@@ -102,14 +104,12 @@ class Card:
         return Text(self._join(*(self._value(part) for part in parts if part)), overflow="fold")
 
     def _when(self) -> Text:
-        last, first = (_instant(self._data.get(name)) for name in ("last_at", "first_at"))
-        if last is None:
+        if not self._data.get("last_at"):
             return Text()
+        last, first = (datetime.fromisoformat(self._data[name]) for name in ("last_at", "first_at"))
         parts = [f"{last:%Y-%m-%d %H:%M:%S} UTC"]
-        if first is not None and first < last:
-            parts.append(
-                f"since {first:%H:%M:%S}" if first.date() == last.date() else f"since {first:%Y-%m-%d %H:%M:%S}"
-            )
+        if first < last:
+            parts.append(f"since {first:%H:%M:%S}" if first.date() == last.date() else f"since {first:%F %H:%M:%S}")
         if self._data.get("late"):
             late = self._data.get("late_by_seconds")
             parts.append(f"{spell_duration(timedelta(seconds=late))} late" if late else "late")
@@ -123,12 +123,13 @@ class Card:
         if self._data.get("status") == "acked":
             state = "acknowledged"
         words_of_state = f"{state} by {self._value(by)}" if by else state
-        return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, self._state_style())
+        style = RESOLVED if self._is_resolved else QUIET
+        return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, style)
 
     def _advice(self) -> Text:
         """Return the first step of the runbook."""
         advice = steps(str(self._data.get("runbook") or ""))
-        if not advice or self._is_resolved():
+        if not advice or self._is_resolved:
             return Text()
         first = self._value(advice[0], MAX_TITLE_CHARS)
         return Text(overflow="fold").append(self._plain("→ "), STRONG).append(first, Style(italic=True))
@@ -159,19 +160,6 @@ class Card:
         count = alert.get("count") or 1
         return self._plain(f"  ×{count}") if count != 1 else ""
 
-    def _is_summary(self) -> bool:
-        return self._message.type == MESSAGE_TYPES[Event.SUMMARY]
-
-    def _is_resolved(self) -> bool:
-        is_over = self._data.get("status") == "resolved" or self._message.type == "alert.resolved"
-        return bool(is_over and self._message.type != "receiver.test")
-
-    def _colour(self) -> Style:
-        return RESOLVED if self._is_resolved() else COLOURS.get(self._message.level, STRONG)
-
-    def _state_style(self) -> Style:
-        return RESOLVED if self._is_resolved() else QUIET
-
     def _join(self, *parts: str) -> str:
         return self._plain(SEPARATOR).join(parts)
 
@@ -186,10 +174,3 @@ class Card:
 
 def _name(entity: Any) -> str:
     return str(entity.get("name") or entity.get("id") or "") if isinstance(entity, Mapping) else ""
-
-
-def _instant(value: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        return None

@@ -16,7 +16,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,9 +31,6 @@ from actionwatch.base.model import Decision, Message
 from actionwatch.notifiers._slack_api import SlackApi, escaped
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
-
-if TYPE_CHECKING:
-    from actionwatch.net.http import HttpClient
 
 OnAction = Callable[[str, str, str], Decision]
 """Called in the listener's thread for each pressed button: action (`ack`, `silence` or `resolve`), alert id, user.
@@ -63,9 +60,8 @@ def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]
     """Add buttons to the message of an unresolved alert."""
     alert_id = str(message.data.get("id") or "")
     status = message.data.get("status")
-    if message.type not in ("alert.opened", "alert.updated") or status == "resolved" or not alert_id:
-        return dict(payload)
-    if len(alert_id) > MAX_VALUE_CHARS:
+    is_unresolved = message.type in ("alert.opened", "alert.updated") and status != "resolved"
+    if not is_unresolved or not 0 < len(alert_id) <= MAX_VALUE_CHARS:
         return dict(payload)
     names = [name for name in BUTTONS if name != "ack" or status != "acked"]
     block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
@@ -93,22 +89,15 @@ class SlackActions:
         receiver: str,
         context: ssl.SSLContext,
         proxy: str | None,
-        http: HttpClient,
     ) -> None:
         self.receiver = receiver
-        self._app = app
         self._bot = bot
         self._on_action = on_action
-        self._http = http
         self._seen: deque[str] = deque(maxlen=SEEN_ENVELOPES)
         self._stopping = threading.Event()
         self._make = functools.partial(_Client, app, context, proxy, self._take)
         self._client: _Client | None = None
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
-
-    def reach(self) -> None:
-        """Ask Slack for the address to connect to, and do not connect."""
-        self._app.call("apps.connections.open", {})
 
     def start(self) -> None:
         """Connect and listen in a thread."""
@@ -119,7 +108,7 @@ class SlackActions:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._http.close()
+        self._bot.close()
 
     def check(self) -> None:
         """Check that the listener is connected.
@@ -146,27 +135,26 @@ class SlackActions:
                 if client.is_connected():
                     wait = FIRST_WAIT
                     self._stopping.wait(WATCH_SECONDS)
-                elif not self._connect(client):
-                    self._stopping.wait(max(wait, client.retry_after))
+                elif (shortest := self._connect(client)) is not None:
+                    self._stopping.wait(max(wait, shortest))
                     wait = min(wait * 2, LONGEST_WAIT)
         finally:
             self._client = None
             client.end()
 
-    def _connect(self, client: _Client) -> bool:
-        client.retry_after = 0.0
+    def _connect(self, client: _Client) -> float | None:
+        """Connect. Return None, or the shortest wait in seconds before the next attempt."""
         try:
             client.connect_to_new_endpoint()
         except (DeliveryError, SlackClientError, OSError, ValueError) as exc:
-            if isinstance(exc, TransientDeliveryError):
-                client.retry_after = exc.retry_after.total_seconds()
-            if isinstance(exc, PermanentDeliveryError):
-                client.retry_after = REFUSED_WAIT
             log.warning("slack_actions_connect_failed", receiver=self.receiver, error=str(exc))
-            return False
-        if client.is_connected():
-            log.info("slack_actions_connected", receiver=self.receiver)
-        return client.is_connected()
+            if isinstance(exc, TransientDeliveryError):
+                return exc.retry_after.total_seconds()
+            return REFUSED_WAIT if isinstance(exc, PermanentDeliveryError) else 0.0
+        if not client.is_connected():
+            return 0.0
+        log.info("slack_actions_connected", receiver=self.receiver)
+        return None
 
     def _take(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
         """Acknowledge one envelope, because Slack waits only three seconds, then handle it."""
@@ -227,7 +215,6 @@ class _Client(SocketModeClient):
         web_client = WebClient(ssl=context, logger=SILENT)
         super().__init__("", SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
         self.proxy = proxy  # without one, the SDK has taken the proxy of the environment
-        self.retry_after = 0.0  # seconds
         self._app = app
         self.socket_mode_request_listeners.append(take)
 

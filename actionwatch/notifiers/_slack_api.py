@@ -9,12 +9,12 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.net.http_response import HttpResponse, retry_after
-from actionwatch.notifiers.base import RESPONSE_CHARS, Redactor, check_response
+from actionwatch.notifiers.base import RESPONSE_CHARS, AddressNotifier, Redactor, check_response
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -62,14 +62,12 @@ class HeadGone(PermanentDeliveryError):
     """The message to update was deleted, or can no longer be changed."""
 
 
-class SlackApi:
+class SlackApi(AddressNotifier):
     """Slack's methods with one token: a bot token, or an app token for Socket Mode. Safe to share between threads."""
 
     def __init__(self, token: str, base_url: str, http: HttpClient, *, is_app: bool = False) -> None:
+        super().__init__(base_url, http, Redactor(token), unreachable="cannot reach Slack: ")
         self._token = token
-        self._base_url = base_url
-        self._http = http
-        self._redact = Redactor(token)
         self._remedies = APP_REMEDIES if is_app else REMEDIES
 
     def test(self, scope: str) -> None:
@@ -94,47 +92,33 @@ class SlackApi:
         if arguments:  # apps.connections.open accepts neither JSON nor arguments
             headers["content-type"] = "application/json; charset=utf-8"
         content = json.dumps(arguments).encode() if arguments else b""
-        try:
-            response = self._http.post(f"{self._base_url}{method}", headers=headers, content=content)
-        except TransportError as exc:
-            raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
+        response = self.post(headers, content, method)
         data = response.json_object()
         if response.status != 200 or not data.get("ok"):
-            raise self._refusal(response, data)
+            self._refuse(response, data)
         return response, data
 
-    def _refusal(self, response: HttpResponse, data: Mapping[str, Any]) -> Exception:
-        """Translate a refusal: `error` in a response with status 200, else the status."""
+    def _refuse(self, response: HttpResponse, data: Mapping[str, Any]) -> NoReturn:
+        """Raise what a refusal means: `error` in a response with status 200, else the status."""
         error = self._redact(str(data.get("error") or ""))
         if response.status == 429 or (response.status == 200 and error in TRANSIENT_ERRORS):
             wait = retry_after(response.headers, utc_now()) or timedelta(0)
-            return TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)
+            raise TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)
         if response.status != 200:
-            return _by_status(response, self._redact)
+            check_response(response, self._redact)
+            raise TransientDeliveryError(f"Slack answered {response.status} without ok")
         if not error:
-            return TransientDeliveryError(
-                "cannot read the response of Slack", response=self._redact(response.excerpt())
-            )
+            raise TransientDeliveryError("cannot read the response of Slack", response=self._redact(response.excerpt()))
         if error in BLOCK_ERRORS:
-            return BlocksRefused(error)
+            raise BlocksRefused(error)
         if error in GONE_ERRORS:
-            return HeadGone(error)
+            raise HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""
-        return PermanentDeliveryError(
-            f"Slack answered {error}{remedy}", response=self._redact(details)[:RESPONSE_CHARS]
-        )
+        raise PermanentDeliveryError(f"Slack answered {error}{remedy}", response=self._redact(details)[:RESPONSE_CHARS])
 
 
 def escaped(text: str) -> str:
     """Escape what Slack would read as a mention or a link (docs.slack.dev, formatting message text)."""
     shown = one_line(text)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _by_status(response: HttpResponse, redact: Redactor) -> Exception:
-    try:
-        check_response(response, redact)
-    except (TransientDeliveryError, PermanentDeliveryError) as exc:
-        return exc
-    return TransientDeliveryError(f"Slack answered {response.status} without ok")

@@ -10,21 +10,17 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
-from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Rendered
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Traits
 from actionwatch.text import options as words
 
-TEMPLATES: tuple[str, ...] = ("apprise.subject", "apprise.txt")
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = True
+TRAITS = Traits(templates=("apprise.subject", "apprise.txt"), is_read_by_people=True)
 
 MAX_URLS = 20
 MISSING = "needs the extra: pip install 'actionwatch[apprise]'"
@@ -64,8 +60,8 @@ class Options(words.Options):
         return tuple(secret.get_secret_value() for secret in given if secret is not None)
 
 
-def build(options: Options, *, receiver: str) -> AppriseNotifier:
-    return AppriseNotifier(options, receiver=receiver)
+def build(options: Options, *, receiver: str) -> AppriseNotifier:  # noqa: ARG001
+    return AppriseNotifier(options)
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
@@ -74,22 +70,10 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
     return {"apprise.txt": f"{title}\n\n{body}"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    what: str
-    status: int | None
-
-    @property
-    def is_permanent(self) -> bool:
-        """Whether a retry is pointless. Without a status this is unknown, so the delivery is retried."""
-        return self.status is not None and self.status < 500 and self.status not in TRANSIENT_STATUSES
-
-
 class AppriseNotifier:
     """Sends messages to one or several services. They share one delivery: configure separate receivers for separate retries."""
 
-    def __init__(self, options: Options, *, receiver: str) -> None:
-        self.receiver = receiver
+    def __init__(self, options: Options) -> None:
         self._services = [_service(url, options.timeout) for url in options.targets]
         self._redact = Redactor(*options.targets, *(part for url in options.targets for part in _parts(url)))
 
@@ -97,24 +81,26 @@ class AppriseNotifier:
         """Send the message once to each service. If at least one accepts it, a note names those that refused."""
         title, body = _texts(message, rendered)
         failures = [failure for service in self._services if (failure := self._notify(service, title, body, message))]
+        response = "; ".join(what for what, _ in failures)[:RESPONSE_CHARS]
         if len(failures) < len(self._services):
-            return Receipt(note="; ".join(failure.what for failure in failures)[:RESPONSE_CHARS] or None)
-        response = "; ".join(failure.what for failure in failures)[:RESPONSE_CHARS]
-        if all(failure.is_permanent for failure in failures):
+            return Receipt(note=response or None)
+        if all(is_permanent for _, is_permanent in failures):
             raise PermanentDeliveryError("the service refused the message", response=response)
         raise TransientDeliveryError("the service did not accept the message", response=response)
 
     def close(self) -> None:
         """Do nothing: no connection outlives a message."""
 
-    def _notify(self, service: Any, title: str, body: str, message: Message) -> _Failure | None:
+    def _notify(self, service: Any, title: str, body: str, message: Message) -> tuple[str, bool] | None:
+        """Return what failed, and whether a retry is pointless; without a status it may help."""
         result = service.notify(body=body, title=title, notify_type=_kind(message), body_format="text")
         if result:
             return None
         entries = [entry.message for outcome in result.results for entry in outcome.logs()]
         reasons = self._redact("; ".join(str(entry)[:_ENTRY_CHARS] for entry in entries)) or "no reason given"
         statuses = [int(found[1]) for entry in entries if (found := _STATUS.search(str(entry)))]
-        return _Failure(f"{service[0].service_name}: {reasons}", statuses[-1] if statuses else None)
+        is_permanent = bool(statuses) and statuses[-1] < 500 and statuses[-1] not in TRANSIENT_STATUSES
+        return f"{service[0].service_name}: {reasons}", is_permanent
 
 
 def _service(url: str, timeout: timedelta) -> Any:

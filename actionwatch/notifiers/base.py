@@ -1,4 +1,4 @@
-"""The interface of a notifier: a module `notifiers/<type>.py` with `Options`, `build`, `preview` and a few constants.
+"""The interface of a notifier: a module `notifiers/<type>.py` with `TRAITS`, `Options`, `build` and `preview`.
 
 A notifier sends one message once. It returns, or raises a transient or a permanent `DeliveryError`. The outbox retries, orders
 and gives up. Several threads call a notifier at the same time.
@@ -11,7 +11,8 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -19,8 +20,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.base.model import Message, Receipt
-from actionwatch.base.model import Rendered as Rendered
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
@@ -47,7 +47,11 @@ _REMEDIES = {
 
 
 class Notifier(Protocol):
-    """The code behind a receiver."""
+    """The code behind a receiver.
+
+    If there is a way to test a receiver without sending a message, it also has a method `reach`, which raises what `send` would
+    raise. `check --live` calls it.
+    """
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send once. `reference` is the one that the last message of the same alert returned; None if there is none.
@@ -61,28 +65,28 @@ class Notifier(Protocol):
         ...
 
 
-class NotifierModule(Protocol):
-    """What a module `notifiers/<type>.py` provides."""
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What holds for all receivers of a type."""
 
-    TEMPLATES: tuple[str, ...]
-    """Names of the templates to fill in for each message, such as `("email.html", "email.txt", "email.subject")`.
-
-    If they depend on the options, the module also has a function `templates(options)`. Use `templates_of`.
-    """
-    DEFAULT_RATE_PER_SECOND: float | None
+    templates: tuple[str, ...] = ()
+    """Names of the templates to fill in for each message. Use `templates_of`: they may depend on the options."""
+    rate_per_second: float | None = None
     """How many messages a second the service accepts; None if it has no limit."""
-    IS_UPDATED_LAST: bool
+    is_updated_last: bool = False
     """Whether updates of an alert wait until nothing more can join it, so that only the last is sent."""
-    IS_READ_BY_PEOPLE: bool
+    is_read_by_people: bool = False
     """Whether a flood of messages harms: storm control is on by default for these receivers. Automation wants every message."""
+
+
+class NotifierModule(Protocol):
+    """What a module `notifiers/<type>.py` provides; also a function `templates(options)`, if they depend on the options."""
+
+    TRAITS: Traits
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:
-        """Build the notifier of one receiver from its validated options. Opens no connection.
-
-        If the protocol has a way to test a receiver without sending, the module also has a function `verify(options)`, which
-        raises what `send` would raise. `check --live` calls it.
-        """
+        """Build the notifier of one receiver from its validated options. Opens no connection."""
         ...
 
     def preview(self, options: Any, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
@@ -106,7 +110,7 @@ def notifier_module(name: str) -> NotifierModule:
 def templates_of(name: str, options: Options) -> tuple[str, ...]:
     """Name the templates that a receiver of this type with these options fills."""
     module: Any = notifier_module(name)
-    names: tuple[str, ...] = module.templates(options) if hasattr(module, "templates") else module.TEMPLATES
+    names: tuple[str, ...] = module.templates(options) if hasattr(module, "templates") else module.TRAITS.templates
     return names
 
 
@@ -119,9 +123,8 @@ class HttpOptions(Options):
 
     def http_client(self, identity: ClientCertificate | None = None) -> HttpClient:
         """Build the client that these keys describe. Opens no connection."""
-        from actionwatch.net.http import (
-            HttpClient,  # here, because commands that only read the configuration need no httpx
-        )
+        # Here, because commands that only read the configuration need no httpx.
+        from actionwatch.net.http import HttpClient
 
         return HttpClient(
             timeout=self.timeout,
@@ -176,7 +179,7 @@ class Redactor:
 
 
 class AddressNotifier:
-    """Base class of notifiers that post to one URL. A failed exchange is a transient error, and its text holds no secret."""
+    """Base class of what posts to one URL. A failed exchange is a transient error, and its text holds no secret."""
 
     def __init__(self, url: str, http: HttpClient, redact: Redactor, *, unreachable: str = "") -> None:
         """`unreachable` is a prefix of the text of a failed exchange."""
@@ -200,7 +203,7 @@ class AddressNotifier:
         Raises: TransientDeliveryError.
         """
         with self._translated():
-            return self._http.post(self._url + path, headers=headers, content=content)
+            return self._http.request("POST", self._url + path, headers=headers, content=content)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -210,7 +213,7 @@ class AddressNotifier:
             raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
 
 
-def check_response(response: HttpResponse, redact: Redactor, now: datetime | None = None) -> None:
+def check_response(response: HttpResponse, redact: Redactor) -> None:
     """Return if an HTTP receiver accepted the message; else raise, by the table of statuses in the contract.
 
     Raises: TransientDeliveryError (408, 425, 429, 5xx) with the Retry-After of the response; PermanentDeliveryError (all other
@@ -221,7 +224,7 @@ def check_response(response: HttpResponse, redact: Redactor, now: datetime | Non
         return
     text = redact(response.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
     if status in TRANSIENT_STATUSES or status >= 500:
-        wait = retry_after(response.headers, now or utc_now()) or timedelta(0)
+        wait = retry_after(response.headers, utc_now()) or timedelta(0)
         raise TransientDeliveryError(f"the receiver answered {status}", response=text, retry_after=wait)
     if 300 <= status < 400:
         target = redact(response.headers.get("location", "an unnamed address"))[:RESPONSE_CHARS]

@@ -8,14 +8,11 @@ from threading import Lock
 from typing import TextIO
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
-from actionwatch.notifiers.base import Rendered
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.notifiers.base import Traits
 from actionwatch.text import options as words
 
-TEMPLATES: tuple[str, ...] = ()
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = True
+TRAITS = Traits(is_read_by_people=True)
 
 _PIPE_WIDTH = 2_000  # a pipe has no width; whole lines suit grep
 

@@ -6,6 +6,7 @@ the server refuses for some recipients counts as sent, is not repeated, and name
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
@@ -13,7 +14,7 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from email import policy
 from email.headerregistry import Address, HeaderRegistry
@@ -24,17 +25,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Rendered
+from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Traits
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
 
-TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = True  # a mail cannot be edited: send the final count once nothing more can join
-IS_READ_BY_PEOPLE = True
+# A mail cannot be edited: send the final count once nothing more can join.
+TRAITS = Traits(templates=("email.html", "email.txt", "email.subject"), is_updated_last=True, is_read_by_people=True)
 DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
 _DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery
@@ -94,11 +93,6 @@ def build(options: Options, *, receiver: str) -> EmailNotifier:
     return EmailNotifier(options, receiver=receiver)
 
 
-def verify(options: Options) -> None:
-    """Connect, start TLS, log in, and send NOOP, but no mail."""
-    EmailNotifier(options, receiver="verify").reach()
-
-
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
     """Return the HTML part, the plain text part, and the whole mail."""
     recipients = [_parse(value) for value in options.to]
@@ -124,47 +118,35 @@ class EmailNotifier:
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send one mail. `reference` is the Message-ID of the first mail of the alert; a note names refused recipients."""
         mail = compose(message, rendered, reference, self.receiver, self._sender, self._recipients)
-        try:
-            refused = self._transmit(mail.as_bytes(policy=policy.SMTP))
-        except (smtplib.SMTPException, OSError, ValueError) as exc:
-            raise self._translate(exc) from exc
+        to = [address.addr_spec for address in self._recipients]
+        with self._session() as server:
+            refused = server.sendmail(self._sender.addr_spec, to, mail.as_bytes(policy=policy.SMTP))
         note = f"refused for {self._describe(refused)}" if refused else None
         return Receipt(str(mail["Message-ID"]) if message.type == "alert.opened" else None, note)
 
     def reach(self) -> None:
         """Do everything that `send` does before the MAIL command."""
-        try:
-            server = self._connect()
-            try:
-                self._start_session(server)
-                server.noop()
-                _quit(server)
-            finally:
-                server.close()
-        except (smtplib.SMTPException, OSError, ValueError) as exc:
-            raise self._translate(exc) from exc
+        with self._session() as server:
+            server.noop()
 
     def close(self) -> None:
         """Do nothing: no connection outlives a mail."""
 
-    def _transmit(self, content: bytes) -> dict[str, tuple[int, bytes]]:
-        """Send the mail and return the refused recipients, if the server accepted at least one."""
-        server = self._connect()
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[smtplib.SMTP]:
+        """Connect, start TLS and log in, as configured; log out at the end."""
         try:
-            self._start_session(server)
-            to = [address.addr_spec for address in self._recipients]
-            refused = server.sendmail(self._sender.addr_spec, to, content)
-            _quit(server)
-            return refused
-        finally:
-            server.close()
-
-    def _start_session(self, server: smtplib.SMTP) -> None:
-        """Start TLS and log in, as configured."""
-        if self._options.tls == "starttls":
-            server.starttls(context=self._context)
-        if self._options.username is not None and self._password is not None:
-            server.login(self._options.username, self._password)
+            with contextlib.closing(self._connect()) as server:
+                if self._options.tls == "starttls":
+                    server.starttls(context=self._context)
+                if self._options.username is not None and self._password is not None:
+                    server.login(self._options.username, self._password)
+                yield server
+                # The mail is accepted by now, so a failure here changes nothing.
+                with contextlib.suppress(smtplib.SMTPException, OSError):
+                    server.quit()
+        except (smtplib.SMTPException, OSError, ValueError) as exc:
+            raise self._translate(exc) from exc
 
     def _connect(self) -> smtplib.SMTP:
         timeout = self._options.timeout.total_seconds()
@@ -211,9 +193,8 @@ class EmailNotifier:
         return TransientDeliveryError(f"{what} ({code})", response=text)
 
     def _describe(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
-        return "; ".join(
-            f"{address} ({code} {self._text(response, 200)})" for address, (code, response) in refused.items()
-        )
+        answers = refused.items()
+        return "; ".join(f"{address} ({code} {self._text(response, 200)})" for address, (code, response) in answers)
 
     def _text(self, response: str | bytes, limit: int = RESPONSE_CHARS) -> str:
         text = response.decode("utf-8", "replace") if isinstance(response, bytes) else response
@@ -299,14 +280,6 @@ def _parse(value: str) -> Address:
     parsed: Any = _ADDRESS("to", value)
     address: Address = parsed.addresses[0]
     return address
-
-
-def _quit(server: smtplib.SMTP) -> None:
-    """End the session. The mail is accepted by now, so a failure here changes nothing."""
-    try:
-        server.quit()
-    except (smtplib.SMTPException, OSError):
-        return
 
 
 @functools.cache

@@ -6,7 +6,6 @@ incident. A summary of a digest, a mute or a silence becomes a change event, whi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -17,25 +16,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError
-from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers.base import (
-    RESPONSE_CHARS,
-    AddressNotifier,
-    HttpOptions,
-    Redactor,
-    Rendered,
-    check_response,
-)
+from actionwatch.notifiers.base import RESPONSE_CHARS, AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
 
-TEMPLATES: tuple[str, ...] = ()
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = False
+TRAITS = Traits()
 
 MAX_SUMMARY_CHARS = 1_024
 MAX_KEY_CHARS = 255
@@ -74,12 +63,6 @@ class Options(HttpOptions):
 
 def build(options: Options, *, receiver: str) -> PagerDutyNotifier:
     return PagerDutyNotifier(options, receiver=receiver)
-
-
-def verify(options: Options) -> None:
-    """Connect to PagerDuty, TLS included, and send nothing. Only an event can show whether the routing key is valid."""
-    with contextlib.closing(PagerDutyNotifier(options, receiver="verify")) as notifier:
-        notifier.reach()
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001

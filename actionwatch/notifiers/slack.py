@@ -7,29 +7,31 @@ https://docs.slack.dev/reference/methods/chat.postMessage and chat.update.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError
-from actionwatch.base.model import Decision, Message, Receipt
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.base.plurals import counted
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
-TEMPLATES: tuple[str, ...] = ("slack.json",)
-DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack accepts about one message per second and channel
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = True
+if TYPE_CHECKING:
+    from actionwatch.net.http import HttpClient
+
+# Slack accepts about one message per second and channel.
+TRAITS = Traits(templates=("slack.json",), rate_per_second=1.0, is_read_by_people=True)
+
+_NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}  # of linked pages
 
 
 def _base_url(value: str) -> str:
@@ -72,38 +74,23 @@ class Options(HttpOptions):
         return self.app_token is not None or self.app_token_file is not None
 
 
-def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhookNotifier:
+def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhookNotifier:  # noqa: ARG001
     url = words.secret(options.webhook_url, options.webhook_url_file)
-    if url is not None:
-        return IncomingWebhookNotifier(options, url, receiver=receiver)
-    return SlackNotifier(options, receiver=receiver)
-
-
-def verify(options: Options) -> None:
-    """Test the tokens and their scopes; for an incoming webhook, only connect. Post nothing."""
-    with contextlib.closing(build(options, receiver="verify")) as notifier:
-        notifier.reach()
-    actions = listener(options, lambda *_: Decision("", is_new=False), receiver="verify")
-    if actions is not None:
-        with contextlib.closing(actions):
-            actions.reach()
+    return SlackNotifier(options) if url is None else IncomingWebhookNotifier(options, url)
 
 
 def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
     """Build the listener for pressed buttons; None without an app token. Call `start`, and `close` at the end."""
-    app_token = words.secret(options.app_token, options.app_token_file)
-    if app_token is None:
+    if not options.has_app_token:
         return None
     http = options.http_client()
-    token = words.secret(options.token, options.token_file) or ""
     return SlackActions(
-        SlackApi(app_token, options.base_url, http, is_app=True),
-        SlackApi(token, options.base_url, http),
+        _app_api(options, http),
+        _bot_api(options, http),
         on_action,
         receiver=receiver,
         context=tls_context(options.ca_file),
         proxy=options.proxy.get_secret_value() if options.proxy else None,
-        http=http,
     )
 
 
@@ -119,13 +106,11 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
 class SlackNotifier:
     """Posts and updates messages in one channel through Slack's Web API."""
 
-    def __init__(self, options: Options, *, receiver: str) -> None:
-        self.receiver = receiver
-        token = words.secret(options.token, options.token_file) or ""
+    def __init__(self, options: Options) -> None:
         self._channel = options.channel or ""
-        self._has_buttons = options.has_app_token
-        self._http = options.http_client()
-        self._api = SlackApi(token, options.base_url, self._http)
+        http = options.http_client()
+        self._api = _bot_api(options, http)
+        self._app = _app_api(options, http) if options.has_app_token else None
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Post the message of an alert, or update it; reply in its thread if the alert is resolved.
@@ -134,7 +119,7 @@ class SlackNotifier:
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         payload = _payload(message, rendered)
-        if self._has_buttons:
+        if self._app is not None:
             payload = with_buttons(payload, message)
         head = reference.rpartition(":") if reference and message.type.startswith("alert.") else None
         if head is None or not head[0]:
@@ -151,21 +136,22 @@ class SlackNotifier:
         return Receipt(note=note)
 
     def reach(self) -> None:
-        """Test the token."""
+        """Test the tokens and their scopes. Post nothing."""
         self._api.test("chat:write")
+        if self._app is not None:
+            self._app.call("apps.connections.open", {})
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._api.close()
 
     def _post(self, payload: Mapping[str, Any]) -> Receipt:
-        options = {"unfurl_links": False, "unfurl_media": False}
-        data, note = self._deliver("chat.postMessage", {**payload, **options, "channel": self._channel})
+        data, note = self._deliver("chat.postMessage", {**payload, **_NO_PREVIEWS, "channel": self._channel})
         return Receipt(f"{data.get('channel') or self._channel}:{data.get('ts', '')}", note)
 
     def _reply(self, message: Message, channel: str, ts: str) -> str | None:
         """Post a resolution in the thread. A refusal becomes a note, because a retry would repeat the update."""
-        target = {"channel": channel, "thread_ts": ts, "unfurl_links": False, "unfurl_media": False}
+        target = {"channel": channel, "thread_ts": ts, **_NO_PREVIEWS}
         try:
             self._deliver("chat.postMessage", {**_resolution(message), **target})
         except PermanentDeliveryError as exc:
@@ -183,15 +169,23 @@ class SlackNotifier:
             return self._api.call(method, plain), f"sent as plain text: Slack refused the template's blocks ({refused})"
 
 
+def _bot_api(options: Options, http: HttpClient) -> SlackApi:
+    return SlackApi(words.secret(options.token, options.token_file) or "", options.base_url, http)
+
+
+def _app_api(options: Options, http: HttpClient) -> SlackApi:
+    token = words.secret(options.app_token, options.app_token_file) or ""
+    return SlackApi(token, options.base_url, http, is_app=True)
+
+
 class IncomingWebhookNotifier(AddressNotifier):
     """Posts messages through an incoming webhook, which cannot update messages or reply in threads."""
 
-    def __init__(self, options: Options, url: str, *, receiver: str) -> None:
+    def __init__(self, options: Options, url: str) -> None:
         super().__init__(url, options.http_client(), Redactor(url=url), unreachable="cannot reach Slack: ")
-        self.receiver = receiver
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        payload = {**_payload(message, rendered), "unfurl_links": False, "unfurl_media": False, "link_names": False}
+        payload = {**_payload(message, rendered), **_NO_PREVIEWS, "link_names": False}
         response = self._send(payload)
         if response.status == 400 and response.excerpt() in BLOCK_ERRORS:
             check_response(self._send(_without_blocks(payload)), self._redact)

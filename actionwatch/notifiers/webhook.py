@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
 import math
 import re
@@ -20,17 +19,13 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.model import Message, Receipt
-from actionwatch.net.http_response import USER_AGENT
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 
-TEMPLATES: tuple[str, ...] = ()
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = False
+TRAITS = Traits()
 _MAX_KEYS = 2  # the old and the new key, during a rotation
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
@@ -151,12 +146,6 @@ def build(options: Options, *, receiver: str) -> WebhookNotifier:
     return WebhookNotifier(options, receiver=receiver)
 
 
-def verify(options: Options) -> None:
-    """Connect to the receiver, TLS included, and send nothing."""
-    with contextlib.closing(WebhookNotifier(options, receiver="verify")) as notifier:
-        notifier.reach()
-
-
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
     """Return the body, indented for reading; the message that is signed and sent is not indented."""
     body = json.loads(_body(options.format, message, rendered, receiver)[1])
@@ -186,7 +175,6 @@ class WebhookNotifier(AddressNotifier):
         headers = {
             **self._headers,
             "content-type": content_type,
-            "user-agent": USER_AGENT,
             "idempotency-key": message_id,
             "webhook-id": message_id,
             "webhook-timestamp": str(math.floor(now.timestamp())),
@@ -202,5 +190,5 @@ def _body(name: str, message: Message, rendered: Rendered, receiver: str) -> tup
     text = rendered.texts.get(f"{name}.json")
     if name not in FORMATS and text is not None:
         return "application/json", text.encode("utf-8", "replace")
-    form = FORMATS.get(name, FORMATS["actionwatch"])
-    return form.content_type, encode(form.document(message, receiver))
+    content_type, document = FORMATS.get(name, FORMATS["actionwatch"])
+    return content_type, encode(document(message, receiver))

@@ -67,7 +67,8 @@ def make_match(
         if wording is None:
             return default
         try:
-            return word(wording, subject, rule, level, group, count).strip() or default
+            ours = {"rule": rule, "level": level.word, "group": dict(group or {}), "count": count}
+            return word(wording, subject, **ours).strip() or default
         except TemplateError as exc:
             on_failure(f"alert.{key}: {'; '.join(fault.what for fault in exc.faults)}")
             return plain()
@@ -99,14 +100,15 @@ def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlate
         report.fault(place, "'alert' must be a mapping", f"keys: {', '.join(KEYS)}")
         return AlertBlock()
     report.check_keys(value, place, KEYS)
-    level, levels = _read_level(value.get("level"), report, context)
+    level = value.get("level")
+    is_single = level is not None and not isinstance(level, dict)
     group_by = _read_names(value, "group_by", report, is_alias_allowed=is_correlated)
     title, body, runbook = (_read_text(value, key, report) for key in ("title", "body", "runbook"))
     return AlertBlock(
         title=report.parse(compile_wording, title, (*place, "title")) if title else None,
         body=report.parse(compile_wording, body, (*place, "body")) if body else None,
-        level=level,
-        levels=levels,
+        level=read_level(level, (*place, "level"), report) if is_single else None,
+        levels=_read_levels(level, report, context) if isinstance(level, dict) else (),
         fields=_read_names(value, "fields", report) or (),
         group_by=group_by,
         realert=_read_realert(value, is_correlated or group_by is not None or "group_by" in value, report),
@@ -126,13 +128,8 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str | None
     return text.rstrip()
 
 
-def _read_level(
-    value: Any, report: Report, context: ReadContext
-) -> tuple[Level | None, tuple[tuple[Level, Predicate], ...]]:
-    if value is None:
-        return None, ()
-    if not isinstance(value, dict):
-        return read_level(value, ("alert", "level"), report), ()
+def _read_levels(value: Mapping[Any, Any], report: Report, context: ReadContext) -> tuple[tuple[Level, Predicate], ...]:
+    """Read the selections that a record of each level must meet, the highest level first."""
     found: list[tuple[Level, Predicate]] = []
     for name, selection in value.items():
         place = ("alert", "level", str(name))
@@ -140,7 +137,7 @@ def _read_level(
         condition = read_selection(selection, place, report, context)
         if level is not None and condition is not None:
             found.append((level, predicate(condition)))
-    return None, tuple(sorted(found, key=lambda pair: pair[0], reverse=True))
+    return tuple(sorted(found, key=lambda pair: pair[0], reverse=True))
 
 
 def read_level(name: Any, place: Place, report: Report) -> Level | None:
@@ -161,14 +158,13 @@ def _read_names(
     if not isinstance(names, list) or not names:
         report.fault(("alert", key), f"'{key}' must be a list of fields", "name at least one field, or remove the key")
         return None
-    known = [
-        name
-        for index, name in enumerate(names)
-        if (is_alias_allowed and isinstance(name, str)) or check_field(name, ("alert", key, index), report)
-    ]
+    known = []
     for index, name in enumerate(names):
+        place = ("alert", key, index)
+        if (is_alias_allowed and isinstance(name, str)) or check_field(name, place, report):
+            known.append(name)
         if name in names[:index]:
-            report.fault(("alert", key, index), f"'{name}' occurs twice", "remove one of the two")
+            report.fault(place, f"'{name}' occurs twice", "remove one of the two")
     return tuple(known)
 
 

@@ -5,13 +5,12 @@ Audit text is only used as a value. Nothing is escaped here, because each notifi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, meta, nodes
 
-from actionwatch.base.model import Level, Record, RuleName
+from actionwatch.base.model import Record, RuleName
 from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill, sandbox
@@ -58,19 +57,11 @@ def compile_wording(text: str) -> Wording:
     return Wording(template, tuple(names))
 
 
-def word(
-    wording: Wording,
-    subject: Subject,
-    rule: RuleName,
-    level: Level,
-    group: Mapping[str, str | None] | None,
-    count: int = 1,
-) -> str:
-    """Render a template for a record; `count` is the number of records of the alert.
+def word(wording: Wording, subject: Subject, **ours: Any) -> str:
+    """Render a template for a record. `ours` are the values of `_OURS`.
 
     Raises: TemplateError.
     """
-    ours = {"rule": rule, "level": level.word, "group": dict(group or {}), "count": count}
     variables = {name: ours[name] if name in ours else variable(subject, name) for name in wording.names}
     return fill(wording.template, variables)
 
@@ -108,11 +99,11 @@ def _unknown_members(tree: nodes.Template) -> list[str]:
     """Find misspelt attributes of objects with known attributes, such as `cluster.nmae`."""
     found = []
     for node in tree.find_all(nodes.Getattr):
-        if isinstance(node.node, nodes.Name) and node.node.name in _MEMBERS:
-            known = _MEMBERS[node.node.name]
-            if node.attr not in known:
-                what = f"'{node.node.name}' has no '{node.attr}'"
-                found.append(f"{what}: {suggest(node.attr, known, 'it has')}".removesuffix(": "))
+        name = node.node.name if isinstance(node.node, nodes.Name) else ""
+        known = _MEMBERS.get(name, (node.attr,))
+        if node.attr not in known:
+            what = f"'{name}' has no '{node.attr}'"
+            found.append(f"{what}: {suggest(node.attr, known, 'it has')}".removesuffix(": "))
     return found
 
 

@@ -6,13 +6,13 @@ A failed test shows the expected and the actual result, and the result of each s
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.ids import UUID
 from actionwatch.base.model import Alert, Entity, Mode, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
@@ -26,7 +26,6 @@ from actionwatch.text.payloads import instant
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # an arbitrary Wednesday
 _OVERLAP = timedelta(minutes=15)  # the default of a source: a record that arrives later than this is late
 _MAX_EXPLAINED = 5  # records of a failed test
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 class KindInfo(Protocol):
@@ -200,8 +199,7 @@ def _differences(expect: Expectation, alert: Alert, start: datetime) -> Iterator
             yield f"expected label {name}: {text}, got {alert.labels.get(name)}"
     for key, moment in expect.times.items():
         at: datetime | None = getattr(alert, key)
-        if at != _at(moment, start):
-            wanted = _at(moment, start)
+        if at != (wanted := _at(moment, start)):
             yield f"expected {key}: {_spell_at(wanted, start)}, got {_spell_at(at, start)}"
 
 
@@ -236,7 +234,7 @@ def _record(event: TestEvent, at: datetime, seen_at: datetime | None, number: in
 def _entity(fields: Mapping[str, Any], name: str) -> Entity:
     """Read `cluster.id` and `cluster.name`. A bare `cluster` is the name, or the id if it is a UUID."""
     bare = _text(fields.get(name))
-    is_id = bare is not None and bool(_UUID.fullmatch(bare))
+    is_id = bare is not None and bool(UUID.fullmatch(bare))
     own_id = _text(fields.get(f"{name}.id", fields.get("clusterId") if name == "cluster" else None))
     own_name = _text(fields.get(f"{name}.name"))
     return Entity(own_id or (bare if is_id else None), own_name or (None if is_id else bare))

@@ -80,7 +80,7 @@ def read_cases(value: Any, report: Report, context: ReadContext) -> tuple[Case, 
     if not isinstance(value, list):
         report.fault(("tests",), "'tests' must be a list", "for example: [{event: {…}, expect: alert}]")
         return ()
-    cases = [_read_case(item, ("tests", index), report, context) for index, item in enumerate(value)]
+    cases = (_read_case(item, ("tests", index), report, context) for index, item in enumerate(value))
     return tuple(case for case in cases if case is not None)
 
 
@@ -127,9 +127,8 @@ def _read_events(value: Mapping[str, Any], place: Place, report: Report, context
 
 def _read_event(value: Any, place: Place, report: Report, context: ReadContext) -> TestEvent | None:
     if not isinstance(value, dict):
-        report.fault(
-            place, "an event must be a mapping of fields", "for example: {actionKind: DELETE_CLUSTER, userName: eve}"
-        )
+        remedy = "for example: {actionKind: DELETE_CLUSTER, userName: eve}"
+        report.fault(place, "an event must be a mapping of fields", remedy)
         return None
     fields = {key: item for key, item in value.items() if key not in EVENT_KEYS}
     for name, item in fields.items():
@@ -146,9 +145,8 @@ def _read_event(value: Any, place: Place, report: Report, context: ReadContext) 
     fields.pop("timestamp", None)
     seen_at = _read_moment(value, "seen_at", place, report)
     if isinstance(seen_at, timedelta) and isinstance(at, timedelta) and seen_at < at:
-        report.fault(
-            (*place, "seen_at"), "'seen_at' is before 'at'", "actionwatch cannot receive a record before it occurs"
-        )
+        remedy = "actionwatch cannot receive a record before it occurs"
+        report.fault((*place, "seen_at"), "'seen_at' is before 'at'", remedy)
     return TestEvent(fields=fields, at=at, repeat=repeat, every=every, seen_at=seen_at)
 
 
@@ -179,6 +177,7 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
         report.fault(where if "expect" in value else place, what, "expect: alert, nothing, or {alerts: 2, group: {…}}")
         return Expectation()
     report.check_keys(expect, where, EXPECT_KEYS)
+    times = {key: _read_moment(expect, key, where, report) for key in ("first_at", "last_at", "resolved_at")}
     return Expectation(
         alerts=_read_count(expect, "alerts", where, report),
         events=_read_count(expect, "events", where, report),
@@ -187,11 +186,7 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
         texts={key: str(expect[key]) for key in ("title", "body") if key in expect},
         level=read_level(expect["level"], (*where, "level"), report) if "level" in expect else None,
         labels={key: text or "" for key, text in _read_texts(expect, "labels", where, report).items()},
-        times={
-            key: moment
-            for key in ("first_at", "last_at", "resolved_at")
-            if (moment := _read_moment(expect, key, where, report)) is not None
-        },
+        times={key: moment for key, moment in times.items() if moment is not None},
     )
 
 
@@ -222,9 +217,8 @@ def _read_texts(
 def _read_late(value: Mapping[str, Any], place: Place, report: Report) -> bool | timedelta | None:
     late = value.get("late")
     if isinstance(late, str) and not late[:1].isdigit():
-        report.fault(
-            (*place, "late"), "'late' must be true, false or a duration", "for example: late: true, or late: 45m"
-        )
+        what = "'late' must be true, false or a duration"
+        report.fault((*place, "late"), what, "for example: late: true, or late: 45m")
         return None
     return late if late is None or isinstance(late, bool) else _read_span(value, "late", place, report)
 

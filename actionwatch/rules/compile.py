@@ -6,49 +6,28 @@ Text is compared without case, in the spelling of JSON; numbers as numbers; time
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from math import prod
 from typing import Any
 
-from sigma.conditions import (
-    ConditionAND,
-    ConditionFieldEqualsValueExpression,
-    ConditionNOT,
-    ConditionOR,
-    ConditionValueExpression,
-)
+from sigma import conditions, types
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
-from sigma.types import (
-    CompareOperators,
-    SigmaBool,
-    SigmaCasedString,
-    SigmaCIDRExpression,
-    SigmaCompareExpression,
-    SigmaExists,
-    SigmaExpansion,
-    SigmaFieldReference,
-    SigmaNull,
-    SigmaNumber,
-    SigmaRegularExpression,
-    SigmaString,
-    SigmaTimestampPart,
-    SigmaType,
-    SpecialChars,
-    TimestampPart,
-)
 
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.patterns import POLICY, Check, pattern_check, wildcard_check
-from actionwatch.rules.placeholders import expand
+from actionwatch.rules.patterns import POLICY, Check, pattern_check, quote, wildcard_check
+from actionwatch.text.suggestions import suggest
 
 MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
+_MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 _MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
 
 
@@ -94,96 +73,136 @@ class _Compiler:
 
     def compile(self, tree: Any) -> Condition:
         match tree:
-            case ConditionAND():
+            case conditions.ConditionAND():
                 return all_of(map(self.compile, tree.args))
-            case ConditionOR():
+            case conditions.ConditionOR():
                 return any_of(map(self.compile, tree.args))
-            case ConditionNOT():
+            case conditions.ConditionNOT():
                 return Not(self.compile(tree.args[0]))
-            case ConditionFieldEqualsValueExpression():
+            case conditions.ConditionFieldEqualsValueExpression():
                 return self._value(tree.field, tree.value)
-            case ConditionValueExpression():
+            case conditions.ConditionValueExpression():
                 return self._value(None, tree.value)
         raise ValueError("the condition is empty")
 
-    def _value(self, name: str | None, value: SigmaType) -> Condition:
-        if isinstance(value, SigmaExpansion):  # windash, base64offset: OR, even under `all`
+    def _value(self, name: str | None, value: types.SigmaType) -> Condition:
+        if isinstance(value, types.SigmaExpansion):  # windash, base64offset: OR, even under `all`
             return any_of(self._value(name, each) for each in value.values)
-        if isinstance(value, SigmaString | SigmaRegularExpression) and value.contains_placeholder():
-            return any_of(self._leaf(name, variant) for variant in expand(value, self._lists))
+        if isinstance(value, types.SigmaString | types.SigmaRegularExpression) and value.contains_placeholder():
+            return any_of(self._leaf(name, variant) for variant in _expand(value, self._lists))
         return self._leaf(name, value)
 
-    def _leaf(self, name: str | None, value: SigmaType) -> Leaf:
+    def _leaf(self, name: str | None, value: types.SigmaType) -> Leaf:
         self._left -= 1
         if self._left < 0:
             raise ValueError(f"lists and selections have more than {MAX_VALUES} values together")
         return _keyword_leaf(value) if name is None else _leaf(name, value)
 
 
-def _leaf(name: str, value: SigmaType) -> Leaf:
+def _expand(
+    value: types.SigmaString | types.SigmaRegularExpression, lists: Lists
+) -> Iterator[types.SigmaString | types.SigmaRegularExpression]:
+    """Replace `%name%` by the items of lists. Items are literal in a regular expression, and can have wildcards elsewhere.
+
+    The replacement of pySigma allows only 200 values, which is too few for a list of production clusters.
+    """
+    source = value.regexp if isinstance(value, types.SigmaRegularExpression) else value
+    choices: list[list[list[Any]]] = []
+    for part in source.s:
+        if not isinstance(part, types.Placeholder):
+            choices.append([[part]])
+        elif isinstance(value, types.SigmaRegularExpression):
+            choices.append([[quote(item)] for item in _list_named(part.name, lists)])
+        else:
+            choices.append([types.SigmaString(item).s for item in _list_named(part.name, lists)])
+    if prod(map(len, choices)) > _MAX_EXPANSIONS:
+        raise ValueError(f"the lists in this text produce more than {_MAX_EXPANSIONS} values together")
+    for choice in itertools.product(*choices):
+        parts = [part for parts in choice for part in parts]
+        if isinstance(value, types.SigmaRegularExpression):
+            pattern = "".join(part if isinstance(part, str) else types.special_char_mapping[part] for part in parts)
+            yield types.SigmaRegularExpression(pattern, value.flags, POLICY)
+        else:
+            variant = type(value)()
+            variant.s = parts
+            yield variant
+
+
+def _list_named(name: str, lists: Lists) -> tuple[str, ...]:
+    if name in lists.values:
+        if not lists.values[name]:
+            raise ValueError(f"the list '{name}' is empty")
+        return lists.values[name]
+    if name in lists.broken:
+        raise ValueError(f"the list '{name}' has faults")
+    remedy = suggest(name, lists.values, "lists")
+    raise ValueError(f"there is no list named '{name}'{': ' if remedy else ''}{remedy}")
+
+
+def _leaf(name: str, value: types.SigmaType) -> Leaf:
     field = field_named(name)
     if field is None:
         raise ValueError(f"unknown field '{name}'")
-    if type(value) is SigmaString and not value.contains_special():
+    if type(value) is types.SigmaString and not value.contains_special():
         texts = frozenset({fold(value.convert(escape_char=None))})
         return Leaf(("equals", name, texts), name, field.read, one_of(texts), field.slot, texts)
     key = (name, type(value).__name__, repr(vars(value)))
-    if isinstance(value, SigmaFieldReference):
+    if isinstance(value, types.SigmaFieldReference):
         return Leaf(key, name, *_reference(field, value))
-    pattern = _pattern(value) if isinstance(value, SigmaRegularExpression) else None
+    pattern = _pattern(value) if isinstance(value, types.SigmaRegularExpression) else None
     return Leaf(key, name, field.read, _make_test(value), field.slot, pattern=pattern)
 
 
-def _keyword_leaf(value: SigmaType) -> Leaf:
+def _keyword_leaf(value: types.SigmaType) -> Leaf:
     """Make the leaf of a keyword, which is searched for in each text that `keywords` returns."""
     key = ("", type(value).__name__, repr(vars(value)))
-    if isinstance(value, SigmaNumber) and not isinstance(value, SigmaTimestampPart):
-        value = SigmaString(str(value))
-    if isinstance(value, SigmaString):
-        value = type(value)() + SpecialChars.WILDCARD_MULTI + value + SpecialChars.WILDCARD_MULTI
-    elif not isinstance(value, SigmaRegularExpression):
+    if isinstance(value, types.SigmaNumber) and not isinstance(value, types.SigmaTimestampPart):
+        value = types.SigmaString(str(value))
+    if isinstance(value, types.SigmaString):
+        value = type(value)() + types.SpecialChars.WILDCARD_MULTI + value + types.SpecialChars.WILDCARD_MULTI
+    elif not isinstance(value, types.SigmaRegularExpression):
         raise ValueError(f"{_spell_type(value)} cannot be searched without a field")
     return Leaf(key, None, keywords, _make_test(value))
 
 
-def _make_test(value: SigmaType) -> Test:
+def _make_test(value: types.SigmaType) -> Test:
     make = _TESTS.get(type(value))
     if make is None:
         raise ValueError(f"{_spell_type(value)} is not supported by this version")
     return make(value)
 
 
-def _spell_type(value: SigmaType) -> str:
+def _spell_type(value: types.SigmaType) -> str:
     return f"a value of the type {type(value).__name__.removeprefix('Sigma')}"
 
 
 # The tests. Each function takes a value of pySigma and returns the test of the candidates of a field.
 
 
-def folded_check(value: SigmaString) -> Check:
+def folded_check(value: types.SigmaString) -> Check:
     """Make the check for a plain string of a rule. The texts to check must be folded."""
-    return wildcard_check([part if isinstance(part, SpecialChars) else fold(str(part)) for part in value.s])
+    return wildcard_check([part if isinstance(part, types.SpecialChars) else fold(str(part)) for part in value.s])
 
 
-def _string(value: SigmaString) -> Test:
+def _string(value: types.SigmaString) -> Test:
     return on_text(folded_check(value), fold)
 
 
-def _cased(value: SigmaCasedString) -> Test:
-    parts = [part if isinstance(part, SpecialChars) else canonical(str(part)) for part in value.s]
+def _cased(value: types.SigmaCasedString) -> Test:
+    parts = [part if isinstance(part, types.SpecialChars) else canonical(str(part)) for part in value.s]
     return on_text(wildcard_check(parts), canonical)
 
 
-def _regex(value: SigmaRegularExpression) -> Test:
+def _regex(value: types.SigmaRegularExpression) -> Test:
     return on_text(pattern_check(_pattern(value)))
 
 
-def _pattern(value: SigmaRegularExpression) -> str:
+def _pattern(value: types.SigmaRegularExpression) -> str:
     flags = "".join(sorted(value.sigma_to_re_flag[flag] for flag in value.flags))
     return canonical(f"(?{flags}){value.regexp}" if flags else str(value.regexp))
 
 
-def _number(value: SigmaNumber) -> Test:
+def _number(value: types.SigmaNumber) -> Test:
     number, text = value.number, str(value.number)
 
     def is_equal(candidate: Any) -> bool:
@@ -194,7 +213,7 @@ def _number(value: SigmaNumber) -> Test:
     return lambda candidates: any(map(is_equal, candidates))
 
 
-def _boolean(value: SigmaBool) -> Test:
+def _boolean(value: types.SigmaBool) -> Test:
     word = spell(value.boolean)
     return lambda candidates: any(
         fold(candidate) == word if isinstance(candidate, str) else candidate is value.boolean
@@ -202,15 +221,15 @@ def _boolean(value: SigmaBool) -> Test:
     )
 
 
-def _null(_: SigmaNull) -> Test:
+def _null(_: types.SigmaNull) -> Test:
     return lambda candidates: not candidates
 
 
-def _exists(value: SigmaExists) -> Test:
+def _exists(value: types.SigmaExists) -> Test:
     return lambda candidates: bool(candidates) is value.exists
 
 
-def _comparison(value: SigmaCompareExpression) -> Test:
+def _comparison(value: types.SigmaCompareExpression) -> Test:
     compare, bound = _OPERATORS[value.op], value.number.number
 
     def test(candidates: Candidates) -> bool:
@@ -230,7 +249,7 @@ def _as_number(candidate: Any) -> int | float | None:
     return None
 
 
-def _cidr(value: SigmaCIDRExpression) -> Test:
+def _cidr(value: types.SigmaCIDRExpression) -> Test:
     network = value.network
 
     def is_within(candidate: Any) -> bool:
@@ -243,7 +262,7 @@ def _cidr(value: SigmaCIDRExpression) -> Test:
     return lambda candidates: any(map(is_within, candidates))
 
 
-def _timestamp_part(value: SigmaTimestampPart) -> Test:
+def _timestamp_part(value: types.SigmaTimestampPart) -> Test:
     part_of, number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
 
     def test(candidates: Candidates) -> bool:
@@ -264,7 +283,7 @@ def _as_instant(candidate: Any) -> datetime | None:
         return None
 
 
-def _reference(field: Field, value: SigmaFieldReference) -> tuple[Reader, Test]:
+def _reference(field: Field, value: types.SigmaFieldReference) -> tuple[Reader, Test]:
     """Compare two fields of the record without case. An absent field matches nothing."""
     other = field_named(value.field)
     if other is None:
@@ -287,34 +306,34 @@ _REFERENCES: dict[tuple[bool, bool], Callable[[str, str], bool]] = {
     (False, True): str.endswith,
     (True, True): operator.contains,
 }
-_OPERATORS: dict[CompareOperators, Callable[[Any, Any], bool]] = {
-    CompareOperators.LT: operator.lt,
-    CompareOperators.LTE: operator.le,
-    CompareOperators.GT: operator.gt,
-    CompareOperators.GTE: operator.ge,
-    CompareOperators.NEQ: operator.ne,
+_OPERATORS: dict[types.CompareOperators, Callable[[Any, Any], bool]] = {
+    types.CompareOperators.LT: operator.lt,
+    types.CompareOperators.LTE: operator.le,
+    types.CompareOperators.GT: operator.gt,
+    types.CompareOperators.GTE: operator.ge,
+    types.CompareOperators.NEQ: operator.ne,
 }
-_TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
-    TimestampPart.MINUTE: lambda at: at.minute,
-    TimestampPart.HOUR: lambda at: at.hour,
-    TimestampPart.DAY: lambda at: at.day,
-    TimestampPart.WEEK: lambda at: at.isocalendar().week,
-    TimestampPart.MONTH: lambda at: at.month,
-    TimestampPart.YEAR: lambda at: at.year,
+_TIMESTAMP_PARTS: dict[types.TimestampPart, Callable[[datetime], int]] = {
+    types.TimestampPart.MINUTE: lambda at: at.minute,
+    types.TimestampPart.HOUR: lambda at: at.hour,
+    types.TimestampPart.DAY: lambda at: at.day,
+    types.TimestampPart.WEEK: lambda at: at.isocalendar().week,
+    types.TimestampPart.MONTH: lambda at: at.month,
+    types.TimestampPart.YEAR: lambda at: at.year,
 }
 
 # One line per type of value that pySigma's modifiers leave in the tree. Other types are refused with their name.
 # pySigma turns `all` and `neq` into AND and NOT, windash and base64offset into an OR of strings (`_value`), and contains,
 # startswith, endswith, base64, wide, utf16 and utf16be into strings. `fieldref` needs both fields (`_leaf`).
-_TESTS: dict[type[SigmaType], Callable[[Any], Test]] = {
-    SigmaString: _string,
-    SigmaCasedString: _cased,
-    SigmaRegularExpression: _regex,
-    SigmaNumber: _number,
-    SigmaBool: _boolean,
-    SigmaNull: _null,
-    SigmaExists: _exists,
-    SigmaCompareExpression: _comparison,
-    SigmaCIDRExpression: _cidr,
-    SigmaTimestampPart: _timestamp_part,
+_TESTS: dict[type[types.SigmaType], Callable[[Any], Test]] = {
+    types.SigmaString: _string,
+    types.SigmaCasedString: _cased,
+    types.SigmaRegularExpression: _regex,
+    types.SigmaNumber: _number,
+    types.SigmaBool: _boolean,
+    types.SigmaNull: _null,
+    types.SigmaExists: _exists,
+    types.SigmaCompareExpression: _comparison,
+    types.SigmaCIDRExpression: _cidr,
+    types.SigmaTimestampPart: _timestamp_part,
 }

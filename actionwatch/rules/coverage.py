@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actionwatch.base.model import Mode
-from actionwatch.rules.conditions import demand
 from actionwatch.rules.model import Rule
-from actionwatch.rules.prefilter import admitted_kinds, conditions_of
+from actionwatch.rules.prefilter import conditions_of, demanded_kinds
 
 _TACTICS = {
     "initial-access": {"T1078.004": "Valid accounts: cloud", "T1199": "Trusted relationship"},
@@ -70,8 +69,7 @@ def cover_kinds(rules: Sequence[Rule], areas: Mapping[str, str]) -> list[KindRow
     by_kind: dict[str, list[str]] = {kind: [] for kind in areas}
     known = {rule.name.id: rule for rule in rules}
     for rule in _running(rules):
-        about = [each for each in conditions_of(rule, known) if demand(each, "action_kind") is not None]
-        for kind in dict.fromkeys(kind for each in about for kind in admitted_kinds(each, areas)):
+        for kind in dict.fromkeys(kind for each in conditions_of(rule, known) for kind in demanded_kinds(each, areas)):
             by_kind[kind].append(rule.name.name)
     return [KindRow(kind, area, tuple(by_kind[kind])) for kind, area in areas.items()]
 

@@ -183,17 +183,12 @@ def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName |
             word = type(error).__name__.removeprefix("Sigma").removesuffix("Error").lower()
             key = _KEYS.get(word, word if word in METADATA else "title")
             place = (key,) if key in value else ()
-            report.fault(place, str(error.args[0] if error.args else error), _remedy(key, value))
+            noun, choices = _CHOICES.get(key, ("", ()))
+            remedy = suggest(str(value.get(key)), choices, noun) or _REMEDIES.get(key, "")
+            report.fault(place, str(error.args[0] if error.args else error), remedy)
     if len(report.faults) > before:
         return None, Level.MEDIUM
     return _name(value, report), LEVELS[str(value.get("level") or "medium").lower()]
-
-
-def _remedy(key: str, value: Mapping[Any, Any]) -> str:
-    if key in _CHOICES:
-        noun, choices = _CHOICES[key]
-        return suggest(str(value.get(key)), choices, noun)
-    return _REMEDIES.get(key, "")
 
 
 def _name(value: Mapping[Any, Any], report: Report) -> RuleName | None:

@@ -88,7 +88,6 @@ class Engine:
 
 
 def _bits(mask: int) -> Iterator[int]:
-    """Yield the indexes of the set bits, lowest first."""
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1

@@ -12,7 +12,7 @@ from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, parse_phrase
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import View, measured
-from actionwatch.rules.fields import Subject, field_named, keywords, spell
+from actionwatch.rules.fields import Subject, candidates_of, keywords, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Hit, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
@@ -63,10 +63,8 @@ def explain(
     parts = [*_condition(detection, subject, lists or Lists())]
     fed = [explain(each, record, lists) for each in feeders]
     parts += fed
-    if rule.when is not None:
-        parts.append(
-            Explanation(f"when: {rule.when}", rule.when.holds(record.occurred_at), instant(record.occurred_at))
-        )
+    if (when := rule.when) is not None:
+        parts.append(Explanation(f"when: {when}", when.holds(record.occurred_at), instant(record.occurred_at)))
     parts.extend(_filter(each, subject, lists or Lists()) for each in rule.filters)
     if rule.correlation is not None:
         parts.append(_correlation(rule.correlation, views))
@@ -94,7 +92,6 @@ def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation
 
 
 def _asked(rule: Correlation) -> str:
-    """Return the condition of a correlation and its timespan."""
     asked = [f"{rule.threshold.operator} {rule.threshold.number}"] if rule.threshold is not None else []
     if rule.type is CorrelationType.NEW_TERM:
         asked.append(f"of {', '.join(rule.fields)} in {spell_duration(rule.history)}")
@@ -209,12 +206,10 @@ def _combined(phrase: Combination, parts: tuple[Explanation, ...]) -> bool | Non
 
 def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
     document = each.report.document.value
-    value = document["filter"]
-    names = [name for name in value if name not in ("condition", "rules")]
-    findings = {name: _selection(name, value[name], subject, lists) for name in names}
-    tree = _phrase(parse_phrase(value["condition"], names), findings)
+    block = {name: value for name, value in document["filter"].items() if name != "rules"}
     who = f"filter {each.name.name} ({each.owner}, until {document['expires']}: {each.reason})"
-    return Explanation(who, not each.excludes(subject), None, (tree,))
+    (tree,) = _condition(block, subject, lists)
+    return Explanation(who, not each.excludes(subject), None, tree.parts)
 
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
@@ -230,9 +225,8 @@ def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:
             yield Explanation(text, _met({key: item}, subject, lists), _shown(key, item, subject))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for number, item in enumerate(value, 1):
-            yield Explanation(
-                f"either {number}", _met([item], subject, lists), None, tuple(_items(item, subject, lists))
-            )
+            parts = tuple(_items(item, subject, lists))
+            yield Explanation(f"either {number}", _met([item], subject, lists), None, parts)
     else:
         yield Explanation(f"words: {_shorten(value)}", _met(value, subject, lists), _shorten(list(keywords(subject))))
 
@@ -248,8 +242,7 @@ def _shown(key: str, item: Any, subject: Subject) -> str:
 
 
 def _value(name: str, subject: Subject) -> str:
-    field = field_named(name)
-    values = field.read(subject) if field else ()
+    values = candidates_of(subject, name)
     return ", ".join(_shorten(spell(value)) or "''" for value in values) if values else "absent"
 
 

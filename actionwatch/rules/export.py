@@ -12,12 +12,10 @@ from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Mode
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.document import METADATA
-from actionwatch.rules.model import Filter, Rule
+from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, CorrelationType, Filter, Rule
 
 _SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
-_SIGMA_TYPES = (
-    "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal", "temporal_ordered",
-)  # fmt: skip
+_SIGMA_TYPES = (CorrelationType.EVENT_COUNT, *VALUE_TYPES, *TEMPORAL_TYPES)
 _NAME = re.compile(r"[^\s()]+")
 _EVENTS = "events"  # the name of the single detection of a correlation
 
@@ -76,23 +74,18 @@ class _Names:
 
 def _obstacle(rule: Rule, by_id: Mapping[str, Rule]) -> str:
     """Return why a rule cannot be exported: because of itself, or of a rule that it depends on; empty if it can."""
-    if lacking := _lacking(rule):
-        return lacking
-    for step in rule.correlation.steps if rule.correlation is not None else ():
-        feeder = by_id.get(step.rule_id)
-        if feeder is not None and _obstacle(feeder, by_id):
-            return f"is not exported because it depends on '{feeder.name.name}', which is not"
-    return ""
-
-
-def _lacking(rule: Rule) -> str:
-    """Return why Sigma cannot express a rule at all; empty if it can."""
     if rule.mode is Mode.OFF:
         return "is off and is not exported"
-    if rule.correlation is None or (rule.correlation.type.value in _SIGMA_TYPES and not rule.correlation.is_absence):
+    correlation = rule.correlation
+    if correlation is None:
         return ""
-    what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.type.value}'"
-    return f"Sigma has no {what}: the rule is not exported"
+    if correlation.is_absence or correlation.type not in _SIGMA_TYPES:
+        what = "absence" if correlation.is_absence else f"type '{correlation.type.value}'"
+        return f"Sigma has no {what}: the rule is not exported"
+    for feeder in (by_id[step.rule_id] for step in correlation.steps if step.rule_id in by_id):
+        if _obstacle(feeder, by_id):
+            return f"is not exported because it depends on '{feeder.name.name}', which is not"
+    return ""
 
 
 def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
@@ -109,18 +102,12 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     parts, block = names.parts[rule.name.id], value["correlation"]
     exported = {key: _value(key, block[key], {**names.rules, **parts}) for key in _SIGMA_CORRELATION if key in block}
     exported.setdefault("rules", list(parts.values()))
-    split = [
-        {
-            "title": f"{rule.name.title}: {word}"[:256],
-            "id": stable_id("part", rule.name.id, word),
-            "name": parts[word],
-            "level": "informational",
-            "logsource": value["logsource"],
-            "detection": detected,
-        }
-        for word, detected in _split(rule).items()
-    ]
-    return Exported((*split, {**head, "correlation": exported}), tuple(lost))
+    documents = []
+    for word, detected in _split(rule).items():
+        title, identity = f"{rule.name.title}: {word}"[:256], stable_id("part", rule.name.id, word)
+        own = {"title": title, "id": identity, "name": parts[word], "level": "informational"}
+        documents.append({**own, "logsource": value["logsource"], "detection": detected})
+    return Exported((*documents, {**head, "correlation": exported}), tuple(lost))
 
 
 def _split(rule: Rule) -> dict[str, dict[str, Any]]:

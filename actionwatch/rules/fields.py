@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Entity, Record
 from actionwatch.text.payloads import instant
 
@@ -20,6 +21,10 @@ Candidates = tuple[Any, ...]
 
 RAW = "raw."
 _SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
+
+
+BLANK = Record(key="", source="", occurred_at=EPOCH, seen_at=EPOCH, action_kind="", raw="{}")
+"""A record without values, from which the checks of conditions make records with some."""
 
 
 class Subject:
@@ -66,6 +71,12 @@ def field_named(name: str) -> Field | None:
     return FIELDS.get(name)
 
 
+def candidates_of(subject: Subject, name: str) -> Candidates:
+    """Return the candidates of a field; none if there is no such field."""
+    field = field_named(name)
+    return field.read(subject) if field else ()
+
+
 def shown_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return name and value of the fields that a rule shows (by default _SHOWN_BY_DEFAULT), without the empty ones."""
     subject = Subject(record)
@@ -75,8 +86,7 @@ def shown_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], 
 
 def _text(subject: Subject, name: str) -> str:
     """Return the value of a field for people: the name rather than the id, several values with commas; empty if absent."""
-    field = field_named(name)
-    candidates = field.read(subject) if field else ()
+    candidates = candidates_of(subject, name)
     if len(candidates) > 1 and name in ENTITIES:
         return spell(candidates[-1])
     return spell(candidates[0]) if len(candidates) == 1 else ", ".join(map(spell, candidates))
@@ -84,8 +94,7 @@ def _text(subject: Subject, name: str) -> str:
 
 def group_value(record: Record, name: str) -> str | None:
     """Return the value of a field in a grouping key: the id rather than the name, with its case; None if absent."""
-    field = field_named(name)
-    candidates = field.read(Subject(record)) if field else ()
+    candidates = candidates_of(Subject(record), name)
     return spell(candidates[0]) if candidates else None
 
 

@@ -71,15 +71,13 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
     names = sorted(rule.name.name for rule in rules)
     for each in filters:
         for index, wanted in enumerate(each.rules):
+            place = ("filter", "rules", index)
             if wanted not in known:
                 what = f"no rule has the name or id '{wanted}'"
-                place = ("filter", "rules", index)
                 each.report.fault(place, what, suggest(wanted, names, "rules") or "see: actionwatch rules list")
             elif not known[wanted].finds_records:
                 what = f"'{wanted}' is a correlation of other rules and finds no records itself"
-                each.report.fault(
-                    ("filter", "rules", index), what, f"name the rules that feed it: {_feeders(known[wanted], known)}"
-                )
+                each.report.fault(place, what, f"name the rules that feed it: {_feeders(known[wanted], known)}")
         if now is not None and each.expires <= now:
             what = f"the filter expired ({each.report.document.value['expires']}): it no longer hides records"
             each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still needed")

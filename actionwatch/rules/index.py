@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import accumulate, compress, islice
 from operator import and_, attrgetter
 
@@ -30,7 +29,7 @@ from actionwatch.rules.conditions import (
     predicate,
     undecided,
 )
-from actionwatch.rules.fields import FIELDS, Field, Reader, Subject, field_named, spell
+from actionwatch.rules.fields import BLANK, FIELDS, Field, Reader, Subject, field_named, spell
 from actionwatch.rules.patterns import JoinedTexts, PatternFilter, Search, pattern_search
 
 _CHUNK = 1000  # records per pass: enough to spread its cost, few enough that most patterns occur in none
@@ -39,9 +38,6 @@ MAX_JOINED = 65_536  # characters searched as one, unless a single text is longe
 _MAX_TRIED = 3  # patterns per record; up to this number it is cheaper to try them one by one than in a pass for all
 _SAMPLE = 64  # records of a chunk from which to estimate which rules remain for many records
 _SLOTS = tuple(dict.fromkeys(field.slot for field in FIELDS.values() if field.slot is not None))
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BLANK = Record(key="", source="", occurred_at=_EPOCH, seen_at=_EPOCH, action_kind="", raw="{}")
 
 
 class _Column(dict[Hashable, int]):
@@ -70,7 +66,7 @@ class _Column(dict[Hashable, int]):
 
     def __missing__(self, value: Hashable) -> int:
         """Compute and cache the mask of a new value."""
-        subject = Subject(msgspec.structs.replace(_BLANK, **{self.slot: value}))
+        subject = Subject(msgspec.structs.replace(BLANK, **{self.slot: value}))
         mask = self.free
         for read, by_text in self._equalities.values():
             for candidate in read(subject):
@@ -203,7 +199,6 @@ def _any_of_these(demanded: Condition) -> Iterator[Leaf]:
 
 
 def _left(records: list[Record], masks: Sequence[int]) -> tuple[list[Record], Sequence[int]]:
-    """Remove the records that cannot meet any condition."""
     if all(masks):
         return records, masks
     return list(compress(records, masks)), list(filter(None, masks))

@@ -1,6 +1,6 @@
-"""_Notes about probable mistakes in rules, each with its location. Only the checks call this module.
+"""Notes about probable mistakes in rules, each with its location. Only the checks call this module.
 
-_Notes are not faults: the rules run as written. The loader refuses rules that cannot run.
+Notes are not faults: the rules run as written. The loader refuses rules that cannot run.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sigma.types import SigmaString
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Entity, Record
 from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Every, Leaf, Not, all_of, demand, predicate
-from actionwatch.rules.fields import Subject
+from actionwatch.rules.fields import BLANK, Subject
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.patterns import pattern_check
@@ -81,16 +82,14 @@ def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> 
 
 
 def _selections(block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the selections of a detection or a filter."""
     return [name for name in block if name not in ("condition", "rules")]
 
 
 def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Document) -> _Notes:
     for name in names:
         if name not in used:
-            yield document.fault(
-                (key, name), f"the selection '{name}' is not used", "name it in the condition, or remove it"
-            )
+            what = f"the selection '{name}' is not used"
+            yield document.fault((key, name), what, "name it in the condition, or remove it")
 
 
 def _lint_phrase(
@@ -105,16 +104,13 @@ def _lint_phrase(
     if len(used) > _MAX_TRIED:
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
-    answers = {is_met(phrase, truth.__getitem__) for truth in truths}
-    if len(answers) == 1:
-        word = "always" if answers == {True} else "never"
+    answers = [is_met(phrase, truth.__getitem__) for truth in truths]
+    if len(set(answers)) == 1:
+        word = "always" if answers[0] else "never"
         yield document.fault((key, "condition"), f"the condition is {word} met, regardless of the selections")
         return
     for name in sorted(used):
-        if all(
-            is_met(phrase, {**truth, name: not truth[name]}.__getitem__) is is_met(phrase, truth.__getitem__)
-            for truth in truths
-        ):
+        if answers == [is_met(phrase, {**truth, name: not truth[name]}.__getitem__) for truth in truths]:
             what = f"the selection '{name}' makes no difference: the condition is the same without it"
             yield document.fault((key, name), what, "fix the condition, or remove the selection")
 
@@ -178,10 +174,10 @@ def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place
     """Find modifiers that have no effect or can never match."""
     values = item if isinstance(item, list) else [item]
     texts = [each for each in values if isinstance(each, str)]
-    if "expand" in modifiers and texts and not any(map(_names_list, texts)):
-        yield document.fault(
-            place, f"'expand' needs the name of a list, not '{texts[0]}'", f"a list is named %{texts[0]}%"
-        )
+    has_list = any(SigmaString(text).insert_placeholders().contains_placeholder() for text in texts)
+    if "expand" in modifiers and texts and not has_list:
+        what = f"'expand' needs the name of a list, not '{texts[0]}'"
+        yield document.fault(place, what, f"a list is named %{texts[0]}%")
     for word in _PARTS.keys() & set(modifiers):
         first, last = _PARTS[word]
         for number in values:
@@ -195,18 +191,13 @@ def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place
         yield document.fault(place, f"'{wide}' produces bytes that no text contains", f"write {name}|{wide}|base64")
 
 
-def _names_list(text: str) -> bool:
-    return SigmaString(text).insert_placeholders().contains_placeholder()
-
-
 def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> _Notes:
     """Find patterns that match no text or every text. Groups and alternatives are not checked for the former."""
     for pattern in patterns:
         plain = _LITERAL_IN_PATTERN.sub("x", pattern)
         if not set(plain) & set("()[]{}|\\") and _IMPOSSIBLE.search(plain):
-            yield document.fault(
-                place, f"the pattern '{pattern}' never matches", "check ^ and $: no text comes before ^ or after $"
-            )
+            what = f"the pattern '{pattern}' never matches"
+            yield document.fault(place, what, "check ^ and $: no text comes before ^ or after $")
         elif not set(plain) & set("^$\\") and pattern_check(pattern)(""):
             what = f"the pattern '{pattern}' matches every text"
             yield document.fault(place, what, f"write {name}|exists: true, or anchor it with ^ and $")
@@ -239,9 +230,8 @@ def _shape(text: str) -> str:
     inner = text.strip("*")
     if not inner or "*" in inner or "?" in inner or "\\" in inner or ".*" in text:
         return ""
-    return {(True, True): "contains", (True, False): "endswith", (False, True): "startswith"}.get(
-        (text.startswith("*"), text.endswith("*")), ""
-    )
+    words = {(True, True): "contains", (True, False): "endswith", (False, True): "startswith"}
+    return words.get((text.startswith("*"), text.endswith("*")), "")
 
 
 def _lint_twins(rules: Sequence[Rule]) -> _Notes:
@@ -289,30 +279,18 @@ def _could_exclude(each: Filter, kind: str) -> bool:
     names = _selections(block)
     truth = {name: bool(admitted_kinds(each.selections[name], [kind])) for name in names}
     phrase = parse_phrase(block["condition"], names)
-    return not is_met(phrase, truth.__getitem__) or any(
-        not is_met(phrase, {**dict.fromkeys(names, False), name: truth[name]}.__getitem__) for name in names
-    )
+    single = ({**dict.fromkeys(names, False), name: truth[name]} for name in names)
+    return not all(is_met(phrase, each_truth.__getitem__) for each_truth in (truth, *single))
 
 
 def _samples(rule: Rule, known_kinds: Collection[str]) -> Iterator[Record]:
     """Make records that the rule can match: of each of its kinds, with the texts that it demands, and unlikely other texts."""
     kinds = admitted_kinds(rule.condition, known_kinds)
-    users = _demanded(rule.condition, "user_name")
-    clusters = _demanded(rule.condition, "cluster")
-    accounts = _demanded(rule.condition, "account")
+    users, clusters, accounts = (_demanded(rule.condition, slot) for slot in ("user_name", "cluster", "account"))
+    template = msgspec.structs.replace(BLANK, source=_UNLIKELY, occurred_at=_AT, description=_UNLIKELY)
     for kind, user, cluster, account in itertools.product(kinds, users, clusters, accounts):
-        yield Record(
-            key="sample",
-            source=_UNLIKELY,
-            occurred_at=_AT,
-            seen_at=_AT,
-            action_kind=kind,
-            raw="{}",
-            user_name=user,
-            description=_UNLIKELY,
-            cluster=Entity(cluster, cluster),
-            account=Entity(account, account),
-        )
+        places = {"cluster": Entity(cluster, cluster), "account": Entity(account, account)}
+        yield msgspec.structs.replace(template, action_kind=kind, user_name=user, **places)
 
 
 def _demanded(condition: Condition, slot: str) -> list[str]:

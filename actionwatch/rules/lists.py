@@ -45,8 +45,8 @@ def read_lists(folders: Sequence[Path]) -> Lists:
         unique.setdefault(folder.resolve(), folder)
     for folder in unique.values():
         earlier = values.keys() | broken
-        for path in _list_files(folder):
-            if path.stem in earlier:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.suffix not in _SUFFIXES or path.stem in earlier or not path.is_file():
                 continue
             try:
                 if path.stem in values or path.stem in broken:
@@ -58,12 +58,6 @@ def read_lists(folders: Sequence[Path]) -> Lists:
                 broken.add(path.stem)
                 values.pop(path.stem, None)
     return Lists(values, frozenset(broken), tuple(faults))
-
-
-def _list_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
 
 
 def _read(path: Path) -> tuple[str, ...]:

@@ -161,9 +161,8 @@ def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) 
             if not found:
                 notes.append(Fault(str(path), 0, 0, "no rule file in this folder", "rule files end in .yml or .yaml"))
         elif not path.exists():
-            faults.append(
-                Fault(str(path), 0, 0, "there is no such file or folder", "check 'rules' in the configuration")
-            )
+            what = "there is no such file or folder"
+            faults.append(Fault(str(path), 0, 0, what, "check 'rules' in the configuration"))
             continue
         for file in found:
             identity = os.path.realpath(file)
@@ -175,9 +174,8 @@ def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         parts = file.relative_to(folder).parts
-        if parts[0] == LISTS_FOLDER:
-            continue
-        if file.suffix not in _SUFFIXES or any(part.startswith(".") for part in parts):
+        is_hidden = parts[0] == LISTS_FOLDER or any(part.startswith(".") for part in parts)
+        if is_hidden or file.suffix not in _SUFFIXES:
             continue
         if file.is_file() or (file.is_symlink() and not file.exists()):  # report a broken link instead of ignoring it
             yield file

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from actionwatch.base.model import Mode, Record
+import msgspec
+
+from actionwatch.base.ids import UUID
+from actionwatch.base.model import Mode
 from actionwatch.rules.conditions import Condition, Leaf, demand, predicate
-from actionwatch.rules.fields import Subject
+from actionwatch.rules.fields import BLANK, Subject
 from actionwatch.rules.model import Rule
-
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +31,8 @@ def prefilter_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Pref
     rules = list(rules)
     known = {rule.name.id: rule for rule in (*everything, *rules)}
     conditions = [condition for rule in rules for condition in conditions_of(rule, known)]
-    return Prefilter(
-        kinds=_kinds(conditions),
-        cluster_id=_common_id(conditions, "cluster"),
-        account_id=_common_id(conditions, "account"),
-    )
+    kinds = sorted(text.upper() for text in _demanded(conditions, "action_kind") or ())
+    return Prefilter(tuple(kinds) or None, _common_id(conditions, "cluster"), _common_id(conditions, "account"))
 
 
 def conditions_of(rule: Rule, known: Mapping[str, Rule]) -> list[Condition]:
@@ -62,7 +58,12 @@ def admitted_kinds(condition: Condition, known_kinds: Collection[str]) -> list[s
     if demanded is None:
         return list(known_kinds)
     holds = predicate(demanded)
-    return [kind for kind in known_kinds if holds(Subject(_of_kind(kind)))]
+    return [kind for kind in known_kinds if holds(Subject(msgspec.structs.replace(BLANK, action_kind=kind)))]
+
+
+def demanded_kinds(condition: Condition, known_kinds: Collection[str]) -> list[str]:
+    """Return the known kinds for which a condition can hold; none if it can hold for every kind."""
+    return [] if demand(condition, "action_kind") is None else admitted_kinds(condition, known_kinds)
 
 
 def names_demanding(rules: Sequence[Rule], kinds: Collection[str]) -> list[str]:
@@ -71,37 +72,22 @@ def names_demanding(rules: Sequence[Rule], kinds: Collection[str]) -> list[str]:
     return [
         rule.name.name
         for rule in rules
-        if rule.mode is not Mode.OFF
-        and any(
-            demand(condition, "action_kind") is not None and admitted_kinds(condition, kinds)
-            for condition in conditions_of(rule, known)
-        )
+        if rule.mode is not Mode.OFF and any(demanded_kinds(each, kinds) for each in conditions_of(rule, known))
     ]
 
 
-def _kinds(conditions: Sequence[Condition]) -> tuple[str, ...] | None:
-    """Collect the kinds of the conditions. Return None if one has a wildcard, which can match undocumented kinds."""
-    kinds: set[str] = set()
-    for condition in conditions:
-        demanded = demand(condition, "action_kind")
-        if not isinstance(demanded, Leaf) or demanded.equals is None:
-            return None
-        kinds |= {text.upper() for text in demanded.equals}
-    return tuple(sorted(kinds)) or None
-
-
-def _common_id(conditions: Sequence[Condition], slot: str) -> str | None:
-    """Return the single id that all conditions demand, if it is a UUID."""
+def _demanded(conditions: Iterable[Condition], slot: str) -> set[str] | None:
+    """Collect the texts that the conditions demand of a slot. None if one accepts others, as a wildcard or a name does."""
     found: set[str] = set()
     for condition in conditions:
         demanded = demand(condition, slot)
         if not isinstance(demanded, Leaf) or demanded.equals is None or demanded.field == f"{slot}.name":
             return None
         found |= demanded.equals
-    text = found.pop() if len(found) == 1 else ""
-    return text if _UUID.fullmatch(text) else None
+    return found
 
 
-def _of_kind(kind: str) -> Record:
-    at = datetime(2026, 3, 4, tzinfo=UTC)
-    return Record(key="", source="", occurred_at=at, seen_at=at, action_kind=kind, raw="{}")
+def _common_id(conditions: Iterable[Condition], slot: str) -> str | None:
+    """Return the single id that all conditions demand, if it is a UUID."""
+    found = _demanded(conditions, slot) or set()
+    return next((text for text in found if len(found) == 1 and UUID.fullmatch(text)), None)

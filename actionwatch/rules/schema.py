@@ -19,31 +19,41 @@ from actionwatch.rules.model import CorrelationType
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the version that yaml-language-server supports best
 FILE = "rule.schema.json"
 
+
+def _list_of(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _map_to(values: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _one_or_several(value: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [value, _list_of(value)]}
+
+
+def _exactly(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _described(description: str, pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": pattern, "description": description}
+
+
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
-_NAMES = {"type": "array", "items": _TEXT, "minItems": 1}
-_DURATION = {
-    "type": "string",
-    "pattern": r"^(\d+(\.\d+)?(s|m|h|d|w))+$",
-    "description": "A duration: 30s, 15m, 26h, 7d.",
-}
+_DURATION = _described("A duration: 30s, 15m, 26h, 7d.", r"^(\d+(\.\d+)?(s|m|h|d|w))+$")
+_TIMESPAN = _described("A whole number with its unit: 10m, 26h, 90d.", r"^\d+[smhdwMy]$")
 _MOMENT = {
     "type": ["string", "integer"],
     "description": "A duration from the test's start (5m, -1h), or an RFC 3339 time.",
 }
-_TIMESPAN = {
-    "type": "string",
-    "pattern": r"^\d+[smhdwMy]$",
-    "description": "A whole number with its unit: 10m, 26h, 90d.",
-}
 _FIELD = {"anyOf": [{"enum": list(FIELDS)}, {"type": "string", "pattern": rf"^{re.escape(RAW)}.+"}]}
-_FIELDS = {"type": "array", "items": _FIELD, "minItems": 1}
-_GROUPING = {"type": "array", "items": {"anyOf": [_FIELD, _TEXT]}, "minItems": 1}  # a correlation can also use aliases
+_GROUPING = _list_of({"anyOf": [_FIELD, _TEXT]})  # a correlation can also use aliases
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
-_VALUE = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}
 _LEVEL = {"enum": list(LEVELS)}
 _TABLE = {"type": "object"}
-_LABELS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_LABELS = _map_to({"type": ["string", "number", "boolean"]})
 
 _DESCRIPTIONS = {
     "title": "What the rule finds, in a few words. Also the default title of its alerts.",
@@ -71,35 +81,31 @@ _METADATA: dict[str, dict[str, Any]] = {
     "tags": {"type": "array", "items": {"type": "string", "pattern": r"^[^.\s]+\..+$"}},
     "related": {"type": "array", "items": _TABLE},
 }
-_COUNT = {"type": "integer", "minimum": 0}
 _EXPECTED = {
-    **dict.fromkeys(("alerts", "events"), _COUNT),
-    "group": {"type": "object", "additionalProperties": _SCALAR},
+    **{key: {"type": "integer", "minimum": 0} for key in ("alerts", "events")},
+    "group": _map_to(_SCALAR),
     "late": {"anyOf": [{"type": "boolean"}, _DURATION]},
     "level": _LEVEL,
     "labels": _LABELS,
     **dict.fromkeys(("first_at", "last_at", "resolved_at"), _MOMENT),
 }
-_THRESHOLD = {
-    "type": "object",
-    "properties": {
-        **{key: {"type": "number"} for key in OPERATORS},
-        "field": {"anyOf": [_FIELD, _FIELDS]},
+_THRESHOLD = _exactly(
+    {
+        **{key: {"type": "number"} for key in (*OPERATORS, "factor")},
+        "field": _one_or_several(_FIELD),
         "percentile": {"type": "integer", "minimum": 0, "maximum": 100},
-        "factor": {"type": "number"},
         "min": {"type": "integer"},
-    },
-    "additionalProperties": False,
-}
+    }
+)
 _CORRELATION = {
     "type": {"enum": [each.value for each in CorrelationType]},
-    "rules": {"anyOf": [_TEXT, _NAMES]},
+    "rules": _one_or_several(_TEXT),
     "group-by": {"anyOf": [_TEXT, _GROUPING]},
     "timespan": _TIMESPAN,
     "condition": {"anyOf": [_TEXT, _THRESHOLD]},
     "aliases": _TABLE,
     "generate": {"type": "boolean"},
-    "fields": _FIELDS,
+    "fields": _list_of(_FIELD),
     "history": _TIMESPAN,
     "baseline": _TEXT,
     "cold-start": {"enum": ["learn", "alert"]},
@@ -113,20 +119,20 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {
         **_METADATA,
         "logsource": _closed(dict.fromkeys(LOGSOURCE, _TEXT)),
-        "detection": _detection(condition={"anyOf": [_TEXT, _NAMES]}),
+        "detection": _detection(condition=_one_or_several(_TEXT)),
         "correlation": {**_closed({**{key: {} for key in ALL_KEYS}, **_CORRELATION}), "required": ["type"]},
         "alert": _alert(),
-        "when": {**_closed(dict.fromkeys(when.KEYS, _NAMES)), "minProperties": 1},
+        "when": {**_closed(dict.fromkeys(when.KEYS, _list_of(_TEXT))), "minProperties": 1},
         "mode": {"enum": [mode.value for mode in Mode]},
         "tests": {"type": "array", "items": _case()},
-        "filter": {**_detection(rules={"anyOf": [_TEXT, _NAMES]}, condition=_TEXT), "required": ["rules", "condition"]},
+        "filter": {**_detection(rules=_one_or_several(_TEXT), condition=_TEXT), "required": ["rules", "condition"]},
         **dict.fromkeys(filters.KEYS, _TEXT),
     }
     described = {
         key: {"description": _DESCRIPTIONS[key], **value} if key in _DESCRIPTIONS else value
         for key, value in {**{key: {} for key in (*OURS, *FILTER_KEYS)}, **known}.items()
     }
-    definitions = {"selection": _selection(), "fields": _fields(kinds), "values": _VALUE}
+    definitions = {"selection": _selection(), "fields": _fields(kinds), "values": _one_or_several(_SCALAR)}
     return {
         "$schema": DIALECT,
         "title": "An actionwatch rule: a Sigma document for the audit log of Instaclustr",
@@ -139,31 +145,25 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "patternProperties": {"^x-": {}},
-        "additionalProperties": False,
-    }
+    return {**_exactly(properties), "patternProperties": {"^x-": {}}}
 
 
 def _detection(**own: Any) -> dict[str, Any]:
     """Describe named selections with some optional keys: a correlation needs no condition."""
-    return {"type": "object", "properties": own, "additionalProperties": {"$ref": "#/definitions/selection"}}
+    return {**_map_to({"$ref": "#/definitions/selection"}), "properties": own}
 
 
 def _selection() -> dict[str, Any]:
     fields, words = {"$ref": "#/definitions/fields"}, {"type": ["string", "number"]}
     return {
         "description": "Fields and values that must all match; a list of alternatives; or keywords to search for.",
-        "anyOf": [fields, {"type": "array", "minItems": 1, "items": {"anyOf": [fields, words]}}, words],
+        "anyOf": [fields, _list_of({"anyOf": [fields, words]}), words],
     }
 
 
 def _fields(kinds: Iterable[str]) -> dict[str, Any]:
     values = {"$ref": "#/definitions/values"}
-    one = {"anyOf": [{"enum": list(kinds)}, _SCALAR]}
-    kind = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    kind = _one_or_several({"anyOf": [{"enum": list(kinds)}, _SCALAR]})
     names = "|".join(re.escape(name) for name in FIELDS)
     modifiers = "|".join(modifier_mapping)
     return {
@@ -179,16 +179,12 @@ def _fields(kinds: Iterable[str]) -> dict[str, Any]:
 
 
 def _alert() -> dict[str, Any]:
-    by_level = {
-        "type": "object",
-        "properties": {key: {"$ref": "#/definitions/selection"} for key in LEVELS},
-        "additionalProperties": False,
-    }
+    by_level = _exactly({key: {"$ref": "#/definitions/selection"} for key in LEVELS})
     properties = {
         "title": {**_TEXT, "description": "A Jinja template: {{ userName }}: {{ actionKind }}"},
         "body": _TEXT,
         "level": {"anyOf": [_LEVEL, by_level]},
-        "fields": _FIELDS,
+        "fields": _list_of(_FIELD),
         "group_by": {**_GROUPING, "description": "Matches with equal values of these fields form one alert."},
         "realert": _DURATION,
         "labels": _LABELS,
@@ -202,31 +198,25 @@ def _alert() -> dict[str, Any]:
 
 
 def _case() -> dict[str, Any]:
-    event = {
-        "type": "object",
-        "properties": {
-            "at": _MOMENT,
-            "repeat": {"type": "integer", "minimum": 1, "maximum": cases.MAX_EVENTS},
-            "every": _DURATION,
-            "seen_at": _MOMENT,
-            **dict.fromkeys(FIELDS, _SCALAR),
-        },
-        "patternProperties": {r"^raw\..+": {}},
-        "additionalProperties": False,
-    }
-    expected = _closed({**dict.fromkeys(cases.EXPECT_KEYS, _TEXT), **_EXPECTED})
     properties = {
+        **dict.fromkeys(FIELDS, _SCALAR),
+        **dict.fromkeys(("at", "seen_at"), _MOMENT),
+        "repeat": {"type": "integer", "minimum": 1, "maximum": cases.MAX_EVENTS},
+        "every": _DURATION,
+    }
+    event = {**_exactly(properties), "patternProperties": {r"^raw\..+": {}}}
+    expected = _closed({**dict.fromkeys(cases.EXPECT_KEYS, _TEXT), **_EXPECTED})
+    keys = {
         "name": _TEXT,
         "event": event,
         "events": {"type": "array", "items": event},
-        "until": _MOMENT,
-        "verified_until": _MOMENT,
+        **dict.fromkeys(("until", "verified_until"), _MOMENT),
         "history": _DURATION,
-        "lists": {"type": "object", "additionalProperties": {"type": "array"}},
+        "lists": _map_to({"type": "array"}),
         "expect": {"anyOf": [{"enum": ["alert", "nothing"]}, expected]},
     }
     return {
-        **_closed(properties),
+        **_closed(keys),
         "required": ["expect"],
         "oneOf": [{"required": [key]} for key in ("event", "events")],
     }

@@ -56,18 +56,14 @@ def read_detection(value: Any, report: Report, context: ReadContext, place: Plac
     before = len(report.faults)
     selections = {name: selection for name, selection in value.items() if name != "condition"}
     for name, selection in selections.items():
-        _check_name(name, selection, place, report)
+        _check_name(name, selection, (*place, str(name)), report)
         _check_selection(selection, (*place, str(name)), report, context)
     if not selections:
         report.fault(place, "no selection is defined", "for example: selection: {actionKind: DELETE_CLUSTER}")
     _check_condition(value, place, report)
     if len(report.faults) > before:
         return None
-    try:
-        return compile_detection(value, context.lists)
-    except PARSE_ERRORS as exc:
-        report.fault((*place, "condition"), explain(exc))
-        return None
+    return _compile(value, (*place, "condition"), report, context)
 
 
 def read_selection(value: Any, place: Place, report: Report, context: ReadContext) -> Condition | None:
@@ -76,8 +72,13 @@ def read_selection(value: Any, place: Place, report: Report, context: ReadContex
     _check_selection(value, place, report, context)
     if len(report.faults) > before:
         return None
+    compiled = _compile({"selection": value, "condition": "selection"}, place, report, context)
+    return None if compiled is None else compiled.condition
+
+
+def _compile(detection: Mapping[str, Any], place: Place, report: Report, context: ReadContext) -> Compiled | None:
     try:
-        return compile_detection({"selection": value, "condition": "selection"}, context.lists).condition
+        return compile_detection(detection, context.lists)
     except PARSE_ERRORS as exc:
         report.fault(place, explain(exc))
         return None
@@ -105,7 +106,6 @@ def explain(exc: BaseException) -> str:
 
 def _check_name(name: Any, selection: Any, place: Place, report: Report) -> None:
     """Accept the names that pySigma accepts: every string. The check of the condition reports names that it cannot contain."""
-    place = (*place, str(name))
     if name == "timeframe" and not isinstance(selection, dict | list):
         report.fault(place, "'timeframe' is obsolete in Sigma", "use a correlation")
     elif not isinstance(name, str):
@@ -205,7 +205,6 @@ def _note_impossible(
 
 
 def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:
-    """Check the syntax of the condition, and that each selection in it is defined."""
     place: Place = (*parent, "condition")
     if "condition" not in detection:
         report.fault(parent, f"a {parent[-1]} needs a 'condition'", "for example: condition: selection")
@@ -227,7 +226,6 @@ def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report
 
 
 def _size(selection: Any) -> int:
-    """Count the values of a selection."""
     if isinstance(selection, dict | list):
         return sum(map(_size, selection.values() if isinstance(selection, dict) else selection))
     return 1
@@ -249,7 +247,9 @@ def _check_condition_text(text: Any, place: Place, names: list[str], report: Rep
     while pending:
         node = pending.pop()
         if isinstance(node, ConditionSelector):
-            _check_selector(node, place, names, report)
+            if not selected(node.pattern, names):
+                what = f"no selection matches '{node.pattern}'"
+                report.fault(place, what, suggest(node.pattern, names, "selections"))
         elif isinstance(node, ConditionIdentifier):
             if node.identifier not in names:
                 what = f"the condition names '{node.identifier}', which is not defined"
@@ -268,8 +268,3 @@ def _misread(text: str, exc: BaseException) -> tuple[str, str]:
     rest = text[int(stuck["place"]) :].strip()
     what = f"cannot parse the condition from '{rest}'" if rest else "the condition ends unexpectedly"
     return what, "join selections with and, or, not and ( ), '1 of x*' or 'all of them'"
-
-
-def _check_selector(node: ConditionSelector, place: Place, names: list[str], report: Report) -> None:
-    if not selected(node.pattern, names):
-        report.fault(place, f"no selection matches '{node.pattern}'", suggest(node.pattern, names, "selections"))

@@ -49,14 +49,9 @@ def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], stamps: Mapping[s
 
 def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
     """Return the ids of the rules that feed each correlation. A part of another document counts as that document."""
-    owners = {
-        part.name.id: rule.name.id for rule in rules if rule.correlation is not None for part in rule.correlation.parts
-    }
-    return {
-        rule.name.id: tuple(owners.get(step.rule_id, step.rule_id) for step in rule.correlation.steps)
-        for rule in rules
-        if rule.correlation is not None
-    }
+    correlations = [rule.correlation for rule in rules if rule.correlation is not None]
+    owners = {part.name.id: each.name.id for each in correlations for part in each.parts}
+    return {each.name.id: tuple(owners.get(step.rule_id, step.rule_id) for step in each.steps) for each in correlations}
 
 
 def _own(rule: Rule, lists: Lists) -> str:

@@ -29,7 +29,8 @@ from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import OnBacklog
 from actionwatch.tail.health import SourceWatch
-from actionwatch.tail.source import SourceTail, TailOptions
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import TailOptions
 from actionwatch.text import logs
 
 

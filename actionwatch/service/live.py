@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -128,13 +129,15 @@ def _clock(subject: str, page: Page) -> Outcome:
 def _receiver(receiver: Receiver) -> Iterator[Outcome]:
     """Check a receiver as far as its protocol allows without sending a message."""
     subject = f"receiver {receiver.name}"
-    verify: Callable[[Any], None] | None = getattr(notifier_module(receiver.type), "verify", None)
-    if verify is None:
+    notifier = notifier_module(receiver.type).build(receiver.options, receiver=receiver.name)
+    reach: Callable[[], None] | None = getattr(notifier, "reach", None)
+    if reach is None:
         sending = f"'actionwatch receivers test {receiver.name}' sends one"
         yield Outcome(subject, True, f"cannot be checked without sending a message: {sending}")
         return
     try:
-        verify(receiver.options)
+        with contextlib.closing(notifier):
+            reach()
     except DeliveryError as exc:
         remedy = f"fix it; then 'actionwatch receivers test {receiver.name}' sends a marked alert"
         yield Outcome(subject, False, str(exc), remedy)

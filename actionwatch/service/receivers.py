@@ -6,8 +6,7 @@ from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.delivery.receiver_worker import Channel
-from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.addressing import Addressing
 from actionwatch.notifiers.base import DigestOptions, notifier_module, templates_of
 from actionwatch.render import Renderer
 from actionwatch.service.configuration import shipped, time_intervals
@@ -16,29 +15,21 @@ from actionwatch.settings import Receiver, Settings
 
 def build_addressing(settings: Settings) -> Addressing:
     """Build the routing tree and its receivers."""
-    destinations = {
-        receiver.name: Destination(
-            receiver.name,
-            updates=receiver.updates,
-            is_updated_last=notifier_module(receiver.type).IS_UPDATED_LAST,
-            min_level=receiver.min_level,
-        )
-        for receiver in settings.receivers
-    }
-    return Addressing(routes.build(settings.route, list(destinations)), destinations)
+    policies = {receiver.name: _build_policy(receiver) for receiver in settings.receivers}
+    return Addressing(routes.build(settings.route, list(policies)), policies)
 
 
 def build_channel(receiver: Receiver) -> Channel:
     """Build a receiver's notifier, with its templates and policy."""
-    module, retry = notifier_module(receiver.type), receiver.retry
+    module = notifier_module(receiver.type)
     rate = receiver.rate_per_second
     return Channel(
         name=receiver.name,
         notifier=module.build(receiver.options, receiver=receiver.name),
         templates=templates_of(receiver.type, receiver.options),
-        retry=RetryPolicy(retry.first, retry.factor, retry.max, retry.give_up_after),
+        retry=receiver.retry,
         concurrency=receiver.concurrency,
-        rate_per_second=module.DEFAULT_RATE_PER_SECOND if rate is None else rate,
+        rate_per_second=module.TRAITS.rate_per_second if rate is None else rate,
         policy=_build_policy(receiver),
     )
 
@@ -50,6 +41,7 @@ def _build_policy(receiver: Receiver) -> ReceiverPolicy:
         storm=_storm(receiver),
         digest=digest.crontab if digest else None,
         updates=receiver.updates,
+        is_updated_last=notifier_module(receiver.type).TRAITS.is_updated_last,
         fallback=receiver.fallback,
         fallback_after=receiver.fallback_after,
         objective=receiver.slo.p99 if receiver.slo else None,
@@ -58,7 +50,7 @@ def _build_policy(receiver: Receiver) -> ReceiverPolicy:
 
 def _storm(receiver: Receiver) -> Storm | None:
     if receiver.storm is None:
-        return Storm() if notifier_module(receiver.type).IS_READ_BY_PEOPLE else None
+        return Storm() if notifier_module(receiver.type).TRAITS.is_read_by_people else None
     return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
 
 

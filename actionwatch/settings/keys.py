@@ -117,7 +117,7 @@ def _not_below_first(longest: timedelta, info: ValidationInfo) -> timedelta:
     return longest
 
 
-class Retry(Options):
+class RetryPolicy(Options):
     """The waits after a failed delivery: `first`, `first * factor`, … up to `max`, until `give_up_after`."""
 
     first: PositiveDuration = timedelta(seconds=1)
@@ -150,7 +150,7 @@ class ReceiverOptions(Options):
     """None: the default of its type."""
     concurrency: Annotated[WholeNumber, Field(ge=1, le=64)] = 4
     updates: Duration = timedelta(seconds=10)
-    retry: Retry = Retry()
+    retry: RetryPolicy = RetryPolicy()
     fallback: KnownReceiver | None = None
     fallback_after: Duration = timedelta(minutes=10)
     storm: Annotated[StormOptions | Literal["off"] | None, BeforeValidator(parse_storm)] = None

@@ -15,23 +15,16 @@ from actionwatch.text.timeintervals import (
     TimeInterval,
     parse_days_of_month,
     parse_location,
+    parse_minute,
     parse_months,
-    parse_times,
     parse_weekdays,
     parse_years,
 )
 
 
-def _minute_of_day(text: Any) -> str:
-    if text != "00:00":
-        parse_times("00:00", text)
-    return str(text)
-
-
-def _after_start(end: str, info: ValidationInfo) -> str:
-    start = info.data.get("start_time")
-    if start is not None:
-        parse_times(start, end)
+def _after_start(end: int, info: ValidationInfo) -> int:
+    if info.data.get("start_time", -1) >= end:
+        raise ValueError("end_time must be after start_time: for a night, write two items, up to 24:00 and from 00:00")
     return end
 
 
@@ -52,8 +45,8 @@ _clock = WithJsonSchema({"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\
 class Times(Options):
     """A part of the day: the start is included, the end is not."""
 
-    start_time: Annotated[str, BeforeValidator(_minute_of_day), _clock]
-    end_time: Annotated[str, BeforeValidator(_minute_of_day), AfterValidator(_after_start), _clock]
+    start_time: Annotated[int, BeforeValidator(parse_minute), _clock]
+    end_time: Annotated[int, BeforeValidator(parse_minute), AfterValidator(_after_start), _clock]
 
 
 class PeriodOptions(Options):
@@ -71,7 +64,7 @@ class PeriodOptions(Options):
         """The period that times are compared with."""
         location: tzinfo = self.location
         return Period(
-            times=tuple(parse_times(times.start_time, times.end_time) for times in self.times),
+            times=tuple((times.start_time, times.end_time) for times in self.times),
             weekdays=self.weekdays,
             days_of_month=self.days_of_month,
             months=self.months,

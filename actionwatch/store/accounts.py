@@ -16,19 +16,16 @@ _LISTED = ""  # the id of a row that holds when the accounts of an organisation 
 
 def read_current(connection: Connection, organisation: str) -> dict[str, LinkedAccount]:
     """Read the currently linked accounts by id."""
-    rows = connection.execute(
-        select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation, _TABLE.valid_to.is_(None))
-    )
+    statement = select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation, _TABLE.valid_to.is_(None))
+    rows = connection.execute(statement)
     return {row.account_id: LinkedAccount(row.account_id, row.name, json.loads(row.raw)) for row in rows}
 
 
 def name_history(connection: Connection, organisation: str) -> dict[str, list[tuple[datetime | None, str]]]:
     """Read the names of every account that was ever linked, oldest first, each with its end; None for the current name."""
     found: dict[str, list[tuple[datetime | None, str]]] = {}
-    rows = connection.execute(
-        select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation).order_by(_TABLE.valid_from, _TABLE.id)
-    )
-    for row in rows:
+    statement = select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation)
+    for row in connection.execute(statement.order_by(_TABLE.valid_from, _TABLE.id)):
         found.setdefault(row.account_id, []).append((row.valid_to, row.name))
     return found
 
@@ -37,15 +34,8 @@ def note_listed(connection: Connection, organisation: str, at: datetime) -> None
     """Store when the accounts of an organisation were listed, even if there are none."""
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
     if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
-        values = {
-            "organisation": organisation,
-            "account_id": _LISTED,
-            "name": "",
-            "raw": "{}",
-            "valid_from": at,
-            "valid_to": at,
-        }
-        connection.execute(LINKED_ACCOUNT.insert().values(values))
+        begin(connection, organisation, LinkedAccount(_LISTED, ""), at)
+        end(connection, organisation, _LISTED, at)
 
 
 def listed_at(connection: Connection, organisation: str) -> datetime | None:

@@ -31,7 +31,5 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
 
 def read(connection: Connection, alert_id: str) -> list[Entry]:
     """Read the history of one alert, oldest line first."""
-    rows = connection.execute(
-        select(ALERT_HISTORY).where(ALERT_HISTORY.c.alert_id == alert_id).order_by(ALERT_HISTORY.c.id)
-    )
-    return [Entry(row.at, row.alert_id, row.stage, row.what) for row in rows]
+    statement = select(ALERT_HISTORY).where(ALERT_HISTORY.c.alert_id == alert_id).order_by(ALERT_HISTORY.c.id)
+    return [Entry(row.at, row.alert_id, row.stage, row.what) for row in connection.execute(statement)]

@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, exists, func, or_, select, type_coerce
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, Level, RuleName, Status
-from actionwatch.store.database import bulk_insert
+from actionwatch.store.database import bulk_insert, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -21,9 +22,7 @@ from actionwatch.store.tables import (
     MESSAGE_REFERENCE,
     SELF_ALERT,
 )
-from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
-
-CHUNK = 500  # values in one IN clause
+from actionwatch.store.timestamps import as_stored, from_micros, from_stored, to_micros, to_stored
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
 READ = as_stored(column for column in ALERT.columns if column.name != "group_key")
@@ -61,10 +60,8 @@ def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tupl
 
 def read_of_record(connection: Connection, record_id: int) -> list[str]:
     """Return the ids of the alerts that hold a record."""
-    statement = (
-        select(ALERT_RECORD.c.alert_id).where(ALERT_RECORD.c.record_id == record_id).order_by(ALERT_RECORD.c.alert_id)
-    )
-    return list(connection.execute(statement).scalars())
+    ids = select(ALERT_RECORD.c.alert_id).where(ALERT_RECORD.c.record_id == record_id)
+    return list(connection.execute(ids.order_by(ALERT_RECORD.c.alert_id)).scalars())
 
 
 def update(connection: Connection, alert: Alert) -> None:
@@ -98,9 +95,8 @@ def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, A
 def read_unresolved(connection: Connection, group_keys: Collection[str]) -> dict[str, list[Alert]]:
     """Read the unresolved alerts by grouping key, oldest first; keys without alerts are left out."""
     found: dict[str, list[Alert]] = {}
-    keys = list(group_keys)
-    for start in range(0, len(keys), CHUNK):
-        for row in connection.execute(_UNRESOLVED, {"group_keys": keys[start : start + CHUNK]}):
+    for keys in portions(group_keys):
+        for row in connection.execute(_UNRESOLVED, {"group_keys": keys}):
             found.setdefault(row.group_key, []).append(alert_of(row[: len(READ)]))
     return found
 
@@ -137,16 +133,8 @@ def read_newest(connection: Connection, limit: int, *, since: datetime | None = 
 
 def count(connection: Connection) -> dict[tuple[Level, Status], int]:
     """Count the alerts of each level and status."""
-    rows = connection.execute(
-        select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
-    )
-    return {(Level(row[0]), Status(row[1])): row[2] for row in rows}
-
-
-def count_by_level(connection: Connection) -> dict[Level, int]:
-    """Count the alerts of each level."""
-    rows = connection.execute(select(ALERT.c.level, func.count()).group_by(ALERT.c.level))
-    return {Level(row[0]): row[1] for row in rows}
+    statement = select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
+    return {(Level(row[0]), Status(row[1])): row[2] for row in connection.execute(statement)}
 
 
 def is_at_work(now: datetime) -> ColumnElement[bool]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, or_, select
 
 from actionwatch.base.model import CorrelatedAlert
-from actionwatch.store.database import upsert
+from actionwatch.store.database import portions, upsert
 from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
-
-CHUNK = 500  # values in one IN clause
 
 _FIELDS = tuple(column.name for column in CORRELATED_ALERT.columns if column.name != "group_values")
 _ALERTS = select(CORRELATED_ALERT).order_by(CORRELATED_ALERT.c.first_at, CORRELATED_ALERT.c.id)
@@ -30,16 +28,12 @@ class Version:
     floor: int
 
 
-def read(connection: Connection, rule_ids: Collection[str], since: datetime | None) -> list[CorrelatedAlert]:
-    """Read the alerts of these rules that are open or end after a time; None reads all."""
-    found: list[CorrelatedAlert] = []
-    names = list(rule_ids)
-    for start in range(0, len(names), CHUNK):
-        statement = _ALERTS.where(CORRELATED_ALERT.c.rule_id.in_(names[start : start + CHUNK]))
-        if since is not None:
-            statement = statement.where(or_(CORRELATED_ALERT.c.until >= since, CORRELATED_ALERT.c.is_open))
-        found.extend(map(_alert, connection.execute(statement).mappings()))
-    return found
+def read(connection: Connection, rule_id: str, since: datetime | None) -> list[CorrelatedAlert]:
+    """Read the alerts of a rule that are open or end after a time; None reads all."""
+    statement = _ALERTS.where(CORRELATED_ALERT.c.rule_id == rule_id)
+    if since is not None:
+        statement = statement.where(or_(CORRELATED_ALERT.c.until >= since, CORRELATED_ALERT.c.is_open))
+    return [_alert(row) for row in connection.execute(statement).mappings()]
 
 
 def read_open(connection: Connection) -> list[CorrelatedAlert]:
@@ -49,18 +43,17 @@ def read_open(connection: Connection) -> list[CorrelatedAlert]:
 
 def delete(connection: Connection, ids: Collection[str]) -> None:
     """Delete alerts."""
-    names = list(ids)
-    for start in range(0, len(names), CHUNK):
-        connection.execute(CORRELATED_ALERT.delete().where(CORRELATED_ALERT.c.id.in_(names[start : start + CHUNK])))
+    for some in portions(ids):
+        connection.execute(CORRELATED_ALERT.delete().where(CORRELATED_ALERT.c.id.in_(some)))
 
 
 def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the records of alerts, as (alert id, record key)."""
-    for start in range(0, len(alert_ids), CHUNK):
+    for some in portions(alert_ids):
         statement = (
             select(ALERT_RECORD.c.alert_id, RECORD.c.record_key)
             .join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-            .where(ALERT_RECORD.c.alert_id.in_(alert_ids[start : start + CHUNK]))
+            .where(ALERT_RECORD.c.alert_id.in_(some))
         )
         for row in connection.execute(statement):
             yield row.alert_id, row.record_key
@@ -81,8 +74,7 @@ def read_versions(connection: Connection) -> dict[str, Version]:
 
 def write_version(connection: Connection, rule_id: str, version: Version) -> None:
     """Store the version of a rule that runs."""
-    values = {"rule_id": rule_id, "version": version.version, "floor": version.floor}
-    upsert(connection, CORRELATION_VERSION, values)
+    upsert(connection, CORRELATION_VERSION, {"rule_id": rule_id, **asdict(version)})
 
 
 def delete_older(connection: Connection, before: datetime) -> int:
@@ -93,8 +85,7 @@ def delete_older(connection: Connection, before: datetime) -> int:
 
 def forget_versions(connection: Connection, kept: Collection[str]) -> None:
     """Delete the versions of all other rules: a rule that returns starts as new."""
-    for rule_id in read_versions(connection).keys() - set(kept):
-        connection.execute(CORRELATION_VERSION.delete().where(CORRELATION_VERSION.c.rule_id == rule_id))
+    connection.execute(CORRELATION_VERSION.delete().where(CORRELATION_VERSION.c.rule_id.not_in(kept)))
 
 
 def _alert(row: RowMapping) -> CorrelatedAlert:

@@ -15,10 +15,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -39,15 +39,27 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing
+from actionwatch.store import schema
 from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 SCHEMA_VERSION = "0001"  # the newest revision under migrations/versions/
+_T = TypeVar("_T")
 _BUSY_TIMEOUT_MS = 30_000
 _PAGE_BYTES = 16_384
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
 _LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
 _LOCK_STEP = 0.02
+_REPLACE = (
+    "stop the service, then put a backup in its place, or move it away with its -wal and -shm: 'actionwatch run' creates a "
+    "new store"
+)
+_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free space on the disk of",
+    sqlite3.SQLITE_IOERR: "check the disk of",
+    sqlite3.SQLITE_CANTOPEN: "check the owner and the mode of the file and the folder of",
+}
 _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 _WRITER_PRAGMAS = (
     f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
@@ -68,7 +80,8 @@ class StoreReader:
     def open(cls, url: str, busy_timeout_ms: int = _BUSY_TIMEOUT_MS) -> Self:
         """Open an existing store at an SQLAlchemy URL.
 
-        Raises: StoreMissing; SchemaMismatch, when the store has another schema than this version; StoreError.
+        Raises: StoreMissing; SchemaMismatch, when the store has another schema than this version; StoreError. Each names the
+        file and the remedy.
         """
         path = _path_of(url)
         if not path.exists():
@@ -78,8 +91,8 @@ class StoreReader:
             )
         reader = _reading_engine(path, busy_timeout_ms)
         try:
-            with _translated(), reader.begin() as connection:
-                _check_version(path, _version(connection))
+            with _translated(path), reader.begin() as connection:
+                _check_version(path, connection)
         except StoreError:
             reader.dispose()
             raise
@@ -91,7 +104,7 @@ class StoreReader:
 
         Raises: StoreBusy, StoreError.
         """
-        with _translated(), self._reader.begin() as connection:
+        with _translated(self.path), self._reader.begin() as connection:
             yield connection
 
     def is_owned(self) -> bool:
@@ -138,7 +151,7 @@ class Database(StoreReader):
         """
         with self._my_turn():
             try:
-                with _translated(), self._writer.begin() as connection:
+                with _translated(self.path), self._writer.begin() as connection:
                     yield connection
             except StoreBusy:
                 raise
@@ -159,32 +172,31 @@ class Database(StoreReader):
                 self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as exc:
-            raise StoreError(f"cannot read the store: {exc}") from exc
+            raise _failure(self.path, exc) from exc
         return number
 
     def upgrade(self) -> None:
         """Create the tables in an empty database, or migrate an older schema to this version.
 
-        Raises: SchemaMismatch, when a newer actionwatch wrote this store.
+        Raises: SchemaMismatch, when a newer or an unreleased actionwatch, or another program, wrote this store.
         """
-        found = self.schema_version()
-        if found == SCHEMA_VERSION:
-            return
-        if found is not None and found > SCHEMA_VERSION:
-            raise _newer(found)
-        with _translated(), self._writer.begin() as connection:
-            # Read it again, under the lock: another process may have been faster.
-            if _version(connection) is None:
+        with _translated(self.path), self._writer.begin() as connection:
+            found = _version(connection)
+            if found is not None and found > SCHEMA_VERSION:
+                raise _newer(self.path, found)
+            if found is None:
+                _check_empty(self.path, connection)
                 _create(connection)
-                return
-            # alembic takes 0.75 s and 8 MB to import.
-            from actionwatch.store.migrations import migrate
+            elif found < SCHEMA_VERSION:
+                # alembic takes 0.75 s and 8 MB to import.
+                from actionwatch.store.migrations import migrate
 
-            migrate(connection)
+                migrate(connection)
+            _check_tables(self.path, connection)
 
     def schema_version(self) -> str | None:
         """Return the schema's revision; None for an empty database."""
-        with _translated(), self._writer.begin() as connection:
+        with _translated(self.path), self._writer.begin() as connection:
             return _version(connection)
 
     @contextlib.contextmanager
@@ -223,6 +235,12 @@ class Database(StoreReader):
             self._turn.release()
 
 
+def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the items in parts that one statement can take."""
+    listed = list(items)
+    return (listed[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(listed), _ROWS_PER_STATEMENT))
+
+
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Insert rows and skip those whose key exists. Return how many are new.
 
@@ -231,15 +249,10 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     """
     row_marks = f"({', '.join('?' * len(columns))})"
     head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  # nosec
-    whole = len(rows) - len(rows) % _ROWS_PER_STATEMENT
     new_count = 0
-    for start in range(0, whole, _ROWS_PER_STATEMENT):
-        values = tuple(chain.from_iterable(rows[start : start + _ROWS_PER_STATEMENT]))
-        many = head + ", ".join([row_marks] * _ROWS_PER_STATEMENT) + " ON CONFLICT DO NOTHING"
-        new_count += connection.exec_driver_sql(many, values).rowcount
-    if whole < len(rows):
-        one = head + row_marks + " ON CONFLICT DO NOTHING"
-        new_count += connection.exec_driver_sql(one, [tuple(row) for row in rows[whole:]]).rowcount
+    for some in portions(rows):
+        statement = f"{head}{', '.join([row_marks] * len(some))} ON CONFLICT DO NOTHING"
+        new_count += connection.exec_driver_sql(statement, tuple(chain.from_iterable(some))).rowcount
     return new_count
 
 
@@ -260,8 +273,7 @@ def bulk_update(
     row_marks = f"({', '.join('?' * len(columns))})"
     changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
     count = 0
-    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = rows[start : start + _ROWS_PER_STATEMENT]
+    for some in portions(rows):
         given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
         is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = ?"
         statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec
@@ -308,24 +320,47 @@ def _create(connection: Connection) -> None:
     connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")  # noqa: S608  # nosec
 
 
-def _check_version(path: Path, found: str | None) -> None:
+def _check_version(path: Path, connection: Connection) -> None:
     """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
+    found = _version(connection)
     if found is None:
+        _check_empty(path, connection)
         raise StoreMissing(
             f"the store {path} is empty: check store.url; 'actionwatch run' sets it up at its first start"
         )
     if found > SCHEMA_VERSION:
-        raise _newer(found)
+        raise _newer(path, found)
     if found < SCHEMA_VERSION:
         raise SchemaMismatch(
             f"the store {path} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: "
             "start 'actionwatch run' of this version, which upgrades it"
         )
+    _check_tables(path, connection)
 
 
-def _newer(found: str) -> SchemaMismatch:
+def _check_empty(path: Path, connection: Connection) -> None:
+    """Refuse a database without a revision that has tables. Raises: SchemaMismatch."""
+    names = schema.read_tables(connection)
+    if names:
+        raise SchemaMismatch(
+            f"the store {path} has the table {names[0]}, and no revision of actionwatch: check store.url, it may be the "
+            "database of another program"
+        )
+
+
+def _check_tables(path: Path, connection: Connection) -> None:
+    """Refuse tables that differ from those of the newest revision. Raises: SchemaMismatch."""
+    difference = schema.find_difference(connection)
+    if difference is not None:
+        raise SchemaMismatch(
+            f"the store {path} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "
+            f"actionwatch wrote it, or it was changed by hand: {_REPLACE}"
+        )
+
+
+def _newer(path: Path, found: str) -> SchemaMismatch:
     return SchemaMismatch(
-        f"the store has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
+        f"the store {path} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
     )
 
 
@@ -398,8 +433,8 @@ def _reading_engine(path: Path, timeout_ms: int) -> Engine:
             return engine  # the next read raises the error
         engine.dispose()
         return _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="immutable=1")
-    except SQLAlchemyError:
-        pass
+    except (SQLAlchemyError, UnicodeDecodeError):
+        pass  # the next read raises it again
     return engine
 
 
@@ -424,15 +459,28 @@ def _engine(path: Path, *, begin: str, pragmas: Sequence[str], timeout_ms: int, 
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     try:
         yield
-    except OperationalError as exc:
-        text = str(exc.orig)
-        if "locked" in text or "busy" in text:
-            raise StoreBusy(f"the store is busy: {text}") from exc
-        raise StoreError(f"the store failed: {text}") from exc
     except DBAPIError as exc:
-        raise StoreError(f"the store failed: {exc.orig}") from exc
+        raise _failure(path, exc.orig or exc) from exc
+    except UnicodeDecodeError as exc:  # the driver raises it for a message of SQLite that quotes a damaged schema
+        raise _damaged(path, str(exc)) from exc
     except SQLAlchemyError as exc:
         raise StoreError(f"the store failed: {exc}") from exc
+
+
+def _failure(path: Path, error: BaseException) -> StoreError:
+    """Return our error for an error of SQLite."""
+    text = str(error)
+    if isinstance(error, sqlite3.OperationalError) and ("locked" in text or "busy" in text):
+        return StoreBusy(f"the store is busy: {text}")
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
+    if code in _DAMAGES:
+        return _damaged(path, text)
+    remedy = _REMEDIES.get(code)
+    return StoreError(f"the store failed: {text}: {remedy} {path}" if remedy else f"the store failed: {text}")
+
+
+def _damaged(path: Path, text: str) -> StoreError:
+    return StoreError(f"the store {path} is damaged, or no database ({text}): check store.url; {_REPLACE}")

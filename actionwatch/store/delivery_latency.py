@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, func, select, type_coerce
-from sqlalchemy.types import BigInteger
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, type_coerce
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert
 from actionwatch.store.database import upsert
 from actionwatch.store.outbox import IS_PENDING, IS_SENT
 from actionwatch.store.tables import ALERT, DELIVERY, DELIVERY_LATENCY, IS_LET_THROUGH
-from actionwatch.store.timestamps import MICROSECOND, Instant
+from actionwatch.store.timestamps import Instant
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 BEYOND = -1
@@ -54,10 +54,8 @@ def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime
                 key = (alert.rule.name, receiver, since, _bucket(span))
                 counts[key] += 1
                 totals[key] += span
-    rows = [
-        {**dict(zip(_KEY, key, strict=True)), "message_count": count, "total": totals[key]}
-        for key, count in counts.items()
-    ]
+    columns = (*_KEY, "message_count", "total")
+    rows = [dict(zip(columns, (*key, count, totals[key]), strict=True)) for key, count in counts.items()]
     upsert(connection, DELIVERY_LATENCY, *rows, added=("message_count", "total"))
     if sent:
         connection.execute(_FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
@@ -65,11 +63,7 @@ def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime
 
 def read_all(connection: Connection) -> list[Histogram]:
     """Read every histogram."""
-    rows = connection.execute(
-        select(DELIVERY_LATENCY).order_by(
-            DELIVERY_LATENCY.c.rule, DELIVERY_LATENCY.c.receiver, DELIVERY_LATENCY.c.since
-        )
-    )
+    rows = connection.execute(select(DELIVERY_LATENCY).order_by(*DELIVERY_LATENCY.primary_key))
     found: dict[tuple[str, str, str], tuple[dict[int, int], list[int]]] = {}
     for row in rows:
         buckets, totals = found.setdefault((row.rule, row.receiver, row.since), ({}, []))

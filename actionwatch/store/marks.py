@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNPROVED_WINDOW
-from actionwatch.store.timestamps import MICROSECOND
 
 TIMES = ("begins_at", "alerts_from", "mark", "seen_through", "proved_through")
 """The marks that are times of the upstream's clock. None of them may lie in the future."""
@@ -43,12 +43,13 @@ class Marks:
 
 def read(connection: Connection, name: str) -> Marks | None:
     """Read the marks of a source; None before its first successful poll, or after it was renamed."""
-    return next((_marks(row) for row in _rows(connection) if row.name == name), None)
+    return read_all(connection).get(name)
 
 
 def read_all(connection: Connection) -> dict[str, Marks]:
     """Read the marks of every source that was ever polled, by name, without the former names of renamed sources."""
-    return {row.name: _marks(row) for row in _rows(connection)}
+    rows = connection.execute(select(SOURCE).where(SOURCE.c.renamed_to.is_(None)).order_by(SOURCE.c.name))
+    return {row.name: _marks(row) for row in rows}
 
 
 def write(connection: Connection, marks: Marks) -> None:
@@ -87,10 +88,6 @@ def former_names(connection: Connection, name: str) -> list[str]:
 def names_of_others(connection: Connection, organisations: Collection[str]) -> list[str]:
     """Return every name that a source of any other organisation has or had."""
     return list(connection.execute(select(SOURCE.c.name).where(SOURCE.c.organisation.not_in(organisations))).scalars())
-
-
-def _rows(connection: Connection) -> list[Row[Any]]:
-    return list(connection.execute(select(SOURCE).where(SOURCE.c.renamed_to.is_(None)).order_by(SOURCE.c.name)))
 
 
 def _marks(row: Row[Any]) -> Marks:

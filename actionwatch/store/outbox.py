@@ -41,17 +41,15 @@ IS_BEHIND = (
     *_IS_BESIDE,
     _OTHER.c.ordinal < DELIVERY.c.ordinal,
     _OTHER.c.status == DeliveryStatus.PENDING.value,
+    # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
+    or_(_OTHER.c.ordinal != ESCALATION, _OTHER.c.body.is_not(None)),
 )
 """For `exists`: an earlier row of the same alert and receiver is pending."""
 _CLAIMABLE = (
     IS_PENDING,
     DELIVERY.c.receiver == bindparam("wanted"),
     or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < _NOW),
-    ~exists().where(
-        *IS_BEHIND,
-        # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
-        or_(_OTHER.c.ordinal != ESCALATION, _OTHER.c.body.is_not(None)),
-    ),
+    ~exists().where(*IS_BEHIND),
 )
 """No lease holds the row, and no earlier row of its alert and receiver is pending."""
 _IS_NOTIFIED = exists().where(
@@ -110,7 +108,7 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
 
 def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
     """Count the rows of a receiver under a lease of any process; stop at `most`."""
-    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar() or 0
+    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
 
 
 def read_leaseholders(connection: Connection) -> list[str]:
@@ -245,7 +243,7 @@ def read_waiting(connection: Connection) -> list[Waiting]:
 
 def count_sent(connection: Connection) -> int:
     """Count the messages that receivers accepted."""
-    return connection.execute(select(func.count()).select_from(DELIVERY).where(IS_SENT)).scalar() or 0
+    return connection.execute(select(func.count()).select_from(DELIVERY).where(IS_SENT)).scalar_one()
 
 
 def delivered_latencies(connection: Connection, limit: int) -> list[tuple[datetime, datetime, datetime]]:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import POLL
-from actionwatch.store.timestamps import MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, true, type_coerce
-from sqlalchemy.types import BigInteger
+from sqlalchemy import BigInteger, Connection, RowMapping, and_, func, or_, select, true, type_coerce
 
-from actionwatch.store.records import key_floor
+from actionwatch.base.clock import MICROSECOND
+from actionwatch.store.records import between
 from actionwatch.store.tables import RECEIPT, RECORD
-from actionwatch.store.timestamps import MICROSECOND
+
+_RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,6 @@ def insert(connection: Connection, receipt: WindowReceipt) -> None:
     connection.execute(RECEIPT.insert().values(values))
 
 
-def read(connection: Connection, source: str, limit: int) -> list[WindowReceipt]:
-    """Read the newest receipts of a source, newest first."""
-    statement = select(RECEIPT).where(RECEIPT.c.source == source).order_by(RECEIPT.c.id.desc()).limit(limit)
-    return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
-
-
 def read_newest_time(connection: Connection, source: str) -> datetime | None:
     """Return when the newest receipt of a source was written."""
     statement = select(RECEIPT.c.judged_at).where(RECEIPT.c.source == source).order_by(RECEIPT.c.id.desc()).limit(1)
@@ -68,19 +62,19 @@ def read_newest_time(connection: Connection, source: str) -> datetime | None:
 def read_covering(connection: Connection, source: str, at: datetime, limit: int) -> list[WindowReceipt]:
     """Read the receipts of a source whose window contains an instant, oldest receipt first."""
     covers = (RECEIPT.c.source == source, RECEIPT.c.starts_at <= at, RECEIPT.c.ends_at >= at)
-    statement = select(RECEIPT).where(*covers).order_by(RECEIPT.c.id).limit(limit)
-    return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
+    statement = _RECEIPTS.where(*covers).order_by(RECEIPT.c.id).limit(limit)
+    return [_receipt(row) for row in connection.execute(statement).mappings()]
 
 
 def stream(
     connection: Connection,
-    source: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    source: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     limit: int | None = None,
 ) -> Iterator[WindowReceipt]:
     """Yield at most `limit` receipts that overlap a time span, newest first, without holding them all in memory."""
-    statement = select(RECEIPT).order_by(RECEIPT.c.id.desc()).limit(limit)
+    statement = _RECEIPTS.order_by(RECEIPT.c.id.desc()).limit(limit)
     if source is not None:
         statement = statement.where(RECEIPT.c.source == source)
     if since is not None:
@@ -88,7 +82,7 @@ def stream(
     if until is not None:
         statement = statement.where(RECEIPT.c.starts_at <= until)
     rows = connection.execution_options(yield_per=1000).execute(statement).mappings()
-    return (_receipt(dict(row)) for row in rows)
+    return (_receipt(row) for row in rows)
 
 
 def spans(connection: Connection, sources: Sequence[str]) -> Iterator[tuple[datetime, datetime]]:
@@ -113,9 +107,7 @@ def spans(connection: Connection, sources: Sequence[str]) -> Iterator[tuple[date
 def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
     """Compute a receipt again from the stored records, without those that were stored later or had vanished by then."""
     is_it = (
-        RECORD.c.source == receipt.source,
-        RECORD.c.record_key >= key_floor(receipt.starts_at),
-        RECORD.c.record_key < key_floor(receipt.ends_at + MICROSECOND),
+        *between(receipt.source, receipt.starts_at, receipt.ends_at),
         RECORD.c.id <= receipt.record_through,
         or_(RECORD.c.vanished_at.is_(None), RECORD.c.vanished_at > receipt.judged_at),
     )
@@ -145,6 +137,5 @@ def delete_unsound(connection: Connection, source: str, now: datetime, most_ahea
     return end
 
 
-def _receipt(row: dict[str, Any]) -> WindowReceipt:
-    row.pop("id")
+def _receipt(row: RowMapping) -> WindowReceipt:
     return WindowReceipt(**{**row, "kind_counts": json.loads(row["kind_counts"])})

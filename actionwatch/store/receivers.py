@@ -46,8 +46,7 @@ def delete_others(connection: Connection, names: Collection[str]) -> None:
 
 def note_success(connection: Connection, name: str, at: datetime) -> None:
     """Note that a receiver accepted a message: it no longer fails."""
-    values = {"name": name, "last_sent_at": at, "failing_since": None, "last_error": None}
-    upsert(connection, RECEIVER, values)
+    upsert(connection, RECEIVER, {"name": name, "last_sent_at": at, "failing_since": None, "last_error": None})
 
 
 def note_failure(connection: Connection, name: str, at: datetime, error: str, paused_until: datetime | None) -> None:
@@ -83,5 +82,4 @@ def read_references(connection: Connection, alert_ids: Collection[str], receiver
 
 def write_reference(connection: Connection, alert_id: str, receiver: str, value: str) -> None:
     """Keep the reference that a receiver gave for the message of an alert."""
-    values = {"alert_id": alert_id, "receiver": receiver, "value": value}
-    upsert(connection, MESSAGE_REFERENCE, values)
+    upsert(connection, MESSAGE_REFERENCE, {"alert_id": alert_id, "receiver": receiver, "value": value})

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Select,
@@ -24,38 +25,28 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.types import BigInteger
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.database import bulk_insert, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD
-from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, to_micros
+from actionwatch.store.timestamps import as_stored, from_micros, to_micros
 
 # All records of a page have the same `seen_at`.
 _seen_micros = lru_cache(maxsize=16)(to_micros)
 _seen_at = lru_cache(maxsize=16)(from_micros)
+_SAME = (
+    "source", "action_kind", "operation", "scope", "severity", "domain_type", "user_name", "description", "upstream_id", "raw",
+)  # fmt: skip
 _WRITTEN: Mapping[str, Callable[[Record], Any]] = {
-    "source": attrgetter("source"),
+    **{name: attrgetter(name) for name in _SAME},
+    **{f"{each}_id": attrgetter(f"{each}.id") for each in ("account", "cluster", "organisation")},
+    **{f"{each}_name": attrgetter(f"{each}.name") for each in ("account", "cluster", "organisation")},
     "record_key": attrgetter("key"),
     "occurred_at": lambda record: to_micros(record.occurred_at),
     "seen_at": lambda record: _seen_micros(record.seen_at),
-    "action_kind": attrgetter("action_kind"),
-    "operation": attrgetter("operation"),
-    "scope": attrgetter("scope"),
-    "severity": attrgetter("severity"),
-    "domain_type": attrgetter("domain_type"),
-    "user_name": attrgetter("user_name"),
-    "description": attrgetter("description"),
-    "account_id": attrgetter("account.id"),
-    "account_name": attrgetter("account.name"),
-    "cluster_id": attrgetter("cluster.id"),
-    "cluster_name": attrgetter("cluster.name"),
-    "organisation_id": attrgetter("organisation.id"),
-    "organisation_name": attrgetter("organisation.name"),
-    "upstream_id": attrgetter("upstream_id"),
     "is_time_readable": lambda record: int(record.is_time_readable),
-    "raw": attrgetter("raw"),
 }
 """The value of each column that a record determines. A `Judge` determines the others."""
 _READ = (
@@ -65,7 +56,7 @@ _READ = (
 )  # fmt: skip
 """The columns that `_record` reads, in its order."""
 _SELECTED = as_stored(RECORD.c[name] for name in _READ)
-
+_RECORDS = select(*_SELECTED)
 
 Judge = Callable[[Record], tuple[bool, timedelta | None]]
 """Decides whether a record is backlog, and by how much it is late."""
@@ -159,7 +150,7 @@ def insert_new(connection: Connection, records: Iterable[Record], judge: Judge =
 
 def read_after(connection: Connection, position: int, limit: int) -> list[Record]:
     """Read the next records by local id, so that a late record is never skipped."""
-    rows = connection.execute(_select().where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit))
+    rows = connection.execute(_RECORDS.where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit))
     return [_record(row) for row in rows]
 
 
@@ -182,21 +173,21 @@ def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: in
 
 def read_by_key(connection: Connection, key: str) -> Record | None:
     """Read one record by its key: the one that counts, if several sources have it."""
-    row = connection.execute(_select().where(RECORD.c.record_key == key, _IS_COUNTED)).first()
+    row = connection.execute(_RECORDS.where(RECORD.c.record_key == key, _IS_COUNTED)).first()
     return _record(row) if row else None
 
 
 def read_copies(connection: Connection, key: str) -> list[Record]:
     """Read the records of an action that do not count, because another source has the one that does, oldest first."""
-    rows = connection.execute(_select().where(RECORD.c.record_key == key, ~_IS_COUNTED).order_by(RECORD.c.id))
+    rows = connection.execute(_RECORDS.where(RECORD.c.record_key == key, ~_IS_COUNTED).order_by(RECORD.c.id))
     return [_record(row) for row in rows]
 
 
 def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> list[Record]:
     """Read the newest records (by event time) that match a filter, newest first."""
     statements = (
-        _narrow(_select(), wanted).where(*_timed(wanted.since, wanted.until)).order_by(*map(desc, _IN_TIME)),
-        _narrow(_select(), wanted).where(_HAS_OTHER_KEY).order_by(RECORD.c.occurred_at.desc(), *map(desc, _IN_TIME)),
+        _matching(wanted).where(*_timed(wanted.since, wanted.until)).order_by(*map(desc, _IN_TIME)),
+        _matching(wanted).where(_HAS_OTHER_KEY).order_by(RECORD.c.occurred_at.desc(), *map(desc, _IN_TIME)),
     )
     found = [_record(row) for statement in statements for row in connection.execute(statement.limit(limit))]
     return sorted(found, key=_in_time, reverse=True)[:limit]
@@ -207,7 +198,7 @@ def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = Fals
 
     `is_once`: yield each action once, even if several sources read it.
     """
-    statement = _narrow(_select(), wanted).where(*[_IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
+    statement = _matching(wanted).where(*[_IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
     rows = connection.execution_options(yield_per=1000).execute(statement)
     return (_record(row) for row in rows)
 
@@ -218,7 +209,7 @@ def stream_since(connection: Connection, since: datetime | None, up_to_id: int) 
     Each action comes once, even if several sources read it.
     """
     # With the index by id, SQLite would sort all rows, including the raw objects.
-    stored = _select().where(without_index(RECORD.c.id) <= up_to_id, _counted_up_to(up_to_id))
+    stored = _RECORDS.where(without_index(RECORD.c.id) <= up_to_id, _counted_up_to(up_to_id))
     others = stored.where(_HAS_OTHER_KEY, *([RECORD.c.occurred_at >= since] if since else []))
     statements = (
         stored.where(*_timed(since)).order_by(*_IN_TIME),
@@ -250,9 +241,9 @@ def count_kinds(connection: Connection, source: str, start: datetime, end: datet
 
 def count_held(connection: Connection, source: str, start: datetime, end: datetime) -> int:
     """Count the records that `count_kinds` counts, with indexes only: reading each costs a third of storing it."""
-    between = _between(source, start, end)
-    stored = connection.execute(select(func.count()).where(*between)).scalar() or 0
-    vanished = select(func.count()).where(*between, RECORD.c.vanished_at.is_not(None))
+    in_time = between(source, start, end)
+    stored = connection.execute(select(func.count()).where(*in_time)).scalar() or 0
+    vanished = select(func.count()).where(*in_time, RECORD.c.vanished_at.is_not(None))
     return stored - (connection.execute(vanished).scalar() or 0)
 
 
@@ -270,7 +261,7 @@ def unmark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str]
 ) -> None:
     """Unmark the records of start..end that the upstream shows again."""
-    in_time = _between(source, start, end)
+    in_time = between(source, start, end)
     gone = select(RECORD.c.record_key).where(*in_time, RECORD.c.vanished_at.is_not(None))
     for key in [key for key in connection.execute(gone).scalars() if key in present]:
         is_it = (RECORD.c.source == source, RECORD.c.record_key == key)
@@ -285,7 +276,7 @@ def count_vanished(connection: Connection, source: str, since: datetime) -> int:
 
 def read_vanished(connection: Connection, source: str, since: datetime, after: datetime | None) -> list[Record]:
     """Read the records of a source after a time that were marked as vanished after another one, the oldest first."""
-    statement = _select().where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
+    statement = _RECORDS.where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
     is_it = RECORD.c.vanished_at.is_not(None) if after is None else RECORD.c.vanished_at > after
     return [_record(row) for row in connection.execute(statement.where(is_it).order_by(RECORD.c.record_key))]
 
@@ -373,10 +364,11 @@ def key_floor(at: datetime) -> str:
 
 def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for records of a source with start <= occurred_at <= end that the upstream still holds."""
-    return (*_between(source, start, end), RECORD.c.vanished_at.is_(None))
+    return (*between(source, start, end), RECORD.c.vanished_at.is_(None))
 
 
-def _between(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
+def between(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for records of a source with start <= occurred_at <= end and a readable time."""
     return (
         RECORD.c.source == source,
         RECORD.c.record_key >= key_floor(start),
@@ -384,11 +376,7 @@ def _between(source: str, start: datetime, end: datetime) -> tuple[ColumnElement
     )
 
 
-def _select() -> Select[Any]:
-    return select(*_SELECTED)
-
-
-def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
+def _matching(wanted: RecordFilter) -> Select[Any]:
     c = RECORD.c
     tests: list[ColumnElement[bool]] = []
     if wanted.kinds:
@@ -410,7 +398,7 @@ def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
         tests.append(c.occurred_at >= wanted.since)
     if wanted.until:
         tests.append(c.occurred_at <= wanted.until)
-    return statement.where(*tests)
+    return _RECORDS.where(*tests)
 
 
 def _record(row: Sequence[Any]) -> Record:

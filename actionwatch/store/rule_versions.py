@@ -52,5 +52,4 @@ def move(connection: Connection, rule_id: str, file: str, line: int) -> None:
 
 def delete(connection: Connection, rule_ids: Collection[str]) -> None:
     """Delete rules that no longer run."""
-    for rule_id in rule_ids:
-        connection.execute(RULE_VERSION.delete().where(RULE_VERSION.c.rule_id == rule_id))
+    connection.execute(RULE_VERSION.delete().where(RULE_VERSION.c.rule_id.in_(rule_ids)))

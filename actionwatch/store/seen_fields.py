@@ -20,9 +20,5 @@ def read(connection: Connection, organisation: str) -> dict[str, datetime]:
 
 def insert_new(connection: Connection, organisation: str, names: Iterable[str], at: datetime) -> None:
     """Insert fields that were seen for the first time."""
-    bulk_insert(
-        connection,
-        SEEN_FIELD,
-        ("organisation", "name", "seen_at"),
-        [(organisation, name, to_micros(at)) for name in names],
-    )
+    rows = [(organisation, name, to_micros(at)) for name in names]
+    bulk_insert(connection, SEEN_FIELD, ("organisation", "name", "seen_at"), rows)

@@ -24,10 +24,8 @@ class OpenSelfAlert:
 
 def read_all(connection: Connection) -> list[OpenSelfAlert]:
     """Read all open self-alerts, oldest first."""
-    rows = connection.execute(
-        select(SELF_ALERT).order_by(SELF_ALERT.c.since, SELF_ALERT.c.trouble, SELF_ALERT.c.subject)
-    )
-    return [OpenSelfAlert(**row) for row in rows.mappings()]
+    statement = select(SELF_ALERT).order_by(SELF_ALERT.c.since, SELF_ALERT.c.trouble, SELF_ALERT.c.subject)
+    return [OpenSelfAlert(**row) for row in connection.execute(statement).mappings()]
 
 
 def read(connection: Connection, trouble: str, subject: str) -> OpenSelfAlert | None:

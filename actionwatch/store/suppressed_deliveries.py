@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
-from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.database import upsert
@@ -27,23 +27,17 @@ _AWAITING = (
 )
 
 
-def _let_through(status: DeliveryStatus) -> Select[Any]:
+def _at_most(some: Select[Any]) -> Select[Any]:
     """Return a query that counts at most `most` rows."""
-    is_counted = (IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.status == status.value)
-    some = select(DELIVERY.c.receiver).where(*is_counted)
-    if status is DeliveryStatus.SENT:
-        # A time in the future is from before the clock was set back: ignore it.
-        some = some.where(DELIVERY.c.sent_at > bindparam("since", type_=Instant))
-        some = some.where(DELIVERY.c.sent_at <= bindparam("now", type_=Instant))
-    else:
-        some = some.where(
-            DELIVERY.c.sent_at.is_(None)
-        )  # true of every pending row: it makes SQLite use the partial index
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
-_SENT_SINCE = _let_through(DeliveryStatus.SENT)
-_BEING_SENT = _let_through(DeliveryStatus.PENDING)
+_NOW, _SINCE = (bindparam(name, type_=Instant) for name in ("now", "since"))
+_LET_THROUGH = select(DELIVERY.c.receiver).where(IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"))
+# A time in the future is from before the clock was set back: ignore it.
+_SENT_SINCE = _at_most(_LET_THROUGH.where(outbox.IS_SENT, DELIVERY.c.sent_at > _SINCE, DELIVERY.c.sent_at <= _NOW))
+# No pending row has a time: the condition makes SQLite use the partial index.
+_BEING_SENT = _at_most(_LET_THROUGH.where(outbox.IS_PENDING, DELIVERY.c.sent_at.is_(None)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import SWEEP
-from actionwatch.store.timestamps import MICROSECOND
 
 
 def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
@@ -19,5 +19,4 @@ def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
 
 def note(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
     """Store that the sweep of a reach ran."""
-    values = {"source": source, "reach": reach // MICROSECOND, "asked_at": at}
-    upsert(connection, SWEEP, values)
+    upsert(connection, SWEEP, {"source": source, "reach": reach // MICROSECOND, "asked_at": at})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Dialect, Text, TypeDecorator, type_coerce
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from actionwatch.base.clock import EPOCH, MICROSECOND
 
 
 class Instant(TypeDecorator[datetime]):

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
-from actionwatch.store.timestamps import MICROSECOND
 
 SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 
@@ -36,9 +36,8 @@ class UnprovedWindow:
 def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
     order = (UNPROVED_WINDOW.c.due_at, UNPROVED_WINDOW.c.starts_at, UNPROVED_WINDOW.c.ends_at)
-    rows = connection.execute(
-        select(UNPROVED_WINDOW).where(UNPROVED_WINDOW.c.source == source).order_by(*order)
-    ).mappings()
+    statement = select(UNPROVED_WINDOW).where(UNPROVED_WINDOW.c.source == source).order_by(*order)
+    rows = connection.execute(statement).mappings()
     return [UnprovedWindow(**{**row, "reach": row["reach"] * MICROSECOND}) for row in rows]
 
 
@@ -50,11 +49,7 @@ def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
 
 def delete(connection: Connection, window: UnprovedWindow) -> None:
     """Delete a window."""
-    is_it = (
-        UNPROVED_WINDOW.c.source == window.source,
-        UNPROVED_WINDOW.c.starts_at == window.starts_at,
-        UNPROVED_WINDOW.c.ends_at == window.ends_at,
-    )
+    is_it = (column == getattr(window, column.name) for column in UNPROVED_WINDOW.primary_key)
     connection.execute(UNPROVED_WINDOW.delete().where(*is_it))
 
 

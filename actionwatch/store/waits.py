@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Event
 from actionwatch.store.outbox import IS_PENDING
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
-from actionwatch.store.timestamps import MICROSECOND, Instant
+from actionwatch.store.timestamps import Instant
 
 
 def shift(connection: Connection, step: timedelta, before: datetime) -> None:
@@ -59,9 +60,8 @@ def clamp(connection: Connection, now: datetime, longest_pause: timedelta) -> No
 
 def read_last_alive(connection: Connection) -> datetime | None:
     """Return when a process last stored a poll or the progress of a backlog; None before the first."""
-    noted = [
-        connection.execute(select(func.max(column))).scalar() for column in (POLL.c.last_poll_at, BACKLOG.c.noted_at)
-    ]
+    columns = (POLL.c.last_poll_at, BACKLOG.c.noted_at)
+    noted = [connection.execute(select(func.max(column))).scalar() for column in columns]
     return max((at for at in noted if at is not None), default=None)
 
 

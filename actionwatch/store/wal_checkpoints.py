@@ -15,9 +15,8 @@ from pathlib import Path
 import structlog
 
 COMMITS = 200  # a log of about 30 MB for single deliveries; twenty times as much for pages of records
-LONGEST_LOG_BYTES = (
-    128 * 1024 * 1024
-)  # beyond it SQLite runs a checkpoint in a commit: large commits, or a failed thread
+# Beyond it SQLite runs a checkpoint in a commit: large commits, or a failed thread.
+LONGEST_LOG_BYTES = 128 * 1024 * 1024
 
 log = structlog.get_logger()
 

@@ -19,7 +19,9 @@ from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store.marks import Marks
+from actionwatch.tail import planning
 from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, EDGE_SECOND, Window, round_down
+from actionwatch.tail.state import PollReport
 
 UNITS = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), COARSEST_UNIT)
 ASKED_EVERY = timedelta(days=1)
@@ -30,7 +32,7 @@ MAX_PAGES = 3  # a window of a few milliseconds hardly holds more
 def is_due(marks: Marks, now: datetime) -> bool:
     """Return whether to find out the unit now."""
     wait = RETRIED_AFTER if marks.bounds_unit is None else ASKED_EVERY
-    return marks.bounds_asked_at is None or not timedelta(0) <= now - marks.bounds_asked_at < wait
+    return planning.is_due(marks.bounds_asked_at, wait, now)
 
 
 def choose_record(shown: Sequence[Record]) -> Record | None:
@@ -39,29 +41,22 @@ def choose_record(shown: Sequence[Record]) -> Record | None:
     return best if best is not None and _distinctive_units(best) else None
 
 
-def find_unit(upstream: Client, record: Record, known: Marks, now: datetime) -> tuple[Marks, int]:
-    """Request a record that was just shown, in coarser and coarser units, until it comes.
+def find_unit(upstream: Client, record: Record, known: Marks, now: datetime, report: PollReport) -> Marks:
+    """Request a record that was just shown, in coarser and coarser units, until it comes: once if bounds are fine.
 
-    Returns: the marks with the unit, and the number of requests (1 if bounds are fine). If the record does not come, or only
-    sometimes, or the upstream refuses, the marks keep the unit that was known.
+    Returns: the marks with the unit. If the record does not come, or only sometimes, or the upstream refuses, they keep the
+    unit that was known.
     """
-    request_count = 0
     finer: timedelta | None = None
-    for unit in _distinctive_units(record):
-        try:
-            is_shown, asked_count = _is_shown(upstream, _around(record, unit), record)
-            request_count += asked_count
-            if is_shown and finer is not None:  # one empty response may have another reason
-                is_passing, asked_count = _is_shown(upstream, _around(record, finer), record)
-                request_count += asked_count
-                if is_passing:
+    with contextlib.suppress(SourceError):
+        for unit in _distinctive_units(record):
+            if _is_shown(upstream, _around(record, unit), record, report):
+                # One empty response may have another reason.
+                if finer is not None and _is_shown(upstream, _around(record, finer), record, report):
                     break
-        except SourceError:
-            break
-        if is_shown:
-            return replace(known, bounds_unit=unit, bounds_asked_at=now), request_count
-        finer = unit
-    return replace(known, bounds_asked_at=now), request_count
+                return replace(known, bounds_unit=unit, bounds_asked_at=now)
+            finer = unit
+    return replace(known, bounds_asked_at=now)
 
 
 def _distinctive_units(record: Record) -> list[timedelta]:
@@ -82,12 +77,11 @@ def _around(record: Record, unit: timedelta) -> Window:
     return Window(begin - unit, begin + unit + EDGE)
 
 
-def _is_shown(upstream: Client, window: Window, record: Record) -> tuple[bool, int]:
+def _is_shown(upstream: Client, window: Window, record: Record, report: PollReport) -> bool:
     pages = upstream.user_actions(Query(start=window.start, end=window.end), trusts_total=False)
-    request_count = 0
     with contextlib.closing(cast("Generator[Page]", pages)):
         for page in islice(pages, MAX_PAGES):
-            request_count += 1
+            report.request_count += 1
             if any(shown.key == record.key for shown in page.records):
-                return True, request_count
-    return False, request_count
+                return True
+    return False

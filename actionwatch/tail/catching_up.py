@@ -12,8 +12,8 @@ import structlog
 from actionwatch.base.durations import spell_duration
 from actionwatch.store import backlog_progress
 from actionwatch.store.backlog_progress import Backlog
-from actionwatch.store.database import Database
 from actionwatch.tail.cursor import Window
+from actionwatch.tail.state import TailState
 
 OnBacklog = Callable[[Backlog], None]
 
@@ -23,22 +23,10 @@ log = structlog.get_logger()
 class CatchingUp:
     """The backlog of one source, if there is one: a window with more records than are read in one go."""
 
-    def __init__(
-        self,
-        source: str,
-        log_every: timedelta,
-        database: Database,
-        clock: Callable[[], datetime],
-        on_backlog: OnBacklog,
-    ) -> None:
-        self._source = source
-        self._log_every = log_every.total_seconds()
-        self._database = database
-        self._clock = clock
+    def __init__(self, state: TailState, on_backlog: OnBacklog) -> None:
+        self._state = state
         self._on_backlog = on_backlog
         self._backlog: Backlog | None = None
-        self._may_be_left = True  # by a process that was killed
-        self._logged_at = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -49,13 +37,13 @@ class CatchingUp:
         """Begin a backlog with a window that is too large, unless it is part of one. Continues what a killed process left."""
         if self._backlog is not None:
             return
-        with self._database.read() as connection:
-            left = backlog_progress.read_all(connection).get(self._source)
-        now, begins = self._clock(), window.start
+        with self._state.database.read() as connection:
+            left = backlog_progress.read_all(connection).get(self._state.source)
+        now, begins = self._state.clock(), window.start
         is_rest = left is not None and left.starts_at <= begins <= left.ends_at
         count = left.record_count if left is not None and is_rest else 0
         self._backlog = Backlog(
-            source=self._source,
+            source=self._state.source,
             starts_at=left.starts_at if left is not None and is_rest else begins,
             ends_at=window.end,
             through=begins,
@@ -73,8 +61,8 @@ class CatchingUp:
         if self._backlog is None:
             return
         count = self._backlog.record_count + new_count
-        self._backlog = replace(self._backlog, through=through, record_count=count, noted_at=self._clock())
-        with self._database.write() as connection:
+        self._backlog = replace(self._backlog, through=through, record_count=count, noted_at=self._state.clock())
+        with self._state.database.write() as connection:
             backlog_progress.write(connection, self._backlog)
         self._report(self._backlog)
 
@@ -84,21 +72,19 @@ class CatchingUp:
             self._backlog = replace(self._backlog, began_at=self._backlog.began_at + step)
 
     def end(self) -> None:
-        """Delete the progress: the source has caught up."""
-        if self._backlog is None and not self._may_be_left:
-            return
-        with self._database.write() as connection:
-            backlog_progress.delete(connection, self._source)
-        self._backlog, self._may_be_left = None, False
+        """Delete the progress, also that of a process that was killed: the source has caught up."""
+        with self._state.database.write() as connection:
+            backlog_progress.delete(connection, self._state.source)
+        self._backlog = None
 
     def _report(self, backlog: Backlog) -> None:
         self._on_backlog(backlog)
-        if time.monotonic() - self._logged_at < self._log_every:
+        if time.monotonic() - self._logged_at < self._state.options.poll_interval.total_seconds():
             return
         self._logged_at = time.monotonic()
         log.info(
             "backlog_progressed",
-            source=self._source,
+            source=self._state.source,
             start=backlog.starts_at,
             end=backlog.ends_at,
             through=backlog.through,

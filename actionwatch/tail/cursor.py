@@ -8,17 +8,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from actionwatch.base.clock import EPOCH
+
 MAX_WINDOW_RECORDS = 20_000  # read in one go: limits memory, and what is read again if the window changes meanwhile
 MIN_WINDOW = timedelta(
     milliseconds=10
 )  # bounds are milliseconds: a much shorter window can be neither requested nor cut
 EDGE = timedelta(milliseconds=1)  # bounds may be inclusive or exclusive: adjacent windows share this much
 EDGE_SECOND = timedelta(seconds=1)  # servers may cut a bound to whole seconds: so close to it, presence proves nothing
-MICROSECOND = timedelta(microseconds=1)  # the resolution of stored times
 COARSEST_UNIT = timedelta(days=1)  # no upstream is expected to cut a bound to more than that
 
 
@@ -40,14 +40,13 @@ class Window:
         the end may be cut to whole days; if the start is cut, only more records come. The proof leaves out the surplus.
         """
         coarse = COARSEST_UNIT if unit is None else unit
-        end = round_down(self.end + coarse - MICROSECOND, coarse) + EDGE
-        return Window(round_down(self.start - EDGE, unit or EDGE), end)
+        return Window(round_down(self.start - EDGE, unit or EDGE), round_up(self.end, coarse) + EDGE)
 
     def slices(self, count: int, least: timedelta = MIN_WINDOW) -> list[Window]:
         """Cut into equal parts, none shorter than `least`, oldest first. Each reaches back an edge into the one before."""
         count = max(1, min(count, (self.end - self.start) // least))
         step = (self.end - self.start) / count
-        cuts = [self.start, *(whole_milliseconds(self.start + step * index) for index in range(1, count)), self.end]
+        cuts = [self.start, *(round_down(self.start + step * index, EDGE) for index in range(1, count)), self.end]
         return [Window(max(start - EDGE, self.start), end) for start, end in pairwise(cuts)]
 
 
@@ -57,18 +56,18 @@ def next_window(begins_at: datetime, mark: datetime, now: datetime, overlap: tim
     `now` is the server's time. The end is rounded up to the query's milliseconds. The start is rounded down and moved back by
     an edge, because an exclusive bound must not hide what happened at that very instant.
     """
-    start = whole_milliseconds(max(begins_at, mark - overlap)) - EDGE
-    return Window(start, max(whole_milliseconds(now + EDGE - MICROSECOND), start + MIN_WINDOW))
-
-
-def whole_milliseconds(at: datetime) -> datetime:
-    """Round a time down to milliseconds."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    start = round_down(max(begins_at, mark - overlap), EDGE) - EDGE
+    return Window(start, max(round_up(now, EDGE), start + MIN_WINDOW))
 
 
 def round_down(at: datetime, unit: timedelta) -> datetime:
     """Round a time down to whole units, counted from 1970."""
     return EPOCH + (at - EPOCH) // unit * unit
+
+
+def round_up(at: datetime, unit: timedelta) -> datetime:
+    """Round a time up to whole units, counted from 1970."""
+    return EPOCH - (EPOCH - at) // unit * unit
 
 
 def slice_count(total: int) -> int:

@@ -13,7 +13,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import marks, receipts, records, seen_fields, unproved_windows
+from actionwatch.store import receipts, records, seen_fields, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
@@ -84,9 +84,18 @@ class SourceWatch:
         self._check_proof(report, state)
         self._check_older()
         self._check_filters(report)
-        self._check_kinds(report)
         self._check_fields(report)
         self._check_vanished(state)
+
+    def note_kinds(self, kinds: Collection[str]) -> None:
+        """Report each kind that is seen for the first time. It stays open until the configuration contains it.
+
+        Call it before records of these kinds are stored: a process that is killed in between reads them again.
+        """
+        for kind in sorted(set(kinds) - self._known_kinds):
+            what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
+            self._self_alerts.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
+            self._known_kinds.add(kind)
 
     def _check_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
@@ -139,17 +148,10 @@ class SourceWatch:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
         self._set("filter_ignored", self._source, what, is_wrong=bool(report.ignored_filters))
 
-    def _check_kinds(self, report: PollReport) -> None:
-        """Report a kind that is seen for the first time. It stays open until the configuration contains it."""
-        for kind in sorted(report.kinds - self._known_kinds):
-            what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
-            self._self_alerts.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
-            self._known_kinds.add(kind)
-
     def _check_fields(self, report: PollReport) -> None:
         """Report fields that no record had when the source was first read."""
         now, met = self._clock(), set(self._reader.unmapped_fields)
-        if report.kinds:
+        if report.has_records:
             met.add(LOOKED)
         with self._database.read() as connection:
             known = seen_fields.read(connection, self._reader.organisation)
@@ -179,10 +181,9 @@ class SourceWatch:
         known = state.marks
         with self._database.read() as connection:
             count = records.count_vanished(connection, self._source, known.begins_at)
-            if count:
-                through = receipts.read_newest_time(connection, self._source)
-                reported = known.vanished_reported_through
-                vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
+            through = receipts.read_newest_time(connection, self._source)
+            reported = known.vanished_reported_through
+            vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
         if not count:
             self._self_alerts.settle("window_shrunk", self._source)
         elif vanished:
@@ -191,9 +192,7 @@ class SourceWatch:
             what = f"the upstream no longer shows {counted(count, 'record')} that it showed before"
             what += f". New since the last report: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
             self._self_alerts.report("window_shrunk", self._source, what, REMEDIES["window_shrunk"])
-            state.marks = replace(known, vanished_reported_through=through)
-            with self._database.write() as connection:
-                marks.write(connection, state.marks)
+            state.commit(replace(known, vanished_reported_through=through))
 
     def _set(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
         if is_wrong:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime
 
 from actionwatch.instaclustr.client import PAGE_SIZE, Client
 from actionwatch.instaclustr.query import Query
@@ -14,20 +12,16 @@ from actionwatch.tail.cursor import MAX_WINDOW_RECORDS, Window
 from actionwatch.tail.proof import Claim, Walk
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, Stopped, TailState
-from actionwatch.tail.walk import WalkCounter, WindowScan, ignored_bounds
+from actionwatch.tail.walk import WindowScan, ignored_bounds
 
 
 class Pager:
     """Reads pages of one source."""
 
-    def __init__(
-        self, upstream: Client, state: TailState, writer: RecordWriter, page_size: int, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, upstream: Client, state: TailState, writer: RecordWriter) -> None:
         self._upstream = upstream
         self._state = state
         self._writer = writer
-        self.page_size = page_size
-        self._clock = clock
 
     def walk(self, window: Window, report: PollReport, number: int = 0, earlier: Walk | None = None) -> WindowScan:
         """Read all pages of a window once. `number` counts the walks through it from 0; `earlier` is the one before.
@@ -53,7 +47,7 @@ class Pager:
     def keys(self, query: Query, asked: Window, report: PollReport) -> Counter[str]:
         """Read all pages of a query, and count the record keys."""
         keys: Counter[str] = Counter()
-        for page in self._upstream.user_actions(query, page_size=self.page_size, trusts_total=False):
+        for page in self._upstream.user_actions(query, page_size=self._state.options.page_size, trusts_total=False):
             self._take(page, asked, report)
             keys.update(record.key for record in page.records)
         self._writer.flush(report)
@@ -63,67 +57,66 @@ class Pager:
         size = self._page_size(number, earlier)
         # If one page was all there is, the walk before has asked for a page after it: this one need not.
         is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
-        counter = WalkCounter(window, self._state.widened(window))
-        query = Query(start=counter.asked.start, end=counter.asked.end, with_counts=True)
-        after: Claim | None = None
-        is_whole = True
+        scan = WindowScan(window, self._state.widened(window))
+        query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
-            ignored = self._take(page, counter.asked, report)
-            counter.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
-            if self._is_everything(counter, is_short=len(page.records) < size):
+            ignored = self._take(page, scan.asked, report)
+            scan.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
+            if self._is_everything(scan.walk, is_short=len(page.records) < size):
                 self._writer.flush(report)  # only what proves that it is everything comes after it
             self._find_unit(page, report)
             if self._state.stopping.is_set():
                 raise Stopped
-            is_whole = counter.asked == self._state.widened(window) and not self._is_too_large(counter)
-            if not is_whole or (is_one_page and not self._state.is_total_trusted):
+            scan.is_whole = scan.asked == self._state.widened(window) and not self._is_too_large(scan)
+            if not scan.is_whole or (is_one_page and not self._state.is_total_trusted):
                 break
         else:
-            after = self._count_again(counter, query, report)
-        return counter.scan(after, is_whole=is_whole)
+            self._count_again(scan, query, report)
+        return scan
 
     def _page_size(self, number: int, earlier: Walk | None) -> int:
         if earlier is not None and earlier.has_repeats and earlier.received < PAGE_SIZE:
             return PAGE_SIZE  # equal records on one page are twins; if the order changes, two walks may agree by chance
         # Every other walk has other page boundaries: it shows what a shifted page hid from the one before.
-        return self.page_size if number % 2 == 0 else max(self.page_size * 2 // 3, 1)
+        page_size = self._state.options.page_size
+        return page_size if number % 2 == 0 else max(page_size * 2 // 3, 1)
 
     def _take(self, page: Page, asked: Window, report: PollReport) -> set[str]:
         """Have the records of a page stored, and return the bounds that the page exceeds."""
         ignored = ignored_bounds(page, asked)
         report.request_count += 1
         report.ignored_filters |= ignored
-        report.kinds.update([record.action_kind for record in page.records])
+        report.has_records = report.has_records or bool(page.records)
         self._state.server.compare(page)
         self._writer.hold(page.records, report)
         return ignored
 
-    def _is_everything(self, counter: WalkCounter, *, is_short: bool) -> bool:
+    def _is_everything(self, walk: Walk, *, is_short: bool) -> bool:
         """Return whether as many records came as the upstream counts. An untrusted total needs a page that is not full."""
-        size = counter.claims[0].size
-        return size is not None and counter.received >= size and (is_short or self._state.is_total_trusted)
+        size = walk.before.size
+        return size is not None and walk.received >= size and (is_short or self._state.is_total_trusted)
 
-    def _is_too_large(self, counter: WalkCounter) -> bool:
+    def _is_too_large(self, scan: WindowScan) -> bool:
         """Return whether to read the window in parts. A total that is not trusted must not cut it to pieces."""
-        claimed = counter.claims[0].size or 0 if self._state.is_total_trusted else 0
-        is_divisible = counter.window.is_divisible(self._state.least) and not counter.is_unbounded
-        return max(counter.received, claimed) > MAX_WINDOW_RECORDS and is_divisible
+        size = scan.size if self._state.is_total_trusted else scan.walk.received
+        is_divisible = scan.window.is_divisible(self._state.least) and not scan.is_unbounded
+        return size > MAX_WINDOW_RECORDS and is_divisible
 
     def _find_unit(self, page: Page, report: PollReport) -> None:
         """Learn the unit of the upstream's bounds from a record that it just showed, once a day."""
-        if not page.records or not bounds.is_due(self._state.marks, self._clock()):
+        if not page.records or not bounds.is_due(self._state.marks, self._state.clock()):
             return
         record = bounds.choose_record(page.records)
         if record is not None:
-            known, request_count = bounds.find_unit(self._upstream, record, self._state.marks, self._clock())
-            self._state.marks = known
-            report.request_count += request_count
+            now = self._state.clock()
+            self._state.marks = bounds.find_unit(self._upstream, record, self._state.marks, now, report)
 
-    def _count_again(self, counter: WalkCounter, query: Query, report: PollReport) -> Claim | None:
+    def _count_again(self, scan: WindowScan, query: Query, report: PollReport) -> None:
         """Ask for the total after the walk, unless the last page came after all records, or the upstream reports none."""
-        is_one_page = len(counter.claims) == 1 and self._state.is_total_trusted
-        if counter.claims[0].size is None or is_one_page or counter.is_ended:
-            return None
+        walk = scan.walk
+        is_one_page = len(walk.claims) == 1 and self._state.is_total_trusted
+        if walk.before.size is None or is_one_page or walk.is_ended:
+            return
         page = self._upstream.counts(query)
-        self._take(page, counter.asked, report)
-        return Claim(page.total, page.counts)
+        self._take(page, scan.asked, report)
+        walk.claims.append(Claim(page.total, page.counts))

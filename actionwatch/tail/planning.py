@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MICROSECOND, MIN_WINDOW, Window, round_down
+from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
 
 CHECKS_PER_REACH = 10
 MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
@@ -45,8 +45,7 @@ class Bounds:
 
     def after(self, at: datetime, until: datetime) -> datetime:
         """Move a bound forward, but keep it away from records after `until`."""
-        whole = round_down(at + self.unit - MICROSECOND, self.unit)
-        for moved in self._moved(whole, self.step):
+        for moved in self._moved(round_up(at, self.unit), self.step):
             if moved + self._around > until:
                 break
             if self._is_clear(moved):
@@ -69,30 +68,25 @@ def move_steps(step: timedelta) -> int:
     return max(MAX_MOVE // step, LEAST_STEPS)
 
 
-def first_compared(begin: datetime, bounds: Bounds) -> datetime:
-    """Return from where on counts can be compared: a request for an earlier window may cover more than is stored."""
-    return begin + 2 * bounds.step
-
-
 def sweep_windows(
     reaches: Sequence[timedelta], polled_from: datetime, now: datetime, begin: datetime, bounds: Bounds
 ) -> list[tuple[timedelta, Window]]:
     """Return the windows of all sweeps, each with its reach, the newest first; each begins where the next one ends.
 
     `polled_from` is where the polls' window begins: the first sweep ends there or slightly later, never earlier. Each window is
-    at least some units long. What lies next to the `begin` of the source is a window by itself.
+    at least some units long, except the one next to the `begin` of the source.
     """
-    first, least = first_compared(begin, bounds), LEAST_STEPS * bounds.step
+    least = LEAST_STEPS * bounds.step
     end, bound = polled_from, bounds.after(polled_from, now)
     found: list[tuple[timedelta, Window]] = []
     for reach in reaches:
-        start = max(end - max(reach, least), first)
+        start = max(end - max(reach, least), begin)
         if end - start >= least:
-            lower = min(max(bounds.before(start), first), bound)
+            lower = min(max(bounds.before(start), begin), bound)
             if lower < bound:
                 found.append((reach, Window(lower, bound)))
             end, bound = start, lower
-        if start == first:
+        if start == begin:
             if end > begin:
                 found.append((reach, Window(begin, bound)))
             break
@@ -108,15 +102,15 @@ def reaches_back(reaches: Sequence[timedelta], unit: timedelta) -> timedelta:
 def due_reaches(reaches: Sequence[timedelta], checked: Mapping[timedelta, datetime], now: datetime) -> set[timedelta]:
     """Return which of the reaches that have a window to check now: those that are due, and all before them in the list.
 
-    So nothing slips from one sweep into the next between the checks of the two. `checked` holds the last check of each; a time
-    in the future is from before the clock was set back.
+    So nothing slips from one sweep into the next between the checks of the two. `checked` holds the last check of each.
     """
-    due = [index for index, reach in enumerate(reaches) if _is_due(reach, checked.get(reach), now)]
+    due = [index for index, reach in enumerate(reaches) if is_due(checked.get(reach), reach / CHECKS_PER_REACH, now)]
     return set(reaches[: due[-1] + 1]) if due else set()
 
 
-def _is_due(reach: timedelta, checked_at: datetime | None, now: datetime) -> bool:
-    return checked_at is None or not timedelta(0) <= now - checked_at < reach / CHECKS_PER_REACH
+def is_due(done_at: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Return whether to do something again. A last time in the future is from before the clock was set back."""
+    return done_at is None or not timedelta(0) <= now - done_at < every
 
 
 def reaches_to_read(

@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from actionwatch.store import marks, receipts
-from actionwatch.store.database import Database
 from actionwatch.tail.catching_up import CatchingUp
 from actionwatch.tail.cursor import Window, next_window
 from actionwatch.tail.pager import Pager
@@ -39,19 +38,12 @@ class Poller:
         reader: WindowReader,
         sweeper: Sweeper,
         catching_up: CatchingUp,
-        database: Database,
-        *,
-        overlap: timedelta,
-        poll_interval: timedelta,
     ) -> None:
         self._state = state
         self._pager = pager
         self._reader = reader
         self._sweeper = sweeper
         self._catching_up = catching_up
-        self._database = database
-        self._overlap = overlap
-        self._poll_interval = poll_interval.total_seconds()
         self._unproved_polls = 0
 
     def run_once(self, report: PollReport) -> None:
@@ -70,7 +62,7 @@ class Poller:
         known, server = self._state.marks, self._state.server
         # A mark may be ahead of our clock by so much, which must not shorten the overlap.
         mark = min(known.mark, max(server.passed(), known.mark - ALLOWED_SKEW))
-        return next_window(known.begins_at, mark, server.read_until(), self._overlap)
+        return next_window(known.begins_at, mark, server.read_until(), self._state.options.overlap)
 
     def _rewind(self, report: PollReport) -> None:
         """If marks lie in the future, set them to the last proof that does not.
@@ -84,7 +76,7 @@ class Poller:
         if not ahead:
             return
         passed = self._state.server.passed()
-        with self._database.write() as connection:
+        with self._state.database.write() as connection:
             proved_end = receipts.delete_unsound(connection, known.name, passed, ALLOWED_SKEW)
             sound = proved_end or min(known.begins_at, passed)
             moved: dict[str, Any] = dict.fromkeys(ahead, sound)
@@ -117,7 +109,7 @@ class Poller:
             if not parts and result.method is None:
                 is_gapless = False
                 report.unproved.append(f"{window.start.isoformat()} to {window.end.isoformat()}: {result.reason}")
-            if pending and time.monotonic() - live_at >= self._poll_interval:
+            if pending and time.monotonic() - live_at >= self._state.options.poll_interval.total_seconds():
                 live_at = time.monotonic()
                 self._read_newest(report)
             if not parts:
@@ -131,12 +123,9 @@ class Poller:
     def _note_seen(self, through: datetime) -> None:
         """Note that everything before a time was read though not proved: a record before it that appears later is late."""
         known = self._state.marks
-        seen = replace(known, seen_through=max(known.seen_through, through))
-        with self._database.write() as connection:
-            marks.write(connection, seen)
-        self._state.marks = seen
+        self._state.commit(replace(known, seen_through=max(known.seen_through, through)))
 
     def _read_newest(self, report: PollReport) -> None:
         """Store the newest records while a backlog is read. They prove nothing; only the backlog's windows move the marks."""
         now = self._state.server.read_until()
-        self._pager.walk(next_window(self._state.marks.begins_at, now, now, self._overlap), report)
+        self._pager.walk(next_window(self._state.marks.begins_at, now, now, self._state.options.overlap), report)

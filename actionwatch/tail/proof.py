@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TWO_WALKS = "two walks"  # the method if the upstream reports no usable number
 
@@ -35,28 +35,47 @@ class Claim:
         return +Counter(self.counts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Walk:
-    """What came in one walk: how often each record key, how many of each kind, and the claims around it.
+    """What came in one walk so far: how often each record key, how many of each kind, and the claims of the responses."""
 
-    `before` is the claim of the first page, `after` that of a response after the last page (or of the page itself, if it is
-    the only one). `order` holds the keys as they came. `has_repeats`: a key came again on a later page, as a twin does, and a
-    record that a shifted page shows twice. `is_ended`: it ended with an empty page, not because the total was reached.
-    """
-
-    keys: Counter[str]
-    kinds: Counter[str]
-    before: Claim
-    after: Claim
-    page_count: int
-    order: Sequence[str] = ()
+    keys: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    claims: list[Claim] = field(default_factory=list)
+    """One for each page, and that of a response after the last page, if there was one."""
+    order: list[str] = field(default_factory=list)
+    """The keys as they came."""
+    page_count: int = 0
+    """Pages with records."""
     has_repeats: bool = False
+    """Whether a key came again on a later page, as a twin does, and a record that a shifted page shows twice."""
     is_ended: bool = False
+    """Whether the last page was empty, so that the walk did not end because the total was reached."""
+
+    def take(self, keys: Sequence[str], kinds: Sequence[str], claim: Claim) -> None:
+        """Count a page, whose records have these keys and kinds."""
+        self.has_repeats = self.has_repeats or not self.keys.keys().isdisjoint(keys)
+        self.keys.update(keys)
+        self.kinds.update(kinds)
+        self.claims.append(claim)
+        self.order += keys
+        self.page_count += bool(keys)
+        self.is_ended = not keys
 
     @property
     def received(self) -> int:
         """The number of records that came; equal ones count as often as they came."""
-        return self.keys.total()
+        return len(self.order)
+
+    @property
+    def before(self) -> Claim:
+        """The claim of the first page."""
+        return self.claims[0]
+
+    @property
+    def after(self) -> Claim:
+        """The claim of the last response."""
+        return self.claims[-1]
 
 
 def confirms_totals(walk: Walk) -> bool:
@@ -103,7 +122,7 @@ def _is_same(walk: Walk, earlier: Walk) -> bool:
     If the order of a listing changes each time, two walks may repeat and miss the same records by chance.
     """
     is_order_compared = walk.has_repeats or earlier.has_repeats
-    return walk.keys == earlier.keys and (not is_order_compared or list(walk.order) == list(earlier.order))
+    return walk.keys == earlier.keys and (not is_order_compared or walk.order == earlier.order)
 
 
 def _is_contradicted(walk: Walk) -> bool:
@@ -118,10 +137,9 @@ def _kinds_differ(walk: Walk) -> bool:
     """
     before, after = walk.before.whole_counts, walk.after.whole_counts
     is_swapped = before is not None and after is not None and before != after
+    kinds = walk.kinds.keys()
     return is_swapped or any(
-        counts is not None
-        and (counts.keys() <= walk.kinds.keys() or counts.keys() >= walk.kinds.keys())
-        and counts != walk.kinds
+        counts is not None and counts != walk.kinds and not (counts.keys() - kinds and kinds - counts.keys())
         for counts in (before, after)
     )
 

@@ -6,7 +6,6 @@ boundaries received the same records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,6 +14,7 @@ import structlog
 from actionwatch.instaclustr.query import Query
 from actionwatch.tail.cursor import Window, slice_count
 from actionwatch.tail.pager import Pager
+from actionwatch.tail.planning import is_due
 from actionwatch.tail.proof import TWO_WALKS, Walk, prove
 from actionwatch.tail.receipt_writer import SWEPT, ReceiptWriter, WindowRole
 from actionwatch.tail.state import PollReport, TailState
@@ -41,13 +41,10 @@ class WindowResult:
 class WindowReader:
     """Reads windows of one source."""
 
-    def __init__(
-        self, state: TailState, pager: Pager, receipt_writer: ReceiptWriter, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, state: TailState, pager: Pager, receipt_writer: ReceiptWriter) -> None:
         self._state = state
         self._pager = pager
         self._receipt_writer = receipt_writer
-        self._clock = clock
         self._partitioned_at: datetime | None = None
         self._ignored_filters: set[str] = set()
 
@@ -57,7 +54,7 @@ class WindowReader:
         earlier: Walk | None = None
         for number in range(WALKS):
             scan = self._pager.walk(window, report, number, earlier)
-            request_count += scan.request_count
+            request_count += len(scan.walk.claims)
             if scan.asked != self._state.widened(window):  # a page has just shown another unit of the bounds
                 return self.read(window, report, role)
             if not scan.is_whole:
@@ -83,10 +80,8 @@ class WindowReader:
         Neither may hold what the whole does not. If the two together make the whole, the method says so. If one of them alone
         is the whole, the upstream ignores its filter.
         """
-        at, now, walk = self._partitioned_at, self._clock(), scan.walk
-        is_done = at is not None and timedelta(0) <= now - at < PARTITION_EVERY  # in the future: the clock was set back
-        method: str | None = TWO_WALKS
-        if not is_done and walk.received:
+        now, walk, method = self._state.clock(), scan.walk, TWO_WALKS
+        if walk.received and is_due(self._partitioned_at, PARTITION_EVERY, now):
             whole = Query(start=scan.asked.start, end=scan.asked.end)
             of_organisation = self._pager.keys(replace(whole, organisation_only=True), scan.asked, report)
             of_accounts = self._pager.keys(replace(whole, account_only=True), scan.asked, report)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
 from actionwatch.store import marks, receipts, records, unproved_windows
-from actionwatch.store.database import Database
-from actionwatch.store.timestamps import MICROSECOND
-from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
+from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, TailState
@@ -41,55 +40,30 @@ SWEPT = WindowRole()
 class ReceiptWriter:
     """Writes the proofs of one source."""
 
-    def __init__(
-        self,
-        state: TailState,
-        overlap: timedelta,
-        database: Database,
-        clock: Callable[[], datetime],
-        writer: RecordWriter,
-    ) -> None:
+    def __init__(self, state: TailState, writer: RecordWriter) -> None:
         self._state = state
-        self._overlap = overlap
-        self._database = database
-        self._clock = clock
         self._writer = writer
 
-    def write(
-        self,
-        scan: WindowScan,
-        method: str,
-        request_count: int,
-        role: WindowRole,
-        report: PollReport,
-    ) -> None:
+    def write(self, scan: WindowScan, method: str, request_count: int, role: WindowRole, report: PollReport) -> None:
         """Commit a proof; `request_count` is the number of requests that it took."""
         known, present = self._state.marks, scan.present_keys()
         moved = _advanced(known, scan) if role.is_gapless else known
         # Then no poll reads the window again.
-        is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._overlap
-        with self._database.write() as connection:
+        is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._state.options.overlap
+        with self._state.database.write() as connection:
             new_count = self._writer.insert(connection, _twins(scan))
             judged_at = self._next_time(connection)
             self._mark_vanished(connection, scan, present, judged_at)
             marks.write(connection, moved)
             receipts.insert(connection, self._receipt(scan, method, request_count, present, judged_at))
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
-                unproved_windows.write(connection, [self._second_look(scan)])
+                due_at = self._state.server.now() + SECOND_LOOK_AFTER
+                second_look = self._state.to_check(scan.window, SECOND_LOOK, due_at, must_read=True)
+                unproved_windows.write(connection, [second_look])
         self._state.marks = moved
         report.proved_count += 1
         self._writer.note(new_count, report)
         self._writer.notify()
-
-    def _second_look(self, scan: WindowScan) -> UnprovedWindow:
-        return UnprovedWindow(
-            source=self._state.source,
-            starts_at=scan.window.start,
-            ends_at=scan.window.end,
-            reach=SECOND_LOOK,
-            must_read=True,
-            due_at=self._state.server.now() + SECOND_LOOK_AFTER,
-        )
 
     def _mark_vanished(self, connection: Connection, scan: WindowScan, present: Set[str], judged_at: datetime) -> None:
         """Mark the stored records of the window that the upstream no longer shows. `SourceWatch` reports them."""
@@ -102,7 +76,7 @@ class ReceiptWriter:
     def _next_time(self, connection: Connection) -> datetime:
         """Return the time of a receipt, later than that of the one before: what vanished by now was there by that time."""
         before = receipts.read_newest_time(connection, self._state.source)
-        return self._clock() if before is None else max(self._clock(), before + MICROSECOND)
+        return self._state.clock() if before is None else max(self._state.clock(), before + MICROSECOND)
 
     def _receipt(
         self, scan: WindowScan, method: str, request_count: int, present: Set[str], judged_at: datetime
@@ -125,7 +99,7 @@ def _advanced(known: marks.Marks, scan: WindowScan) -> marks.Marks:
     """Return the marks after a proved window that has no gap before it."""
     return replace(
         known,
-        mark=max(known.mark, min(scan.newest or known.mark, scan.through)),
+        mark=max(known.mark, scan.newest or known.mark),
         seen_through=max(known.seen_through, scan.through),
         proved_through=max(known.proved_through, scan.through),
     )

@@ -6,7 +6,7 @@ alert does not depend on the pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.store import records
-from actionwatch.store.database import Database
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
 from actionwatch.tail.state import PollReport, TailState
 
@@ -26,21 +25,19 @@ AccountName = Callable[[str, datetime, str | None], str | None]
 
 
 class RecordWriter:
-    """Stores the records of one source, and calls `on_stored` after new ones were committed."""
+    """Stores the records of one source: calls `on_kinds` with their kinds before, and `on_stored` after new ones are stored."""
 
     def __init__(
         self,
         state: TailState,
-        overlap: timedelta,
-        database: Database,
         on_stored: Callable[[], None],
         account_name: AccountName,
+        on_kinds: Callable[[Collection[str]], None],
     ) -> None:
         self._state = state
-        self._overlap = overlap
-        self._database = database
         self._on_stored = on_stored
         self._account_name = account_name
+        self._on_kinds = on_kinds
         self._held: list[Record] = []
         self._is_new_stored = False
 
@@ -79,7 +76,8 @@ class RecordWriter:
         """Commit the distinct records. Further equal ones are stored with a proof, which alone shows how many there are."""
         if not found:
             return
-        with self._database.write() as connection:
+        self._on_kinds({record.action_kind for record in found})
+        with self._state.database.write() as connection:
             new_count = self.insert(connection, found)
         self.note(new_count, report)
 
@@ -97,4 +95,4 @@ class RecordWriter:
         if at < known.alerts_from:
             return True, None
         late_by = known.seen_through - at
-        return False, late_by if late_by > self._overlap and record.is_time_readable else None
+        return False, late_by if late_by > self._state.options.overlap and record.is_time_readable else None

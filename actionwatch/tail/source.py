@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 import structlog
 
@@ -24,28 +22,12 @@ from actionwatch.tail.polling import Poller
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import ReceiptWriter
 from actionwatch.tail.record_writer import RecordWriter
-from actionwatch.tail.state import PollReport, Stopped, TailState
+from actionwatch.tail.state import PollReport, Stopped, TailOptions, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 ACCOUNTS_EVERY = timedelta(minutes=5)
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class TailOptions:
-    """The part of a source's configuration that concerns the tail."""
-
-    name: str
-    organisation: str
-    start: Literal["now"] | timedelta | datetime = "now"
-    overlap: timedelta = timedelta(minutes=15)
-    sweeps: tuple[timedelta, ...] = ()
-    page_size: int = 1000
-    alert_backlog: bool = False
-    poll_interval: timedelta = timedelta(seconds=30)
-    configured: frozenset[str] = frozenset()
-    """The names of all sources: marks under another name belong to a source that was removed or renamed."""
 
 
 class SourceTail:
@@ -63,30 +45,18 @@ class SourceTail:
         on_backlog: OnBacklog = lambda _: None,
     ) -> None:
         """Call `on_stored` after new records were committed, and `on_backlog` with the progress of catching up."""
-        self._options = options
         self._upstream = upstream
-        self._database = database
         self._watch = watch
-        self._clock = clock
         self._accounts = accounts
         self._accounts_due_at = -math.inf
-        self._state = TailState(options.name, clock)
+        self._state = TailState(options, database, clock)
         name_account = accounts.name_at if accounts else lambda _, __, name: name
-        writer = RecordWriter(self._state, options.overlap, database, on_stored, name_account)
-        pager = Pager(upstream, self._state, writer, options.page_size, clock)
-        receipt_writer = ReceiptWriter(self._state, options.overlap, database, clock, writer)
-        reader = WindowReader(self._state, pager, receipt_writer, clock)
-        self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
-        self._poller = Poller(
-            self._state,
-            pager,
-            reader,
-            Sweeper(self._state, options.sweeps, pager, reader, database),
-            self._catching_up,
-            database,
-            overlap=options.overlap,
-            poll_interval=options.poll_interval,
-        )
+        writer = RecordWriter(self._state, on_stored, name_account, watch.note_kinds)
+        pager = Pager(upstream, self._state, writer)
+        reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
+        sweeper = Sweeper(self._state, pager, reader)
+        self._catching_up = CatchingUp(self._state, on_backlog)
+        self._poller = Poller(self._state, pager, reader, sweeper, self._catching_up)
         self._noted_at: float | None = None
 
     @property
@@ -105,11 +75,10 @@ class SourceTail:
 
     def run_once(self) -> PollReport:
         """Poll once, and list the linked accounts if that is due. Never raises a SourceError: it is in the report."""
-        now = time.monotonic()
-        is_listing_due = self._accounts is not None and now >= self._accounts_due_at
-        if self._accounts is not None and is_listing_due:
-            self._accounts_due_at = now + ACCOUNTS_EVERY.total_seconds()
-            self._accounts.run_once()
+        accounts = self._accounts if time.monotonic() >= self._accounts_due_at else None
+        if accounts is not None:
+            self._accounts_due_at = time.monotonic() + ACCOUNTS_EVERY.total_seconds()
+            accounts.run_once()
         report = PollReport()
         try:
             self._state.marks = self._read_marks(report)
@@ -119,44 +88,42 @@ class SourceTail:
         except SourceError as exc:
             report.error = exc
         self._note(report)
-        if self._accounts is not None and is_listing_due and report.error is None:
-            self._accounts.note_poll()
+        if accounts is not None and report.error is None:
+            accounts.note_poll()
         return report
 
     # -- where it begins -----------------------------------------------------------------------------------------------
 
     def _read_marks(self, report: PollReport) -> marks.Marks:
         """Read the marks, or begin: the clock of the first response says what "now" is."""
-        with self._database.read() as connection:
-            known = marks.read(connection, self._options.name)
-        if known is None:
-            known = self._take_over()
+        with self._state.database.read() as connection:
+            known = marks.read(connection, self._state.options.name)
+        known = known or self._take_over()
         if known is not None:
             return known
         now = self._state.server.now()
         page = self._upstream.counts(Query(start=now - timedelta(minutes=1), end=now))
         report.request_count += 1
         self._state.server.compare(page)
-        begun = _first_marks(self._options, self._state.server.passed())
-        with self._database.write() as connection:
-            marks.write(connection, begun)
-        return begun
+        self._state.commit(_first_marks(self._state.options, self._state.server.passed()))
+        return self._state.marks
 
     def _take_over(self) -> marks.Marks | None:
         """Continue where a source of the same organisation stopped that is not configured any more: it was renamed.
 
         A new start would silently leave out what happened since.
         """
-        with self._database.write() as connection:
+        with self._state.database.write() as connection:
             left = [
                 each
                 for each in marks.read_all(connection).values()
-                if each.organisation == self._options.organisation and each.name not in self._options.configured
+                if each.organisation == self._state.options.organisation
+                and each.name not in self._state.options.configured
             ]
             if not left:
                 return None
             latest = max(left, key=lambda each: (each.mark, each.name))
-            renamed = marks.rename(connection, latest, self._options.name)
+            renamed = marks.rename(connection, latest, self._state.options.name)
         log.info("source_renamed", source=renamed.name, before=latest.name, mark=renamed.mark)
         return renamed
 
@@ -164,11 +131,11 @@ class SourceTail:
 
     def _note(self, report: PollReport) -> None:
         """Store how the poll went, and open or resolve the self-alerts that follow from it."""
-        name, error = self._options.name, report.error
+        name, error = self._state.options.name, report.error
         try:
-            with self._database.write() as connection:
+            with self._state.database.write() as connection:
                 text = str(error) if error else None
-                failures = polls.note(connection, name, self._clock(), text, self._state.server.skew)
+                failures = polls.note(connection, name, self._state.clock(), text, self._state.server.skew)
         except StoreError as exc:
             log.warning("poll_not_noted", source=name, error=str(exc))
             return

@@ -6,10 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from actionwatch.base.errors import SourceError
 from actionwatch.instaclustr.wire import Page
+from actionwatch.store import marks
+from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
+from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
 from actionwatch.tail.proof import Walk, confirms_totals, refutes_totals
 
@@ -19,6 +23,22 @@ ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this m
 
 class Stopped(Exception):
     """The service is stopping: the poll breaks off, and the next one resumes from the marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailOptions:
+    """The part of a source's configuration that concerns the tail."""
+
+    name: str
+    organisation: str
+    start: Literal["now"] | timedelta | datetime = "now"
+    overlap: timedelta = timedelta(minutes=15)
+    sweeps: tuple[timedelta, ...] = ()
+    page_size: int = 1000
+    alert_backlog: bool = False
+    poll_interval: timedelta = timedelta(seconds=30)
+    configured: frozenset[str] = frozenset()
+    """The names of all sources: marks under another name belong to a source that was removed or renamed."""
 
 
 @dataclass(slots=True)
@@ -33,7 +53,8 @@ class PollReport:
     mark_ahead: datetime | None = None
     """A stored mark that lay in the future, so that the source was read again from an earlier one."""
     ignored_filters: set[str] = field(default_factory=set)
-    kinds: set[str] = field(default_factory=set)
+    has_records: bool = False
+    """Whether any page had a record, new or not."""
     error: SourceError | None = None
 
 
@@ -94,10 +115,19 @@ class TailState:
 
     marks: Marks
 
-    def __init__(self, source: str, clock: Callable[[], datetime]) -> None:
-        self.source = source
+    def __init__(self, options: TailOptions, database: Database, clock: Callable[[], datetime]) -> None:
+        self.options = options
+        self.database = database
+        self.clock = clock
         self.server = ServerClock(clock)
         self.stopping = threading.Event()
+        self.has_kind_counts = True
+        """Whether the counts of the last walk that brought records added up to its total."""
+
+    @property
+    def source(self) -> str:
+        """The name of the source."""
+        return self.options.name
 
     @property
     def is_total_trusted(self) -> bool:
@@ -118,8 +148,27 @@ class TailState:
         """Return what to request for a window: its bounds in whole units of the upstream."""
         return window.widened(self.marks.bounds_unit)
 
+    def commit(self, moved: Marks) -> None:
+        """Store the marks."""
+        with self.database.write() as connection:
+            marks.write(connection, moved)
+        self.marks = moved
+
+    def to_check(self, window: Window, reach: timedelta, due_at: datetime, *, must_read: bool) -> UnprovedWindow:
+        """Return a window as one that the sweeps have yet to check."""
+        return UnprovedWindow(
+            source=self.source,
+            starts_at=window.start,
+            ends_at=window.end,
+            reach=reach,
+            due_at=due_at,
+            must_read=must_read,
+        )
+
     def weigh_totals(self, walk: Walk) -> None:
         """Begin to trust totals after a walk that confirms them, and stop after one that refutes them."""
+        if walk.received:
+            self.has_kind_counts = walk.before.whole_counts is not None
         is_trusted = not refutes_totals(walk) if self.is_total_trusted else confirms_totals(walk)
         if is_trusted != self.is_total_trusted:
             self.marks = replace(self.marks, totals_cover_pages=is_trusted)

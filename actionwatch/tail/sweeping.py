@@ -13,7 +13,7 @@ doubles.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -21,11 +21,10 @@ import structlog
 
 from actionwatch.base.errors import SourceError
 from actionwatch.store import records, sweeps, unproved_windows
-from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import EDGE, Window
 from actionwatch.tail.pager import Pager
-from actionwatch.tail.planning import Bounds, due_reaches, first_compared, reaches_to_read, sweep_windows, without
+from actionwatch.tail.planning import Bounds, due_reaches, reaches_to_read, sweep_windows, without
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.state import PollReport, TailState
 
@@ -41,15 +40,13 @@ log = structlog.get_logger()
 class Sweeper:
     """The sweeps of one source."""
 
-    def __init__(
-        self, state: TailState, reaches: Sequence[timedelta], pager: Pager, reader: WindowReader, database: Database
-    ) -> None:
+    _cuts_left: int
+
+    def __init__(self, state: TailState, pager: Pager, reader: WindowReader) -> None:
         self._state = state
-        self._reaches = reaches
+        self._reaches = state.options.sweeps
         self._pager = pager
         self._reader = reader
-        self._database = database
-        self._cuts_left = 0
         self.checks_per_poll = MAX_CHECKS
 
     def run_once(self, polled_from: datetime, report: PollReport) -> None:
@@ -73,7 +70,7 @@ class Sweeper:
 
     def _plan(self, polled_from: datetime, now: datetime) -> list[UnprovedWindow]:
         """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
-        with self._database.read() as connection:
+        with self._state.database.read() as connection:
             checked = sweeps.read(connection, self._state.source)
             known = unproved_windows.read(connection, self._state.source)
         unfinished = {unproved.reach for unproved in known if not unproved.failure_count}
@@ -83,40 +80,24 @@ class Sweeper:
         to_read = reaches_to_read(swept, due, checked, now)
         failing = [Window(unproved.starts_at, unproved.ends_at) for unproved in known if unproved.failure_count]
         added = [
-            self._unproved(part, reach, now, must_read=reach in to_read)
+            self._state.to_check(part, reach, now, must_read=reach in to_read)
             for reach, whole in wholes
             if reach in due
             for part in without(whole, failing)
         ]
-        if due:
-            with self._database.write() as connection:
-                unproved_windows.write(connection, added)
-                for reach in due:
-                    sweeps.note(connection, self._state.source, reach, now)
         oldest = polled_from - sum(self._reaches, timedelta(0))
         passed = [
             unproved
             for unproved in known
             if unproved.failure_count and unproved.reach != SECOND_LOOK and unproved.ends_at <= oldest
         ]
-        self._give_up(passed)
+        # What the sweeps have passed is not read again: `SourceWatch` reports it.
+        given_up = [replace(each, failure_count=max(each.failure_count, FAILURES_TO_REPORT)) for each in passed]
+        with self._state.database.write() as connection:
+            unproved_windows.write(connection, [*added, *given_up])
+            for reach in due:
+                sweeps.note(connection, self._state.source, reach, now)
         return [unproved for unproved in known + added if unproved not in passed and _is_due(unproved, now)]
-
-    def _give_up(self, passed: Sequence[UnprovedWindow]) -> None:
-        """Stop reading windows that the sweeps have passed, and let `SourceWatch` report them."""
-        for unproved in passed:
-            if unproved.failure_count < FAILURES_TO_REPORT:
-                self._replace(unproved, [replace(unproved, failure_count=FAILURES_TO_REPORT)])
-
-    def _unproved(self, window: Window, reach: timedelta, now: datetime, *, must_read: bool) -> UnprovedWindow:
-        return UnprovedWindow(
-            source=self._state.source,
-            starts_at=window.start,
-            ends_at=window.end,
-            reach=reach,
-            must_read=must_read,
-            due_at=now,
-        )
 
     # -- one window ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +108,7 @@ class Sweeper:
         if not is_read and self._is_unchanged(window, report):
             self._replace(unproved, [])
             return []
-        most = self._pager.page_size if unproved.must_read else PAGE_RECORDS
+        most = self._state.options.page_size if unproved.must_read else PAGE_RECORDS
         parts = self._halves(window, most)
         if not parts:
             result = self._reader.read(window, report)
@@ -145,19 +126,19 @@ class Sweeper:
 
     def _is_unchanged(self, window: Window, report: PollReport) -> bool:
         """Return whether the upstream counts what is stored, of each kind. False also if that cannot be compared."""
-        if window.start < first_compared(self._state.marks.begins_at, self._bounds):
+        if not (self._state.is_total_trusted and self._state.has_kind_counts):
             return False
         asked, source = self._state.widened(window), self._state.source
-        with self._database.read() as connection:
+        with self._state.database.read() as connection:
             held = records.count_kinds(connection, source, asked.start + 2 * EDGE, asked.end - 2 * EDGE)
             near = records.count_kinds(connection, source, asked.start - 2 * EDGE, asked.end + 2 * EDGE)
         if held != near:
             return False  # bounds may be inclusive or not: a late record and one at a bound count alike
-        return self._state.is_total_trusted and self._pager.count(window, report).whole_counts == held
+        return self._pager.count(window, report).whole_counts == held
 
     def _halves(self, window: Window, most: int) -> list[Window]:
         """Cut a window that holds more than `most` records."""
-        with self._database.read() as connection:
+        with self._state.database.read() as connection:
             size = sum(records.count_kinds(connection, self._state.source, window.start, window.end).values())
         return self._cut(window) if size > most and self._state.is_total_trusted else []
 
@@ -176,7 +157,7 @@ class Sweeper:
         self._replace(unproved, [failed])
 
     def _replace(self, unproved: UnprovedWindow, instead: Iterable[UnprovedWindow]) -> None:
-        with self._database.write() as connection:
+        with self._state.database.write() as connection:
             unproved_windows.delete(connection, unproved)
             unproved_windows.write(connection, instead)
 
@@ -185,7 +166,7 @@ class Sweeper:
         return Bounds(self._state.unit, self._is_quiet)
 
     def _is_quiet(self, start: datetime, end: datetime) -> bool:
-        with self._database.read() as connection:
+        with self._state.database.read() as connection:
             return records.is_quiet(connection, self._state.source, start, end)
 
 

@@ -17,21 +17,13 @@ from pydantic import BaseModel, SecretStr
 
 REDACTED = "**redacted**"
 _MIN_SECRET_CHARS = 4  # shorter texts are no secrets, and redacting them would make lines unreadable
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_QUIET_LIBRARIES = (  # log only their errors
-    "alembic",
-    "apscheduler",
-    "httpx",
-    "httpcore",
-    "slack_sdk",
-    "uvicorn",
-    "asyncio",
-)
+# Log only their errors.
+_QUIET_LIBRARIES = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")
 
 
 def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:
     """Log to stderr at this level and in this format, and redact these secrets."""
-    is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -40,12 +32,12 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
-    if is_text:
+    if form == "text" or (form == "auto" and sys.stderr.isatty()):
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -56,7 +48,7 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
+    logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -92,11 +84,8 @@ def secrets_in(value: Any) -> Iterator[str]:
     """Yield all secrets in a configuration."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from secrets_in(getattr(value, name))
+    elif isinstance(value, BaseModel | dict):
+        yield from secrets_in(list(dict(value).values()))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secrets_in(item)
-    elif isinstance(value, dict):
-        yield from secrets_in(list(value.values()))

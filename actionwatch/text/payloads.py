@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from actionwatch.base.model import Alert, Cause, Entity, Level, Record
+from msgspec import structs
+
+from actionwatch.base.model import Alert, Cause, Level, Record
 
 RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
 ALERTS_SHOWN = 50  # in a summary
@@ -34,8 +36,8 @@ def record_document(record: Record) -> dict[str, Any]:
         "actionKind": record.action_kind,
         "userName": record.user_name,
         "description": record.description,
-        "account": _entity(record.account),
-        "cluster": _entity(record.cluster),
+        "account": structs.asdict(record.account),
+        "cluster": structs.asdict(record.cluster),
         "scope": record.scope,
         "crudOperation": record.operation,
         "source": record.source,
@@ -70,12 +72,7 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     """Convert an alert into the `data` of a webhook message. `records` are its newest records, the newest last."""
     return {
         "id": alert.id,
-        "rule": {
-            "id": alert.rule.id,
-            "name": alert.rule.name,
-            "title": alert.rule.title,
-            "tags": list(alert.rule.tags),
-        },
+        "rule": {**structs.asdict(alert.rule), "tags": list(alert.rule.tags)},
         "level": alert.level.word,
         "title": alert.title,
         "body": alert.body,
@@ -123,7 +120,3 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "count": sum(cause.rules.values()),
         "rules": dict(islice(cause.rules.items(), _RULES_SHOWN)),
     }
-
-
-def _entity(entity: Entity) -> dict[str, str | None]:
-    return {"id": entity.id, "name": entity.name}

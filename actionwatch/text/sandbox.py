@@ -150,10 +150,8 @@ def _bounded(made: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(made)
     def bounded(*args: Any, **kwargs: Any) -> Any:
-        _refuse(
-            _is_large(args[before - 1] if len(args) >= before else "", [*args[before:], *kwargs.values()]),
-            "a size such as this",
-        )
+        value = args[before - 1] if len(args) >= before else ""
+        _refuse(_is_large(value, [*args[before:], *kwargs.values()]), "a size such as this")
         return made(*args, **kwargs)
 
     return bounded

@@ -65,15 +65,15 @@ class TimeInterval:
         return any(period.holds(at) for period in self.periods)
 
 
-def parse_times(start: str, end: str) -> Range:
-    """Parse start and end of a `times` item.
+def parse_minute(text: object) -> int:
+    """Parse a time of day, `08:00` up to `24:00`, as a minute of the day.
 
     Raises: ValueError, with what is accepted (as do all functions below).
     """
-    first, last = _minute(start), _minute(end)
-    if first >= last:
-        raise ValueError("end_time must be after start_time: for a night, write two items, up to 24:00 and from 00:00")
-    return first, last
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        raise ValueError("not a time of day: write hours and minutes in quotes, such as '08:00', up to '24:00'")
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
 
 
 def parse_weekdays(text: object) -> Range:
@@ -129,21 +129,10 @@ def _is_within(value: int, ranges: Collection[Range]) -> bool:
 
 
 def _is_day(at: datetime, ranges: Collection[Range]) -> bool:
-    """Return whether a date is in one of the ranges, which are clamped to the month, as in Alertmanager."""
-    length = monthrange(at.year, at.month)[1]
-    for first, last in ranges:
-        begin = first if first > 0 else length + first + 1
-        end = last if last > 0 else length + last + 1
-        if begin <= length and end >= 1 and max(begin, 1) <= at.day <= min(end, length):
-            return True
-    return False
-
-
-def _minute(text: object) -> int:
-    if not isinstance(text, str) or not _TIME.fullmatch(text):
-        raise ValueError("not a time of day: write hours and minutes in quotes, such as '08:00', up to '24:00'")
-    hours, minutes = text.split(":")
-    return int(hours) * 60 + int(minutes)
+    """Return whether a date is in one of the ranges. A negative day counts from the end of the month, -1 is the last."""
+    after_last = monthrange(at.year, at.month)[1] + 1
+    days = ([day if day > 0 else after_last + day for day in each] for each in ranges)
+    return any(first <= at.day <= last for first, last in days)
 
 
 def _ends(text: object) -> tuple[str, str]:

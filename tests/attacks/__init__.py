@@ -1,1 +1,1 @@
-"""What an upstream, a receiver, a rule author or a stranger may send: each test is named for what must not happen."""
+"""Input that an upstream, a receiver, an author of rules or anybody else may send. Each test states what must hold."""

@@ -1,4 +1,4 @@
-"""A store, and an upstream."""
+"""Fixtures: a store, and an upstream."""
 
 from __future__ import annotations
 

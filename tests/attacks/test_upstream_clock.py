@@ -1,4 +1,4 @@
-"""An upstream whose `Date` and records are of another time, for a few seconds or for good."""
+"""An upstream whose `Date` and records have a wrong time, for a few seconds or permanently."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CENTURIES_AHEAD = "27000d"
 
 
 def assert_no_mark_is_ahead(on: Bench) -> None:
-    """No mark and no receipt is later than what our clock confirms."""
+    """Fail if a mark or a receipt is later than our clock confirms."""
     most = on.world.clock() + ALLOWED_SKEW
     assert all(getattr(on.marks(), name) <= most for name in marks.TIMES)
     with on.database.read() as connection:
-        assert all(receipt.ends_at <= most for receipt in receipts.read(connection, SOURCE, 1000))
+        assert all(receipt.ends_at <= most for receipt in receipts.stream(connection, SOURCE))
 
 
 @pytest.mark.parametrize("start", ["now", timedelta(hours=2)])
 @pytest.mark.parametrize("ahead", ["10m", "1h", CENTURIES_AHEAD])
-def test_an_upstream_ahead_for_one_poll_hides_no_later_record(
+def test_upstream_ahead_for_one_poll_hides_no_later_record(
     world: World, database: Database, ahead: str, start: str | timedelta
 ) -> None:
-    """One response from the future, with a record of that time, and the source is blind until then, after a restart too."""
+    """After one response from the future, with a record of that time, later records are read, also after a restart."""
     on = bench(world, database, start=start)
     on.poll()
     world.faults.set(f"clock:{ahead}")
@@ -52,8 +52,8 @@ def test_an_upstream_ahead_for_one_poll_hides_no_later_record(
 
 
 @pytest.mark.parametrize("ahead", ["3m", "1h", CENTURIES_AHEAD])
-def test_a_source_that_begins_in_the_future_hides_no_record(world: World, database: Database, ahead: str) -> None:
-    """The very first response is from the future: the source begins there, and leaves out all that happens before."""
+def test_source_that_begins_in_the_future_hides_no_record(world: World, database: Database, ahead: str) -> None:
+    """If the first response is from the future, the source still reads all later records."""
     on = bench(world, database, f"clock:{ahead}")
     on.poll()
     assert_no_mark_is_ahead(on)
@@ -65,8 +65,8 @@ def test_a_source_that_begins_in_the_future_hides_no_record(world: World, databa
 
 
 @pytest.mark.parametrize("behind", ["-1h", "-27000d"])
-def test_an_upstream_far_behind_hides_no_new_record(world: World, database: Database, behind: str) -> None:
-    """Windows end at a time that the upstream claims and that has long passed, so that new records lie behind them."""
+def test_upstream_far_behind_hides_no_new_record(world: World, database: Database, behind: str) -> None:
+    """If the upstream's clock is far behind, new records are still inside the windows."""
     on = bench(world, database, start=HOUR)
     on.poll()
     world.faults.set(f"clock:{behind}")
@@ -77,10 +77,8 @@ def test_an_upstream_far_behind_hides_no_new_record(world: World, database: Data
     assert "clock_skew" in open_troubles(database)
 
 
-def test_an_upstream_that_is_always_ahead_moves_no_mark_further_with_each_poll(
-    world: World, database: Database
-) -> None:
-    """Each poll takes the marks of the one before as confirmed, and adds what is allowed."""
+def test_upstream_that_is_always_ahead_does_not_advance_the_marks(world: World, database: Database) -> None:
+    """The marks do not move further ahead with each poll."""
     on = bench(world, database, f"clock:{CENTURIES_AHEAD}", start=HOUR)
     for number in range(12):
         world.log(ago=-290 - 10 * number)
@@ -90,10 +88,10 @@ def test_an_upstream_that_is_always_ahead_moves_no_mark_further_with_each_poll(
 
 @pytest.mark.parametrize("ahead", [HOUR, timedelta(days=27_000)])
 @pytest.mark.parametrize("has_receipts", [True, False])
-def test_a_stored_mark_in_the_future_hides_no_record(
+def test_stored_mark_in_the_future_hides_no_record(
     world: World, database: Database, ahead: timedelta, has_receipts: bool
 ) -> None:
-    """A store holds marks that lie in the future: the source waits for that time, and everything seems to be proved."""
+    """A source whose stored marks are in the future reads all records, and does not count as proved until then."""
     on = bench(world, database, start=HOUR)
     world.log()
     on.poll()
@@ -103,7 +101,7 @@ def test_a_stored_mark_in_the_future_hides_no_record(
         if not has_receipts:
             receipts.delete_older(connection, world.clock() + HOUR, 1000)
         else:
-            (newest,) = receipts.read(connection, SOURCE, 1)
+            (newest,) = receipts.stream(connection, SOURCE, limit=1)
             receipts.insert(connection, replace(newest, ends_at=newest.ends_at + ahead))
     world.clock.advance(minutes=40)
     world.log(ago=2300)
@@ -118,8 +116,8 @@ def test_a_stored_mark_in_the_future_hides_no_record(
     assert open_troubles(database) == []
 
 
-def test_a_source_that_began_in_the_future_is_not_backlog(world: World, database: Database) -> None:
-    """Every mark of the source lies in the future, where it began: what happens until then would never alert."""
+def test_source_that_began_in_the_future_alerts(world: World, database: Database) -> None:
+    """Records of a source whose marks are all in the future are not backlog: they alert."""
     on = bench(world, database)
     on.poll()
     with database.write() as connection:

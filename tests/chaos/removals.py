@@ -26,7 +26,7 @@ from actionwatch.base.model import Mode, Status
 from actionwatch.cli import status
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.state import Organisation
-from actionwatch.matching.self_alerts import OF_RECEIVERS, OF_SOURCES, SELF_RULE, TITLES
+from actionwatch.matching.self_alerts import SELF_RULE, TROUBLES
 from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
@@ -358,9 +358,9 @@ class Removal:
             "step_failing": self.chance.choice(("tail alpha", "match", "buttons oncall")),
             "store_nearly_full": self.plan.store,
         }
-        for trouble in sorted(TITLES.keys() - {"unknown_kind"}):  # caused by the records of KINDS
+        for trouble in sorted(TROUBLES.keys() - {"unknown_kind"}):  # caused by the records of KINDS
             if self.chance.random() < 0.5:
-                names = self.plan.sources if trouble in OF_SOURCES else self.plan.receivers
+                names = self.plan.sources if TROUBLES[trouble].ends_with == "source" else self.plan.receivers
                 subject = others.get(trouble) or self.chance.choice([*names.values()])
                 app.self_alerts.report(trouble, subject, "it failed", "repair it")
         app.self_alerts.report("step_failing", "heartbeat", "it failed", "repair it")  # no run includes this step
@@ -576,9 +576,10 @@ class Removal:
     def _is_removed(self, alert: Row[Any]) -> bool:
         """Return whether the source or the receiver of a self-alert is not configured."""
         trouble = yaml.safe_load(alert.labels).get("trouble")
-        if trouble in OF_SOURCES:
+        owner = TROUBLES[trouble].ends_with
+        if owner == "source":
             return alert.source not in {source.name for source in self.settings.sources}
-        return trouble in OF_RECEIVERS and alert.source not in {each.name for each in self.settings.receivers}
+        return owner == "receiver" and alert.source not in {each.name for each in self.settings.receivers}
 
     def _check_self_alerts(self, connection: Connection) -> None:
         """An open self-alert must be about an existing subject whose problem continues."""

@@ -21,7 +21,6 @@ from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryErr
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery import replay
 from actionwatch.delivery.receiver_worker import Channel
-from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import KINDS as KNOWN_KINDS
@@ -30,6 +29,7 @@ from actionwatch.matching.matcher import Matcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
+from actionwatch.settings import RetryPolicy
 from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts, unproved_windows, waits
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
@@ -349,7 +349,7 @@ class Schedule:
             is_late = self.chance.random() < 0.2
             kind = self.chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
             where: dict[str, Any] = (
-                {"account": self.world.organisation.accounts[0].named} if self.chance.random() < 0.7 else {}
+                {"account": self.world.organisation.accounts[0]} if self.chance.random() < 0.7 else {}
             )
             ago = self.chance.uniform(25, 3000) if is_late else self.chance.uniform(0, 25)
             logged = self.world.log(kind, ago=ago, user_name=self.chance.choice(("eve", "bob")), **where)
@@ -635,7 +635,7 @@ class Schedule:
 
     def _check_receipts(self) -> None:
         with self.database.read() as connection:
-            found = receipts.read(connection, SOURCE, 1000)
+            found = list(receipts.stream(connection, SOURCE))
             again = [receipts.recompute(connection, receipt) for receipt in found]
         self.tally.receipts += len(found)
         for receipt, one in zip(found, again, strict=True):

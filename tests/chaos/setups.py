@@ -10,7 +10,7 @@ from datetime import timedelta
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Escalation, Match, Record
-from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.addressing import Addressing
 from actionwatch.text.crontab import parse_crontab
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.integration.kit import KindRule
@@ -65,8 +65,7 @@ class Setup:
         routed = tuple(name for kind, name in self.names.items() if kind not in ("muted", "oncall"))
         muted = self.names.get("muted")
         children = (Route((muted,), is_continued=True, mutes=("siesta",)), Route(routed)) if muted else ()
-        destinations = {name: Destination(name) for name in self.names.values()}
-        return Addressing(Route(routed, routes=children), destinations)
+        return Addressing(Route(routed, routes=children), self.policies)
 
     @property
     def policies(self) -> dict[str, ReceiverPolicy]:

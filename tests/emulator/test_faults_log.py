@@ -98,7 +98,7 @@ def test_entries_disappear_by_their_fields(world: World) -> None:
     """Each field restricts which records disappear; `times` limits their number."""
     for minute in range(3):
         world.log("BACKUP", minute, user_name="eve")
-    world.log("BACKUP", 3, account=world.account.named, cluster=world.cluster.named, description="nightly")
+    world.log("BACKUP", 3, account=world.account, cluster=world.cluster, description="nightly")
     world.faults.set("vanish:kind=BACKUP,user=eve,times=2")
     world.clock.now += MINUTE
     assert len(world.kinds()) == 2

@@ -27,8 +27,8 @@ def logged() -> Iterator[World]:
 
     """
     with serve_world() as world:
-        world.log("RESTORE", 0.25, account=world.account.named, description="r")
-        world.log("DELETE_CLUSTER", 1, user_name="eve", account=world.account.named, cluster=world.cluster.named)
+        world.log("RESTORE", 0.25, account=world.account, description="r")
+        world.log("DELETE_CLUSTER", 1, user_name="eve", account=world.account, cluster=world.cluster)
         world.log("LINK_ACCOUNT", 2)
         for number in range(3):
             world.log("BACKUP", 3, description=f"tie {number}")
@@ -203,7 +203,7 @@ def test_account_and_cluster_have_another_format(
     request_page: Callable[..., Any], logged: World, what: str, form: str
 ) -> None:
     """Exactly the fields of that format exist; `domain` only if the record is about that object."""
-    named = (logged.account if what == "account" else logged.cluster).named
+    named = logged.account if what == "account" else logged.cluster
     record = _record(request_page(f"{what}:{form}"), number=5 if (what, form) == ("account", "domain") else 4)
     found = {key: value for key, value in record.items() if key.startswith((what, "domainI", "domainN"))}
     assert (

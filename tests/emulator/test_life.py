@@ -103,7 +103,7 @@ def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     backups = [a for a in organisation.truth() if a.user_name == "svc-backup-scheduler"]
     for cluster in organisation.clusters:
-        times = [a.at for a in backups if a.cluster == cluster.named]
+        times = [a.at for a in backups if a.cluster == cluster]
         if cluster.stage == "prod":
             gaps = [later - earlier for earlier, later in pairwise(times)]
             assert max(gaps) < timedelta(hours=7)

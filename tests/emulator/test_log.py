@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.emulator.log import Action, ActionLog, EntityRef, LogFilter, LogQuery, from_ms
+from actionwatch.emulator.log import Action, ActionLog, Arrival, EntityRef, LogFilter, LogQuery, from_ms
 from actionwatch.emulator.state import Organisation
 
 ACCOUNTS = (None, EntityRef("a1", "one"), EntityRef("a2", "two"))
@@ -50,9 +50,9 @@ def test_columns_give_the_same_as_a_simple_walk(
     log, seen = ActionLog(), list[Action]()
     for step, (wanted, start, end) in enumerate(asked):
         for action in logged[step * 6 : step * 6 + 6]:
-            log.append(action)
+            log.append(Arrival(action), now=0)
             seen.append(action)
-        found = log.page(LogQuery(wanted, start, end, offset, limit))
+        found = log.page(LogQuery(wanted, start, end, offset, limit), now=0)
         in_order = sorted((a for a in seen if from_ms(start) <= a.at <= from_ms(end)), key=lambda a: a.at)
         expected = [action for action in reversed(in_order) if _is_wanted(action, wanted)]
         assert [_plain(action) for action in found.actions] == [_plain(a) for a in expected[offset : offset + limit]]

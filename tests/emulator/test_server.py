@@ -167,16 +167,6 @@ def test_planted_incidents_can_be_read() -> None:
         assert http_client.get(f"{url}/_emulator/planted").json()["incident"] == "firewall_burst"
 
 
-def test_control_requires_its_token() -> None:
-    """If a token is set, a request from loopback needs it too."""
-    with running(create_app(Organisation(), control_token="s3cret")) as url:
-        answers = [
-            http_client.get(f"{url}/_emulator/traffic", headers=headers).status_code
-            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer s3cret"})
-        ]
-        assert answers == [403, 403, 200]
-
-
 def test_credentials_may_hold_any_character() -> None:
     """A key can contain a colon and letters beyond ASCII."""
     organisation = Organisation()
@@ -201,4 +191,4 @@ def test_stages_can_be_replaced_while_running() -> None:
         assert client.get(path).status_code == 503
         emulator.stages = replace(whole, envelop=lambda *given: envelope(*given)[0])
         assert client.get(path).json()["totalResults"] == 0
-        assert emulator.traffic.requests("user_actions") == 2
+        assert sum(count for (name, _), count in emulator.traffic.items() if name == "user_actions") == 2

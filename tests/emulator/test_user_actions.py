@@ -15,8 +15,8 @@ NOON_MS = int(NOON.timestamp() * 1000)
 def furnished() -> Iterator[World]:
     """Serve one world to all tests that only read it: one action of each type, one minute apart."""
     with serve_world() as world:
-        world.log("DELETE_CLUSTER", 0, user_name="eve", account=world.account.named)
-        world.log("BACKUP", 1, description="nightly", account=world.account.named, cluster=world.cluster.named)
+        world.log("DELETE_CLUSTER", 0, user_name="eve", account=world.account)
+        world.log("BACKUP", 1, description="nightly", account=world.account, cluster=world.cluster)
         world.log("LINK_ACCOUNT", 2)
         world.log("LOGIN", 3)
         yield world
@@ -67,8 +67,8 @@ def test_record_has_the_fields_of_the_documentation(world: World) -> None:
         "DELETE_CLUSTER",
         user_name="eve",
         description="Deleted it",
-        account=world.account.named,
-        cluster=world.cluster.named,
+        account=world.account,
+        cluster=world.cluster,
     )
     (record,) = world.client.get("/user-actions").json()[0]["resources"]
     assert record == {

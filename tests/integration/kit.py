@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Alert, Level, Match, Message, Receipt, Record, Rendered, RuleName
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.matcher import Matcher
 from actionwatch.matching.self_alerts import SELF_RULE, SelfAlertStore
 from actionwatch.store import alerts, delivery_transitions, outbox, records, self_alerts
@@ -139,7 +140,7 @@ class Post:
     clock: Clock = field(default_factory=Clock)
     senders: dict[str, Sender] = field(default_factory=lambda: {"hook": Sender()})
     route: Route | None = None
-    destinations: dict[str, Destination] = field(default_factory=dict)
+    policies: dict[str, ReceiverPolicy] = field(default_factory=dict)
     renderer: PlainRenderer = field(default_factory=PlainRenderer)
     channel: dict[str, Any] = field(default_factory=dict)
     """The options of channels in addition to name and notifier: `concurrency`, `retry`, …"""
@@ -149,8 +150,7 @@ class Post:
     def addressing(self) -> Addressing:
         """The routing tree."""
         names = tuple(self.senders)
-        known = {name: Destination(name) for name in names} | self.destinations
-        return Addressing(self.route or Route(names), known)
+        return Addressing(self.route or Route(names), dict.fromkeys(names, ReceiverPolicy()) | self.policies)
 
     @property
     def troubles(self) -> SelfAlertStore:
@@ -162,8 +162,8 @@ class Post:
         return Matcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
 
     def options(self, receiver: str) -> dict[str, Any]:
-        """Return the options of a receiver's channel."""
-        return self.channel
+        """Return the options of a receiver's channel, with its policy."""
+        return {"policy": self.policies.get(receiver, ReceiverPolicy()), **self.channel}
 
     def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivery step of a process that has just started."""

@@ -1,7 +1,7 @@
 """Faults of the log: order, late or duplicate entries, entries that appear during a walk or disappear."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import groupby
 from typing import Annotated, Final, Literal
@@ -10,9 +10,8 @@ import msgspec
 
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play, Select
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogPage, LogQuery, from_ms, to_ms
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, Arrival, LogFilter, LogPage, LogQuery, from_ms, to_ms
 from actionwatch.emulator.state import Organisation
-from actionwatch.emulator.visibility import Arrival
 
 WALKER = "between.pages@example.com"  # not a user of any scenario, so that tests can identify these records
 
@@ -114,13 +113,9 @@ def appear(select: Select, organisation: Organisation, query: LogQuery, play: Pl
     play.memory[walk] = number
     page = select(organisation, query)
     if number == script.page and play.draw():
-        organisation.append(
-            script.kind,
-            user_name=script.user,
-            description=script.description,
-            at=from_ms(_place(script, page, query, to_ms(organisation.clock()))),
-            times=script.count,
-        )
+        at = from_ms(_place(script, page, query, to_ms(organisation.clock())))
+        text = script.description
+        organisation.append(script.kind, user_name=script.user, description=text, at=at, times=script.count)
     return page
 
 
@@ -128,7 +123,7 @@ def _place(script: Appear, page: LogPage, query: LogQuery, now: int) -> int:
     """Choose a time (ms) within the window. Of equal times, the latest arrival is the newest."""
     if script.place == "now":
         return now
-    times: Sequence[int] = [to_ms(action.at) for action in page.actions] or [min(max(now, query.start), query.end)]
+    times = [to_ms(action.at) for action in page.actions] or [min(max(now, query.start), query.end)]
     if script.place == "inside":
         first = query.start if query.start != FIRST_MS else min(times)
         last = query.end if query.end != LAST_MS else max(times)

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actionwatch.emulator.log import LogFilter, LogPage, LogQuery
+from actionwatch.emulator.log import Arrival, LogFilter, LogPage, LogQuery
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
-from actionwatch.emulator.visibility import Arrival
 from actionwatch.emulator.wire import Json
 
 USER_ACTIONS: Final = "user_actions"
@@ -130,7 +129,7 @@ def on_shape(change: Callable[[Json, LogPage, Any], object]) -> OnRequest:
     return OnRequest(lift)
 
 
-def instead(respond: Callable[[Request, Play], Response], operations: tuple[str, ...] = OPERATIONS) -> OnRequest:
+def instead(respond: Callable[[Request, Play], Response]) -> OnRequest:
     """Respond instead of the API; of several such faults, the first in the table wins."""
 
     def lift(stages: Stages, play: Play) -> Stages:
@@ -140,7 +139,7 @@ def instead(respond: Callable[[Request, Play], Response], operations: tuple[str,
 
         return replace(stages, gate=gate)
 
-    return OnRequest(lift, operations)
+    return OnRequest(lift, OPERATIONS)
 
 
 def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
@@ -149,7 +148,7 @@ def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _:
     def lift(stages: Stages, play: Play) -> Stages:
         def carried(response: Response) -> Response:
             before = stages.carry(response)
-            return _FaultyResponse(before, partial(carry, play), before.status_code if is_answered(play.arg) else 0)
+            return _FaultyResponse(partial(carry, play, before), before.status_code if is_answered(play.arg) else 0)
 
         return replace(stages, carry=carried)
 
@@ -159,11 +158,9 @@ def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _:
 class _FaultyResponse(Response):
     """A response that a fault transmits; several faults are nested responses."""
 
-    def __init__(
-        self, inner: Response, carry: Callable[[Response, Scope, Receive, Send], Awaitable[None]], status_code: int
-    ) -> None:
+    def __init__(self, transmit: ASGIApp, status_code: int) -> None:
         super().__init__(status_code=status_code)
-        self._inner, self._carry = inner, carry
+        self._transmit = transmit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._carry(self._inner, scope, receive, send)
+        await self._transmit(scope, receive, send)

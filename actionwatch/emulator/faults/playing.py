@@ -9,10 +9,9 @@ from threading import Lock
 from actionwatch.emulator.faults.fault import FaultError, FaultSpec, parse_fault
 from actionwatch.emulator.faults.kinds import OnArrival, OnEntries, OnRequest, Play
 from actionwatch.emulator.faults.table import FAULTS
-from actionwatch.emulator.log import LAST_MS, to_ms
+from actionwatch.emulator.log import LAST_MS, Arrival, to_ms
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
-from actionwatch.emulator.visibility import Arrival
 
 PLACES = {name: place for place, name in enumerate(FAULTS)}
 
@@ -42,9 +41,9 @@ class Faults:
     def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
         self._organisation = organisation
         self._lock = Lock()
-        self._running: tuple[ActiveFault, ...] = ()
-        organisation.on_arrival(self._arrive)
-        organisation.before_read(self._settle)
+        self.running: tuple[ActiveFault, ...] = ()
+        """All faults, also those that are over, in the order of composition."""
+        organisation.attach(self._arrive, self._settle)
         self.set(*faults)
 
     def set(self, *faults: FaultSpec | str) -> None:
@@ -52,36 +51,34 @@ class Faults:
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        self._put(faults, is_added=False)
+        self.add(*faults, keeps_others=False)
 
-    def add(self, *faults: FaultSpec | str) -> None:
+    def add(self, *faults: FaultSpec | str, keeps_others: bool = True) -> None:
         """Add faults.
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        self._put(faults, is_added=True)
+        now = self._organisation.clock()
+        added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
+        with self._lock:
+            running = [*(self.running if keeps_others else ()), *added]
+            self.running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
+        self._settle()
 
-    def clear(self, name: str | None = None) -> int:
-        """End all faults, or those with one name, and return their number. Their changes to the log remain.
+    def clear(self, name: str | None = None) -> None:
+        """End all faults, or those with one name. Their changes to the log remain.
 
         Raises: `FaultError`, if the name is unknown.
         """
         if name is not None and name not in FAULTS:
             raise FaultError(f"unknown fault {name!r}")
         with self._lock:
-            before = self._running
-            self._running = tuple(one for one in before if name not in (None, one.fault.fault))
-            return len(before) - len(self._running)
-
-    @property
-    def running(self) -> tuple[ActiveFault, ...]:
-        """All faults, also those that are over, in the order of composition."""
-        return self._running
+            self.running = tuple(one for one in self.running if name not in (None, one.fault.fault))
 
     def compose(self, operation: str, stages: Stages) -> Stages:
         """Return the stages of one request, changed by the faults that apply to it."""
         now = self._organisation.clock()
-        for running in self._running:
+        for running in self.running:
             effect = running.fault.kind.effect
             if not isinstance(effect, OnRequest) or operation not in effect.operations:
                 continue
@@ -92,14 +89,6 @@ class Faults:
             elif (number := self._draw(running, now)) is not None:
                 stages = effect.change(stages, self._play(running, now, number))
         return stages
-
-    def _put(self, faults: Iterable[FaultSpec | str], *, is_added: bool) -> None:
-        now = self._organisation.clock()
-        added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
-        with self._lock:
-            running = [*(self._running if is_added else ()), *added]
-            self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
-        self._settle()
 
     def _draw(self, running: ActiveFault, now: datetime) -> int | None:
         """Return the number (from 0) of this application of a fault; None if it does not apply."""
@@ -125,7 +114,7 @@ class Faults:
 
     def _arrive(self, arrival: Arrival) -> list[Arrival]:
         arrivals = [arrival]
-        for running in self._running:
+        for running in self.running:
             if isinstance(effect := running.fault.kind.effect, OnArrival):
                 arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
         return arrivals
@@ -137,7 +126,7 @@ class Faults:
 
     def _settle(self) -> None:
         """Remove the entries that are due. The organisation calls this before each read."""
-        for running in self._running:
+        for running in self.running:
             if isinstance(running.fault.kind.effect, OnEntries):
                 self._take_away(running, running.fault.kind.effect)
 

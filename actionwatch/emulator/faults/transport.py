@@ -161,8 +161,8 @@ async def dripping(play: Play, inner: Response, scope: Scope, receive: Receive, 
             await asyncio.sleep(play.arg.pause.total_seconds())
         await send({**message, "body": b""} if body else message)
 
-    with connection.held():
-        await inner(scope, receive, send_slowly)
+    connection.is_held = True
+    await inner(scope, receive, send_slowly)
 
 
 def is_answered(hang: Hang) -> bool:
@@ -191,11 +191,11 @@ async def hanging(play: Play, inner: Response, scope: Scope, receive: Receive, s
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_until_gone(receive), seconds)
 
-    with connection.held():
-        if hang.at == "request":
-            await wait()
-        if not connection.is_gone:
-            await inner(scope, receive, send_halted)
+    connection.is_held = True
+    if hang.at == "request":
+        await wait()
+    if not connection.is_gone:
+        await inner(scope, receive, send_halted)
 
 
 async def _collect(inner: Response, scope: Scope, receive: Receive) -> tuple[Message, bytes] | None:

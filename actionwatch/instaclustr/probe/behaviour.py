@@ -19,38 +19,34 @@ LIMITS = re.compile(r"rate|limit|quota|retry-after|throttl", re.IGNORECASE)
 SLOW = timedelta(seconds=5)
 DOCUMENTED = (
     *("accountId", "accountName", "accountType", "isAccountPciCompliant", "accountHasBillingDetails"),
-    *(
-        "isEnabledIdpSyncedToOrganisation",
-        "isAccountInvoiced",
-        "isBillingSyncedToOrganisation",
-        "accountSupportContacts",
-    ),
-    *("accountEmergencyContacts", "accountMaintenanceContacts", "areOrgAndAccountSharedProviderAccountsActivelyUsed"),
+    *("isEnabledIdpSyncedToOrganisation", "isAccountInvoiced", "isBillingSyncedToOrganisation"),
+    *("accountSupportContacts", "accountEmergencyContacts", "accountMaintenanceContacts"),
+    "areOrgAndAccountSharedProviderAccountsActivelyUsed",
 )
 
 
 def accounts(client: ProbeClient) -> ProbeFinding:
     """Describe the listing of linked accounts, and use it for the other checks."""
-    subject = "linked accounts"
+    subject, blind = "linked accounts", "actionwatch would not notice an unlinked account"
     try:
         response = client.accounts()
     except SourceError as exc:
-        return costly(subject, f"cannot be listed: {refusal(exc)}", "actionwatch would not notice an unlinked account")
+        return costly(subject, f"cannot be listed: {refusal(exc)}", blind)
     try:
         listed = read_accounts(response.body)
     except BadResponse:
-        says = f"cannot be read: {shape_of_body(response.body)}"
-        return costly(subject, says, "actionwatch would not notice an unlinked account")
+        return costly(subject, f"cannot be read: {shape_of_body(response.body)}", blind)
     client.reader.know_accounts({account.id: account.name for account in listed})
     items = decode(response.body)
     if not items:
         return unsettled(subject, "the list is empty")
     names = list(dict.fromkeys(name for item in items for name in item))
-    extra = [
-        f"{field_name(name)} ({types(item.get(name) for item in items)})" for name in names if name not in DOCUMENTED
-    ]
+    added = [name for name in names if name not in DOCUMENTED]
+    extra = [f"{field_name(name)} ({types(item.get(name) for item in items)})" for name in added]
     absent = [name for name in DOCUMENTED if name not in names]
-    says = f"a list of {counted(len(items), 'account')}; {_fields(extra, absent)}"
+    says = f"a list of {counted(len(items), 'account')}; "
+    says += f"documented fields that are missing: {', '.join(absent)}" if absent else "has all documented fields"
+    says += f"; additional fields: {', '.join(extra)}" if extra else ""
     return fine(subject, says, "names are resolved to ids, and changes become records that rules can match")
 
 
@@ -71,14 +67,12 @@ def limits(client: ProbeClient, _: Sample) -> ProbeFinding:
     """Describe the rate limits that the probe has met."""
     names = sorted(name for name in client.headers if LIMITS.search(name))
     headers = f"responses have {', '.join(names)}" if names else "no header mentions one"
+    requests = counted(client.request_count, "request")
     if not client.limited_count:
-        return fine(
-            "rate limit",
-            f"not reached with {counted(client.request_count, 'request')}; {headers}",
-            "after a 429, actionwatch waits as long as Retry-After says",
-        )
+        means = "after a 429, actionwatch waits as long as Retry-After says"
+        return fine("rate limit", f"not reached with {requests}; {headers}", means)
     wait = "with Retry-After" if client.has_retry_after else "without Retry-After"
-    says = f"reached {counted(client.limited_count, 'time')} with {counted(client.request_count, 'request')}, {wait}; {headers}"
+    says = f"reached {counted(client.limited_count, 'time')} with {requests}, {wait}; {headers}"
     return costly("rate limit", says, "after a 429, actionwatch waits; find out what else uses the key of this user")
 
 
@@ -99,9 +93,9 @@ def refusals(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Send an invalid parameter: is it refused?"""
     try:
         seen = client.page(sample.window, size=1, index=-1)
+        says = f"recordIndex -1 is accepted, and returns {'records' if seen.records else 'no records'}"
     except SourceError as exc:
-        return fine("invalid numbers", f"recordIndex -1: {refusal(exc)}", "actionwatch sends only valid numbers")
-    says = f"recordIndex -1 is accepted, and returns {'records' if seen.records else 'no records'}"
+        says = f"recordIndex -1: {refusal(exc)}"
     return fine("invalid numbers", says, "actionwatch sends only valid numbers")
 
 
@@ -109,12 +103,6 @@ def lateness(_: ProbeClient, __: Sample) -> ProbeFinding:
     """State what one probe cannot find out."""
     why = "one probe cannot show how late records appear"
     return unsettled("lateness", why, "the service measures it: it marks late records, and sweeps find very late ones")
-
-
-def _fields(extra: list[str], absent: list[str]) -> str:
-    words = ["has all documented fields" if not absent else f"documented fields that are missing: {', '.join(absent)}"]
-    words += [f"additional fields: {', '.join(extra)}"] if extra else []
-    return "; ".join(words)
 
 
 def _seconds(seconds: float) -> str:

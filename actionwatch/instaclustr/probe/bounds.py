@@ -25,6 +25,7 @@ AROUND = timedelta(seconds=90)  # more than the coarsest unit that is recognised
 SIZE = 100  # with more records around one instant, the check is not possible
 HONOURED = "adjacent windows share a bound, so both are safe"
 CAUTION = "adjacent windows share a bound; a record near a bound proves nothing"
+UNPROVABLE = "windows do not match the times of their records, so none can be proved: check the form and zone of times"
 AMBIGUOUS = "the next unit after the only usable record starts a coarser unit too, so the check cannot tell them apart"
 
 
@@ -48,24 +49,18 @@ def bounds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     if test is None:
         why = "no record has a readable time" if sample.records else "the log has no records"
         return [unsettled("bounds", why, CAUTION)]
-    ignored = _ignored(client)
-    if ignored:
+    if ignored := _ignored(client):
+        says = "ignored: the upstream returns records from outside the window"
         means = "responses contain more than requested: a poll reads the whole log, and still proves the window"
-        return [
-            costly(name, "ignored: the upstream returns records from outside the window", means) for name in ignored
-        ]
+        return [costly(name, says, means) for name in ignored]
     seen = client.page(within(test.at - AROUND, test.at + AROUND), size=SIZE)
     if test.key not in seen.keys:
         if len(seen.records) >= SIZE:
             return [unsettled("bounds", f"there are more than {SIZE} records around each instant")]
         if test.key in client.page(within(_floor(test.at, DAY), _next(test.at, DAY)), size=MOST).keys:
-            return [
-                costly("bounds", "rounded to more than a minute: a record is only returned for its whole day", COARSE)
-            ]
-        means = (
-            "windows do not match the times of their records, so none can be proved: check the form and zone of times"
-        )
-        return [fatal("bounds", "a window around the time of a record does not return that record", means)]
+            says = "rounded to more than a minute: a record is only returned for its whole day"
+            return [costly("bounds", says, COARSE)]
+        return [fatal("bounds", "a window around the time of a record does not return that record", UNPROVABLE)]
     return [_start(test), _end(test)]
 
 
@@ -76,9 +71,7 @@ def _choose(client: ProbeClient, sample: Sample) -> BoundTest | None:
     if not times:
         return None
     gaps = {at: min((abs(other - at) for other in around), default=AROUND) for at, around in _neighbours(times)}
-
     unit = next((unit for unit in SHOWN if all(_floor(at, unit) == at for at in times)), MILLISECOND)
-
     units = pairwise(_units(unit))
     comparisons = [(rounded, finer, coarser) for finer, coarser in units for rounded in (_floor, _next)]
 
@@ -109,20 +102,13 @@ def _start(test: BoundTest) -> ProbeFinding:
     if not test.is_in(_floor(at, MILLISECOND), end):
         if test.is_in(_floor(at, MILLISECOND) - test.unit, end):
             return _settled("startTime", "exclusive", test.unit, test)
-        return unsettled(
-            "startTime", "a record is only returned well after the bound: it is rounded up, or stored times are finer"
-        )
+        says = "a record is only returned well after the bound: it is rounded up, or stored times are finer"
+        return unsettled("startTime", says)
     for unit in _units(test.unit):
         if not test.is_in(_next(at, unit), end):
-            if _is_shared(at, unit):
-                return unsettled("startTime", AMBIGUOUS, CAUTION)
-            how = "inclusive" if unit == test.unit else "rounded down"
-            return _settled("startTime", how, unit, test)
-    return costly(
-        "startTime",
-        "ignored, or coarser than a minute",
-        "responses contain more than requested; actionwatch filters them",
-    )
+            return _rounded("startTime", "inclusive", unit, test)
+    means = "responses contain more than requested; actionwatch filters them"
+    return costly("startTime", "ignored, or coarser than a minute", means)
 
 
 def _end(test: BoundTest) -> ProbeFinding:
@@ -130,26 +116,27 @@ def _end(test: BoundTest) -> ProbeFinding:
     at, start = test.at, test.at - AROUND
     if test.is_in(start, _floor(at, MILLISECOND)):
         if test.is_in(start, _floor(at, MILLISECOND) - test.unit):
-            return costly(
-                "endTime",
-                "a record after the bound is returned: it is rounded up, or ignored",
-                "actionwatch filters the responses",
-            )
+            says = "a record after the bound is returned: it is rounded up, or ignored"
+            return costly("endTime", says, "actionwatch filters the responses")
         if test.unit < SECOND and not at.microsecond:
-            return unsettled(
-                "endTime", "inclusive; a record at a whole second cannot show a finer resolution", HONOURED
-            )
+            says = "inclusive; a record at a whole second cannot show a finer resolution"
+            return unsettled("endTime", says, HONOURED)
         return _settled("endTime", "inclusive", test.unit, test)
     for unit in _units(test.unit):
         if test.is_in(start, _next(at, unit)):
-            if _is_shared(at, unit):
-                return unsettled("endTime", AMBIGUOUS, CAUTION)
-            how = "exclusive" if unit == test.unit else "rounded down"
-            return _settled("endTime", how, unit, test)
+            return _rounded("endTime", "exclusive", unit, test)
     return costly("endTime", "a record more than a minute before the bound is not returned", COARSE)
 
 
 COARSE = "actionwatch requests whole units and proves the intended window: responses contain more than needed"
+
+
+def _rounded(name: str, how: str, unit: timedelta, test: BoundTest) -> ProbeFinding:
+    """Report the unit of a bound that the checks found. `how` applies if it is the resolution of the records."""
+    # In the last second of a minute, the next second is the next minute too.
+    if any(_next(test.at, unit) == _next(test.at, coarser) for coarser in _units(unit) if coarser > unit):
+        return unsettled(name, AMBIGUOUS, CAUTION)
+    return _settled(name, how if unit == test.unit else "rounded down", unit, test)
 
 
 def _settled(name: str, how: str, unit: timedelta, test: BoundTest) -> ProbeFinding:
@@ -172,7 +159,6 @@ def _resolution(unit: timedelta) -> str:
 
 
 def _floor(at: datetime, unit: timedelta) -> datetime:
-    """Round a time down."""
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (at - midnight) // unit * unit
 
@@ -181,11 +167,5 @@ def _units(finest: timedelta) -> list[timedelta]:
     return list(dict.fromkeys((finest, SECOND, MINUTE)))
 
 
-def _is_shared(at: datetime, unit: timedelta) -> bool:
-    """Return whether a coarser unit begins at the same instant after a time, as in the last second of a minute."""
-    return any(_next(at, unit) == _next(at, coarser) for coarser in _units(unit) if coarser > unit)
-
-
 def _next(at: datetime, unit: timedelta) -> datetime:
-    """Return the first multiple of a unit after a time."""
     return _floor(at, unit) + unit

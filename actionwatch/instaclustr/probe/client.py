@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -25,15 +26,22 @@ WAIT = timedelta(seconds=1)
 MAX_SKEW = timedelta(seconds=5)
 MAX_WAIT = timedelta(seconds=20)  # of a Retry-After
 
+_REFUSALS = (
+    (RateLimited, "the upstream limits the request rate (429)"),
+    (AccessDenied, "the upstream denies access (401, 403 or 404)"),
+    (BadRequest, "the upstream refuses the request (4xx)"),
+    (SourceUnavailable, "no whole response arrived (5xx, or a broken connection)"),
+)
+
 Parameters = Sequence[tuple[str, str]]
 
 
+@dataclass
 class ProbedPage:
     """One response of the listing, parsed."""
 
-    def __init__(self, response: HttpResponse, page: Page) -> None:
-        self.response = response
-        self.page = page
+    response: HttpResponse
+    page: Page
 
     @property
     def records(self) -> Sequence[Record]:
@@ -59,15 +67,21 @@ class ProbedPage:
         found = [] if is_bare and self.records else items
         return [{key: held for key, held in item.items() if key.lower() != "resources"} for item in found]
 
-    def member(self, name: str) -> Any:
-        """Return a member of the first envelope, ignoring case; None if it has none."""
+    @property
+    def first(self) -> Any:
+        """The first item of a list, or else the whole document."""
+        return self.document[0] if isinstance(self.document, list) else self.document
+
+    @property
+    def given_total(self) -> Any:
+        """`totalResults` of the first envelope, of any type; None if it is missing."""
         members = self.envelopes[0] if self.envelopes else {}
-        return next((held for key, held in members.items() if key.lower() == name), None)
+        return next((held for key, held in members.items() if key.lower() == "totalresults"), None)
 
     @property
     def total(self) -> int | None:
         """The total, even if it is wrong; None if it is missing or not a number."""
-        value = self.member("totalresults")
+        value = self.given_total
         text = value.strip() if isinstance(value, str) else value
         if isinstance(text, bool) or not str(text).removesuffix(".0").isdigit():
             return None
@@ -118,15 +132,13 @@ class ProbeClient:
         Raises: SourceError; UnreadableResponse, if the response is not a page.
         """
         asked = [*parameters, ("getActionCounts", "true" if is_counted else "false")]
-        response = self._ask(
-            lambda: self._client.raw_actions([*asked, ("pageSize", str(size)), ("recordIndex", str(index))])
-        )
+        asked += [("pageSize", str(size)), ("recordIndex", str(index))]
+        response = self._ask(lambda: self._client.raw_actions(asked))
         try:
             return ProbedPage(response, parse_page(response.body, self.reader, self._clock()))
         except BadResponse:
-            raise UnreadableResponse(
-                f"a response that is not a page of user actions: {shape_of_body(response.body)}"
-            ) from None
+            what = f"a response that is not a page of user actions: {shape_of_body(response.body)}"
+            raise UnreadableResponse(what) from None
 
     def accounts(self) -> HttpResponse:
         """Request the linked accounts.
@@ -150,32 +162,19 @@ class ProbeClient:
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise
             else:
-                self._note(response)
+                self.headers |= response.headers.keys()
+                self.took.append(response.took)
+                self.dates.append((response.date, self._clock()))
                 return response
             self._sleep(wait.total_seconds())
         raise AssertionError("an attempt either returns or raises")
 
-    def _note(self, response: HttpResponse) -> None:
-        self.headers |= response.headers.keys()
-        self.took.append(response.took)
-        self.dates.append((response.date, self._clock()))
-
 
 def refusal(error: SourceError) -> str:
     """Describe an error without texts of the upstream, which may contain names."""
-    match error:
-        case RateLimited():
-            return "the upstream limits the request rate (429)"
-        case AccessDenied():
-            return "the upstream denies access (401, 403 or 404)"
-        case BadRequest():
-            return "the upstream refuses the request (4xx)"
-        case SourceUnavailable():
-            return "no whole response arrived (5xx, or a broken connection)"
-        case UnreadableResponse() | RequestBudgetExceeded():
-            return error.what
-        case _:
-            return "the response cannot be read"
+    if isinstance(error, UnreadableResponse | RequestBudgetExceeded):
+        return error.what
+    return next((text for kind, text in _REFUSALS if isinstance(error, kind)), "the response cannot be read")
 
 
 def decode(body: bytes) -> Any:

@@ -19,6 +19,7 @@ ONE_REQUEST = (
     "one request per poll proves a window that fits into one page, after a first walk has confirmed the totals"
 )
 COUNTED = "actionwatch adds up the counts instead, and one request per poll proves a window that fits into one page"
+UNUSED = "not used; totals or two walks prove"
 TWO_WALKS = "two walks prove a window: 3 requests if it has records, 2 if it is empty"
 CONTRADICTED = "they contradict every walk, so that no walk proves anything: report it to us and to the vendor"
 
@@ -36,32 +37,25 @@ def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
 
 def emptiness(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Request a page far past the end: what does an empty page look like, and is `recordIndex` evaluated?"""
+    subject, recognised = "empty answer", "the end of a walk is recognised"
     try:
         seen = client.page(sample.window, size=1, index=FAR)
     except SourceError as exc:
-        return fine(
-            "empty answer",
-            f"far past the end, {refusal(exc)}",
-            "recordIndex is evaluated; walks do not go past the end",
-        )
+        means = "recordIndex is evaluated; walks do not go past the end"
+        return fine(subject, f"far past the end, {refusal(exc)}", means)
     if seen.records:
         means = "records after the first page cannot be read, and nothing shows which windows fit into one page"
-        return fatal("empty answer", "a page far past the end has records: recordIndex is ignored", means)
+        return fatal(subject, "a page far past the end has records: recordIndex is ignored", means)
     if not seen.envelopes:
-        return fine("empty answer", "an empty list", "the end of a walk is recognised")
-    given = seen.document[0] if isinstance(seen.document, list) else seen.document
-    held = next((types([value]) for name, value in given.items() if name.lower() == "resources"), "absent")
-    return fine(
-        "empty answer",
-        f"an envelope whose resources are {'an empty list' if held == 'list' else held}",
-        "the end of a walk is recognised",
-    )
+        return fine(subject, "an empty list", recognised)
+    held = next((types([value]) for name, value in seen.first.items() if name.lower() == "resources"), "absent")
+    return fine(subject, f"an envelope whose resources are {'an empty list' if held == 'list' else held}", recognised)
 
 
 def totals(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether there are totals, whether they cover the window, and whether they are right."""
     small, large = sample.small, sample.large
-    given, subject = large.member("totalresults"), "totals"
+    given, subject = large.given_total, "totals"
     instead = COUNTED if sample.is_size_known else TWO_WALKS
     if given is None:
         return costly(subject, "missing", instead)
@@ -69,8 +63,7 @@ def totals(client: ProbeClient, sample: Sample) -> ProbeFinding:
         return costly(subject, f"totalResults is {types([given])}, but not a number", instead)
     form = f"given as {'text' if isinstance(given, str) else 'a number'}"
     if len(large.envelopes) > 1 and sample.is_whole and large.page.total != len(large.records):
-        says = f"{form} in several objects, but do not add up"
-        return fatal(subject, says, CONTRADICTED)
+        return fatal(subject, f"{form} in several objects, but do not add up", CONTRADICTED)
     if large.total < len(large.records):
         return costly(subject, f"{form}, but lower than the number of records", f"not used: {instead}")
     if len(large.records) <= len(small.records) == large.total:
@@ -88,16 +81,15 @@ def totals(client: ProbeClient, sample: Sample) -> ProbeFinding:
 
 def counts(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Check whether there are counts, in which form, what they cover, and whether they add up to the totals."""
-    small, large = sample.small, sample.large
-    found = _counts(large)
+    found = _counts(sample.large)
     if found is None:
         means = "the proof uses the method 'totals' instead of 'counts'; sweeps compare totals and not kinds"
         return [costly("counts", "missing, although requested", means)]
     form = f"{'a map of kind to number' if isinstance(found[1], dict) else 'a list of objects'} under {field_name(found[0])}"
     declined = client.page(sample.window, size=1, is_counted=False)
     when_declined = "absent on request" if _counts(declined) is None else "present even if declined"
-    findings = [fine("counts form", f"{form}, {when_declined}", "supported")]
-    return [*findings, _coverage(client, small, large, sample)]
+    form_finding = fine("counts form", f"{form}, {when_declined}", "supported")
+    return [form_finding, _coverage(client, sample)]
 
 
 def _exactness(client: ProbeClient, sample: Sample, total: int, form: str) -> ProbeFinding:
@@ -113,7 +105,8 @@ def _exactness(client: ProbeClient, sample: Sample, total: int, form: str) -> Pr
     return unsettled("totals", f"{form}, and cover the window; it is unknown whether they are right", ONE_REQUEST)
 
 
-def _coverage(client: ProbeClient, small: ProbedPage, large: ProbedPage, sample: Sample) -> ProbeFinding:
+def _coverage(client: ProbeClient, sample: Sample) -> ProbeFinding:
+    small, large = sample.small, sample.large
     of_small, of_large = small.page.counts, large.page.counts
     if of_small != of_large:
         of_small = client.page(sample.window, size=1).page.counts
@@ -124,29 +117,19 @@ def _coverage(client: ProbeClient, small: ProbedPage, large: ProbedPage, sample:
     if of_small != of_large:
         is_page = sum(of_large.values()) == len(large.records) and sum(of_small.values()) == len(small.records)
         what = "count the page and not the window" if is_page else "differ between responses"
-        return costly("counts", f"they {what}", "not used; totals or two walks prove")
+        return costly("counts", f"they {what}", UNUSED)
     kinds = Counter(record.action_kind for record in large.records)
     if sample.is_whole and Counter({kind: n for kind, n in of_large.items() if n}) != kinds:
-        return costly(
-            "counts",
-            "they cover the window, but do not match the kinds of its records",
-            "not used; totals or two walks prove",
-        )
+        return costly("counts", "they cover the window, but do not match the kinds of its records", UNUSED)
     total = large.page.total
     if total is not None and sum(of_large.values()) != total:
-        return costly(
-            "counts", "they cover the window, but do not add up to the total", "not used; totals or two walks prove"
-        )
+        return costly("counts", "they cover the window, but do not add up to the total", UNUSED)
     summed = "and add up to the total" if total is not None else "and there is no total to compare with"
-    return fine(
-        "counts",
-        f"they cover the window, {summed}",
-        "the proof is per kind, and a sweep of an older window costs one request",
-    )
+    means = "the proof is per kind, and a sweep of an older window costs one request"
+    return fine("counts", f"they cover the window, {summed}", means)
 
 
 def _counts(seen: ProbedPage) -> tuple[str, Any] | None:
-    """Find the member with the counts."""
     for members in seen.envelopes:
         for name, held in sorted(members.items(), key=lambda member: "count" not in member[0].lower()):
             if read_counts({name: held}) is not None:
@@ -159,5 +142,4 @@ def _is_map(held: Any) -> bool:
 
 
 def _resources(seen: ProbedPage) -> str:
-    first = seen.document[0] if isinstance(seen.document, list) else seen.document
-    return next((name for name in first if name.lower() == "resources"), "the missing resources")
+    return next((name for name in seen.first if name.lower() == "resources"), "the missing resources")

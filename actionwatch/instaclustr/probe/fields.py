@@ -8,25 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actionwatch.instaclustr.aliases import FIELDS, extend_aliases, plan_for
+from actionwatch.instaclustr.aliases import ENTITIES, FIELDS, extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, normalise_kind
-from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, fine, joined, unsettled
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
 WANTED = ("kind", "time", "user", "description", "account", "cluster")
 """The fields that rules and alerts need; others are optional."""
-PLACES = ("account", "cluster", "organisation")
-IS_NAMED_LIKE = {
-    "user": re.compile(
-        r"user|principal|actor|login|email|initiat|author|performed|requested|caller|who", re.IGNORECASE
-    ),
-    "description": re.compile(r"desc|detail|message|summary|text|note|reason|comment", re.IGNORECASE),
-    "account": re.compile(r"account|tenant", re.IGNORECASE),
-    "cluster": re.compile(r"cluster", re.IGNORECASE),
-    "domain_type": re.compile(r"domain|level|scope|target.?type|object.?type", re.IGNORECASE),
-    "upstream_id": re.compile(r"(^|_)id$|uuid|[a-z]Id$"),
-}
+_IS_ID_NAME = re.compile(r"(^|_)id$|uuid|[a-z]Id$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +36,11 @@ def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequ
         for name, held in item.items():
             values.setdefault(name, []).append(held)
     ours = taken_for(tuple(values), aliases)
-    return [
-        FieldSeen(
-            field_name(name),
-            types(held),
-            "all" if len(held) == len(objects) else "most" if 2 * len(held) > len(objects) else "some",
-            ", ".join(ours.get(name, ())),
-        )
-        for name, held in values.items()
-    ]
+    found = []
+    for name, held in values.items():
+        share = "all" if len(held) == len(objects) else "most" if 2 * len(held) > len(objects) else "some"
+        found.append(FieldSeen(field_name(name), types(held), share, ", ".join(ours.get(name, ()))))
+    return found
 
 
 def taken_for(names: tuple[str, ...], aliases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -76,22 +62,16 @@ def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence
     missing = [name for name in WANTED if not _is_found(name, taken)]
     left = [name for name in names if name not in ours]
     suggested = suggest(objects, left, [name for name in FIELDS if not _is_found(name, taken)])
-    is_vital = "time" in missing or "kind" in missing
-    findings = [_missing(missing, suggested, is_vital=is_vital)]
+    findings = [_missing(missing, suggested)]
     if left:
         says = f"no alias for {joined([field_name(name) for name in left])}"
-        findings.append(
-            fine("unmapped fields", says, "kept in the raw record; rules can read them as raw.NAME", **suggested)
-        )
-    several = [
-        f"{field}: {joined([field_name(n) for n in names if field in ours.get(n, ())])}"
-        for field in ("time", "user", "kind")
-    ]
-    several = [words for words in several if "," in words]
+        means = "kept in the raw record; rules can read them as raw.NAME"
+        findings.append(fine("unmapped fields", says, means, **suggested))
+    rivals = {field: [field_name(n) for n in names if field in ours.get(n, ())] for field in ("time", "user", "kind")}
+    several = [f"{field}: {joined(found)}" for field, found in rivals.items() if len(found) > 1]
     if several:
-        findings.append(
-            fine("rival fields", "; ".join(several), "the first one in the alias table that has a value is used")
-        )
+        means = "the first one in the alias table that has a value is used"
+        findings.append(fine("rival fields", "; ".join(several), means))
     return findings
 
 
@@ -108,22 +88,20 @@ def suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: 
     return {"field_aliases": found} if found else {}
 
 
-def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: bool) -> ProbeFinding:
+def _missing(missing: Sequence[str], suggested: Mapping[str, Any]) -> ProbeFinding:
     if not missing:
         return fine("fields", "records have all fields that rules and alerts need")
     means = "rules with conditions on these fields do not match"
     if "time" in missing:
         means = "without times the high-water mark never moves: every poll reads the whole log"
+    weight = ProofImpact.PREVENTS if "time" in missing else ProofImpact.COSTS if "kind" in missing else ProofImpact.FINE
     says = f"records have no field for {joined(missing)}"
-    if not is_vital:
-        return fine("fields", says, means, **suggested)
-    found = fatal("fields", says, means) if "time" in missing else costly("fields", says, means)
-    return ProbeFinding(found.subject, found.says, found.means, weight=found.weight, configuration=suggested)
+    return ProbeFinding("fields", says, means, weight=weight, configuration=suggested)
 
 
 def _is_found(field: str, taken: set[str]) -> bool:
-    if field in PLACES or field.rpartition("_")[0] in PLACES:
-        place = field.removesuffix("_id").removesuffix("_name")
+    place = field.removesuffix("_id").removesuffix("_name")
+    if place in ENTITIES:
         return bool(taken & {place, f"{place}_id", f"{place}_name", "domain_id"})
     return field in taken or field in ("scope", "domain_id", "domain_name")
 
@@ -136,8 +114,8 @@ def _all(test: Callable[[Any], bool]) -> Callable[[str, list[Any]], bool]:
     return lambda _, values: bool(values) and all(map(test, values))
 
 
-def _named(field: str) -> Callable[[str, list[Any]], bool]:
-    pattern = IS_NAMED_LIKE[field]
+def _named(words: str) -> Callable[[str, list[Any]], bool]:
+    pattern = re.compile(words, re.IGNORECASE)
     return lambda name, values: bool(pattern.search(name)) and any(isinstance(value, str | dict) for value in values)
 
 
@@ -146,7 +124,7 @@ def _is_operation(value: Any) -> bool:
 
 
 def _is_distinct(name: str, values: list[Any]) -> bool:
-    if not IS_NAMED_LIKE["upstream_id"].search(name) or not all(isinstance(value, str | int) for value in values):
+    if not _IS_ID_NAME.search(name) or not all(isinstance(value, str | int) for value in values):
         return False
     return max(Counter(map(str, values)).values(), default=2) == 1
 
@@ -155,11 +133,11 @@ _FITS: Mapping[str, Callable[[str, list[Any]], bool]] = {
     "kind": _all(lambda value: isinstance(value, str) and normalise_kind(value) in KINDS),
     "time": _all(lambda value: parse_instant(value) is not None),
     "operation": _all(_is_operation),
-    "user": _named("user"),
-    "description": _named("description"),
-    "account": _named("account"),
+    "user": _named("user|principal|actor|login|email|initiat|author|performed|requested|caller|who"),
+    "description": _named("desc|detail|message|summary|text|note|reason|comment"),
+    "account": _named("account|tenant"),
     "cluster": _named("cluster"),
-    "domain_type": _named("domain_type"),
+    "domain_type": _named("domain|level|scope|target.?type|object.?type"),
     "upstream_id": _is_distinct,
 }
 """For each field, a test that recognises it among the unmapped fields."""

@@ -14,15 +14,11 @@ from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATI
 from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, refusal
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
-from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.query import Query, crud_values
 
 SIZE = 100
 WORD = re.compile(r"[A-Za-z]{4,}")
 OURS = "only `actions` and `backtest --from upstream` use it, and actionwatch filters again; the tail does not use it"
-CRUD = (
-    *(f"ACCOUNT_LEVEL_USER_ACTIONS_{operation}" for operation in OPERATIONS),
-    *(f"ORG_LEVEL_USER_ACTIONS_{operation}" for operation in OPERATIONS if operation != "READ"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +31,12 @@ class FilterCheck:
     query: Callable[[str], Query]
 
 
+def _documented_kind(record: Record) -> str | None:
+    return record.action_kind if record.action_kind in KINDS else None
+
+
 _CHECKS = (
-    FilterCheck(
-        "actionKinds",
-        "actionKinds",
-        lambda r: r.action_kind if r.action_kind in KINDS else None,
-        lambda v: Query(kinds=(v,)),
-    ),
+    FilterCheck("actionKinds", "actionKinds", _documented_kind, lambda v: Query(kinds=(v,))),
     FilterCheck("userName", "userName", lambda r: r.user_name, lambda v: Query(user_name=v)),
     FilterCheck("account by id", "account", lambda r: r.account.id, lambda v: Query(account=v)),
     FilterCheck("account by name", "account", lambda r: r.account.name, lambda v: Query(account=v)),
@@ -79,7 +74,7 @@ def operations(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     subject = "crudOperations"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
-    seen = {value: client.page([*sample.window, (subject, value)], size=SIZE) for value in CRUD}
+    seen = {value: client.page([*sample.window, (subject, value)], size=SIZE) for value in crud_values(OPERATIONS)}
     sizes = [claimed(part) if sample.is_size_known else len(part.records) for part in seen.values()]
     whole = sample.size if sample.is_size_known else min(len(sample.records), SIZE)
     if all(size == whole for size in sizes):
@@ -142,32 +137,27 @@ def _keyword(client: ProbeClient, sample: Sample) -> ProbeFinding:
 
 def _undocumented(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Request an undocumented kind of the sample: is the filter applied?"""
-    kinds = Counter(
-        r.action_kind for r in sample.records if r.action_kind not in KINDS and r.action_kind.isidentifier()
-    )
-    if not kinds or kinds.most_common()[-1][1] == len(sample.records):
+    kinds = Counter(kind for r in sample.records if (kind := r.action_kind) not in KINDS and kind.isidentifier())
+    if not kinds:
         return []
-    kind = kinds.most_common()[-1][0]
-    query = Query(kinds=(kind,))
-    return [_check(client, sample, "actionKinds, undocumented", [("actionKinds", kind)], query)]
+    kind, count = kinds.most_common()[-1]
+    if count == len(sample.records):
+        return []
+    return [_check(client, sample, "actionKinds, undocumented", [("actionKinds", kind)], Query(kinds=(kind,)))]
 
 
 def _several_kinds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
-    """Request two kinds."""
-    kinds = [
-        kind
-        for kind, _ in Counter(record.action_kind for record in sample.records).most_common()[::-1]
-        if kind in KINDS
-    ]
-    if len(kinds) < 3:
+    found_kinds = Counter(record.action_kind for record in sample.records if record.action_kind in KINDS)
+    if len(found_kinds) < 3:
         return []
-    query, asked = Query(kinds=tuple(kinds[:2])), [("actionKinds", kind) for kind in kinds[:2]]
+    kinds = [kind for kind, _ in found_kinds.most_common()[:-3:-1]]
+    query, asked = Query(kinds=tuple(kinds)), [("actionKinds", kind) for kind in kinds]
     found = _check(client, sample, "actionKinds, several", asked, query)
     if found.says != "applied":
         return [found]
     seen = client.page([*sample.window, *asked], size=SIZE)
     came = {record.action_kind for record in seen.records}
-    if len(seen.records) < SIZE and came != set(kinds[:2]):
+    if len(seen.records) < SIZE and came != set(kinds):
         return [costly(found.subject, "only one of several kinds is applied", f"{OURS}: they would miss records")]
     return [found]
 
@@ -177,31 +167,28 @@ def _compare_partition(subject: str, organisation: int, account: int, whole: int
     if is_sum:
         return fine(subject, "both applied: together they are exactly the whole log", means)
     if organisation == account == whole:
-        return costly(subject, "both ignored: each returns all records", f"no cross-check is possible: {means}")
-    if whole in (organisation, account):
+        says = "both ignored: each returns all records"
+    elif whole in (organisation, account):
         name = subject.split(", ")[0 if organisation == whole else 1]
-        return costly(
-            subject, f"{name} is ignored, or all records are of one level", f"no cross-check is possible: {means}"
-        )
-    what = "some records are in neither" if organisation + account < whole else "some records are in both"
-    return costly(subject, f"together they are not the whole log: {what}", f"no cross-check is possible: {means}")
+        says = f"{name} is ignored, or all records are of one level"
+    else:
+        what = "some records are in neither" if organisation + account < whole else "some records are in both"
+        says = f"together they are not the whole log: {what}"
+    return costly(subject, says, f"no cross-check is possible: {means}")
 
 
 def _scopes(parts: list[ProbedPage]) -> list[ProbeFinding]:
-    """Compare the scope of kinds in the upstream with the catalogue."""
     of_organisation, of_account = (_kinds(part) for part in parts)
     if not of_organisation or not of_account or of_organisation == of_account:
         return []
     odd = [kind for kind in of_organisation - of_account if kind in KINDS and KINDS[kind].scope == ACCOUNT]
     odd += [kind for kind in of_account - of_organisation if kind in KINDS and KINDS[kind].scope == ORGANISATION]
     means = "the scope in a record takes precedence over the catalogue"
-    if not odd:
-        return [fine("scope of kinds", "as in the catalogue, for the kinds found", means)]
-    return [fine("scope of kinds", f"different from the catalogue: {joined(sorted(odd))}", means)]
+    says = f"different from the catalogue: {joined(sorted(odd))}" if odd else "as in the catalogue, for the kinds found"
+    return [fine("scope of kinds", says, means)]
 
 
 def _classes(seen: dict[str, ProbedPage]) -> ProbeFinding:
-    """Compare the operation of kinds in the upstream with the catalogue."""
     odd: dict[str, str] = {}
     classed: set[str] = set()
     for value, part in seen.items():
@@ -211,10 +198,8 @@ def _classes(seen: dict[str, ProbedPage]) -> ProbeFinding:
             if kind in KINDS and KINDS[kind].operation != operation:
                 odd[kind] = operation
     words = [f"{kind} is {operation} upstream" for kind, operation in sorted(odd.items())]
-    means = "the operation in a record takes precedence over the catalogue"
-    if odd:
-        return fine("operation of kinds", joined(words), means)
-    return fine("operation of kinds", f"as in the catalogue, for the {counted(len(classed), 'kind')} found", means)
+    says = joined(words) if odd else f"as in the catalogue, for the {counted(len(classed), 'kind')} found"
+    return fine("operation of kinds", says, "the operation in a record takes precedence over the catalogue")
 
 
 def _kinds(seen: ProbedPage) -> set[str]:

@@ -65,9 +65,8 @@ def index(client: ProbeClient, sample: Sample) -> ProbeFinding:
     if came == unmoved:
         return fatal(subject, "ignored: every page is the first", "records after the first page cannot be read")
     if came == of_pages:
-        return fatal(
-            subject, "it counts pages and not records", "walks would skip records: this version cannot read the log"
-        )
+        means = "walks would skip records: this version cannot read the log"
+        return fatal(subject, "it counts pages and not records", means)
     return unsettled(subject, "unknown, because the order changes between requests")
 
 
@@ -90,9 +89,8 @@ def size(client: ProbeClient, sample: Sample) -> ProbeFinding:
         return costly("pageSize", says, more_requests)
     if not came:
         return unsettled("pageSize", "the log has no records")
-    return unsettled(
-        "pageSize", f"applied up to {came}, which is the whole log; it is unknown whether {LARGE} are possible"
-    )
+    says = f"applied up to {came}, which is the whole log; it is unknown whether {LARGE} are possible"
+    return unsettled("pageSize", says)
 
 
 def retention(client: ProbeClient, sample: Sample) -> ProbeFinding:

@@ -84,13 +84,15 @@ def probe(client: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds
     try:
         sample = take_sample(client)
     except BadResponse as exc:
-        what = exc.what
-        found = fatal("envelope", what, "an unreadable response never counts as 'no records': check base_url and proxy")
+        means = "an unreadable response never counts as 'no records': check base_url and proxy"
+        found = fatal("envelope", exc.what, means)
         return ProbeReport(source, client.request_count, [_proof([found]), found, accounts], [])
     findings = [finding for name, check in _CHECKS for finding in _run(name, check, client, sample)]
-    findings += _of_records(sample, aliases, known_kinds)
-    findings += [accounts, *(check(client, sample) for check in _FINAL_CHECKS)]
-    seen = fields.fields_seen(sample.large.objects, aliases)
+    objects = sample.large.objects
+    findings += [*fields.mapping(objects, aliases), records.time_form(objects, aliases), records.identity(sample)]
+    findings += [*records.kinds(sample, known_kinds, aliases), *records.scopes(objects, aliases)]
+    findings += [*records.places(sample.records), accounts, *(check(client, sample) for check in _FINAL_CHECKS)]
+    seen = fields.fields_seen(objects, aliases)
     return ProbeReport(source, client.request_count, [_proof(findings, sample), *findings], seen)
 
 
@@ -103,24 +105,7 @@ def _run(name: str, check: Check, client: ProbeClient, sample: Sample) -> list[P
     return found if isinstance(found, list) else [found]
 
 
-def _of_records(
-    sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]
-) -> list[ProbeFinding]:
-    large, objects = sample.large, sample.large.objects
-    again = {record.key: record.upstream_id for record in sample.small.records}
-    counted = (sample.first.page.counts or {}) if sample.is_size_known else {}
-    return [
-        *fields.mapping(objects, aliases),
-        records.time_form(objects, aliases),
-        records.identity(large.records, again),
-        *records.kinds(objects, large.records, counted, known_kinds, aliases),
-        *records.scopes(objects, aliases),
-        *records.places(large.records),
-    ]
-
-
 def _proof(findings: Sequence[ProbeFinding], sample: Sample | None = None) -> ProbeFinding:
-    """Summarise how a window can be proved."""
     reasons = list(dict.fromkeys(finding.subject for finding in findings if finding.weight is ProofImpact.PREVENTS))
     if reasons:
         return fatal("proof", f"not possible: see {joined(reasons)}", "records are still stored and matched")

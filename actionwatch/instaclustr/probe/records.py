@@ -9,10 +9,11 @@ from typing import Any
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.base.plurals import counted
-from actionwatch.instaclustr.aliases import extend_aliases, plan_for
+from actionwatch.instaclustr.aliases import ENTITIES, extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, UNNAMED_KIND, normalise_kind
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.sample import Sample
 
 KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # only what looks like a kind is shown
 MAX_KIND_CHARS = 64
@@ -60,63 +61,51 @@ def form_of_time(value: Any) -> str:
     found = ISO.fullmatch(value.strip()) if is_text else None
     if not found:
         return "a text in another form" if is_text else "neither a text nor a number"
-    zone = found[3]
-    if zone is None:
-        where = "without a zone"
-    else:
+    where = "without a zone"
+    if zone := found[3]:
         where = "with Z" if zone.upper() == "Z" else f"with an offset {'with' if ':' in zone else 'without'} a colon"
     fraction = f"{len(found[2])} fraction digits" if found[2] else "whole seconds"
     return f"ISO 8601 {where}, {fraction}" + (", with a space instead of the T" if found[1] == " " else "")
 
 
-def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> ProbeFinding:
-    """Check whether records have an id and whether it is unique. `again` maps keys to the ids of a second response."""
+def identity(sample: Sample) -> ProbeFinding:
+    """Check whether records have an id, and whether it is unique and the same in a second response."""
+    subject, records = "upstream id", sample.records
+    again = {record.key: record.upstream_id for record in sample.small.records}
     if not records:
-        return unsettled("upstream id", "the log has no records")
+        return unsettled(subject, "the log has no records")
     ids = [record.upstream_id for record in records if record.upstream_id]
     twins = sum(count - 1 for count in Counter(record.key for record in records).values())
     same = f"{counted(twins, 'record')} with the same identity as another" if twins else "no two records are equal"
     if not ids:
         means = "the identity is the content, and an ordinal for equal records, so that true twins stay two records"
-        return fine("upstream id", f"missing; {same}", means)
+        return fine(subject, f"missing; {same}", means)
     if len(ids) < len(records):
-        return fine("upstream id", f"only some records have one; {same}", "used if present")
+        return fine(subject, f"only some records have one; {same}", "used if present")
     is_changed = any(again.get(record.key, record.upstream_id) != record.upstream_id for record in records)
     if is_changed or (len(records) > 1 and again and not any(record.key in again for record in records)):
-        return costly("upstream id", "changes between responses", "every poll would treat all records as new")
+        return costly(subject, "changes between responses", "every poll would treat all records as new")
     if len(set(ids)) < len(ids):
-        return fine(
-            "upstream id",
-            f"present, but not unique; {same}",
-            "the identity includes more than the id: no record is lost",
-        )
-    return fine(
-        "upstream id",
-        "present, and unique in the sample",
-        "the identity is the id with time, kind, user and description",
-    )
+        means = "the identity includes more than the id: no record is lost"
+        return fine(subject, f"present, but not unique; {same}", means)
+    means = "the identity is the id with time, kind, user and description"
+    return fine(subject, "present, and unique in the sample", means)
 
 
-def kinds(
-    objects: Objects,
-    records: Sequence[Record],
-    counted_kinds: Collection[str],
-    known: Collection[str],
-    aliases: Aliases,
-) -> list[ProbeFinding]:
-    """Check the form of kinds, and find undocumented ones. `counted_kinds` are those in the counts."""
-    seen = {record.action_kind for record in records if record.action_kind != UNNAMED_KIND} | set(counted_kinds)
+def kinds(sample: Sample, known: Collection[str], aliases: Aliases) -> list[ProbeFinding]:
+    """Check the form of kinds, and find undocumented ones in the records and the counts."""
+    seen = {record.action_kind for record in sample.records if record.action_kind != UNNAMED_KIND}
+    if sample.is_size_known:
+        seen |= (sample.first.page.counts or {}).keys()
     if not seen:
-        return [unsettled("kinds", "no record has one" if objects else "the log has no records")]
+        return [unsettled("kinds", "no record has one" if sample.records else "the log has no records")]
     documented = {kind for kind in seen if kind in KINDS}
     shown = sorted(kind for kind in seen - documented if KIND.fullmatch(kind) and len(kind) <= MAX_KIND_CHARS)
     hidden = len(seen - documented) - len(shown)
-    given = [value for value in _values(objects, aliases, "kind") if isinstance(value, str)]
+    given = [value for value in _values(sample.large.objects, aliases, "kind") if isinstance(value, str)]
     is_label = any(value != normalise_kind(value) for value in given)
-    findings = []
-    if given:
-        form = "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER"
-        findings.append(fine("kind form", form, "supported"))
+    form = "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER"
+    findings = [fine("kind form", form, "supported")] if given else []
     says = f"{len(documented)} of the {len(KINDS)} documented kinds found"
     if shown:
         says += f"; undocumented: {joined(shown, MAX_SHOWN_KINDS)}"
@@ -126,19 +115,13 @@ def kinds(
     suggestion = {"extra_kinds": new[:MAX_SHOWN_KINDS]} if new else {}
     if hidden and hidden > len(documented):
         return [*findings, costly("kinds", says, "another field may contain the kind: see field_aliases")]
-    means = (
-        "a record of an unknown kind has severity medium, and actionwatch reports the first one of each kind"
-        if shown
-        else ""
-    )
-    return [*findings, fine("kinds", says, means, **suggestion)]
+    means = "a record of an unknown kind has severity medium, and actionwatch reports the first one of each kind"
+    return [*findings, fine("kinds", says, means if shown else "", **suggestion)]
 
 
 def places(records: Sequence[Record]) -> list[ProbeFinding]:
     """Check how records name accounts, clusters and organisations."""
-    return [
-        _place(name, [getattr(record, name) for record in records]) for name in ("account", "cluster", "organisation")
-    ]
+    return [_place(name, [getattr(record, name) for record in records]) for name in ENTITIES]
 
 
 def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
@@ -147,60 +130,41 @@ def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
         return [unsettled("scope and operation", "the log has no records")]
     domains = {str(value).strip().upper() for value in _values(objects, aliases, "domain_type")}
     given = {str(value).strip().upper() for value in _values(objects, aliases, "operation")}
-    verbs, note = (
-        {value.rpartition("_")[2] for value in given},
-        " after a prefix" if any("_" in v for v in given) else "",
-    )
+    verbs = {value.rpartition("_")[2] for value in given}
+    note = " after a prefix" if any("_" in value for value in given) else ""
     return [
-        _vocabulary(
-            "domain type", domains, DOMAINS, "the scope comes from the catalogue, and is unknown for unknown kinds"
-        ),
-        _vocabulary(
-            "operation", verbs, OPERATIONS, "it comes from the catalogue, and is unknown for unknown kinds", note
-        ),
+        _vocabulary("domain type", domains, DOMAINS, "the scope"),
+        _vocabulary("operation", verbs, OPERATIONS, "it", note),
     ]
 
 
-def _vocabulary(subject: str, given: set[str], known: Sequence[str], without: str, note: str = "") -> ProbeFinding:
+def _vocabulary(subject: str, given: set[str], known: Sequence[str], what: str, note: str = "") -> ProbeFinding:
     if not given:
-        return fine(subject, "missing", without)
+        return fine(subject, "missing", f"{what} comes from the catalogue, and is unknown for unknown kinds")
     words = [word for word in known if word in given]
     others = len(given) - len(words)
     says = f"present{note}: {joined(words)}" if words else f"present{note}"
-    return fine(
-        subject,
-        says + (f", and {counted(others, 'other value')}" if others else ""),
-        "the record takes precedence over the catalogue",
-    )
+    says += f", and {counted(others, 'other value')}" if others else ""
+    return fine(subject, says, "the record takes precedence over the catalogue")
 
 
 def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
     given = [entity for entity in found if entity.id or entity.name]
     if not given:
         return unsettled(name, "no record of the sample has one")
-    with_id, with_name = (
-        sum(entity.id is not None for entity in given),
-        sum(entity.name is not None for entity in given),
-    )
+    has_id, has_name = any(entity.id is not None for entity in given), any(entity.name is not None for entity in given)
     share = "all records" if len(given) == len(found) else "some records"
     words = {(True, True): "with id and name", (True, False): "with the id only", (False, True): "with the name only"}
-    return fine(
-        name,
-        f"{share} have it, {words[bool(with_id), bool(with_name)]}",
-        "" if with_id else "no ids: rules match names",
-    )
+    return fine(name, f"{share} have it, {words[has_id, has_name]}", "" if has_id else "no ids: rules match names")
 
 
 def _values(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
     """Return the value of a field in each record, from the first of its names that has one."""
     given: list[Any] = []
     extended = extend_aliases(aliases)
-    names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for item in objects:
-        layout = tuple(item)
-        if layout not in names:
-            names[layout] = plan_for(layout, extended).keys[field]
-        value = next((item[name] for name in names[layout] if item[name] is not None), None)
+        names = plan_for(tuple(item), extended).keys[field]
+        value = next((item[name] for name in names if item[name] is not None), None)
         if isinstance(value, Mapping):
             value = next((held for held in value.values() if isinstance(held, str)), None)
         if value is not None:

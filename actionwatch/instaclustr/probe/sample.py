@@ -12,11 +12,7 @@ from actionwatch.instaclustr.probe.client import Parameters, ProbeClient, Probed
 
 LARGE = 1000  # the documented maximum
 WANTED = 100  # records: with fewer, many properties stay unknown
-REACHES = (
-    timedelta(days=7),
-    timedelta(days=90),
-    None,
-)  # tried in turn until there are enough records; None: the whole log
+REACHES = (timedelta(days=7), timedelta(days=90), None)  # tried until there are enough records; None: the whole log
 SETTLED = timedelta(minutes=1)  # younger records may still appear and change totals
 
 

@@ -6,35 +6,27 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from actionwatch.base.ids import UUID
+
 MAX_NAMES = 40
 MAX_DEPTH = 3
 
 _FIELD_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9_$.-]{0,60}", re.ASCII)
 _DIGITS = re.compile(r"\d{4,}")  # as in ids and dates, but not in field names
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def field_name(name: str) -> str:
     """Return the name of a field, unless it looks like data."""
-    if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not _UUID.search(name):
+    if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not UUID.search(name):
         return name
     return "(a name that is not shown)"
 
 
+_TYPE_WORDS = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", list: "list"}
+
+
 def type_word(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "text"
-        case list():
-            return "list"
-        case _:
-            return "object"
+    return _TYPE_WORDS.get(type(value), "object")
 
 
 def shape(value: Any, depth: int = MAX_DEPTH) -> str:
@@ -52,7 +44,7 @@ def shape(value: Any, depth: int = MAX_DEPTH) -> str:
     if isinstance(value, str):
         if not value.strip():
             return "blank text"
-        return "UUID" if _UUID.fullmatch(value.strip()) else "text"
+        return "UUID" if UUID.fullmatch(value.strip()) else "text"
     return type_word(value)
 
 

@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message
 from actionwatch.notifiers._formats.alertmanager import alertmanager_document
 from actionwatch.notifiers._formats.cloudevents import cloudevents_document
-from actionwatch.notifiers._formats.encoding import encode
 from actionwatch.notifiers._formats.ocsf import ocsf_document
 from actionwatch.text.payloads import instant
 
-__all__ = ["FORMATS", "Format", "encode", "message_document"]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format. `document` converts a message and the name of its receiver into the JSON value of the body."""
-
-    content_type: str
-    document: Callable[[Message, str], dict[str, Any]]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def message_document(message: Message, receiver: str = "") -> dict[str, Any]:  # noqa: ARG001
@@ -32,9 +28,44 @@ def message_document(message: Message, receiver: str = "") -> dict[str, Any]:  #
     return {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
 
 
-FORMATS: dict[str, Format] = {
-    "actionwatch": Format("application/json", message_document),
-    "cloudevents": Format("application/cloudevents+json", cloudevents_document),
-    "alertmanager": Format("application/json", alertmanager_document),
-    "ocsf": Format("application/json", ocsf_document),
+FORMATS: dict[str, tuple[str, Callable[[Message, str], dict[str, Any]]]] = {
+    "actionwatch": ("application/json", message_document),
+    "cloudevents": ("application/cloudevents+json", cloudevents_document),
+    "alertmanager": ("application/json", alertmanager_document),
+    "ocsf": ("application/json", ocsf_document),
 }
+"""Format -> content type, and the function that makes the JSON value of the body of a message and its receiver's name."""
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Encode a document as JSON in UTF-8, also with values that UTF-8 or JSON cannot represent.
+
+    Raises: PermanentDeliveryError, if it is nested too deeply.
+    """
+    try:
+        return msgspec.json.encode(document)
+    except RecursionError as exc:
+        raise PermanentDeliveryError("the message is nested too deeply for JSON") from exc
+    except (UnicodeEncodeError, OverflowError, ValueError, TypeError):
+        # msgspec refuses lone surrogates and integers beyond 64 bits; the JSON of an upstream may contain both.
+        return _encode_slowly(document)
+
+
+def _encode_slowly(document: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(_encodable(document), ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise PermanentDeliveryError(f"the message cannot be written as JSON: {exc}") from exc
+
+
+def _encodable(value: Any) -> Any:
+    """Replace what JSON in UTF-8 cannot represent: lone surrogates by U+FFFD, NaN and infinities by null."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(item) for item in value]
+    return value

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from actionwatch.base.model import LEVELS, Message
+from actionwatch.base.model import Message
 from actionwatch.base.plurals import counted
 from actionwatch.text.payloads import instant
 
@@ -26,7 +26,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
     data = message.data
     is_summary = message.type == "alerts.summary"
     key = message.id if is_summary else str(data.get("id") or message.id)
-    labels = _summary_labels(data) if is_summary else _labels(message)
+    labels = _summary_labels(message) if is_summary else _labels(message)
     annotations = _summary_annotations(message) if is_summary else _annotations(data)
     is_resolved = message.type == "alert.resolved" or data.get("status") == "resolved"
     status = "resolved" if is_resolved else "firing"
@@ -78,10 +78,9 @@ def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
     return _texts(shown)
 
 
-def _summary_labels(data: Mapping[str, Any]) -> dict[str, str]:
-    found = [level for level in reversed(LEVELS) if (data.get("levels") or {}).get(level)]
-    severity = found[0] if found else "informational"
-    return _texts({"alertname": SUMMARY_NAME, "severity": severity, "reason": data.get("reason")})
+def _summary_labels(message: Message) -> dict[str, str]:
+    severity = message.level or "informational"
+    return _texts({"alertname": SUMMARY_NAME, "severity": severity, "reason": message.data.get("reason")})
 
 
 def _summary_annotations(message: Message) -> dict[str, str]:

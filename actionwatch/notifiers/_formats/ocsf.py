@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from actionwatch.base.model import Message
+from actionwatch.base.model import LEVELS, Message
 
 OCSF_VERSION = "1.4.0"
 API_ACTIVITY = (6003, "API Activity", 6, "Application Activity")
@@ -22,34 +22,16 @@ OTHER = 99
 UNKNOWN = "unknown"
 TIME_UNTIL = 253_402_300_800_000  # the year 10000: many readers fail beyond it
 
-SEVERITIES = {
-    "informational": (1, "Informational"),
-    "low": (2, "Low"),
-    "medium": (3, "Medium"),
-    "high": (4, "High"),
-    "critical": (5, "Critical"),
-}
+SEVERITIES = {word: (number, word.capitalize()) for number, word in enumerate(LEVELS, 1)}  # OCSF has the same five
 OPERATIONS = {"CREATE": (1, "Create"), "READ": (2, "Read"), "UPDATE": (3, "Update"), "DELETE": (4, "Delete")}
 CREATED, ENABLED, DISABLED, DELETED = (1, "Create"), (2, "Enable"), (5, "Disable"), (6, "Delete")
 ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {
-    "CREATE_SERVICE_USER": CREATED,
-    "CREATE_BUNDLE_USER": CREATED,
-    "INVITE_USER": CREATED,
-    "ACCOUNT_INVITE_USER": CREATED,
-    "LINK_USER": CREATED,
-    "ACCOUNT_ACCEPT_INVITATION": ENABLED,
-    "REACTIVATE_SCIM_USER": ENABLED,
-    "REACTIVATE_SERVICE_USER": ENABLED,
-    "DEACTIVATE_USER": DISABLED,
-    "DEACTIVATE_SCIM_USER": DISABLED,
-    "DEACTIVATE_SERVICE_USER": DISABLED,
-    "DELETE_BUNDLE_USER": DELETED,
-    "UNLINK_USER": DELETED,
-    "REVOKE_USER_INVITE": DELETED,
-    "ACCOUNT_REVOKE_INVITATION": DELETED,
-    "EDIT_BUNDLE_USER": None,
-    "ADMIN_SET_ACCESS_LEVEL": None,
-    "UPDATE_SSO_LOGIN_TYPE": None,
+    **dict.fromkeys(("CREATE_SERVICE_USER", "CREATE_BUNDLE_USER", "LINK_USER"), CREATED),
+    **dict.fromkeys(("INVITE_USER", "ACCOUNT_INVITE_USER"), CREATED),
+    **dict.fromkeys(("ACCOUNT_ACCEPT_INVITATION", "REACTIVATE_SCIM_USER", "REACTIVATE_SERVICE_USER"), ENABLED),
+    **dict.fromkeys(("DEACTIVATE_USER", "DEACTIVATE_SCIM_USER", "DEACTIVATE_SERVICE_USER"), DISABLED),
+    **dict.fromkeys(("DELETE_BUNDLE_USER", "UNLINK_USER", "REVOKE_USER_INVITE", "ACCOUNT_REVOKE_INVITATION"), DELETED),
+    **dict.fromkeys(("EDIT_BUNDLE_USER", "ADMIN_SET_ACCESS_LEVEL", "UPDATE_SSO_LOGIN_TYPE"), None),
 }
 """Kinds that change a user, and the activity of each; None if the class has no such activity."""
 

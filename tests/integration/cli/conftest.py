@@ -134,8 +134,8 @@ class Desk:
             user_name=user,
             at=datetime.now(UTC) - timedelta(minutes=minutes_ago),
             description=text or f"{kind} by {user}",
-            account=self.account.named,
-            cluster=self.cluster.named,
+            account=self.account,
+            cluster=self.cluster,
         )
 
 

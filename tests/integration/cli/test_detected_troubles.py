@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -97,6 +97,56 @@ def test_store_of_another_version_is_not_changed(desk: Desk, version: str, words
     status = desk.call("status", "-o", "json")
     assert status.status == 1
     assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["store_unreadable"]
+
+
+def old_tables(desk: Desk) -> None:
+    """Make the store like that of an unreleased version, which gave its schema the same revision."""
+    change(desk, "ALTER TABLE poll DROP COLUMN clock_skew")
+
+
+def no_revision(desk: Desk) -> None:
+    """Make the store like the database of another program."""
+    change(desk, "DROP TABLE alembic_version")
+
+
+def other_content(desk: Desk) -> None:
+    """Put a file of another kind in the place of the store."""
+    (desk.folder / "actionwatch.db").write_text("something else" * 1000)
+
+
+def damage(desk: Desk) -> None:
+    """Damage every page except the first, which lists the tables."""
+    file = desk.folder / "actionwatch.db"
+    content = file.read_bytes()
+    page_bytes = int.from_bytes(content[16:18])
+    file.write_bytes(content[:page_bytes] + b"\xff" * (len(content) - page_bytes))
+
+
+@pytest.mark.parametrize(
+    ("wreck", "why", "remedy"),
+    [
+        (old_tables, "the column poll.clock_skew is missing", "'actionwatch run' creates a new store"),
+        (no_revision, "no revision of actionwatch", "check store.url"),
+        (other_content, "file is not a database", "'actionwatch run' creates a new store"),
+        (damage, "database disk image is malformed", "'actionwatch run' creates a new store"),
+    ],
+)
+def test_a_store_that_cannot_be_used(desk: Desk, wreck: Callable[[Desk], None], why: str, remedy: str) -> None:
+    """A command uses such a store, changes it, or does not print the file, the reason and the remedy."""
+    assert desk.call("run", "--once").status == 0
+    wreck(desk)
+    before = (desk.folder / "actionwatch.db").read_bytes()
+    for command in [*READERS, *WRITERS, ["run"], ["run", "--once"]]:
+        called = desk.call(*command)
+        assert (called.status, called.out) == (1, ""), command
+        assert f"the store {desk.folder / 'actionwatch.db'} " in called.err, command
+        assert why in called.err, command
+        assert remedy in called.err, command
+    assert (desk.folder / "actionwatch.db").read_bytes() == before
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["store_unreadable"]
+    assert why in desk.call("status").out
 
 
 def test_reading_changes_nothing(filled: Desk) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
+from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Escalation, Event, Match, Message, Record, Silence
@@ -39,15 +39,10 @@ class Rule(KindRule):
 
 @dataclass
 class Desk(Post):
-    """A pipeline with a policy for each receiver."""
+    """A pipeline with a global policy."""
 
-    policies: dict[str, ReceiverPolicy] = field(default_factory=dict)
     global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
     number: int = 0
-
-    def options(self, receiver: str) -> dict[str, Any]:
-        """Return the options of a receiver's channel, with its policy."""
-        return {"policy": self.policies.get(receiver, ReceiverPolicy()), **self.channel}
 
     def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivery step of a process that has just started."""

@@ -28,7 +28,6 @@ from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.matching.addressing import Destination
 from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
 from actionwatch.render import Renderer
@@ -310,12 +309,13 @@ def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result
             hour = Hour(database, senders={"other": Sender()})
             far = FarEnd(trouble, hour.clock, hour.clock() + timedelta(hours=1))
             hour.make = maker = stack.enter_context(open_receiver(kind, far))
-            hour.templates = maker.module.TEMPLATES
+            hour.templates = maker.module.TRAITS.templates
             hour.route = Route(("main", "other"))
-            hour.destinations["main"] = Destination("main", is_updated_last=kind == "email")
+            hour.policies["main"] = ReceiverPolicy(
+                is_updated_last=kind == "email", fallback="mail" if is_backed else None
+            )
             if is_backed:
                 hour.senders["mail"] = Sender()
-                hour.policies["main"] = ReceiverPolicy(fallback="mail")
             delayed = _live(hour, trouble.is_killed)
             return _sum_up(hour, far, kind, delayed, is_backed=is_backed)
     finally:

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, StoreBusy, TransientDeliveryError
 from actionwatch.base.model import Event, Message, Receipt, Status
@@ -22,9 +23,8 @@ from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.receiver_worker import IN_HAND, MOST_IN_HAND
-from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import HEALTH_EVERY, DeliveryWorker
-from actionwatch.matching.addressing import Destination
+from actionwatch.settings import RetryPolicy
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
@@ -199,7 +199,7 @@ def test_update_keeps_its_interval_after_a_late_message(post: Post) -> None:
 
 def test_receiver_with_only_the_last_update_gets_one(post: Post) -> None:
     """A receiver with `is_updated_last` gets one update when no more records can join the alert."""
-    post.destinations["hook"] = Destination("hook", is_updated_last=True)
+    post.policies["hook"] = ReceiverPolicy(is_updated_last=True)
     match_record(post)
     post.deliver()
     for number in (2, 3):

@@ -10,7 +10,7 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import TransientDeliveryError
-from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.settings import RetryPolicy
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.outbox import DeliveryFilter
 from tests.integration.delivery.kit import Desk, is_self_alert

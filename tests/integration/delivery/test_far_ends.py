@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from actionwatch.alerts.policy import GlobalPolicy
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Message, Receipt, Rendered
-from actionwatch.matching.addressing import Destination
 from actionwatch.notifiers import webhook
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.integration.delivery.kit import Desk
@@ -107,7 +106,7 @@ def test_acknowledge_and_resolve_reach_the_far_end(
     """An alert that is acknowledged and resolved here is so at the far end, also during a silence or a mute interval."""
     end = ends(name)
     desk.senders = {"hook": RealSender(end)}  # type: ignore[dict-item]
-    desk.destinations["hook"] = Destination("hook", is_updated_last=name.startswith("email"))
+    desk.policies["hook"] = ReceiverPolicy(is_updated_last=name.startswith("email"))
     desk.route = Route(("hook",), mutes=("mornings",))
     alert_id = desk.match_records()
     desk.deliver()

@@ -15,7 +15,6 @@ from actionwatch.base.model import Escalation, Event, Level
 from actionwatch.delivery import replay
 from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.worker import HEALTH_EVERY
-from actionwatch.matching.addressing import Destination
 from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
@@ -31,7 +30,6 @@ def rename(desk: Desk, new: str = "new") -> None:
     """Configure the hook under another name, with other options."""
     desk.senders = {new: Sender()}
     desk.policies = {}
-    desk.destinations = {}
     desk.route = None
 
 
@@ -423,7 +421,7 @@ def test_readdressing_keeps_the_fallback_notified(desk: Desk) -> None:
 def test_rows_of_a_removed_receiver_end_while_the_process_runs(desk: Desk) -> None:
     """Rows for a removed receiver that are created while the process runs, also escalations, end within seconds."""
     rename(desk)
-    desk.destinations = {"hook": Destination("hook")}
+    desk.policies = {"hook": ReceiverPolicy()}
     with desk.delivering() as worker:
         settle(worker)
         desk.match_records(Rule(escalation=Escalation(timedelta(hours=1), "nobody")))

@@ -11,7 +11,6 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.base.model import Decision, Escalation, Level, Status
-from actionwatch.matching.addressing import Destination
 from actionwatch.store import silences
 from tests.integration.delivery.kit import Desk, Rule
 from tests.integration.kit import DOWN, REFUSED, Sender
@@ -31,11 +30,11 @@ def escalating(desk: Desk) -> Desk:
 def test_acknowledgement_sends_one_update(desk: Desk) -> None:
     """`ack` sends one update to receivers that can update their message, none by email, and counting continues."""
     desk.senders["mail"] = Sender()
-    desk.destinations["mail"] = Destination("mail", is_updated_last=True)
+    desk.policies["mail"] = ReceiverPolicy(is_updated_last=True)
     alert_id = desk.match_records()
     desk.deliver()
-    assert desk.operator.acknowledge(alert_id, "sam").acked_by == "sam"
-    assert desk.operator.acknowledge(alert_id, "bob").acked_by == "sam"
+    assert desk.operator.acknowledge(alert_id, "sam")[0].acked_by == "sam"
+    assert desk.operator.acknowledge(alert_id, "bob")[0].acked_by == "sam"
     desk.later(seconds=11)
     desk.later(minutes=1)
     assert desk.received() == ["opened x1", "updated x1"]
@@ -85,9 +84,9 @@ def test_resolve_is_final_and_the_next_match_opens_a_new_alert(desk: Desk) -> No
     """`resolve` reaches the notified receivers. The next match opens a new alert, and no status moves backward."""
     alert_id = desk.match_records()
     desk.deliver()
-    assert desk.operator.resolve(alert_id, "sam").status is Status.RESOLVED
-    assert desk.operator.resolve(alert_id, "bob").resolved_by == "sam"
-    assert desk.operator.acknowledge(alert_id, "bob").status is Status.RESOLVED
+    assert desk.operator.resolve(alert_id, "sam")[0].status is Status.RESOLVED
+    assert desk.operator.resolve(alert_id, "bob")[0].resolved_by == "sam"
+    assert desk.operator.acknowledge(alert_id, "bob")[0].status is Status.RESOLVED
     other = desk.match_records()
     desk.deliver()
     assert other != alert_id

@@ -10,7 +10,6 @@ from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.model import Level, RuleName
-from actionwatch.matching.addressing import Destination
 from actionwatch.store import alerts, silences
 from actionwatch.store.tables import SILENCE
 from actionwatch.text.timeintervals import Period, TimeInterval
@@ -270,7 +269,6 @@ def test_absence_can_be_matched_by_its_cluster(desk: Desk) -> None:
 
 def test_alert_below_min_level_is_sent_once_it_reaches_it(desk: Desk) -> None:
     """A receiver gets nothing below its `min_level`, and `opened` with the full count once the alert reaches it."""
-    desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
     rule = Rule(level=lambda record: Level[record.severity.upper()])
     desk.match_records(rule, severity="low")
@@ -346,7 +344,7 @@ def test_causes_of_a_summary_are_bounded(desk: Desk) -> None:
 
 def test_receiver_without_updates_is_notified_by_the_first_match_after_a_silence(desk: Desk) -> None:
     """An email receiver, which waits for the last update, still gets `opened` with the first match after a silence."""
-    desk.destinations["hook"] = Destination("hook", is_updated_last=True)
+    desk.policies["hook"] = ReceiverPolicy(is_updated_last=True)
     desk.silence("userName=eve", minutes=1)
     desk.match_records()
     desk.deliver()

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.model import Status
-from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.matching.addressing import Destination
+from actionwatch.settings import RetryPolicy
 from actionwatch.store import alerts, delivery_transitions
 from actionwatch.store.outbox import DeliveryFilter
 from tests.builders import QUARTER, lease_due, make_record, open_database
@@ -34,7 +34,7 @@ class DeliveryOperations(RuleBasedStateMachine):
         self.post = Post(open_database(Path(self.folder.name)))
         self.post.channel = {"retry": RetryPolicy(give_up_after=timedelta(minutes=5))}
         self.post.senders = {"hook": Sender(), "mail": Sender()}
-        self.post.destinations = {"mail": Destination("mail", is_updated_last=True)}
+        self.post.policies = {"mail": ReceiverPolicy(is_updated_last=True)}
         self.answers: dict[str, Answer] = {"hook": None, "mail": None}
         for name, sender in self.post.senders.items():
             sender.answer = lambda message, name=name: self.answers[name]  # type: ignore[misc]

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.model import Alert, Entity, Event, Level, Record
-from actionwatch.matching.addressing import Addressing, Destination, Steps
+from actionwatch.matching.addressing import Addressing, Steps
 from actionwatch.matching.matcher import Matcher
 from actionwatch.store import alert_history, alerts, positions, records
 from actionwatch.store.database import Database
@@ -229,7 +230,7 @@ def test_two_routes_to_one_receiver_create_one_message(post: Post) -> None:
 @pytest.mark.parametrize("batch_size", [1, 2000])
 def test_delivery_below_min_level_is_created(post: Post, batch_size: int) -> None:
     """A delivery is also created below the receiver's `min_level`, because the gate decides when the message is due."""
-    post.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
+    post.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
     rule = KindRule(realert=QUARTER, level=lambda record: Level[record.severity.upper()])
     matcher = post.matcher(rule, batch_size=batch_size)
     post.store(make_record(1, severity="low"))

@@ -29,9 +29,9 @@ FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
 SHORT = 0.3  # seconds, for exchanges that must time out
 
 
-def client(timeout: float = LIMIT, **given: object) -> HttpClient:
-    """Make a client."""
-    return HttpClient(timeout=timedelta(seconds=timeout), **given)  # type: ignore[arg-type]
+def client(timeout: float = LIMIT, **given: object) -> contextlib.closing[HttpClient]:
+    """Make a client, which the end of a `with` block closes."""
+    return contextlib.closing(HttpClient(timeout=timedelta(seconds=timeout), **given))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def serving(*responses: bytes) -> tuple[list[int], Callable[[socket.socket, thre
 def request_from(*pieces: bytes, **given: object) -> HttpResponse:
     """Send a request to a server that responds with this."""
     with RawEnd(responding(*pieces)) as server, client(**given) as made:  # type: ignore[arg-type]
-        return made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
+        return made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"{}")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_slow_server_times_out(response: bytes, endless: bytes) -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
-        made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
+        made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"{}")
 
 
 def test_slow_tls_handshake_times_out() -> None:
@@ -187,7 +187,7 @@ def test_slow_tls_handshake_times_out() -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="no connection within the timeout"),
     ):
-        made.post(f"https://127.0.0.1:{server.port}/", headers={}, content=b"{}")
+        made.request("POST", f"https://127.0.0.1:{server.port}/", content=b"{}")
 
 
 def test_server_that_does_not_read_times_out() -> None:
@@ -197,7 +197,7 @@ def test_server_that_does_not_read_times_out() -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
-        made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"x" * 32 * 1024 * 1024)
+        made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"x" * 32 * 1024 * 1024)
 
 
 def test_server_that_reads_slowly_times_out() -> None:
@@ -213,7 +213,7 @@ def test_server_that_reads_slowly_times_out() -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
-        made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"x" * 64 * 1024 * 1024)
+        made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"x" * 64 * 1024 * 1024)
 
 
 # -- connections -----------------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_connections_are_kept_per_origin() -> None:
     """Twenty posts to two paths of one host open one connection."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         for number in range(20):
-            made.post(f"{server.url}/{number % 2}?n={number}", headers={}, content=b"")
+            made.request("POST", f"{server.url}/{number % 2}?n={number}", content=b"")
         assert len(server.requests) == 20
         assert server.connection_count == 1
 
@@ -240,7 +240,7 @@ def test_threads_do_not_wait_for_each_other_and_share_few_connections() -> None:
 
     with HttpEnd(reply) as server, client() as made:
         for _ in range(3):
-            all_at_once(*[lambda: made.post(f"{server.url}/", headers={}, content=b"")] * 4)
+            all_at_once(*[lambda: made.request("POST", f"{server.url}/", content=b"")] * 4)
         assert len(server.requests) == 12
         assert server.connection_count == 4
 
@@ -251,7 +251,7 @@ def test_closed_connection_is_replaced() -> None:
     accepted, treat = serving(OK, OK)
     with RawEnd(treat) as server, client() as made:
         for number in range(6):
-            assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").body == b"ok"
+            assert made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"").body == b"ok"
             if number % 2:
                 server.wait_for_a_close()
     assert len(accepted) == 3
@@ -263,9 +263,9 @@ def test_sent_message_is_not_repeated_within_an_attempt() -> None:
     accepted, treat = serving(OK, b"")
     with RawEnd(treat) as server, client() as made:
         url = f"http://127.0.0.1:{server.port}/"
-        assert made.post(url, headers={}, content=b"").status == 200
+        assert made.request("POST", url, content=b"").status == 200
         with pytest.raises(TransportError, match="disconnected without sending a response"):
-            made.post(url, headers={}, content=b"")
+            made.request("POST", url, content=b"")
     assert len(accepted) == 1
 
 
@@ -285,7 +285,7 @@ def test_connection_with_surplus_bytes_is_not_reused(response: bytes) -> None:
     accepted, treat = serving(response, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
-            assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").body == b"ok"
+            assert made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"").body == b"ok"
     assert len(accepted) == 2
 
 
@@ -297,7 +297,7 @@ def test_bytes_after_a_response_without_a_body_are_not_used(response: bytes) -> 
     accepted, treat = serving(response + FORGED, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
-            assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").status == 204
+            assert made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"").status == 204
     assert len(accepted) == 2
 
 
@@ -305,9 +305,9 @@ def test_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that was idle for long is not reused."""
     monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", 0.1)
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
-        made.post(f"{server.url}/", headers={}, content=b"")
+        made.request("POST", f"{server.url}/", content=b"")
         pause(0.2)
-        made.post(f"{server.url}/", headers={}, content=b"")
+        made.request("POST", f"{server.url}/", content=b"")
         assert server.connection_count == 2
 
 
@@ -315,16 +315,16 @@ def test_close_waits_for_connections_in_use() -> None:
     """A connection that is in use when the client closes is closed after its message."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         server.reply = lambda _: made.close() or Reply(200)  # type: ignore[func-returns-value]
-        assert made.post(f"{server.url}/", headers={}, content=b"").status == 200
+        assert made.request("POST", f"{server.url}/", content=b"").status == 200
         with pytest.raises(TransportError, match="closed"):
-            made.post(f"{server.url}/", headers={}, content=b"")
+            made.request("POST", f"{server.url}/", content=b"")
 
 
 def test_cookies_are_not_kept() -> None:
     """A cookie of one response is not sent with the next message."""
     with HttpEnd(lambda _: Reply(200, b"", {"set-cookie": "session=abc; path=/"})) as server, client() as made:
         for _ in range(2):
-            made.post(f"{server.url}/", headers={}, content=b"")
+            made.request("POST", f"{server.url}/", content=b"")
         assert [request.headers.get("cookie") for request in server.requests] == [None, None]
 
 
@@ -332,7 +332,7 @@ def test_cookies_are_not_kept() -> None:
 def test_redirect_is_a_response(location: str) -> None:
     """A redirect is returned and not followed, whatever its target."""
     with HttpEnd(lambda _: Reply(302, b"", {"location": location})) as server, client() as made:
-        answer = made.post(f"{server.url}/", headers={}, content=b"")
+        answer = made.request("POST", f"{server.url}/", content=b"")
         assert (answer.status, answer.headers["location"]) == (302, location)
         assert len(server.requests) == 1
 
@@ -343,7 +343,7 @@ def test_netrc_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
-        made.post(f"{server.url}/", headers={}, content=b"")
+        made.request("POST", f"{server.url}/", content=b"")
         assert "authorization" not in server.requests[0].headers
 
 
@@ -353,7 +353,7 @@ def test_netrc_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_request_is_sent_unchanged() -> None:
     """Host, path, query and length are sent unchanged."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
-        made.post(f"{server.url}/a b/é?x=%20&y=ü#part", headers={"X-Own": "e"}, content=b"abc")
+        made.request("POST", f"{server.url}/a b/é?x=%20&y=ü#part", headers={"X-Own": "e"}, content=b"abc")
         [request] = server.requests
     assert request.path == "/a%20b/%C3%A9?x=%20&y=%C3%BC"
     assert request.headers["host"] == server.url.removeprefix("http://")
@@ -367,7 +367,7 @@ def test_header_cannot_forge_another(value: str) -> None:
     """A header value with a line end is an error that does not contain the value."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         with pytest.raises(TransportError, match="header") as caught:
-            made.post(f"{server.url}/", headers={"x": value}, content=b"")
+            made.request("POST", f"{server.url}/", headers={"x": value}, content=b"")
         assert value not in str(caught.value)
         assert not server.requests
 
@@ -376,7 +376,7 @@ def test_header_cannot_forge_another(value: str) -> None:
 def test_invalid_url_is_not_shown(url: str) -> None:
     """An invalid URL is an error that does not contain it."""
     with client() as made, pytest.raises(TransportError) as caught:
-        made.post(url, headers={}, content=b"")
+        made.request("POST", url, content=b"")
     assert url not in str(caught.value) or len(url) < 3
 
 
@@ -387,7 +387,7 @@ def test_refused_connection_is_an_error() -> None:
         dead_port() as port,
         pytest.raises(TransportError, match=r"cannot connect.*refused.*check host and port"),
     ):
-        made.post(f"http://127.0.0.1:{port}/", headers={}, content=b"")
+        made.request("POST", f"http://127.0.0.1:{port}/", content=b"")
 
 
 def test_connect_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -> None:
@@ -395,7 +395,7 @@ def test_connect_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) ->
     for context in (None, server_context):
         with HttpEnd(lambda _: Reply(204), context) as server, client(ca_file=ca_file) as made:
             made.reach(f"{server.url}/hook")
-            made.post(f"{server.url}/hook", headers={}, content=b"")
+            made.request("POST", f"{server.url}/hook", content=b"")
             assert len(server.requests) == 1
             assert server.connection_count >= 1
 
@@ -425,7 +425,10 @@ def test_proxy_tunnels_tls(server_context: ssl.SSLContext, ca_file: Path) -> Non
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken"), server_context) as server:
         with client(proxy=proxy.url, ca_file=ca_file) as made:
             for _ in range(2):
-                assert made.post(f"{server.url}/secret", headers={"x": "s3cret"}, content=b"{}").body == b"taken"
+                assert (
+                    made.request("POST", f"{server.url}/secret", headers={"x": "s3cret"}, content=b"{}").body
+                    == b"taken"
+                )
         place = server.url.removeprefix("https://")
         [seen] = proxy.seen  # one tunnel for both messages
         head, *fields = seen.split("\r\n")
@@ -437,7 +440,7 @@ def test_proxy_forwards_plain_requests() -> None:
     """A plain http URL is requested through the proxy, in the format that proxies need."""
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken")) as server:
         with client(proxy=proxy.url) as made:
-            assert made.post(f"{server.url}/hook?a=1", headers={}, content=b"{}").body == b"taken"
+            assert made.request("POST", f"{server.url}/hook?a=1", content=b"{}").body == b"taken"
         assert proxy.seen[0].startswith(f"POST {server.url}/hook?a=1 HTTP/1.1\r\n")
         assert "proxy-authorization: basic dxnlcjpwqhnz" in proxy.seen[0].lower()
         assert server.requests[0].path == "/hook?a=1"
@@ -467,7 +470,7 @@ def test_connect_through_a_proxy_opens_the_tunnel_and_sends_nothing(
 def test_refusal_of_a_proxy_is_an_error(response: bytes, fault: str) -> None:
     """The refusal of a proxy is not taken for a response of the receiver."""
     with ProxyEnd(response) as proxy, client(proxy=proxy.url) as made, pytest.raises(TransportError, match=fault):
-        made.post("https://receiver.example/", headers={}, content=b"{}")
+        made.request("POST", "https://receiver.example/", content=b"{}")
 
 
 # -- certificates ----------------------------------------------------------------------------------------------------------
@@ -504,7 +507,7 @@ def test_client_certificate_is_presented(
             HttpEnd(lambda _: Reply(200, b"taken"), wanting_context) as server,
             client(ca_file=ca_file, identity=shown) as made,
         ):
-            assert made.post(f"{server.url}/", headers={}, content=b"{}").body == b"taken"
+            assert made.request("POST", f"{server.url}/", content=b"{}").body == b"taken"
 
 
 def test_server_that_requires_a_certificate_refuses_without_one(
@@ -516,7 +519,7 @@ def test_server_that_requires_a_certificate_refuses_without_one(
     for shown in (None, ClientCertificate(other)):
         with HttpEnd(lambda _: Reply(200), wanting_context) as server:
             with client(ca_file=ca_file, identity=shown) as made, pytest.raises(TransportError):
-                made.post(f"{server.url}/", headers={}, content=b"{}")
+                made.request("POST", f"{server.url}/", content=b"{}")
             assert not server.requests
 
 
@@ -532,6 +535,6 @@ def test_mail_does_not_offer_http() -> None:
 
     closes_at_once = RawEnd(lambda connection, released: None)
     with closes_at_once as server, client() as made, pytest.raises(TransportError):
-        made.post(f"https://127.0.0.1:{server.port}/", headers={}, content=b"")
+        made.request("POST", f"https://127.0.0.1:{server.port}/", content=b"")
     assert b"http/1.1" in hello(tls_context(alpn="http/1.1"))
     assert b"http/1.1" not in hello(tls_context())

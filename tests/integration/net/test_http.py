@@ -6,7 +6,7 @@ import gzip
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -85,7 +85,7 @@ def hang(connection: socket.socket) -> None:
 
 def test_request_is_sent_unchanged() -> None:
     """The request arrives unchanged: method, path with query, headers and body, without other headers."""
-    with server(responding(OK)) as (url, heads), HttpClient(timeout=PATIENT, headers={"x-own": "1"}) as client:
+    with server(responding(OK)) as (url, heads), closing(HttpClient(timeout=PATIENT, headers={"x-own": "1"})) as client:
         answer = client.request("POST", f"{url}/a?b=c%2Fd", headers={"x-one": "2"}, content=b"body")
         client.request("GET", f"{url}/list", params=[("from", "a b"), ("to", 3)])
     assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"ok", "2")
@@ -101,14 +101,17 @@ def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) ->
     """A proxy in the environment is not used."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    with server(responding(OK)) as (url, _), HttpClient(timeout=PATIENT) as client:
+    with server(responding(OK)) as (url, _), closing(HttpClient(timeout=PATIENT)) as client:
         assert client.request("GET", url).status == 200
 
 
 def test_redirect_is_returned() -> None:
     """A redirect is returned, not followed."""
     data = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
-    with server(responding(data)) as (url, heads), HttpClient(timeout=PATIENT, auth=("user", "word")) as client:
+    with (
+        server(responding(data)) as (url, heads),
+        closing(HttpClient(timeout=PATIENT, auth=("user", "word"))) as client,
+    ):
         answer = client.request("GET", url)
     assert (answer.status, answer.headers["location"]) == (302, "http://127.0.0.1:1/")
     assert len(heads) == 1
@@ -120,9 +123,9 @@ def test_size_limit_applies_to_the_decompressed_response() -> None:
     head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n".encode()
     with server(responding(head + packed)) as (url, _):
         small = HttpClient(timeout=PATIENT, max_body_bytes=1_000_000)
-        with small, pytest.raises(TransportError, match="larger than 1000000 bytes"):
+        with closing(small), pytest.raises(TransportError, match="larger than 1000000 bytes"):
             small.request("GET", url)
-        with HttpClient(timeout=PATIENT, max_body_bytes=5_000_000) as client:
+        with closing(HttpClient(timeout=PATIENT, max_body_bytes=5_000_000)) as client:
             assert len(client.request("GET", url).body) == 5_000_000
 
 
@@ -148,7 +151,7 @@ def test_incomplete_exchange_is_an_error(name: str) -> None:
     timeout = QUICK if "timeout" in words else PATIENT
     with (
         server(act) as (url, _),
-        HttpClient(timeout=timeout) as client,
+        closing(HttpClient(timeout=timeout)) as client,
         pytest.raises(TransportError, match=words) as caught,
     ):
         client.request("POST", f"{url}/services/T0/SECRET?token=SECRET", content=b"{}")
@@ -168,6 +171,6 @@ def test_incomplete_exchange_is_an_error(name: str) -> None:
 )
 def test_unusable_url_is_an_error(url: str) -> None:
     """An unusable URL is a TransportError that does not contain it."""
-    with HttpClient(timeout=PATIENT) as client, pytest.raises(TransportError) as caught:
+    with closing(HttpClient(timeout=PATIENT)) as client, pytest.raises(TransportError) as caught:
         client.request("GET", url)
     assert "SECRET" not in str(caught.value)

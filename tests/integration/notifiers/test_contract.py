@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.notifiers.base import notifier_module, notifier_types, templates_of
+from actionwatch.notifiers.base import Traits, notifier_module, notifier_types, templates_of
 from tests.integration.notifiers.ends import ENDS, RENDERER, End, WebhookEnd, deliver, open_end
 from tests.integration.notifiers.http_end import Reply
 from tests.unit.render.messages import HOSTILE, hostile_message, message
@@ -48,7 +48,7 @@ def test_every_type_has_a_far_end() -> None:
 def test_module_has_the_documented_interface(name: str) -> None:
     """Each type has options, a way to build it, and documented defaults."""
     module = notifier_module(name)
-    assert tuple(module.TEMPLATES) == module.TEMPLATES
+    assert isinstance(module.TRAITS, Traits)
     assert module.Options.model_config["extra"] == "forbid"
     assert callable(module.build)
     assert callable(module.preview)

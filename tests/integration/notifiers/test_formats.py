@@ -55,7 +55,7 @@ def send(server: HttpEnd, sent: Message, form: str, **given: Any) -> Request:
 
 def shape(sent: Message, form: str) -> Any:
     """Return the body as its reader parses it."""
-    return json.loads(encode(FORMATS[form].document(sent, "soar")))
+    return json.loads(encode(FORMATS[form][1](sent, "soar")))
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "own"])
@@ -234,7 +234,7 @@ def test_failed_template_is_replaced_by_the_contract_body(server: HttpEnd, tmp_p
     notifier = webhook.build(made, receiver="soar")
     for texts in (rendered, Rendered()):
         notifier.send(message(), texts, None)
-        assert server.requests[-1].json == json.loads(encode(FORMATS["actionwatch"].document(message(), "soar")))
+        assert server.requests[-1].json == json.loads(encode(FORMATS["actionwatch"][1](message(), "soar")))
     notifier.close()
 
 

@@ -17,7 +17,7 @@ from actionwatch.notifiers._slack_actions import REFUSED_WAIT, SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
-from tests.threads import is_waiting_in, raise_in_thread
+from tests.threads import raise_in_thread
 from tests.unit.render.messages import message
 from tests.waiting import LIMIT, at_least, beside, wait_until
 
@@ -225,8 +225,8 @@ def test_listener_survives_any_exception(server: SocketEnd) -> None:
     pressed = Pressed()
     with listening(server, pressed) as listener:
         listener.check()
-        wait_until(lambda: is_waiting_in("slack-actions-security-slack", "_listen"), "the end of the connecting")
-        raise_in_thread("slack-actions-security-slack", SystemExit)
+        place = "slack-actions-security-slack", "_listen", SystemExit
+        wait_until(lambda: raise_in_thread(*place), "the end of the connecting")
         wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: pressed.calls, "a press")
@@ -282,8 +282,10 @@ def test_live_check_tests_the_tokens(server: SocketEnd, scopes: str, opening: st
     server.opening = [slack_error(opening)] if opening else []
     answer = Reply(200, b'{"ok": true}', {"content-type": "application/json", "X-OAuth-Scopes": scopes})
     server.api.queue = [answer]
-    with pytest.raises(PermanentDeliveryError, match=fault) if fault else contextlib.nullcontext():
-        slack.verify(made_of(server))
+    notifier = slack.build(made_of(server), receiver="security-slack")
+    raised = pytest.raises(PermanentDeliveryError, match=fault) if fault else contextlib.nullcontext()
+    with contextlib.closing(notifier), raised:
+        notifier.reach()
     methods = [request.path.rpartition("/")[2] for request in server.api.requests]
     assert methods == (["auth.test"] if "scope chat" in (fault or "") else ["auth.test", "apps.connections.open"])
     assert not server.connections

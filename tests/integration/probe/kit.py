@@ -66,8 +66,8 @@ def serve_world(count: int = 130, *, second: int = 30) -> Iterator[World]:
             at=newest if is_twin else newest - timedelta(seconds=11 * number, milliseconds=29 * number),
             user_name=USERS[number % len(USERS)],
             description=f"{WORDS[number % len(WORDS)]} {number}",
-            account=accounts[number % 2].named if is_of_account else None,
-            cluster=clusters[number % 2].named if is_of_account and number % 3 else None,
+            account=accounts[number % 2] if is_of_account else None,
+            cluster=clusters[number % 2] if is_of_account and number % 3 else None,
         )
     app = create_app(organisation)
     with running(app) as url:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.matching.self_alerts import TITLES
+from actionwatch.matching.self_alerts import TROUBLES
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.web.routes import metrics_routes
 from actionwatch.web.server import serving
@@ -39,7 +39,7 @@ def names(cell: str) -> list[str]:
 def test_every_trouble_is_documented() -> None:
     """The table lists every trouble with its level, and none that does not exist."""
     listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Self-alerts")}
-    assert listed == {name: level.word for name, (level, _) in TITLES.items()}
+    assert listed == {name: trouble.level.word for name, trouble in TROUBLES.items()}
 
 
 def test_every_metric_is_documented(tmp_path: Path) -> None:

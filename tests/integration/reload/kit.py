@@ -126,8 +126,8 @@ class Site:
             user_name=user,
             at=at,
             description=kind,
-            account=self.account.named,
-            cluster=self.cluster.named,
+            account=self.account,
+            cluster=self.cluster,
         )
 
     @contextlib.contextmanager

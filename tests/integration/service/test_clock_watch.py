@@ -13,11 +13,11 @@ from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.errors import StoreBusy, TransientDeliveryError
 from actionwatch.delivery.health import FAILING_AFTER
-from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
+from actionwatch.settings import RetryPolicy
 from actionwatch.store import alerts, outbox, polls, receivers, waits
 from actionwatch.store.database import Database
 from actionwatch.text.crontab import parse_crontab

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store import migrations, positions
-from actionwatch.store.database import SCHEMA_VERSION, Database
+from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
 from actionwatch.store.tables import METADATA
 from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
@@ -126,6 +126,54 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemaMismatch, match=r"schema 9999.*use the newer version"):
         database.upgrade()
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "difference"),
+    [
+        ("DROP TABLE sweep", "the column sweep.source is missing"),
+        ("ALTER TABLE poll DROP COLUMN clock_skew", "the column poll.clock_skew is missing"),
+        ("ALTER TABLE poll ADD COLUMN note TEXT", "the column poll.note is unknown"),
+        ("DROP TABLE position; CREATE TABLE position (name TEXT NOT NULL PRIMARY KEY, record_id TEXT NOT NULL)",
+         "the column position.record_id differs"),
+        ("DROP TABLE position; CREATE TABLE position (name TEXT NOT NULL PRIMARY KEY, record_id BIGINT)",
+         "the column position.record_id differs"),
+        ("DROP TABLE position; CREATE TABLE position (name TEXT NOT NULL, record_id BIGINT NOT NULL)",
+         "the column position.name differs"),
+        ("DROP INDEX record_by_key", "the index record_by_key is missing"),
+        ("DROP INDEX record_by_key; CREATE INDEX record_by_key ON record (record_key, source)",
+         "the index record_by_key differs"),
+        ("DROP INDEX record_by_key; CREATE UNIQUE INDEX record_by_key ON record (record_key)",
+         "the index record_by_key differs"),
+        ("DELETE FROM alembic_version", "no revision of actionwatch"),
+        ("DROP TABLE alembic_version", "no revision of actionwatch"),
+    ],
+)  # fmt: skip
+def test_other_tables_are_refused(tmp_path: Path, statement: str, difference: str) -> None:
+    """A store that an unreleased version wrote has our revision and other tables; it is used until a statement fails."""
+    database = open_database(tmp_path)
+    with database.write() as connection:
+        for each in statement.split("; "):
+            connection.exec_driver_sql(each)
+    before = _schema(database)
+    with pytest.raises(SchemaMismatch, match=f"{re.escape(str(database.path))}.*{difference}"):
+        database.upgrade()
+    assert _schema(database) == before
+    database.close()
+    with pytest.raises(SchemaMismatch, match=f"{re.escape(str(database.path))}.*{difference}"):
+        StoreReader.open(f"sqlite:///{database.path}")
+
+
+def test_further_tables_are_accepted(tmp_path: Path) -> None:
+    """A table or an index that an operator added, or the statistics of ANALYZE, keep the service from starting."""
+    database = open_database(tmp_path)
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE note (content TEXT)")
+        connection.exec_driver_sql("CREATE INDEX mine ON record (user_name)")
+        connection.exec_driver_sql("ANALYZE")
+    database.upgrade()
+    database.close()
+    StoreReader.open(f"sqlite:///{database.path}").close()
 
 
 def test_two_simultaneous_starts_migrate_once(tmp_path: Path) -> None:
@@ -353,7 +401,8 @@ def test_write_failure_is_reported_while_it_lasts(database: Database) -> None:
     assert database.write_failure is None
     with database.write() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1")  # at least what is already used
-    with pytest.raises(StoreError, match="full"), database.write() as connection:
+    remedy = re.escape(f"disk is full: free space on the disk of {database.path}")
+    with pytest.raises(StoreError, match=remedy), database.write() as connection:
         fill(connection)
     assert "full" in (database.write_failure or "")
     with database.write() as connection:
@@ -401,7 +450,7 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
 
     commit()
     (first,) = threads()
-    raise_in_thread("checkpoints", SystemExit)  # it is raised when the thread wakes up
+    wait_until(lambda: raise_in_thread("checkpoints", "_run_checkpoints", SystemExit), "the end of the checkpoint")
     commit()
     join(first)
     commit()

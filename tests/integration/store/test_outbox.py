@@ -10,12 +10,12 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, event
 
-from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
 from actionwatch.base.model import Event
 from actionwatch.store import alerts, delivery_transitions, outbox, receiver_progress, records, retention
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
-from actionwatch.store.outbox import DeliveryFilter, Queue
+from actionwatch.store.outbox import DeliveryFilter, Queue, Waiting
 from actionwatch.store.suppressed_deliveries import SummaryGroup
 from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record
 
@@ -181,6 +181,19 @@ def test_requeue_resets_dead_rows(database: Database) -> None:
     assert (found.due_at, found.started_at, found.created_at) == (NOON + LEASE, NOON + LEASE, NOON)
 
 
+@pytest.mark.parametrize(("body", "status"), [(None, DeliveryStatus.SUPPRESSED), ("{}", DeliveryStatus.PENDING)])
+def test_requeued_end_behind_an_escalation(database: Database, body: str | None, status: DeliveryStatus) -> None:
+    """A suppressed end is requeued with the escalation before it only if that was attempted."""
+    escalation = make_delivery(ordinal=-1, event=Event.UPDATED)
+    end = make_delivery(ordinal=2, event=Event.RESOLVED)
+    put(database, escalation, end)
+    with database.write() as connection:
+        delivery_transitions.suppress(connection, [Suppression(end, NOT_NOTIFIED)])
+        delivery_transitions.freeze(connection, [replace(escalation, body=body)])
+        delivery_transitions.requeue(connection, DeliveryFilter(), NOON)
+    assert row(database, end).status is status
+
+
 def test_rows_of_unknown_receivers_are_made_dead(database: Database) -> None:
     """Receivers that are not configured are listed while rows wait for them; these rows become dead with the reason."""
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
@@ -208,6 +221,61 @@ def test_queues_count_pending_and_dead_rows(database: Database) -> None:
         delivery_transitions.suppress(connection, [Suppression(rows[2], "why")])
         assert outbox.count_queues(connection) == {"hook": Queue(1, 1), "other": Queue(1, 0)}
     assert (row(database, rows[2]).status, row(database, rows[2]).why) == (DeliveryStatus.SUPPRESSED, "why")
+
+
+def test_waiting(database: Database) -> None:
+    """Pending rows are counted by receiver, those that failed before separately; escalations are left out."""
+    rows = [make_delivery(name, due_at=NOON + n * SECOND) for n, name in enumerate("dcba")]
+    put(database, *rows, make_delivery("d", ordinal=-1), make_delivery("a", "other"))
+    with database.write() as connection:
+        delivery_transitions.sent(connection, "hook", {rows[0].id: None}, NOON)
+        delivery_transitions.retry(connection, rows[1], NOON + LEASE, "503")
+        assert outbox.read_waiting(connection) == [
+            Waiting("hook", has_failed=False, count=2, due_at=NOON + 2 * SECOND),
+            Waiting("hook", has_failed=True, count=1, due_at=NOON + LEASE),
+            Waiting("other", has_failed=False, count=1, due_at=NOON),
+        ]
+
+
+def test_filters(database: Database) -> None:
+    """Each key of a filter selects exactly the rows that it names."""
+    old, new = make_delivery("a", created_at=NOON - SECOND), make_delivery("b", "other")
+    put(database, old, new)
+    with database.write() as connection:
+        for each in (old, new):
+            delivery_transitions.bury(connection, each.id, "gave up")
+        for wanted, found in (
+            (DeliveryFilter(), [old, new]),
+            (DeliveryFilter(since=NOON), [new]),
+            (DeliveryFilter(since=NOON - SECOND), [old, new]),
+            (DeliveryFilter(receiver="hook"), [old]),
+            (DeliveryFilter([new.id]), [new]),
+            (DeliveryFilter([]), []),
+            (DeliveryFilter(status=DeliveryStatus.SENT), [old, new]),  # it asks for dead letters alone
+        ):
+            assert [each.id for each in outbox.read_dead_letters(connection, wanted)] == [each.id for each in found]
+        assert [each.id for each in outbox.find(connection, limit=9)] == [new.id, old.id]
+        assert [each.id for each in outbox.find(connection, limit=1)] == [new.id]
+        assert [each.id for each in outbox.read_by_prefix(connection, old.id[:30])] == [old.id]
+        assert outbox.read_by_prefix(connection, "_" + old.id[1:]) == []
+        assert outbox.has_ordinal(connection, "a", "hook", 1)
+        for place in (("b", "hook", 1), ("a", "other", 1), ("a", "hook", 2)):
+            assert not outbox.has_ordinal(connection, *place)
+
+
+def test_leaseholders(database: Database) -> None:
+    """Only receivers with a leased pending row count as receivers to which a process is sending."""
+    put(database, make_delivery(), make_delivery("b"), make_delivery("c", "other"), make_delivery("d", "sent"))
+    claim(database)
+    (row_sent,) = claim(database, receiver="sent")
+    with database.write() as connection:
+        delivery_transitions.sent(connection, "sent", {row_sent.id: None}, NOON)
+        assert outbox.read_leaseholders(connection) == ["hook"]
+        assert [outbox.count_leased(connection, "hook", NOON + at, most) for at, most in ((LEASE, 9), (LEASE, 1))] == [
+            2,
+            1,
+        ]
+        assert outbox.count_leased(connection, "hook", NOON + LEASE + SECOND, 9) == 0
 
 
 def test_last_row_of_each_receiver(database: Database) -> None:

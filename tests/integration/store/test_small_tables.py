@@ -76,12 +76,12 @@ def test_old_receipts_are_deleted(database: Database) -> None:
     with database.write() as connection:
         for receipt in (first, second, replace(first, source="other")):
             receipts.insert(connection, receipt)
-        assert receipts.read(connection, "acme", 10) == [second, first]
-        assert receipts.read(connection, "acme", 1) == [second]
+        assert list(receipts.stream(connection, "acme", limit=10)) == [second, first]
+        assert list(receipts.stream(connection, "acme", limit=1)) == [second]
         assert receipts.delete_older(connection, LATER, 10) == 0
         assert receipts.delete_older(connection, LATER + timedelta(seconds=1), 1) == 1
         assert receipts.delete_older(connection, LATER + timedelta(seconds=1), 9) == 1
-        assert receipts.read(connection, "acme", 10) == [second]
+        assert list(receipts.stream(connection, "acme", limit=10)) == [second]
 
 
 def test_receiver_failure_and_pause(database: Database) -> None:

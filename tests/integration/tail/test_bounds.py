@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import receipts
 from actionwatch.store.database import Database
-from actionwatch.tail.bounds import choose_record, find_unit
+from actionwatch.tail.bounds import choose_record, find_unit, is_due
+from actionwatch.tail.state import PollReport
 from tests.builders import NOON, make_marks, make_record
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles
@@ -57,7 +58,7 @@ def test_rounded_bounds_hide_nothing(
     assert on.marks().bounds_unit == unit
     assert open_troubles(database) == []
     with database.read() as connection:
-        found = receipts.read(connection, SOURCE, 999)
+        found = list(receipts.stream(connection, SOURCE))
         assert [receipts.recompute(connection, receipt) for receipt in found] == found
 
 
@@ -99,9 +100,28 @@ def test_one_empty_response_does_not_determine_the_unit() -> None:
     """After one empty response, requests do not cover coarser units."""
     shown = at(timedelta(hours=3, minutes=5, seconds=7, microseconds=345_600))
     known = make_marks(name=SOURCE)
-    settled, _ = find_unit(Empty(shown), shown, known, NOON)
-    assert settled == replace(known, bounds_asked_at=NOON)
-    assert find_unit(Empty(), shown, known, NOON)[0].bounds_unit is None
+    report = PollReport()
+    assert find_unit(Empty(shown), shown, known, NOON, report) == replace(known, bounds_asked_at=NOON)
+    assert report.request_count == 3
+    assert find_unit(Empty(), shown, known, NOON, report) == replace(known, bounds_asked_at=NOON)
+    assert report.request_count == 3 + 5
+
+
+@pytest.mark.parametrize(
+    ("unit", "asked_at", "is_found_out"),
+    [
+        (None, None, True),
+        (None, NOON - HOUR + SECOND, False),
+        (None, NOON - HOUR, True),
+        (MINUTE, NOON - HOUR, False),
+        (MINUTE, NOON - DAY, True),
+        (MINUTE, NOON, False),
+        (MINUTE, NOON + SECOND, True),  # the clock was set back
+    ],
+)
+def test_when_the_unit_is_found_out(unit: timedelta | None, asked_at: datetime | None, is_found_out: bool) -> None:
+    """The unit is found out again after a day, after an hour if that failed, and after the clock was set back."""
+    assert is_due(make_marks(bounds_unit=unit, bounds_asked_at=asked_at), NOON) is is_found_out
 
 
 def at(moment: timedelta) -> Record:

@@ -318,7 +318,7 @@ def test_partition_with_ignored_filters(world: World, database: Database, name: 
         assert report.ignored_filters == ({"organisationLogsOnly", "accountLogsOnly"} if name == "all" else {name})
         assert open_troubles(database) == ["filter_ignored"]
     with database.read() as connection:
-        assert {receipt.method for receipt in receipts.read(connection, SOURCE, 9)} == {"two walks"}
+        assert {receipt.method for receipt in receipts.stream(connection, SOURCE)} == {"two walks"}
 
 
 def test_partition_is_requested_once_a_day(world: World, database: Database) -> None:
@@ -332,7 +332,7 @@ def test_partition_is_requested_once_a_day(world: World, database: Database) -> 
     world.log()
     on.poll()
     with database.read() as connection:
-        methods = Counter(receipt.method for receipt in receipts.read(connection, SOURCE, 9))
+        methods = Counter(receipt.method for receipt in receipts.stream(connection, SOURCE))
     assert methods == {"two walks, partition": 2, "two walks": 3}
 
 
@@ -442,7 +442,7 @@ def test_receipt_shows_what_was_proved(world: World, database: Database) -> None
     on.poll()
     on.poll()
     with database.read() as connection:
-        newest, first = receipts.read(connection, SOURCE, 9)
+        newest, first = receipts.stream(connection, SOURCE)
     assert (first.method, first.record_count, dict(first.kind_counts)) == ("counts", 3, {"ADD_NODE": 1, "BACKUP": 2})
     assert (newest.digest, newest.request_count) == (first.digest, 1)
     assert newest.ends_at <= world.clock()

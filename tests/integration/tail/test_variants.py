@@ -31,8 +31,8 @@ Seen = Counter[tuple[str, str | datetime]]
 def arrive(world: World, count: int, spread: int) -> None:
     """Log some actions of the last seconds, every seventh of them several times."""
     organisation = world.organisation
-    account = organisation.accounts[0].named
-    cluster = organisation.clusters[0].named
+    account = organisation.accounts[0]
+    cluster = organisation.clusters[0]
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
         times = 1 + number % 7 % 3 if number % 7 == 4 else 1

@@ -14,8 +14,8 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
-from actionwatch.tail.source import SourceTail, TailOptions
-from actionwatch.tail.state import PollReport
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import PollReport, TailOptions
 from tests.builders import QUARTER, open_database
 from tests.chaos.killing import Killed
 from tests.integration.kit import KindRule, Post

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actionwatch.base.errors import AccessDenied, SourceError, SourceUnavailable
-from actionwatch.base.model import LinkedAccount
+from actionwatch.base.model import Entity, LinkedAccount
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.query import Query
@@ -26,7 +29,7 @@ from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailState
 from tests.builders import NOON, Clock
-from tests.chaos.killing import Killed
+from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
@@ -82,6 +85,10 @@ def test_changes_of_accounts_create_records(database: Database) -> None:
             [("_LINKED_ACCOUNT_IDP_SYNC_LOST", name) for name in ("Alef", "Gamma", "Beta")],
         ),
         (lambda: None, []),
+        (listing.raw.clear, []),
+        (lambda: listing.raw.update({IDP_SYNC: False}), []),
+        (lambda: listing.raw.update({IDP_SYNC: True}), []),
+        (listing.raw.clear, []),
     ]
     seen = 0
     for step, wanted in steps:
@@ -91,6 +98,29 @@ def test_changes_of_accounts_create_records(database: Database) -> None:
         assert sorted(changes(database)[seen:], key=str) == sorted(wanted, key=str)
         seen += len(wanted)
     assert len(woken) == 5
+
+
+def test_record_of_a_change(database: Database) -> None:
+    """The record of a change contains what rules read: its kind, time, account, description, and the account as it was."""
+    clock, listing = Clock(), Listing(a="Old")
+    watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
+    watch.run_once()
+    clock.advance(hours=1)
+    listing.names["a"] = "New"
+    watch.run_once()
+    del listing.names["a"]
+    watch.run_once()
+    with database.read() as connection:
+        found = {record.action_kind: record for record in records.read_after(connection, 0, 9)}
+    renamed, removed = found["_LINKED_ACCOUNT_RENAMED"], found["_LINKED_ACCOUNT_REMOVED"]
+    operation, severity, text = OWN_KINDS["_LINKED_ACCOUNT_RENAMED"]
+    assert (renamed.source, renamed.occurred_at, renamed.seen_at) == (SOURCE, clock(), clock())
+    assert (renamed.operation, renamed.scope, renamed.severity) == (operation, "organisation", severity)
+    assert (renamed.account, renamed.description) == (Entity("a", "New"), text.format(name="New", before="Old"))
+    assert renamed.key.startswith("own-")
+    assert renamed.key != removed.key
+    assert json.loads(renamed.raw) == {"action": renamed.action_kind, "account": listing.raw, "before": listing.raw}
+    assert (removed.account, removed.is_backlog) == (Entity("a", "New"), False)
 
 
 def test_first_account_of_an_organisation_creates_a_record(database: Database) -> None:
@@ -109,6 +139,7 @@ def test_account_names_have_a_history(database: Database) -> None:
     clock, listing = Clock(), Listing(a="Old")
     watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
+    assert watch.name_at("a", NOON, None) == "Old"
     clock.advance(hours=1)
     listing.names["a"] = "New"
     watch.run_once()
@@ -117,7 +148,7 @@ def test_account_names_have_a_history(database: Database) -> None:
     assert watch.name_at("a", before, "New") == "Old"
     assert watch.name_at("a", before - HOUR, "New") == "Old"
     assert watch.name_at("a", before, "Something else") == "Something else"
-    assert watch.name_at("a", after, None) == "New"
+    assert watch.name_at("a", after, None) == watch.name_at("a", NOON + HOUR, None) == "New"
     assert watch.name_at("b", after, None) is None
     assert watch.name_at("b", after, "Named") == "Named"
 
@@ -134,8 +165,8 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     renamed = type(account)(account.id, "payments (renamed)")
     world.organisation._accounts[account.id] = renamed
     watch.run_once()
-    world.log(ago=540, account=renamed.named, description="old")
-    world.log(account=renamed.named, description="new")
+    world.log(ago=540, account=renamed, description="old")
+    world.log(account=renamed, description="new")
     tail.run_once()
     with database.read() as connection:
         found = records.read_after(connection, 0, 9)
@@ -218,6 +249,10 @@ def test_listing_that_keeps_failing_raises_a_self_alert(database: Database) -> N
 
     running = watch()
     assert [check(running) for _ in range(3)] == [[], [], ["accounts_refused"]]
+    with database.read() as connection:
+        (found,) = self_alerts.read_all(connection)
+    assert found.what.startswith("the linked accounts could not be listed yet: the upstream has a fault")
+    assert found.what.endswith("Affected rules: none")
     listing.error = None
     assert check(running) == []
     listing.error = FAULT
@@ -532,6 +567,33 @@ def test_vanished_records_are_reported_by_the_next_process(world: World, databas
     assert open_troubles(database) == []
     on.poll()
     assert open_troubles(database) == ["window_shrunk"]
+
+
+def test_an_unknown_kind_is_reported_whenever_a_process_is_killed(tmp_path: Path) -> None:
+    """A process stores a record of an unknown kind and is killed; the next polls begin after it, and nobody reports it."""
+    database = MortalDatabase(tmp_path)
+
+    def nth(number: int) -> Callable[[], bool]:
+        calls = itertools.count(1)
+        return lambda: next(calls) == number
+
+    for die_at in itertools.count(1):
+        world = World()
+        world.log("LOGIN", ago=1800)
+        world.log(ago=60)
+        database.renew()
+        on = bench(world, database, start=HOUR)
+        database.dies = nth(die_at)
+        try:
+            on.poll()
+            break
+        except Killed:
+            database.dies = lambda: False
+        bench(world, database, start=HOUR).poll()
+        assert on.is_complete(), die_at
+        assert history(database) == ["unknown_kind"], die_at
+    database.close()
+    assert die_at > 8, "so many commits does a poll have, each of them before and after"
 
 
 def test_windows_without_proof_are_reported_by_the_next_process(world: World, database: Database) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.delivery.retry import Bury, RetryAt, RetryPolicy, decide
+from actionwatch.delivery.retry import Bury, RetryAt, decide
+from actionwatch.settings import RetryPolicy
 from tests.builders import NOON
 
 SECOND = timedelta(seconds=1)

@@ -173,9 +173,3 @@ def test_twins_have_different_keys(at: int, stable: bytes, one: int, other: int)
     assert twin_key(plain, 0) == plain
     assert (twin_key(plain, one) == twin_key(plain, other)) == (one == other)
     assert twin_key(plain, one).startswith(plain)
-
-
-def test_a_twin_has_no_negative_ordinal() -> None:
-    """Ordinals count from 0."""
-    with pytest.raises(ValueError, match="from 0"):
-        twin_key("k", -1)

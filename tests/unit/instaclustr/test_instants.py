@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.instaclustr.instants import EPOCH, microseconds, parse_instant, usual_instants
+from actionwatch.base.clock import EPOCH
+from actionwatch.instaclustr.instants import microseconds, parse_instant, usual_instants
 
 AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
 PART = AT + timedelta(microseconds=123456)

@@ -10,12 +10,22 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actionwatch.settings.keys import Log, ReceiverOptions, Retention, Retry, RouteOptions, Settings, Source, Store, Web
+from actionwatch.settings.keys import (
+    Log,
+    ReceiverOptions,
+    Retention,
+    RetryPolicy,
+    RouteOptions,
+    Settings,
+    Source,
+    Store,
+    Web,
+)
 from tests.unit.settings.kit import SOURCE, ChatOptions, faults
 
 KEYS = sorted({
     field.alias or name
-    for model in (Settings, Source, Store, Retention, ReceiverOptions, Retry, RouteOptions, Web, Log, ChatOptions)
+    for model in (Settings, Source, Store, Retention, ReceiverOptions, RetryPolicy, RouteOptions, Web, Log, ChatOptions)
     for name, field in model.model_fields.items()
 } | {"chat", "screen", "unknown"})  # fmt: skip
 WORDS = ["now", "1s", "15m", "${A}", "${B}", "${", "rules", "sqlite:///x.db", "a=b", 'a=~"(', "1/s", "[::1]:80", "high", "~",

@@ -12,7 +12,7 @@ import yaml
 
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.settings import Settings, load_settings
-from actionwatch.settings.keys import Log, ReceiverOptions, Retention, Retry, RouteOptions, Source, Store, Web
+from actionwatch.settings.keys import Log, ReceiverOptions, Retention, RetryPolicy, RouteOptions, Source, Store, Web
 from actionwatch.text.options import Options
 
 TEMPLATE = files("actionwatch") / "_init" / "actionwatch.yaml"
@@ -65,7 +65,9 @@ def test_the_template_loads_with_every_option(tmp_path: Path) -> None:
     assert full.route.routes
 
 
-@pytest.mark.parametrize("model", [Settings, Source, Store, Retention, ReceiverOptions, Retry, RouteOptions, Web, Log])
+@pytest.mark.parametrize(
+    "model", [Settings, Source, Store, Retention, ReceiverOptions, RetryPolicy, RouteOptions, Web, Log]
+)
 def test_template_and_reference_name_every_key(model: type[Options]) -> None:
     """The file of `init` and the reference contain every key of the settings."""
     reference = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()

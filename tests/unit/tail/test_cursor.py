@@ -19,7 +19,6 @@ from actionwatch.tail.cursor import (
     round_down,
     slice_count,
     spread,
-    whole_milliseconds,
 )
 from tests.builders import NOON
 
@@ -59,7 +58,7 @@ def test_next_window_begins_no_earlier_than_the_stream(begins_at, now, overlap) 
 @given(instants, st.timedeltas(timedelta(0), timedelta(days=400)), st.integers(-3, 60))
 def test_slices_cover_without_a_gap(start, length, count) -> None:  # type: ignore[no-untyped-def]
     """Slices stay in the window, and even with exclusive bounds no instant is between two of them."""
-    window = Window(whole_milliseconds(start), whole_milliseconds(start) + length)
+    window = Window(round_down(start, EDGE), round_down(start, EDGE) + length)
     parts = window.slices(count)
     assert (parts[0].start, parts[-1].end) == (window.start, window.end)
     assert all(later.start == earlier.end - EDGE for earlier, later in pairwise(parts))
@@ -129,6 +128,21 @@ def test_widened_window_includes_the_window(start, length, known, cut) -> None: 
         assert round_down(asked.start, cut) < window.start
         assert round_down(asked.end - EDGE, cut) >= window.end
         assert round_down(asked.end, cut) - EDGE >= window.end - EDGE
+
+
+@pytest.mark.parametrize(
+    ("unit", "before", "after"),
+    [
+        (EDGE, EDGE, EDGE),
+        (timedelta(seconds=1), timedelta(seconds=1), EDGE),
+        (timedelta(minutes=1), timedelta(minutes=1), timedelta(seconds=50) + EDGE),
+        (None, EDGE, timedelta(hours=11, minutes=59, seconds=50) + EDGE),
+    ],
+)
+def test_widened_to_whole_units(unit: timedelta | None, before: timedelta, after: timedelta) -> None:
+    """A request begins and ends at the next whole unit outside its window."""
+    window = Window(NOON, NOON + timedelta(seconds=10))
+    assert window.widened(unit) == Window(window.start - before, window.end + after)
 
 
 @given(instants, spans, st.sampled_from(CUTS[1:]))

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.tail.bounds import UNITS
-from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window, next_window, round_down
+from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window, round_down
 from actionwatch.tail.planning import (
     CHECKS_PER_REACH,
     GRACE,
     Bounds,
     due_reaches,
-    first_compared,
     move_steps,
     overdue_windows,
     reaches_back,
@@ -31,7 +30,7 @@ from tests.builders import NOON
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
-reaches = st.sampled_from([MINUTE, 7 * MINUTE, HOUR, 6 * HOUR, timedelta(days=1), timedelta(days=7)])
+reaches = st.sampled_from([7 * SECOND, MINUTE, 7 * MINUTE, HOUR, 6 * HOUR, timedelta(days=1), timedelta(days=7)])
 spans = st.one_of(st.timedeltas(timedelta(0), MINUTE), st.timedeltas(timedelta(0), timedelta(days=3)))
 overlaps = st.sampled_from([timedelta(0), SECOND, MINUTE, 15 * MINUTE, 6 * HOUR])
 units = st.sampled_from(UNITS)
@@ -146,7 +145,7 @@ def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:
     assert all(later.start == older.end for later, older in pairwise(windows))
     assert windows[-1].start <= max(polled_from - sum(swept, timedelta(0)), NOON)
     assert windows[-1].widened(unit).start >= polled_from - reaches_back(swept, unit)
-    assert all(window.start in (NOON, *stored) or window.start >= first_compared(NOON, bounds) for window in windows)
+    assert all(window.start >= NOON for window in windows)
 
 
 @given(units, spans, spans, st.lists(spans, max_size=60))
@@ -186,14 +185,6 @@ def test_a_bound_moves_by_up_to_a_minute() -> None:
     """A bound moves out of a busy minute if the time before it is quiet."""
     bounds = Bounds(SECOND, lambda start, _: start < NOON - 50 * SECOND)
     assert NOON - MINUTE < bounds.before(NOON) < NOON - 48 * SECOND
-
-
-@given(units, spans)
-def test_compared_windows_begin_after_the_beginning(unit, age) -> None:  # type: ignore[no-untyped-def]
-    """The first window whose counts are compared covers no records from before the beginning, which are not stored."""
-    begin = NOON + age
-    first = first_compared(begin, Bounds(unit, lambda *_: True))
-    assert Window(first, first + HOUR).widened(unit).start - 2 * EDGE >= begin
 
 
 @given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))

@@ -22,10 +22,9 @@ def a_walk(
     return Walk(
         Counter(keys),
         Counter(keys.upper()),
-        a_claim(before),
-        a_claim(after if after is not None else before),
+        [a_claim(before), a_claim(after if after is not None else before)],
+        list(order or keys),
         pages,
-        order=order or keys,
         has_repeats=repeats,
     )
 
@@ -121,7 +120,7 @@ def test_walk_proves_what_its_claims_allow(
         (a_walk("ab", before=3, after=2), None, "the window changed: 3 records before, 2 after"),
         (a_walk("ab", before=1, after=2), None, "the window changed: 1 records before, 2 after"),
         (a_walk("ab", before=3), None, "2 records were received, the upstream counts 3"),
-        (replace(a_walk("ab", before=3), after=Claim()), None, "2 records were received, the upstream counts 3"),
+        (replace(a_walk("ab"), claims=[Claim(3), Claim()]), None, "2 records were received, the upstream counts 3"),
         (a_walk("ab", after=3), None, "2 records were received, the upstream counts 3"),
         # A total below the number of records is wrong by itself, and does not show that the window changed.
         (a_walk("abc", before=1, after=2), None, "the upstream reports no number that can be trusted"),
@@ -190,24 +189,13 @@ class Walker:
         self.requests = 0
 
     def walk(self, size: int, *, trusts_total: bool) -> Walk:
-        keys: list[str] = []
-        claims: list[Claim] = []
-        has_repeats, pages, is_ended = False, 0, False
-        while True:
-            page, claim = self._ask(len(keys), size)
-            claims.append(claim)
-            pages += bool(page)
-            has_repeats = has_repeats or bool(set(page) & set(keys))
-            keys += page
-            if not page:
-                is_ended = True
-                break
-            if trusts_total and claim.total == len(keys):
-                break
-        if not is_ended and pages > 1:
-            claims.append(self._ask(0, 1)[1])
-        kinds = Counter(key[0] for key in keys)
-        return Walk(Counter(keys), kinds, claims[0], claims[-1], pages, keys, has_repeats, is_ended)
+        walk = Walk()
+        while not walk.is_ended and not (trusts_total and walk.claims and walk.claims[-1].total == walk.received):
+            page, claim = self._ask(walk.received, size)
+            walk.take(page, [key[0] for key in page], claim)
+        if not walk.is_ended and walk.page_count > 1:
+            walk.claims.append(self._ask(0, 1)[1])
+        return walk
 
     def _ask(self, offset: int, size: int) -> tuple[Listing, Claim]:
         upstream = self.upstream

@@ -8,8 +8,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
@@ -17,7 +18,6 @@ from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit
 
-_MICROSECOND = timedelta(microseconds=1)
 _FEW = 8  # hits that a group may keep even if there is no room
 
 OuterHit = tuple[int, Group, Hit]
@@ -117,9 +117,9 @@ class GroupState:
             return 0
         for hit in self.hits[:count]:
             self._base.push(hit)
-        self.floor = self.hits[count - 1].at + _MICROSECOND
+        self.floor = self.hits[count - 1].at + MICROSECOND
         del self.hits[:count]
-        self._drop_settled()
+        self._drop_settled(self.floor)
         return count
 
     def around(self, record: Record) -> tuple[Fold, list[Hit], list[Hit]] | None:
@@ -195,8 +195,8 @@ class GroupState:
         for known in self._known.values():
             known.taken = 0
 
-    def _drop_settled(self) -> None:
-        """Forget the alerts that cannot change any more."""
+    def _drop_settled(self, floor: datetime) -> None:
+        """Forget the alerts that cannot change any more, as hits before the floor come too late."""
         count = min(self._settled, len(self._base.found) - 1, len(self._live.found) - 1)
         if count <= 0:
             return
@@ -204,7 +204,6 @@ class GroupState:
         del self._live.found[:count]
         self._settled -= count
         left = {found.id for found in self.alerts()}
-        floor = self.floor or NEVER
         for known in list(self._known.values()):
             if known.id not in left and (known.is_current or known.until < floor):
                 del self._known[known.id]
@@ -267,7 +266,7 @@ class GroupState:
         context, begun = self._context, self._begun
         count = self._fold_quietly()
         if begun is not None:  # its hits may be folded already
-            after = begun.fired_at + _MICROSECOND
+            after = begun.fired_at + MICROSECOND
             self.floor = max(after, self.floor or after)
         left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
         self._known = {

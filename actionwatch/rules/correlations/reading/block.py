@@ -129,6 +129,8 @@ def _read_parts(
     if baseline is not None and not isinstance(baseline, str):
         report.fault((*PLACE, "baseline"), "'baseline' must be a selection, or any")
         baseline = None
+    if names is None:
+        return Parts()
     if type_ in (CorrelationType.NEW_TERM, CorrelationType.SPIKE) and len(names) > 1:
         report.fault((*PLACE, "rules"), f"'{type_}' takes one rule", "name one")
     return own_parts(names, baseline, type_, rule, compiled, report)
@@ -136,7 +138,8 @@ def _read_parts(
 
 def _read_rules(
     type_: CorrelationType, value: Mapping[str, Any], is_shorthand: bool, report: Report
-) -> tuple[str, ...]:
+) -> tuple[str, ...] | None:
+    """Read which rules are named; none if the detection of the document takes their place; None after a fault."""
     if "rules" not in value:
         condition = value.get("condition")
         if is_shorthand:
@@ -144,11 +147,11 @@ def _read_rules(
         if type_ in TEMPORAL_TYPES and isinstance(condition, str):
             return tuple(names_in(condition))
         report.fault(PLACE, "a correlation needs 'rules' or a 'detection'", "name the rules it counts")
-        return ()
+        return None
     rules = listed(value["rules"])
     if not rules or not all(isinstance(each, str) and each for each in rules):
         report.fault((*PLACE, "rules"), "'rules' must list names or ids of rules", "for example: [rule_a, rule_b]")
-        return ()
+        return None
     for index, name in enumerate(rules):
         if name in rules[:index]:
             report.fault((*PLACE, "rules", index), f"'{name}' occurs twice", "remove one of the two")
@@ -169,7 +172,7 @@ def _read_aliases(value: Mapping[str, Any], names: tuple[str, ...], report: Repo
         found[str(alias)] = {}
         for rule, field in mapping.items():
             where = (*place, str(alias), str(rule))
-            if rule not in names:
+            if names and rule not in names:
                 report.fault(where, f"'{rule}' is not among the rules", suggest(str(rule), names, "rules"))
             elif check_field(field, where, report):
                 found[str(alias)][rule] = field

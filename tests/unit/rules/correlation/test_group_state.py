@@ -167,9 +167,13 @@ def test_a_late_hit_changes_a_settled_alert() -> None:
     """After a hit out of order, the alerts that could not change any more are evaluated again."""
     state = state_of(COUNT)
     keep(state, 1, 2, 30, 31)
+    alert = known(COUNT, 30, fired=31)
+    state.restore_alert(alert)
     state.settle(state.evaluate(at(ALL), None).alerts, at(ALL), None)
+    alert.taken = 2
     keep(state, 0)
     assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [1, 31]
+    assert alert.taken == 0  # its hits have new positions
 
 
 def test_a_settled_alert_is_not_lost() -> None:
@@ -265,6 +269,20 @@ def test_a_shared_alert_settles_with_the_alerts_before_it() -> None:
     shared.update(("b",), [], {}, (), at(ALL))
     state.settle(evaluation.alerts, at(ALL), shared)
     assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [31]
+
+
+def test_a_settled_alert_still_leads_other_groups() -> None:
+    """A settled alert leads the alerts of other groups, though the group is not evaluated from there any more."""
+    shared, state = SharedAlerts(MERGED), state_of(MERGED, ("a",))
+    keep(state, 1, 2, 30, 31)
+    first = CorrelatedAlert(MERGED.alert_id(("a",), hit(1).key), "", ("a",), hit(1).key, at(1), at(2), at(12), True)
+    state.restore_alert(first)
+    evaluation = state.evaluate(at(ALL), None)
+    shared.update(("a",), evaluation.alerts, evaluation.known, (), at(ALL))
+    state.settle(evaluation.alerts, at(ALL), shared)
+    shared.update(("a",), state.evaluate(at(ALL), None).alerts, evaluation.known, (), at(ALL))
+    shared.update(("b",), [FoundAlert("b", at(6), at(6), at(16), [], id="b")], {}, (), at(ALL))
+    assert shared.shared_with(CorrelatedAlert("b", "", ("b",), "b", at(6), at(6), at(16))) is first
 
 
 def test_a_group_ends_with_its_last_hit_or_alert() -> None:
@@ -399,6 +417,13 @@ def test_a_learned_term_is_restored_quietly() -> None:
     state.finish_restore()
     (found,) = state.alerts()
     assert (found.id, found.is_quiet, found.fired_at) == (alert.id, True, at(5))
+
+
+def test_a_learned_term_makes_no_hit_above() -> None:
+    """The rules above do not count a term that fired while its rule was learning."""
+    state = state_of(TERM)
+    keep(state, 5, 40)
+    assert [minutes(each.hit[2].at) for each in state.evaluate(at(ALL), above).outer] == [40]
 
 
 def test_a_restored_alert_leads_in_its_shared_alert() -> None:

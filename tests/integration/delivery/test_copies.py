@@ -1,0 +1,132 @@
+"""Copies for a fallback: which rows are copied, once each, and when a receiver has failed for long enough."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Event, Level
+from actionwatch.delivery.claiming import Claimer
+from actionwatch.delivery.fallback import Fallbacks
+from actionwatch.delivery.gate_check import GateCheck
+from actionwatch.store import alert_history, alerts, delivery_transitions, outbox
+from actionwatch.store.database import Database
+from actionwatch.store.receivers import Health
+from tests.builders import NOON, make_alert, make_delivery
+
+MINUTE = timedelta(minutes=1)
+POLICIES = {"hook": ReceiverPolicy(fallback="mail", fallback_after=10 * MINUTE), "mail": ReceiverPolicy()}
+FALLBACKS = Fallbacks(POLICIES)
+OPENED = make_delivery()
+UPDATED = make_delivery(ordinal=2, event=Event.UPDATED)
+RESOLVED = make_delivery(ordinal=3, event=Event.RESOLVED)
+LATER = NOON + MINUTE
+
+
+def copies(connection: Connection) -> list[Delivery]:
+    """Read what waits for the fallback."""
+    return [row for row in outbox.read_of_alert(connection, OPENED.alert_id) if row.receiver == "mail"]
+
+
+@pytest.mark.parametrize(
+    ("health", "is_failing"),
+    [
+        (None, False),
+        (Health(failing_since=None), False),
+        (Health(failing_since=NOON - 10 * MINUTE), True),
+        (Health(failing_since=NOON - 9 * MINUTE), False),
+    ],
+)
+def test_failing(health: Health | None, is_failing: bool) -> None:
+    """A receiver with a fallback counts as failing once it has failed for `fallback_after`."""
+    known = {} if health is None else {"hook": health, "mail": health}
+    assert FALLBACKS.failing(known, NOON) == (["hook"] if is_failing else [])
+
+
+@pytest.mark.parametrize(("row", "is_copied"), [(OPENED, True), (UPDATED, False), (RESOLVED, True)])
+def test_copied_events(database: Database, row: Delivery, is_copied: bool) -> None:
+    """Openings and ends are copied, each once, as new rows of the fallback; the history shows it."""
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [row, make_delivery(receiver="mail", ordinal=4)])
+        for _ in range(2):
+            FALLBACKS.fall_back(connection, row, "it refused", LATER)
+        found = copies(connection)[1:]
+        history = [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, row.alert_id)]
+    assert [(each.event, each.ordinal, each.fallback_of, each.due_at) for each in found] == (
+        [(row.event, 5, row.id, LATER)] if is_copied else []
+    )
+    assert history == ([f"fallback: mail replaces hook ({row.event}): it refused"] if is_copied else [])
+
+
+@pytest.mark.parametrize("receiver", ["mail", "removed"])
+def test_receiver_without_a_fallback(database: Database, receiver: str) -> None:
+    """Nothing is copied for a receiver that has no fallback, or that is no longer configured."""
+    row = make_delivery(receiver=receiver)
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [row])
+        FALLBACKS.fall_back(connection, row, "it refused", LATER)
+        FALLBACKS.copy_ends(connection, [replace(row, event=Event.RESOLVED)], LATER)
+        assert outbox.read_of_alert(connection, row.alert_id) == [row]
+
+
+@pytest.mark.parametrize("is_opening_copied", [True, False])
+def test_end_follows_the_opening(database: Database, is_opening_copied: bool) -> None:
+    """An end is copied exactly if its opening was, at once or when its receiver keeps failing."""
+    for copy in (FALLBACKS.copy_ends, lambda connection, _, now: FALLBACKS.fall_back_all(connection, "hook", now)):
+        with database.write() as connection:
+            delivery_transitions.enqueue(connection, [OPENED, RESOLVED])
+            if is_opening_copied:
+                FALLBACKS.fall_back(connection, OPENED, "it refused", NOON)
+            copy(connection, [RESOLVED], LATER)
+            assert [each.event for each in copies(connection)] == [Event.OPENED, Event.RESOLVED][
+                : 2 * is_opening_copied
+            ]
+            connection.rollback()
+
+
+def test_what_waits_for_a_failing_receiver(database: Database) -> None:
+    """Only what passed the gates is copied, and only for that receiver."""
+    frozen = [make_delivery(name) for name in ("a", "b")]
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [*frozen, make_delivery("c"), make_delivery("d", "other")])
+        delivery_transitions.freeze(
+            connection, [replace(row, body="{}") for row in (*frozen, make_delivery("d", "other"))]
+        )
+        delivery_transitions.sent(connection, "hook", {frozen[1].id: None}, NOON)
+        FALLBACKS.fall_back_all(connection, "hook", LATER)
+        found = [row for row in outbox.find(connection, limit=9) if row.receiver == "mail"]
+    assert [(row.alert_id, row.fallback_of) for row in found] == [("a", frozen[0].id)]
+
+
+def test_freeze_before_copying(database: Database) -> None:
+    """Due rows of a failing receiver pass the gates and are frozen; an end that a gate stops is copied if its opening was."""
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
+    alert = make_alert(OPENED.alert_id)
+    attempted, low = make_delivery("attempted"), make_delivery("low")
+    with database.write() as connection:
+        rows = [(alert, "1"), (make_alert("low", level=Level.LOW), "2"), (make_alert("attempted"), "3")]
+        alerts.insert_new(connection, rows)
+        delivery_transitions.enqueue(
+            connection, [OPENED, RESOLVED, make_delivery("later", due_at=LATER), attempted, low]
+        )
+        delivery_transitions.freeze(connection, [replace(attempted, body='{"is": "unreadable"}')])
+        delivery_transitions.bury(connection, OPENED.id, "refused")
+        FALLBACKS.fall_back(connection, OPENED, "refused", NOON)
+        claimer.freeze_due(connection, "hook", ReceiverPolicy(min_level=Level.HIGH), NOON)
+        found = {(row.alert_id, row.ordinal): row for row in outbox.find(connection, limit=9) if row.receiver == "hook"}
+        assert found[(RESOLVED.alert_id, 3)].status is DeliveryStatus.SUPPRESSED
+        assert [each.event for each in copies(connection)] == [Event.OPENED, Event.RESOLVED]
+        assert found[("low", 1)].status is DeliveryStatus.SUPPRESSED
+        assert not found[("later", 1)].is_frozen
+        assert found[("attempted", 1)].body == '{"is": "unreadable"}'
+        delivery_transitions.enqueue(connection, [make_delivery("attempted", ordinal=2, event=Event.UPDATED)])
+        delivery_transitions.sent(connection, "hook", {attempted.id: None}, NOON)
+        claimer.freeze_due(connection, "hook", ReceiverPolicy(), NOON)
+        (update,) = [row for row in outbox.read_of_alert(connection, "attempted") if row.ordinal == 2]
+        assert update.is_frozen
+        assert update.attempts == 0

@@ -1,0 +1,150 @@
+"""The check of due rows: which rows the gates judge, what they are for their receiver, and what the gates read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
+from actionwatch.alerts.routes import parse_matcher
+from actionwatch.alerts.silences import make_silence
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Event, Level, Status
+from actionwatch.delivery.gate_check import CheckedRows, GateCheck
+from actionwatch.store import alerts, delivery_transitions, outbox, records, silences
+from actionwatch.store.database import Database
+from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
+
+MINUTE = timedelta(minutes=1)
+ANY = ReceiverPolicy()
+LOW = {"level": Level.LOW}
+ONLY_HIGH = ReceiverPolicy(min_level=Level.HIGH)
+
+
+def put(database: Database, *rows: Delivery, **changes: Any) -> None:
+    """Store rows, and an alert with one record for each."""
+    with database.write() as connection:
+        for row in rows:
+            records.insert_new(connection, [make_record(records.newest_id(connection) + 1)])
+            alerts.insert_new(connection, [(make_alert(row.alert_id, **changes), row.alert_id)])
+            alerts.join(connection, [(row.alert_id, records.newest_id(connection))])
+        delivery_transitions.enqueue(connection, rows)
+
+
+def check(
+    connection: Connection, policy: ReceiverPolicy, most: int = 9, global_policy: GlobalPolicy | None = None
+) -> CheckedRows:
+    """Check what is due."""
+    due = outbox.read_due(connection, "hook", NOON, 99)
+    return GateCheck(global_policy or GlobalPolicy()).check(connection, policy, due, most, NOON)
+
+
+def states(connection: Connection) -> dict[str, str]:
+    """Read what became of the row of each alert."""
+    return {row.alert_id: f"{row.status} {row.why or ''}".strip() for row in outbox.find(connection, limit=99)}
+
+
+def names(checked: CheckedRows) -> set[str]:
+    """Name the alerts whose rows passed."""
+    return {each.delivery.alert_id for each in checked.passed}
+
+
+def test_rows_that_no_gate_judges(database: Database) -> None:
+    """Frozen rows, tests, summaries and rows without an alert pass every gate."""
+    test, summary = make_delivery("test", event=Event.TEST), make_delivery("summary", event=Event.SUMMARY)
+    put(database, make_delivery("frozen"), make_delivery("judged"), test, summary, **LOW)
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [make_delivery("without an alert")])
+        delivery_transitions.freeze(connection, [replace(make_delivery("frozen"), body="{}")])
+        checked = check(connection, ONLY_HIGH)
+        assert names(checked) == {"frozen", "test", "summary", "without an alert"}
+        assert checked.ends == []
+        assert {name for name, state in states(connection).items() if state != "pending"} == {"judged"}
+        assert check(connection, ONLY_HIGH, most=0).passed == []
+
+
+def test_rows_beyond_the_limit_are_left_alone(database: Database) -> None:
+    """Once enough rows have passed, no gate judges the others."""
+    put(database, *(make_delivery(f"a{number}", due_at=NOON - (9 - number) * MINUTE) for number in range(4)))
+    put(database, make_delivery("low", due_at=NOON - MINUTE), **LOW)
+    with database.write() as connection:
+        assert names(check(connection, ONLY_HIGH, most=4)) == {"a0", "a1", "a2", "a3"}
+        assert states(connection)["low"] == "pending"
+        assert names(check(connection, ONLY_HIGH, most=5)) == {"a0", "a1", "a2", "a3"}
+        assert states(connection)["low"] == "suppressed min_level"
+
+
+@pytest.mark.parametrize("is_notified", [True, False])
+@pytest.mark.parametrize("event", [Event.OPENED, Event.UPDATED, Event.ACKED, Event.RESOLVED])
+def test_event_for_the_receiver(database: Database, event: Event, is_notified: bool) -> None:
+    """News for a receiver that got no opening is an opening; an end is noted whether it passes or not."""
+    row = make_delivery("a", ordinal=2, event=event)
+    put(database, make_delivery("a", due_at=NOON + MINUTE), row)
+    with database.write() as connection:
+        if is_notified:
+            delivery_transitions.sent(connection, "hook", {make_delivery("a").id: None}, NOON)
+        else:
+            delivery_transitions.bury(connection, make_delivery("a").id, "refused")
+        checked = check(connection, ANY)
+    expected = Event.OPENED if not is_notified and event is not Event.RESOLVED else event
+    is_stopped = event is Event.RESOLVED and not is_notified
+    assert [each.delivery.event for each in checked.passed] == ([] if is_stopped else [expected])
+    assert all(each.alert and each.is_notified is is_notified for each in checked.passed)
+    assert [each.id for each in checked.ends] == ([row.id] if event is Event.RESOLVED else [])
+
+
+def test_storm_counts_what_went_through(database: Database) -> None:
+    """A storm counts the openings of the last `per` and those of this batch; updates do not count."""
+    policy = ReceiverPolicy(storm=Storm(3, MINUTE))
+    before = [make_delivery(f"before-{number}") for number in range(2)]
+    put(database, *before)
+    with database.write() as connection:
+        delivery_transitions.freeze(connection, [replace(row, body="{}") for row in before])
+        delivery_transitions.sent(connection, "hook", {before[0].id: None}, NOON - MINUTE)
+        delivery_transitions.sent(connection, "hook", {before[1].id: None}, NOON - MINUTE / 2)
+    put(
+        database, make_delivery("update", due_at=NOON - MINUTE), make_delivery("update", ordinal=2, event=Event.UPDATED)
+    )
+    put(database, *(make_delivery(f"now-{number}", due_at=NOON - (9 - number) * MINUTE / 60) for number in range(4)))
+    with database.write() as connection:
+        delivery_transitions.sent(connection, "hook", {make_delivery("update").id: None}, NOON - 5 * MINUTE)
+        checked = check(connection, policy)
+        assert [each.delivery.alert_id for each in checked.passed] == ["now-0", "now-1", "update"]
+        assert {name for name, state in states(connection).items() if state == "collapsed storm"} == {"now-2", "now-3"}
+
+
+def test_gates_look_at_the_newest_record(database: Database) -> None:
+    """A silence that names a user suppresses the alerts whose newest record is this user's."""
+    put(database, make_delivery("eve"), make_delivery("bob"))
+    silence = make_silence(["userName=bob"], "sam", "planned", NOON, NOON + MINUTE, made_at=NOON)
+    with database.write() as connection:
+        records.insert_new(connection, [make_record(9, minutes=1, user_name="bob")])
+        alerts.join(connection, [("bob", records.newest_id(connection))])
+        silences.write(connection, silence)
+        assert names(check(connection, ANY)) == {"eve"}
+
+
+@pytest.mark.parametrize("sources", ["rule=cluster_deleted", "rule=~cluster_.*", "level=critical"])
+def test_inhibition_reads_the_alerts_at_work(database: Database, sources: str) -> None:
+    """An alert that is at work when the target happens inhibits it, by its own newest record; one that is over does not."""
+    rule = InhibitRule(
+        tuple(map(parse_matcher, (sources, "level=critical"))), (parse_matcher("level=low"),), ("userName",)
+    )
+    put(database, make_delivery("source", receiver="other"), level=Level.CRITICAL, realert=QUARTER)
+    put(database, make_delivery("target"), make_delivery("also"), last_at=NOON + 10 * MINUTE, **LOW)
+    put(database, make_delivery("too late"), last_at=NOON + 16 * MINUTE, **LOW)
+    with database.write() as connection:
+        checked = check(connection, ANY, global_policy=GlobalPolicy((rule,)))
+        assert names(checked) == {"too late"}
+        assert states(connection)["target"] == "suppressed inhibition"
+    put(database, make_delivery("another"), last_at=NOON + 10 * MINUTE, **LOW)
+    with database.write() as connection:
+        source = alerts.read(connection, "source")
+        assert source is not None
+        alerts.update(connection, replace(source, status=Status.RESOLVED, resolved_by="sam", resolved_at=NOON))
+        assert names(check(connection, ANY, global_policy=GlobalPolicy((rule,)))) == {"too late", "another"}

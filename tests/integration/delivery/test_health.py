@@ -1,0 +1,117 @@
+"""Reports about receivers: dead letters, receivers that keep failing, and missed objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.delivery.health import DEAD_REMEDY, FAILING_AFTER, OBJECTIVE_OVER, SLOW_REMEDY, ReceiverWatch
+from actionwatch.store import alerts, delivery_transitions, outbox, receivers
+from actionwatch.store.database import Database
+from tests.builders import NOON, make_alert, make_delivery
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Reports:
+    """Self-alerts that are only noted."""
+
+    reported: list[tuple[str, str, str, str]] = field(default_factory=list)
+    lasting: dict[str, set[str]] = field(default_factory=dict)
+
+    def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
+        """Note a report."""
+        self.reported.append((trouble, subject, what, remedy))
+
+    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+        """Settle nothing: the watch settles all others at once."""
+
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = str) -> None:
+        """Note which subjects still have a problem."""
+        self.lasting[trouble] = subjects
+
+
+def check(database: Database, *, is_alone: bool = False, **policies: ReceiverPolicy) -> Reports:
+    """Check the receivers at noon."""
+    reports = Reports()
+    ReceiverWatch(database, reports, policies or {"hook": ReceiverPolicy()}).check(NOON, is_alone=is_alone)
+    return reports
+
+
+def test_nothing_to_report(database: Database) -> None:
+    """Without a problem nothing is reported, and every earlier report is over."""
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [make_delivery()])
+        receivers.note_success(connection, "hook", NOON)
+    reports = check(database)
+    assert reports.reported == []
+    assert reports.lasting == {"dead_letters": set(), "receiver_failing": set(), "slo_burning": set()}
+
+
+def test_dead_letters(database: Database) -> None:
+    """Dead letters are reported for each receiver, with the remedy for one that is configured or not."""
+    rows = [make_delivery("a"), make_delivery("b"), make_delivery("a", "it's gone")]
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, rows)
+        for row in rows:
+            delivery_transitions.bury(connection, row.id, "refused")
+    reports = check(database)
+    assert reports.lasting["dead_letters"] == {"hook", "it's gone"}
+    (configured, removed) = reports.reported
+    assert configured == ("dead_letters", "hook", "2 of its messages were given up", DEAD_REMEDY)
+    what = "1 of its messages was given up: the receiver is no longer configured"
+    assert removed[:3] == ("dead_letters", "it's gone", what)
+    assert "--receiver 'it'\"'\"'s gone' --to NAME" in removed[3]
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_rows_of_removed_receivers(database: Database, is_alone: bool) -> None:
+    """Only a process that is alone buries the rows of receivers that it does not know."""
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [make_delivery(), make_delivery(receiver="gone")])
+    reports = check(database, is_alone=is_alone)
+    with database.read() as connection:
+        found = {row.receiver: row.status for row in outbox.find(connection, limit=9)}
+    assert found == {
+        "hook": DeliveryStatus.PENDING,
+        "gone": DeliveryStatus.DEAD if is_alone else DeliveryStatus.PENDING,
+    }
+    assert reports.lasting["dead_letters"] == ({"gone"} if is_alone else set())
+
+
+@pytest.mark.parametrize(("span", "is_reported"), [(FAILING_AFTER, True), (FAILING_AFTER - SECOND, False)])
+@pytest.mark.parametrize(("error", "shown"), [("503", "503"), ("", "no answer")])
+def test_failing_receiver(database: Database, span: timedelta, is_reported: bool, error: str, shown: str) -> None:
+    """A receiver is reported once it fails for `FAILING_AFTER`; a report lasts as long as it fails."""
+    with database.write() as connection:
+        receivers.note_failure(connection, "hook", NOON - span, error, None)
+    reports = check(database)
+    assert reports.lasting["receiver_failing"] == {"hook"}
+    what = f"no message accepted since 2026-11-25T11:50:00.000Z: {shown}"
+    assert reports.reported == ([("receiver_failing", "hook", what, "")] if is_reported else [])
+
+
+@pytest.mark.parametrize(("slow_count", "is_reported"), [(0, False), (1, False), (2, True)])
+def test_objective(database: Database, slow_count: int, is_reported: bool) -> None:
+    """An objective is missed when more than one of a hundred alerts of the last hour took longer."""
+    rows = [make_delivery(f"a{number}") for number in range(101)]
+    with database.write() as connection:
+        starts = [NOON - (61 if number < slow_count else 60) * SECOND for number in range(100)]
+        made = [make_alert(row.alert_id, happened_at=at) for row, at in zip(rows, starts, strict=False)]
+        old = make_alert("a100", happened_at=NOON - 9 * OBJECTIVE_OVER)
+        alerts.insert_new(connection, [(alert, alert.id) for alert in (*made, old)])
+        delivery_transitions.enqueue(connection, rows)
+        delivery_transitions.freeze(connection, [replace(row, body="{}") for row in rows])
+        delivery_transitions.sent(connection, "hook", {row.id: None for row in rows[:100]}, NOON)
+        delivery_transitions.sent(connection, "hook", {rows[100].id: None}, NOON - OBJECTIVE_OVER)
+    reports = check(database, hook=ReceiverPolicy(objective=60 * SECOND), other=ReceiverPolicy())
+    assert reports.lasting["slo_burning"] == ({"hook"} if is_reported else set())
+    what = "2 of 100 alerts of the last hour took longer than 1m from when they happened"
+    assert reports.reported == ([("slo_burning", "hook", what, SLOW_REMEDY)] if is_reported else [])

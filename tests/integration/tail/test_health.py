@@ -1,0 +1,288 @@
+"""The self-alerts of a source: what each one says, when it begins and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.errors import AccessDenied, SourceUnavailable
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.store import marks, receipts, records, unproved_windows
+from actionwatch.store.database import Database
+from actionwatch.store.unproved_windows import UnprovedWindow
+from actionwatch.tail.health import REMEDIES, SourceWatch
+from actionwatch.tail.planning import GRACE
+from actionwatch.tail.state import PollReport, TailOptions, TailState
+from tests.builders import NOON, Clock, make_marks, make_record
+
+SOURCE = "acme"
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+LAG = 10 * MINUTE
+"""The limit of `proof_lagging` for a source that is polled each 30 seconds or less."""
+
+
+@dataclass
+class Open(SelfAlerts):
+    """The self-alerts that are open: what is wrong by the problem and its subject."""
+
+    found: dict[tuple[str, str], str] = field(default_factory=dict)
+    report_count: int = 0
+
+    def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
+        """Open an alert."""
+        assert remedy == REMEDIES.get(trouble, remedy)
+        self.found.setdefault((trouble, subject), what)
+        self.report_count += 1
+
+    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+        """Resolve an alert."""
+        self.found.pop((trouble, subject), None)
+
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
+        """Resolve the alerts of a problem, except those of some subjects."""
+        for key in [key for key in self.found if key[0] == trouble and key[1] not in subjects]:
+            del self.found[key]
+
+
+class Watched:
+    """A source whose polls a test reports."""
+
+    def __init__(self, database: Database, poll_interval: timedelta = 30 * SECOND) -> None:
+        self.database = database
+        self.clock = Clock()
+        self.reader = RecordReader(SOURCE, organisation_id="org")
+        self.open = Open()
+        self.state = TailState(TailOptions(SOURCE, "org"), database, self.clock)
+        self.state.commit(make_marks(begins_at=NOON - DAY))
+        self.watch = SourceWatch(SOURCE, poll_interval, ["BACKUP"], self.reader, database, self.open, self.clock)
+
+    def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
+        """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""
+        self.watch.note_kinds(kinds)
+        self.watch.note_poll(PollReport(has_records=bool(kinds), **report), self.state)
+        return {trouble: what for (trouble, _), what in self.open.found.items()}
+
+    def add(self, *windows: UnprovedWindow) -> None:
+        """Store windows that the sweeps have yet to check."""
+        with self.database.write() as connection:
+            unproved_windows.write(connection, windows)
+
+
+@pytest.fixture
+def watched(database: Database) -> Watched:
+    """A source that was proved up to noon, at noon."""
+    return Watched(database)
+
+
+def a_window(hour: int = 0, **fields: Any) -> UnprovedWindow:
+    """Make a window of one hour before noon that is due at noon."""
+    start = NOON - (hour + 1) * HOUR
+    values: dict[str, Any] = {
+        "source": SOURCE,
+        "starts_at": start,
+        "ends_at": start + HOUR,
+        "reach": HOUR,
+        "due_at": NOON,
+    }
+    return UnprovedWindow(**{**values, **fields})
+
+
+@pytest.mark.parametrize(
+    ("skew", "what"),
+    [
+        (2 * MINUTE, None),
+        (-2 * MINUTE, None),
+        (121 * SECOND, "the upstream's clock is 2m1s ahead of ours"),
+        (-3 * HOUR, "the upstream's clock is 3h behind ours"),
+    ],
+)
+def test_clock_skew(watched: Watched, skew: timedelta, what: str | None) -> None:
+    """A clock that differs by more than two minutes is reported, with the direction."""
+    watched.state.server.skew = skew
+    assert watched.poll().get("clock_skew") == what
+
+
+@pytest.mark.parametrize(("poll_interval", "limit"), [(SECOND, LAG), (30 * SECOND, LAG), (MINUTE, 20 * MINUTE)])
+def test_proof_that_lags(database: Database, poll_interval: timedelta, limit: timedelta) -> None:
+    """A proof that lags more than 20 polls, and more than 10 minutes, behind is reported with the first reason."""
+    watched = Watched(database, poll_interval)
+    watched.clock.now = NOON + limit
+    assert watched.poll(unproved=["it changes"]) == {}
+    watched.clock.now += SECOND
+    assert watched.poll(unproved=["it changes", "and more"]) == {
+        "proof_lagging": "complete only through 2026-11-25T12:00:00.000Z: it changes"
+    }
+    watched.state.commit(make_marks(proved_through=watched.clock()))
+    assert watched.poll() == {}
+    watched.clock.now += limit + SECOND
+    assert watched.poll()["proof_lagging"].endswith("Z")
+
+
+def test_a_mark_in_the_future_is_reported_until_all_is_proved_again(watched: Watched) -> None:
+    """A mark in the future is reported until a poll proves everything up to now."""
+    what = "a stored mark was 2026-11-25T13:00:00.000Z, which is in the future"
+    assert watched.poll(mark_ahead=NOON + HOUR) == {"mark_ahead": what}
+    assert watched.poll(unproved=["it changes"]) == {"mark_ahead": what}
+    assert watched.poll() == {}
+
+
+def test_older_windows_that_wait_too_long(watched: Watched) -> None:
+    """A window that no poll had time for is reported after its limit, unless the newest records are not proved either."""
+    watched.add(a_window(1), a_window(2, due_at=NOON + MINUTE), a_window(3, due_at=NOON - DAY, failure_count=1))
+    watched.clock.now = NOON + GRACE + LAG
+    watched.state.commit(make_marks(proved_through=watched.clock()))
+    assert watched.poll() == {}
+    watched.clock.now += SECOND
+    since = "older windows wait since 2026-11-25T12:00:00.000Z to be checked for late records"
+    assert watched.poll() == {"proof_lagging": since}
+    watched.clock.now += LAG
+    watched.open.found.clear()
+    assert watched.poll()["proof_lagging"].startswith("complete only through")
+    watched.state.commit(make_marks(proved_through=watched.clock() - LAG))
+    watched.open.found.clear()
+    assert watched.poll() == {"proof_lagging": since}
+
+
+def test_windows_without_proof_are_reported_once(watched: Watched) -> None:
+    """A window is reported once, at its third failure, until all are proved."""
+    windows = [a_window(1, failure_count=3, why="it changes"), a_window(2, failure_count=2)]
+    watched.add(*windows)
+    what = "1 older window not proved: 2026-11-25T10:00:00.000Z to 2026-11-25T11:00:00.000Z: it changes"
+    assert watched.poll() == watched.poll() == {"window_unproved": what}
+    assert watched.open.report_count == 1
+    watched.add(a_window(2, failure_count=3, due_at=NOON - HOUR, why="no answer"))
+    watched.open.found.clear()
+    what = "2 older windows not proved: 2026-11-25T09:00:00.000Z to 2026-11-25T10:00:00.000Z: no answer"
+    assert watched.poll() == {"window_unproved": what}
+    assert watched.poll()
+    assert watched.open.report_count == 2
+    with watched.database.write() as connection:
+        for window in windows:
+            unproved_windows.delete(connection, window)
+    assert watched.poll() == {}
+
+
+def test_filters_kinds_and_their_words(watched: Watched) -> None:
+    """An ignored filter is reported while it lasts; a new kind is reported once."""
+    found = watched.poll("BACKUP", "LOGIN", "LOGOUT", ignored_filters={"startTime", "endTime"})
+    assert found["filter_ignored"] == "the upstream ignored endTime and startTime"
+    assert watched.open.found["unknown_kind", "LOGIN"] == (
+        "records of kind LOGIN come from acme; severity medium is assumed"
+    )
+    count = watched.open.report_count
+    assert ("unknown_kind", "LOGOUT") in watched.open.found
+    assert set(watched.poll("LOGIN")) == {"unknown_kind"}
+    assert watched.open.report_count == count
+
+
+def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
+    """Fields that the first records did not have are reported for a day."""
+    assert watched.poll() == {}
+    read_record(watched, "zone")
+    assert watched.poll("BACKUP") == {}
+    read_record(watched, "region", "area")
+    what = "records carry fields never seen before: area, region"
+    watched.clock.now += MINUTE
+    watched.state.commit(make_marks(proved_through=watched.clock() + DAY))
+    assert watched.poll("BACKUP") == {"unknown_field": what}
+    watched.clock.now += DAY - SECOND
+    assert watched.poll() == {"unknown_field": what}
+    watched.clock.now += SECOND
+    assert watched.poll() == {}
+
+
+def test_a_field_after_records_without_any_is_new(watched: Watched) -> None:
+    """The first field beyond the known ones is reported if earlier records did not have it."""
+    watched.poll("BACKUP")
+    read_record(watched, "zone")
+    assert watched.poll("BACKUP") == {"unknown_field": "records carry fields never seen before: zone"}
+
+
+def read_record(watched: Watched, *fields: str) -> str:
+    """Read a record with these fields besides the usual ones; return its key."""
+    raw = {"action": "BACKUP", "timestamp": "2026-11-25T11:00:00Z", **dict.fromkeys(fields, "x")}
+    return watched.reader.read_all([raw], ["{}"], NOON)[0].key
+
+
+def test_identity_rests_on_the_fields_of_the_first_records(watched: Watched) -> None:
+    """A field that appears later does not change the key of a record, in this process or in the next one."""
+    read_record(watched, "zone")
+    watched.poll("BACKUP")
+    key = read_record(watched, "zone")
+    watched.clock.now -= 5 * DAY  # the clock was set back
+    read_record(watched, "zone", "region")
+    watched.poll("BACKUP")
+    assert read_record(watched, "zone", "region") == key
+    again = Watched(watched.database)
+    assert read_record(again, "zone", "region") == key
+    assert read_record(again, "region") != key
+
+
+def test_vanished_records_are_reported_once(watched: Watched) -> None:
+    """Records that vanished are reported once, with the total, until all are back."""
+    store(watched, 1, "BACKUP", 10)
+    store(watched, 2, "ADD_NODE", 20)
+    vanish(watched, 1, NOON + SECOND)
+    what = "the upstream no longer shows 1 record that it showed before. New since the last report: BACKUP between "
+    assert watched.poll() == watched.poll() == {"window_shrunk": f"{what}{minute(10)} and {minute(10)}"}
+    assert watched.open.report_count == 1
+    assert watched.state.marks.vanished_reported_through == NOON + SECOND
+    vanish(watched, 2, NOON + 2 * SECOND)
+    watched.open.found.clear()
+    what = "the upstream no longer shows 2 records that it showed before. New since the last report: ADD_NODE between "
+    assert watched.poll() == {"window_shrunk": f"{what}{minute(20)} and {minute(20)}"}
+    with watched.database.write() as connection:
+        records.unmark_vanished(connection, SOURCE, NOON - HOUR, NOON + HOUR, {record_key(1, 10), record_key(2, 20)})
+        assert marks.read(connection, SOURCE) == watched.state.marks
+    assert watched.poll() == {}
+
+
+def minute(number: int) -> str:
+    return f"2026-11-25T12:{number}:00.000Z"
+
+
+def record_key(number: int, minutes: int) -> str:
+    return make_record(number, minutes=minutes).key
+
+
+def store(watched: Watched, number: int, kind: str, minutes: int) -> None:
+    """Store a record some minutes after noon."""
+    with watched.database.write() as connection:
+        records.insert_new(connection, [make_record(number, minutes=minutes, action_kind=kind)])
+
+
+def vanish(watched: Watched, number: int, at: datetime) -> None:
+    """Mark a record as vanished, as a receipt of that time does."""
+    start = NOON + number * 10 * MINUTE
+    receipt = receipts.WindowReceipt(
+        source=SOURCE,
+        starts_at=start,
+        ends_at=start,
+        judged_at=at,
+        method="counts",
+        record_count=0,
+        kind_counts={},
+        digest=receipts.digest_of(()),
+        request_count=1,
+    )
+    with watched.database.write() as connection:
+        records.mark_vanished(connection, SOURCE, start, start, (), at)
+        receipts.insert(connection, receipt)
+
+
+def test_failures(watched: Watched) -> None:
+    """A refusal is reported at once, other failures from the third in a row on, until a response comes."""
+    error = SourceUnavailable("the line is dead", "look at the line")
+    watched.watch.note_failure(error, 2)
+    assert watched.open.found == {}
+    watched.watch.note_failure(error, 3)
+    assert watched.open.found == {("upstream_unreachable", SOURCE): "3 polls failed in a row: the line is dead"}
+    assert watched.poll() == {}
+    watched.watch.note_failure(AccessDenied("the key is wrong", "change it"), 1)
+    assert watched.open.found == {("key_refused", SOURCE): "the key is wrong"}
+    assert watched.poll() == {}

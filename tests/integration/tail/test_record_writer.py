@@ -1,0 +1,118 @@
+"""What happens to the records of a walk: when they are stored, in which order, as backlog or late, and who is called."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from actionwatch.base.model import Entity, Record
+from actionwatch.store import records
+from actionwatch.store.database import Database
+from actionwatch.tail import record_writer
+from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
+from actionwatch.tail.record_writer import RecordWriter
+from actionwatch.tail.state import PollReport, TailOptions, TailState
+from tests.builders import NOON, Clock, make_marks, make_record
+
+OVERLAP, MINUTE, MILLISECOND = timedelta(minutes=15), timedelta(minutes=1), timedelta(milliseconds=1)
+
+
+class Bench:
+    """A writer for a source that alerts from noon on and was read up to one o'clock."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.report = PollReport()
+        self.call_count = 0
+        state = TailState(TailOptions("acme", "org", overlap=OVERLAP), database, Clock())
+        state.commit(make_marks(seen_through=NOON + 60 * MINUTE))
+        self.writer = RecordWriter(
+            state, self._called, lambda account_id, _, name: name or f"name of {account_id}", lambda _: None
+        )
+
+    def _called(self) -> None:
+        self.call_count += 1
+
+    def records(self) -> list[Record]:
+        """Read the records in the order in which they were stored."""
+        with self.database.read() as connection:
+            return records.read_after(connection, 0, 100_000)
+
+
+def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Database) -> None:
+    """Records are stored at the end of a walk, oldest first, and the matcher is called once if any of them is new."""
+    on = Bench(database)
+    on.writer.hold([make_record(minutes=59), make_record(minutes=58)], on.report)
+    on.writer.hold([make_record(minutes=57)], on.report)
+    assert on.records() == []
+    on.writer.flush(on.report)
+    assert [record.occurred_at - NOON for record in on.records()] == [57 * MINUTE, 58 * MINUTE, 59 * MINUTE]
+    assert (on.report.new_count, on.call_count) == (3, 1)
+    on.writer.flush(on.report)
+    on.writer.hold([make_record(minutes=59)], on.report)
+    on.writer.flush(on.report)
+    assert (on.report.new_count, on.call_count) == (3, 1)
+
+
+def test_what_alerts_nobody_is_stored_at_once(database: Database) -> None:
+    """A page of backlog is stored at once; a page with a record that may alert waits for the end of the walk."""
+    on = Bench(database)
+    on.writer.hold([make_record(1, minutes=-2), make_record(2, minutes=-1)], on.report)
+    assert len(on.records()) == on.report.new_count == 2
+    assert on.call_count == 0
+    on.writer.hold([make_record(3, minutes=-1), make_record(4)], on.report)
+    assert len(on.records()) == 2
+    on.writer.flush(on.report)
+    assert [record.is_backlog for record in on.records()] == [True, True, True, False]
+    assert on.call_count == 1
+
+
+def test_no_more_is_kept_than_a_window_holds(database: Database) -> None:
+    """Records are stored before the end of the walk if they are as many as a window may hold."""
+    on = Bench(database)
+    found = [make_record(number, minutes=50) for number in range(MAX_WINDOW_RECORDS)]
+    on.writer.hold(found[:-1], on.report)
+    assert on.report.new_count == 0
+    on.writer.hold(found[-1:], on.report)
+    assert on.report.new_count == len(on.records()) == MAX_WINDOW_RECORDS
+
+
+@pytest.mark.parametrize("count", [0, 1, record_writer.BATCH, record_writer.BATCH + 1])
+def test_batches(database: Database, count: int) -> None:
+    """Each record is stored once, however many transactions that takes."""
+    on = Bench(database)
+    on.writer.hold([make_record(number, minutes=50) for number in range(count)], on.report)
+    on.writer.flush(on.report)
+    assert on.report.new_count == len(on.records()) == count
+
+
+@pytest.mark.parametrize(
+    ("at", "is_readable", "late_by"),
+    [
+        (NOON + 60 * MINUTE - OVERLAP, True, None),
+        (NOON + 60 * MINUTE - OVERLAP - MILLISECOND, True, OVERLAP + MILLISECOND),
+        (NOON, True, 60 * MINUTE),
+        (NOON, False, None),
+        (NOON - MILLISECOND, True, None),  # it alerts nobody
+    ],
+)
+def test_late_records(database: Database, at: datetime, is_readable: bool, late_by: timedelta | None) -> None:
+    """A record is late if it comes after the overlap, has a readable time and is no backlog."""
+    on = Bench(database)
+    on.writer.hold([make_record(occurred_at=at, is_time_readable=is_readable)], on.report)
+    on.writer.flush(on.report)
+    (found,) = on.records()
+    assert (found.late_by, found.is_backlog) == (late_by, at < NOON)
+
+
+@pytest.mark.parametrize(
+    ("account", "name"),
+    [(Entity(), None), (Entity(None, "Alpha"), "Alpha"), (Entity("a", "Alpha"), "Alpha"), (Entity("a"), "name of a")],
+)
+def test_accounts_get_the_name_of_the_time(database: Database, account: Entity, name: str | None) -> None:
+    """An account with an id gets the name of the time; one without an id stays as it is."""
+    on = Bench(database)
+    on.writer.hold([make_record(account=account)], on.report)
+    on.writer.flush(on.report)
+    assert on.records()[0].account == Entity(account.id, name)

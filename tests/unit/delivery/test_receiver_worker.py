@@ -1,0 +1,147 @@
+"""How many messages a receiver can take, and when: backlog, concurrency, rate, pauses and the clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.delivery.receiver_worker import (
+    HELD_ELSEWHERE,
+    IN_HAND,
+    MOST_IN_HAND,
+    Attempt,
+    Channel,
+    Job,
+    ReceiverWorker,
+)
+from tests.builders import NOON, make_delivery, make_message
+
+SECOND = timedelta(seconds=1)
+RATE = 0.5  # a message in 2 s
+
+
+class Silent:
+    """A notifier and a renderer that do nothing."""
+
+    def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
+        """Accept everything."""
+        return Receipt()
+
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, tuple[str, ...]]:
+        """Render nothing."""
+        return Rendered({}), ()
+
+    def close(self) -> None:
+        """Keep nothing open."""
+
+
+def make_worker(in_hand: int = 0, ended: int = 0, **options: Any) -> ReceiverWorker:
+    """Make a worker with so many jobs in hand, after a round in which so many ended."""
+    silent = Silent()
+    worker = ReceiverWorker(Channel("hook", silent, (), **options), silent, lambda attempt: None)
+    for number in range(in_hand):
+        worker.send(Job(replace(make_delivery(), id=str(number)), make_message(), None))  # no thread takes it
+    worker.ended_count = ended
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "ended", "held_elsewhere", "options", "expected"),
+    [
+        (0, 0, 0, {}, 4 * IN_HAND),
+        (0, 0, 0, {"concurrency": 1}, IN_HAND),
+        (5, 0, 0, {}, 4 * IN_HAND - 5),
+        (0, 20, 0, {}, 40),  # twice what ended in the last round
+        (0, 1000, 0, {}, 4 * MOST_IN_HAND),
+        (50, 20, 0, {}, 0),
+        (0, 20, 1, {}, 3),  # a backlog is for one process alone
+        (2, 0, 1, {}, 1),
+        (0, 0, 9, {}, 0),
+        (0, 0, 0, {"rate_per_second": RATE}, 1),
+        (99, 0, 0, {"rate_per_second": RATE}, 0),
+    ],
+)
+def test_free(in_hand: int, ended: int, held_elsewhere: int, options: dict[str, Any], expected: int) -> None:
+    """A receiver takes as many messages as its backlog, its concurrency and its rate allow."""
+    assert make_worker(in_hand, ended, **options).free(NOON, held_elsewhere) == expected
+
+
+@pytest.mark.parametrize(
+    ("paused_until", "closed_until", "rate", "expected"),
+    [
+        (None, None, None, 0),
+        (NOON + 3 * SECOND, None, None, 3),
+        (NOON - 3 * SECOND, None, None, 0),
+        (None, NOON + HELD_ELSEWHERE, None, HELD_ELSEWHERE.total_seconds()),
+        (None, NOON + SECOND, None, 0),  # no rate closes it for so long: the clock was set back
+        (None, NOON + 2 * SECOND, RATE, 2),
+        (None, NOON + 3 * SECOND, RATE, 0),
+        (None, NOON - SECOND, RATE, 0),
+        (NOON + SECOND, NOON + 2 * SECOND, RATE, 2),
+        (NOON + 5 * SECOND, NOON + 2 * SECOND, RATE, 5),
+    ],
+)
+def test_wait(
+    paused_until: datetime | None, closed_until: datetime | None, rate: float | None, expected: float
+) -> None:
+    """A pause and a rate keep a receiver closed for their time, and it takes nothing until then."""
+    worker = make_worker(rate_per_second=rate)
+    worker.paused_until, worker.closed_until = paused_until, closed_until
+    assert worker.wait_seconds(NOON) == expected
+    assert (worker.free(NOON) == 0) is (expected > 0)
+
+
+def test_shared_pause_and_rate() -> None:
+    """A worker follows the pause and the rate that other processes stored; a shorter pause does not end a longer one."""
+    worker = make_worker()
+    worker.follow_shared(None, NOON + SECOND)
+    assert (worker.paused_until, worker.closed_until) == (None, None)
+    worker.follow_shared(NOON + 2 * SECOND, None)
+    worker.pause(NOON + SECOND)
+    assert worker.paused_until == NOON + 2 * SECOND
+    worker.pause(NOON + 3 * SECOND)
+    assert worker.paused_until == NOON + 3 * SECOND
+    limited = make_worker(rate_per_second=RATE)
+    assert limited.interval == 2 * SECOND
+    limited.follow_shared(None, NOON + SECOND)
+    limited.follow_shared(None, None)
+    assert limited.closed_until == NOON + SECOND
+
+
+def test_clock_step() -> None:
+    """Pauses move with a step of the clock."""
+    worker = make_worker()
+    worker.follow_clock(SECOND)
+    assert (worker.paused_until, worker.closed_until) == (None, None)
+    worker.paused_until, worker.closed_until = NOON, NOON + SECOND
+    worker.follow_clock(timedelta(hours=-1))
+    assert (worker.paused_until, worker.closed_until) == (
+        NOON - timedelta(hours=1),
+        NOON - timedelta(minutes=59, seconds=59),
+    )
+
+
+def test_longest_send() -> None:
+    """The longest send is that of the oldest job in hand; without a job it is zero."""
+    assert make_worker().longest_send() == timedelta(0)
+    worker = make_worker(in_hand=3)
+    worker.in_hand["1"] -= 3600
+    assert timedelta(hours=1) <= worker.longest_send()
+
+
+@pytest.mark.parametrize(("in_hand", "ended", "is_busy"), [(5, 1, True), (4, 1, False), (5, 0, False)])
+def test_busy(in_hand: int, ended: int, is_busy: bool) -> None:
+    """A receiver is busy if attempts end and jobs wait for its threads."""
+    assert make_worker(in_hand, ended).is_busy is is_busy
+
+
+def test_ended_attempts_are_counted() -> None:
+    """An attempt that ended is no longer in hand, whether its job was or not."""
+    worker = make_worker(in_hand=1)
+    for delivery in (make_delivery(), replace(make_delivery(), id="0")):
+        worker.take_back(Attempt(Job(delivery, make_message(), None)))
+    assert (worker.in_hand, worker.ended_count) == ({}, 2)
