@@ -233,6 +233,6 @@ def _join_missing(alert: Alert, match: Match, at: datetime) -> Alert:
 
 def _with_line(body: str, line: str) -> str:
     lines = body.splitlines()
-    if line in body or lines[-1:] == [_MORE]:
+    if set(line.splitlines()) <= set(lines) or lines[-1:] == [_MORE]:
         return body
     return f"{body}\n{line if len(lines) < _MAX_MISSING_LINES else _MORE}"

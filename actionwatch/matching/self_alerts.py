@@ -39,7 +39,7 @@ class Trouble:
 
 
 TROUBLES: Mapping[str, Trouble] = {
-    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream refuses the key of {}", "source"),
+    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream denies access to {}", "source"),
     "upstream_unreachable": Trouble(Level.HIGH, "Blind: the upstream of {} cannot be reached", "source"),
     "accounts_refused": Trouble(Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source"),
     "proof_lagging": Trouble(Level.HIGH, "Not proved: {} lags behind", "source"),

@@ -132,13 +132,14 @@ def _payload(message: Message, receiver: str) -> dict[str, Any]:
     data = message.data
     rule = data.get("rule") or {}
     test = "[test] " if message.type == "receiver.test" else ""
+    group = _text(", ".join(str(value) for value in (data.get("group") or {}).values() if value))
     return {
         "summary": _line(test + message.headline),
         "source": _text(data.get("source") or receiver),
         "severity": "info" if test else SEVERITIES.get(message.level, "info"),
         "timestamp": data.get("last_at") or instant(message.timestamp),
         "class": _text(rule.get("name") or message.type),
-        "group": _text(", ".join(str(value) for value in (data.get("group") or {}).values() if value)) or None,
+        **({"group": group} if group else {}),
         "custom_details": _summary_details(message) if message.type == "alerts.summary" else _details(message),
     }
 

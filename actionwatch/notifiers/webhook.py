@@ -26,6 +26,7 @@ from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, T
 from actionwatch.text import options as words
 
 TRAITS = Traits()
+_LEAST_KEY_BYTES = 24  # as Standard Webhooks demands: a shorter key can be guessed
 _MAX_KEYS = 2  # the old and the new key, during a rotation
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
@@ -51,14 +52,15 @@ def templates(options: Options) -> tuple[str, ...]:
 
 
 def _signing_key(value: SecretStr) -> SecretStr:
-    """Accept only base64; the library of Standard Webhooks would silently drop other characters."""
+    """Accept only base64, of which the library of Standard Webhooks would silently drop other characters, and no short key."""
     text = value.get_secret_value().removeprefix("whsec_").rstrip("=")
     try:
-        is_usable = bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        is_usable = False
-    if not is_usable:
-        raise ValueError("must be base64, optionally with the prefix whsec_: create one with `openssl rand -base64 32`")
+        key = b""
+    if len(key) < _LEAST_KEY_BYTES:
+        what = f"must be base64 of at least {_LEAST_KEY_BYTES} bytes, optionally with the prefix whsec_"
+        raise ValueError(f"{what}: create one with `openssl rand -base64 32`")
     return value
 
 

@@ -103,14 +103,11 @@ def prove(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[
         if _kinds_differ(walk):
             return None, "the window changed: as many records as before, but of other kinds"
         if walk.has_repeats and not is_same:
-            return (
-                None,
-                "equal records are on several pages: another walk is needed to distinguish twins from a shifted page",
-            )
+            why = "equal records are on several pages: another walk is needed to distinguish twins from a shifted page"
+            return None, why
         is_counted = _is_equal(walk.before.counts, walk.kinds) and _is_equal(walk.after.counts, walk.kinds)
-        return (
-            "counts" if is_counted else "totals"
-        ), "as many records were received as the upstream counts, before and after"
+        method = "counts" if is_counted else "totals"
+        return method, "as many records were received as the upstream counts, before and after"
     if is_same and not _is_contradicted(walk):
         return TWO_WALKS, "two walks with different page boundaries received the same records"
     return None, _why_unproved(walk, earlier)

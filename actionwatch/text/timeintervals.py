@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+_SHORTEST_MONTH = 28  # days
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = (
     "january", "february", "march", "april", "may", "june",
@@ -92,6 +93,8 @@ def parse_days_of_month(text: object) -> Range:
         raise ValueError("a range that begins with a negative day must end with one: for example -3:-1")
     if (first > 0) == (last > 0) and first > last:
         raise ValueError("a range must not begin after its end: write the earlier day first")
+    if last < 0 < first and first > _SHORTEST_MONTH + 1 + last:
+        raise ValueError(f"a range must not be empty in a month of {_SHORTEST_MONTH} days: begin earlier, or end later")
     return first, last
 
 

@@ -58,7 +58,8 @@ USERS = ("eve", "bob", "amy")
 KINDS = ("DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "CREATE_CLUSTER", "BACKUP", "BRAND_NEW_KIND")
 HEALTHY = Reply(204)
 POSTED = Reply(200, b'{"ok": true, "channel": "C0123456789", "ts": "1700000000.000100"}')
-TROUBLED = (Reply(503), Reply(400), Reply(429, headers={"retry-after": "900"}))
+REFUSAL = Reply(400)
+TROUBLED = (Reply(503), REFUSAL, Reply(429, headers={"retry-after": "900"}))
 LONG_AGO = timedelta(days=600)
 
 LOGSOURCE = "logsource: {product: instaclustr, service: user_actions}\nlevel: high\n"
@@ -300,7 +301,8 @@ class Removal:
         self.plan.files = {name: text for name, text in BROKEN.items() if self.chance.random() < 0.5}
         self.plan.files["templates/email.subject.j2"] = "{{ alert.title }}\n"
         self._write()
-        self.ends.replies |= {self.plan.receivers["hook"]: TROUBLED[0], self.plan.receivers["oncall"]: TROUBLED[2]}
+        self.ends.replies |= dict.fromkeys(self.plan.receivers.values(), TROUBLED[0])
+        self.ends.replies[self.plan.receivers["oncall"]] = TROUBLED[2]
         self._act()
         self.clock.shift(30)
         self._round()
@@ -371,8 +373,8 @@ class Removal:
         with database.write() as connection:
             rows = outbox.find(connection, limit=100_000)
             tried = [row for row in rows if row.status is DeliveryStatus.PENDING and row.body is not None]
-            leased = self._choice.sample(tried, self._choice.randint(1, len(tried)))
-            delivery_transitions.claim(connection, leased, now + timedelta(minutes=5))
+            of_receivers = {row.receiver: row for row in self._choice.sample(tried, len(tried))}
+            delivery_transitions.claim(connection, [*of_receivers.values()], now + timedelta(minutes=5))
             source, span = self.chance.choice([*self.plan.sources.values()]), timedelta(minutes=5)
             window = (now - timedelta(minutes=40), now - timedelta(minutes=20))
             doubt = UnprovedWindow(
@@ -435,12 +437,25 @@ class Removal:
                 names[kind] = f"{names[kind]}-2" if what != "rules" else f"{names[kind]}_2"
 
     def _let_time_pass(self) -> None:
+        """Let a day pass. One receiver refuses every message all day: else another run could send what a run did not end."""
         self.ends.replies.clear()
+        if refusing := [name for kind, name in self.plan.receivers.items() if kind in ("hook", "stormy", "muted")]:
+            self.ends.replies[self.chance.choice(refusing)] = REFUSAL
+        self._note_what_stays()
         for hours in (0, 0.4, 1.1, 2.2, 24):
             self.clock.shift(hours * 3600)
             self._round()
             if not hours:
                 self._check_leases()
+        self.ends.replies.clear()
+
+    def _note_what_stays(self) -> None:
+        """Note whether a receiver with a lease is still configured: otherwise the removal of its rows ends the lease."""
+        with self._reading() as connection:
+            leased = select(tables.DELIVERY.c.receiver).where(tables.DELIVERY.c.leased_until.is_not(None))
+            holders = set(connection.execute(leased).scalars())
+        if holders & {receiver.name for receiver in self.settings.receivers}:
+            self.tally.states.add("leased by a receiver that stays")
 
     def _resolve_and_drop(self) -> None:
         """Resolve what only operators resolve; then drop dead letters until none is left."""
@@ -584,8 +599,10 @@ class Removal:
     def _check_self_alerts(self, connection: Connection) -> None:
         """An open self-alert must be about an existing subject whose problem continues."""
         dead = {name for name, queue in outbox.count_queues(connection).items() if queue.dead}
+        failing = {name for name, health in receivers.read_all(connection).items() if health.failing_since is not None}
         lasting: dict[str, Callable[[str], bool]] = {
             "dead_letters": lambda subject: subject in dead,
+            "receiver_failing": lambda subject: subject in failing,
             "rule_broken": lambda subject: Path(subject).exists(),
             "unknown_kind": lambda subject: (
                 self._has_kind(connection, subject, self._now) or not self._is_any_removed(connection)

@@ -68,7 +68,7 @@ def test_documented_receiver_acts_once_on_each_message(receiver: tuple[str, list
         send(url, KEY, id_)
     assert len(acted) == 2
     with pytest.raises(PermanentDeliveryError, match="401"):
-        send(url, "whsec_c3RyYW5nZXI=", "three")
+        send(url, "whsec_dGhlIGtleSBvZiBhIHN0cmFuZ2VyLCAzMiBieXRlcy4=", "three")
     assert len(acted) == 2
 
 

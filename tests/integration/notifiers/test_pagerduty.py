@@ -75,6 +75,12 @@ def test_incident_contains_the_details(server: HttpEnd, notifier: Any) -> None:
     assert len(details["records"]) == 10
 
 
+def test_no_group_is_left_out(server: HttpEnd, notifier: Any) -> None:
+    """An alert without a group has no `group` in its incident, because PagerDuty shows null as a value."""
+    deliver(notifier, "pagerduty", message(group=None))
+    assert "group" not in server.requests[0].json["payload"]
+
+
 def test_test_message_leaves_no_open_incident(server: HttpEnd, notifier: Any) -> None:
     """A test message has the lowest urgency and leaves no open incident."""
     deliver(notifier, "pagerduty", message("receiver.test", id="t1"))

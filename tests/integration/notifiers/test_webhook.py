@@ -268,6 +268,8 @@ def test_unusable_certificates_are_refused(ca_file: Path, tmp_path: Path) -> Non
         ({"url": "https://x.example", "format": "../x"}, "must be one of actionwatch, cloudevents"),
         ({"url": "https://x.example", "signing_key": "not base64!"}, "base64"),
         ({"url": "https://x.example", "signing_key": "whsec_"}, "base64"),
+        ({"url": "https://x.example", "signing_key": "abcd"}, "at least 24 bytes"),
+        ({"url": "https://x.example", "signing_key": [KEY, "whsec_" + "QUFB" * 7 + "QUE="]}, "at least 24 bytes"),
         ({"url": "https://x.example", "signing_key": [KEY, KEY, KEY]}, "list of two"),
         ({"url": "https://x.example", "signing_key": []}, "list of two"),
         ({"url": "https://x.example", "signing_key": KEY, "signing_key_file": __file__}, "base64|only one"),

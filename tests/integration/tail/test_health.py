@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import AccessDenied, SourceUnavailable
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import marks, receipts, records, unproved_windows
@@ -27,7 +26,7 @@ LAG = 10 * MINUTE
 
 
 @dataclass
-class Open(SelfAlerts):
+class Open:
     """The self-alerts that are open: what is wrong by the problem and its subject."""
 
     found: dict[tuple[str, str], str] = field(default_factory=dict)

@@ -102,6 +102,15 @@ def test_a_second_missing_group_joins_the_alert() -> None:
     assert history.alerts["a"].body.endswith("… and more.")
 
 
+def test_a_missing_group_is_named_beside_one_whose_name_it_begins() -> None:
+    """The alert that names `node-10` names `node-1` too: lines are compared, not parts of them."""
+    history = history_of(make_alert("a", body="missing: node-10"))
+    change = missing(ChangeKind.JOIN, known("b", "a"), "missing: node-1")
+    apply(history, change)
+    apply(history, change)
+    assert history.alerts["a"].body.splitlines() == ["missing: node-10", "missing: node-1"]
+
+
 def test_a_missing_group_opens_an_alert_if_the_shared_one_is_resolved() -> None:
     """A missing group never joins a resolved alert: it opens its own."""
     history, member = history_of(resolved("a")), known("b", "a")

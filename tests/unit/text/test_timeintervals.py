@@ -118,6 +118,8 @@ def test_two_halves_of_a_day_are_the_whole_day(instant: datetime) -> None:
         (parse_days_of_month, "5:2"),
         (parse_days_of_month, "-1:-3"),
         (parse_days_of_month, "-1:1"),
+        (parse_days_of_month, "10:-25"),
+        (parse_days_of_month, "28:-2"),
         (parse_days_of_month, "1:2:3"),
         (parse_days_of_month, True),
         (parse_months, "13"),
