@@ -131,8 +131,10 @@ def damage(desk: Desk) -> None:
         (damage, "database disk image is malformed", "'actionwatch run' creates a new store"),
     ],
 )
-def test_a_store_that_cannot_be_used(desk: Desk, wreck: Callable[[Desk], None], why: str, remedy: str) -> None:
-    """A command uses such a store, changes it, or does not print the file, the reason and the remedy."""
+def test_unusable_store_is_reported_by_every_command(
+    desk: Desk, wreck: Callable[[Desk], None], why: str, remedy: str
+) -> None:
+    """A command does not change such a store, and prints the file, the reason and the remedy."""
     assert desk.call("run", "--once").status == 0
     wreck(desk)
     before = (desk.folder / "actionwatch.db").read_bytes()

@@ -123,6 +123,7 @@ def test_slots_that_others_hold(database: Database) -> None:
     with database.write() as connection:
         lease_due(connection, "hook", NOON, 1)
     assert len(claim(database, worker)) == 1
+    assert worker.closed_until is None
     with database.write() as connection:
         delivery_transitions.release(connection)
         lease_due(connection, "hook", NOON + SECOND, 2)

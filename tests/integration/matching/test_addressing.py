@@ -66,6 +66,14 @@ def collapsed(connection: Connection) -> None:
     delivery_transitions.collapse(connection, [(OPENED, NOON)])
 
 
+def collapsed_and_escalated(connection: Connection) -> None:
+    """Collapse the opening, and send an escalation to the same receiver."""
+    collapsed(connection)
+    escalation = make_delivery(ordinal=ESCALATION, event=Event.UPDATED)
+    delivery_transitions.enqueue(connection, [escalation])
+    delivery_transitions.sent(connection, "hook", {escalation.id: None}, NOON)
+
+
 def held(connection: Connection) -> None:
     """Hold the opening for a digest."""
     delivery_transitions.hold(connection, [(OPENED, NOON)])
@@ -135,6 +143,7 @@ def address(
         (below_its_level, {"hook": CRITICAL}, {"level": Level.CRITICAL}, ["hook opened 0 days"]),
         (silenced, {"hook": CRITICAL}, {}, ["hook opened 0 days"]),
         (collapsed, HOOK, {}, []),
+        (collapsed_and_escalated, HOOK, {}, ["hook updated 10 days"]),
         (held, HOOK, {}, []),
         (reported, HOOK, {}, ["hook opened 0 days"]),
         (sent, {"other": ReceiverPolicy()}, {}, ["other opened 0 days"]),
@@ -194,6 +203,7 @@ def test_acknowledge(
         (dead, HOOK, ["hook resolved 0 nights"]),
         (silenced, HOOK, []),
         (collapsed, HOOK, []),
+        (collapsed_and_escalated, HOOK, ["hook resolved 0 nights"]),
         (held, HOOK, []),
         (reported, HOOK, ["hook resolved 0 nights"]),
     ],

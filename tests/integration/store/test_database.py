@@ -150,7 +150,7 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_other_tables_are_refused(tmp_path: Path, statement: str, difference: str) -> None:
-    """A store that an unreleased version wrote has our revision and other tables; it is used until a statement fails."""
+    """A store of an unreleased version, with this revision and other tables, is refused."""
     database = open_database(tmp_path)
     with database.write() as connection:
         for each in statement.split("; "):
@@ -165,7 +165,7 @@ def test_other_tables_are_refused(tmp_path: Path, statement: str, difference: st
 
 
 def test_further_tables_are_accepted(tmp_path: Path) -> None:
-    """A table or an index that an operator added, or the statistics of ANALYZE, keep the service from starting."""
+    """A table or an index that an operator added, or the statistics of ANALYZE, do not prevent a start."""
     database = open_database(tmp_path)
     with database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE note (content TEXT)")

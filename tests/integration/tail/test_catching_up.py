@@ -97,7 +97,7 @@ def test_a_killed_process_leaves_its_progress(database: Database, start: datetim
     assert found.began_count == found.record_count
 
 
-def test_what_a_killed_process_left_ends_with_the_first_poll(database: Database) -> None:
+def test_progress_of_a_killed_process_ends_with_the_first_poll(database: Database) -> None:
     """A source that has nothing to catch up with is not shown as catching up after a restart."""
     Bench(database).catching_up.begin(WHOLE)
     on = Bench(database)

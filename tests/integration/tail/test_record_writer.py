@@ -55,7 +55,7 @@ def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Databas
     assert (on.report.new_count, on.call_count) == (3, 1)
 
 
-def test_what_alerts_nobody_is_stored_at_once(database: Database) -> None:
+def test_backlog_page_is_stored_at_once(database: Database) -> None:
     """A page of backlog is stored at once; a page with a record that may alert waits for the end of the walk."""
     on = Bench(database)
     on.writer.hold([make_record(1, minutes=-2), make_record(2, minutes=-1)], on.report)

@@ -569,8 +569,8 @@ def test_vanished_records_are_reported_by_the_next_process(world: World, databas
     assert open_troubles(database) == ["window_shrunk"]
 
 
-def test_an_unknown_kind_is_reported_whenever_a_process_is_killed(tmp_path: Path) -> None:
-    """A process stores a record of an unknown kind and is killed; the next polls begin after it, and nobody reports it."""
+def test_unknown_kind_is_reported_although_a_process_is_killed(tmp_path: Path) -> None:
+    """If a process stores a record of an unknown kind and is killed, the next one reports the kind."""
     database = MortalDatabase(tmp_path)
 
     def nth(number: int) -> Callable[[], bool]:
