@@ -99,13 +99,14 @@ class SelfAlertStore:
                 self.settle(trouble, subject, why(subject))
 
     def settle_removed(self, sources: Collection[str], receivers: Collection[str]) -> None:
-        """Settle the troubles of sources and receivers that are no longer configured."""
+        """Settle the troubles of sources and receivers that are no longer configured, and those of another version."""
         with self._database.read() as connection:
             opened = self_alerts.read_all(connection)
         configured = {"source": sources, "receiver": receivers}
         for found in opened:
-            owner = TROUBLES[found.trouble].ends_with
-            if owner is not None and found.subject not in configured[owner]:
+            if found.trouble not in TROUBLES:
+                self.settle(found.trouble, found.subject, "this version of actionwatch does not report it")
+            elif (owner := TROUBLES[found.trouble].ends_with) and found.subject not in configured[owner]:
                 self.settle(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:

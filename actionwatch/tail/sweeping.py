@@ -93,10 +93,11 @@ class Sweeper:
         ]
         # What the sweeps have passed is not read again: `SourceWatch` reports it.
         given_up = [replace(each, failure_count=max(each.failure_count, FAILURES_TO_REPORT)) for each in passed]
-        with self._state.database.write() as connection:
-            unproved_windows.write(connection, [*added, *given_up])
-            for reach in due:
-                sweeps.note(connection, self._state.source, reach, now)
+        if due or given_up:
+            with self._state.database.write() as connection:
+                unproved_windows.write(connection, [*added, *given_up])
+                for reach in due:
+                    sweeps.note(connection, self._state.source, reach, now)
         return [unproved for unproved in known + added if unproved not in passed and _is_due(unproved, now)]
 
     # -- one window ----------------------------------------------------------------------------------------------------

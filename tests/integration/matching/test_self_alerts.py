@@ -14,6 +14,7 @@ from actionwatch.matching.self_alerts import (
     self_alert,
 )
 from actionwatch.store import alert_history, alerts, outbox, self_alerts
+from actionwatch.store.tables import SELF_ALERT
 from tests.builders import NOON, Clock, open_database
 from tests.integration.kit import Post
 from tests.waiting import all_at_once
@@ -147,6 +148,21 @@ def test_test_message_goes_only_to_its_receiver(post: Post) -> None:
     post.deliver()
     (message,) = post.senders["hook"].sent
     assert (message.type, message.data["labels"]) == ("receiver.test", {"test": "true"})
+
+
+def test_self_alert_of_another_version_resolves(post: Post) -> None:
+    """An open self-alert that this version cannot report would stay open for ever, or stop the start."""
+    post.troubles.report("clock_skew", "beta", "x", "")
+    with post.database.write() as connection:
+        connection.execute(SELF_ALERT.update().values(trouble="clock_lost"))
+    post.troubles.settle_removed(["beta"], ["hook"])
+    assert post.open_troubles() == []
+    with post.database.read() as connection:
+        (alert,) = alerts.read_newest(connection, 10)
+    assert (alert.status, alert.body) == (
+        Status.RESOLVED,
+        "x\n\nResolved: this version of actionwatch does not report it",
+    )
 
 
 def test_self_alerts_of_a_removed_subject_resolve(post: Post) -> None:
