@@ -223,6 +223,15 @@ def test_queues_count_pending_and_dead_rows(database: Database) -> None:
     assert (row(database, rows[2]).status, row(database, rows[2]).why) == (DeliveryStatus.SUPPRESSED, "why")
 
 
+def test_escalations_count_once_they_are_dead(database: Database) -> None:
+    """A pending escalation may never be needed, so that only a dead one counts in its queue."""
+    pending, dead = make_delivery(ordinal=-1, event=Event.UPDATED), make_delivery("b", ordinal=-1, event=Event.UPDATED)
+    put(database, pending, dead)
+    with database.write() as connection:
+        delivery_transitions.bury(connection, dead.id, "x")
+        assert outbox.count_queues(connection) == {"hook": Queue(0, 1)}
+
+
 def test_waiting(database: Database) -> None:
     """Pending rows are counted by receiver, those that failed before separately; escalations are left out."""
     rows = [make_delivery(name, due_at=NOON + n * SECOND) for n, name in enumerate("dcba")]

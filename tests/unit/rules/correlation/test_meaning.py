@@ -75,7 +75,7 @@ def test_groups_are_case_sensitive() -> None:
         ("lt: 2", "value_avg", [4, 1, "x", -2], True),
         ("gt: 2", "value_median", [1, 2, 9], False),
         ("gte: 2", "value_median", [1, 2, 9], True),
-        ("gte: 9, percentile: 90", "value_percentile", [1, 2, 3], False),
+        ("gte: 2.9, percentile: 90", "value_percentile", [1, 2, 3], False),
         ("gte: 2.8, percentile: 90", "value_percentile", [1, 2, 3], True),
     ],
 )
