@@ -77,9 +77,13 @@ class Pager:
     def _page_size(self, number: int, earlier: Walk | None) -> int:
         if earlier is not None and earlier.has_repeats and earlier.received < PAGE_SIZE:
             return PAGE_SIZE  # equal records on one page are twins; if the order changes, two walks may agree by chance
-        # Every other walk has other page boundaries: it shows what a shifted page hid from the one before.
-        page_size = self._state.options.page_size
-        return page_size if number % 2 == 0 else max(page_size * 2 // 3, 1)
+        size = self._state.options.page_size
+        if number % 2 == 0:
+            return size
+        # Every other walk has other page boundaries: it shows what a shifted page hid from the one before. If the upstream
+        # gives smaller pages than requested, their size counts.
+        shown = earlier.largest_page if earlier is not None and earlier.page_count > 1 else size
+        return max(min(shown, size) * 2 // 3, 1)
 
     def _take(self, page: Page, asked: Window, report: PollReport) -> set[str]:
         """Have the records of a page stored, and return the bounds that the page exceeds."""

@@ -47,6 +47,8 @@ class Walk:
     """The keys as they came."""
     page_count: int = 0
     """Pages with records."""
+    largest_page: int = 0
+    """The most records on one page."""
     has_repeats: bool = False
     """Whether a key came again on a later page, as a twin does, and a record that a shifted page shows twice."""
     is_ended: bool = False
@@ -60,6 +62,7 @@ class Walk:
         self.claims.append(claim)
         self.order += keys
         self.page_count += bool(keys)
+        self.largest_page = max(self.largest_page, len(keys))
         self.is_ended = not keys
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.client import Client
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import backlog_progress, marks, receipts, records
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
@@ -396,6 +397,34 @@ def test_stopped_tail_is_continued(world: World, database: Database) -> None:
     again = bench(world, database, start=HOUR, page_size=7)
     again.poll()
     assert again.is_complete()
+
+
+class Spy(DirectClient):
+    """A client that notes where the pages of its requests begin."""
+
+    begins: list[int]
+
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
+        self.begins.append(int(dict(params)["recordIndex"]))
+        return super()._exchange(path, params)
+
+
+def test_second_walk_has_other_page_boundaries_though_pages_are_smaller(world: World, database: Database) -> None:
+    """If the upstream gives fewer records on a page than requested, two walks still have different page boundaries."""
+    world.faults.set("page_clamped:3", "total:absent", "counts:absent")
+    for _ in range(7):
+        world.log(ago=60)
+    client = Spy(world.emulator, world.clock)
+    client.begins = []
+    watch = self_watch(database, client, world.clock)
+    tail_of(database, client, world.clock, watch, page_size=1000, start=timedelta(hours=1)).run_once()
+    walks: list[list[int]] = []
+    for begin in client.begins:
+        if not begin:
+            walks.append([])
+        walks[-1].append(begin)
+    assert [0, 3, 6, 7] in walks
+    assert [0, 2, 4, 6, 7] in walks
 
 
 # -- clock skew
