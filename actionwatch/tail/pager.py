@@ -56,7 +56,7 @@ class Pager:
     def _walk(self, window: Window, report: PollReport, number: int, earlier: Walk | None) -> WindowScan:
         size = self._page_size(number, earlier)
         # If one page was all there is, the walk before has asked for a page after it: this one need not.
-        is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
+        is_one_page = earlier is not None and earlier.page_count == 1 and earlier.is_ended and earlier.received < size
         scan = WindowScan(window, self._state.widened(window))
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):

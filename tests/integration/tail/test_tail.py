@@ -427,6 +427,28 @@ def test_second_walk_has_other_page_boundaries_though_pages_are_smaller(world: W
     assert [0, 2, 4, 6, 7] in walks
 
 
+@pytest.mark.parametrize("number", range(2, 12))
+def test_record_that_appears_between_small_pages_hides_no_other(world: World, database: Database, number: int) -> None:
+    """Two walks that both stop after a small page agree on what is on it, and leave out what a new record moved behind it."""
+    on = bench(world, database, "page_clamped:3", "total:absent", "counts:absent", start=HOUR)
+    for _ in range(3):
+        world.log(ago=60)
+
+    def appear() -> None:
+        if on.client.request_count == number:
+            world.log()
+
+    on.client.before_request = appear
+    on.poll()
+    on.poll()
+    assert on.is_complete()
+    with database.read() as connection:
+        found = list(receipts.stream(connection, SOURCE))
+        again = [receipts.recompute(connection, receipt) for receipt in found]
+    assert again == found
+    assert open_troubles(database) == []
+
+
 # -- clock skew
 
 
