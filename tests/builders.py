@@ -18,6 +18,7 @@ from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, 
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
+from actionwatch.store.receipts import WindowReceipt, digest_of
 from actionwatch.store.timestamps import to_micros
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -161,6 +162,13 @@ def make_marks(**given: Any) -> Marks:
     values = {"name": "acme", "organisation": "org", **dict.fromkeys(("begins_at", "alerts_from"), NOON)}
     marks = {"mark": NOON, "seen_through": NOON, "proved_through": NOON}
     return Marks(**{**values, **marks, **given})
+
+
+def make_receipt(**changes: Any) -> WindowReceipt:
+    """Make the receipt of an empty window at noon."""
+    values: dict[str, Any] = {"source": "acme", "method": "counts", "request_count": 1, "digest": digest_of(())}
+    times = dict.fromkeys(("starts_at", "ends_at", "judged_at"), NOON)
+    return WindowReceipt(**{**values, **times, "record_count": 0, "kind_counts": {}, **changes})
 
 
 def open_database(folder: Path, name: str = "store.db") -> Database:

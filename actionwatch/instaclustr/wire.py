@@ -145,12 +145,13 @@ class _Shape:
             return []
         if not beginning.startswith("["):
             raise ValueError(f"resources is not a list ({beginning})")
-        return self._records(self._parts.items(piece))
+        items: Sequence[Piece] = self._parts.items(piece)
+        return self._records(self._parts.flattened(items))
 
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
-            some: Sequence[Piece] = self._parts.flattened(items[start : start + _BATCH_SIZE])
+            some = items[start : start + _BATCH_SIZE]
             records += self._reader.read_all(self._parts.objects(some), self._parts.texts(some), self._seen_at)
         return records
 

@@ -27,6 +27,8 @@ class CatchingUp:
         self._state = state
         self._on_backlog = on_backlog
         self._backlog: Backlog | None = None
+        self._may_be_left = True
+        """Whether a process that was killed may have left the progress of a backlog."""
 
     @property
     def is_active(self) -> bool:
@@ -73,9 +75,11 @@ class CatchingUp:
 
     def end(self) -> None:
         """Delete the progress, also that of a process that was killed: the source has caught up."""
+        if self._backlog is None and not self._may_be_left:
+            return  # a quiet poll waits for no other writer
         with self._state.database.write() as connection:
             backlog_progress.delete(connection, self._state.source)
-        self._backlog = None
+        self._backlog, self._may_be_left = None, False
 
     def _report(self, backlog: Backlog) -> None:
         self._on_backlog(backlog)

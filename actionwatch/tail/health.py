@@ -181,9 +181,10 @@ class SourceWatch:
         known = state.marks
         with self._database.read() as connection:
             count = records.count_vanished(connection, self._source, known.begins_at)
-            through = receipts.read_newest_time(connection, self._source)
-            reported = known.vanished_reported_through
-            vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
+            if count:
+                through = receipts.read_newest_time(connection, self._source)
+                reported = known.vanished_reported_through
+                vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
         if not count:
             self._self_alerts.settle("window_shrunk", self._source)
         elif vanished:

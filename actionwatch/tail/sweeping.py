@@ -92,7 +92,11 @@ class Sweeper:
             if unproved.failure_count and unproved.reach != SECOND_LOOK and unproved.ends_at <= oldest
         ]
         # What the sweeps have passed is not read again: `SourceWatch` reports it.
-        given_up = [replace(each, failure_count=max(each.failure_count, FAILURES_TO_REPORT)) for each in passed]
+        given_up = [
+            replace(each, failure_count=FAILURES_TO_REPORT)
+            for each in passed
+            if each.failure_count < FAILURES_TO_REPORT
+        ]
         if due or given_up:
             with self._state.database.write() as connection:
                 unproved_windows.write(connection, [*added, *given_up])

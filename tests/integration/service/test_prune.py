@@ -18,9 +18,8 @@ from actionwatch.store import (
     records,
     unproved_windows,
 )
-from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.unproved_windows import UnprovedWindow
-from tests.builders import NOON, make_marks, make_record
+from tests.builders import NOON, make_marks, make_receipt, make_record
 from tests.integration.kit import REFUSED, KindRule, Post
 
 HOUR = timedelta(hours=1)
@@ -40,19 +39,8 @@ def test_rows_are_deleted_in_order_of_their_retention(post: Post) -> None:
     post.deliver()
     OperatorActions(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
     post.deliver()
-    receipt = WindowReceipt(
-        source="acme",
-        starts_at=NOON,
-        ends_at=NOON,
-        judged_at=NOON,
-        method="counts",
-        record_count=0,
-        kind_counts={},
-        digest="",
-        request_count=1,
-    )
     with post.database.write() as connection:
-        receipts.insert(connection, receipt)
+        receipts.insert(connection, make_receipt())
     assert pruned(post) == {}
     post.clock.advance(days=5, seconds=1)
     assert pruned(post) == {"deliveries": 2}

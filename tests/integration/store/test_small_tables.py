@@ -22,7 +22,7 @@ from actionwatch.store import (
     sweeps,
 )
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_marks
+from tests.builders import NOON, make_marks, make_receipt
 
 LATER = NOON + timedelta(hours=1)
 MARKS = make_marks(seen_through=LATER)
@@ -61,16 +61,8 @@ def test_position_starts_at_zero(database: Database) -> None:
 
 def test_old_receipts_are_deleted(database: Database) -> None:
     """Receipts are read newest first, and only those of old windows are deleted."""
-    first = receipts.WindowReceipt(
-        source="acme",
-        starts_at=NOON,
-        ends_at=LATER,
-        judged_at=LATER,
-        method="counts",
-        record_count=3,
-        kind_counts={"B": 2, "A": 1},
-        digest="d",
-        request_count=2,
+    first = make_receipt(
+        ends_at=LATER, judged_at=LATER, record_count=3, kind_counts={"B": 2, "A": 1}, digest="d", request_count=2
     )
     second = replace(first, starts_at=LATER, ends_at=LATER + timedelta(hours=1), kind_counts={})
     with database.write() as connection:

@@ -17,7 +17,7 @@ from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.health import REMEDIES, SourceWatch
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailOptions, TailState
-from tests.builders import NOON, Clock, make_marks, make_record
+from tests.builders import NOON, Clock, make_marks, make_receipt, make_record
 
 SOURCE = "acme"
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -258,17 +258,7 @@ def store(watched: Watched, number: int, kind: str, minutes: int) -> None:
 def vanish(watched: Watched, number: int, at: datetime) -> None:
     """Mark a record as vanished, as a receipt of that time does."""
     start = NOON + number * 10 * MINUTE
-    receipt = receipts.WindowReceipt(
-        source=SOURCE,
-        starts_at=start,
-        ends_at=start,
-        judged_at=at,
-        method="counts",
-        record_count=0,
-        kind_counts={},
-        digest=receipts.digest_of(()),
-        request_count=1,
-    )
+    receipt = make_receipt(source=SOURCE, starts_at=start, ends_at=start, judged_at=at)
     with watched.database.write() as connection:
         records.mark_vanished(connection, SOURCE, start, start, (), at)
         receipts.insert(connection, receipt)

@@ -400,8 +400,8 @@ class Contradicting(DirectClient):
             yield dataclasses.replace(page, total=(page.total or 0) + 1) if is_wrong else page
 
 
-def test_unproved_window_is_narrowed_down(world: World, database: Database) -> None:
-    """A contradiction leaves only a short window without proof, with a limited number of requests per poll."""
+def contradicted_hours(world: World, database: Database) -> tuple[Contradicting, Bench]:
+    """Make a tail on a log of seven hours whose upstream can contradict itself, and poll until both sweeps are done."""
     for number in range(84):
         world.log(ago=300 * number + 20.5)
     client = Contradicting(world.emulator, world.clock)
@@ -410,6 +410,12 @@ def test_unproved_window_is_narrowed_down(world: World, database: Database) -> N
     on = Bench(world, database, client, tail_of(database, client, world.clock, watch, **options))
     on.poll()
     on.poll()
+    return client, on
+
+
+def test_unproved_window_is_narrowed_down(world: World, database: Database) -> None:
+    """A contradiction leaves only a short window without proof, with a limited number of requests per poll."""
+    client, on = contradicted_hours(world, database)
     client.contradicted_at = world.clock() - 3 * HOUR
     world.organisation.append("BACKUP", at=client.contradicted_at, description="late")
     asked = [on.poll(360).request_count for _ in range(7)]
@@ -423,14 +429,7 @@ def test_unproved_window_is_narrowed_down(world: World, database: Database) -> N
 @pytest.mark.parametrize(("faults", "cut_count"), [("", 12), ("times_ignored:both", 0)])
 def test_one_poll_cuts_few_windows(world: World, database: Database, faults: str, cut_count: int) -> None:
     """If no older window can be proved, one poll makes 12 cuts, and none if the upstream ignores the bounds."""
-    for number in range(84):
-        world.log(ago=300 * number + 20.5)
-    client = Contradicting(world.emulator, world.clock)
-    watch = self_watch(database, client, world.clock)
-    options: dict[str, Any] = {"start": 8 * HOUR, "overlap": OVERLAP, "sweeps": SWEEPS, "page_size": 1000}
-    on = Bench(world, database, client, tail_of(database, client, world.clock, watch, **options))
-    on.poll()
-    on.poll()
+    client, on = contradicted_hours(world, database)
     world.faults.set(*faults.split())
     client.contradicted_at = on.marks().mark - OVERLAP - timedelta(minutes=2)
     client.is_all_before_contradicted = True
