@@ -122,11 +122,17 @@ def test_the_total_is_not_requested_again_without_need(
 
 
 @pytest.mark.parametrize(
-    ("page_count", "is_ended", "received", "requests"),
-    [(1, True, 5, 1), (1, False, 5, 2), (2, True, 5, 3), (1, True, SIZE * 2 // 3, 2)],
+    ("number", "page_count", "is_ended", "received", "requests"),
+    [
+        (1, 1, True, 5, 1),
+        (1, 1, False, 5, 2),
+        (1, 2, True, 5, 3),
+        (2, 2, True, 5, 2),
+        (1, 1, True, SIZE * 2 // 3, 2),
+    ],
 )
 def test_a_second_walk_of_one_page_needs_no_empty_page(
-    world: World, database: Database, page_count: int, is_ended: bool, received: int, requests: int
+    world: World, database: Database, number: int, page_count: int, is_ended: bool, received: int, requests: int
 ) -> None:
     """The page after the only one is left out if the walk before requested it, and if this page has room for all."""
     world.faults.set("total:absent", "counts:absent")
@@ -134,7 +140,7 @@ def test_a_second_walk_of_one_page_needs_no_empty_page(
     on.log(received)
     keys = Counter(str(number) for number in range(received))
     earlier = Walk(keys, Counter(), [Claim()], list(keys), page_count, received, is_ended=is_ended)
-    assert on.walk(1, earlier).walk.received == received
+    assert on.walk(number, earlier).walk.received == received
     assert on.report.request_count == requests
 
 
@@ -171,7 +177,7 @@ def test_page_sizes(
 
 
 @pytest.mark.parametrize(
-    ("is_total_trusted", "count", "request_number"), [(True, 10, 3), (False, 10, 3), (False, 5, 2)]
+    ("is_total_trusted", "count", "request_number"), [(True, 10, 3), (True, 14, 3), (False, 10, 3), (False, 5, 2)]
 )
 def test_records_are_stored_before_the_requests_that_only_prove(
     world: World, database: Database, is_total_trusted: bool, count: int, request_number: int
@@ -180,9 +186,9 @@ def test_records_are_stored_before_the_requests_that_only_prove(
     on = Bench(world, database, is_total_trusted=is_total_trusted)
     on.log(count)
     found: list[int] = []
-    on.before_request(request_number, lambda: found.append(on.stored()))
+    on.upstream.before_request = lambda: found.append(on.stored())
     on.walk()
-    assert found == [count]
+    assert found == [0] * (request_number - 1) + [count]
 
 
 def test_a_full_page_does_not_prove_an_untrusted_total(world: World, database: Database) -> None:
