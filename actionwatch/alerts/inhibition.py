@@ -50,14 +50,14 @@ def _inhibits(rule: InhibitRule, source: Labelled, target: Labelled) -> bool:
     if not _meets(rule.sources, source.labels):
         return False
     if _meets(rule.sources, target.labels) and _meets(rule.targets, source.labels):
-        return False
+        return False  # each would inhibit the other, and an alert itself
     return all(_agree(source.labels.get(name, ""), target.labels.get(name, "")) for name in rule.equal)
 
 
 def _is_near(source: Alert, target: Alert) -> bool:
     """Return whether a source is active at the time of the target. It uses event time, so that late records change nothing."""
-    is_at_work = source.status is not Status.RESOLVED and source.id != target.id
-    return is_at_work and source.first_at <= target.last_at <= source.last_at + source.realert
+    end = source.last_at + source.realert
+    return source.status is not Status.RESOLVED and source.first_at <= target.last_at <= end
 
 
 def _meets(matchers: Iterable[Matcher], labels: Labels) -> bool:

@@ -93,6 +93,7 @@ def test_a_second_missing_group_joins_the_alert() -> None:
     """The alert that reports missing groups names each of them once, up to twenty."""
     history = history_of(make_alert("a", body="c-1 is missing"))
     change = missing(ChangeKind.JOIN, known("b", "a"))
+    apply(history, missing(ChangeKind.JOIN, known("c", "a"), "c-1 is missing"))
     apply(history, change)
     apply(history, change)
     assert history.alerts["a"].body.splitlines() == ["c-1 is missing", "c-2 is missing"]
