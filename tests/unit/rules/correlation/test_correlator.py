@@ -1,0 +1,70 @@
+"""What the correlator of all rules keeps, what it reports once, and when it must be rebuilt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
+from tests.unit.rules.correlation.live import ABOVE, FEED
+
+COUNTED = "group-by: [userName], timespan: 5m, condition: {gte: 2}"
+TWO = loaded(
+    "---\n".join(
+        [
+            FEED.format("a", "BACKUP"),
+            FEED.format("b", "CREATE_CLUSTER"),
+            ABOVE.format("backups", f"type: event_count, rules: a, {COUNTED}"),
+            ABOVE.format("creates", f"type: event_count, rules: b, {COUNTED}"),
+        ]
+    )
+)
+BACKUPS, CREATES = (rule.name.id for rule in TWO if rule.correlation is not None)
+
+
+def correlator_of(keep: timedelta | None = 5 * MINUTE) -> Correlator:
+    """Make a correlator that knows everything from minute 0 on."""
+    return Correlator(TWO, StreamBounds(begin=lambda _: START), keep=keep)
+
+
+def test_the_hits_around_a_record_are_those_of_one_rule() -> None:
+    """`explain` shows for each rule only its own groups."""
+    correlator = correlator_of()
+    backup, create = record_at(1), record_at(2, "CREATE_CLUSTER")
+    correlator.take([backup, create])
+    correlator.changes(at(3))
+    found = {name: [own for *_, own in correlator.hits_around(name, backup)] for name in (BACKUPS, CREATES)}
+    assert [len(own) for own in found[BACKUPS]] == [1]
+    assert found[CREATES] == []
+    assert (correlator.count_groups(), correlator.count_hits()) == (2, 2)
+
+
+def test_a_rebuild_is_requested_from_the_oldest_hit_that_is_not_judged() -> None:
+    """A hit that comes too late stays noted, whatever comes with it; hits that were judged before do not count."""
+    correlator = correlator_of()
+    for minute in range(60):
+        correlator.take([record_at(minute)])
+        correlator.changes(at(minute))
+    assert correlator.too_late is None
+    correlator.take([record_at(30, key="in time", user="bob"), record_at(10, key="late"), record_at(59.5, key="new")])
+    assert correlator.too_late == at(10)
+    correlator.take([record_at(59.6, key="newer")])
+    assert correlator.too_late == at(10)
+
+
+def test_hits_are_kept_for_a_while_by_the_newest_record_and_by_verified_time() -> None:
+    """Hits are dropped when both the newest record of any rule and verified time have passed them by `keep`."""
+    held: list[int] = []
+    for verified in (20, 59, 1000):
+        correlator = correlator_of(keep=20 * MINUTE)
+        for minute in range(60):
+            correlator.take([record_at(minute)])
+        correlator.take([record_at(1, "CREATE_CLUSTER")])  # the newest of its rule is old
+        correlator.changes(at(verified))
+        held.append(correlator.count_hits())
+    assert held == [61, 21, 21]
+    unlimited = correlator_of(keep=None)
+    unlimited.take([record_at(minute) for minute in range(60)])
+    unlimited.changes(at(1000))
+    assert unlimited.count_hits() == 60
