@@ -1,0 +1,101 @@
+"""What people read of a correlation's alert: title, body, group and level, also where no record ever came."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from actionwatch.base.model import Level
+from tests.unit.rules.correlation.kit import HEAD, MINUTE, loaded, record_at, run
+
+BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+COUNT = "correlation: {type: event_count, group-by: [%s], timespan: 10m, condition: {gte: %s}}\n"
+MISSING = "correlation: {type: event_count, group-by: [%s], timespan: 10m, condition: {lt: 1}, expect-groups: {%s}}\n"
+TITLE = "alert: {title: '{{ FIELD }} by {{ userName }}'}\n"
+T = "2026-03-04T12:%s:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ("source", "source"),
+        ("userName", "userName"),
+        ("domainType", "domainType"),
+        ("crudOperation", "crudOperation"),
+        ("scope", "scope"),
+        ("actionKind", "actionKind"),
+        ("clusterId", "cluster.id"),
+        ("cluster.name", "cluster.name"),
+        ("account.id", "account.id"),
+        ("account.name", "account.name"),
+        ("organisation.id", "organisation.id"),
+        ("organisation.name", "organisation.name"),
+    ],
+)
+def test_an_alert_without_any_record_shows_its_group(field: str, shown: str) -> None:
+    """An absence that was never ended by a record has the values of its group, and nothing else."""
+    text = HEAD + BACKUP + MISSING % (field, f"{field}: [x]") + TITLE.replace("FIELD", shown)
+    (alert,) = run(loaded(text), [], begin=0, verified=15, until=15)
+    assert alert.title == f"x by {'x' if field == 'userName' else 'unknown'}"
+    assert alert.group == {field: "x"}
+    assert alert.body == f"Nothing for {field} x so far: expected within 10m, due at {T % 10}."
+
+
+def test_the_body_of_an_absence_says_since_when() -> None:
+    """The newest record before the absence shows its time, and its values fill the title."""
+    text = HEAD + BACKUP + MISSING % ("userName", "userName: [eve]") + "alert: {title: '{{ cluster.name }}'}\n"
+    records = [record_at(2, cluster="c-1", cluster_name="orders"), record_at(5, "CREATE_CLUSTER")]
+    (alert,) = run(loaded(text), records, begin=0, verified=15, until=15)
+    assert (alert.title, alert.count) == ("orders", 0)
+    assert alert.body == f"Nothing for userName eve since {T % '02'}: expected within 10m, due at {T % 12}."
+
+
+def test_the_body_counts_the_records_and_shows_the_newest() -> None:
+    """Several records are counted; a single one is described alone. A value that is absent is unknown."""
+    records = [record_at(1, cluster="c-1", description="first"), record_at(3, cluster="c-1", description="second")]
+    (alert,) = run(loaded(HEAD + BACKUP + COUNT % ("clusterId, account.id", 2)), records)
+    newest = f"eve did BACKUP on cluster c-1 at {T % '03'}: second"
+    head = f"2 records for clusterId c-1, account.id unknown from {T % '01'} to {T % '03'}. The newest: "
+    assert alert.body == head + newest
+    (alert,) = run(loaded(HEAD + BACKUP + COUNT % ("userName", 1)), records[1:])
+    assert alert.body == newest
+
+
+def test_a_group_is_shown_as_its_newest_record_writes_it() -> None:
+    """Names are compared in one form, and shown in the form of the newest record."""
+    composed, decomposed = (unicodedata.normalize(form, "Ünal") for form in ("NFC", "NFD"))
+    for first, second in ((composed, decomposed), (decomposed, composed)):
+        records = [record_at(1, user=first, key="a"), record_at(2, user=second, key="b")]
+        (alert,) = run(loaded(HEAD + BACKUP + COUNT % ("userName", 2)), records)
+        assert alert.group == {"userName": second}
+
+
+def test_an_alias_is_shown_as_its_newest_record_writes_it() -> None:
+    """A field that only an alias names is shown like any other."""
+    user = unicodedata.normalize("NFD", "Ünal")
+    text = (
+        f"title: A\nname: a\nlogsource: {{product: instaclustr}}\n{BACKUP}---\ntitle: T\nname: t\n"
+        "correlation: {type: event_count, rules: [a], group-by: [who], timespan: 10m, condition: {gte: 1},"
+        " aliases: {who: {a: userName}}}\n"
+    )
+    (alert,) = run(loaded(text), [record_at(1, user=user)])
+    assert alert.group == {"who": user}
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ("", Level.MEDIUM),
+        ("level: high", Level.HIGH),
+        ("level: {critical: {cluster.id: prod}}", Level.CRITICAL),
+        ("level: {low: {cluster.id: nothing}}", Level.MEDIUM),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 2])
+def test_the_level_is_the_highest_of_all_records(levels: str, expected: Level, place: int) -> None:
+    """Any record can raise the level: one that opened the alert, or one that joined it."""
+    text = HEAD + "level: medium\n" + BACKUP + COUNT % ("userName", 2) + f"alert: {{realert: 7m, {levels}}}\n"
+    records = [record_at(n, cluster="prod" if n == place else "test") for n in range(4)]
+    (alert,) = run(loaded(text), records)
+    assert (alert.level, alert.count, alert.realert) == (expected, 4, 7 * MINUTE)
