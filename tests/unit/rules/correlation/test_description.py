@@ -24,9 +24,11 @@ T = "2026-03-04T12:%s:00.000Z"
         ("domainType", "domainType"),
         ("crudOperation", "crudOperation"),
         ("scope", "scope"),
+        ("description", "description"),
         ("actionKind", "actionKind"),
         ("clusterId", "cluster.id"),
         ("cluster.name", "cluster.name"),
+        ("cluster", "cluster.name"),
         ("account.id", "account.id"),
         ("account.name", "account.name"),
         ("organisation.id", "organisation.id"),
@@ -49,6 +51,26 @@ def test_the_body_of_an_absence_says_since_when() -> None:
     (alert,) = run(loaded(text), records, begin=0, verified=15, until=15)
     assert (alert.title, alert.count) == ("orders", 0)
     assert alert.body == f"Nothing for userName eve since {T % '02'}: expected within 10m, due at {T % 12}."
+
+
+def test_an_alert_about_absences_says_that_nothing_came() -> None:
+    """A rule that counts alerts about absences has no records to describe."""
+    silent = BACKUP + MISSING % ("userName", "userName: [eve]")
+    text = (
+        "title: S\nname: s\nlogsource: {product: instaclustr}\n" + silent + "---\ntitle: T\nname: t\n"
+        "correlation: {type: event_count, rules: [s], group-by: [userName], timespan: 1h, condition: {gte: 1}}\n"
+        "alert: {title: '{{ count }} {{ actionKind }}'}\n"
+    )
+    (alert,) = run(loaded(text), [], begin=0, verified=15, until=15)
+    assert alert.title == "0 NOTHING"
+    assert alert.body == f"No expected records came for userName eve from {T % 10} to {T % 10}."
+
+
+def test_an_alert_is_repeated_after_the_timespan_of_its_rule() -> None:
+    """Without `realert`, the timespan counts; the title can show the count."""
+    text = HEAD + BACKUP + COUNT % ("userName", 2) + "alert: {title: '{{ count }} of {{ group.userName }}'}\n"
+    (alert,) = run(loaded(text), [record_at(1), record_at(2)])
+    assert (alert.title, alert.realert) == ("2 of eve", 10 * MINUTE)
 
 
 def test_the_body_counts_the_records_and_shows_the_newest() -> None:
@@ -88,6 +110,7 @@ def test_an_alias_is_shown_as_its_newest_record_writes_it() -> None:
     [
         ("", Level.MEDIUM),
         ("level: high", Level.HIGH),
+        ("level: low", Level.LOW),
         ("level: {critical: {cluster.id: prod}}", Level.CRITICAL),
         ("level: {low: {cluster.id: nothing}}", Level.MEDIUM),
     ],
