@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from actionwatch.base.model import Record
-from actionwatch.rules.correlations.live.view import views_of
+from actionwatch.rules.correlations.live.view import lookback_of, views_of
 from actionwatch.rules.explain import counted, explain
-from tests.unit.rules.correlation.kit import HEAD, START, loaded, record_at, run
+from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, loaded, record_at, run
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 BURST = BACKUP + "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 3}}\n"
@@ -63,6 +63,72 @@ def test_line_shows_counts_and_the_alert(text: str, earlier: list[Record], recor
     for minute in (2, 10):
         expected = expected.replace(f"{{{minute}}}", f"2026-03-04T12:{minute:02}:00.000Z")
     assert line_about(text, earlier, record[0]) == f"group userName=eve: {expected}"
+
+
+SPIKE = (
+    BACKUP
+    + "correlation: {type: spike, group-by: [userName], timespan: 5m, windows: 3, condition: {factor: 2, min: 3}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "earlier", "record", "expected"),
+    [
+        (BURST, on(0, 1, 2), on(12), "3 records before it, 4 records with it"),  # the alert is open up to that instant
+        (
+            BURST,
+            on(0, 1, 2),
+            on(12.1),
+            "0 records before it, 1 record with it",
+        ),  # what an alert used counts for no other
+        (BURST, on(0), on(10), "1 record before it, 2 records with it"),
+        (BURST, on(0), on(10.1), "0 records before it, 1 record with it"),
+        (BURST, on(0, 1, 2, 12.1), on(12.2), "1 record before it, 2 records with it"),
+        (SPIKE, on(15, 16, 17), on(17.5), "3 records before it, 4 records with it"),
+        (NEW, on(31, 40), on(69), "1 record before it, 2 records with it"),
+    ],
+)
+def test_line_counts_what_a_window_holds(text: str, earlier: list[Record], record: list[Record], expected: str) -> None:
+    """A window holds the records of an open alert, or else those within the timespan that no alert has used."""
+    assert line_about(text, earlier, record[0]).startswith(f"group userName=eve: {expected}; ")
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("type: value_count, condition: {field: clusterId, gte: 5}", "value_count 2 of 3 records"),
+        ("type: value_avg, condition: {field: raw.n, gte: 5}", "value_avg 3.333 of 3 records"),
+        ("type: value_sum, condition: {field: raw.n, gte: 50}", "value_sum 10.0 of 3 records"),
+    ],
+)
+def test_a_window_of_values_shows_what_it_measures(condition: str, expected: str) -> None:
+    """The measured value is shown, rounded to three places, beside the number of records."""
+    (rule,) = rules = loaded(HEAD + BACKUP + f"correlation: {{{condition}, timespan: 1h}}\n")
+    records = [
+        record_at(minute, cluster=cluster, raw=f'{{"n": {number}}}')
+        for minute, cluster, number in ((0, "x", 3), (1, "y", 3), (2, "x", 4))
+    ]
+    views = views_of(rule, rules, records[:2], records[2], START)
+    assert f"      - with it: {expected}" in list(explain(rule, records[2], views=views).lines())
+    assert views_of(rule, rules, [], record_at(3, B), START) == []
+
+
+def test_a_correlation_of_correlations() -> None:
+    """The record that completes an inner alert is counted by the outer rule."""
+    outer = "---\ntitle: O\nname: o\ncorrelation: {type: event_count, rules: [t], group-by: [userName], timespan: 1h,"
+    rules = loaded(HEAD + BURST + outer + " condition: {gte: 1}, generate: true}\n")
+    (rule,) = [each for each in rules if each.name.name == "o"]
+    (view,) = views_of(rule, rules, on(0, 1), on(2)[0], START)
+    assert (view.group, len(view.own), view.is_opened) == (("eve",), 1, True)
+    assert views_of(rule, rules, on(0), on(2)[0], START) == []
+    plain = loaded(HEAD + BACKUP)
+    assert views_of(plain[0], plain, [], on(0)[0], START) == []
+
+
+def test_the_history_that_an_explanation_needs() -> None:
+    """Twice what the rule needs, and as much as its alerts stay open: the second span completes the alert of the record."""
+    (rule,) = rules = loaded(HEAD + BURST + "alert: {realert: 5m}\n")
+    assert lookback_of(rule, rules) == 2 * (10 + 5) * MINUTE
 
 
 def test_line_shows_the_end_of_an_absence() -> None:
