@@ -84,6 +84,8 @@ SPIKE = (
         (BURST, on(0), on(10), "1 record before it, 2 records with it"),
         (BURST, on(0), on(10.1), "0 records before it, 1 record with it"),
         (BURST, on(0, 1, 2, 12.1), on(12.2), "1 record before it, 2 records with it"),
+        (BURST + "alert: {realert: 1m}\n", on(0, 1, 2), on(5), "0 records before it, 1 record with it"),
+        (SPIKE + "alert: {realert: 1m}\n", on(15, 16, 17), on(19), "3 records before it, 4 records with it"),
         (SPIKE, on(15, 16, 17), on(17.5), "3 records before it, 4 records with it"),
         (NEW, on(31, 40), on(69), "1 record before it, 2 records with it"),
     ],
@@ -110,6 +112,9 @@ def test_a_window_of_values_shows_what_it_measures(condition: str, expected: str
     ]
     views = views_of(rule, rules, records[:2], records[2], START)
     assert f"      - with it: {expected}" in list(explain(rule, records[2], views=views).lines())
+    assert rule.correlation is not None
+    first = list(explain(rule, records[0], views=views_of(rule, rules, [], records[0], START)).lines())
+    assert any(line.endswith(f"before it: {rule.correlation.type.value} 0 of 0 records") for line in first)
     assert views_of(rule, rules, [], record_at(3, B), START) == []
 
 
@@ -127,8 +132,8 @@ def test_a_correlation_of_correlations() -> None:
 
 def test_the_history_that_an_explanation_needs() -> None:
     """Twice what the rule needs, and as much as its alerts stay open: the second span completes the alert of the record."""
-    (rule,) = rules = loaded(HEAD + BURST + "alert: {realert: 5m}\n")
-    assert lookback_of(rule, rules) == 2 * (10 + 5) * MINUTE
+    rules = loaded(OTHERS + "alert: {realert: 5m}\n")
+    assert lookback_of(rules[-1], rules) == 2 * (60 + 5) * MINUTE
 
 
 def test_line_shows_the_end_of_an_absence() -> None:
