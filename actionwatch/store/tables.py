@@ -105,6 +105,17 @@ RECORD = Table(
     sqlite_autoincrement=True,  # an id is a position: it is never used again, even after retention deletes the record
 )
 
+# Counters, so that no command has to count the rows of `record`. Both only grow; the rows now stored are the difference.
+RECORD_COUNT = Table(
+    "record_count",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("stored_count", BigInteger, nullable=False),
+    Column("deleted_count", BigInteger, nullable=False),
+    # When the first record of the source was seen.
+    Column("first_seen_at", Instant, nullable=False),
+)
+
 RECEIPT = Table(
     "receipt",
     METADATA,
@@ -175,6 +186,8 @@ POSITION = Table(
     METADATA,
     Column("name", Text, primary_key=True),
     Column("record_id", BigInteger, nullable=False),
+    # How many records the step has handled.
+    Column("handled_count", BigInteger, nullable=False),
 )
 
 ALERT = Table(
@@ -212,6 +225,8 @@ ALERT = Table(
     Index("alert_by_group", "group_key", "first_at"),
     Index("alert_by_opening", "opened_at"),
     Index("alert_by_rule", "rule_name", "last_at"),
+    # Counting alerts reads only this index.
+    Index("alert_by_state", "level", "status"),
 )
 
 ALERT_RECORD = Table(
@@ -247,7 +262,8 @@ DELIVERY = Table(
     Column("awaits", Text),
     Column("reported_in", Text),
     Column("body", Text),
-    Index("delivery_by_due", "status", "receiver", "due_at"),
+    # The ordinal distinguishes escalations, so that counting a queue reads only this index.
+    Index("delivery_by_due", "status", "receiver", "due_at", "ordinal"),
     Index("delivery_by_order", "alert_id", "receiver", "ordinal", unique=True),
 )
 
