@@ -123,15 +123,20 @@ RECEIPT = Table(
     Column("source", Text, nullable=False),
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),
+    # When the first and the last of its proofs were made.
+    Column("first_judged_at", Instant, nullable=False),
     Column("judged_at", Instant, nullable=False),
+    Column("proof_count", BigInteger, nullable=False),
     Column("method", Text, nullable=False),
     Column("record_count", BigInteger, nullable=False),
     Column("kind_counts", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("request_count", Integer, nullable=False),
+    Column("request_count", BigInteger, nullable=False),
     # The newest record when the receipt was written. An id, because clocks can be set back.
     Column("record_through", BigInteger, nullable=False),
-    Index("receipt_by_time", "source", "starts_at"),
+    # `records proof` reads only this index.
+    Index("receipt_by_time", "source", "starts_at", "ends_at"),
+    Index("receipt_by_judgement", "source", "judged_at"),
 )
 
 SWEEP = Table(

@@ -149,16 +149,19 @@ CREATE TABLE receipt (
   source TEXT NOT NULL,
   starts_at BIGINT NOT NULL,
   ends_at BIGINT NOT NULL,
+  first_judged_at BIGINT NOT NULL,
   judged_at BIGINT NOT NULL,
+  proof_count BIGINT NOT NULL,
   method TEXT NOT NULL,
   record_count BIGINT NOT NULL,
   kind_counts TEXT NOT NULL,
   digest TEXT NOT NULL,
-  request_count INTEGER NOT NULL,
+  request_count BIGINT NOT NULL,
   record_through BIGINT NOT NULL,
   PRIMARY KEY (id)
 );
-CREATE INDEX receipt_by_time ON receipt (source, starts_at);
+CREATE INDEX receipt_by_time ON receipt (source, starts_at, ends_at);
+CREATE INDEX receipt_by_judgement ON receipt (source, judged_at);
 CREATE TABLE receiver (
   name TEXT NOT NULL,
   last_sent_at BIGINT,
