@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -151,6 +152,28 @@ def test_unsound_merged_receipt_is_deleted(database: Database) -> None:
     with database.write() as connection:
         assert receipts.delete_unsound(connection, "acme", NOON + HOUR, AHEAD) == NOON + 5 * MINUTE
         assert [receipt.ends_at for receipt in receipts.stream(connection)] == [NOON + 5 * MINUTE]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(-1, 9)), max_size=12))
+def test_spans_are_the_union_of_the_windows(windows: list[tuple[int, int]]) -> None:
+    """The proved stretches contain exactly the time of the windows; one that ends before it begins has none."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(open_database(Path(folder))) as database:
+        found = spans_of(database, windows)
+    minutes = [(int((start - NOON) / MINUTE), int((end - NOON) / MINUTE)) for start, end in found]
+    covered = {(minute, minute + 1) for start, length in windows for minute in range(start, start + length)}
+    assert {(minute, minute + 1) for start, end in minutes for minute in range(start, end)} == covered
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(minutes)), "adjoining stretches are one"
+    points = {start for start, length in windows if length >= 0}
+    assert points <= {minute for start, end in minutes for minute in range(start, end + 1)}
+
+
+def spans_of(database: Database, windows: list[tuple[int, int]]) -> list[tuple[datetime, datetime]]:
+    """Return the proved stretches if there is one receipt for each window, given as start and length in minutes."""
+    with database.write() as connection:
+        for start, length in windows:
+            insert_alone(connection, at(start, start + length))
+        return receipts.spans(connection, ["acme"])
 
 
 # -- a history with merging proves what one without merging proves
