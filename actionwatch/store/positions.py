@@ -33,7 +33,8 @@ def read_handled(connection: Connection, name: str) -> int:
 
 def write(connection: Connection, name: str, record_id: int) -> None:
     """Store the position of a step, and count the records that it has handled since the last position."""
-    before, handled = read(connection, name), read_handled(connection, name)
+    row = connection.execute(_ALL.where(POSITION.c.name == name)).first()
+    before, handled = (row.record_id, row.handled_count) if row else (0, 0)
     handled += _count_between(connection, before, record_id) - _count_between(connection, record_id, before)
     upsert(connection, POSITION, {"name": name, "record_id": record_id, "handled_count": handled})
 
