@@ -40,7 +40,7 @@ def write(connection: Connection, name: str, record_id: int) -> None:
 
 
 def _count_between(connection: Connection, after: int, through: int) -> int:
-    """Count the records with an id after one and up to another one. Ids may have gaps, so that their difference says less."""
+    """Count the records with an id after one and up to another one. Ids may have gaps, so their difference is not a count."""
     if through <= after:
         return 0
     between = (RECORD.c.id > after, RECORD.c.id <= through)
