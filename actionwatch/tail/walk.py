@@ -27,7 +27,7 @@ class WindowScan:
     """What is requested: the window, with its bounds widened to whole units of the upstream."""
     walk: Walk = field(default_factory=Walk)
     through: datetime = field(init=False)
-    """The end of the window, or the upstream's clock at the first response if that is earlier, as far as ours confirms it."""
+    """From the first page on: the end of the window, or the upstream's clock if that is earlier, as far as ours confirms it."""
     inner_keys: set[str] = field(default_factory=set)
     outer_kinds: Counter[str] = field(default_factory=Counter)
     """Kinds of the records outside the window, and of those without a readable time."""
@@ -39,9 +39,6 @@ class WindowScan:
     """False if the walk was broken off: the window is too large, or the unit of the bounds turned out to be another."""
     is_unbounded: bool = False
     """The upstream ignores the bounds, so that each part of the window would bring everything again."""
-
-    def __post_init__(self) -> None:
-        self.through = self.window.end
 
     @property
     def size(self) -> int:

@@ -197,9 +197,7 @@ class GroupState:
 
     def _drop_settled(self, floor: datetime) -> None:
         """Forget the alerts that cannot change any more, as hits before the floor come too late."""
-        count = min(self._settled, len(self._base.found) - 1, len(self._live.found) - 1)
-        if count <= 0:
-            return
+        count = max(min(self._settled, len(self._base.found) - 1, len(self._live.found) - 1), 0)
         del self._base.found[:count]
         del self._live.found[:count]
         self._settled -= count

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import types
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +19,7 @@ from tests.unit.rules.builders import rules_in
 
 START = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+_CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType)
 HEAD = "title: T\nname: t\nlogsource: {product: instaclustr}\n"
 
 
@@ -122,3 +126,16 @@ def minutes(moment: datetime | None) -> float | None:
 def shapes(alerts: Iterable[Alert]) -> list[tuple[int, float | None, float | None]]:
     """Return the count of each alert, and its first and last minute."""
     return [(alert.count, minutes(alert.first_at), minutes(alert.last_at)) for alert in alerts]
+
+
+def objects_held(root: object) -> Counter[str]:
+    """Count by type the objects that can be reached from an object, without code, classes and modules."""
+    found, pending, seen = Counter[str](), [root], {id(root)}
+    while pending:
+        each = pending.pop()
+        found[type(each).__name__] += 1
+        for other in gc.get_referents(each):
+            if id(other) not in seen and not isinstance(other, _CODE):
+                seen.add(id(other))
+                pending.append(other)
+    return found

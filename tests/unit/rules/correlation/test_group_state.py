@@ -105,6 +105,7 @@ def test_a_record_that_may_alert_replaces_backlog() -> None:
         (hit(5), backlog(5), False),
         (backlog(5), backlog(5), False),
         (replace(hit(5), records=()), hit(5), False),
+        (replace(hit(5), records=(*backlog(5).records, *hit(5).records)), hit(5), False),
     ):
         state = state_of(COUNT)
         assert state.keep(first)
@@ -121,6 +122,18 @@ def test_a_removed_hit_does_not_count() -> None:
     assert not state.remove(hit(9))
     assert state.remove(hit(2))
     assert firings(state) == [8]
+
+
+def test_the_hits_around_a_record() -> None:
+    """The hits of a record are those that contain it, also beside others; a record without hits here has none around it."""
+    state = state_of(COUNT)
+    keep(state, 1, 3)
+    pair = replace(hit(2), records=(*hit(1.5).records, *hit(2).records))
+    assert state.keep(pair)
+    around = state.around(pair.records[1])
+    assert around is not None
+    assert around[1:] == ([hit(1)], [pair])
+    assert state.around(hit(4).records[0]) is None
 
 
 @pytest.mark.parametrize(("cutoff", "is_full", "left"), [(0, False, 20), (8, False, 20), (9, False, 11), (0, True, 8)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import ends, replay, simulate
-from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, outcome_of, record_at
+from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, objects_held, outcome_of, record_at
 from tests.unit.rules.correlation.live import (
     ABOVE,
     ALL,
@@ -196,14 +197,27 @@ def test_a_late_record_of_a_dropped_group_leads_to_a_rebuild() -> None:
     assert service.correlator.too_late is None
 
 
-def test_idle_groups_are_dropped() -> None:
-    """A group in which nothing can change any more uses no memory."""
-    correlator = Correlator(ALL, StreamBounds(begin=lambda _: START), keep=5 * MINUTE)
-    for number in range(3000):
-        correlator.take([record_at(number, "BACKUP", user=f"u{number}", key=f"k{number:05}")])
-        correlator.changes(at(number))
-    assert correlator.count_groups() < 500
-    assert correlator.count_hits() < 1000
+@pytest.mark.parametrize("rules", RULES)
+def test_a_state_holds_no_more_after_a_long_time(rules: str) -> None:
+    """What no later record can change is forgotten: groups, hits, alerts, also those that disappeared, and shared alerts."""
+    correlator = Correlator(RULES[rules], StreamBounds(begin=lambda _: START), keep=5 * MINUTE)
+    sizes: list[Counter[str]] = []
+    kinds = ((0, "BACKUP"), (2, "CREATE_CLUSTER"), (0.3, "BACKUP"), (4, "DELETE_CLUSTER"), (2.3, "CREATE_CLUSTER"))
+    for turn in range(60):
+        users = (("eve", f"c{turn:04}"), (f"u{turn:04}", "x"), (f"v{turn:04}", f"d{turn:04}"))
+        for number, (minute, kind) in enumerate(kinds):  # some are late, so that alerts disappear
+            for user, cluster in users:
+                key = f"{turn:04}{number}{user}"
+                correlator.take([record_at(7 * turn + minute, kind, user=user, cluster=cluster, key=key)])
+                correlator.changes(at(7 * turn + 6))
+        if turn >= 30:
+            sizes.append(objects_held(correlator))
+    early, late = (Counter[str](), Counter[str]())
+    for size in sizes[:15]:
+        early |= size  # the greatest of each type
+    for size in sizes[15:]:
+        late |= size
+    assert {name: (early[name], count) for name, count in late.items() if count > 1.02 * early[name] + 4} == {}
     assert correlator.evicted == 0
 
 

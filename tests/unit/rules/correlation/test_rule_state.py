@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
-from actionwatch.rules.correlations.live.rule_state import RuleState
+from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
 from actionwatch.rules.model import Threshold
 from tests.unit.rules.correlation.kit import at, hit, make
 
 GROUP, OTHER = ("eve",), ("bob",)
+JUDGED = Limits(at(1000), None, is_full=False)
 
 
 RULE = make(threshold=Threshold("gte", 2), group_by=("userName",))
@@ -48,6 +50,46 @@ def test_hits_before_what_is_known_come_too_late(state: RuleState) -> None:
     assert state.insert(GROUP, early) is False
     assert state.remove(GROUP, early) is False
     assert (state.kept, state.is_due(None)) == (0, False)
+
+
+def test_a_removed_hit_makes_its_group_due(state: RuleState) -> None:
+    """A group is judged again when one of its hits is gone."""
+    state.insert(GROUP, hit(1))
+    state.insert(GROUP, hit(2))
+    changes, _ = state.judge(JUDGED)
+    assert changes
+    assert not state.is_due(at(1000))
+    state.remove(GROUP, hit(2))
+    assert state.is_due(None)
+    state.judge(JUDGED)
+    assert not changes[0].known.is_current
+
+
+def test_a_group_of_another_shape_is_not_restored(state: RuleState) -> None:
+    """An alert from before `group-by` was changed has no group in this state."""
+    for group in ((), ("eve", "c1")):
+        state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
+    assert state.count_groups() == 0
+    state.restore_alert(CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True))
+    assert state.count_groups() == 1
+
+
+def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
+    """Hits before what the rule is given are left out, and those that are folded at once are not counted."""
+    bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(0))
+    (context,) = contexts_of([RULE], bounds)
+    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    assert context.complete_from is not None
+    known_from = (context.complete_from - at(0)).total_seconds() / 60
+    state.begin_groups()
+    for minute in (-1, 1, 2, known_from + 30, known_from + 31):
+        state.restore_hit(GROUP, hit(minute))
+    assert state.finish_restore() == []
+    assert state.kept == 2
+    without_limit = RuleState(next(contexts_of([RULE], StreamBounds(begin=lambda _: None))), None, 10, pytest.fail)
+    without_limit.restore_hit(GROUP, hit(1))
+    without_limit.finish_restore()
+    assert without_limit.kept == 1
 
 
 def test_a_group_that_waits_is_due_at_its_time() -> None:
