@@ -170,7 +170,8 @@ def make_receipt(**changes: Any) -> WindowReceipt:
     """Make the receipt of an empty window at noon."""
     values: dict[str, Any] = {"source": "acme", "method": "counts", "request_count": 1, "digest": digest_of(())}
     times = dict.fromkeys(("starts_at", "ends_at", "judged_at"), NOON)
-    return WindowReceipt(**{**values, **times, "record_count": 0, "kind_counts": {}, **changes})
+    values = {**values, **times, "record_count": 0, "kind_counts": {}, **changes}
+    return WindowReceipt(**{"first_judged_at": values["judged_at"], **values})
 
 
 def open_database(folder: Path, name: str = "store.db") -> Database:

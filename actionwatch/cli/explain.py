@@ -97,10 +97,13 @@ def _record_lines(
     for copy in records.read_copies(connection, record.key):
         what = f"also by a poll of {copy.source}, stored as no. {copy.id}; it counts once, as no. {record.id}"
         yield _Line(copy.seen_at, None, "seen", what)
-    for receipt in receipts.read_covering(connection, record.source, record.occurred_at, 1):
+    receipt = receipts.read_first_covering(connection, record)
+    if receipt is not None:
         window = f"{instant(receipt.starts_at)} to {instant(receipt.ends_at)}"
         count = f"{counted(receipt.record_count, 'record')}, {counted(receipt.request_count, 'request')}"
-        yield _Line(receipt.judged_at, None, "proved", f"window {window}: {count}, by {receipt.method}")
+        again = f", and again until {instant(receipt.judged_at)}" if receipt.proof_count > 1 else ""
+        what = f"window {window}: {count}, by {receipt.method}{again}"
+        yield _Line(receipt.first_judged_at, None, "proved", what)
     if not record.is_backlog:
         yield from _rule_lines(connection, settings, rules, record, alert)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actionwatch.store.receipts import WindowReceipt
 
 LIMIT = 50
-COLUMNS = ("from", "to", "source", "method", "records", "kinds", "judged", "digest", "check")
+COLUMNS = ("from", "to", "source", "method", "records", "kinds", "judged", "proofs", "digest", "check")
 SHORT_DIGEST = 12
 SAME, DIFFERENT, EXPIRED = "same", "differs", "expired"
 CHECKS = {None: "", SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
@@ -72,6 +72,8 @@ def receipts(
 ) -> int:
     """List the receipts of proved windows, newest first. A receipt covers the records from `from` to `to`, both included.
 
+    While nothing new happens, further proofs are merged into one receipt: `judged` is the time of the last one.
+
     With --verify, exits with 1 if the stored records differ from those that a receipt attests.
     """
     from actionwatch.store import receipts as store
@@ -97,7 +99,7 @@ def receipts(
             row=_row,
             nothing="no receipts",
             cut=("kinds",),
-            leave_out=("judged", "kinds", "source"),
+            leave_out=("proofs", "judged", "kinds", "source"),
         )
     for found in differing:
         receipt = found.receipt
@@ -134,7 +136,9 @@ def _document(found: CheckedReceipt) -> dict[str, Any]:
         "source": receipt.source,
         "from": instant(receipt.starts_at),
         "to": instant(receipt.ends_at),
+        "first_judged_at": instant(receipt.first_judged_at),
         "judged_at": instant(receipt.judged_at),
+        "proofs": receipt.proof_count,
         "method": receipt.method,
         "records": receipt.record_count,
         "kinds": dict(receipt.kind_counts),
@@ -148,7 +152,8 @@ def _row(found: CheckedReceipt) -> tuple[object, ...]:
     receipt = found.receipt
     kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
     window = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method)
-    proof = (receipt.record_count, kinds, receipt.judged_at, receipt.digest[:SHORT_DIGEST])
+    when = (receipt.judged_at, receipt.proof_count)
+    proof = (receipt.record_count, kinds, *when, receipt.digest[:SHORT_DIGEST])
     return (*window, *proof) if found.check is None else (*window, *proof, CHECKS[found.check])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from actionwatch.notifiers._formats.cloudevents import cloudevents_event
 from actionwatch.notifiers._formats.ocsf import ocsf_event
 from actionwatch.text.payloads import instant, record_document
 
+SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
 CSV_COLUMNS = (
     "key",
     "timestamp",
@@ -67,12 +69,18 @@ command.add_command(proof)
 @output_option
 @click.pass_obj
 def list_records(config: str, limit: int, form: str, wanted: RecordFilter) -> None:
-    """List stored records, newest first."""
+    """List stored records, newest first. Without --since, searches only the newest 250,000."""
     from actionwatch.store import records
 
+    oldest = None
     with reading_store(config) as (_, connection):
-        found = records.find(connection, wanted, limit)
+        if wanted.since is None:
+            oldest = records.time_of_nth(connection, SEARCHED_RECORDS, wanted.until)
+        found = records.find(connection, replace(wanted, since=wanted.since or oldest), limit)
     print_records(found, form, nothing="no matching records")
+    if oldest is not None and len(found) < limit:
+        searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {instant(oldest)}"
+        click.echo(f"note: {searched}: use --since to search further back", err=True)
 
 
 @command.command("export")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from actionwatch.store.receivers import Health
     from actionwatch.store.self_alerts import OpenSelfAlert
 
-LATENESS_RECORDS = 10_000  # the newest ones, to measure how late records appear
+LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
 
 
 @click.command()
@@ -79,6 +79,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
 
     with store.read() as connection:
+        late_by = records.lateness(connection, LATENESS_RECORDS)
         last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
         opened = self_alerts.read_all(connection)
         is_running = store.is_owned()
@@ -93,10 +94,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             queues=outbox.count_queues(connection),
             health=receivers.read_all(connection),
             running=rule_versions.count_modes(connection),
-            late={
-                source.name: (source.overlap, records.lateness(connection, source.name, LATENESS_RECORDS))
-                for source in settings.sources
-            },
+            late={source.name: (source.overlap, late_by.get(source.name, [])) for source in settings.sources},
             is_running=is_running,
             troubles=[*around, *opened],
         )

@@ -241,6 +241,18 @@ def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
     return (listed[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(listed), _ROWS_PER_STATEMENT))
 
 
+def bulk_read(
+    connection: Connection, table: Table, columns: Sequence[str], column: str, values: Collection[Any]
+) -> Iterator[Sequence[Any]]:
+    """Yield columns of the rows where `column` has one of the values, as the database stores them.
+
+    Uses the driver, because SQLAlchemy spends more time on a statement with many values than SQLite.
+    """
+    head = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column} IN "  # noqa: S608  # nosec
+    for some in portions(values):
+        yield from connection.exec_driver_sql(f"{head}({', '.join('?' * len(some))})", tuple(some))
+
+
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Insert rows and skip those whose key exists. Return how many are new.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import POSITION
+from actionwatch.store.tables import POSITION, RECORD
 
 MATCHED = "match"  # by plain rules
 CORRELATED = "correlate"
@@ -25,6 +25,23 @@ def read_both(connection: Connection) -> tuple[int, int]:
     return found.get(MATCHED, 0), found.get(CORRELATED, 0)
 
 
+def read_handled(connection: Connection, name: str) -> int:
+    """Return how many records a step has handled, including those that retention deleted since."""
+    statement = select(POSITION.c.handled_count).where(POSITION.c.name == name)
+    return connection.execute(statement).scalar() or 0
+
+
 def write(connection: Connection, name: str, record_id: int) -> None:
-    """Store the position of a step."""
-    upsert(connection, POSITION, {"name": name, "record_id": record_id})
+    """Store the position of a step, and count the records that it has handled since the last position."""
+    row = connection.execute(_ALL.where(POSITION.c.name == name)).first()
+    before, handled = (row.record_id, row.handled_count) if row else (0, 0)
+    handled += _count_between(connection, before, record_id) - _count_between(connection, record_id, before)
+    upsert(connection, POSITION, {"name": name, "record_id": record_id, "handled_count": handled})
+
+
+def _count_between(connection: Connection, after: int, through: int) -> int:
+    """Count the records with an id after one and up to another one. Ids may have gaps, so their difference is not a count."""
+    if through <= after:
+        return 0
+    between = (RECORD.c.id > after, RECORD.c.id <= through)
+    return connection.execute(select(func.count()).select_from(RECORD).where(*between)).scalar_one()

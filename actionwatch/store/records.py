@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,8 +30,8 @@ from sqlalchemy import (
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
-from actionwatch.store.database import bulk_insert, without_index
-from actionwatch.store.tables import ALERT_RECORD, RECORD
+from actionwatch.store.database import bulk_insert, bulk_read, without_index
+from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 from actionwatch.store.timestamps import as_stored, from_micros, to_micros
 
 # All records of a page have the same `seen_at`.
@@ -62,6 +63,14 @@ Judge = Callable[[Record], tuple[bool, timedelta | None]]
 """Decides whether a record is backlog, and by how much it is late."""
 
 _by_key = attrgetter("key")
+_by_place = attrgetter("key", "source")
+_OF_SOURCE = RECORD_COUNT.c.source == bindparam("name")
+_ADD_STORED = (
+    RECORD_COUNT.update().where(_OF_SOURCE).values(stored_count=RECORD_COUNT.c.stored_count + bindparam("added"))
+)
+_ADD_DELETED = (
+    RECORD_COUNT.update().where(_OF_SOURCE).values(deleted_count=RECORD_COUNT.c.deleted_count + bindparam("added"))
+)
 
 
 def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
@@ -133,10 +142,11 @@ class Needed:
 def insert_new(connection: Connection, records: Iterable[Record], judge: Judge = _as_it_is) -> int:
     """Insert the records whose source and key are new, in the order of their keys. Return how many are new.
 
-    `judge` decides whether each is backlog and how late it is; the default takes that from the record. (A changed copy of each
-    record would cost a third of storing it.)
+    Known records are looked up first: `ON CONFLICT` uses an id for each of them, and takes three times as long for a page of
+    known records. `judge` decides whether each new one is backlog and how late it is; the default takes that from the record.
+    (A changed copy of each record would cost a third of storing it.)
     """
-    ordered = sorted(records, key=_by_key)
+    ordered = sorted(_unknown(connection, records), key=_by_key)
     if not ordered:
         return 0
     judged = [judge(record) for record in ordered]
@@ -145,7 +155,27 @@ def insert_new(connection: Connection, records: Iterable[Record], judge: Judge =
     columns["late_by"] = [None if late_by is None else late_by // MICROSECOND for _, late_by in judged]
     # Leave out columns that are null in all records: the driver spends more time on a NULL than on a text.
     used = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    _count_stored(connection, ordered)
     return bulk_insert(connection, RECORD, tuple(used), list(zip(*used.values(), strict=True)))
+
+
+def _unknown(connection: Connection, records: Iterable[Record]) -> Collection[Record]:
+    """Return the records that are not stored, each once."""
+    found: dict[tuple[str, str], Record] = {}
+    for record in records:
+        found.setdefault(_by_place(record), record)
+    for key, source in bulk_read(connection, RECORD, ("record_key", "source"), "record_key", {key for key, _ in found}):
+        found.pop((key, source), None)
+    return found.values()
+
+
+def _count_stored(connection: Connection, new: Sequence[Record]) -> None:
+    """Add new records to the counter of their source."""
+    for source, count in Counter(record.source for record in new).items():
+        if not connection.execute(_ADD_STORED, {"name": source, "added": count}).rowcount:
+            first = min(record.seen_at for record in new if record.source == source)
+            values = {"source": source, "stored_count": count, "deleted_count": 0, "first_seen_at": first}
+            connection.execute(RECORD_COUNT.insert().values(values))
 
 
 def read_after(connection: Connection, position: int, limit: int) -> list[Record]:
@@ -193,6 +223,16 @@ def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> lis
     return sorted(found, key=_in_time, reverse=True)[:limit]
 
 
+def time_of_nth(connection: Connection, number: int, until: datetime | None) -> datetime | None:
+    """Return the time of the record with that number, counted back from the newest; None if there are fewer.
+
+    `until`: count only records up to that time. Records without a readable time do not count.
+    """
+    statement = select(RECORD.c.occurred_at).where(*_timed(until=until)).order_by(*map(desc, _IN_TIME))
+    found: datetime | None = connection.execute(statement.offset(number - 1).limit(1)).scalar()
+    return found
+
+
 def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = False) -> Iterator[Record]:
     """Yield every record that matches a filter, in the order stored, without holding them all in memory.
 
@@ -220,9 +260,15 @@ def stream_since(connection: Connection, since: datetime | None, up_to_id: int) 
 
 
 def count_by_source(connection: Connection) -> dict[str, int]:
-    """Count the stored records of each source."""
-    rows = connection.execute(select(RECORD.c.source, func.count()).group_by(RECORD.c.source))
-    return {row[0]: row[1] for row in rows}
+    """Return how many records of each source are stored now."""
+    c = RECORD_COUNT.c
+    return {row[0]: row[1] for row in connection.execute(select(c.source, c.stored_count - c.deleted_count))}
+
+
+def count_ever_stored(connection: Connection) -> int:
+    """Return how many records were stored since the store was created, including those that retention deleted."""
+    found: int | None = connection.execute(select(func.sum(RECORD_COUNT.c.stored_count))).scalar()
+    return found or 0
 
 
 def count_joined(connection: Connection) -> int:
@@ -286,17 +332,22 @@ def is_quiet(connection: Connection, source: str, start: datetime, end: datetime
     return connection.execute(select(RECORD.c.id).where(*_within(source, start, end)).limit(1)).first() is None
 
 
-def lateness(connection: Connection, source: str, limit: int) -> list[timedelta]:
-    """Return how long after its time each of the newest records was seen, shortest first.
+def lateness(connection: Connection, limit: int) -> dict[str, list[timedelta]]:
+    """Return how long after its time each of the newest `limit` records was seen: by source, shortest first.
 
-    Records from before the first poll are left out, whether they alert or not.
+    Records from before the first poll of their source are left out, whether they alert or not.
     """
-    micros = type_coerce(RECORD.c.seen_at, BigInteger) - type_coerce(RECORD.c.occurred_at, BigInteger)
-    of_source = select(RECORD.c.seen_at).where(RECORD.c.source == source)
-    first_look = of_source.order_by(RECORD.c.id).limit(1).scalar_subquery()
-    watched = (~RECORD.c.is_backlog, RECORD.c.occurred_at >= first_look, RECORD.c.is_time_readable)
-    statement = select(micros).where(RECORD.c.source == source, *watched).order_by(RECORD.c.id.desc()).limit(limit)
-    return sorted(timedelta(microseconds=value) for value in connection.execute(statement).scalars())
+    names = ("source", "seen_at", "occurred_at", "is_backlog", "is_time_readable")
+    newest = select(*(RECORD.c[name] for name in names)).order_by(RECORD.c.id.desc()).limit(limit).subquery()
+    micros = type_coerce(newest.c.seen_at, BigInteger) - type_coerce(newest.c.occurred_at, BigInteger)
+    since = newest.c.occurred_at >= RECORD_COUNT.c.first_seen_at
+    watched = (~newest.c.is_backlog, newest.c.is_time_readable, since)
+    joined = newest.join(RECORD_COUNT, RECORD_COUNT.c.source == newest.c.source)
+    rows = connection.execute(select(newest.c.source, micros).select_from(joined).where(*watched).order_by(micros))
+    found: dict[str, list[timedelta]] = {}
+    for source, value in rows:
+        found.setdefault(source, []).append(timedelta(microseconds=value))
+    return found
 
 
 def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
@@ -337,7 +388,11 @@ def delete_older(
         .order_by(RECORD.c.id)
         .limit(limit)
     )
-    return connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed))).rowcount
+    deleted = connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed)).returning(RECORD.c.source)).scalars()
+    counts = Counter(deleted)
+    for source, count in counts.items():
+        connection.execute(_ADD_DELETED, {"name": source, "added": count})
+    return counts.total()
 
 
 def _is_needed(needed: Needed) -> ColumnElement[bool]:

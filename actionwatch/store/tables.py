@@ -105,6 +105,17 @@ RECORD = Table(
     sqlite_autoincrement=True,  # an id is a position: it is never used again, even after retention deletes the record
 )
 
+# Counters, so that no command has to count the rows of `record`. Both only grow; the rows now stored are the difference.
+RECORD_COUNT = Table(
+    "record_count",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("stored_count", BigInteger, nullable=False),
+    Column("deleted_count", BigInteger, nullable=False),
+    # When the first record of the source was seen.
+    Column("first_seen_at", Instant, nullable=False),
+)
+
 RECEIPT = Table(
     "receipt",
     METADATA,
@@ -112,15 +123,20 @@ RECEIPT = Table(
     Column("source", Text, nullable=False),
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),
+    # When the first and the last of its proofs were made.
+    Column("first_judged_at", Instant, nullable=False),
     Column("judged_at", Instant, nullable=False),
+    Column("proof_count", BigInteger, nullable=False),
     Column("method", Text, nullable=False),
     Column("record_count", BigInteger, nullable=False),
     Column("kind_counts", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("request_count", Integer, nullable=False),
+    Column("request_count", BigInteger, nullable=False),
     # The newest record when the receipt was written. An id, because clocks can be set back.
     Column("record_through", BigInteger, nullable=False),
-    Index("receipt_by_time", "source", "starts_at"),
+    # `records proof` reads only this index.
+    Index("receipt_by_time", "source", "starts_at", "ends_at"),
+    Index("receipt_by_judgement", "source", "judged_at"),
 )
 
 SWEEP = Table(
@@ -175,6 +191,8 @@ POSITION = Table(
     METADATA,
     Column("name", Text, primary_key=True),
     Column("record_id", BigInteger, nullable=False),
+    # How many records the step has handled.
+    Column("handled_count", BigInteger, nullable=False),
 )
 
 ALERT = Table(
@@ -212,6 +230,8 @@ ALERT = Table(
     Index("alert_by_group", "group_key", "first_at"),
     Index("alert_by_opening", "opened_at"),
     Index("alert_by_rule", "rule_name", "last_at"),
+    # Counting alerts reads only this index.
+    Index("alert_by_state", "level", "status"),
 )
 
 ALERT_RECORD = Table(
@@ -247,7 +267,8 @@ DELIVERY = Table(
     Column("awaits", Text),
     Column("reported_in", Text),
     Column("body", Text),
-    Index("delivery_by_due", "status", "receiver", "due_at"),
+    # The ordinal distinguishes escalations, so that counting a queue reads only this index.
+    Index("delivery_by_due", "status", "receiver", "due_at", "ordinal"),
     Index("delivery_by_order", "alert_id", "receiver", "ordinal", unique=True),
 )
 

@@ -55,7 +55,7 @@ class ReceiptWriter:
             judged_at = self._next_time(connection)
             self._mark_vanished(connection, scan, present, judged_at)
             marks.write(connection, moved)
-            receipts.insert(connection, self._receipt(scan, method, request_count, present, judged_at))
+            receipts.write(connection, self._receipt(scan, method, request_count, present, judged_at))
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
                 due_at = self._state.server.now() + SECOND_LOOK_AFTER
                 second_look = self._state.to_check(scan.window, SECOND_LOOK, due_at, must_read=True)
@@ -86,6 +86,7 @@ class ReceiptWriter:
             source=self._state.source,
             starts_at=scan.window.start,
             ends_at=scan.through,
+            first_judged_at=judged_at,
             judged_at=judged_at,
             method=method,
             record_count=len(present),

@@ -1,4 +1,4 @@
-"""`/metrics` in the Prometheus format, computed from the store at each scrape, so that counters cannot drift.
+"""`/metrics` in the Prometheus format, read from the store at each scrape, so that metrics survive a restart.
 
 The first scrape imports this module: the client library takes 3 MB, and not every service is scraped.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prometheus_client import generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Connection
 from starlette.responses import Response
@@ -44,11 +44,12 @@ class StoreCollector:
         now = self.clock()
         with self.database.read() as connection:
             yield from _sources(connection, self.sources, now)
+            yield from _records(connection)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
             yield from _latencies(connection)
             yield from _self_alerts(connection)
-        yield GaugeMetricFamily(
+        yield CounterMetricFamily(
             "actionwatch_correlation_groups_dropped",
             "Correlation groups dropped since the start because of the memory limit",
             value=self.dropped_groups(),
@@ -77,10 +78,14 @@ def _sources(connection: Connection, names: Collection[str], now: datetime) -> I
     for name, poll in polls.read_all(connection).items():
         if name in names:
             failures.add_metric([name], poll.failures)
-    newest = records.newest_id(connection)
-    unmatched, uncorrelated = (newest - position for position in positions.read_both(connection))
     yield from (seen, proved, failures)
-    yield GaugeMetricFamily("actionwatch_records_stored", "Records stored since the store was created", value=newest)
+
+
+def _records(connection: Connection) -> Iterator[Metric]:
+    stored = records.count_ever_stored(connection)
+    unmatched = stored - positions.read_handled(connection, positions.MATCHED)
+    uncorrelated = stored - positions.read_handled(connection, positions.CORRELATED)
+    yield CounterMetricFamily("actionwatch_records_stored", "Records stored since the store was created", value=stored)
     yield GaugeMetricFamily("actionwatch_records_unmatched", "Stored records that are not matched yet", value=unmatched)
     yield GaugeMetricFamily(
         "actionwatch_records_uncorrelated", "Stored records that are not correlated yet", value=uncorrelated

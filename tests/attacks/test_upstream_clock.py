@@ -102,7 +102,7 @@ def test_stored_mark_in_the_future_hides_no_record(
             receipts.delete_older(connection, world.clock() + HOUR, 1000)
         else:
             (newest,) = receipts.stream(connection, SOURCE, limit=1)
-            receipts.insert(connection, replace(newest, ends_at=newest.ends_at + ahead))
+            receipts.write(connection, replace(newest, ends_at=newest.ends_at + ahead))
     world.clock.advance(minutes=40)
     world.log(ago=2300)
     world.log(ago=1200)

@@ -30,8 +30,20 @@ from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.settings import RetryPolicy
-from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts, unproved_windows, waits
+from actionwatch.store import (
+    backlog_progress,
+    marks,
+    polls,
+    positions,
+    receipts,
+    receivers,
+    records,
+    self_alerts,
+    unproved_windows,
+    waits,
+)
 from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.store.positions import CORRELATED, MATCHED
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, RECORD
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
@@ -602,6 +614,7 @@ class Schedule:
             self.wrong.append(f"doubled {doubled}")
         self._check_vanished()
         self._check_receipts()
+        self._check_counters()
         self._check_alerts(held)
 
     def _check_vanished(self) -> None:
@@ -646,6 +659,18 @@ class Schedule:
                     f"the receipt of {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}, judged at "
                     f"{receipt.judged_at.isoformat()}, counts {receipt.record_count} records, the store {one.record_count}"
                 )
+
+    def _check_counters(self) -> None:
+        """The counters must be the numbers of rows, and the ids must have no gap: nothing is deleted here."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(RECORD.c.id, RECORD.c.source)).all()
+            counted = records.count_by_source(connection)
+            handled = {step: positions.read_handled(connection, step) for step in (MATCHED, CORRELATED)}
+            through = {step: positions.read(connection, step) for step in (MATCHED, CORRELATED)}
+        if counted != Counter(row.source for row in rows) or {row.id for row in rows} != set(range(1, len(rows) + 1)):
+            self.wrong.append(f"{len(rows)} rows, but {counted} are counted, or the ids have gaps")
+        if handled != through:
+            self.wrong.append(f"the positions are {through}, but {handled} records are counted as handled")
 
     def _note_alerts(self) -> None:
         """Note which record opened which committed alert: this must never change."""

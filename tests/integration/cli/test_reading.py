@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from actionwatch.cli.records import SEARCHED_RECORDS
 from actionwatch.cli.run import showing_backlogs
 from actionwatch.service import app, configuration
 from actionwatch.store import backlog_progress
@@ -99,6 +100,31 @@ def test_times_in_rfc_3339(filled: Desk) -> None:
     at = datetime.now(UTC) - timedelta(minutes=25)
     for text in (at.isoformat(), at.replace(tzinfo=None).isoformat(), at.strftime("%Y-%m-%dT%H:%M:%SZ")):
         assert kinds(filled, "--since", text) == NEWEST_FIRST[:2]
+
+
+NEWER_RECORDS = """
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+INSERT INTO record (
+  source, record_key, occurred_at, seen_at, action_kind, severity, is_time_readable, is_backlog, raw
+) SELECT 'acme', printf('%016x-x', ? + n), ? + n, ? + n, 'BACKUP', 'low', 1, 1, '{}' FROM numbers
+"""
+
+
+def test_search_covers_the_newest_records_unless_since_is_given(desk: Desk) -> None:
+    """`records list` does not read millions of records to find nothing: it searches the newest, and reports how far back."""
+    desk.act("DELETE_CLUSTER", 50)
+    assert desk.call("run", "--once").status == 0
+    search = ["records", "list", "--kind", "DELETE_CLUSTER", "-o", "json"]
+    assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
+    micros = int(datetime.now(UTC).timestamp() * 1_000_000)
+    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store, store:
+        store.execute(NEWER_RECORDS, (SEARCHED_RECORDS, micros, micros, micros))
+    found = desk.call(*search)
+    assert found.json == []
+    assert "note: the newest 250,000 records were searched, back to " in found.err
+    assert "use --since to search further back" in found.err
+    assert (len(desk.call(*search, "--since", "1d").json), desk.call(*search, "--since", "1d").err) == (1, "")
+    assert desk.call("records", "list", "--limit", "3").err == ""
 
 
 def test_unknown_kind_has_a_suggestion(filled: Desk) -> None:
@@ -341,9 +367,9 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     listed = desk.call("records", "receipts", "-o", "json")
     receipt = listed.json[-1]  # the first receipt is that of the poll; that of a sweep follows
     assert list(receipt) == [
-        "source", "from", "to", "judged_at", "method", "records", "kinds", "requests", "digest",
+        "source", "from", "to", "first_judged_at", "judged_at", "proofs", "method", "records", "kinds", "requests", "digest",
     ]  # fmt: skip
-    assert (receipt["method"], receipt["records"]) == ("counts", 2)
+    assert (receipt["method"], receipt["records"], receipt["proofs"]) == ("counts", 2, 1)
     assert receipt["kinds"] == {"CREATE_CLUSTER": 1, "DELETE_CLUSTER": 1}
     assert TIME.fullmatch(receipt["from"])
     assert desk.call("records", "receipts", "-o", "jsonl").jsonl == listed.json

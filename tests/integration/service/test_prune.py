@@ -40,7 +40,7 @@ def test_rows_are_deleted_in_order_of_their_retention(post: Post) -> None:
     OperatorActions(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
     post.deliver()
     with post.database.write() as connection:
-        receipts.insert(connection, make_receipt())
+        receipts.write(connection, make_receipt())
     assert pruned(post) == {}
     post.clock.advance(days=5, seconds=1)
     assert pruned(post) == {"deliveries": 2}

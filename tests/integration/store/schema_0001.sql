@@ -32,6 +32,7 @@ CREATE TABLE alert (
 CREATE INDEX alert_by_group ON alert (group_key, first_at);
 CREATE INDEX alert_by_opening ON alert (opened_at);
 CREATE INDEX alert_by_rule ON alert (rule_name, last_at);
+CREATE INDEX alert_by_state ON alert (level, status);
 CREATE TABLE backlog (
   source TEXT NOT NULL,
   starts_at BIGINT NOT NULL,
@@ -91,7 +92,7 @@ CREATE TABLE delivery (
   PRIMARY KEY (id)
 );
 CREATE INDEX delivery_awaiting ON delivery (receiver, awaits) WHERE awaits IS NOT NULL;
-CREATE INDEX delivery_by_due ON delivery (status, receiver, due_at);
+CREATE INDEX delivery_by_due ON delivery (status, receiver, due_at, ordinal);
 CREATE UNIQUE INDEX delivery_by_order ON delivery (alert_id, receiver, ordinal);
 CREATE INDEX delivery_copied ON delivery (fallback_of) WHERE fallback_of IS NOT NULL;
 CREATE INDEX delivery_leased ON delivery (receiver, leased_until) WHERE leased_until IS NOT NULL;
@@ -140,6 +141,7 @@ CREATE TABLE poll (
 CREATE TABLE position (
   name TEXT NOT NULL,
   record_id BIGINT NOT NULL,
+  handled_count BIGINT NOT NULL,
   PRIMARY KEY (name)
 );
 CREATE TABLE receipt (
@@ -147,16 +149,19 @@ CREATE TABLE receipt (
   source TEXT NOT NULL,
   starts_at BIGINT NOT NULL,
   ends_at BIGINT NOT NULL,
+  first_judged_at BIGINT NOT NULL,
   judged_at BIGINT NOT NULL,
+  proof_count BIGINT NOT NULL,
   method TEXT NOT NULL,
   record_count BIGINT NOT NULL,
   kind_counts TEXT NOT NULL,
   digest TEXT NOT NULL,
-  request_count INTEGER NOT NULL,
+  request_count BIGINT NOT NULL,
   record_through BIGINT NOT NULL,
   PRIMARY KEY (id)
 );
-CREATE INDEX receipt_by_time ON receipt (source, starts_at);
+CREATE INDEX receipt_by_time ON receipt (source, starts_at, ends_at);
+CREATE INDEX receipt_by_judgement ON receipt (source, judged_at);
 CREATE TABLE receiver (
   name TEXT NOT NULL,
   last_sent_at BIGINT,
@@ -195,6 +200,13 @@ CREATE TABLE record (
 );
 CREATE UNIQUE INDEX record_by_key ON record (record_key, source);
 CREATE INDEX record_vanished ON record (source, record_key) WHERE vanished_at IS NOT NULL;
+CREATE TABLE record_count (
+  source TEXT NOT NULL,
+  stored_count BIGINT NOT NULL,
+  deleted_count BIGINT NOT NULL,
+  first_seen_at BIGINT NOT NULL,
+  PRIMARY KEY (source)
+);
 CREATE TABLE message_reference (
   alert_id TEXT NOT NULL,
   receiver TEXT NOT NULL,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, event
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, event, select
 
 from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_alert, make_record
+from actionwatch.store.tables import RECORD
+from tests.builders import NOON, make_alert, make_record, open_database
 
 FULL = make_record(
     domain_type="cluster",
@@ -111,6 +118,59 @@ def test_local_ids_are_not_reused(database: Database) -> None:
     store(database, make_record(3))
     with database.read() as connection:
         assert records.newest_id(connection) == 3
+
+
+def test_known_records_use_no_ids(database: Database) -> None:
+    """Records that are read again use no ids: ids count the stored records, and increase in the order of storing."""
+    batch = [make_record(n) for n in range(600)]
+    for last in (1, 300, 300, 600):
+        store(database, *batch[:last], *batch[:last])
+    with database.read() as connection:
+        assert [found.id for found in records.read_after(connection, 0, 1000)] == list(range(1, 601))
+        used = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'record'").scalar()
+    assert used == 600
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["acme", "other"])), max_size=12),
+            st.integers(0, 40),
+        ),
+        max_size=8,
+    )
+)
+def test_counters_are_the_numbers_of_rows(steps: list[list[tuple[int, str]] | int]) -> None:
+    """After any stores (lists) and deletions (up to an id), the counters of each source are the number of its rows."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(open_database(Path(folder))) as database:
+        ever = 0
+        for step in steps:
+            with database.write() as connection:
+                if isinstance(step, int):
+                    records.delete_older(connection, NOON + timedelta(days=1), step, 5)
+                    continue
+                before = rows_of(connection).total()
+                records.insert_new(connection, [make_record(number, source=source) for number, source in step])
+                ever += rows_of(connection).total() - before
+        with database.read() as connection:
+            assert +Counter(records.count_by_source(connection)) == rows_of(connection)
+            assert records.count_ever_stored(connection) == ever
+
+
+def rows_of(connection: Connection) -> Counter[str]:
+    """Count the rows of each source."""
+    return Counter(connection.execute(select(RECORD.c.source)).scalars())
+
+
+def test_time_of_the_nth_newest_record(database: Database) -> None:
+    """The nth record is counted back from the newest by event time, without records that have no readable time."""
+    store(database, *(make_record(n, minutes=n) for n in (3, 1, 2)), make_record(key="own-1", minutes=9))
+    with database.read() as connection:
+        times = [records.time_of_nth(connection, n, None) for n in (1, 2, 3, 4)]
+        until = records.time_of_nth(connection, 2, NOON + timedelta(minutes=2))
+    assert times == [NOON + timedelta(minutes=3), NOON + timedelta(minutes=2), NOON + timedelta(minutes=1), None]
+    assert until == NOON + timedelta(minutes=1)
 
 
 PEOPLE = (
@@ -316,9 +376,14 @@ def test_delays_of_the_newest_records(database: Database) -> None:
         make_record(9, is_time_readable=False, seen_at=NOON + timedelta(days=9)),
     )
     with database.read() as connection:
-        assert records.lateness(connection, "acme", 2) == [timedelta(seconds=3), timedelta(seconds=5)]
-        assert len(records.lateness(connection, "acme", 9)) == 3
-        assert records.lateness(connection, "other", 9) == []
+        assert records.lateness(connection, 4) == {"acme": [timedelta(seconds=3), timedelta(seconds=5)]}
+        assert {source: len(found) for source, found in records.lateness(connection, 9).items()} == {"acme": 3}
+        store(
+            database, make_record(source="other"), make_record(2, source="other", seen_at=NOON + timedelta(seconds=7))
+        )
+    with database.read() as connection:
+        assert records.lateness(connection, 2) == {"other": [timedelta(0), timedelta(seconds=7)]}
+        assert records.lateness(connection, 99)["other"] == [timedelta(0), timedelta(seconds=7)]
 
 
 def remaining(connection: Connection) -> list[int]:

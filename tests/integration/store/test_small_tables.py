@@ -15,14 +15,14 @@ from actionwatch.store import (
     marks,
     polls,
     positions,
-    receipts,
     receivers,
+    records,
     seen_fields,
     self_alerts,
     sweeps,
 )
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_marks, make_receipt
+from tests.builders import NOON, make_marks, make_record
 
 LATER = NOON + timedelta(hours=1)
 MARKS = make_marks(seen_through=LATER)
@@ -59,21 +59,18 @@ def test_position_starts_at_zero(database: Database) -> None:
         assert positions.read(connection, "other") == 0
 
 
-def test_old_receipts_are_deleted(database: Database) -> None:
-    """Receipts are read newest first, and only those of old windows are deleted."""
-    first = make_receipt(
-        ends_at=LATER, judged_at=LATER, record_count=3, kind_counts={"B": 2, "A": 1}, digest="d", request_count=2
-    )
-    second = replace(first, starts_at=LATER, ends_at=LATER + timedelta(hours=1), kind_counts={})
+def test_handled_records_are_counted(database: Database) -> None:
+    """A step has handled as many records as rows lie before its position, however large the gaps between their ids."""
     with database.write() as connection:
-        for receipt in (first, second, replace(first, source="other")):
-            receipts.insert(connection, receipt)
-        assert list(receipts.stream(connection, "acme", limit=10)) == [second, first]
-        assert list(receipts.stream(connection, "acme", limit=1)) == [second]
-        assert receipts.delete_older(connection, LATER, 10) == 0
-        assert receipts.delete_older(connection, LATER + timedelta(seconds=1), 1) == 1
-        assert receipts.delete_older(connection, LATER + timedelta(seconds=1), 9) == 1
-        assert list(receipts.stream(connection, "acme", limit=10)) == [second]
+        records.insert_new(connection, [make_record(number) for number in range(3)])
+        connection.exec_driver_sql("UPDATE record SET id = id * 10")
+        assert positions.read_handled(connection, "match") == 0
+        for handled, position in ((1, 19), (1, 19), (3, 30), (2, 20), (3, 30)):
+            positions.write(connection, "match", position)
+            assert positions.read_handled(connection, "match") == handled
+        records.delete_older(connection, LATER, 30, 9)
+        positions.write(connection, "match", 30)
+        assert positions.read_handled(connection, "match") == 3
 
 
 def test_receiver_failure_and_pause(database: Database) -> None:

@@ -261,7 +261,7 @@ def vanish(watched: Watched, number: int, at: datetime) -> None:
     receipt = make_receipt(source=SOURCE, starts_at=start, ends_at=start, judged_at=at)
     with watched.database.write() as connection:
         records.mark_vanished(connection, SOURCE, start, start, (), at)
-        receipts.insert(connection, receipt)
+        receipts.write(connection, receipt)
 
 
 def test_failures(watched: Watched) -> None:

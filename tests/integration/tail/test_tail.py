@@ -333,7 +333,8 @@ def test_partition_is_requested_once_a_day(world: World, database: Database) -> 
     world.log()
     on.poll()
     with database.read() as connection:
-        methods = Counter(receipt.method for receipt in receipts.stream(connection, SOURCE))
+        found = list(receipts.stream(connection, SOURCE))
+    methods = Counter(method for receipt in found for method in [receipt.method] * receipt.proof_count)
     assert methods == {"two walks, partition": 2, "two walks": 3}
 
 
@@ -497,6 +498,21 @@ def test_receipt_shows_what_was_proved(world: World, database: Database) -> None
     assert (first.method, first.record_count, dict(first.kind_counts)) == ("counts", 3, {"ADD_NODE": 1, "BACKUP": 2})
     assert (newest.digest, newest.request_count) == (first.digest, 1)
     assert newest.ends_at <= world.clock()
+
+
+def test_polls_without_new_records_leave_one_receipt(world: World, database: Database) -> None:
+    """Polls that prove the same again leave one receipt, which names all of them and holds for the stored records."""
+    on = bench(world, database, start=HOUR)
+    world.log("BACKUP")
+    for _ in range(20):
+        on.poll(60)
+    with database.read() as connection:
+        found = list(receipts.stream(connection, SOURCE))
+        again = [receipts.recompute(connection, receipt) for receipt in found]
+    assert [receipt.proof_count for receipt in found] == [19, 1], "the second poll begins one overlap before the record"
+    assert found[0].request_count >= 19
+    assert found[0].ends_at > found[0].first_judged_at + 15 * timedelta(minutes=1)
+    assert again == found
 
 
 @pytest.mark.parametrize("client_type", [Client])

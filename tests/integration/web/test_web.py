@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -162,8 +163,8 @@ def metrics(web: httpx.Client) -> dict[str, float]:
 
 def test_empty_store_has_metrics(web: httpx.Client) -> None:
     """An empty store has metrics too."""
-    nothing = ("actionwatch_records_stored", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
-    assert metrics(web) == {**dict.fromkeys(nothing, 0), "actionwatch_correlation_groups_dropped": DROPPED_GROUPS}
+    nothing = ("actionwatch_records_stored_total", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
+    assert metrics(web) == {**dict.fromkeys(nothing, 0), "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS}
 
 
 def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Clock) -> None:
@@ -199,7 +200,7 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         'actionwatch_seen_through_lag_seconds{source="acme"}': 7,
         'actionwatch_proved_through_lag_seconds{source="acme"}': 67,
         'actionwatch_poll_failures{source="acme"}': 1,
-        "actionwatch_records_stored": 5,
+        "actionwatch_records_stored_total": 5,
         "actionwatch_records_unmatched": 2,
         "actionwatch_records_uncorrelated": 4,
         'actionwatch_alerts{level="high",status="open"}': 1,
@@ -209,11 +210,32 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         'actionwatch_receiver_failing_seconds{receiver="hook"}': 7,
         'actionwatch_receiver_failing_seconds{receiver="fine"}': 0,
         'actionwatch_troubles{subject="ho\\"ok",trouble="dead_letters"}': 1,
-        "actionwatch_correlation_groups_dropped": DROPPED_GROUPS,
+        "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS,
     }
     with database.write() as connection:
         positions.write(connection, "match", 5)
     assert metrics(web)["actionwatch_records_unmatched"] == 0
+
+
+def test_metrics_count_records_and_not_ids(web: httpx.Client, database: Database) -> None:
+    """Records that a poll reads again, and records that retention deletes, change no number of stored or waiting records."""
+    for number in range(3):
+        with database.write() as connection:
+            records.insert_new(connection, [make_record(n) for n in range(2 * number + 1)])
+    with database.write() as connection:
+        positions.write(connection, positions.MATCHED, 4)
+        assert records.delete_older(connection, NOON + timedelta(days=1), 4, 10) == 4
+    found = metrics(web)
+    assert found["actionwatch_records_stored_total"] == 5
+    assert found["actionwatch_records_unmatched"] == 1
+
+
+def test_metrics_that_only_grow_are_counters(web: httpx.Client) -> None:
+    """Prometheus reads numbers that only grow as counters, so that `rate` and `increase` work."""
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", web.get("/metrics").text, re.MULTILINE))
+    for name in ("actionwatch_records_stored_total", "actionwatch_correlation_groups_dropped_total"):
+        assert types[name] == "counter", types
+    assert types["actionwatch_records_unmatched"] == "gauge"
 
 
 def secret(_: Request) -> Response:

@@ -1,0 +1,150 @@
+"""What people and polls ask of the store costs the same on a large store as on a small one.
+
+SQLite's virtual machine counts its steps, so that no test depends on the speed of the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from actionwatch.base.model import Record, RecordFilter
+from actionwatch.cli.status import take_snapshot
+from actionwatch.service import configuration
+from actionwatch.store import positions, receipts, records
+from actionwatch.store.database import Database
+from actionwatch.web.metrics import StoreCollector
+from tests.builders import NOON, Clock, make_receipt, make_record, open_database
+
+SMALL, LARGE = 1000, 20_000
+MOST = 1.5  # times the steps for 1,000 records may be needed for 20,000
+GRAIN = 10  # steps are counted by so many: each count calls Python
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Database]]:
+    """Fill two stores."""
+    made = {
+        size: filled(open_database(tmp_path_factory.mktemp("growth"), f"{size}.db"), size) for size in (SMALL, LARGE)
+    }
+    yield made
+    for database in made.values():
+        database.close()
+
+
+def filled(database: Database, size: int) -> Database:
+    """Store records, of which the newest are not backlog, and one receipt for ten of them."""
+    for start in range(0, size, SMALL):
+        with database.write() as connection:
+            batch = [record_no(number, is_backlog=number < size - 500) for number in range(start, start + SMALL)]
+            records.insert_new(connection, batch)
+    with database.write() as connection:
+        for number in range(0, size, 10):
+            end = NOON + timedelta(seconds=number)
+            receipts.write(connection, make_receipt(ends_at=end, judged_at=end, record_count=1, digest=str(number)))
+        for step in (positions.MATCHED, positions.CORRELATED):
+            positions.write(connection, step, size)
+    return database
+
+
+def record_no(number: int, *, is_backlog: bool) -> Record:
+    """Make one record a second."""
+    return make_record(number, minutes=number / 60, is_backlog=is_backlog)
+
+
+def searched(connection: Connection, number: int) -> list[object]:
+    """Search the newest records for a user that none of them has, as `records list` does."""
+    since = records.time_of_nth(connection, number, None)
+    return list(records.find(connection, RecordFilter(user="nobody", since=since), 50))
+
+
+QUESTIONS: dict[str, Callable[[Connection], object]] = {
+    "records of each source": records.count_by_source,
+    "records ever stored": records.count_ever_stored,
+    "handled records": lambda c: positions.read_handled(c, positions.MATCHED),
+    "delay of the newest records": lambda c: records.lateness(c, 100),
+    "newest records": lambda c: records.find(c, RecordFilter(), 50),
+    "search without a result": lambda c: searched(c, 500),
+    "newest receipt": lambda c: receipts.read_newest_time(c, "acme"),
+    "newest receipts": lambda c: list(receipts.stream(c, limit=50)),
+    "known page": lambda c: records.insert_new(c, [record_no(number, is_backlog=True) for number in range(100)]),
+    "new receipt": lambda c: receipts.write(c, make_receipt(judged_at=NOON + timedelta(days=1))),
+    "new position": lambda c: positions.write(c, positions.MATCHED, records.newest_id(c)),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_cost_does_not_grow_with_the_store(stores: dict[int, Database], name: str) -> None:
+    """A question takes at most half as many steps more on a store that is 20 times as large."""
+    small, large = (steps(stores[size], QUESTIONS[name]) for size in (SMALL, LARGE))
+    assert large <= MOST * small + 10 * GRAIN, (small, large)
+
+
+def steps(database: Database, ask: Callable[[Connection], object]) -> int:
+    """Count the steps of SQLite's virtual machine for a question. Changes are rolled back."""
+    count = 0
+
+    def tick() -> None:
+        nonlocal count
+        count += GRAIN
+
+    with contextlib.suppress(ZeroDivisionError), database.write() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.set_progress_handler(tick, GRAIN)
+        try:
+            ask(connection)
+        finally:
+            raw.set_progress_handler(None, 0)
+        raise ZeroDivisionError
+    return count
+
+
+CONFIG = """
+sources:
+  - {name: acme, organisation_id: 11111111-1111-4111-8111-111111111111, username: bob, api_key: key}
+"""
+NEWEST = "SELECT anon_1.source"
+"""The statement that reads the newest records only, and stops after some."""
+
+
+def test_status_and_metrics_scan_no_large_table(stores: dict[int, Database], tmp_path: Path) -> None:
+    """`status` and `/metrics` find what they show by indexes and counters."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "actionwatch.yaml").write_text(CONFIG)
+    settings = configuration.read_settings(tmp_path / "actionwatch.yaml", {})
+    database = stores[SMALL]
+    asked = [
+        *statements(lambda: take_snapshot(settings, database)),
+        *statements(lambda: list(StoreCollector(database, ["acme"], Clock(), lambda: 0).collect())),
+    ]
+    assert any(statement.startswith(NEWEST) for statement, _ in asked)
+    with database.read() as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            scans = {line for *_, line in plan if line.startswith("SCAN") and "COVERING INDEX" not in line}
+            large = {
+                line for line in scans if line.split()[1] in ("record", "receipt", "alert", "alert_record", "delivery")
+            }
+            assert not large or statement.startswith(NEWEST), (statement, scans)
+
+
+def statements(run: Callable[[], object]) -> list[tuple[str, tuple[object, ...]]]:
+    """Return the queries that are run, with their parameters."""
+    found = []
+
+    def note(_: object, __: object, statement: str, parameters: tuple[object, ...], *___: object) -> None:
+        if statement.startswith("SELECT"):
+            found.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        run()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return found
