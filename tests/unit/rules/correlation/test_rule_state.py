@@ -86,7 +86,12 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
         state.restore_hit(GROUP, hit(minute))
     assert state.finish_restore() == []
     assert state.kept == 2
-    without_limit = RuleState(next(contexts_of([RULE], StreamBounds(begin=lambda _: None))), None, 10, pytest.fail)
+    without_limit = RuleState(
+        next(contexts_of([RULE], StreamBounds(begin=lambda _: None))),
+        None,
+        10,
+        lambda failure: pytest.fail(str(failure)),
+    )
     without_limit.restore_hit(GROUP, hit(1))
     without_limit.finish_restore()
     assert without_limit.kept == 1
