@@ -478,7 +478,7 @@ def test_group_that_is_expected_again_opens_a_new_alert(post: Post) -> None:
     (again,) = [found for found in post.alerts().values() if found.id != alert.id]
     assert again.status is Status.OPEN
     post.deliver()
-    assert [message.data["id"] for message in post.senders["hook"].sent][-1] == again.id
+    assert [message.type for message in post.senders["hook"].sent if message.data["id"] == again.id] == ["alert.opened"]
     post.store(make_record(2, minutes=70, cluster=Entity("c-1")))
     see(post.database, NOON + 80 * MINUTE)
     matcher(post, rules).run_once()
