@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from email import policy
+from email.errors import MessageError
 from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -88,6 +89,16 @@ class Options(words.Options):
             raise ValueError("tls: none is accepted only for a server on this machine: use starttls or implicit")
         return self
 
+    @property
+    def sender_address(self) -> Address:
+        """The parsed `from`."""
+        return _parse(self.sender)
+
+    @property
+    def recipients(self) -> list[Address]:
+        """The parsed `to`."""
+        return [_parse(value) for value in self.to]
+
 
 def build(options: Options, *, receiver: str) -> EmailNotifier:
     return EmailNotifier(options, receiver=receiver)
@@ -95,11 +106,10 @@ def build(options: Options, *, receiver: str) -> EmailNotifier:
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
     """Return the HTML part, the plain text part, and the whole mail."""
-    recipients = [_parse(value) for value in options.to]
-    mail = compose(message, rendered, None, receiver, _parse(options.sender), recipients)
+    mail = compose(message, rendered, None, receiver, options.sender_address, options.recipients)
     parts = {"email.html": mail.get_body(("html",)), "email.txt": mail.get_body(("plain",))}
     files = {name: str(part.get_content()) for name, part in parts.items() if part is not None}
-    return {**files, "email.eml": mail.as_string()}
+    return {**files, "email.eml": serialize(mail).decode()}
 
 
 class EmailNotifier:
@@ -112,15 +122,16 @@ class EmailNotifier:
         self._redact = Redactor(self._password)
         self._port = options.port or _DEFAULT_PORTS[options.tls]
         self._context = tls_context(options.ca_file) if options.tls != "none" else None
-        self._sender = _parse(options.sender)
-        self._recipients = [_parse(value) for value in options.to]
+        self._sender = options.sender_address
+        self._recipients = options.recipients
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send one mail. `reference` is the Message-ID of the first mail of the alert; a note names refused recipients."""
         mail = compose(message, rendered, reference, self.receiver, self._sender, self._recipients)
+        content = serialize(mail)
         to = [address.addr_spec for address in self._recipients]
         with self._session() as server:
-            refused = server.sendmail(self._sender.addr_spec, to, mail.as_bytes(policy=policy.SMTP))
+            refused = server.sendmail(self._sender.addr_spec, to, content)
         note = f"refused for {self._describe(refused)}" if refused else None
         return Receipt(str(mail["Message-ID"]) if message.type == "alert.opened" else None, note)
 
@@ -247,7 +258,7 @@ def compose(
         mail["In-Reply-To"] = parent
         mail["References"] = parent
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
-    mail["X-Actionwatch-Message"] = re.sub(r"[^\x21-\x7e]", "", message.id)[:200] or "-"
+    mail["X-Actionwatch-Message"] = _unencoded(re.sub(r"[^\x21-\x7e]", "", message.id)[:200]) or "-"
     # base64: a line of audit text may exceed the 998 bytes that SMTP allows.
     mail.set_content(visible(rendered.texts.get("email.txt") or _plain(message)), charset="utf-8", cte="base64")
     if html := rendered.texts.get("email.html"):
@@ -255,13 +266,37 @@ def compose(
     return mail
 
 
-_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>", re.ASCII)
+_MESSAGE_ID = re.compile(r"<[!-;=@-~]{1,250}>", re.ASCII)  # no "?": it would allow an encoded word
+
+
+def serialize(mail: EmailMessage) -> bytes:
+    """Return the bytes of a composed mail.
+
+    Raises: PermanentDeliveryError, if the email package writes other headers than those of the mail (as CVE-2024-6923 did).
+    """
+    try:
+        content = mail.as_bytes(policy=policy.SMTP)
+    except MessageError as exc:
+        raise PermanentDeliveryError(f"the headers of the mail cannot be written: {visible(str(exc))}") from exc
+    head = content.partition(b"\r\n\r\n")[0]
+    lines = (line for line in _LINE_END.split(head) if not line.startswith((b" ", b"\t")))
+    if [line.partition(b":")[0].decode("ascii", "replace") for line in lines] != mail.keys():
+        raise PermanentDeliveryError("the mail would have other headers than intended: update Python")
+    return content
+
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def _subject(message: Message, rendered: Rendered) -> str:
     text = rendered.texts.get("email.subject") or _plain(message)
     # Escape first: `split` alone would turn U+2028 into a space and hide it.
-    return shorten(" ".join(visible(text).split()), _MAX_SUBJECT_CHARS) or message.type
+    return _unencoded(shorten(" ".join(visible(text).split()), _MAX_SUBJECT_CHARS)) or message.type
+
+
+def _unencoded(text: str) -> str:
+    """Break each encoded word (RFC 2047): the email package and mail programs decode it, and may write its line ends."""
+    return text.replace("=?", "= ?")
 
 
 def _plain(message: Message) -> str:
