@@ -31,9 +31,9 @@ from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
 
 _MAX_EXPLANATION_CHARS = 500
-_MAX_ERROR_BYTES = 64 * 1024  # no useful explanation is longer
-_TITLE = re.compile(r"<(?:title|h1)[^>]*>(.*?)</", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_MAX_ERROR_BYTES = 64 * 1024  # of JSON: some servers append a stack trace to their explanation
+_MAX_PAGE_CHARS = 4 * 1024  # of any other body: the title of a page is at its beginning
+_TAG_OR_TEXT = re.compile(r"<(/?[A-Za-z0-9]*)[^<>]*>?|[^<]+")
 _TRANSIENT_STATUSES = frozenset({408, 425})  # request timeout, too early
 _DENIALS = {
     401: (
@@ -174,10 +174,30 @@ def explanation(response: HttpResponse) -> str:
     try:
         found = "; ".join(dict.fromkeys(_sentences(json.loads(text)))) or text
     except (ValueError, RecursionError):
-        title = _TITLE.search(text)
-        found = f"a page titled {_TAG.sub('', title[1]).strip()!r}" if title else _TAG.sub(" ", text)
+        title, words = _read_page(text[:_MAX_PAGE_CHARS])
+        found = f"a page titled {title!r}" if title else words
     printable = "".join(char if char.isprintable() else " " for char in found)
     return " ".join(printable.split())
+
+
+def _read_page(text: str) -> tuple[str, str]:
+    """Return the first title or heading of an HTML page, empty if there is none, and all its text. Linear."""
+    title: list[str] = []
+    words: list[str] = []
+    inside = ""
+    for piece in _TAG_OR_TEXT.finditer(text):
+        tag = piece[1]
+        if tag is None and inside not in ("script", "style"):
+            words.append(piece[0])
+            if inside in ("title", "h1"):
+                title.append(piece[0])
+        elif tag is not None and tag.lower() == f"/{inside}":
+            if title:
+                break
+            inside = ""
+        elif tag is not None and not inside and tag.lower() in ("title", "h1", "script", "style"):
+            inside = tag.lower()
+    return "".join(title).strip(), " ".join(words)
 
 
 def _sentences(value: Any) -> list[str]:
