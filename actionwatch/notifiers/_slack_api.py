@@ -15,7 +15,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.notifiers.base import RESPONSE_CHARS, AddressNotifier, Redactor, check_response
-from actionwatch.text.escaping import one_line
+from actionwatch.text.escaping import one_line, without_slack_markup
 
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
@@ -119,6 +119,5 @@ class SlackApi(AddressNotifier):
 
 
 def escaped(text: str) -> str:
-    """Escape what Slack would read as a mention or a link (docs.slack.dev, formatting message text)."""
-    shown = one_line(text)
-    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape a text for one line of a Slack message."""
+    return without_slack_markup(one_line(text))

@@ -17,6 +17,16 @@ _LINE_END = re.compile("\r\n?")
 _LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
 _SHORT_ESCAPES = {"\t": "\\t", "\n": "\\n"}
 
+# What Slack formats, although it may stand in audit text (docs.slack.dev, formatting message text): bold, strikethrough, code;
+# italics at the edge of a word; quotes at the start of a line; emoji such as `:name:`, except in times and IPv6 addresses.
+_SLACK_FORMAT = re.compile(
+    r"[*~`]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[ \t]*>[> \t]*"
+    r"|(?<![0-9a-fA-F]):(?=[^\s:]+:)|:(?=[0-9a-fA-F]*[^\s:0-9a-fA-F][^\s:]*:)",
+    re.MULTILINE,
+)
+_SLACK_LOOK_ALIKES = str.maketrans("*~`_:>", "∗∼ˋ＿꞉›")
+_SLACK_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
 
 def visible(text: str) -> str:
     """Escape control characters and the like as `\\x1b` or `\\u202e`; line ends and tabs stay, as `\\n` and `\\t`.
@@ -29,6 +39,15 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """Escape like `visible`, and also line ends and tabs, so that the text is one line."""
     return re.sub("[\t\n]", lambda found: _SHORT_ESCAPES[found[0]], visible(text))
+
+
+def without_slack_markup(text: str) -> str:
+    """Escape control characters, and what Slack would read as a mention, a link, an emoji, a quote or a format.
+
+    Slack has no escapes for its formats, so each sign of one becomes a character that looks like it.
+    """
+    plain = _SLACK_FORMAT.sub(lambda found: found[0].translate(_SLACK_LOOK_ALIKES), visible(text))
+    return plain.translate(_SLACK_ENTITIES)
 
 
 def shorten(text: str, limit: int) -> str:
