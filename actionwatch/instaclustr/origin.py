@@ -6,7 +6,6 @@ redirect and does not retry. Credentials are never sent to another origin.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -29,9 +28,10 @@ from actionwatch.base.errors import (
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
+from actionwatch.text.redaction import Redaction
 
 _MAX_EXPLANATION_CHARS = 500
-_MAX_ERROR_BYTES = 64 * 1024  # of JSON: some servers append a stack trace to their explanation
+_MAX_ERROR_CHARS = 64 * 1024  # of JSON: some servers append a stack trace to their explanation
 _MAX_PAGE_CHARS = 4 * 1024  # of any other body: the title of a page is at its beginning
 _TAG_OR_TEXT = re.compile(r"<(/?[A-Za-z0-9]*)[^<>]*>?|[^<]+")
 _TRANSIENT_STATUSES = frozenset({408, 425})  # request timeout, too early
@@ -95,7 +95,7 @@ class Origin:
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
         self._allowed = frozenset(allowed)
-        self._secrets = _secrets_of(connection)
+        self._redact = Redaction([f"{connection.username}:{connection.api_key}", connection.api_key])
         self._http = HttpClient(
             timeout=connection.timeout,
             headers={"accept": "application/json"},
@@ -122,15 +122,16 @@ class Origin:
             remedy = "if this persists, check base_url, timeout, proxy, ca_file and the network"
             raise SourceUnavailable(f"no response from {self._base}: {self.redact(str(exc))}", remedy) from exc
         if not 200 <= response.status < 300:
-            text = self.redact(explanation(response))[:_MAX_EXPLANATION_CHARS]
+            # Before and after: the text may be cut, and its JSON may spell a secret differently.
+            text = self.redact(explanation(self._redact.excerpt(response.text, _MAX_ERROR_CHARS)))[
+                :_MAX_EXPLANATION_CHARS
+            ]
             raise error_for(response, text, utc_now(), is_write=method != "GET")
         return response
 
     def redact(self, text: str) -> str:
         """Remove our secrets from a text of the upstream, which may echo the request."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return text
+        return self._redact(text)
 
     def close(self) -> None:
         self._http.close()
@@ -138,12 +139,6 @@ class Origin:
     def _is_allowed(self, method: str, path: str) -> bool:
         parent, _, last = path.rpartition("/")
         return bool(last) and not self._allowed.isdisjoint([(method, path), (method, f"{parent}/")])
-
-
-def _secrets_of(connection: ConnectionOptions) -> tuple[str, ...]:
-    pair = f"{connection.username}:{connection.api_key}".encode()
-    texts = (base64.b64encode(pair).decode(), connection.api_key, quote(connection.api_key, safe=""))
-    return tuple(text for text in texts if text)
 
 
 def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: bool = False) -> SourceError:
@@ -168,9 +163,8 @@ def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: boo
     return BadRequest(f"the upstream refused the request: {what}")
 
 
-def explanation(response: HttpResponse) -> str:
+def explanation(text: str) -> str:
     """Return the explanation in the body of an error response, on one line; empty if there is none."""
-    text = response.body[:_MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
     try:
         found = "; ".join(dict.fromkeys(_sentences(json.loads(text)))) or text
     except (ValueError, RecursionError):

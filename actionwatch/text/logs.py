@@ -5,18 +5,17 @@ Log events are past-tense names with fields (`alert_opened`, `delivery_failed`).
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Collection, Iterator, MutableMapping
 from typing import Any, Literal
-from urllib.parse import quote
 
 import structlog
 from pydantic import BaseModel, SecretStr
 
+from actionwatch.text.redaction import Redaction
+
 REDACTED = "**redacted**"
-_MIN_SECRET_CHARS = 4  # shorter texts are no secrets, and redacting them would make lines unreadable
 # Log only their errors.
 _QUIET_LIBRARIES = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")
 
@@ -55,16 +54,11 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
 
 def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
     """Make a processor that redacts these secrets in all values of a log line, including nested ones."""
-    known = [text for text in secrets if len(text) >= _MIN_SECRET_CHARS]
-    # Errors may contain requests, with the secret as encoded in JSON or in a URL.
-    spellings = {form for text in known for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
-    hidden = sorted(spellings, key=len, reverse=True)
+    redact = Redaction(secrets, REDACTED)  # errors may contain requests, with the secret as these encode it
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            for text in hidden:
-                value = value.replace(text, REDACTED)
-            return value
+            return redact(value)
         if isinstance(value, dict):
             return {clean(key): clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
