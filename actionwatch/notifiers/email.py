@@ -38,6 +38,10 @@ TRAITS = Traits(templates=("email.html", "email.txt", "email.subject"), is_updat
 DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
 _DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery
+_MAX_REPLY_LINES = 500  # the longest honest reply is that to EHLO, with one line for each of some 20 extensions
+_MAX_REPLY_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024  # a TLS record
+_RECEIVE_BYTES = 8 * 1024
 _FOLLOW_UPS = ("alert.updated", "alert.resolved")  # replies to the first mail of an alert
 _MAX_SUBJECT_CHARS = 250  # mail programs show 60 to 120
 
@@ -209,28 +213,86 @@ class EmailNotifier:
 
     def _text(self, response: str | bytes, limit: int = RESPONSE_CHARS) -> str:
         text = response.decode("utf-8", "replace") if isinstance(response, bytes) else response
-        return self._redact(" ".join(text.split()))[:limit]
+        return " ".join(self._redact.excerpt(text, limit).split())
 
 
 class _DeadlineSmtp(smtplib.SMTP):
-    """smtplib's client with a deadline for the whole session; its own timeout restarts with each of a dozen replies."""
+    """smtplib's client with limits: one deadline for the whole session, a time for each reply, and a size of it.
 
-    _deadline: float | None = None
+    smtplib restarts its timeout with each packet, and keeps every line of a reply.
+    """
+
+    def __init__(self, host: str, port: int, local_hostname: str, *, timeout: float, **tls: Any) -> None:
+        self._ends_at = time.monotonic() + _TIMEOUTS_PER_MAIL * timeout
+        super().__init__(host, port, local_hostname, timeout=timeout, **tls)
 
     def getreply(self) -> tuple[int, bytes]:
-        """Wait for a reply, but not beyond the deadline of the session."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + _TIMEOUTS_PER_MAIL * float(self.timeout)
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
+        """Wait for a reply, but neither longer than the timeout nor beyond the deadline of the session."""
         if self.sock is not None:
-            self.sock.settimeout(min(left, float(self.timeout)))
+            ends_at = min(time.monotonic() + float(self.timeout), self._ends_at)
+            if self.file is None:  # at the beginning, and after STARTTLS, which discards what came before it
+                self.file = _Replies(self.sock)
+            self.file.begin(ends_at)
         return super().getreply()
+
+    def send(self, s: Any) -> None:
+        """Send in pieces: with TLS, the timeout restarts with each record."""
+        data = s.encode("ascii") if isinstance(s, str) else bytes(s)
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self.sock is not None:
+                self.sock.settimeout(_left(min(time.monotonic() + float(self.timeout), self._ends_at)))
+            super().send(data[start : start + _PIECE_BYTES])
 
 
 class _DeadlineSmtpTls(_DeadlineSmtp, smtplib.SMTP_SSL):
     """The same over TLS from the first byte."""
+
+
+class _Replies:
+    """The lines of a server's replies: what smtplib reads instead of a file. `begin` starts each reply."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._data = bytearray()
+        self._ends_at = 0.0
+        self._line_count = self._byte_count = 0
+
+    def begin(self, ends_at: float) -> None:
+        """Start the limits of a reply."""
+        self._ends_at = ends_at
+        self._line_count = self._byte_count = 0
+
+    def readline(self, _: int = -1) -> bytes:
+        """Return the next line; an empty one if the server has closed the connection.
+
+        Raises: OSError, if the reply takes too long or is too large; smtplib translates it.
+        """
+        while (end := self._data.find(b"\n") + 1) == 0:
+            if len(self._data) > _MAX_REPLY_BYTES:
+                raise OSError(f"the reply is larger than {_MAX_REPLY_BYTES} bytes")
+            self._socket.settimeout(_left(self._ends_at))
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                return b""
+            self._data += received
+        line = bytes(self._data[:end])
+        del self._data[:end]
+        self._line_count += 1
+        self._byte_count += end
+        if self._line_count > _MAX_REPLY_LINES or self._byte_count > _MAX_REPLY_BYTES:
+            raise OSError(f"the reply has more than {_MAX_REPLY_LINES} lines or {_MAX_REPLY_BYTES} bytes")
+        return line
+
+    def close(self) -> None:
+        """Forget what was received. smtplib closes the socket."""
+        self._data.clear()
+
+
+def _left(ends_at: float) -> float:
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def compose(
