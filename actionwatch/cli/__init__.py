@@ -13,6 +13,7 @@ import click
 
 from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, ConfigError
+from actionwatch.text.escaping import visible
 from actionwatch.text.suggestions import closest
 
 EXIT_FAILED = 1
@@ -112,6 +113,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
+        exc.message = visible(exc.message)
         exc.show()
         return EXIT_USAGE
     except click.ClickException as exc:
@@ -133,5 +135,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"actionwatch: {message}", err=True)
+    from actionwatch.cli.output import echo
+
+    echo(f"actionwatch: {message}", err=True)
     return EXIT_FAILED

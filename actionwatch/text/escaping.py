@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 
-# Control characters, bidirectional marks, separators that some programs treat as line ends, invisible formatters, and lone
-# surrogates, which no encoding accepts. The joiners U+200C and U+200D stay: Persian and emoji need them.
+# Control characters, bidirectional marks, separators that some programs treat as line ends, invisible formatters and fillers,
+# and lone surrogates, which no encoding accepts. The joiners U+200C and U+200D, the variation selectors, and the letters in the
+# flag of a region stay: Persian, Japanese names and emoji need them.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "\U0001f3f4[\U000e0061-\U000e007a]{1,6}\U000e007f|"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff]"
 )
 _LINE_END = re.compile("\r\n?")
 _LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
@@ -82,7 +85,11 @@ def steps(runbook: str) -> list[str]:
 
 
 def _escape(found: re.Match[str]) -> str:
+    if len(found[0]) > 1:  # a flag
+        return found[0]
     code = ord(found[0])
     if 0xD800 <= code <= 0xDFFF:
         return "\ufffd"
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

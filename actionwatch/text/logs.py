@@ -13,6 +13,7 @@ from typing import Any, Literal
 import structlog
 from pydantic import BaseModel, SecretStr
 
+from actionwatch.text.escaping import one_line, visible
 from actionwatch.text.redaction import Redaction
 
 REDACTED = "**redacted**"
@@ -35,21 +36,30 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if form == "text" or (form == "auto" and sys.stderr.isatty()):
-        renderer = structlog.dev.ConsoleRenderer(
+        printed = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
+        renderers = [_escape, printed]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make each value one line without control characters; JSON needs no such step. A traceback is indented below its line."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = visible(value).replace("\n", "\n  ") if key == "exception" else one_line(value)
+    return event
 
 
 def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
