@@ -101,7 +101,7 @@ def test_command_prints_no_control_characters(hostile: Desk, command: str, is_te
         "SAM": HOSTILE,
     }
     called = hostile.call(*(words.get(word, word) for word in command.split(" ")), is_terminal=is_terminal)
-    assert "Usage:" not in called.err
+    assert "Usage:" not in called.err or "no/such" in command
     if command.startswith("records export --format csv") and not is_terminal:
         assert HOSTILE.replace("\x0b", "")[:10] in called.out  # data for programs stays as it is
         return
