@@ -167,7 +167,7 @@ class DirectClient(Client):
         }
         answer = _take(_answer(self._emulator, handler, Request(scope), b""), scope, organisation.clock())
         if answer.status >= 300:
-            raise error_for(answer, explanation(answer), organisation.clock())
+            raise error_for(answer, explanation(answer.text), organisation.clock())
         return answer
 
 

@@ -13,6 +13,7 @@ import click
 
 from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, ConfigError
+from actionwatch.text.escaping import visible
 from actionwatch.text.suggestions import closest
 
 EXIT_FAILED = 1
@@ -112,7 +113,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
-        exc.show()
+        _show(exc)
         return EXIT_USAGE
     except click.ClickException as exc:
         return _fail(exc.format_message())
@@ -132,6 +133,14 @@ def call(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _show(exc: click.UsageError) -> None:
+    """Print the usage of the command, and what is wrong with the arguments."""
+    escaped = click.UsageError(visible(exc.format_message()), exc.ctx)
+    escaped.show()
+
+
 def _fail(message: str) -> int:
-    click.echo(f"actionwatch: {message}", err=True)
+    from actionwatch.cli.output import echo
+
+    echo(f"actionwatch: {message}", err=True)
     return EXIT_FAILED

@@ -8,7 +8,7 @@ import click
 
 from actionwatch.cli.context import chosen_source
 from actionwatch.cli.options import output_option, source_option
-from actionwatch.cli.output import print_items
+from actionwatch.cli.output import confirm, echo, print_items
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 command = click.Group(help="List, create and unlink the organisation's linked accounts.")
@@ -54,7 +54,7 @@ def create(config: str, name: str, source: str | None, yes: bool) -> None:
     chosen = chosen_source(config, source)
     _confirm(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?", yes)
     with upstream.writing_client(chosen) as admin:
-        click.echo(admin.create_account(name))
+        echo(admin.create_account(name))
 
 
 @command.command("unlink")
@@ -71,7 +71,7 @@ def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
     _confirm(f"Unlink account {account_id} from {place}? actionwatch will not see its later actions.", yes)
     with upstream.writing_client(chosen) as admin:
         admin.unlink_account(account_id)
-    click.echo(f"{account_id} is no longer linked")
+    echo(f"{account_id} is no longer linked")
 
 
 def _confirm(question: str, yes: bool) -> None:
@@ -80,5 +80,5 @@ def _confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("this command asks for confirmation, but standard input is not a terminal: pass --yes")
-    if not click.confirm(question):
+    if not confirm(question):
         raise click.ClickException("cancelled: nothing was changed")

@@ -13,7 +13,17 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import Moment, author_option, limit_option, output_option
-from actionwatch.cli.output import STYLES, console, hang, level_text, print_document, print_items, print_table, spell
+from actionwatch.cli.output import (
+    STYLES,
+    console,
+    echo,
+    hang,
+    level_text,
+    print_document,
+    print_items,
+    print_table,
+    spell,
+)
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
 
 if TYPE_CHECKING:
@@ -83,7 +93,7 @@ def acknowledge(config: str, alert_id: str, author: str) -> None:
     alert = _decide(config, alert_id, lambda actions, found, who: actions.acknowledge(found, who), author)
     if alert.status.value == "resolved":
         raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged")
-    click.echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+    echo(f"{alert.id} is acknowledged by {alert.acked_by}")
 
 
 @command.command("resolve")
@@ -93,7 +103,7 @@ def acknowledge(config: str, alert_id: str, author: str) -> None:
 def resolve(config: str, alert_id: str, author: str) -> None:
     """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda actions, found, who: actions.resolve(found, who), author)
-    click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
+    echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
 def _decide(

@@ -12,7 +12,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import print_findings
+from actionwatch.cli.output import echo, print_findings
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def command(config: str, is_live: bool, form: str) -> int:
     print_findings(faults, notes, form, [outcome.document() for outcome in outcomes])
     if form == "table":
         if not faults:
-            click.echo(f"{config}: no errors, {counted(rule_count, 'rule')}")
+            echo(f"{config}: no errors, {counted(rule_count, 'rule')}")
         for outcome in outcomes:
-            click.echo(one_line(str(outcome)), err=not outcome.is_ok)
+            echo(one_line(str(outcome)), err=not outcome.is_ok)
     if faults:
         return EXIT_USAGE
     return 0 if all(outcome.is_ok for outcome in outcomes) else EXIT_FAILED

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from actionwatch.base.plurals import counted
+from actionwatch.cli.output import echo
 from actionwatch.text.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def changing_store(config: str) -> Iterator[tuple[Settings, Database]]:
 def warn_if_nothing_runs(database: Database) -> None:
     """Warn on stderr if no service is running to deliver the messages that a command queued."""
     if not database.is_owned():
-        click.echo(
-            "note: no service is running on this store: 'actionwatch run' sends the messages when it starts", err=True
-        )
+        echo("note: no service is running on this store: 'actionwatch run' sends the messages when it starts", err=True)
 
 
 def only_one(found: Sequence[Item], noun: str, beginning: str, see: str) -> Item:

@@ -16,7 +16,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import Moment, author_option, limit_option, output_option
-from actionwatch.cli.output import console, hang, print_document, print_items
+from actionwatch.cli.output import console, echo, hang, print_document, print_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -169,9 +169,9 @@ def _stranded(counts: Mapping[str, int]) -> str:
 
 def _print_count(count: int, what: str) -> None:
     if count:
-        click.echo(f"{counted(count, 'dead letter')} {what}")
+        echo(f"{counted(count, 'dead letter')} {what}")
     else:
-        click.echo("no dead letters", err=True)
+        echo("no dead letters", err=True)
 
 
 def _find(connection: Connection, beginning: str) -> Delivery:

@@ -22,7 +22,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli.options import FOLDER, Span
-from actionwatch.cli.output import console, spell
+from actionwatch.cli.output import console, echo, spell
 from actionwatch.emulator.simulation import playing
 from actionwatch.service.signals import ENDING, Asked, asked_by_signals
 
@@ -77,7 +77,7 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream["organisation"], duration, ended)
     if keep:
-        click.echo(f"Kept in {keep}: try `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
+        echo(f"Kept in {keep}: try `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
 
 
 def _refuse_taken(port: int) -> None:

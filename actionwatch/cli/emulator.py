@@ -9,7 +9,7 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.cli.options import FILE
-from actionwatch.cli.output import print_table
+from actionwatch.cli.output import echo, print_table
 from actionwatch.emulator.simulation import playing
 
 
@@ -45,11 +45,11 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     organisation = simulation.organisation
 
     def announce(url: str) -> None:
-        click.echo(f"base_url: {url}")
-        click.echo(f"organisation_id: {organisation.id}")
-        click.echo(f"username: {DEMO_USER}")
-        click.echo(f"api_key: {DEMO_KEY}")
-        click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C stops it")
+        echo(f"base_url: {url}")
+        echo(f"organisation_id: {organisation.id}")
+        echo(f"username: {DEMO_USER}")
+        echo(f"api_key: {DEMO_KEY}")
+        echo(f"ready: {len(organisation)} actions so far; Ctrl-C stops it")
 
     try:
         with playing(simulation):

@@ -10,6 +10,7 @@ import click
 
 from actionwatch.base.plurals import counted
 from actionwatch.cli.options import FOLDER
+from actionwatch.cli.output import echo
 
 FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
 
@@ -29,13 +30,13 @@ def command(folder: Path) -> None:
         if name.parent.name == "rules":
             rules[is_new] += 1
         else:
-            click.echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (exists)'}")
+            echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (exists)'}")
     if rules[True]:
-        click.echo(f"wrote  {folder / 'rules'}/ ({counted(rules[True], 'rule')})")
+        echo(f"wrote  {folder / 'rules'}/ ({counted(rules[True], 'rule')})")
     if rules[False]:
-        click.echo(f"kept   {folder / 'rules'}/ ({counted(rules[False], 'rule')})")
+        echo(f"kept   {folder / 'rules'}/ ({counted(rules[False], 'rule')})")
     option = "" if folder == Path() else f" -c {folder / FIRST}"
-    click.echo(
+    echo(
         "\nNext: set ACTIONWATCH_ORGANISATION_ID, ACTIONWATCH_USERNAME and ACTIONWATCH_API_KEY in the environment\n"
         f"(or write them into {folder / FIRST}), then `actionwatch{option} check` and `actionwatch{option} run`."
     )

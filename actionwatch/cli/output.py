@@ -1,4 +1,8 @@
-"""Print tables for people and JSON for scripts."""
+"""Print texts and tables for people and JSON for scripts.
+
+Everything that a command prints leaves through `echo`, `confirm` or a console, which escape control and bidirectional
+characters: audit text, also in the messages of errors, must not move the cursor or reorder a line.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import Fault
-from actionwatch.text.escaping import one_line
+from actionwatch.text.escaping import one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +32,16 @@ COMFORTABLE = 28  # columns are cut to this width before a column is omitted
 NARROWEST = 10
 SHORT_ID = 8  # characters of an id on a terminal; commands accept such a prefix
 STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print a text, to standard error with `err`, in a style of `click.style`."""
+    click.secho(visible(str(text)), err=err, nl=nl, **style)
+
+
+def confirm(question: str, *, err: bool = False) -> bool:
+    """Ask a question and return whether the answer is yes."""
+    return click.confirm(visible(question), err=err)
 
 
 def print_items(
@@ -44,9 +58,9 @@ def print_items(
     """Print a list: the document of each item as JSON, or its row in a table (see `print_table`)."""
     if form == "jsonl":
         for item in items:
-            click.echo(dump(document(item)))
+            echo(dump(document(item)))
     elif form == "json":
-        click.echo(dump([document(item) for item in items], indent=2))
+        echo(dump([document(item) for item in items], indent=2))
     else:
         print_table(columns, [row(item) for item in items], nothing=nothing, cut=cut, leave_out=leave_out)
 
@@ -56,13 +70,13 @@ def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> 
     if form == "table":
         as_text()
     else:
-        click.echo(dump(document, indent=2 if form == "json" else None))
+        echo(dump(document, indent=2 if form == "json" else None))
 
 
 def print_faults(faults: Iterable[object], after: str = "") -> None:
     """Print faults to standard error, one per line. Control characters that they quote from a file are escaped."""
     for fault in faults:
-        click.echo(one_line(f"{fault}{after}"), err=True)
+        echo(one_line(f"{fault}{after}"), err=True)
 
 
 def print_findings(faults: Sequence[Fault], notes: Sequence[Fault], form: str, others: Sequence[Any] = ()) -> None:
@@ -94,7 +108,7 @@ def print_table(
     from rich.text import Text
 
     if not rows:
-        click.echo(nothing, err=True)
+        echo(nothing, err=True)
         return
     out = console()
     is_terminal = sys.stdout.isatty()
@@ -112,18 +126,18 @@ def print_table(
 
 def console(width: int | None = None) -> Console:
     """Make the console for tables and texts, as wide as the terminal. In a pipe it is `width` wide, or unlimited."""
-    from rich.console import Console
-
-    class Terminal(Console):
-        """rich's console, except that a broken pipe raises an error instead of exiting."""
-
-        def on_broken_pipe(self) -> None:
-            """Raise the BrokenPipeError that is being handled."""
-            raise
+    from actionwatch.text.terminal import TerminalConsole
 
     if sys.stdout.isatty():
-        return Terminal(highlight=False, emoji=False)
-    return Terminal(width=width or 10_000, soft_wrap=width is None, highlight=False, emoji=False)
+        return TerminalConsole(highlight=False, emoji=False)
+    return TerminalConsole(width=width or 10_000, soft_wrap=width is None, highlight=False, emoji=False)
+
+
+def error_console() -> Console:
+    """Make the console for progress bars on standard error."""
+    from actionwatch.text.terminal import TerminalConsole
+
+    return TerminalConsole(stderr=True)
 
 
 def hang(label: Text, body: str) -> Any:

@@ -11,7 +11,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import named_source, read_settings
 from actionwatch.cli.options import output_option, source_option
-from actionwatch.cli.output import console, dump, hang, print_document, print_table
+from actionwatch.cli.output import console, dump, echo, hang, print_document, print_table
 from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(config: str, source: str | None, form: str) -> int:
     report = live.probe(settings, named_source(settings, source))
     if form == "jsonl":
         for finding in report.findings:
-            click.echo(dump(finding.document()))
+            echo(dump(finding.document()))
     else:
         print_document(report.document(), form, as_text=lambda: _print(report))
     return EXIT_FAILED if report.is_proof_prevented else 0

@@ -14,7 +14,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import Moment, output_option
-from actionwatch.cli.output import print_items
+from actionwatch.cli.output import echo, print_items
 from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.planning import overdue_windows
 from actionwatch.text.payloads import instant
@@ -103,7 +103,7 @@ def receipts(
         )
     for found in differing:
         receipt = found.receipt
-        click.echo(
+        echo(
             f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the "
             f"receipt attests {counted(receipt.record_count, 'record')}, the store has {found.stored_count}: they differ",
             err=True,

@@ -17,7 +17,7 @@ from actionwatch.base.errors import StoreBusy, StoreMissing
 from actionwatch.base.model import Status
 from actionwatch.cli.context import named_receiver, read_settings, reading_store
 from actionwatch.cli.options import FOLDER, output_option
-from actionwatch.cli.output import dump, print_items
+from actionwatch.cli.output import dump, echo, print_items
 
 if TYPE_CHECKING:
     from actionwatch.service.app import App
@@ -74,7 +74,7 @@ def test(config: str, name: str) -> int:
     with closing(app.App(settings)) as built:
         found = _deliver(built, _enqueue(built, name))
     if found.sent_at:
-        click.echo(f"{name} accepted the test message {found.id}" + (f": {found.why}" if found.why else ""))
+        echo(f"{name} accepted the test message {found.id}" + (f": {found.why}" if found.why else ""))
         return 0
     reason = found.last_error or found.why or "no response yet: see 'actionwatch deliveries list'"
     raise click.ClickException(f"{name} did not accept the test message: {reason}")
@@ -154,11 +154,11 @@ def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None
         files = preview_files(settings, store, rule_name, receiver)
     for file_name, text in files.items():
         if folder is None:
-            click.echo(f"--- {file_name}\n{text}\n")
+            echo(f"--- {file_name}\n{text}\n")
             continue
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file_name).write_text(text, encoding="utf-8")
-        click.echo(str(folder / file_name))
+        echo(str(folder / file_name))
 
 
 @command.command("schema")
@@ -166,4 +166,4 @@ def schema() -> None:
     """Print the JSON Schema of the webhook message."""
     from actionwatch.notifiers.webhook import message_schema
 
-    click.echo(dump(message_schema(), indent=2))
+    echo(dump(message_schema(), indent=2))

@@ -11,6 +11,7 @@ import click
 
 from actionwatch.base.model import RecordFilter
 from actionwatch.cli.options import since_option, until_option
+from actionwatch.cli.output import echo
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.text.suggestions import did_you_mean
 
@@ -60,5 +61,5 @@ def _normalised(kinds: Sequence[str]) -> tuple[str, ...]:
     for kind in found:
         if kind not in KINDS:
             hint = did_you_mean(kind, KINDS)
-            click.echo(f"note: {kind} is not a documented kind{': ' if hint else ''}{hint}", err=True)
+            echo(f"note: {kind} is not a documented kind{': ' if hint else ''}{hint}", err=True)
     return found

@@ -13,11 +13,12 @@ import click
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option
-from actionwatch.cli.output import dump, print_items
+from actionwatch.cli.output import dump, echo, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
 from actionwatch.notifiers._formats.cloudevents import cloudevents_event
 from actionwatch.notifiers._formats.ocsf import ocsf_event
+from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant, record_document
 
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
@@ -109,17 +110,19 @@ def export(config: str, form: str, wanted: RecordFilter) -> None:
             _write_csv(found)
             return
         for record in found:
-            click.echo(dump(events[form](record_document(record))))
+            echo(dump(events[form](record_document(record))))
 
 
 def _write_csv(found: Iterator[Record]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(CSV_COLUMNS)
+    is_terminal = sys.stdout.isatty()
     for record in found:
         account, cluster = record.account, record.cluster
         cells = (record.key, instant(record.occurred_at), record.action_kind, record.user_name, record.description)
         names = (account.id, account.name, cluster.id, cluster.name, record.scope, record.operation, record.source)
-        writer.writerow([_safe(cell) for cell in (*cells, *names)])
+        row = [_safe(cell) for cell in (*cells, *names)]
+        writer.writerow([visible(cell) if cell and is_terminal else cell for cell in row])
 
 
 def _safe(cell: str | None) -> str | None:

@@ -15,6 +15,7 @@ import click
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import Span
+from actionwatch.cli.output import echo, error_console
 from actionwatch.service.signals import ENDING, asked_by_signals
 from actionwatch.text.payloads import instant
 
@@ -74,12 +75,10 @@ def _run_once(config: Path, wait: timedelta) -> int:
             queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
     failures = [*done.failures, *_undelivered(waiting, queues, done.due_until)]
     for failure in failures:
-        click.echo(f"actionwatch: {failure}", err=True)
+        echo(f"actionwatch: {failure}", err=True)
     for line in waiting:
         if not _is_late(line, done.due_until):
-            click.echo(
-                f"{line.receiver}: {counted(line.count, 'message')} not due yet, the next at {instant(line.due_at)}"
-            )
+            echo(f"{line.receiver}: {counted(line.count, 'message')} not due yet, the next at {instant(line.due_at)}")
     return EXIT_FAILED if failures else 0
 
 
@@ -106,10 +105,9 @@ def showing_backlogs() -> Iterator[Callable[[Backlog], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=error_console(), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(backlog: Backlog) -> None:

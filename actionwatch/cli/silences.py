@@ -13,7 +13,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import Span, author_option, output_option
-from actionwatch.cli.output import print_faults, print_items
+from actionwatch.cli.output import echo, print_faults, print_items
 from actionwatch.text.payloads import instant
 
 command = click.Group(help="Add, list and expire silences.")
@@ -42,7 +42,7 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
         raise click.UsageError("the end of the silence is too far in the future: shorten --for") from exc
     with changing_store(config) as (_, database), database.write() as connection:
         silences.write(connection, made)
-    click.echo(made.id)
+    echo(made.id)
 
 
 @command.command("list")
@@ -103,7 +103,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
             count = silences.expire(connection, [silence.id for silence in chosen], now)
         if count:
             warn_if_nothing_runs(database)
-    click.echo(f"{counted(count, 'silence')} ended")
+    echo(f"{counted(count, 'silence')} ended")
 
 
 def _document(silence: Silence, now: datetime) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from actionwatch.cli import EXIT_USAGE
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.output import print_faults
+from actionwatch.cli.output import echo, print_faults
 
 command = click.Group(help="Check the message templates.")
 
@@ -22,5 +22,5 @@ def check(config: str) -> int:
     faults = checking.check_templates(read_settings(config), Path(config))
     print_faults(faults)
     if not faults:
-        click.echo("no errors in the templates")
+        echo("no errors in the templates")
     return EXIT_USAGE if faults else 0

@@ -6,7 +6,6 @@ redirect and does not retry. Credentials are never sent to another origin.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -29,11 +28,12 @@ from actionwatch.base.errors import (
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
+from actionwatch.text.redaction import Redaction
 
 _MAX_EXPLANATION_CHARS = 500
-_MAX_ERROR_BYTES = 64 * 1024  # no useful explanation is longer
-_TITLE = re.compile(r"<(?:title|h1)[^>]*>(.*?)</", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_MAX_ERROR_CHARS = 64 * 1024  # of JSON: some servers append a stack trace to their explanation
+_MAX_PAGE_CHARS = 4 * 1024  # of any other body: the title of a page is at its beginning
+_TAG_OR_TEXT = re.compile(r"<(/?[A-Za-z0-9]*)[^<>]*>?|[^<]+")
 _TRANSIENT_STATUSES = frozenset({408, 425})  # request timeout, too early
 _DENIALS = {
     401: (
@@ -95,7 +95,7 @@ class Origin:
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
         self._allowed = frozenset(allowed)
-        self._secrets = _secrets_of(connection)
+        self._redact = Redaction([f"{connection.username}:{connection.api_key}", connection.api_key])
         self._http = HttpClient(
             timeout=connection.timeout,
             headers={"accept": "application/json"},
@@ -122,15 +122,16 @@ class Origin:
             remedy = "if this persists, check base_url, timeout, proxy, ca_file and the network"
             raise SourceUnavailable(f"no response from {self._base}: {self.redact(str(exc))}", remedy) from exc
         if not 200 <= response.status < 300:
-            text = self.redact(explanation(response))[:_MAX_EXPLANATION_CHARS]
+            # Before and after: the text may be cut, and its JSON may spell a secret differently.
+            text = self.redact(explanation(self._redact.excerpt(response.text, _MAX_ERROR_CHARS)))[
+                :_MAX_EXPLANATION_CHARS
+            ]
             raise error_for(response, text, utc_now(), is_write=method != "GET")
         return response
 
     def redact(self, text: str) -> str:
         """Remove our secrets from a text of the upstream, which may echo the request."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return text
+        return self._redact(text)
 
     def close(self) -> None:
         self._http.close()
@@ -138,12 +139,6 @@ class Origin:
     def _is_allowed(self, method: str, path: str) -> bool:
         parent, _, last = path.rpartition("/")
         return bool(last) and not self._allowed.isdisjoint([(method, path), (method, f"{parent}/")])
-
-
-def _secrets_of(connection: ConnectionOptions) -> tuple[str, ...]:
-    pair = f"{connection.username}:{connection.api_key}".encode()
-    texts = (base64.b64encode(pair).decode(), connection.api_key, quote(connection.api_key, safe=""))
-    return tuple(text for text in texts if text)
 
 
 def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: bool = False) -> SourceError:
@@ -168,16 +163,35 @@ def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: boo
     return BadRequest(f"the upstream refused the request: {what}")
 
 
-def explanation(response: HttpResponse) -> str:
+def explanation(text: str) -> str:
     """Return the explanation in the body of an error response, on one line; empty if there is none."""
-    text = response.body[:_MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
     try:
         found = "; ".join(dict.fromkeys(_sentences(json.loads(text)))) or text
     except (ValueError, RecursionError):
-        title = _TITLE.search(text)
-        found = f"a page titled {_TAG.sub('', title[1]).strip()!r}" if title else _TAG.sub(" ", text)
+        title, words = _read_page(text[:_MAX_PAGE_CHARS])
+        found = f"a page titled {title!r}" if title else words
     printable = "".join(char if char.isprintable() else " " for char in found)
     return " ".join(printable.split())
+
+
+def _read_page(text: str) -> tuple[str, str]:
+    """Return the first title or heading of an HTML page, empty if there is none, and all its text. Linear."""
+    title: list[str] = []
+    words: list[str] = []
+    inside = ""
+    for piece in _TAG_OR_TEXT.finditer(text):
+        tag = piece[1]
+        if tag is None and inside not in ("script", "style"):
+            words.append(piece[0])
+            if inside in ("title", "h1"):
+                title.append(piece[0])
+        elif tag is not None and tag.lower() == f"/{inside}":
+            if title:
+                break
+            inside = ""
+        elif tag is not None and not inside and tag.lower() in ("title", "h1", "script", "style"):
+            inside = tag.lower()
+    return "".join(title).strip(), " ".join(words)
 
 
 def _sentences(value: Any) -> list[str]:

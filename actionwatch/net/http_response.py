@@ -28,9 +28,10 @@ class HttpResponse:
     body: bytes
     took: timedelta
 
-    def excerpt(self, limit: int = 500) -> str:
-        """Return the first `limit` characters of the body, for error messages."""
-        return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
+    @property
+    def text(self) -> str:
+        """The body as text, for error messages. Redact it before cutting it."""
+        return self.body.decode("utf-8", "replace").strip()
 
     def json_object(self) -> Mapping[str, Any]:
         """Return the JSON object in the body; empty if there is none, as in the maintenance page of a proxy."""

@@ -48,14 +48,6 @@ QUIET = Style(dim=True)
 STRONG = Style(bold=True)
 
 
-class CardConsole(Console):
-    """rich's console, except that a broken pipe does not end the process."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise the BrokenPipeError that is being handled."""
-        raise
-
-
 class Card:
     """One message: lines behind a bar in the colour of the level."""
 

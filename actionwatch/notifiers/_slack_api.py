@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.net.http_response import HttpResponse, retry_after
-from actionwatch.notifiers.base import RESPONSE_CHARS, AddressNotifier, Redactor, check_response
-from actionwatch.text.escaping import one_line
+from actionwatch.notifiers.base import AddressNotifier, Redactor, check_response
+from actionwatch.text.escaping import one_line, without_slack_markup
 
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
@@ -108,17 +108,18 @@ class SlackApi(AddressNotifier):
             check_response(response, self._redact)
             raise TransientDeliveryError(f"Slack answered {response.status} without ok")
         if not error:
-            raise TransientDeliveryError("cannot read the response of Slack", response=self._redact(response.excerpt()))
+            raise TransientDeliveryError(
+                "cannot read the response of Slack", response=self._redact.excerpt(response.text)
+            )
         if error in BLOCK_ERRORS:
             raise BlocksRefused(error)
         if error in GONE_ERRORS:
             raise HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""
-        raise PermanentDeliveryError(f"Slack answered {error}{remedy}", response=self._redact(details)[:RESPONSE_CHARS])
+        raise PermanentDeliveryError(f"Slack answered {error}{remedy}", response=self._redact.excerpt(details))
 
 
 def escaped(text: str) -> str:
-    """Escape what Slack would read as a mention or a link (docs.slack.dev, formatting message text)."""
-    shown = one_line(text)
-    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape a text for one line of a Slack message."""
+    return without_slack_markup(one_line(text))

@@ -1,12 +1,14 @@
 """Apprise: a hundred more services by their Apprise URLs. Requires the extra `actionwatch[apprise]`.
 
-https://github.com/caronc/apprise. Apprise only sends: the outbox retries, orders and gives up. Apprise follows no redirect and
-writes nothing to disk. Services have different markup, so texts are defused first.
+https://github.com/caronc/apprise. Apprise only sends: the outbox retries, orders and gives up. Apprise follows no redirect,
+writes nothing to disk, and uses neither proxies nor credentials of the environment. Services have different markup, so texts
+are defused first.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -79,6 +81,7 @@ class AppriseNotifier:
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Send the message once to each service. If at least one accepts it, a note names those that refused."""
+        _leave_environment()
         title, body = _texts(message, rendered)
         failures = [failure for service in self._services if (failure := self._notify(service, title, body, message))]
         response = "; ".join(what for what, _ in failures)[:RESPONSE_CHARS]
@@ -97,10 +100,21 @@ class AppriseNotifier:
         if result:
             return None
         entries = [entry.message for outcome in result.results for entry in outcome.logs()]
-        reasons = self._redact("; ".join(str(entry)[:_ENTRY_CHARS] for entry in entries)) or "no reason given"
+        reasons = "; ".join(self._redact.excerpt(str(entry), _ENTRY_CHARS) for entry in entries) or "no reason given"
         statuses = [int(found[1]) for entry in entries if (found := _STATUS.search(str(entry)))]
         is_permanent = bool(statuses) and statuses[-1] < 500 and statuses[-1] not in TRANSIENT_STATUSES
         return f"{service[0].service_name}: {reasons}", is_permanent
+
+
+def _leave_environment() -> None:
+    """Remove the proxies from the environment of this process, and have no `.netrc` read.
+
+    Apprise sends with the functions of `requests`, which use both, and has no option against it. Nothing else in actionwatch
+    uses them.
+    """
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        os.environ.pop(name, None)
+    os.environ["NETRC"] = os.devnull
 
 
 def _service(url: str, timeout: timedelta) -> Any:

@@ -26,6 +26,7 @@ from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
 from actionwatch.text.escaping import visible
 from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy
+from actionwatch.text.redaction import Redaction
 from actionwatch.text.timeintervals import parse_location
 
 if TYPE_CHECKING:
@@ -170,12 +171,15 @@ class Redactor:
             parts = urlsplit(url)
             tail = url.split(parts.netloc, 1)[-1]
             known += [part for part in (tail, *re.split(r"[/?&=#;]", tail)) if len(part) >= _MIN_SECRET_CHARS]
-        # The longest first: replacing a part of a secret first would leave the rest visible.
-        self._pattern = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True)))) if known else None
+        self._redact = Redaction(known)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets, with control characters as escapes."""
-        return visible(self._pattern.sub("[secret]", text) if self._pattern else text)
+        return visible(self._redact(text))
+
+    def excerpt(self, text: str, limit: int = RESPONSE_CHARS) -> str:
+        """Return the beginning of the text in the same form, at most `limit` characters."""
+        return visible(self._redact.excerpt(text, limit))[:limit]
 
 
 class AddressNotifier:
@@ -222,12 +226,12 @@ def check_response(response: HttpResponse, redact: Redactor) -> None:
     status = response.status
     if 200 <= status < 300:
         return
-    text = redact(response.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
+    text = redact.excerpt(response.text)
     if status in TRANSIENT_STATUSES or status >= 500:
         wait = retry_after(response.headers, utc_now()) or timedelta(0)
         raise TransientDeliveryError(f"the receiver answered {status}", response=text, retry_after=wait)
     if 300 <= status < 400:
-        target = redact(response.headers.get("location", "an unnamed address"))[:RESPONSE_CHARS]
+        target = redact.excerpt(response.headers.get("location", "an unnamed address"))
         raise PermanentDeliveryError(
             f"the receiver redirects ({status}) to {target}, and actionwatch does not follow: configure the final URL"
         )

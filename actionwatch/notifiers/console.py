@@ -43,12 +43,13 @@ class ConsoleNotifier:
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         # Import rich with the first message: commands that only read the configuration do not need it.
-        from actionwatch.notifiers._card import Card, CardConsole
+        from actionwatch.notifiers._card import Card
+        from actionwatch.text.terminal import TerminalConsole
 
         try:
             with _LOCK:
                 # Look up standard output each time: a progress bar, a test or a daemon may have replaced it.
-                console = CardConsole(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
+                console = TerminalConsole(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
                 if not console.is_terminal:
                     console.width = _PIPE_WIDTH
                 console.print(Card(message, console.encoding))

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from email import policy
+from email.errors import MessageError
 from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -37,6 +38,10 @@ TRAITS = Traits(templates=("email.html", "email.txt", "email.subject"), is_updat
 DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
 _DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery
+_MAX_REPLY_LINES = 500  # the longest honest reply is that to EHLO, with one line for each of some 20 extensions
+_MAX_REPLY_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024  # a TLS record
+_RECEIVE_BYTES = 8 * 1024
 _FOLLOW_UPS = ("alert.updated", "alert.resolved")  # replies to the first mail of an alert
 _MAX_SUBJECT_CHARS = 250  # mail programs show 60 to 120
 
@@ -88,6 +93,16 @@ class Options(words.Options):
             raise ValueError("tls: none is accepted only for a server on this machine: use starttls or implicit")
         return self
 
+    @property
+    def sender_address(self) -> Address:
+        """The parsed `from`."""
+        return _parse(self.sender)
+
+    @property
+    def recipients(self) -> list[Address]:
+        """The parsed `to`."""
+        return [_parse(value) for value in self.to]
+
 
 def build(options: Options, *, receiver: str) -> EmailNotifier:
     return EmailNotifier(options, receiver=receiver)
@@ -95,11 +110,10 @@ def build(options: Options, *, receiver: str) -> EmailNotifier:
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
     """Return the HTML part, the plain text part, and the whole mail."""
-    recipients = [_parse(value) for value in options.to]
-    mail = compose(message, rendered, None, receiver, _parse(options.sender), recipients)
+    mail = compose(message, rendered, None, receiver, options.sender_address, options.recipients)
     parts = {"email.html": mail.get_body(("html",)), "email.txt": mail.get_body(("plain",))}
     files = {name: str(part.get_content()) for name, part in parts.items() if part is not None}
-    return {**files, "email.eml": mail.as_string()}
+    return {**files, "email.eml": serialize(mail).decode()}
 
 
 class EmailNotifier:
@@ -112,15 +126,16 @@ class EmailNotifier:
         self._redact = Redactor(self._password)
         self._port = options.port or _DEFAULT_PORTS[options.tls]
         self._context = tls_context(options.ca_file) if options.tls != "none" else None
-        self._sender = _parse(options.sender)
-        self._recipients = [_parse(value) for value in options.to]
+        self._sender = options.sender_address
+        self._recipients = options.recipients
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send one mail. `reference` is the Message-ID of the first mail of the alert; a note names refused recipients."""
         mail = compose(message, rendered, reference, self.receiver, self._sender, self._recipients)
+        content = serialize(mail)
         to = [address.addr_spec for address in self._recipients]
         with self._session() as server:
-            refused = server.sendmail(self._sender.addr_spec, to, mail.as_bytes(policy=policy.SMTP))
+            refused = server.sendmail(self._sender.addr_spec, to, content)
         note = f"refused for {self._describe(refused)}" if refused else None
         return Receipt(str(mail["Message-ID"]) if message.type == "alert.opened" else None, note)
 
@@ -198,28 +213,86 @@ class EmailNotifier:
 
     def _text(self, response: str | bytes, limit: int = RESPONSE_CHARS) -> str:
         text = response.decode("utf-8", "replace") if isinstance(response, bytes) else response
-        return self._redact(" ".join(text.split()))[:limit]
+        return " ".join(self._redact.excerpt(text, limit).split())
 
 
 class _DeadlineSmtp(smtplib.SMTP):
-    """smtplib's client with a deadline for the whole session; its own timeout restarts with each of a dozen replies."""
+    """smtplib's client with limits: one deadline for the whole session, a time for each reply, and a size of it.
 
-    _deadline: float | None = None
+    smtplib restarts its timeout with each packet, and keeps every line of a reply.
+    """
+
+    def __init__(self, host: str, port: int, local_hostname: str, *, timeout: float, **tls: Any) -> None:
+        self._ends_at = time.monotonic() + _TIMEOUTS_PER_MAIL * timeout
+        super().__init__(host, port, local_hostname, timeout=timeout, **tls)
 
     def getreply(self) -> tuple[int, bytes]:
-        """Wait for a reply, but not beyond the deadline of the session."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + _TIMEOUTS_PER_MAIL * float(self.timeout)
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
+        """Wait for a reply, but neither longer than the timeout nor beyond the deadline of the session."""
         if self.sock is not None:
-            self.sock.settimeout(min(left, float(self.timeout)))
+            ends_at = min(time.monotonic() + float(self.timeout), self._ends_at)
+            if self.file is None:  # at the beginning, and after STARTTLS, which discards what came before it
+                self.file = _Replies(self.sock)
+            self.file.begin(ends_at)
         return super().getreply()
+
+    def send(self, s: Any) -> None:
+        """Send in pieces: with TLS, the timeout restarts with each record."""
+        data = s.encode("ascii") if isinstance(s, str) else bytes(s)
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self.sock is not None:
+                self.sock.settimeout(_left(min(time.monotonic() + float(self.timeout), self._ends_at)))
+            super().send(data[start : start + _PIECE_BYTES])
 
 
 class _DeadlineSmtpTls(_DeadlineSmtp, smtplib.SMTP_SSL):
     """The same over TLS from the first byte."""
+
+
+class _Replies:
+    """The lines of a server's replies: what smtplib reads instead of a file. `begin` starts each reply."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._data = bytearray()
+        self._ends_at = 0.0
+        self._line_count = self._byte_count = 0
+
+    def begin(self, ends_at: float) -> None:
+        """Start the limits of a reply."""
+        self._ends_at = ends_at
+        self._line_count = self._byte_count = 0
+
+    def readline(self, _: int = -1) -> bytes:
+        """Return the next line; an empty one if the server has closed the connection.
+
+        Raises: OSError, if the reply takes too long or is too large; smtplib translates it.
+        """
+        while (end := self._data.find(b"\n") + 1) == 0:
+            if len(self._data) > _MAX_REPLY_BYTES:
+                raise OSError(f"the reply is larger than {_MAX_REPLY_BYTES} bytes")
+            self._socket.settimeout(_left(self._ends_at))
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                return b""
+            self._data += received
+        line = bytes(self._data[:end])
+        del self._data[:end]
+        self._line_count += 1
+        self._byte_count += end
+        if self._line_count > _MAX_REPLY_LINES or self._byte_count > _MAX_REPLY_BYTES:
+            raise OSError(f"the reply has more than {_MAX_REPLY_LINES} lines or {_MAX_REPLY_BYTES} bytes")
+        return line
+
+    def close(self) -> None:
+        """Forget what was received. smtplib closes the socket."""
+        self._data.clear()
+
+
+def _left(ends_at: float) -> float:
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def compose(
@@ -247,7 +320,7 @@ def compose(
         mail["In-Reply-To"] = parent
         mail["References"] = parent
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
-    mail["X-Actionwatch-Message"] = re.sub(r"[^\x21-\x7e]", "", message.id)[:200] or "-"
+    mail["X-Actionwatch-Message"] = _unencoded(re.sub(r"[^\x21-\x7e]", "", message.id)[:200]) or "-"
     # base64: a line of audit text may exceed the 998 bytes that SMTP allows.
     mail.set_content(visible(rendered.texts.get("email.txt") or _plain(message)), charset="utf-8", cte="base64")
     if html := rendered.texts.get("email.html"):
@@ -255,13 +328,37 @@ def compose(
     return mail
 
 
-_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>", re.ASCII)
+_MESSAGE_ID = re.compile(r"<[!-;=@-~]{1,250}>", re.ASCII)  # no "?": it would allow an encoded word
+
+
+def serialize(mail: EmailMessage) -> bytes:
+    """Return the bytes of a composed mail.
+
+    Raises: PermanentDeliveryError, if the email package writes other headers than those of the mail (as CVE-2024-6923 did).
+    """
+    try:
+        content = mail.as_bytes(policy=policy.SMTP)
+    except MessageError as exc:
+        raise PermanentDeliveryError(f"the headers of the mail cannot be written: {visible(str(exc))}") from exc
+    head = content.partition(b"\r\n\r\n")[0]
+    lines = (line for line in _LINE_END.split(head) if not line.startswith((b" ", b"\t")))
+    if [line.partition(b":")[0].decode("ascii", "replace") for line in lines] != mail.keys():
+        raise PermanentDeliveryError("the mail would have other headers than intended: update Python")
+    return content
+
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def _subject(message: Message, rendered: Rendered) -> str:
     text = rendered.texts.get("email.subject") or _plain(message)
     # Escape first: `split` alone would turn U+2028 into a space and hide it.
-    return shorten(" ".join(visible(text).split()), _MAX_SUBJECT_CHARS) or message.type
+    return _unencoded(shorten(" ".join(visible(text).split()), _MAX_SUBJECT_CHARS)) or message.type
+
+
+def _unencoded(text: str) -> str:
+    """Break each encoded word (RFC 2047): the email package and mail programs decode it, and may write its line ends."""
+    return text.replace("=?", "= ?")
 
 
 def _plain(message: Message) -> str:

@@ -19,7 +19,7 @@ from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers.base import RESPONSE_CHARS, AddressNotifier, HttpOptions, Redactor, Traits, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
@@ -94,7 +94,7 @@ class PagerDutyNotifier(AddressNotifier):
             what = (
                 "PagerDuty refused the event (400): check that the routing key belongs to an Events API v2 integration"
             )
-            raise PermanentDeliveryError(what, response=self._redact(reasons)[:RESPONSE_CHARS])
+            raise PermanentDeliveryError(what, response=self._redact.excerpt(reasons))
         check_response(response, self._redact)
 
 

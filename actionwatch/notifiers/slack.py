@@ -187,9 +187,9 @@ class IncomingWebhookNotifier(AddressNotifier):
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         payload = {**_payload(message, rendered), **_NO_PREVIEWS, "link_names": False}
         response = self._send(payload)
-        if response.status == 400 and response.excerpt() in BLOCK_ERRORS:
+        if response.status == 400 and (error := response.text) in BLOCK_ERRORS:
             check_response(self._send(_without_blocks(payload)), self._redact)
-            return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({response.excerpt()})")
+            return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({error})")
         check_response(response, self._redact)
         return Receipt()
 

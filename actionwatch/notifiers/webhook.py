@@ -163,7 +163,9 @@ class WebhookNotifier(AddressNotifier):
         self._headers = {name: value.get_secret_value() for name, value in options.headers.items()}
         self._signers = tuple(Webhook(key) for key in options.signing_keys)
         url = words.secret(options.url, options.url_file) or ""
-        redact = Redactor(*options.signing_keys, *self._headers.values(), url=url)
+        parts = [part for value in self._headers.values() for part in (value, *value.split()[1:])]  # `Bearer …`
+        keys = [part for key in options.signing_keys for part in (key, key.removeprefix("whsec_"))]
+        redact = Redactor(*keys, *parts, url=url)
         super().__init__(url, options.http_client(options.identity), redact)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, Undefined
 from markupsafe import Markup
 
 from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
-from actionwatch.text.escaping import one_line, visible
+from actionwatch.text.escaping import one_line, visible, without_slack_markup
 from actionwatch.text.sandbox import SandboxedEnvironment, sandbox
 
 # The first that matches the end of a template's name.
@@ -35,7 +35,9 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
     is_html = channel == "html"
     made = sandbox(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
     made.filters.update(FILTERS)
-    if not is_html:
+    if channel == "slack.json":
+        made.filters["tojson"] = lambda value: JsonText(dump(_inert_in_slack(value)))
+    elif not is_html:
         made.filters["tojson"] = lambda value: JsonText(dump(value))
     return made
 
@@ -43,11 +45,6 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
 def channel_of(name: str) -> str | None:
     """Return the channel of a template; None if its name has no known end."""
     return next((channel for channel in CHANNELS if name == channel or name.endswith(f".{channel}")), None)
-
-
-def mrkdwn(text: str) -> str:
-    """Escape mentions and links of Slack."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def inert(text: str) -> str:
@@ -73,12 +70,21 @@ def _print_json(value: Any) -> Any:
 
 
 def _print_slack(value: Any) -> Any:
-    """Print a text as the inside of a JSON string, without mentions and links."""
+    """Print a text as the inside of a JSON string, without mentions, links and formats."""
     if isinstance(value, SlackMarkup):
         return dump(str(value))[1:-1]
     if isinstance(value, Undefined | JsonText):
         return value
-    return dump(mrkdwn(visible(value)))[1:-1] if isinstance(value, str) else dump(value)
+    return dump(without_slack_markup(value))[1:-1] if isinstance(value, str) else dump(_inert_in_slack(value))
+
+
+def _inert_in_slack(value: Any) -> Any:
+    """Escape every text in a value."""
+    if isinstance(value, str):
+        return value if isinstance(value, SlackMarkup) else without_slack_markup(value)
+    if isinstance(value, Mapping):
+        return {_inert_in_slack(key): _inert_in_slack(item) for key, item in value.items()}
+    return [_inert_in_slack(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 # For each channel, what receives every value that a template prints.

@@ -14,9 +14,9 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError
 
 from actionwatch.base.errors import Fault, TemplateError
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
-from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert, mrkdwn
+from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert
 from actionwatch.render.samples import sample_messages
-from actionwatch.text.escaping import one_line, shorten, visible
+from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill
 
@@ -210,7 +210,7 @@ def plain(name: str, message: Message) -> str:
         document = {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
         return dump(document)
     if channel == "slack.json":
-        return dump({"text": mrkdwn(shorten(head, _MAX_TEXT_CHARS))})
+        return dump({"text": without_slack_markup(shorten(head, _MAX_TEXT_CHARS))})
     if channel == "subject":
         return shorten(head, 250)
     if channel == "apprise.subject":

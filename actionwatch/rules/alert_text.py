@@ -5,6 +5,7 @@ Audit text is only used as a value. Nothing is escaped here, because each notifi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from actionwatch.text.suggestions import suggest
 
 _MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
+
+_LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as in str.splitlines
 
 _OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
@@ -89,7 +92,7 @@ def plain_body(record: Record) -> str:
     sentence += f" at {instant(record.occurred_at)}"
     if not record.description:
         return f"{sentence}."
-    description = record.description
+    description = _on_one_line(record.description)
     if len(description) > _MAX_DESCRIPTION_CHARS:
         description = f"{description[:_MAX_DESCRIPTION_CHARS]}…"
     return f"{sentence}: {description}"
@@ -107,8 +110,13 @@ def _unknown_members(tree: nodes.Template) -> list[str]:
     return found
 
 
-def _show_absent(value: Any) -> Any:
-    return "unknown" if value is None else value
+def _printed(value: Any) -> str:
+    """Print a value: `unknown` for None, and no line ends, so that only the author of a rule begins a line of a message."""
+    return "unknown" if value is None else _on_one_line(str(value))
 
 
-_ENVIRONMENT = sandbox(finalize=_show_absent)
+def _on_one_line(text: str) -> str:
+    return _LINE_END.sub(" ", text)
+
+
+_ENVIRONMENT = sandbox(finalize=_printed)

@@ -52,8 +52,8 @@ class Expectation:
     """Title and body."""
     level: Level | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    times: Mapping[str, Moment] = field(default_factory=dict)
-    """First, last and resolved."""
+    times: Mapping[str, Moment | None] = field(default_factory=dict)
+    """First, last and resolved; None if the alert must not be resolved."""
 
     @property
     def is_nothing(self) -> bool:
@@ -75,16 +75,18 @@ class Case:
     lists: Mapping[str, tuple[str, ...]] | None = None
 
 
-def read_cases(value: Any, report: Report, context: ReadContext) -> tuple[Case, ...]:
-    """Read the block and add its faults to the report."""
+def read_cases(
+    value: Any, report: Report, context: ReadContext, aliases: frozenset[str] = frozenset()
+) -> tuple[Case, ...]:
+    """Read the block and add its faults to the report. `aliases` are names in a group that are not fields."""
     if not isinstance(value, list):
         report.fault(("tests",), "'tests' must be a list", "for example: [{event: {…}, expect: alert}]")
         return ()
-    cases = (_read_case(item, ("tests", index), report, context) for index, item in enumerate(value))
+    cases = (_read_case(item, ("tests", index), report, context, aliases) for index, item in enumerate(value))
     return tuple(case for case in cases if case is not None)
 
 
-def _read_case(value: Any, place: Place, report: Report, context: ReadContext) -> Case | None:
+def _read_case(value: Any, place: Place, report: Report, context: ReadContext, aliases: frozenset[str]) -> Case | None:
     if not isinstance(value, dict):
         report.fault(place, "a test must be a mapping", f"keys: {', '.join(KEYS)}")
         return None
@@ -96,7 +98,7 @@ def _read_case(value: Any, place: Place, report: Report, context: ReadContext) -
     case = Case(
         name=str(name),
         events=_read_events(value, place, report, context),
-        expect=_read_expectation(value, place, report),
+        expect=_read_expectation(value, place, report, aliases),
         line=report.document.position(place)[0],
         until=_read_moment(value, "until", place, report),
         verified_until=_read_moment(value, "verified_until", place, report),
@@ -166,7 +168,7 @@ def _check_value(name: Any, item: Any, place: Place, report: Report, context: Re
         report.note(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
 
 
-def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) -> Expectation:
+def _read_expectation(value: Mapping[str, Any], place: Place, report: Report, aliases: frozenset[str]) -> Expectation:
     expect, where = value.get("expect"), (*place, "expect")
     if expect == "alert":
         return Expectation()
@@ -180,17 +182,34 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
     return Expectation(
         alerts=_read_count(expect, "alerts", where, report),
         events=_read_count(expect, "events", where, report),
-        group=_read_texts(expect, "group", where, report, is_null_allowed=True),
+        group=_read_group(expect, where, report, aliases),
         late=_read_late(expect, where, report),
         texts={key: str(expect[key]) for key in ("title", "body") if key in expect},
         level=read_level(expect["level"], (*where, "level"), report) if "level" in expect else None,
         labels={key: text or "" for key, text in _read_texts(expect, "labels", where, report).items()},
-        times={
-            key: moment
-            for key in ("first_at", "last_at", "resolved_at")
-            if (moment := _read_moment(expect, key, where, report)) is not None
-        },
+        times=_read_times(expect, where, report),
     )
+
+
+def _read_group(
+    expect: Mapping[str, Any], place: Place, report: Report, aliases: frozenset[str]
+) -> dict[str, str | None]:
+    found = _read_texts(expect, "group", place, report, is_null_allowed=True)
+    return {
+        name: text
+        for name, text in found.items()
+        if name in aliases or check_field(name, (*place, "group", name), report)
+    }
+
+
+def _read_times(expect: Mapping[str, Any], place: Place, report: Report) -> dict[str, Moment | None]:
+    times: dict[str, Moment | None] = {}
+    for key in ("first_at", "last_at", "resolved_at"):
+        if key == "resolved_at" and key in expect and expect[key] is None:
+            times[key] = None
+        elif (moment := _read_moment(expect, key, place, report)) is not None:
+            times[key] = moment
+    return times
 
 
 def _read_count(value: Mapping[str, Any], key: str, place: Place, report: Report) -> int | None:
@@ -212,7 +231,7 @@ def _read_texts(
     for name, text in texts.items():
         if isinstance(text, dict | list) or (text is None and not is_null_allowed):
             report.fault((*place, key, str(name)), f"'{name}' must be a string")
-        elif key != "group" or check_field(name, (*place, key, str(name)), report):
+        else:
             found[str(name)] = None if text is None else spell(text)
     return found
 

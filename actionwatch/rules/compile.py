@@ -17,6 +17,7 @@ from math import prod
 from typing import Any
 
 from sigma import conditions, types
+from sigma.modifiers import SigmaFieldReferenceModifier, SigmaWideModifier, modifier_mapping
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
 
 from actionwatch.base.unicode import canonical
@@ -62,6 +63,22 @@ def compile_item(key: str, value: Any, lists: Lists) -> Condition:
     item.negated = False
     detection = SigmaDetection([item])
     return _Compiler(lists).compile(detection.postprocess(SigmaDetections({"item": detection}, ["item"])))
+
+
+class _CasedReference(types.SigmaFieldReference):
+    """A field to compare with, with case."""
+
+
+class _ReferenceModifier(SigmaFieldReferenceModifier):
+    """pySigma's `fieldref`, which would lose a `cased` before it."""
+
+    def modify(self, val: types.SigmaString) -> types.SigmaFieldReference:
+        made = super().modify(val)
+        return _CasedReference(made.field) if isinstance(val, types.SigmaCasedString) else made
+
+
+# `utf16le` is in the specification, as another name of `wide`.
+modifier_mapping.update({"fieldref": _ReferenceModifier, "utf16le": SigmaWideModifier})
 
 
 class _Compiler:
@@ -264,6 +281,10 @@ def _cidr(value: types.SigmaCIDRExpression) -> Test:
 
 def _timestamp_part(value: types.SigmaTimestampPart) -> Test:
     part_of, number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
+    word = value.timestamp_part.name.lower()
+    least, most = _PART_RANGES[word]
+    if not least <= number <= most:
+        raise ValueError(f"'{word}' is never {number}, only {least} to {most}")
 
     def test(candidates: Candidates) -> bool:
         return any((at := _as_instant(each)) is not None and part_of(at) == number for each in candidates)
@@ -284,16 +305,17 @@ def _as_instant(candidate: Any) -> datetime | None:
 
 
 def _reference(field: Field, value: types.SigmaFieldReference) -> tuple[Reader, Test]:
-    """Compare two fields of the record without case. An absent field matches nothing."""
+    """Compare two fields of the record, without case unless it is asked for. An absent field matches nothing."""
     other = field_named(value.field)
     if other is None:
         raise ValueError(f"unknown field '{value.field}'")
     read_own, read_other = field.read, other.read
     compare = _REFERENCES[value.starts_with, value.ends_with]
+    normal = canonical if isinstance(value, _CasedReference) else fold
 
     def test(candidates: Candidates) -> bool:
         own, others = candidates
-        return any(compare(fold(spell(left)), fold(spell(right))) for left in own for right in others)
+        return any(compare(normal(spell(left)), normal(spell(right))) for left in own for right in others)
 
     return lambda subject: (read_own(subject), read_other(subject)), test
 
@@ -321,6 +343,10 @@ _TIMESTAMP_PARTS: dict[types.TimestampPart, Callable[[datetime], int]] = {
     types.TimestampPart.MONTH: lambda at: at.month,
     types.TimestampPart.YEAR: lambda at: at.year,
 }
+
+_PART_RANGES = {
+    "minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1, 9999),
+}  # fmt: skip
 
 # One line per type of value that pySigma's modifiers leave in the tree. Other types are refused with their name.
 # pySigma turns `all` and `neq` into AND and NOT, windash and base64offset into an OR of strings (`_value`), and contains,

@@ -78,7 +78,7 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         alert = read_alert(value["alert"], report, context, is_correlated=is_correlated)
     mode = _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE
     when = read_when(value["when"], report, context.time_intervals) if "when" in value else None
-    tests = read_cases(value["tests"], report, context) if "tests" in value else ()
+    tests = read_cases(value["tests"], report, context, _aliases(value)) if "tests" in value else ()
     if compiled is None or name is None:
         return None
     if mode is Mode.SHADOW:  # delivery recognizes alerts of rules in shadow mode by this label
@@ -100,6 +100,13 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         own = compiled if "detection" in value else None
         rule = dataclasses.replace(rule, correlation=read_correlation(rule, own, report, context))
     return None if report.faults else rule
+
+
+def _aliases(value: Mapping[Any, Any]) -> frozenset[str]:
+    """Return the names of the aliases of a correlation, which can be in its groups. Its own reader checks them."""
+    correlation = value.get("correlation")
+    aliases = correlation.get("aliases") if isinstance(correlation, dict) else None
+    return frozenset(map(str, aliases)) if isinstance(aliases, dict) else frozenset()
 
 
 def _with_condition(value: Mapping[Any, Any]) -> Any:

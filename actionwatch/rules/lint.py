@@ -33,7 +33,7 @@ _SECRET = re.compile(
     r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 _PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
-_WIDE = ("wide", "utf16", "utf16be")
+_WIDE = ("wide", "utf16", "utf16be", "utf16le")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
 _LITERAL_IN_PATTERN = re.compile(r"\\[^AzbBQxpP\d]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # an escape, or a class
 _IMPOSSIBLE = re.compile(r"[^*+?^$](?![*?]).*\^|\$.*[^*+?^$](?![*?])", re.DOTALL)  # a character before ^ or after $

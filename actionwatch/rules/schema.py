@@ -87,7 +87,8 @@ _EXPECTED = {
     "late": {"anyOf": [{"type": "boolean"}, _DURATION]},
     "level": _LEVEL,
     "labels": _LABELS,
-    **dict.fromkeys(("first_at", "last_at", "resolved_at"), _MOMENT),
+    **dict.fromkeys(("first_at", "last_at"), _MOMENT),
+    "resolved_at": {"anyOf": [_MOMENT, {"type": "null"}]},
 }
 _THRESHOLD = _exactly(
     {

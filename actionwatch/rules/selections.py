@@ -33,9 +33,10 @@ _INCOMPATIBLE = re.compile(r"Modifier (?P<name>\w+) incompatible to value type o
 _MODIFIER_WORDS = {modifier.__name__: word for word, modifier in reversed(modifier_mapping.items())}
 _STUCK = re.compile(r"\(at char (?P<place>\d+)\)")
 _FLAGS = frozenset({"i", "ignorecase", "m", "multiline", "s", "dotall"})
+_PARTS = frozenset({"minute", "hour", "day", "week", "month", "year"})
 _TAKES = {
     **dict.fromkeys(("lt", "lte", "gt", "gte"), "it compares with a number; times are milliseconds since 1970"),
-    **dict.fromkeys(("minute", "hour", "day", "week", "month", "year"), "it takes a whole number, without quotes"),
+    **dict.fromkeys(_PARTS, "it takes a whole number, without quotes"),
 }
 
 
@@ -93,15 +94,22 @@ def check_field(name: Any, place: Place, report: Report) -> bool:
     return False
 
 
-def explain(exc: BaseException) -> str:
-    """Return a message for an exception of pySigma."""
+def explain(exc: BaseException, value: object = "") -> str:
+    """Return a message for an exception of pySigma. `value` is the single value that caused it, if it is known."""
     if isinstance(exc, RecursionError):
         return "nested too deeply"
     if incompatible := _INCOMPATIBLE.fullmatch(str(exc)):
-        return f"'{_MODIFIER_WORDS[incompatible['name']]}' does not take the value '{incompatible['value']}'"
+        return f"'{_MODIFIER_WORDS[incompatible['name']]}' does not take the value '{_spelled(value) or incompatible['value']}'"
     if isinstance(exc, SigmaError) or type(exc) is ValueError:
         return str(exc.args[0]) if exc.args else type(exc).__name__
     return f"not acceptable here: {exc}"
+
+
+def _spelled(value: object) -> str:
+    """Return a value in the spelling of YAML."""
+    return (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def _check_name(name: Any, selection: Any, place: Place, report: Report) -> None:
@@ -178,10 +186,13 @@ def _try_value(key: str | None, value: Any, place: Place, report: Report, contex
         return
     if "fieldref" in modifiers and not check_field(value, place, report):
         return
+    if _PARTS.intersection(modifiers) and isinstance(value, float) and not value.is_integer():
+        report.fault(place, f"a part of a time is never {value}", "it is a whole number")
+        return
     try:
         condition = compile_item(key or "", value, context.lists)
     except PARSE_ERRORS as exc:
-        report.fault(place, explain(exc), _takes(modifiers, value))
+        report.fault(place, explain(exc, value), _takes(modifiers, value))
         return
     _note_impossible(name, value, condition, place, report, context)
 

@@ -5,18 +5,18 @@ Log events are past-tense names with fields (`alert_opened`, `delivery_failed`).
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Collection, Iterator, MutableMapping
 from typing import Any, Literal
-from urllib.parse import quote
 
 import structlog
 from pydantic import BaseModel, SecretStr
 
+from actionwatch.text.escaping import one_line, visible
+from actionwatch.text.redaction import Redaction
+
 REDACTED = "**redacted**"
-_MIN_SECRET_CHARS = 4  # shorter texts are no secrets, and redacting them would make lines unreadable
 # Log only their errors.
 _QUIET_LIBRARIES = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")
 
@@ -36,16 +36,17 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if form == "text" or (form == "auto" and sys.stderr.isatty()):
-        renderer = structlog.dev.ConsoleRenderer(
+        printed = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
+        renderers = [_escape, printed]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
@@ -53,18 +54,21 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def _escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make each value one line without control characters; JSON needs no such step. A traceback is indented below its line."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = visible(value).replace("\n", "\n  ") if key == "exception" else one_line(value)
+    return event
+
+
 def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
     """Make a processor that redacts these secrets in all values of a log line, including nested ones."""
-    known = [text for text in secrets if len(text) >= _MIN_SECRET_CHARS]
-    # Errors may contain requests, with the secret as encoded in JSON or in a URL.
-    spellings = {form for text in known for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
-    hidden = sorted(spellings, key=len, reverse=True)
+    redact = Redaction(secrets, REDACTED)  # errors may contain requests, with the secret as these encode it
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            for text in hidden:
-                value = value.replace(text, REDACTED)
-            return value
+            return redact(value)
         if isinstance(value, dict):
             return {clean(key): clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):

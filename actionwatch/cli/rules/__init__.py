@@ -12,7 +12,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
-from actionwatch.cli.output import dump, level_text, print_faults, print_findings, print_items
+from actionwatch.cli.output import dump, echo, level_text, print_faults, print_findings, print_items
 from actionwatch.cli.rules import backtest, coverage, explain, new, test
 from actionwatch.cli.rules.loaded_rules import load
 
@@ -48,9 +48,7 @@ def list_rules(config: str, form: str) -> int:
     for mode, means in (("shadow", "evaluated and stored, but not delivered"), ("off", "not evaluated")):
         names = [rule.name.name for rule in loaded.rules if rule.mode == mode]
         if names and form == "table":
-            click.secho(
-                f"{counted(len(names), 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True
-            )
+            echo(f"{counted(len(names), 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True)
     print_faults(loaded.faults)
     return EXIT_FAILED if loaded.faults else 0
 
@@ -72,7 +70,7 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
     print_findings(found.faults, notes, form)
     if form == "table":
         counts = (counted(len(found.faults), "fault"), counted(len(notes), "note"))
-        click.echo(", ".join([f"{counted(len(found.rules), 'rule')} loaded", *counts]))
+        echo(", ".join([f"{counted(len(found.rules), 'rule')} loaded", *counts]))
     return EXIT_FAILED if found.faults else 0
 
 
@@ -85,7 +83,7 @@ def print_schema(is_config: bool) -> None:
     """
     from actionwatch.service import configuration
 
-    click.echo(dump(configuration.config_schema() if is_config else configuration.rule_schema(), indent=2))
+    echo(dump(configuration.config_schema() if is_config else configuration.rule_schema(), indent=2))
 
 
 @command.command("export")
@@ -109,7 +107,7 @@ def export(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
         documents += exported.documents
         print_faults(exported.lost)
     print_faults(found.faults)
-    click.echo(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    echo(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120), nl=False)
     return EXIT_FAILED if found.faults else 0
 
 

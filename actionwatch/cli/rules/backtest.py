@@ -18,7 +18,7 @@ from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import FILE, Moment, output_option
-from actionwatch.cli.output import level_text, print_items, print_table
+from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.cli.rules.record_source import BacktestRecords, counting
@@ -178,7 +178,7 @@ def _run(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResu
         records = _counted(found.records, advance)
         outcome = replay(rules, records, begin=found.begin, end=found.complete_until)
     for failure in outcome.failures[:5]:
-        click.echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
+        echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
     return outcome
 
 
@@ -192,7 +192,7 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
 
 def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: BacktestRecords | None) -> None:
     if found is None:
-        click.echo("no records to run the rules on", err=True)
+        echo("no records to run the rules on", err=True)
         return
     begin, end = found.begin, found.end
     days = max((end - begin).total_seconds() / 86_400, 1e-9)
@@ -205,7 +205,7 @@ def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: BacktestRecords
         rows.append((level_text(rule.level.word), rule.name.name, *counts, histogram(own, begin, end)))
     rows.sort(key=lambda row: -row[2])
     print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
-    click.echo(
+    echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
         f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
     )
@@ -270,7 +270,7 @@ def _show_estimate(loaded: LoadedRules, rules: Sequence[Rule], counts: Mapping[s
         row=lambda rule: (level_text(rule.level.word), rule.name.name, at_most(rule)),
     )
     if form == "table":
-        click.echo(f"maximum number of records, by kind only, of {sum(counts.values())} counted")
+        echo(f"maximum number of records, by kind only, of {sum(counts.values())} counted")
 
 
 def _check_noise(rules: Sequence[Rule], alerts: Sequence[Alert], max_alerts: int | None) -> int:
@@ -280,5 +280,5 @@ def _check_noise(rules: Sequence[Rule], alerts: Sequence[Alert], max_alerts: int
     counts = {rule.name.name: sum(alert.rule.id == rule.name.id for alert in alerts) for rule in rules}
     noisy = {name: count for name, count in counts.items() if count > max_alerts}
     for name, count in noisy.items():
-        click.echo(f"{name}: {counted(count, 'alert')}, more than the allowed {max_alerts}", err=True)
+        echo(f"{name}: {counted(count, 'alert')}, more than the allowed {max_alerts}", err=True)
     return EXIT_FAILED if noisy else 0

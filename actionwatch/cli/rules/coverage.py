@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.cli.options import output_option, paths_argument
-from actionwatch.cli.output import print_document, print_table
+from actionwatch.cli.output import echo, print_document, print_table
 from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.instaclustr.kinds import KINDS
 
@@ -44,7 +44,7 @@ def _print(
         if not (is_gaps and row.rules)
     ]
     print_table(("area", "kind", "severity", "rules"), rows, nothing="every kind is watched", cut=("rules", "area"))
-    click.echo()
+    echo()
     rows = [
         (row.tactic, row.technique, row.name, ", ".join(row.rules) or "-")
         for row in techniques
@@ -54,4 +54,4 @@ def _print(
         ("tactic", "technique", "name", "rules"), rows, nothing="every technique is watched", cut=("rules", "name")
     )
     watched = (sum(bool(row.rules) for row in kinds), sum(bool(row.rules) for row in techniques))
-    click.echo(f"\n{watched[0]} of {len(kinds)} kinds and {watched[1]} of {len(techniques)} techniques are watched")
+    echo(f"\n{watched[0]} of {len(kinds)} kinds and {watched[1]} of {len(techniques)} techniques are watched")

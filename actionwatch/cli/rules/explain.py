@@ -14,7 +14,7 @@ import click
 from actionwatch.base.model import Record
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import FILE, output_option
-from actionwatch.cli.output import print_document, print_faults, spell
+from actionwatch.cli.output import echo, print_document, print_faults, spell
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.cli.rules.record_source import read_jsonl, read_object, reader_for
 from actionwatch.cli.rules.spool import Spool
@@ -147,7 +147,7 @@ def _record(config: str, where: str) -> Record:
 def _print(record: Record, findings: list[Explanation]) -> None:
     from actionwatch.rules.alert_text import plain_body
 
-    click.echo(spell(plain_body(record)))
+    echo(spell(plain_body(record)))
     for finding in findings:
         for line in finding.lines():
-            click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
+            echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ConfigError
+from actionwatch.cli.output import echo
 from actionwatch.text.timeintervals import TimeInterval
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def _settings(config: str, *, is_needed: bool) -> Settings | None:
     except ConfigError as exc:
         if is_needed:
             raise
-        click.echo(f"{exc.faults[0]} (continuing without the configuration)", err=True)
+        echo(f"{exc.faults[0]} (continuing without the configuration)", err=True)
         return None
 
 

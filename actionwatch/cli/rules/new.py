@@ -16,6 +16,7 @@ import click
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import LEVELS
 from actionwatch.cli.options import FOLDER
+from actionwatch.cli.output import confirm, echo
 from actionwatch.cli.rules.loaded_rules import read_context
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.rules.fields import FIELDS, field_named
@@ -58,7 +59,7 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
     if faults := context.build(read_text(text, "the new rule")).faults:
         raise ConfigError(*faults)
     if is_printed:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     path = folder / f"{answers['name']}.yml"
     try:
@@ -69,7 +70,7 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
         raise click.ClickException(f"{path} exists: choose another --name") from exc
     except OSError as exc:
         raise click.ClickException(f"cannot write {path}: {exc.strerror}") from exc
-    click.echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
+    echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
 
 
 def render(
@@ -173,7 +174,7 @@ def _ask(given: dict[str, Any], folder: Path) -> dict[str, Any]:
         answers["name"] = _name(given["name"] or _named_after(given["title"]))
         answers["level"] = given["level"] or "medium"
         return answers
-    click.echo("Answer a few questions. You can edit the file afterwards. Ctrl-C cancels without writing.\n")
+    echo("Answer a few questions. You can edit the file afterwards. Ctrl-C cancels without writing.\n")
     title = answers["title"] = given["title"] or click.prompt(
         "What does the rule detect, in a few words?", prompt_suffix=" "
     )
@@ -218,7 +219,7 @@ def _free_name(folder: Path) -> Callable[[str], str]:
 def _kinds(text: str) -> list[str]:
     words = _words(text)
     for word in words:
-        if (doubt := _doubt(word)) and not click.confirm(f"{doubt} Use it anyway?", err=True):
+        if (doubt := _doubt(word)) and not confirm(f"{doubt} Use it anyway?", err=True):
             raise click.UsageError("enter the kinds again")
     if not words:
         raise click.UsageError("enter at least one kind, such as DELETE_CLUSTER")
@@ -242,7 +243,7 @@ def _fields(text: str) -> list[str]:
 def _known(kind: str) -> str:
     """Return the normalised kind, and warn if it is not documented."""
     if doubt := _doubt(kind):
-        click.echo(doubt, err=True)
+        echo(doubt, err=True)
     return normalise_kind(kind)
 
 

@@ -22,6 +22,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, ConfigError, Fault
 from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.cli.context import chosen_source, reading_store
+from actionwatch.cli.output import error_console
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
@@ -145,10 +146,9 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=error_console(), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)
 

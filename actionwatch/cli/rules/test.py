@@ -16,7 +16,7 @@ from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
-from actionwatch.cli.output import print_faults, print_items, spell
+from actionwatch.cli.output import echo, print_faults, print_items, spell
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.text.payloads import instant, record_document
@@ -98,15 +98,15 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
     for result in results:
         if not result.problems:
             continue
-        click.secho(f"FAILED {spell(result.rule.name.name)}: {spell(result.name)}", fg="red", bold=True, nl=False)
-        click.echo(f"  ({result.where})")
+        echo(f"FAILED {spell(result.rule.name.name)}: {spell(result.name)}", fg="red", bold=True, nl=False)
+        echo(f"  ({result.where})")
         for problem in result.problems:
-            click.echo(f"  {spell(problem)}")
+            echo(f"  {spell(problem)}")
         for record, finding in result.explained:
-            click.echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
+            echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
             for line in finding.lines(2):
                 # Keep the indentation, and escape the values of records and rules.
-                click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
+                echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
     ran = [result for result in results if result.test is not None]
     failed = sum(bool(result.problems) for result in ran)
     lacking = len(results) - len(ran)
@@ -116,7 +116,7 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
         f"; {counted(lacking, 'rule')} without enough tests (--min-tests 0 disables this check)" if lacking else ""
     )
     summary += f"; {counted(len(loaded.found.faults), 'fault')}" if loaded.found.faults else ""
-    click.secho(summary, fg="red" if failed or lacking or loaded.found.faults else "green")
+    echo(summary, fg="red" if failed or lacking or loaded.found.faults else "green")
 
 
 def _document(result: Result) -> dict[str, Any]:

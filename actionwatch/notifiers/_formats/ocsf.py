@@ -1,8 +1,9 @@
-"""OCSF 1.4.0 (https://schema.ocsf.io/1.4.0): API Activity or Account Change; our own fields are under `unmapped`.
+"""OCSF 1.4.0 (https://schema.ocsf.io/1.4.0): findings for alerts, activities for records; our own fields are under `unmapped`.
 
-An alert becomes the event of its newest record. Without a record (absence, self-alert, summary) it is a Base Event. The audit
-log contains neither the source address of a call nor a field with the changed user. The schema requires both, so they are
-`unknown`.
+An alert is a Detection Finding that is created, updated and closed, with its records as evidence, so that no action is counted
+twice. A summary is a Base Event. A record is an API Activity, an Account Change or User Access Management. The audit log
+contains neither the source address of a call nor fields with the changed user and the privileges. The schema requires them, so
+they are `unknown`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from actionwatch.base.model import LEVELS, Message
 OCSF_VERSION = "1.4.0"
 API_ACTIVITY = (6003, "API Activity", 6, "Application Activity")
 ACCOUNT_CHANGE = (3001, "Account Change", 3, "Identity & Access Management")
+USER_ACCESS = (3005, "User Access Management", 3, "Identity & Access Management")
+DETECTION_FINDING = (2004, "Detection Finding", 2, "Findings")
 BASE_EVENT = (0, "Base Event", 0, "Uncategorized")
 OTHER = 99
 UNKNOWN = "unknown"
@@ -26,48 +29,82 @@ SEVERITIES = {word: (number, word.capitalize()) for number, word in enumerate(LE
 OPERATIONS = {"CREATE": (1, "Create"), "READ": (2, "Read"), "UPDATE": (3, "Update"), "DELETE": (4, "Delete")}
 CREATED, ENABLED, DISABLED, DELETED = (1, "Create"), (2, "Enable"), (5, "Disable"), (6, "Delete")
 ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {
-    **dict.fromkeys(("CREATE_SERVICE_USER", "CREATE_BUNDLE_USER", "LINK_USER"), CREATED),
+    **dict.fromkeys(("CREATE_SERVICE_USER", "CREATE_BUNDLE_USER"), CREATED),
     **dict.fromkeys(("INVITE_USER", "ACCOUNT_INVITE_USER"), CREATED),
     **dict.fromkeys(("ACCOUNT_ACCEPT_INVITATION", "REACTIVATE_SCIM_USER", "REACTIVATE_SERVICE_USER"), ENABLED),
     **dict.fromkeys(("DEACTIVATE_USER", "DEACTIVATE_SCIM_USER", "DEACTIVATE_SERVICE_USER"), DISABLED),
-    **dict.fromkeys(("DELETE_BUNDLE_USER", "UNLINK_USER", "REVOKE_USER_INVITE", "ACCOUNT_REVOKE_INVITATION"), DELETED),
-    **dict.fromkeys(("EDIT_BUNDLE_USER", "ADMIN_SET_ACCESS_LEVEL", "UPDATE_SSO_LOGIN_TYPE"), None),
+    **dict.fromkeys(("DELETE_BUNDLE_USER", "REVOKE_USER_INVITE", "ACCOUNT_REVOKE_INVITATION"), DELETED),
+    **dict.fromkeys(("EDIT_BUNDLE_USER", "UPDATE_SSO_LOGIN_TYPE"), None),
 }
 """Kinds that change a user, and the activity of each; None if the class has no such activity."""
+ACCESS_KINDS: dict[str, tuple[int, str] | None] = {
+    "LINK_USER": (1, "Assign Privileges"),
+    "UNLINK_USER": (2, "Revoke Privileges"),
+    "ADMIN_SET_ACCESS_LEVEL": None,
+}
+"""Kinds that change what a user may do, in the same form."""
+
+FINDING_ACTIVITIES = {"alert.opened": (1, "Create"), "alert.updated": (2, "Update"), "alert.resolved": (3, "Close")}
+FINDING_STATUSES = {"open": (1, "New"), "acked": (2, "In Progress"), "resolved": (4, "Resolved")}
+RULE_ANALYTIC = {"type_id": 1, "type": "Rule"}
 
 
 def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
-    """Return the event of the newest record, with title, severity, count and time span of the alert."""
+    """Return the finding of an alert, or the event of a summary, with severity, count and time span."""
     data = message.data
-    records = data.get("records") or []
-    event = ocsf_event(records[-1]) if records else _classified(BASE_EVENT, (OTHER, message.type))
+    is_alert = message.type.partition(".")[0] != "alerts" and bool(data.get("id"))
     severity_id, severity = SEVERITIES.get(str(data.get("level")), (0, "Unknown"))
-    metadata = {**event.get("metadata", {}), **_metadata(), "uid": message.id}
-    if data.get("id"):
-        metadata["correlation_uid"] = str(data["id"])
-    alert = {key: value for key, value in data.items() if key != "records"}
     times = {"start_time": _millis(data.get("first_at")), "end_time": _millis(data.get("last_at"))}
     return {
+        **(_finding(message) if is_alert else _classified(BASE_EVENT, (OTHER, message.type))),
         "time": _millis(message.timestamp),
-        **event,
         **{name: at for name, at in times.items() if at is not None},
-        "metadata": metadata,
+        "metadata": {**_metadata(), "uid": message.id, **({"correlation_uid": str(data["id"])} if is_alert else {})},
         "message": str(data.get("title") or message.type),
         "severity_id": severity_id,
         "severity": severity,
         "count": max(int(data.get("count") or 1), 1),
-        "unmapped": {"actionwatch": {"type": message.type, "data": alert}},
+        "unmapped": {
+            "actionwatch": {"type": message.type, "data": {key: data[key] for key in data if key != "records"}}
+        },
     }
+
+
+def _finding(message: Message) -> dict[str, Any]:
+    """Describe the alert, which has the same `finding_info.uid` in all its events, and the records that it is about."""
+    data = message.data
+    rule = data.get("rule") or {}
+    records = data.get("records") or []
+    status_id, status = FINDING_STATUSES.get(str(data.get("status")), (0, "Unknown"))
+    seen = {"first_seen_time": _millis(data.get("first_at")), "last_seen_time": _millis(data.get("last_at"))}
+    described = {"title": data.get("title"), "desc": data.get("body")}
+    resources = _resources(records[-1]) if records else []
+    return {
+        **_classified(DETECTION_FINDING, FINDING_ACTIVITIES.get(message.type, (OTHER, message.type))),
+        "status_id": status_id,
+        "status": status,
+        "is_alert": True,
+        "finding_info": {
+            "uid": str(data["id"]),
+            **{name: str(text) for name, text in described.items() if text},
+            **{name: at for name, at in seen.items() if at is not None},
+            "analytic": {**RULE_ANALYTIC, "uid": str(rule.get("id")), "name": str(rule.get("name"))},
+        },
+        **({"evidences": [_evidence(record) for record in records]} if records else {}),
+        **({"resources": resources} if resources else {}),
+    }
+
+
+def _evidence(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"actor": _actor(record), "api": _api(record), "data": {"key": record["key"], "raw": record.get("raw")}}
 
 
 def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
     """Convert one record document into an event with unknown severity."""
-    kind = str(record.get("actionKind") or UNKNOWN)
-    is_account_change = kind in ACCOUNT_KINDS
-    actor = {"user": {"name": str(record.get("userName") or UNKNOWN)}}
+    kind = _kind(record)
     event = {
         "time": _millis(record.get("timestamp")) or 0,
-        "actor": actor,
+        "actor": _actor(record),
         "src_endpoint": {"name": UNKNOWN},
         "message": str(record.get("description") or kind),
         "raw_data": json.dumps(record.get("raw") or {}, ensure_ascii=False, default=str),
@@ -79,18 +116,31 @@ def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
             "original_time": str(record.get("timestamp")),
         },
     }
-    if is_account_change:
-        activity = ACCOUNT_KINDS[kind] or (OTHER, kind)
-        return {**_classified(ACCOUNT_CHANGE, activity), **event, "user": {"name": UNKNOWN}}
+    if kind in ACCOUNT_KINDS:
+        return {**_classified(ACCOUNT_CHANGE, ACCOUNT_KINDS[kind] or (OTHER, kind)), **event, "user": {"name": UNKNOWN}}
+    if kind in ACCESS_KINDS:
+        access = {"user": {"name": UNKNOWN}, "privileges": [UNKNOWN]}
+        return {**_classified(USER_ACCESS, ACCESS_KINDS[kind] or (OTHER, kind)), **event, **access}
     activity = OPERATIONS.get(str(record.get("crudOperation")), (OTHER, kind))
-    api = {"operation": kind, "service": {"name": "Instaclustr"}}
     resources = _resources(record)
     return {
         **_classified(API_ACTIVITY, activity),
         **event,
-        "api": api,
+        "api": _api(record),
         **({"resources": resources} if resources else {}),
     }
+
+
+def _kind(record: Mapping[str, Any]) -> str:
+    return str(record.get("actionKind") or UNKNOWN)
+
+
+def _actor(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"user": {"name": str(record.get("userName") or UNKNOWN)}}
+
+
+def _api(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"operation": _kind(record), "service": {"name": "Instaclustr"}}
 
 
 def _classified(kind: tuple[int, str, int, str], activity: tuple[int, str]) -> dict[str, Any]:

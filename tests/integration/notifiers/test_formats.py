@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import webhook
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers._formats.ocsf import ACCOUNT_KINDS, OCSF_VERSION, ocsf_event
+from actionwatch.notifiers._formats.ocsf import ACCESS_KINDS, ACCOUNT_KINDS, OCSF_VERSION, ocsf_event
 from actionwatch.render import Renderer
 from tests.integration.notifiers.ends import KEY, RENDERER, TEMPLATES, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
@@ -31,7 +31,7 @@ OCSF_VALIDATORS = {
     uid: jsonschema_rs.validator_for(
         OCSF.get_class_schema(class_name=OCSF.lookup_class_name_from_uid(uid), profiles=[])
     )
-    for uid in (6003, 3001, 0)
+    for uid in (6003, 3001, 3005, 2004, 0)
 }
 
 
@@ -168,15 +168,18 @@ def test_summary_is_a_separate_alert() -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_events_are_valid_ocsf(event: str) -> None:
     """The events are valid by the OCSF schema."""
-    kinds, operations = ("DELETE_CLUSTER", *ACCOUNT_KINDS), ("CREATE", "READ", "UPDATE", "DELETE", None, "OTHER")
+    kinds, operations = (
+        ("DELETE_CLUSTER", *ACCOUNT_KINDS, *ACCESS_KINDS),
+        ("CREATE", "READ", "UPDATE", "DELETE", None, "OTHER"),
+    )
     for kind, operation in itertools.product(kinds, operations):
         records = [record(), record(action_kind=kind, operation=operation)]
         sent = summary() if event == "alerts.summary" else message(event, records=records, count=2)
-        body = shape(sent, "ocsf")
-        errors = [error.message for error in OCSF_VALIDATORS[body["class_uid"]].iter_errors(body)]
-        assert (kind, operation, errors) == (kind, operation, [])
-        assert body["type_uid"] == body["class_uid"] * 100 + body["activity_id"]
-        assert body["category_uid"] == body["class_uid"] // 1000
+        for body in (shape(sent, "ocsf"), *map(ocsf_event, sent.data.get("records", []))):
+            errors = [error.message for error in OCSF_VALIDATORS[body["class_uid"]].iter_errors(body)]
+            assert (kind, operation, errors) == (kind, operation, [])
+            assert body["type_uid"] == body["class_uid"] * 100 + body["activity_id"]
+            assert body["category_uid"] == body["class_uid"] // 1000
 
 
 @pytest.mark.parametrize(
@@ -186,23 +189,58 @@ def test_events_are_valid_ocsf(event: str) -> None:
         ({"action_kind": "SOMETHING_NEW", "operation": None}, 6003, "SOMETHING_NEW"),
         ({"action_kind": "INVITE_USER", "operation": "CREATE"}, 3001, "Create"),
         ({"action_kind": "DEACTIVATE_USER", "operation": "UPDATE"}, 3001, "Disable"),
-        ({"action_kind": "ADMIN_SET_ACCESS_LEVEL"}, 3001, "ADMIN_SET_ACCESS_LEVEL"),
+        ({"action_kind": "EDIT_BUNDLE_USER"}, 3001, "EDIT_BUNDLE_USER"),
+        ({"action_kind": "LINK_USER", "operation": "CREATE"}, 3005, "Assign Privileges"),
+        ({"action_kind": "UNLINK_USER", "operation": "DELETE"}, 3005, "Revoke Privileges"),
+        ({"action_kind": "ADMIN_SET_ACCESS_LEVEL"}, 3005, "ADMIN_SET_ACCESS_LEVEL"),
     ],
 )
 def test_kind_determines_the_ocsf_class(changes: dict[str, Any], class_uid: int, activity: str) -> None:
-    """The class of an event depends on the kind of the action."""
-    body = shape(message(records=[record(**changes)]), "ocsf")
+    """The class of a record's event depends on the kind of the action."""
+    body = ocsf_event(message(records=[record(**changes)]).data["records"][0])
     assert (body["class_uid"], body["activity_name"]) == (class_uid, activity)
 
 
-def test_event_contains_user_action_and_alert() -> None:
-    """An event contains the alert, the user, the cluster and the record."""
+@pytest.mark.parametrize(
+    ("event", "status", "shown"),
+    [
+        ("alert.opened", Status.OPEN, (1, "Create", "New")),
+        ("alert.updated", Status.OPEN, (2, "Update", "New")),
+        ("alert.updated", Status.ACKED, (2, "Update", "In Progress")),
+        ("alert.resolved", Status.RESOLVED, (3, "Close", "Resolved")),
+        ("receiver.test", Status.OPEN, (99, "receiver.test", "New")),
+    ],
+)
+def test_alert_is_one_finding_and_repeats_no_action(event: str, status: Status, shown: tuple[int, str, str]) -> None:
+    """The messages of an alert are one finding that is created, updated and closed, and never a second action."""
+    body = shape(message(event, status=status), "ocsf")
+    assert (body["class_uid"], body["finding_info"]["uid"]) == (2004, "alert-1")
+    assert (body["activity_id"], body["activity_name"], body["status"]) == shown
+    assert body["finding_info"]["analytic"] == {
+        "type_id": 1,
+        "type": "Rule",
+        "uid": "rule-1",
+        "name": "cluster_deleted",
+    }
+
+
+def test_alert_without_records_is_a_finding_too() -> None:
+    """A self-alert, or an alert about an absence, has no evidence."""
+    body = shape(message(records=[]), "ocsf")
+    assert body["class_uid"] == 2004
+    assert "evidences" not in body
+
+
+def test_finding_contains_user_action_and_alert() -> None:
+    """A finding contains the alert, the user, the cluster and the record."""
     body = shape(message(count=3, first_at=AT - timedelta(hours=1), id="m7", level=Level.HIGH), "ocsf")
-    assert body["actor"]["user"]["name"] == "eve@example.com"
+    [evidence] = body["evidences"]
+    assert evidence["actor"]["user"]["name"] == "eve@example.com"
+    assert evidence["api"]["operation"] == "DELETE_CLUSTER"
     assert {"type": "cluster", "uid": "c-1", "name": "payments-prod"} in body["resources"]
     assert (body["metadata"]["uid"], body["metadata"]["correlation_uid"]) == ("m7", "alert-1")
     assert (body["severity"], body["count"], body["end_time"] - body["start_time"]) == ("High", 3, 3_600_000)
-    assert json.loads(body["raw_data"])["action"] == "DELETE_CLUSTER"
+    assert evidence["data"]["raw"]["action"] == "DELETE_CLUSTER"
     assert body["unmapped"]["actionwatch"]["data"]["rule"]["name"] == "cluster_deleted"
 
 

@@ -69,9 +69,8 @@ def test_date_is_parsed_in_utc(value: str | None, expected: datetime | None) -> 
     assert found is None or found.tzinfo is UTC
 
 
-def test_excerpt_has_a_limited_length() -> None:
-    """An excerpt has at most the given number of characters, for any bytes."""
-    answer = HttpResponse(500, {}, "ü".encode() * 600 + b"\xff", SECOND)
-    assert answer.excerpt() == "ü" * 500
-    assert HttpResponse(500, {}, b" \xff\xfe \n", SECOND).excerpt() == "��"
-    assert HttpResponse(500, {}, b"", SECOND).excerpt() == ""
+def test_any_body_has_a_text() -> None:
+    """A body that is not UTF-8 has a text too."""
+    assert HttpResponse(500, {}, "ü".encode() * 600 + b"\xff", SECOND).text == "ü" * 600 + "\ufffd"
+    assert HttpResponse(500, {}, b" \xff\xfe \n", SECOND).text == "\ufffd\ufffd"
+    assert HttpResponse(500, {}, b"", SECOND).text == ""

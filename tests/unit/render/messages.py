@@ -19,6 +19,7 @@ HOSTILE: dict[str, str] = {
     "attribute": '" onmouseover="alert(1)" x=\'',
     "entity": "&lt;!channel&gt; &amp;lt; &#60;b&#62;",
     "template": "{{ 7 * 7 }}{% for x in range(9) %}x{% endfor %}{# gone #}${7*7}",
+    "encoded word": "=?utf-8?q?eve=0D=0ABcc=3A_everyone@example.com=0D=0A=0D=0Aforged?=",
     "crlf": "eve\r\nBcc: everyone@example.com\r\n\r\nforged",
     "line separators": "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg",
     "right to left": "\u202egnp.exe \u2066hidden\u2069 \u061c\u200f",

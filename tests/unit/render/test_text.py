@@ -22,6 +22,12 @@ from actionwatch.text.escaping import one_line, shorten, steps, visible
         ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
         ("a\u2028b\u200b\ufeff", "a\\u2028b\\u200b\\ufeff"),
         ("\ud800x", "\ufffdx"),
+        ("a\u00adb\u3164c\U000e0041", "a\\xadb\\u3164c\\U000e0041"),
+        (
+            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        ),
+        ("葛\U000e0100", "葛\U000e0100"),
     ],
 )
 def test_invisible_characters_are_escaped(text: str, shown: str) -> None:

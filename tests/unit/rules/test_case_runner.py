@@ -30,6 +30,11 @@ SILENCE = (
     "correlation: {type: event_count, timespan: 26h, condition: {lt: 1}, expect-groups: {clusterId: {list: prod}},\n"
     "              group-by: [clusterId]}\n"
 )
+ALIASED = (
+    HEAD + "detection:\n  s: {actionKind: DELETE_CLUSTER}\n  t: {actionKind: CREATE_CLUSTER}\n"
+    "correlation: {type: event_count, rules: [s, t], aliases: {who: {s: userName, t: userName}}, group-by: [who],\n"
+    "              timespan: 10m, condition: {gte: 1}}\n"
+)
 HIT = "{actionKind: DELETE_CLUSTER, userName: eve, cluster.name: prod}"
 
 
@@ -95,6 +100,9 @@ def results(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None 
             "{lists: {prod: [c]}, events: [{actionKind: BACKUP, clusterId: c}, {at: 30h, actionKind: BACKUP, clusterId: c}], "
             "expect: {alerts: 1, resolved_at: 30h, group: {clusterId: c}}}",
         ),
+        (SILENCE, "{lists: {prod: [c]}, events: [{actionKind: BACKUP, clusterId: c}], until: 30h, "
+         "expect: {alerts: 1, resolved_at: null}}"),
+        (ALIASED, "{event: {actionKind: DELETE_CLUSTER, userName: eve}, expect: {alerts: 1, group: {who: eve}}}"),
     ],
 )  # fmt: skip
 def test_tests_that_pass(rule: str, test: str) -> None:
