@@ -195,3 +195,32 @@ def test_cold_start_alert_does_not_wait() -> None:
     state = new_fold(make(CorrelationType.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
     state.push(hit(1))
     assert state.alerts()[0].is_judged(None)
+
+
+def test_a_hit_that_a_pattern_does_not_want_never_completes_it() -> None:
+    """`a and not b` waits for another `a` after a `b`, even if a hit of another pattern comes when `b` is out of reach."""
+    rule = make(CorrelationType.TEMPORAL, steps=4, patterns=(Pattern((0,), (1,)), Pattern((2, 3))))
+    state = new_fold(rule, START)
+    _push(state, (0, 1), (5, 0), (12, 2))
+    assert shapes(state) == []
+    _push(state, (13, 0))
+    assert [minutes(found.fired_at) for found in state.alerts()] == [15], "the first `a` has no `b` after it"
+
+
+def test_what_excludes_a_chain_excludes_only_its_place() -> None:
+    """A hit between the first two of three steps excludes a chain; the same hit between the last two does not."""
+    rule = make(CorrelationType.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 2, 3), (1,)),))
+    for steps, count in (((0, 1, 2, 3), 0), ((0, 2, 1, 3), 1), ((0, 2, 3), 1)):
+        state = new_fold(rule, START)
+        _push(state, *enumerate(steps))
+        assert len(state.alerts()) == count, steps
+
+
+def test_a_chain_begins_with_the_first_of_several_hits_at_one_time() -> None:
+    """A record cannot be two steps: it begins the chain when another record completes it, and the alert then has its id."""
+    state = new_fold(make(CorrelationType.TEMPORAL_ORDERED, steps=3, patterns=(Pattern((0, 1), (2,)),)), START)
+    for each in (hit(1, 0, "r1"), hit(1, 0, "r2"), hit(1, 1, "r1")):
+        state.push(each)
+    assert [found.origin for found in state.alerts()] == ["r2"]
+    state.push(hit(2, 1, "r3"))
+    assert [found.origin for found in state.alerts()] == ["r1"]
