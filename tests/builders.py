@@ -178,6 +178,8 @@ def open_database(folder: Path, name: str = "store.db") -> Database:
     """Open a store with the newest schema, new unless it exists. The caller closes it."""
     path = folder / name
     if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # as the service creates it
         path.write_bytes(_new_store())
     database = Database(f"sqlite:///{path}")
     database.upgrade()

@@ -36,7 +36,8 @@ STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print a text, to standard error with `err`, in a style of `click.style`."""
-    click.secho(visible(str(text)), err=err, nl=nl, **style)
+    shown = visible(str(text))
+    click.echo(click.style(shown, **style) if style else shown, err=err, nl=nl)
 
 
 def confirm(question: str, *, err: bool = False) -> bool:

@@ -81,7 +81,7 @@ def list_records(config: str, limit: int, form: str, wanted: RecordFilter) -> No
     print_records(found, form, nothing="no matching records")
     if oldest is not None and len(found) < limit:
         searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {instant(oldest)}"
-        click.echo(f"note: {searched}: use --since to search further back", err=True)
+        echo(f"note: {searched}: use --since to search further back", err=True)
 
 
 @command.command("export")
@@ -114,9 +114,9 @@ def export(config: str, form: str, wanted: RecordFilter) -> None:
 
 
 def _write_csv(found: Iterator[Record]) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(CSV_COLUMNS)
     is_terminal = sys.stdout.isatty()
+    writer = csv.writer(sys.stdout, lineterminator="\n" if is_terminal else "\r\n")
+    writer.writerow(CSV_COLUMNS)
     for record in found:
         account, cluster = record.account, record.cluster
         cells = (record.key, instant(record.occurred_at), record.action_kind, record.user_name, record.description)

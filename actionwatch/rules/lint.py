@@ -32,7 +32,6 @@ _UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
 _SECRET = re.compile(
     r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
-_PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
 _WIDE = ("wide", "utf16", "utf16be", "utf16le")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
 _LITERAL_IN_PATTERN = re.compile(r"\\[^AzbBQxpP\d]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # an escape, or a class
@@ -172,17 +171,11 @@ def _lint_values(value: Any, place: Place, document: Document) -> _Notes:
 
 def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place, document: Document) -> _Notes:
     """Find modifiers that have no effect or can never match."""
-    values = item if isinstance(item, list) else [item]
-    texts = [each for each in values if isinstance(each, str)]
+    texts = [each for each in (item if isinstance(item, list) else [item]) if isinstance(each, str)]
     has_list = any(SigmaString(text).insert_placeholders().contains_placeholder() for text in texts)
     if "expand" in modifiers and texts and not has_list:
         what = f"'expand' needs the name of a list, not '{texts[0]}'"
         yield document.fault(place, what, f"a list is named %{texts[0]}%")
-    for word in _PARTS.keys() & set(modifiers):
-        first, last = _PARTS[word]
-        for number in values:
-            if isinstance(number, int) and not first <= number <= last:
-                yield document.fault(place, f"no {word} is {number}", f"valid values: {first} to {last}")
     if "base64offset" in modifiers and "contains" not in modifiers:
         what = "'base64offset' without 'contains' compares the whole value"
         yield document.fault(place, what, f"clearer: {name}|base64offset|contains")

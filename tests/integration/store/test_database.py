@@ -423,18 +423,18 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
     def commit() -> None:
         for _ in range(COMMITS):
             with database.write() as connection:
-                positions.write(connection, "match", positions.read(connection, "match") + 1)
+                positions.write(connection, "checkpointed", positions.read(connection, "checkpointed") + 1)
 
     def is_carried_over() -> bool:
         # In another process: closing the file here would release the locks that SQLite holds on it for this process.
-        return run_child(["grep", "-q", "match", database.path]).returncode == 0
+        return run_child(["grep", "-q", "checkpointed", database.path]).returncode == 0
 
     assert not is_carried_over()
     commit()
     wait_until(is_carried_over, "what was written in the file")
     commit()
     with database.read() as connection:
-        assert positions.read(connection, "match") == 2 * COMMITS
+        assert positions.read(connection, "checkpointed") == 2 * COMMITS
 
 
 def test_checkpoints_continue_after_an_exception(database: Database) -> None:
@@ -443,7 +443,7 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
     def commit() -> None:
         for _ in range(COMMITS):
             with database.write() as connection:
-                positions.write(connection, "match", 1)
+                positions.write(connection, "checkpointed", 1)
 
     def threads() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "checkpoints"]

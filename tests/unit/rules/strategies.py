@@ -59,9 +59,17 @@ cidr_items = _item(
     st.just("raw.ip|cidr"),
     one_or_more(st.sampled_from(["10.0.0.0/8", "10.0.0.0/15", "192.168.0.64/26", "8.8.8.8/32", "172.16.0.0/12"])),
 )
-time_items = _item(
-    st.builds("timestamp|{}".format, st.sampled_from(["minute", "hour", "day", "month", "year"])),
-    one_or_more(st.sampled_from([0, 1, 2, 3, 12, 30, 2026])),
+time_items = st.one_of(
+    *(
+        _item(st.just(f"timestamp|{part}"), one_or_more(st.sampled_from(numbers)))
+        for part, numbers in {
+            "minute": [0, 1, 2, 30],
+            "hour": [0, 1, 3, 12],
+            "day": [1, 2, 30],
+            "month": [1, 3, 12],
+            "year": [2024, 2026],
+        }.items()
+    )
 )
 items = st.one_of(
     string_items, string_items, string_items, encoded_items, windash_items, regex_items, null_items, exists_items, number_items,

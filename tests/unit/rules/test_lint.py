@@ -83,7 +83,6 @@ def notes(text: str) -> list[str]:
          "correlation: {type: temporal, rules: [s, t], timespan: 5m}\n", "6:3: the selection 'u' is not used"),
         (HEAD + "  s: {userName|expand: x}\n  condition: s\n",
          "4:7: 'expand' needs the name of a list, not 'x': a list is named %x%"),
-        (HEAD + "  s: {timestamp|hour: [23, 24]}\n  condition: s\n", "4:7: no hour is 24: valid values: 0 to 23"),
         (HEAD + "  s: {description|base64offset: abc}\n  condition: s\n",
          "4:7: 'base64offset' without 'contains' compares the whole value: clearer: description|base64offset|contains"),
         (HEAD + "  s: {description|wide|contains: abc}\n  condition: s\n",
