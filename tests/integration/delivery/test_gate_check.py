@@ -148,3 +148,15 @@ def test_inhibition_reads_the_alerts_at_work(database: Database, sources: str) -
         assert source is not None
         alerts.update(connection, replace(source, status=Status.RESOLVED, resolved_by="sam", resolved_at=NOON))
         assert names(check(connection, ANY, global_policy=GlobalPolicy((rule,)))) == {"too late", "another"}
+
+
+def test_inhibition_reads_the_alerts_of_every_rule_and_target(database: Database) -> None:
+    """A rule that names its source does not hide the sources of one that names none, nor an early target a later source."""
+    named = InhibitRule((parse_matcher("rule=other"),), (parse_matcher("level=medium"),))
+    unnamed = InhibitRule((parse_matcher("level=critical"),), (parse_matcher("level=low"),))
+    begun = {"first_at": NOON + 12 * MINUTE, "last_at": NOON + 12 * MINUTE}
+    put(database, make_delivery("source", receiver="other"), level=Level.CRITICAL, realert=QUARTER, **begun)
+    put(database, make_delivery("early"), last_at=NOON + 10 * MINUTE, **LOW)
+    put(database, make_delivery("later"), last_at=NOON + 16 * MINUTE, **LOW)
+    with database.write() as connection:
+        assert names(check(connection, ANY, global_policy=GlobalPolicy((named, unnamed)))) == {"early"}
