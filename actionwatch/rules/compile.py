@@ -280,11 +280,9 @@ def _cidr(value: types.SigmaCIDRExpression) -> Test:
 
 
 def _timestamp_part(value: types.SigmaTimestampPart) -> Test:
-    part_of, number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
-    word = value.timestamp_part.name.lower()
-    least, most = _PART_RANGES[word]
+    (part_of, least, most), number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
     if not least <= number <= most:
-        raise ValueError(f"'{word}' is never {number}, only {least} to {most}")
+        raise ValueError(f"'{value.timestamp_part.name.lower()}' is never {number}, only {least} to {most}")
 
     def test(candidates: Candidates) -> bool:
         return any((at := _as_instant(each)) is not None and part_of(at) == number for each in candidates)
@@ -335,18 +333,15 @@ _OPERATORS: dict[types.CompareOperators, Callable[[Any, Any], bool]] = {
     types.CompareOperators.GTE: operator.ge,
     types.CompareOperators.NEQ: operator.ne,
 }
-_TIMESTAMP_PARTS: dict[types.TimestampPart, Callable[[datetime], int]] = {
-    types.TimestampPart.MINUTE: lambda at: at.minute,
-    types.TimestampPart.HOUR: lambda at: at.hour,
-    types.TimestampPart.DAY: lambda at: at.day,
-    types.TimestampPart.WEEK: lambda at: at.isocalendar().week,
-    types.TimestampPart.MONTH: lambda at: at.month,
-    types.TimestampPart.YEAR: lambda at: at.year,
+# How each part of a time is read, and its least and greatest value.
+_TIMESTAMP_PARTS: dict[types.TimestampPart, tuple[Callable[[datetime], int], int, int]] = {
+    types.TimestampPart.MINUTE: (lambda at: at.minute, 0, 59),
+    types.TimestampPart.HOUR: (lambda at: at.hour, 0, 23),
+    types.TimestampPart.DAY: (lambda at: at.day, 1, 31),
+    types.TimestampPart.WEEK: (lambda at: at.isocalendar().week, 1, 53),
+    types.TimestampPart.MONTH: (lambda at: at.month, 1, 12),
+    types.TimestampPart.YEAR: (lambda at: at.year, 1, 9999),
 }
-
-_PART_RANGES = {
-    "minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1, 9999),
-}  # fmt: skip
 
 # One line per type of value that pySigma's modifiers leave in the tree. Other types are refused with their name.
 # pySigma turns `all` and `neq` into AND and NOT, windash and base64offset into an OR of strings (`_value`), and contains,

@@ -113,7 +113,6 @@ def test_the_total_is_not_requested_again_without_need(
     on = Bench(world, database, is_total_trusted=is_total_trusted)
     on.log(count)
     if not has_total:
-        on.upstream.change_total = lambda _: None
         world.faults.set("total:absent", "counts:absent")
     scan = on.walk()
     assert len(scan.walk.claims) == on.report.request_count == on.upstream.request_count == claims
