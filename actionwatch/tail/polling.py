@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -19,10 +19,9 @@ from actionwatch.tail.cursor import Window, next_window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
-from actionwatch.tail.state import ALLOWED_SKEW, PollReport, TailState
+from actionwatch.tail.state import ALLOWED_SKEW, MAX_SKEW, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
-SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be this much later than the poll assumed
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
 
 log = structlog.get_logger()
@@ -51,7 +50,7 @@ class Poller:
         skew = self._state.server.skew
         self._rewind(report)
         is_whole = self._read_all([self._next_window()], report)
-        if self._state.server.skew - skew > SURPRISE:  # the window ended long before now
+        if self._state.server.skew - skew > MAX_SKEW:  # our clock was set back: the window ended before now
             is_whole = self._read_all([self._next_window()], report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:

@@ -128,6 +128,22 @@ def test_poll_before_a_step_is_noticed_reads_normally(world: World, database: Da
     assert here.marks().proved_through <= world.clock()
 
 
+@pytest.mark.parametrize("step", [timedelta(seconds=-7), timedelta(seconds=-40)])
+def test_poll_after_a_small_step_back_reads_up_to_now(world: World, database: Database, step: timedelta) -> None:
+    """A poll that learns from its response that its window ended too early reads on: the newest records may vanish soon."""
+    here = site(world, database)
+    for _ in range(4):
+        world.log()
+        here.poll()
+    assert here.marks().bounds_unit is not None  # so that the window is not widened to a whole day
+    here.machine.now += step
+    here.pass_time(seconds=5)
+    world.log()
+    here.pass_time(seconds=1)
+    here.tail.run_once()
+    assert stored(database) == logged_actions(world.organisation.truth())
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_process_with_a_wrong_clock_reads_everything(world: World, database: Database, step: timedelta) -> None:
     """A process whose clock is behind the stored times, or far ahead of them, reads everything in its first poll.
