@@ -137,11 +137,17 @@ def at(moment: timedelta) -> Record:
         (timedelta(seconds=7), True),
         (timedelta(milliseconds=7500), True),
         (timedelta(milliseconds=59_999), False),
+        (timedelta(hours=-12), False),  # midnight distinguishes no units at all
     ],
 )
 def test_inconclusive_record_is_not_chosen(moment: timedelta, is_telling: bool) -> None:
     """A record on the full hour, whose time is inconclusive, does not make requests cover whole hours."""
     assert (choose_record([at(moment)]) is not None) is is_telling
+
+
+def test_record_without_a_readable_time_is_not_chosen() -> None:
+    """A record whose time is not known cannot tell where bounds are cut."""
+    assert choose_record([make_record(occurred_at=NOON + timedelta(seconds=7), is_time_readable=False)]) is None
 
 
 def test_record_that_distinguishes_most_units_is_chosen() -> None:

@@ -100,6 +100,24 @@ def test_changes_of_accounts_create_records(database: Database) -> None:
     assert len(woken) == 5
 
 
+def test_several_changes_of_one_listing(database: Database) -> None:
+    """Each change of a listing creates a record, and an account that did not change keeps its place in the history."""
+    clock, listing = Clock(), Listing(a="Alpha", b="Beta")
+    watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
+    watch.run_once()
+    clock.advance(hours=1)
+    listing.names = {"c": "Gamma", "d": "Delta", "a": "Alpha", "b": "Bet"}
+    assert watch.run_once() == 3
+    with database.read() as connection:
+        history = accounts.name_history(connection, "org")
+    assert {key: [name for _, name in names] for key, names in history.items() if key} == {
+        "a": ["Alpha"],
+        "b": ["Beta", "Bet"],
+        "c": ["Gamma"],
+        "d": ["Delta"],
+    }
+
+
 def test_record_of_a_change(database: Database) -> None:
     """The record of a change contains what rules read: its kind, time, account, description, and the account as it was."""
     clock, listing = Clock(), Listing(a="Old")
