@@ -133,7 +133,7 @@ def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:
         **alert_document(alert, shown),
         "suppressed": _suppressed(deliveries),
         "deliveries": [delivery_document(delivery) for delivery in deliveries],
-        "history": [{"at": instant(line.at), "stage": line.stage, "what": line.what} for line in lines],
+        "history": [{"at": line.at, "stage": line.stage, "what": line.what} for line in lines],
     }
 
 
@@ -169,11 +169,9 @@ def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
 
 
 def _print(document: dict[str, Any]) -> None:
-    from rich.text import Text
-
     out = console()
-    title = Text(f" {document['level'].upper()} ", STYLES.get(document["level"], "dim") + " reverse")
-    out.print(hang(title, document["title"]))
+    style = STYLES.get(document["level"], "dim") + " reverse"
+    out.print(hang(f" {document['level'].upper()} ", document["title"], style))
     out.print(spell(document["body"]), markup=False)
     facts = [
         ("rule", f"{document['rule']['name']} ({document['rule']['id']})"),
@@ -187,11 +185,11 @@ def _print(document: dict[str, Any]) -> None:
     ]
     for name, value in facts:
         if value:
-            out.print(hang(Text(f"{name:<11}", "dim"), str(value)))
+            out.print(hang(f"{name:<11}", str(value), "dim"))
     if document["runbook"]:
         out.print("\nrunbook", style="bold")
         for line in document["runbook"].splitlines():
-            out.print(hang(Text(" "), line))
+            out.print(hang(" ", line))
     _print_parts(document, out)
 
 
@@ -208,7 +206,7 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
     names = ("receiver", "event", "status", "attempts", "id")
     sent = [(*(item[name] for name in names), item["last_error"] or item["why"]) for item in document["deliveries"]]
     _print_part(out, "deliveries", (*names, "last error"), sent, "none: no route selected a receiver")
-    history = [(datetime.fromisoformat(line["at"]), line["stage"], line["what"]) for line in document["history"]]
+    history = [(line["at"], line["stage"], line["what"]) for line in document["history"]]
     _print_part(out, "history", ("at (UTC)", "stage", "what"), history, "none")
 
 

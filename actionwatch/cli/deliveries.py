@@ -181,12 +181,10 @@ def _find(connection: Connection, beginning: str) -> Delivery:
 
 
 def _print(document: dict[str, Any]) -> None:
-    from rich.text import Text
-
     out = console()
     for name, value in document.items():
         if name != "message" and value is not None:
-            out.print(hang(Text(f"{name:<11}", "dim"), str(value)))
+            out.print(hang(f"{name:<11}", str(value), "dim"))
     if document["message"] is None:
         out.print("\nno message yet: it is written at the first attempt")
     else:

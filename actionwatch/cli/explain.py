@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -51,13 +51,10 @@ def command(config: str, subject: str, form: str) -> None:
 
     with reading_store(config) as (settings, connection):
         name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
-    document = {"subject": name, "story": [{**asdict(line), "at": instant(line.at)} for line in lines]}
-    rows = [(line.at, line.alert or "", line.stage, line.what) for line in lines]
-    print_document(
-        document,
-        form,
-        as_text=lambda: print_table(("at (UTC)", "alert", "stage", "what"), rows, cut=("alert",), is_wrapped=True),
-    )
+    document = {"subject": name, "story": [asdict(line) for line in lines]}
+    rows = [astuple(line) for line in lines]
+    columns = ("at (UTC)", "alert", "stage", "what")
+    print_document(document, form, as_text=lambda: print_table(columns, rows, cut=("alert",), is_wrapped=True))
 
 
 def _story(connection: Connection, settings: Settings, rules: Rules, subject: str) -> tuple[str, list[_Line]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,12 +19,15 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import Fault
 from actionwatch.text.escaping import one_line, visible
+from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 Item = TypeVar("Item")
+Widths = dict[str, int]
+"""The widths of the shown columns of a table by name."""
 
 GAP = 2  # spaces between two columns
 ROOMY = 100  # from this width on, times include the year
@@ -114,14 +117,16 @@ def print_table(
     out = console()
     is_terminal = sys.stdout.isatty()
     width = out.width if is_terminal else None
-    cells = [[_cell(value, name, width) for name, value in zip(columns, row, strict=True)] for row in rows]
-    natural = [max(line[index].cell_len for line in [_head(columns), *cells]) for index in range(len(columns))]
-    widths = natural if width is None else _fit(columns, natural, width, cut, leave_out)
-    for line in [_head(columns), *cells]:
-        last = line[-1].wrap(out, widths[-1]) if is_wrapped and is_terminal else [line[-1]]
-        for number, part in enumerate(last):
-            before = line[:-1] if number == 0 else [Text("")] * (len(line) - 1)
-            joined = _join([*before, part], widths)
+    lines = [{name: Text(name, "bold") for name in columns}]
+    lines += [{name: _cell(value, name, width) for name, value in zip(columns, row, strict=True)} for row in rows]
+    natural = {name: max(line[name].cell_len for line in lines) for name in columns}
+    widths = natural if width is None else _fit(natural, width, cut, leave_out)
+    last = columns[-1]
+    for line in lines:
+        parts = line[last].wrap(out, widths[last]) if is_wrapped and is_terminal else [line[last]]
+        for number, part in enumerate(parts):
+            before = line if number == 0 else dict.fromkeys(columns, Text(""))
+            joined = _join({**before, last: part}, widths)
             out.print(joined, no_wrap=True, overflow="ellipsis" if is_terminal else "ignore", crop=is_terminal)
 
 
@@ -141,15 +146,15 @@ def error_console() -> Console:
     return TerminalConsole(stderr=True)
 
 
-def hang(label: Text, body: str) -> Any:
-    """Return a text that wraps next to its label."""
+def hang(label: str, body: str, style: str = "") -> Any:
+    """Return a text that wraps next to its label, which has the style."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column()
-    table.add_row(label, Text(one_line(body)))
+    table.add_row(Text(label, style), Text(one_line(body)))
     return table
 
 
@@ -178,14 +183,8 @@ def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
 
 
 def dump(document: Any, indent: int | None = None) -> str:
-    """Return JSON in ASCII, which every terminal and pipe can encode."""
-    return json.dumps(document, indent=indent, ensure_ascii=True)
-
-
-def _head(columns: Sequence[str]) -> list[Text]:
-    from rich.text import Text
-
-    return [Text(name, style="bold") for name in columns]
+    """Return JSON in ASCII, which every terminal and pipe can encode. Times become instants as in the contract."""
+    return json.dumps(document, indent=indent, ensure_ascii=True, default=instant)
 
 
 def _cell(value: object, column: str, width: int | None) -> Text:
@@ -201,41 +200,36 @@ def _cell(value: object, column: str, width: int | None) -> Text:
     return Text(text)
 
 
-def _fit(
-    columns: Sequence[str], natural: Sequence[int], width: int, cut: Sequence[str], leave_out: Sequence[str]
-) -> list[int]:
-    """Return the width of each column so that a row fits; 0 means omitted."""
-    left_out: list[str] = []
-    widths = _shrink(columns, natural, width, cut, COMFORTABLE)
+def _fit(natural: Widths, width: int, cut: Sequence[str], leave_out: Sequence[str]) -> Widths:
+    """Return the widths of the columns that are shown, so that a row fits."""
+    kept = dict(natural)
+    widths = _shrink(kept, width, cut, COMFORTABLE)
     for name in leave_out:
         if _excess(widths, width) > 0:
-            left_out.append(name)
-            kept = [0 if column in left_out else size for column, size in zip(columns, natural, strict=True)]
-            widths = _shrink(columns, kept, width, cut, COMFORTABLE)
-    return _shrink(columns, widths, width, cut, NARROWEST)
+            del kept[name]
+            widths = _shrink(kept, width, cut, COMFORTABLE)
+    return _shrink(widths, width, cut, NARROWEST)
 
 
-def _shrink(columns: Sequence[str], sizes: Sequence[int], width: int, names: Sequence[str], least: int) -> list[int]:
-    widths = list(sizes)
+def _shrink(sizes: Widths, width: int, names: Sequence[str], least: int) -> Widths:
+    widths = dict(sizes)
     for name in names:
-        index = columns.index(name)
-        if widths[index] > least:
-            widths[index] = max(least, widths[index] - max(_excess(widths, width), 0))
+        if widths.get(name, 0) > least:
+            widths[name] = max(least, widths[name] - max(_excess(widths, width), 0))
     return widths
 
 
-def _excess(widths: Sequence[int], width: int) -> int:
-    shown = [size for size in widths if size]
-    return sum(shown) + GAP * (len(shown) - 1) - width
+def _excess(widths: Widths, width: int) -> int:
+    return sum(widths.values()) + GAP * (len(widths) - 1) - width
 
 
-def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
-    """Join the cells of a row, without spaces at its end."""
+def _join(cells: Mapping[str, Text], widths: Widths) -> Text:
+    """Join the shown cells of a row, without spaces at its end."""
     from rich.text import Text
 
-    shown = [(cell.copy(), size) for cell, size in zip(cells, widths, strict=True) if size]
-    for cell, size in shown:
+    shown = [cells[name].copy() for name in widths]
+    for cell, size in zip(shown, widths.values(), strict=True):
         cell.truncate(size, overflow="ellipsis", pad=True)
-    line = Text(" " * GAP).join(cell for cell, _ in shown)
+    line = Text(" " * GAP).join(shown)
     line.rstrip()
     return line

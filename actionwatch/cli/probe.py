@@ -12,14 +12,13 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import named_source, read_settings
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import console, dump, echo, hang, print_document, print_table
-from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact
+from actionwatch.instaclustr.probe.findings import ProofImpact
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from actionwatch.instaclustr.probe.probing import ProbeReport
 
-SIGNS = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
+LEGEND = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
+SIGNS = {ProofImpact.FINE: ("+", "green"), ProofImpact.COSTS: ("~", "yellow"), ProofImpact.PREVENTS: ("!", "bold red")}
 # Where to insert a suggested key into the configuration.
 PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in addition to the existing ones"}
 
@@ -47,13 +46,12 @@ def command(config: str, source: str | None, form: str) -> int:
 
 
 def _print(report: ProbeReport) -> None:
-    from rich.text import Text
-
     out, shown = console(), ""
     for finding in report.findings:
-        out.print(hang(_label(finding), finding.says))
+        sign, style = SIGNS[finding.weight] if finding.is_settled else ("?", "yellow")
+        out.print(hang(f"{sign} {finding.subject}:", finding.says, style))
         if finding.means and finding.means != shown:
-            out.print(hang(Text("    →", "dim"), finding.means))
+            out.print(hang("    →", finding.means, "dim"))
         shown = finding.means or shown
     if report.fields:
         out.print()
@@ -64,17 +62,4 @@ def _print(report: ProbeReport) -> None:
         for key, value in sorted(report.configuration.items()):
             # JSON is valid YAML and quotes correctly.
             out.print(f"  {key}: {json.dumps(value)}  # {PLACES[key]}", markup=False)
-    out.print(f"\n{counted(report.request_count, 'request')}; {SIGNS}")
-
-
-def _label(finding: ProbeFinding) -> Text:
-    from rich.text import Text
-
-    sign, style = "+", "green"
-    if not finding.is_settled:
-        sign, style = "?", "yellow"
-    elif finding.weight is ProofImpact.COSTS:
-        sign, style = "~", "yellow"
-    elif finding.weight is ProofImpact.PREVENTS:
-        sign, style = "!", "bold red"
-    return Text(f"{sign} {finding.subject}:", style)
+    out.print(f"\n{counted(report.request_count, 'request')}; {LEGEND}")

@@ -17,7 +17,6 @@ from actionwatch.cli.options import Moment, output_option
 from actionwatch.cli.output import echo, print_items
 from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.planning import overdue_windows
-from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,7 +29,7 @@ LIMIT = 50
 COLUMNS = ("from", "to", "source", "method", "records", "kinds", "judged", "proofs", "digest", "check")
 SHORT_DIGEST = 12
 SAME, DIFFERENT, EXPIRED = "same", "differs", "expired"
-CHECKS = {None: "", SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
+CHECKS = {SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +77,27 @@ def receipts(
     """
     from actionwatch.store import receipts as store
 
-    differing: list[CheckedReceipt] = []
-
-    def checked(connection: Connection, settings: Settings) -> Iterator[CheckedReceipt]:
-        most = limit or (None if is_verified else LIMIT)
-        for receipt in list(store.stream(connection, source, since, until, most)):
-            found = _check(connection, receipt, settings) if is_verified else CheckedReceipt(receipt)
-            if found.check == DIFFERENT:
-                differing.append(found)
-            yield found
-
     with reading_store(config) as (settings, connection):
         if is_verified:
             _refuse_unknown(source, settings, connection)
-        print_items(
-            checked(connection, settings),
-            form,
-            document=_document,
-            columns=COLUMNS if is_verified else COLUMNS[:-1],
-            row=_row,
-            nothing="no receipts",
-            cut=("kinds",),
-            leave_out=("proofs", "judged", "kinds", "source"),
-        )
-    for found in differing:
-        receipt = found.receipt
+        listed = list(store.stream(connection, source, since, until, limit or (None if is_verified else LIMIT)))
+        found = [_check(connection, each, settings) if is_verified else CheckedReceipt(each) for each in listed]
+    print_items(
+        found,
+        form,
+        document=_document,
+        columns=COLUMNS if is_verified else COLUMNS[:-1],
+        row=_row,
+        nothing="no receipts",
+        cut=("kinds",),
+        leave_out=("proofs", "judged", "kinds", "source"),
+    )
+    differing = [each for each in found if each.check == DIFFERENT]
+    for each in differing:
+        receipt = each.receipt
         echo(
             f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the "
-            f"receipt attests {counted(receipt.record_count, 'record')}, the store has {found.stored_count}: they differ",
+            f"receipt attests {counted(receipt.record_count, 'record')}, the store has {each.stored_count}: they differ",
             err=True,
         )
     return EXIT_FAILED if differing else 0
@@ -134,10 +126,10 @@ def _document(found: CheckedReceipt) -> dict[str, Any]:
     receipt = found.receipt
     document: dict[str, Any] = {
         "source": receipt.source,
-        "from": instant(receipt.starts_at),
-        "to": instant(receipt.ends_at),
-        "first_judged_at": instant(receipt.first_judged_at),
-        "judged_at": instant(receipt.judged_at),
+        "from": receipt.starts_at,
+        "to": receipt.ends_at,
+        "first_judged_at": receipt.first_judged_at,
+        "judged_at": receipt.judged_at,
         "proofs": receipt.proof_count,
         "method": receipt.method,
         "records": receipt.record_count,
@@ -167,16 +159,6 @@ class Stretch:
     is_proved: bool
     why: str = ""
 
-    def document(self) -> dict[str, Any]:
-        """Return the stretch as JSON."""
-        return {
-            "source": self.source,
-            "from": instant(self.start),
-            "to": instant(self.end),
-            "is_proved": self.is_proved,
-            "why": self.why or None,
-        }
-
 
 @click.command("proof")
 @click.option("--source", metavar="NAME", help="Only this source.")
@@ -194,16 +176,18 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
     with reading_store(config) as (settings, connection):
         _refuse_unknown(source, settings, connection)
         names = [name for name in marks.read_all(connection) if source in (None, name)]
-        found = [
-            stretch
-            for name in names
-            for whole in _stretches(connection, name, settings)
-            if (stretch := _clip(whole, since, until)) is not None
-        ]
+        whole = [stretch for name in names for stretch in _stretches(connection, name, settings)]
+    found = [clipped for stretch in whole if (clipped := _clip(stretch, since, until)) is not None]
     print_items(
         found,
         form,
-        document=Stretch.document,
+        document=lambda one: {
+            "source": one.source,
+            "from": one.start,
+            "to": one.end,
+            "is_proved": one.is_proved,
+            "why": one.why or None,
+        },
         columns=("source", "from", "to", "proved", "why not"),
         row=lambda one: (one.source, one.start, one.end, "yes" if one.is_proved else "NO", one.why),
         nothing="no source was read yet",
@@ -225,7 +209,7 @@ def _stretches(connection: Connection, source: str, settings: Settings) -> list[
     }
     why = lagging.get(source, "read, but not proved")
     at = max(known.begins_at, utc_now() - settings.store.retention.receipts)
-    doubts = [*_unproved(connection, source), *_unswept(connection, source, known, settings)]
+    doubts = list(_doubts(connection, source, known, settings))
     found: list[Stretch] = []
     for start, end in receipts.spans(connection, [source, *marks.former_names(connection, source)]):
         if end <= at:
@@ -239,34 +223,22 @@ def _stretches(connection: Connection, source: str, settings: Settings) -> list[
     return sorted([*found, *doubts], key=lambda stretch: stretch.start)
 
 
-def _unproved(connection: Connection, source: str) -> list[Stretch]:
-    """Return the older windows that could not be proved when they were read again."""
-    from actionwatch.store import unproved_windows
+def _doubts(connection: Connection, source: str, known: Marks, settings: Settings) -> Iterator[Stretch]:
+    """Find the windows that could not be proved when they were read again, or whose sweep was overdue at the last poll."""
+    from actionwatch.store import polls, sweeps, unproved_windows
 
-    doubts = [doubt for doubt in unproved_windows.read(connection, source) if doubt.failure_count]
-    return [Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why) for doubt in doubts]
-
-
-def _unswept(connection: Connection, source: str, known: Marks, settings: Settings) -> list[Stretch]:
-    """Return the windows whose sweep was overdue at the last poll."""
-    from actionwatch.store import polls, sweeps
-
+    for doubt in unproved_windows.read(connection, source):
+        if doubt.failure_count:
+            yield Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why)
     configured = next((each for each in settings.sources if each.name == source), None)
     poll = polls.read_all(connection).get(source)
     if configured is None or poll is None:
-        return []
+        return
     asked, now = sweeps.read(connection, source), poll.last_poll_at + poll.clock_skew
     overdue = overdue_windows(configured.sweeps, known.mark - configured.overlap, known.begins_at, asked, now)
-    return [
-        Stretch(
-            source,
-            window.start,
-            window.end,
-            is_proved=False,
-            why=f"not checked for late records since {asked[reach]:%Y-%m-%dT%H:%M:%SZ}",
-        )
-        for reach, window in overdue
-    ]
+    for reach, window in overdue:
+        why = f"not checked for late records since {asked[reach]:%Y-%m-%dT%H:%M:%SZ}"
+        yield Stretch(source, window.start, window.end, is_proved=False, why=why)
 
 
 def _without(stretch: Stretch, doubts: Sequence[Stretch]) -> list[Stretch]:

@@ -14,7 +14,6 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import Span, author_option, output_option
 from actionwatch.cli.output import echo, print_faults, print_items
-from actionwatch.text.payloads import instant
 
 command = click.Group(help="Add, list and expire silences.")
 
@@ -113,7 +112,7 @@ def _document(silence: Silence, now: datetime) -> dict[str, Any]:
         "matchers": list(silence.matchers),
         "author": silence.author,
         "comment": silence.comment,
-        "starts_at": instant(silence.starts_at),
-        "ends_at": instant(silence.ends_at),
+        "starts_at": silence.starts_at,
+        "ends_at": silence.ends_at,
         "status": silence.status(now),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,19 +105,16 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
     from actionwatch.store.outbox import Queue
     from actionwatch.store.receivers import Health
 
-    def spell(at: datetime | None) -> str | None:
-        return instant(at) if at else None
-
     sources = []
     for source in settings.sources:
         mark, poll = found.marks.get(source.name), found.polls.get(source.name)
         sources.append(
             {
                 "name": source.name,
-                "mark": mark and spell(mark.mark),
-                "seen_through": mark and spell(mark.seen_through),
-                "proved_through": mark and spell(mark.proved_through),
-                "last_poll": poll and spell(poll.last_poll_at),
+                "mark": mark and mark.mark,
+                "seen_through": mark and mark.seen_through,
+                "proved_through": mark and mark.proved_through,
+                "last_poll": poll and poll.last_poll_at,
                 "records": found.record_counts.get(source.name, 0),
                 **({"backlog": _backlog(found.backlogs[source.name])} if source.name in found.backlogs else {}),
             }
@@ -127,16 +124,13 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
     removed = sorted(found.queues.keys() - set(names))  # listed as long as they have messages
     for name in [*names, *removed]:
         queue, health = found.queues.get(name, Queue()), found.health.get(name, Health())
-        receivers.append(
-            {"name": name, "pending": queue.pending, "dead": queue.dead, "last_sent": spell(health.last_sent_at)}
-        )
+        receivers.append({"name": name, "pending": queue.pending, "dead": queue.dead, "last_sent": health.last_sent_at})
     return {
         "sources": sources,
         "receivers": receivers,
         "rules": _count_rules(settings, found),
         "troubles": [
-            {"trouble": trouble.trouble, "since": spell(trouble.since), "remedy": trouble.remedy}
-            for trouble in found.troubles
+            {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
         ],
     }
 
@@ -145,9 +139,9 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
     """Return the progress of a source that catches up: range, share, rate and remaining time."""
     rate, remaining = backlog.records_per_second, backlog.remaining
     return {
-        "from": instant(backlog.starts_at),
-        "to": instant(backlog.ends_at),
-        "through": instant(backlog.through),
+        "from": backlog.starts_at,
+        "to": backlog.ends_at,
+        "through": backlog.through,
         "share": round(backlog.share, 3),
         "records": backlog.record_count,
         "records_per_second": None if rate is None else round(rate, 1),
@@ -168,8 +162,6 @@ def _count_rules(settings: Settings, found: Snapshot) -> dict[str, int]:
 
 
 def _print(document: dict[str, Any], found: Snapshot) -> None:
-    from rich.text import Text
-
     progress = [_progress(source, found.polls.get(source["name"])) for source in document["sources"]]
     print_table(
         ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
@@ -177,9 +169,11 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     out = console()
     for source in document["sources"]:
         if "backlog" in source:
-            out.print(hang(Text(f"{source['name']}:", "yellow"), _spell_backlog(source["backlog"])))
+            out.print(hang(f"{source['name']}:", _spell_backlog(source["backlog"]), "yellow"))
     out.print()
-    rows = [(item["name"], item["pending"], item["dead"], _ago(item["last_sent"])) for item in document["receivers"]]
+    rows = [
+        (each["name"], each["pending"], each["dead"], spell_ago(each["last_sent"])) for each in document["receivers"]
+    ]
     print_table(
         ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored but not sent"
     )
@@ -191,18 +185,17 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
         poll = found.polls.get(source["name"])
         if poll is not None and poll.failures:
             which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
-            out.print(hang(Text(f"{source['name']}:", "yellow"), f"{which} failed: {poll.last_error}"))
+            out.print(hang(f"{source['name']}:", f"{which} failed: {poll.last_error}", "yellow"))
     for name, (overlap, measured) in found.late.items():
         if measured:
-            out.print(hang(Text(f"{name}:"), _spell_lateness(overlap, measured)))
+            out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
     if not found.is_running:
         out.print("no service is running on this store")
     for trouble in found.troubles:
-        label = Text(f"{trouble.trouble}:", "bold red")
         since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
-        out.print(hang(label, f"{trouble.subject}{since}: {trouble.what}"))
+        out.print(hang(f"{trouble.trouble}:", f"{trouble.subject}{since}: {trouble.what}", "bold red"))
         if trouble.remedy:
-            out.print(hang(Text("  remedy:"), trouble.remedy))
+            out.print(hang("  remedy:", trouble.remedy))
     if not found.troubles:
         out.print("[green]no troubles[/]")
 
@@ -211,8 +204,8 @@ def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
     """Return a source as a row of the table. The age of its marks is by the upstream's clock."""
     now = utc_now()
     upstream_now = now + poll.clock_skew if poll else now
-    ages = (_ago(source[name], upstream_now) for name in ("mark", "seen_through", "proved_through"))
-    return source["name"], source["records"], *ages, _ago(source["last_poll"], now)
+    ages = (spell_ago(source[name], upstream_now) for name in ("mark", "seen_through", "proved_through"))
+    return source["name"], source["records"], *ages, spell_ago(source["last_poll"], now)
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:
@@ -220,8 +213,8 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
     speed = "" if rate is None else f", {rate:,.0f} per second"
     left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
     return (
-        f"catching up from {backlog['from']} to {backlog['to']}: {backlog['share']:.0%} done, through {backlog['through']}, "
-        f"{backlog['records']:,} new records{speed}{left}"
+        f"catching up from {instant(backlog['from'])} to {instant(backlog['to'])}: {backlog['share']:.0%} done, "
+        f"through {instant(backlog['through'])}, {backlog['records']:,} new records{speed}{left}"
     )
 
 
@@ -236,7 +229,3 @@ def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
         else f"set overlap to {spell_duration(wanted)}"
     )
     return f"delay of the last {counted(len(measured), 'record')}: within {', '.join(shares)}; {advice}"
-
-
-def _ago(at: str | None, now: datetime | None = None) -> str:
-    return spell_ago(datetime.fromisoformat(at) if at else None, now)
