@@ -66,7 +66,7 @@ class SlackApi(AddressNotifier):
     """Slack's methods with one token: a bot token, or an app token for Socket Mode. Safe to share between threads."""
 
     def __init__(self, token: str, base_url: str, http: HttpClient, *, is_app: bool = False) -> None:
-        super().__init__(base_url, http, Redactor(token), unreachable="cannot reach Slack: ")
+        super().__init__(base_url.rstrip("/") + "/", http, Redactor(token), unreachable="cannot reach Slack: ")
         self._token = token
         self._remedies = APP_REMEDIES if is_app else REMEDIES
 

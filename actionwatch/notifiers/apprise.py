@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
-from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Traits
+from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Notifier, Redactor, Traits
 from actionwatch.text import options as words
 
 TRAITS = Traits(templates=("apprise.subject", "apprise.txt"), is_read_by_people=True)
@@ -72,7 +72,7 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
     return {"apprise.txt": f"{title}\n\n{body}"}
 
 
-class AppriseNotifier:
+class AppriseNotifier(Notifier):
     """Sends messages to one or several services. They share one delivery: configure separate receivers for separate retries."""
 
     def __init__(self, options: Options) -> None:
@@ -90,9 +90,6 @@ class AppriseNotifier:
         if all(is_permanent for _, is_permanent in failures):
             raise PermanentDeliveryError("the service refused the message", response=response)
         raise TransientDeliveryError("the service did not accept the message", response=response)
-
-    def close(self) -> None:
-        """Do nothing: no connection outlives a message."""
 
     def _notify(self, service: Any, title: str, body: str, message: Message) -> tuple[str, bool] | None:
         """Return what failed, and whether a retry is pointless; without a status it may help."""

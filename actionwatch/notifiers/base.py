@@ -25,7 +25,7 @@ from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
 from actionwatch.text.escaping import visible
-from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy
+from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy, check_url
 from actionwatch.text.redaction import Redaction
 from actionwatch.text.timeintervals import parse_location
 
@@ -62,8 +62,8 @@ class Notifier(Protocol):
         ...
 
     def close(self) -> None:
-        """Close connections. Called once, after the last `send`."""
-        ...
+        """Close connections, if any outlive a message. Called once, after the last `send`."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,10 @@ class HttpOptions(Options):
             proxy=self.proxy.get_secret_value() if self.proxy else None,
             max_body_bytes=_MAX_RESPONSE_BYTES,
         )
+
+
+BaseUrl = Annotated[str, AfterValidator(lambda url: check_url(url).rstrip("/"))]
+"""Where the API of a service begins, without a slash at the end."""
 
 
 def _location(name: str) -> str:

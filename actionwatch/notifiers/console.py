@@ -9,7 +9,7 @@ from typing import TextIO
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
-from actionwatch.notifiers.base import Traits
+from actionwatch.notifiers.base import Notifier, Traits
 from actionwatch.text import options as words
 
 TRAITS = Traits(is_read_by_people=True)
@@ -35,8 +35,8 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
     return {"console.txt": stream.getvalue()}
 
 
-class ConsoleNotifier:
-    """Prints cards to a stream, one at a time."""
+class ConsoleNotifier(Notifier):
+    """Prints cards to a stream, one at a time. The stream stays open: the process owns it."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -58,6 +58,3 @@ class ConsoleNotifier:
         except OSError as exc:
             raise TransientDeliveryError(f"cannot write to the console: {exc.strerror}") from exc
         return Receipt()
-
-    def close(self) -> None:
-        """Leave the stream open: the process owns it."""

@@ -29,7 +29,7 @@ from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, Trans
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Traits
+from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Notifier, Redactor, Traits
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
 
@@ -93,15 +93,12 @@ class Options(words.Options):
             raise ValueError("tls: none is accepted only for a server on this machine: use starttls or implicit")
         return self
 
-    @property
-    def sender_address(self) -> Address:
-        """The parsed `from`."""
-        return _parse(self.sender)
 
-    @property
-    def recipients(self) -> list[Address]:
-        """The parsed `to`."""
-        return [_parse(value) for value in self.to]
+def addresses_of(options: Options) -> tuple[Address, list[Address]]:
+    """Parse `from` and `to`."""
+    parsed: list[Any] = [_ADDRESS("to", value) for value in (options.sender, *options.to)]
+    sender, *recipients = (each.addresses[0] for each in parsed)
+    return sender, recipients
 
 
 def build(options: Options, *, receiver: str) -> EmailNotifier:
@@ -110,13 +107,13 @@ def build(options: Options, *, receiver: str) -> EmailNotifier:
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
     """Return the HTML part, the plain text part, and the whole mail."""
-    mail = compose(message, rendered, None, receiver, options.sender_address, options.recipients)
+    mail = compose(message, rendered, None, receiver, *addresses_of(options))
     parts = {"email.html": mail.get_body(("html",)), "email.txt": mail.get_body(("plain",))}
     files = {name: str(part.get_content()) for name, part in parts.items() if part is not None}
     return {**files, "email.eml": serialize(mail).decode()}
 
 
-class EmailNotifier:
+class EmailNotifier(Notifier):
     """Sends messages through one server to one list of recipients."""
 
     def __init__(self, options: Options, *, receiver: str) -> None:
@@ -126,8 +123,7 @@ class EmailNotifier:
         self._redact = Redactor(self._password)
         self._port = options.port or _DEFAULT_PORTS[options.tls]
         self._context = tls_context(options.ca_file) if options.tls != "none" else None
-        self._sender = options.sender_address
-        self._recipients = options.recipients
+        self._sender, self._recipients = addresses_of(options)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send one mail. `reference` is the Message-ID of the first mail of the alert; a note names refused recipients."""
@@ -143,9 +139,6 @@ class EmailNotifier:
         """Do everything that `send` does before the MAIL command."""
         with self._session() as server:
             server.noop()
-
-    def close(self) -> None:
-        """Do nothing: no connection outlives a mail."""
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:
@@ -177,15 +170,12 @@ class EmailNotifier:
                 codes = [code for code, _ in exc.recipients.values()]
                 what = "the mail server refused every recipient"
                 return self._refusal(what, min(codes, default=550), self._describe(exc.recipients))
-            case smtplib.SMTPAuthenticationError():
-                return self._refusal(
-                    "the mail server refused the login: check username and password", exc.smtp_code, exc.smtp_error
-                )
-            case smtplib.SMTPSenderRefused():
-                what = f"the mail server refused the sender {self._sender.addr_spec}"
-                return self._refusal(what, exc.smtp_code, exc.smtp_error)
             case smtplib.SMTPResponseException():
-                return self._refusal("the mail server refused the message", exc.smtp_code, exc.smtp_error)
+                refused = {
+                    smtplib.SMTPAuthenticationError: "login: check username and password",
+                    smtplib.SMTPSenderRefused: f"sender {self._sender.addr_spec}",
+                }.get(type(exc), "message")
+                return self._refusal(f"the mail server refused the {refused}", exc.smtp_code, exc.smtp_error)
             case smtplib.SMTPNotSupportedError():
                 what = f"the mail server does not support the configuration: {self._text(str(exc)).rstrip('.')}"
                 return PermanentDeliveryError(
@@ -202,10 +192,8 @@ class EmailNotifier:
                 return PermanentDeliveryError(f"the message cannot be sent as mail: {self._text(str(exc))}")
 
     def _refusal(self, what: str, code: int, response: str | bytes) -> DeliveryError:
-        text = self._text(response)
-        if 500 <= code < 600:
-            return PermanentDeliveryError(f"{what} ({code})", response=text)
-        return TransientDeliveryError(f"{what} ({code})", response=text)
+        error = PermanentDeliveryError if 500 <= code < 600 else TransientDeliveryError
+        return error(f"{what} ({code})", response=self._text(response))
 
     def _describe(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
         answers = refused.items()
@@ -371,12 +359,6 @@ def _message_id(kind: str, receiver: str, name: str, domain: str) -> str:
     """Make a Message-ID from names that may contain any characters."""
     digest = hashlib.sha256("\0".join((kind, receiver, name)).encode("utf-8", "replace")).hexdigest()
     return f"<{digest[:40]}@{domain}>"
-
-
-def _parse(value: str) -> Address:
-    parsed: Any = _ADDRESS("to", value)
-    address: Address = parsed.addresses[0]
-    return address
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
+from actionwatch.notifiers.base import AddressNotifier, BaseUrl, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
@@ -38,10 +38,6 @@ SEVERITIES = {"critical": "critical", "high": "error", "medium": "warning", "low
 EVENTS, CHANGES = "/v2/enqueue", "/v2/change/enqueue"
 
 
-def _base_url(value: str) -> str:
-    return words.check_url(value).rstrip("/")
-
-
 def _routing_key(value: SecretStr) -> SecretStr:
     if not re.fullmatch("[A-Za-z0-9]{8,128}", value.get_secret_value()):
         raise ValueError("must be the key of an Events API v2 integration: only letters and digits")
@@ -53,7 +49,7 @@ class Options(HttpOptions):
 
     routing_key: Annotated[words.Secret, AfterValidator(_routing_key)] | None = None
     routing_key_file: Annotated[words.SecretFile, AfterValidator(_routing_key)] | None = None
-    base_url: Annotated[str, AfterValidator(_base_url)] = "https://events.pagerduty.com"
+    base_url: BaseUrl = "https://events.pagerduty.com"
 
     @model_validator(mode="after")
     def _check(self) -> Options:

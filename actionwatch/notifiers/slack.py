@@ -21,7 +21,7 @@ from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
+from actionwatch.notifiers.base import AddressNotifier, BaseUrl, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 TRAITS = Traits(templates=("slack.json",), rate_per_second=1.0, is_read_by_people=True)
 
 _NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}  # of linked pages
-
-
-def _base_url(value: str) -> str:
-    return words.check_url(value).rstrip("/") + "/"
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
@@ -53,7 +49,7 @@ class Options(HttpOptions):
     webhook_url_file: Annotated[words.SecretFile, AfterValidator(_webhook_url)] | None = None
     app_token: words.Secret | None = None
     app_token_file: words.SecretFile | None = None
-    base_url: Annotated[str, AfterValidator(_base_url)] = "https://slack.com/api/"
+    base_url: BaseUrl = "https://slack.com/api/"
 
     @model_validator(mode="after")
     def _check(self) -> Options:

@@ -9,7 +9,7 @@ import pytest
 
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message, Rendered
-from actionwatch.notifiers.email import compose, serialize
+from actionwatch.notifiers.email import addresses_of, compose, serialize
 from tests.integration.notifiers.ends import RENDERER, email_options
 from tests.integration.notifiers.smtp_end import read_mail
 from tests.unit.render.messages import message
@@ -57,7 +57,7 @@ def written(given: Message, subject: str | None = None, reference: str | None = 
     rendered, failures = RENDERER.render(("email.subject", "email.txt", "email.html"), given)
     assert failures == []
     texts = rendered.texts if subject is None else {**rendered.texts, "email.subject": subject}
-    return serialize(compose(given, Rendered(texts), reference, "soc", made.sender_address, made.recipients))
+    return serialize(compose(given, Rendered(texts), reference, "soc", *addresses_of(made)))
 
 
 def header_names(content: bytes) -> list[str]:
@@ -97,7 +97,7 @@ def test_encoded_words_in_ids_and_references_forge_nothing() -> None:
 def test_mail_with_other_headers_than_composed_is_not_sent() -> None:
     """If a version of Python writes other headers than those of the mail, the mail is refused."""
     made = email_options(25, None, tls="none", username=None, password=None)
-    mail = compose(message(), Rendered(), None, "soc", made.sender_address, made.recipients)
+    mail = compose(message(), Rendered(), None, "soc", *addresses_of(made))
     mail._headers.append(("X-Note", "a\r\nX-Forged: 1"))  # type: ignore[attr-defined]
     with pytest.raises(PermanentDeliveryError, match="headers"):
         serialize(mail)

@@ -54,11 +54,10 @@ def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: A
     data = message.data
     is_alert = message.type.partition(".")[0] != "alerts" and bool(data.get("id"))
     severity_id, severity = SEVERITIES.get(str(data.get("level")), (0, "Unknown"))
-    times = {"start_time": _millis(data.get("first_at")), "end_time": _millis(data.get("last_at"))}
     return {
         **(_finding(message) if is_alert else _classified(BASE_EVENT, (OTHER, message.type))),
         "time": _millis(message.timestamp),
-        **{name: at for name, at in times.items() if at is not None},
+        **_given({"start_time": _millis(data.get("first_at")), "end_time": _millis(data.get("last_at"))}),
         "metadata": {**_metadata(), "uid": message.id, **({"correlation_uid": str(data["id"])} if is_alert else {})},
         "message": str(data.get("title") or message.type),
         "severity_id": severity_id,
@@ -76,22 +75,22 @@ def _finding(message: Message) -> dict[str, Any]:
     rule = data.get("rule") or {}
     records = data.get("records") or []
     status_id, status = FINDING_STATUSES.get(str(data.get("status")), (0, "Unknown"))
-    seen = {"first_seen_time": _millis(data.get("first_at")), "last_seen_time": _millis(data.get("last_at"))}
-    described = {"title": data.get("title"), "desc": data.get("body")}
-    resources = _resources(records[-1]) if records else []
+    finding = {
+        "uid": str(data["id"]),
+        "title": str(data.get("title") or ""),
+        "desc": str(data.get("body") or ""),
+        "first_seen_time": _millis(data.get("first_at")),
+        "last_seen_time": _millis(data.get("last_at")),
+        "analytic": {**RULE_ANALYTIC, "uid": str(rule.get("id")), "name": str(rule.get("name"))},
+    }
+    evidences = [_evidence(record) for record in records]
     return {
         **_classified(DETECTION_FINDING, FINDING_ACTIVITIES.get(message.type, (OTHER, message.type))),
         "status_id": status_id,
         "status": status,
         "is_alert": True,
-        "finding_info": {
-            "uid": str(data["id"]),
-            **{name: str(text) for name, text in described.items() if text},
-            **{name: at for name, at in seen.items() if at is not None},
-            "analytic": {**RULE_ANALYTIC, "uid": str(rule.get("id")), "name": str(rule.get("name"))},
-        },
-        **({"evidences": [_evidence(record) for record in records]} if records else {}),
-        **({"resources": resources} if resources else {}),
+        "finding_info": _given(finding),
+        **_given({"evidences": evidences, "resources": _resources(records[-1]) if records else []}),
     }
 
 
@@ -122,13 +121,17 @@ def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
         access = {"user": {"name": UNKNOWN}, "privileges": [UNKNOWN]}
         return {**_classified(USER_ACCESS, ACCESS_KINDS[kind] or (OTHER, kind)), **event, **access}
     activity = OPERATIONS.get(str(record.get("crudOperation")), (OTHER, kind))
-    resources = _resources(record)
     return {
         **_classified(API_ACTIVITY, activity),
         **event,
         "api": _api(record),
-        **({"resources": resources} if resources else {}),
+        **_given({"resources": _resources(record)}),
     }
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is unknown or empty."""
+    return {name: value for name, value in values.items() if value not in (None, "", [])}
 
 
 def _kind(record: Mapping[str, Any]) -> str:

@@ -201,8 +201,7 @@ def test_any_subject_is_one_safe_header(text: str) -> None:
         Rendered({"email.subject": text, "email.txt": text, "email.html": text}),
         text,
         "receiver",
-        email._parse(made.sender),
-        [email._parse(value) for value in made.to],
+        *email.addresses_of(made),
     )
     content = mail.as_bytes()
     assert max(len(line) for line in content.split(b"\r\n")) <= 998
@@ -222,8 +221,7 @@ def test_any_id_gives_a_valid_message_id(name: str) -> None:
         Rendered(),
         f"<{text}@x>",
         text,
-        email._parse(made.sender),
-        [email._parse(value) for value in made.to],
+        *email.addresses_of(made),
     )
     assert set(read_mail(mail.as_bytes()).keys()) <= MAIL_HEADERS
 
