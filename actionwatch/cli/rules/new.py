@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,7 +55,7 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
 
     answers = _ask(given, folder)
     context = read_context(config, [Path()])
-    text = render(**answers, at=_outside(context.time_intervals.get(answers["outside"] or "")))
+    text = _render(answers, _outside(context.time_intervals.get(answers["outside"] or "")))
     if faults := context.build(read_text(text, "the new rule")).faults:
         raise ConfigError(*faults)
     if is_printed:
@@ -73,62 +73,60 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
     echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
 
 
-def render(
-    *,
-    title: str,
-    name: str,
-    kinds: Sequence[str],
-    level: str,
-    users: Sequence[str],
-    cluster: str | None,
-    group_by: Sequence[str],
-    outside: str | None,
-    at: datetime,
-) -> str:
+def _render(answers: Mapping[str, Any], at: datetime) -> str:
     """Return the text of the rule. `at` is a time at which it alerts, if that matters."""
-    import yaml
-
-    def flow(value: Any) -> str:
-        text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
-        return text.removesuffix("...\n").strip()
-
-    selection: dict[str, Any] = {"actionKind": kinds[0] if len(kinds) == 1 else list(kinds)}
-    if cluster:
-        selection["cluster"] = cluster
-    hit: dict[str, Any] = {"at": f"{at:%Y-%m-%dT%H:%M:%SZ}"} if outside else {}
-    hit |= {"actionKind": kinds[0], "userName": _somebody_else(users)}
-    if cluster:
-        hit["cluster"] = _like(cluster)
-    other_kind = next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
-    miss = {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": other_kind}
+    kinds, users, outside, group_by = (answers[name] for name in ("kinds", "users", "outside", "group_by"))
+    hit, miss = _events(answers, at)
+    selection = {"actionKind": kinds[0] if len(kinds) == 1 else kinds}
+    if answers["cluster"]:
+        selection["cluster"] = answers["cluster"]
     lines = [
         SCHEMA_LINE,
-        f"title: {flow(title)}",
+        f"title: {_flow(answers['title'])}",
         f"id: {uuid.uuid4()}",
-        f"name: {name}",
+        f"name: {answers['name']}",
         "status: experimental",
-        f"level: {level}",
+        f"level: {answers['level']}",
         "logsource: {product: instaclustr, service: user_actions}",
         "detection:",
-        f"  action: {flow(selection)}",
-        *([f"  expected: {flow(_expected(users))}"] if users else []),
+        f"  action: {_flow(selection)}",
+        f"  expected: {_flow(_expected(users))}" if users else "",
         f"  condition: action{' and not expected' if users else ''}",
-        *([f"when: {flow({'outside': [outside]})}"] if outside else []),
+        f"when: {_flow({'outside': [outside]})}" if outside else "",
         "alert:",
         '  title: "{{ userName }}: {{ actionKind }} on {{ cluster }}"',
-        *([f"  group_by: {flow(list(group_by))}"] if group_by else []),
+        f"  group_by: {_flow(list(group_by))}" if group_by else "",
         "  fields: [timestamp, userName, account.name, cluster.name, clusterId, description]",
         "  runbook: |",
         "    1. Ask the user whether this was meant.",
         "tests:",
         "  - name: it happens",
-        f"    event: {flow(hit)}",
+        f"    event: {_flow(hit)}",
         "    expect: alert",
         f"  - name: {'an expected user does it' if users else 'something else happens'}",
-        f"    event: {flow(miss)}",
+        f"    event: {_flow(miss)}",
         "    expect: nothing",
     ]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def _events(answers: Mapping[str, Any], at: datetime) -> tuple[dict[str, str], dict[str, str]]:
+    """Return an event that alerts and one that does not."""
+    kinds, users, cluster = answers["kinds"], answers["users"], answers["cluster"]
+    hit = {"at": f"{at:%Y-%m-%dT%H:%M:%SZ}"} if answers["outside"] else {}
+    hit |= {"actionKind": kinds[0], "userName": _somebody_else(users)}
+    if cluster:
+        hit["cluster"] = _like(cluster)
+    other_kind = next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
+    return hit, {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": other_kind}
+
+
+def _flow(value: Any) -> str:
+    """Return YAML on one line."""
+    import yaml
+
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
+    return text.removesuffix("...\n").strip()
 
 
 def _like(pattern: str) -> str:
@@ -165,35 +163,28 @@ def _expected(users: Sequence[str]) -> dict[str, list[str]]:
 
 def _ask(given: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the options, and ask for missing ones on a terminal. An invalid answer is asked for again at once."""
-    is_asking = not (given["title"] and given["kinds"])
-    if is_asking and not sys.stdin.isatty():
-        raise click.UsageError("standard input is not a terminal: give at least --title and --kind")
-    answers = {**given, "users": list(given["users"]), "group_by": list(given["group_by"])}
-    answers["kinds"] = [_known(kind) for kind in given["kinds"]]
-    if not is_asking:
+    answers = {**given, "kinds": [_known(kind) for kind in given["kinds"]]}
+    if given["title"] and given["kinds"]:
         answers["name"] = _name(given["name"] or _named_after(given["title"]))
         answers["level"] = given["level"] or "medium"
         return answers
+    if not sys.stdin.isatty():
+        raise click.UsageError("standard input is not a terminal: give at least --title and --kind")
     echo("Answer a few questions. You can edit the file afterwards. Ctrl-C cancels without writing.\n")
-    title = answers["title"] = given["title"] or click.prompt(
-        "What does the rule detect, in a few words?", prompt_suffix=" "
-    )
-    answers["name"] = given["name"] or _prompt("Name for routes and commands", _free_name(folder), _named_after(title))
-    answers["kinds"] = answers["kinds"] or _prompt("Which kinds does it match? (separated by commas)", _kinds)
-    answers["level"] = given["level"] or click.prompt("Level", type=click.Choice(list(LEVELS)), default="medium")
-    answers["users"] = answers["users"] or _prompt(
-        "Which users may do this? (separated by commas; Enter: none)", _users, ""
-    )
-    answers["group_by"] = answers["group_by"] or _prompt(
-        "Group alerts by which fields? (separated by commas; Enter: one alert per record)", _fields, ""
-    )
+    answers["title"] = given["title"] or click.prompt("What does the rule detect, in a few words?", prompt_suffix=" ")
+    questions: dict[str, tuple[str, Any, str | None]] = {
+        "name": ("Name for routes and commands", _free_name(folder), _named_after(answers["title"])),
+        "kinds": ("Which kinds does it match? (separated by commas)", _kinds, None),
+        "level": ("Level", click.Choice(list(LEVELS)), "medium"),
+        "users": ("Which users may do this? (separated by commas; Enter: none)", _users, ""),
+        "group_by": ("Group alerts by which fields? (separated by commas; Enter: one alert per record)", _fields, ""),
+    }
+    for name, (question, read, default) in questions.items():
+        suffix = ": " if default else " "
+        answers[name] = answers[name] or click.prompt(
+            question, default, type=read, show_default=bool(default), prompt_suffix=suffix
+        )
     return answers
-
-
-def _prompt(question: str, read: Callable[[str], Any], default: str | None = None) -> Any:
-    """Ask until `read` accepts the answer."""
-    suffix = ": " if default else " "
-    return click.prompt(question, default, value_proc=read, show_default=bool(default), prompt_suffix=suffix)
 
 
 def _named_after(title: str) -> str:
