@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.text import Text
 
 Item = TypeVar("Item")
@@ -139,11 +141,18 @@ def console(width: int | None = None) -> Console:
     return TerminalConsole(width=width or 10_000, soft_wrap=width is None, highlight=False, emoji=False)
 
 
-def error_console() -> Console:
-    """Make the console for progress bars on standard error."""
+@contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """Show a progress bar on standard error, if that is a terminal. Yield None if it is a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import Progress
+
     from actionwatch.text.terminal import TerminalConsole
 
-    return TerminalConsole(stderr=True)
+    with Progress(console=TerminalConsole(stderr=True), transient=True) as bar:
+        yield bar
 
 
 def hang(label: str, body: str, style: str = "") -> Any:

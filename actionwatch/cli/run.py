@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import Span
-from actionwatch.cli.output import echo, error_console
+from actionwatch.cli.output import echo, progress_bar
 from actionwatch.service.signals import ENDING, asked_by_signals
 from actionwatch.text.payloads import instant
 
@@ -102,15 +101,12 @@ def _is_late(line: Waiting, due_until: datetime) -> bool:
 @contextlib.contextmanager
 def showing_backlogs() -> Iterator[Callable[[Backlog], None]]:
     """Show a progress bar for each source that catches up, on a terminal but not in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=error_console(), transient=True) as bar:
+    with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(backlog: Backlog) -> None:
+            if bar is None:
+                return
             if backlog.source not in tasks:
                 tasks[backlog.source] = bar.add_task(backlog.source, total=1.0)
             what = f"{backlog.source}: {backlog.record_count:,} records"

@@ -88,8 +88,8 @@ def command(
     if since is None and file is None:
         since = utc_now() - BACK
     span = record_source.TimeRange(since, until)
-    compared = choose_rules(config, [str(path) for path in others])[1] if others else None
-    about = prefilter_of([*chosen, *(compared or ())], loaded.found.rules)
+    compared = choose_rules(config, [str(path) for path in others])[1] if others else []
+    about = prefilter_of([*chosen, *compared], loaded.found.rules)
     if estimate:
         _show_estimate(loaded, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
         return 0
@@ -101,13 +101,12 @@ def command(
         else:
             found = record_source.from_store(spool, config, about, source, span)
         outcome = _run(chosen, found)
-        before = _run(compared, found) if compared is not None else None
-    if compared is not None and before is not None:
-        _show_changes(chosen, compared, outcome, before, form)
-    elif form == "table":
-        _show(chosen, outcome.alerts, found)
-    else:
-        print_items(outcome.alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
+        if others:
+            _show_changes(chosen, compared, outcome, _run(compared, found), form)
+        elif form == "table":
+            _show(chosen, outcome.alerts, found)
+        else:
+            print_items(outcome.alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
@@ -242,8 +241,8 @@ def _show_changes(
     rows = []
     for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):
         counts = Counter(change(key) for key in merged if key[0] == name)
-        total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
-        if any(total):
+        if counts:
+            total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
             rows.append((name, *total, f"+{counts['added']}", f"-{counts['removed']}"))
     print_table(("rule", "before", "after", "new", "gone"), rows, nothing="no rule opens an alert", cut=("rule",))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, ConfigError, Fault
 from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.cli.context import chosen_source, reading_store
-from actionwatch.cli.output import error_console
+from actionwatch.cli.output import progress_bar
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
@@ -143,14 +142,12 @@ def count(config: str, about: Prefilter, origin: str, source: str | None, span: 
 @contextlib.contextmanager
 def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal, but not in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=error_console(), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda amount: bar.advance(task, amount)
+    with progress_bar() as bar:
+        if bar is None:
+            yield lambda _: None
+        else:
+            task = bar.add_task(what, total=total)
+            yield lambda amount: bar.advance(task, amount)
 
 
 def _query(about: Prefilter, span: TimeRange) -> Query:
