@@ -113,7 +113,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
-        _show(exc)
+        click.UsageError(visible(exc.format_message()), exc.ctx).show()
         return EXIT_USAGE
     except click.ClickException as exc:
         return _fail(exc.format_message())
@@ -131,12 +131,6 @@ def call(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
-
-
-def _show(exc: click.UsageError) -> None:
-    """Print the usage of the command, and what is wrong with the arguments."""
-    escaped = click.UsageError(visible(exc.format_message()), exc.ctx)
-    escaped.show()
 
 
 def _fail(message: str) -> int:

@@ -12,7 +12,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
-from actionwatch.cli.options import Moment, author_option, limit_option, output_option
+from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import (
     STYLES,
     console,
@@ -36,7 +36,7 @@ command = click.Group(help="List, show, acknowledge and resolve alerts.")
 
 
 @command.command("list")
-@click.option("--since", type=Moment(), help="Only alerts that opened at or after this time.")
+@click.option("--since", type=time, help="Only alerts that opened at or after this time.")
 @limit_option("alerts")
 @output_option
 @click.pass_obj

@@ -15,7 +15,7 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.plurals import counted
 from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
-from actionwatch.cli.options import Moment, author_option, limit_option, output_option
+from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import console, echo, hang, print_document, print_items
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def show(config: str, delivery_id: str, form: str) -> None:
 def _selecting_options(function: FC) -> FC:
     """Add the options that select dead letters."""
     for option in (
-        click.option("--since", type=Moment(), help="Only deliveries created at or after this time."),
+        click.option("--since", type=time, help="Only deliveries created at or after this time."),
         click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver."),
         click.option("--dead", "is_all", is_flag=True, help="All dead letters."),
         click.argument("ids", metavar="[ID]...", nargs=-1),

@@ -21,7 +21,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
-from actionwatch.cli.options import FOLDER, Span
+from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import console, echo, spell
 from actionwatch.emulator.simulation import playing
 from actionwatch.service.signals import ENDING, Asked, asked_by_signals
@@ -59,7 +59,7 @@ log: {{level: warning, format: text}}
 
 @click.command()
 @click.option(
-    "--for", "duration", type=Span(), default="60s", show_default=True, help="How long to run; 0: until interrupted."
+    "--for", "duration", type=duration, default="60s", show_default=True, help="How long to run; 0: until interrupted."
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of health and metrics.  [default: a free port]"

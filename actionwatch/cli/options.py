@@ -1,4 +1,4 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 from click.decorators import FC
@@ -15,41 +14,26 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import parse_duration
 
 
-class Moment(click.ParamType[datetime]):
-    """A time: RFC 3339, or a duration before now."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse the value."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            return utc_now() - parse_duration(value)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            at = datetime.fromisoformat(value)
-            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is not a time: use RFC 3339 (2026-11-25T09:00:00Z) or a duration before now (7d)",
-                param,
-                ctx,
-            )
+def time(value: str) -> datetime:
+    """Parse a time: RFC 3339, or a duration before now. `--help` shows the name of this function."""
+    try:
+        return utc_now() - parse_duration(value)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        remedy = "use RFC 3339 (2026-11-25T09:00:00Z) or a duration before now (7d)"
+        raise click.BadParameter(f"{value!r} is not a time: {remedy}") from exc
 
 
-class Span(click.ParamType[timedelta]):
-    """A duration: `30s`, `15m`, or `0`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Parse the value."""
-        try:
-            return parse_duration("0s" if value == "0" else value)
-        except ValueError as exc:
-            self.fail(f"{value!r} is {exc}", param, ctx)
+def duration(value: str) -> timedelta:
+    """Parse a duration: `30s`, `15m`, or `0`. `--help` shows the name of this function."""
+    try:
+        return parse_duration("0s" if value == "0" else value)
+    except ValueError as exc:
+        raise click.BadParameter(f"{value!r} is {exc}") from exc
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -66,9 +50,9 @@ output_option = click.option(
 )
 source_option = click.option("--source", metavar="NAME", help="The source to use, if several are configured.")
 since_option = click.option(
-    "--since", type=Moment(), help="Only at or after this time: RFC 3339, or a duration before now (7d)."
+    "--since", type=time, help="Only at or after this time: RFC 3339, or a duration before now (7d)."
 )
-until_option = click.option("--until", type=Moment(), help="Only at or before this time.")
+until_option = click.option("--until", type=time, help="Only at or before this time.")
 author_option = click.option(
     "--author",
     metavar="NAME",

@@ -13,7 +13,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import reading_store
-from actionwatch.cli.options import Moment, output_option
+from actionwatch.cli.options import output_option, time
 from actionwatch.cli.output import echo, print_items
 from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.planning import overdue_windows
@@ -45,10 +45,10 @@ class CheckedReceipt:
 @click.option("--source", metavar="NAME", help="Only this source.")
 @click.option(
     "--since",
-    type=Moment(),
+    type=time,
     help="Only windows that end at or after this time: RFC 3339, or a duration before now (7d).",
 )
-@click.option("--until", type=Moment(), help="Only windows that start at or before this time.")
+@click.option("--until", type=time, help="Only windows that start at or before this time.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -162,8 +162,8 @@ class Stretch:
 
 @click.command("proof")
 @click.option("--source", metavar="NAME", help="Only this source.")
-@click.option("--since", type=Moment(), help="Start of the time: RFC 3339, or a duration before now (7d).")
-@click.option("--until", type=Moment(), help="End of the time.")
+@click.option("--since", type=time, help="Start of the time: RFC 3339, or a duration before now (7d).")
+@click.option("--until", type=time, help="End of the time.")
 @output_option
 @click.pass_obj
 def proof(config: str, /, source: str | None, since: datetime | None, until: datetime | None, form: str) -> int:

@@ -13,7 +13,7 @@ import click
 
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.options import Span
+from actionwatch.cli.options import duration
 from actionwatch.cli.output import echo, progress_bar
 from actionwatch.service.signals import ENDING, asked_by_signals
 from actionwatch.text.payloads import instant
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Poll each source once, match, deliver what is due, then stop. For cron.")
 @click.option(
     "--wait",
-    type=Span(),
+    type=duration,
     default="0s",
     show_default=True,
     help="With --once: wait for retries that are due within this time.",

@@ -12,7 +12,7 @@ from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
-from actionwatch.cli.options import Span, author_option, output_option
+from actionwatch.cli.options import author_option, duration, output_option
 from actionwatch.cli.output import echo, print_faults, print_items
 
 command = click.Group(help="Add, list and expire silences.")
@@ -20,7 +20,7 @@ command = click.Group(help="Add, list and expire silences.")
 
 @command.command("add")
 @click.argument("matchers", metavar="MATCHER...", nargs=-1, required=True)
-@click.option("--for", "span", type=Span(), required=True, metavar="DURATION", help="Duration, such as 2h or 3d.")
+@click.option("--for", "span", type=duration, required=True, metavar="DURATION", help="Duration, such as 2h or 3d.")
 @click.option("--comment", required=True, metavar="TEXT", help="The reason.")
 @author_option
 @click.pass_obj
