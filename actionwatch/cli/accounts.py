@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from actionwatch.cli.context import chosen_source
+from actionwatch.cli.context import chosen_source, reading_client
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import confirm, echo, print_items
 
@@ -20,9 +20,7 @@ command = click.Group(help="List, create and unlink the organisation's linked ac
 @click.pass_obj
 def list_accounts(config: str, source: str | None, form: str) -> None:
     """List the linked accounts that the upstream returns now."""
-    from actionwatch.service import upstream
-
-    with upstream.reading_client(chosen_source(config, source)) as client:
+    with reading_client(config, source) as client:
         found = client.linked_accounts()
     print_items(
         found,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.base.model import Record, RecordFilter
-from actionwatch.cli.context import chosen_source
+from actionwatch.cli.context import reading_client
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import print_document, print_table
 from actionwatch.cli.record_filter import filter_options
@@ -39,10 +39,8 @@ def command(
     The upstream ignores filters that it does not understand, so the response is filtered again. The JSON has the format of the
     webhook message's `records`.
     """
-    from actionwatch.service import upstream
-
     query = _query(wanted)
-    with upstream.reading_client(chosen_source(config, source)) as client:
+    with reading_client(config, source) as client:
         if query.account:
             client.linked_accounts()
         if is_counted:

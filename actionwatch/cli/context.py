@@ -16,6 +16,7 @@ from actionwatch.text.suggestions import suggest
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.instaclustr.client import Client
     from actionwatch.settings import Receiver, Settings, Source
     from actionwatch.store.database import Database
 
@@ -83,6 +84,13 @@ def only_one(found: Sequence[Item], noun: str, beginning: str, see: str) -> Item
 def chosen_source(config: str, name: str | None) -> Source:
     """Return the source with this name, or the only source if the name is None."""
     return named_source(read_settings(config), name)
+
+
+def reading_client(config: str, name: str | None) -> Client:
+    """Build the client that reads from the upstream of the source with this name, or of the only source."""
+    from actionwatch.service import upstream
+
+    return upstream.reading_client(chosen_source(config, name))
 
 
 def named_source(settings: Settings, name: str | None) -> Source:

@@ -132,7 +132,7 @@ def _record(config: str, where: str) -> Record:
             value = value[0]
         if not isinstance(value, dict):
             raise click.ClickException(f"{where} must contain one JSON object")
-        return read_object(value)
+        return read_object(value, reader_for(None))
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")
     from actionwatch.store import records  # takes long, and is not needed for a file

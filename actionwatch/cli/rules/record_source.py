@@ -20,7 +20,7 @@ import msgspec
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, ConfigError, Fault
 from actionwatch.base.model import Entity, Record, RecordFilter
-from actionwatch.cli.context import chosen_source, reading_store
+from actionwatch.cli.context import reading_client, reading_store
 from actionwatch.cli.output import progress_bar
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.instaclustr.query import Query
@@ -50,7 +50,7 @@ class TimeRange:
 
     def within(self, begin: datetime, end: datetime) -> tuple[datetime, datetime]:
         """Return the part of the range between two times."""
-        return max([begin, *_given(self.since)]), min([end, *_given(self.until)])
+        return max(begin, self.since or begin), min(end, self.until or end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def from_store(
         into.add(_stored(connection, about, source, span, advance))
     if not known:
         return None
-    seen = max([min(mark.seen_through for mark in known), *_given(into.last_at)])
-    begin, end = span.within(max(mark.begins_at for mark in known), seen)
+    seen = min(mark.seen_through for mark in known)
+    begin, end = span.within(max(mark.begins_at for mark in known), max(seen, into.last_at or seen))
     return BacktestRecords(into, begin, end, min([end, *(mark.proved_through for mark in known)]))
 
 
@@ -113,28 +113,25 @@ def from_upstream(
     into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
 ) -> BacktestRecords | None:
     """Query the upstream with filters derived from the rules. Raises: ConfigError, SourceError."""
-    from actionwatch.service import upstream
-
     query = _query(about, span)
-    with upstream.reading_client(chosen_source(config, source)) as client, counting("querying", None) as advance:
+    with reading_client(config, source) as client, counting("querying", None) as advance:
         client.linked_accounts()  # provides the names of accounts
         for page in client.user_actions(query):
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
             into.add(map(_seen_at_once, kept))
             advance(len(page.records))
-    begin, end = query.start or into.first_at, min([utc_now(), *_given(query.end)])
+    begin, now = query.start or into.first_at, utc_now()
+    end = min(now, query.end or now)
     return None if begin is None else BacktestRecords(into, begin, end, end)
 
 
 def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
     """Count by kind the records that the rules can match, with one small request or from the store."""
-    from actionwatch.service import upstream
-
     if origin == "store":
         with reading_store(config) as (_, connection):
             stored = _stored(connection, about, source, span, lambda _: None)
             return dict(Counter(record.action_kind for record in stored))
-    with upstream.reading_client(chosen_source(config, source)) as client:
+    with reading_client(config, source) as client:
         page = client.counts(_query(about, span))
     return dict(page.counts or {})
 
@@ -160,21 +157,12 @@ def _query(about: Prefilter, span: TimeRange) -> Query:
     )
 
 
-def _given(at: datetime | None) -> list[datetime]:
-    return [] if at is None else [at]
-
-
 def reader_for(settings: Settings | None) -> RecordReader:
     """Return the reader of a file. It uses the aliases of the source if exactly one is configured."""
     if settings is not None and len(settings.sources) == 1:
         source = settings.sources[0]
         return RecordReader(source.name, organisation_id=source.organisation_id, aliases=source.field_aliases)
     return RecordReader(FILE_SOURCE, organisation_id="")
-
-
-def read_object(value: dict[str, Any]) -> Record:
-    """Read one decoded object in the format of the upstream or of `records export`."""
-    return _record(value, reader_for(None))
 
 
 def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
@@ -210,7 +198,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
         try:
             value = json.loads(text)
             if isinstance(value, dict) and "resources" not in map(str.lower, value):  # not a page
-                found.append(_record(value, reader))
+                found.append(read_object(value, reader))
             elif isinstance(value, dict | list):
                 page = parse_page(text, reader, utc_now())
                 found += [_seen_at_once(record) for record in page.records]
@@ -222,8 +210,11 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
     return found
 
 
-def _record(value: dict[str, Any], reader: RecordReader) -> Record:
-    """Read one decoded object. An exported document adds the source, the account names and the key to the raw object."""
+def read_object(value: dict[str, Any], reader: RecordReader) -> Record:
+    """Read one decoded object in the format of the upstream or of `records export`.
+
+    An exported document adds the source, the account names and the key to the raw object.
+    """
     is_ours = isinstance(value.get("raw"), dict) and isinstance(value.get("key"), str) and "actionKind" in value
     fields = value["raw"] if is_ours else value
     (record,) = reader.read_all([fields], [json.dumps(fields, ensure_ascii=False)], utc_now())
