@@ -26,7 +26,7 @@ def command(folder: Path) -> None:
     """
     rules = {True: 0, False: 0}
     for content, name in _files():
-        is_new = _write(content, folder / name)
+        is_new = write_new(content, folder / name)
         if name.parent.name == "rules":
             rules[is_new] += 1
         else:
@@ -57,8 +57,8 @@ def _files() -> Iterator[tuple[bytes, Path]]:
         yield path.read_bytes(), Path("rules") / path.relative_to(configuration.shipped("rules"))
 
 
-def _write(content: bytes, target: Path) -> bool:
-    """Write a file unless it exists. Return whether it was written."""
+def write_new(content: bytes, target: Path) -> bool:
+    """Write a file unless it exists. Return whether it was written. Raises: click.ClickException."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:  # x: never overwrite

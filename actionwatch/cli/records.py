@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -22,20 +23,20 @@ from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant, record_document
 
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
-CSV_COLUMNS = (
-    "key",
-    "timestamp",
-    "actionKind",
-    "userName",
-    "description",
-    "account.id",
-    "account.name",
-    "cluster.id",
-    "cluster.name",
-    "scope",
-    "crudOperation",
-    "source",
-)
+CSV_COLUMNS: dict[str, Callable[[Record], str | None]] = {
+    "key": attrgetter("key"),
+    "timestamp": lambda record: instant(record.occurred_at),
+    "actionKind": attrgetter("action_kind"),
+    "userName": attrgetter("user_name"),
+    "description": attrgetter("description"),
+    "account.id": attrgetter("account.id"),
+    "account.name": attrgetter("account.name"),
+    "cluster.id": attrgetter("cluster.id"),
+    "cluster.name": attrgetter("cluster.name"),
+    "scope": attrgetter("scope"),
+    "crudOperation": attrgetter("operation"),
+    "source": attrgetter("source"),
+}
 
 
 def print_records(found: Iterable[Record], form: str, nothing: str) -> None:
@@ -118,10 +119,7 @@ def _write_csv(found: Iterator[Record]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n" if is_terminal else "\r\n")
     writer.writerow(CSV_COLUMNS)
     for record in found:
-        account, cluster = record.account, record.cluster
-        cells = (record.key, instant(record.occurred_at), record.action_kind, record.user_name, record.description)
-        names = (account.id, account.name, cluster.id, cluster.name, record.scope, record.operation, record.source)
-        row = [_safe(cell) for cell in (*cells, *names)]
+        row = [_safe(read(record)) for read in CSV_COLUMNS.values()]
         writer.writerow([visible(cell) if cell and is_terminal else cell for cell in row])
 
 

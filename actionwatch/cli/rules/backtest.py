@@ -17,7 +17,7 @@ from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.options import FILE, Moment, output_option
+from actionwatch.cli.options import FILE, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
@@ -37,8 +37,8 @@ HISTOGRAM_CHARS = 30
 
 @click.command("backtest")
 @click.argument("rules", nargs=-1, required=True)
-@click.option("--since", type=Moment(), help="Start of the time.  [default: 90d before now; a file is read completely]")
-@click.option("--until", type=Moment(), help="End of the time.")
+@click.option("--since", type=time, help="Start of the time.  [default: 90d before now; a file is read completely]")
+@click.option("--until", type=time, help="End of the time.")
 @click.option(
     "--records",
     "file",
@@ -85,9 +85,7 @@ def command(
         if file is not None and is_given:
             raise click.UsageError(f"--records and {option} exclude each other: omit one of them")
     loaded, chosen = choose_rules(config, rules)
-    if since is None and file is None:
-        since = utc_now() - BACK
-    span = record_source.TimeRange(since, until)
+    span = record_source.TimeRange(since or (None if file else utc_now() - BACK), until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else []
     about = prefilter_of([*chosen, *compared], loaded.found.rules)
     if estimate:
@@ -103,10 +101,8 @@ def command(
         outcome = _run(chosen, found)
         if others:
             _show_changes(chosen, compared, outcome, _run(compared, found), form)
-        elif form == "table":
-            _show(chosen, outcome.alerts, found)
         else:
-            print_items(outcome.alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
+            _show(chosen, outcome, found, form)
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
@@ -189,7 +185,11 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
             advance(1000)
 
 
-def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: BacktestRecords | None) -> None:
+def _show(rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecords | None, form: str) -> None:
+    alerts = outcome.alerts
+    if form != "table":
+        print_items(alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
+        return
     if found is None:
         echo("no records to run the rules on", err=True)
         return

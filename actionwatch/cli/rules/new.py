@@ -15,6 +15,7 @@ import click
 
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import LEVELS
+from actionwatch.cli.init import write_new
 from actionwatch.cli.options import FOLDER
 from actionwatch.cli.output import confirm, echo
 from actionwatch.cli.rules.loaded_rules import read_context
@@ -62,14 +63,8 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
         echo(text, nl=False)
         return
     path = folder / f"{answers['name']}.yml"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:  # x: never overwrite
-            file.write(text)
-    except FileExistsError as exc:
-        raise click.ClickException(f"{path} exists: choose another --name") from exc
-    except OSError as exc:
-        raise click.ClickException(f"cannot write {path}: {exc.strerror}") from exc
+    if not write_new(text.encode(), path):
+        raise click.ClickException(f"{path} exists: choose another --name")
     echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
 
 
