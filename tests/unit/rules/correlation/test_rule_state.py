@@ -103,3 +103,52 @@ def test_a_group_that_waits_is_due_at_its_time() -> None:
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
     state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
     assert [state.is_due(verified) for verified in (None, at(0), at(100_000))] == [False, False, True]
+
+
+def test_the_group_used_least_recently_makes_room() -> None:
+    """At the limit of groups, a new group drops the one whose last hit came first, with its hits."""
+    state = RuleState(CONTEXT, None, 2, lambda failure: pytest.fail(str(failure)))
+    state.insert(GROUP, hit(1))
+    state.insert(OTHER, hit(2))
+    state.insert(GROUP, hit(3))
+    assert (state.count_groups(), state.evicted, state.kept) == (2, 0, 3)
+    state.insert(("sam",), hit(4))
+    assert (state.count_groups(), state.evicted, state.kept) == (2, 1, 3)
+    state.insert(("pat",), hit(5))
+    assert (state.count_groups(), state.evicted, state.kept) == (2, 2, 2), "eve, whose hits were two, is gone now"
+
+
+def test_an_idle_group_is_dropped_after_its_reach() -> None:
+    """A group stays as long as its alert could change: its reach and `realert` after the last event, that instant included."""
+    state = RuleState(CONTEXT, None, 10, lambda failure: pytest.fail(str(failure)))
+    span = (RULE.reach + RULE.realert).total_seconds() / 60
+    state.insert(GROUP, hit(50))
+    state.insert(OTHER, hit(20))
+    for cutoff, count in ((50 + span, 2), (50 + span + 0.1, 0)):
+        state.judge(Limits(at(1000), at(cutoff), is_full=False))
+        assert state.count_groups() == count
+    assert state.kept == 0
+    assert not state.insert(("sam",), hit(50 + span - 0.1)), "what is dropped is unknown in every new group"
+    assert state.insert(("sam",), hit(50 + span))
+
+
+def test_a_group_with_nothing_but_a_restored_alert_is_dropped() -> None:
+    """A restored alert without hits does not keep its group for ever."""
+    bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000))
+    (context,) = contexts_of([RULE], bounds)
+    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state.restore_alert(CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True))
+    state.begin_groups()
+    state.finish_restore()
+    state.judge(Limits(at(1000), at(500), is_full=False))
+    assert state.count_groups() == 0
+
+
+def test_an_absence_restores_the_alerts_of_expected_groups_only() -> None:
+    """An alert about a group that is no longer expected has no place in the state."""
+    absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP,))
+    (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
+    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    for group in (GROUP, OTHER):
+        state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
+    assert state.count_groups() == 1
