@@ -89,7 +89,7 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
         _route("/synthetic", append_synthetic, "POST"),
         _route("/truth", lambda *_: _lines(_true(action, organisation) for action in organisation.truth()), "GET"),
         _route("/visible", visible, "GET"),
-        _route("/planted", lambda *_: _lines(organisation.planted), "GET"),
+        _route("/planted", lambda *_: _lines(list(organisation.planted)), "GET"),
         _route("/traffic", traffic, "GET"),
         _route("/faults", change_faults, "GET", "PUT", "POST", "DELETE"),
     ]
