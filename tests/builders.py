@@ -17,6 +17,7 @@ from actionwatch.base import clock
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, RuleName
+from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database
@@ -194,3 +195,10 @@ def _new_store() -> bytes:
         database.upgrade()
         database.close()
         return (Path(folder) / "store.db").read_bytes()
+
+
+def reader_knowing(accounts: Mapping[str, str]) -> RecordReader:
+    """Return a reader of the source `acme` that knows these linked accounts, id to name."""
+    reader = RecordReader("acme", organisation_id="org")
+    reader.know_accounts(accounts)
+    return reader

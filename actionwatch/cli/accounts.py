@@ -47,12 +47,12 @@ def list_accounts(config: str, source: str | None, form: str) -> None:
 @click.pass_obj
 def create(config: str, name: str, source: str | None, yes: bool) -> None:
     """Create an account, link it to the organisation, and print its id."""
+    from actionwatch.instaclustr import admin
     from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
     _confirm(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?", yes)
-    with upstream.writing_client(chosen) as admin:
-        echo(admin.create_account(name))
+    echo(admin.create_account(upstream.connection_to(chosen), name))
 
 
 @command.command("unlink")
@@ -62,13 +62,13 @@ def create(config: str, name: str, source: str | None, yes: bool) -> None:
 @click.pass_obj
 def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
     """Unlink an account. Its later actions are not in the organisation's log, so actionwatch no longer sees them."""
+    from actionwatch.instaclustr import admin
     from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
     place = f"organisation {chosen.organisation_id} ({chosen.name})"
     _confirm(f"Unlink account {account_id} from {place}? actionwatch will not see its later actions.", yes)
-    with upstream.writing_client(chosen) as admin:
-        admin.unlink_account(account_id)
+    admin.unlink_account(upstream.connection_to(chosen), account_id)
     echo(f"{account_id} is no longer linked")
 
 

@@ -39,9 +39,6 @@ class ClientConnection:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self._transport.abort()
 
-    def abort(self) -> None:
-        self._transport.abort()
-
 
 def connection_of(scope: Scope) -> ClientConnection:
     """Return the connection of a request. The app must run in the server of `server.py`."""
@@ -67,4 +64,4 @@ class ConnectedProtocol(H11Protocol):
     def shutdown(self) -> None:
         super().shutdown()
         if self.connection is not None and self.connection.is_held:
-            self.connection.abort()
+            self.transport.abort()

@@ -59,55 +59,40 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
         organisation.extend_synthetic(wanted.count, _time(wanted.start), _time(wanted.end))
         return JSONResponse({"appended": wanted.count})
 
-    def truth(_request: Request, _body: bytes) -> Response:
-        return _lines(_true(action, organisation) for action in organisation.truth())
-
     def visible(request: Request, _: bytes) -> Response:
         given = {name: _moment(request, name) for name in ("at", "start", "end")}
         found = organisation.visible(given["at"] or organisation.clock(), given["start"], given["end"])
         return _lines(_true(action, organisation) for action in found)
 
-    def planted(_request: Request, _body: bytes) -> Response:
-        return _lines(organisation.planted)
-
-    def traffic(_request: Request, _body: bytes) -> Response:
+    def traffic(*_: object) -> Response:
         answer: dict[str, dict[str, int]] = {}
         for (operation, status), count in sorted(counts.items()):
             answer.setdefault(operation, {})[str(status)] = count
         return JSONResponse(answer)
 
-    return [
-        _route("/actions", {"POST": append}),
-        _route("/synthetic", {"POST": append_synthetic}),
-        _route("/truth", {"GET": truth}),
-        _route("/visible", {"GET": visible}),
-        _route("/planted", {"GET": planted}),
-        _route("/traffic", {"GET": traffic}),
-        _route("/faults", _fault_handlers(organisation, faults)),
-    ]
-
-
-def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Handler]:
-    """List, set, add and clear faults; each request returns the resulting list."""
-
-    def listed(_request: Request, _body: bytes) -> Response:
+    def change_faults(request: Request, body: bytes) -> Response:
+        """Set, add, clear or only list the faults, and return the resulting list."""
+        match request.method:
+            case "PUT":
+                faults.set(*_decode(body, list[FaultSpec | str]))
+            case "POST":
+                faults.add(*_decode(body, list[FaultSpec | str]))
+            case "DELETE":
+                faults.clear(request.query_params.get("fault"))
         now = organisation.clock()
-        running = [{**plain(one.fault), "played": one.played, "isOver": one.is_over(now)} for one in faults.running]
-        return JSONResponse(running)
+        return JSONResponse(
+            [{**plain(one.fault), "played": one.played, "isOver": one.is_over(now)} for one in faults.running]
+        )
 
-    def put(request: Request, body: bytes) -> Response:
-        faults.set(*_decode(body, list[FaultSpec | str]))
-        return listed(request, body)
-
-    def post(request: Request, body: bytes) -> Response:
-        faults.add(*_decode(body, list[FaultSpec | str]))
-        return listed(request, body)
-
-    def delete(request: Request, body: bytes) -> Response:
-        faults.clear(request.query_params.get("fault"))
-        return listed(request, body)
-
-    return {"GET": listed, "PUT": put, "POST": post, "DELETE": delete}
+    return [
+        _route("/actions", append, "POST"),
+        _route("/synthetic", append_synthetic, "POST"),
+        _route("/truth", lambda *_: _lines(_true(action, organisation) for action in organisation.truth()), "GET"),
+        _route("/visible", visible, "GET"),
+        _route("/planted", lambda *_: _lines(list(organisation.planted)), "GET"),
+        _route("/traffic", traffic, "GET"),
+        _route("/faults", change_faults, "GET", "PUT", "POST", "DELETE"),
+    ]
 
 
 def _true(action: Action, organisation: Organisation) -> wire.Json:
@@ -154,16 +139,14 @@ def _decode(body: bytes, form: type[T]) -> T:
         raise RefusedError(str(exc)) from exc
 
 
-def _route(path: str, handlers: Mapping[str, Handler]) -> Route:
+def _route(path: str, handler: Handler, *methods: str) -> Route:
     async def endpoint(request: Request) -> Response:
-        body = await request.body()
-        handler = handlers["GET" if request.method == "HEAD" else request.method]
         try:
-            return await run_in_threadpool(handler, request, body)
+            return await run_in_threadpool(handler, request, await request.body())
         except (RefusedError, FaultError) as exc:
             return JSONResponse({"message": str(exc)}, 400)
 
-    return Route(PREFIX + path, endpoint, methods=list(handlers))
+    return Route(PREFIX + path, endpoint, methods=methods)
 
 
 def _lines(items: Iterable[object]) -> Response:

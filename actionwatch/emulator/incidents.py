@@ -27,7 +27,7 @@ REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
 def key_then_cluster_deleted(simulation: Simulation) -> None:
     """A user creates an API key, and minutes later deletes a cluster."""
     who, cluster = simulation.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(simulation)
-    account = simulation.account_of(cluster)
+    account = simulation.organisation.find_account(cluster.account_id)
     simulation.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
     text = f"Generated API key tmp-{simulation.chance.randrange(100)}"
     simulation.act("ACCOUNT_GENERATE_API_KEY", who.user_name, text, account)
@@ -131,7 +131,7 @@ def _delete(simulation: Simulation, user_name: str, cluster: Cluster) -> None:
 
 
 def _rebuild(simulation: Simulation, lost: Cluster) -> None:
-    if (account := simulation.account_of(lost)) is None:
+    if (account := simulation.organisation.find_account(lost.account_id)) is None:
         return
     who = simulation.pick_person(PLATFORM, is_awake=True)
     cluster = simulation.organisation.add_cluster(lost.name, account=account, product=lost.product, stage=lost.stage)

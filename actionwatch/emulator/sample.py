@@ -21,22 +21,9 @@ PROD, STAGING, CI = "prod", "staging", "ci"
 DOMAIN = "acme.example"
 SUPPORT_DOMAIN = "support.instaclustr.example"
 FIRST_NAMES: Final = (
-    *(
-        "alice",
-        "bruno",
-        "chandra",
-        "dmitri",
-        "eve",
-        "farah",
-        "gustav",
-        "hana",
-        "ingrid",
-        "jamal",
-        "keiko",
-        "liam",
-        "mei",
-    ),
-    *("noah", "olga", "pedro", "quinn", "rosa", "sven", "tara", "umar", "vera", "wanda", "xavier", "yara", "zoe"),
+    *("alice", "bruno", "chandra", "dmitri", "eve", "farah", "gustav", "hana", "ingrid"),
+    *("jamal", "keiko", "liam", "mei", "noah", "olga", "pedro", "quinn", "rosa"),
+    *("sven", "tara", "umar", "vera", "wanda", "xavier", "yara", "zoe"),
 )
 SUPPORT_NAMES: Final = ("kiran", "priya", "arjun", "divya", "rohan", "sunita", "vikram", "anjali", "nikhil", "leela")
 STAFF: Final = ((PLATFORM, 4), (DBA, 3), (DEVELOPER, 9))  # spread over the offices; all others work in the head office

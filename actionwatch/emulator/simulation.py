@@ -102,11 +102,11 @@ class Simulation:
         """Note that an incident starts now."""
         cluster, account = self._place_of(on)
         names = (cluster.name if cluster else None, account.name if account else None)
-        self.organisation.note(Planted(incident, self.stamp, who.user_name, kinds, *names, who.time_zone))
+        self.organisation.planted.append(Planted(incident, self.stamp, who.user_name, kinds, *names, who.time_zone))
 
     def _place_of(self, on: Cluster | Account | None) -> tuple[Cluster | None, Account | None]:
         if isinstance(on, Cluster):
-            return on, self.account_of(on)
+            return on, self.organisation.find_account(on.account_id)
         return None, on
 
     # Choices
@@ -134,10 +134,6 @@ class Simulation:
     def is_night(self, zone: str) -> bool:
         """Return whether the current step is outside working hours in a time zone."""
         return not 7 <= self.stamp.astimezone(ZoneInfo(zone)).hour < 19
-
-    def account_of(self, cluster: Cluster) -> Account | None:
-        """Return the account of a cluster, if it is still linked."""
-        return next((one for one in self.organisation.accounts if one.id == cluster.account_id), None)
 
 
 def activity(zone: str, moment: datetime, *, has_weekend: bool = True) -> float:

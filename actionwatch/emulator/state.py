@@ -79,6 +79,7 @@ class Organisation:
     seed: int = 0
     time_zone: str = "UTC"  # of the head office
     people: list[Person] = field(default_factory=list)
+    planted: list[Planted] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = RLock()
@@ -87,7 +88,6 @@ class Organisation:
         self._before_read: Callable[[], None] = lambda: None
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
-        self._planted: list[Planted] = []
         self._random = random.Random(self.seed)
 
     # Accounts and clusters
@@ -245,12 +245,3 @@ class Organisation:
     def __len__(self) -> int:
         with self._lock:
             return len(self._log)
-
-    @property
-    def planted(self) -> list[Planted]:
-        with self._lock:
-            return list(self._planted)
-
-    def note(self, planted: Planted) -> None:
-        with self._lock:
-            self._planted.append(planted)

@@ -50,8 +50,8 @@ class RetryOptions:
 class Client(AbstractContextManager["Client"]):
     """Reads one organisation. Safe to share between threads.
 
-    `source` is the source name of its records. `field_aliases` come from the configuration. `known_accounts` are the linked
-    accounts of the last listing, id to name. Raises: ValueError, for an alias of an unknown field.
+    `source` is the source name of its records. `field_aliases` come from the configuration. Raises: ValueError, for an alias of
+    an unknown field.
     """
 
     def __init__(
@@ -60,13 +60,10 @@ class Client(AbstractContextManager["Client"]):
         *,
         source: str,
         field_aliases: Mapping[str, Sequence[str]] | None = None,
-        known_accounts: Mapping[str, str] | None = None,
         retry: RetryOptions = RetryOptions(),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.reader = RecordReader(
-            source, organisation_id=connection.organisation_id, aliases=field_aliases, known_accounts=known_accounts
-        )
+        self.reader = RecordReader(source, organisation_id=connection.organisation_id, aliases=field_aliases)
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
         self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])

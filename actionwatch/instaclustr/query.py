@@ -15,9 +15,9 @@ from actionwatch.base.unicode import canonical
 from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, normalise_kind
 
-# The documentation has no value for READ at the level of the organisation.
+_LOGS_ONLY = {ACCOUNT: "accountLogsOnly", ORGANISATION: "organisationLogsOnly"}
 _CRUD_PREFIXES = {ACCOUNT: "ACCOUNT_LEVEL_USER_ACTIONS_", ORGANISATION: "ORG_LEVEL_USER_ACTIONS_"}
-_UNDOCUMENTED = "ORG_LEVEL_USER_ACTIONS_READ"
+_UNDOCUMENTED = "ORG_LEVEL_USER_ACTIONS_READ"  # the documentation has no READ at the level of the organisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,6 @@ class Query:
     operations: tuple[str, ...] = ()
     scope: str | None = None
     user_name: str | None = None
-    organisation_only: bool = False
-    account_only: bool = False
     with_counts: bool = False
 
     def parameters(self) -> list[tuple[str, str]]:
@@ -59,8 +57,6 @@ class Query:
             and (not self.operations or record.operation in {name.upper() for name in self.operations})
             and (self.scope is None or record.scope == self.scope)
             and (self.user_name is None or _fold(record.user_name) == _fold(self.user_name))
-            and not (self.organisation_only and record.scope == ACCOUNT)
-            and not (self.account_only and record.scope == ORGANISATION)
         )
 
     def _pairs(self) -> Iterator[tuple[str, str | None]]:
@@ -79,10 +75,8 @@ class Query:
         yield from (("crudOperations", value) for value in crud_values(self.operations, self.scope))
         yield "userName", self.user_name
         yield "getActionCounts", "true" if self.with_counts else "false"
-        if self.organisation_only or (self.scope == ORGANISATION and not self.operations):
-            yield "organisationLogsOnly", "true"
-        if self.account_only or (self.scope == ACCOUNT and not self.operations):
-            yield "accountLogsOnly", "true"
+        if self.scope is not None and not self.operations:
+            yield _LOGS_ONLY[self.scope], "true"
 
     def _is_in_time(self, record: Record) -> bool:
         if not record.is_time_readable:

@@ -58,16 +58,9 @@ class RecordReader:
     """Reads the objects of one source. Safe to share between threads: a lost cache entry is computed again."""
 
     def __init__(
-        self,
-        source: str,
-        *,
-        organisation_id: str,
-        aliases: Mapping[str, Sequence[str]] | None = None,
-        known_accounts: Mapping[str, str] | None = None,
+        self, source: str, *, organisation_id: str, aliases: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        """`aliases` are the configured `field_aliases`, `known_accounts` maps id to name.
-
-        `organisation_id` is the configured id, which is part of every record key.
+        """`aliases` are the configured `field_aliases`. `organisation_id` is the configured id, a part of every record key.
 
         Raises: ValueError, for an alias of an unknown field.
         """
@@ -77,7 +70,7 @@ class RecordReader:
         self._unmapped: set[str] = set()
         self._settled: frozenset[str] | None = None
         self._aliases = extend_aliases(aliases or {})
-        self._known_accounts: Mapping[str, str] = dict(known_accounts or {})
+        self._known_accounts: Mapping[str, str] = {}
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     @property
@@ -112,14 +105,14 @@ class RecordReader:
         for layout, numbers in numbers_of.items():
             alike = [present[number] for number in numbers]
             raws = [texts[number] for number in numbers]
-            found.update(zip(numbers, self._read_alike(self._plan(layout), alike, raws, seen_at), strict=True))
+            found.update(zip(numbers, self._read_alike(self.plan(layout), alike, raws, seen_at), strict=True))
         return [found[number] for number in range(len(present))]
 
     def _without_nulls(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """Leave out nulls: they mean the same as absent fields and must not change the identity."""
         if None not in fields.values():
             return fields
-        self._plan(tuple(fields))  # to note the names of null fields too
+        self.plan(tuple(fields))  # to note the names of null fields too
         return {key: value for key, value in fields.items() if value is not None}
 
     def _read_alike(
@@ -198,7 +191,8 @@ class RecordReader:
             is_time_readable=occurred_at is not None,
         )
 
-    def _plan(self, layout: tuple[str, ...]) -> Plan:
+    def plan(self, layout: tuple[str, ...]) -> Plan:
+        """Return how it reads objects with these keys in this order."""
         plan = self._plans.get(layout)
         if plan is None:
             plan = plan_for(layout, self._aliases)
@@ -246,7 +240,7 @@ class RecordReader:
         if self._settled is None or self._settled.issuperset(plan.unmapped):
             return plan
         added = frozenset(plan.unmapped) - self._settled
-        return self._plan(tuple(key for key in plan.all_keys if key not in added))
+        return self.plan(tuple(key for key in plan.all_keys if key not in added))
 
     def _resolve(
         self, field: str, fields: Mapping[str, Any], plan: Plan, domain_type: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.instaclustr.wire import Page
@@ -19,10 +18,8 @@ MAX_PAGES = 100_000  # a million records even if the server clamps pages to ten;
 FAR = 2_000_000_000  # past the end of any listing; plus a page size it still fits into 31 bits
 
 
-class Fetch(Protocol):
-    """Fetches the page at an offset; `is_wanted` says whether to go on retrying. Several threads call it."""
-
-    def __call__(self, record_index: int, is_wanted: Callable[[], bool]) -> Page: ...
+Fetch = Callable[[int, Callable[[], bool]], Page]
+"""Fetches the page at an offset; the second argument says whether to go on retrying. Several threads call it."""
 
 
 def walk(

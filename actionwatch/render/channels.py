@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
 from actionwatch.text.escaping import one_line, visible, without_slack_markup
-from actionwatch.text.sandbox import SandboxedEnvironment, sandbox
+from actionwatch.text.sandbox import SandboxedEnvironment
 
 # The first that matches the end of a template's name.
 CHANNELS = ("slack.json", "json", "html", "apprise.subject", "subject", "apprise.txt", "txt")
@@ -33,7 +33,7 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
     """Make the environment of a channel. It takes a template from `look`, or else from the first folder that has it."""
     loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])
     is_html = channel == "html"
-    made = sandbox(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
+    made = SandboxedEnvironment(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
     made.filters.update(FILTERS)
     if channel == "slack.json":
         made.filters["tojson"] = lambda value: JsonText(dump(_inert_in_slack(value)))

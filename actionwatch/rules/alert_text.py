@@ -14,7 +14,7 @@ from jinja2 import Template, TemplateSyntaxError, meta, nodes
 from actionwatch.base.model import Record, RuleName
 from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
 from actionwatch.text.payloads import instant
-from actionwatch.text.sandbox import fill, sandbox
+from actionwatch.text.sandbox import SandboxedEnvironment, fill
 from actionwatch.text.suggestions import suggest
 
 _MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
@@ -119,4 +119,4 @@ def _on_one_line(text: str) -> str:
     return _LINE_END.sub(" ", text)
 
 
-_ENVIRONMENT = sandbox(finalize=_printed)
+_ENVIRONMENT = SandboxedEnvironment(finalize=_printed)

@@ -55,9 +55,7 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
     """
     connection = upstream.connection_to(source)
     with Client(connection, source=source.name, field_aliases=source.field_aliases, retry=PROBE_RETRY) as client:
-        return probing.probe(
-            ProbeClient(client, clock.utc_now), source.field_aliases, configuration.known_kinds(settings)
-        )
+        return probing.probe(ProbeClient(client), configuration.known_kinds(settings))
 
 
 def check_live(settings: Settings) -> list[Outcome]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from actionwatch.base.clock import utc_now
-from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.settings import Source
@@ -28,8 +27,3 @@ def connection_to(source: Source) -> ConnectionOptions:
 def reading_client(source: Source, clock: Callable[[], datetime] = utc_now) -> Client:
     """Build the client that can only read."""
     return Client(connection_to(source), source=source.name, field_aliases=source.field_aliases, clock=clock)
-
-
-def writing_client(source: Source) -> Admin:
-    """Build the client of the two writing operations. No part of the service uses it."""
-    return Admin(connection_to(source))

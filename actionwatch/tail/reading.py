@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actionwatch.instaclustr.kinds import ACCOUNT, ORGANISATION
 from actionwatch.instaclustr.query import Query
 from actionwatch.tail.cursor import Window, slice_count
 from actionwatch.tail.pager import Pager
@@ -83,8 +84,8 @@ class WindowReader:
         now, walk, method = self._state.clock(), scan.walk, TWO_WALKS
         if walk.received and is_due(self._partitioned_at, PARTITION_EVERY, now):
             whole = Query(start=scan.asked.start, end=scan.asked.end)
-            of_organisation = self._pager.keys(replace(whole, organisation_only=True), scan.asked, report)
-            of_accounts = self._pager.keys(replace(whole, account_only=True), scan.asked, report)
+            of_organisation = self._pager.keys(replace(whole, scope=ORGANISATION), scan.asked, report)
+            of_accounts = self._pager.keys(replace(whole, scope=ACCOUNT), scan.asked, report)
             if not (of_organisation | of_accounts) <= walk.keys:
                 return None, "the organisation's or the accounts' log holds records that the whole does not"
             self._partitioned_at, self._ignored_filters = now, set()

@@ -45,8 +45,23 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        *,
+        loader: BaseLoader | None = None,
+        autoescape: bool = False,
+        finalize: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """`finalize` receives every value before it is printed, so that a channel can escape it."""
+        super().__init__(
+            loader=loader,
+            autoescape=autoescape,
+            finalize=finalize,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            optimized=False,  # the optimizer evaluates constants at compile time, where nothing is counted
+        )
         self.filters = {name: _bounded(made) if name != "format" else _format for name, made in self.filters.items()}
         self.filters |= {"counted": _counted, "held": _held}
         del self.globals["lipsum"]
@@ -82,25 +97,6 @@ class _Bounding(NodeTransformer):
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         return nodes.Filter(self.generic_visit(node), "held", [], [], None, None, lineno=node.lineno)
-
-
-def sandbox(
-    *,
-    loader: BaseLoader | None = None,
-    autoescape: bool = False,
-    finalize: Callable[[Any], Any] | None = None,
-) -> SandboxedEnvironment:
-    """Make an environment. `finalize` receives every value before it is printed, so that a channel can escape it."""
-    return SandboxedEnvironment(
-        loader=loader,
-        autoescape=autoescape,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=False,
-        optimized=False,  # the optimizer evaluates constants at compile time, where nothing is counted
-    )
 
 
 def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int = _MAX_OUTPUT_CHARS) -> str:

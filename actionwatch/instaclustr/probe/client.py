@@ -97,14 +97,11 @@ class RequestBudgetExceeded(SourceError):
 
 
 class ProbeClient:
-    """Sends requests, counts them and measures. `clock` is the local clock; `sleep` takes seconds."""
+    """Sends requests, counts them and measures. `sleep` takes seconds."""
 
-    def __init__(
-        self, client: Client, clock: Callable[[], datetime] = utc_now, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, client: Client, sleep: Callable[[float], None] = time.sleep) -> None:
         """The client must not retry, so that this class counts all requests."""
         self._client = client
-        self._clock = clock
         self._sleep = sleep
         self.request_count = 0
         self.limited_count = 0
@@ -123,7 +120,7 @@ class ProbeClient:
         """Return the time of the upstream in whole milliseconds: the local time, unless its last `Date` differs much."""
         date, at = self.dates[-1]
         skew = date + timedelta(milliseconds=500) - at if date else timedelta(0)
-        now = self._clock() + (skew if abs(skew) > MAX_SKEW else timedelta(0))
+        now = utc_now() + (skew if abs(skew) > MAX_SKEW else timedelta(0))
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     def page(self, parameters: Parameters = (), *, size: int, index: int = 0, is_counted: bool = True) -> ProbedPage:
@@ -135,7 +132,7 @@ class ProbeClient:
         asked += [("pageSize", str(size)), ("recordIndex", str(index))]
         response = self._ask(lambda: self._client.raw_actions(asked))
         try:
-            return ProbedPage(response, parse_page(response.body, self.reader, self._clock()))
+            return ProbedPage(response, parse_page(response.body, self.reader, utc_now()))
         except BadResponse:
             what = f"a response that is not a page of user actions: {shape_of_body(response.body)}"
             raise UnreadableResponse(what) from None
@@ -164,7 +161,7 @@ class ProbeClient:
             else:
                 self.headers |= response.headers.keys()
                 self.took.append(response.took)
-                self.dates.append((response.date, self._clock()))
+                self.dates.append((response.date, utc_now()))
                 return response
             self._sleep(wait.total_seconds())
         raise AssertionError("an attempt either returns or raises")

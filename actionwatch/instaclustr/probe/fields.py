@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actionwatch.instaclustr.aliases import ENTITIES, FIELDS, extend_aliases, plan_for
+from actionwatch.instaclustr.aliases import ENTITIES, FIELDS
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, normalise_kind
+from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, fine, joined, unsettled
+from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
 WANTED = ("kind", "time", "user", "description", "account", "cluster")
@@ -29,13 +31,14 @@ class FieldSeen:
     ours: str
 
 
-def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[FieldSeen]:
+def fields_seen(client: ProbeClient, sample: Sample) -> list[FieldSeen]:
     """List all top-level fields in the order of their first occurrence."""
+    objects = sample.large.objects
     values: dict[str, list[Any]] = {}
     for item in objects:
         for name, held in item.items():
             values.setdefault(name, []).append(held)
-    ours = taken_for(tuple(values), aliases)
+    ours = _taken_for(client, tuple(values))
     found = []
     for name, held in values.items():
         share = "all" if len(held) == len(objects) else "most" if 2 * len(held) > len(objects) else "some"
@@ -43,21 +46,22 @@ def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequ
     return found
 
 
-def taken_for(names: tuple[str, ...], aliases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _taken_for(client: ProbeClient, names: tuple[str, ...]) -> dict[str, list[str]]:
     """Map each name to our fields by the alias table."""
     found: dict[str, list[str]] = {}
-    for ours, theirs in plan_for(names, extend_aliases(aliases)).keys.items():
+    for ours, theirs in client.reader.plan(names).keys.items():
         for name in theirs:
             found.setdefault(name, []).append(ours)
     return found
 
 
-def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[ProbeFinding]:
+def mapping(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Report missing fields, unmapped fields, and which aliases would map them."""
+    objects = sample.large.objects
     if not objects:
         return [unsettled("fields", "the log has no records")]
     names = tuple(dict.fromkeys(name for item in objects for name in item))
-    ours = taken_for(names, aliases)
+    ours = _taken_for(client, names)
     taken = {field for fields in ours.values() for field in fields}
     missing = [name for name in WANTED if not _is_found(name, taken)]
     left = [name for name in names if name not in ours]

@@ -31,10 +31,11 @@ _CHECKS: Sequence[tuple[str, Check]] = (
     ("invalid numbers", behaviour.refusals),
     ("clock", behaviour.clock),
     ("lateness", behaviour.lateness),
+    ("fields", fields.mapping),
+    ("time", records.time_form),
+    ("upstream id", records.identity),
 )
 """The checks of the log, with the subject of the finding if a check itself fails."""
-
-_FINAL_CHECKS = (behaviour.limits, behaviour.latency)  # they evaluate all requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class ProbeReport:
         }
 
 
-def probe(client: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
-    """Run all checks. `aliases` and `known_kinds` come from the configuration.
+def probe(client: ProbeClient, known_kinds: Collection[str]) -> ProbeReport:
+    """Run all checks. `known_kinds` come from the configuration.
 
     Raises: SourceError, if the first request is refused: the key, the organisation or the address is wrong.
     """
@@ -88,11 +89,10 @@ def probe(client: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds
         found = fatal("envelope", exc.what, means)
         return ProbeReport(source, client.request_count, [_proof([found]), found, accounts], [])
     findings = [finding for name, check in _CHECKS for finding in _run(name, check, client, sample)]
-    objects = sample.large.objects
-    findings += [*fields.mapping(objects, aliases), records.time_form(objects, aliases), records.identity(sample)]
-    findings += [*records.kinds(sample, known_kinds, aliases), *records.scopes(objects, aliases)]
-    findings += [*records.places(sample.records), accounts, *(check(client, sample) for check in _FINAL_CHECKS)]
-    seen = fields.fields_seen(objects, aliases)
+    findings += [*records.kinds(client, sample, known_kinds), *records.scopes(client, sample)]
+    findings += [*records.places(client, sample), accounts]
+    findings += [behaviour.limits(client, sample), behaviour.latency(client, sample)]  # they evaluate all requests
+    seen = fields.fields_seen(client, sample)
     return ProbeReport(source, client.request_count, [_proof(findings, sample), *findings], seen)
 
 

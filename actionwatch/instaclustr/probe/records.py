@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from actionwatch.base.model import Entity, Record
+from actionwatch.base.model import Entity
 from actionwatch.base.plurals import counted
-from actionwatch.instaclustr.aliases import ENTITIES, extend_aliases, plan_for
+from actionwatch.instaclustr.aliases import ENTITIES
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, UNNAMED_KIND, normalise_kind
+from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 
@@ -28,13 +29,10 @@ UNTIMED = (
     "without times the high-water mark never moves: every poll reads the whole log, and late records stay unnoticed"
 )
 
-Objects = Sequence[Mapping[str, Any]]
-Aliases = Mapping[str, Sequence[str]]
 
-
-def time_form(objects: Objects, aliases: Aliases) -> ProbeFinding:
-    given = _values(objects, aliases, "time")
-    if not objects:
+def time_form(client: ProbeClient, sample: Sample) -> ProbeFinding:
+    given = _values(client, sample, "time")
+    if not sample.records:
         return unsettled("time", "the log has no records")
     if not given:
         return fatal("time", "no record has one", UNTIMED)
@@ -68,7 +66,7 @@ def form_of_time(value: Any) -> str:
     return f"ISO 8601 {where}, {fraction}" + (", with a space instead of the T" if found[1] == " " else "")
 
 
-def identity(sample: Sample) -> ProbeFinding:
+def identity(_: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether records have an id, and whether it is unique and the same in a second response."""
     subject, records = "upstream id", sample.records
     again = {record.key: record.upstream_id for record in sample.small.records}
@@ -92,7 +90,7 @@ def identity(sample: Sample) -> ProbeFinding:
     return fine(subject, "present, and unique in the sample", means)
 
 
-def kinds(sample: Sample, known: Collection[str], aliases: Aliases) -> list[ProbeFinding]:
+def kinds(client: ProbeClient, sample: Sample, known: Collection[str]) -> list[ProbeFinding]:
     """Check the form of kinds, and find undocumented ones in the records and the counts."""
     seen = {record.action_kind for record in sample.records if record.action_kind != UNNAMED_KIND}
     if sample.is_size_known:
@@ -102,7 +100,7 @@ def kinds(sample: Sample, known: Collection[str], aliases: Aliases) -> list[Prob
     documented = {kind for kind in seen if kind in KINDS}
     shown = sorted(kind for kind in seen - documented if KIND.fullmatch(kind) and len(kind) <= MAX_KIND_CHARS)
     hidden = len(seen - documented) - len(shown)
-    given = [value for value in _values(sample.large.objects, aliases, "kind") if isinstance(value, str)]
+    given = [value for value in _values(client, sample, "kind") if isinstance(value, str)]
     is_label = any(value != normalise_kind(value) for value in given)
     form = "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER"
     findings = [fine("kind form", form, "supported")] if given else []
@@ -119,17 +117,17 @@ def kinds(sample: Sample, known: Collection[str], aliases: Aliases) -> list[Prob
     return [*findings, fine("kinds", says, means if shown else "", **suggestion)]
 
 
-def places(records: Sequence[Record]) -> list[ProbeFinding]:
+def places(_: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Check how records name accounts, clusters and organisations."""
-    return [_place(name, [getattr(record, name) for record in records]) for name in ENTITIES]
+    return [_place(name, [getattr(record, name) for record in sample.records]) for name in ENTITIES]
 
 
-def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
+def scopes(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Check whether records have a domain type and an operation, and which values."""
-    if not objects:
+    if not sample.records:
         return [unsettled("scope and operation", "the log has no records")]
-    domains = {str(value).strip().upper() for value in _values(objects, aliases, "domain_type")}
-    given = {str(value).strip().upper() for value in _values(objects, aliases, "operation")}
+    domains = {str(value).strip().upper() for value in _values(client, sample, "domain_type")}
+    given = {str(value).strip().upper() for value in _values(client, sample, "operation")}
     verbs = {value.rpartition("_")[2] for value in given}
     note = " after a prefix" if any("_" in value for value in given) else ""
     return [
@@ -158,12 +156,11 @@ def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
     return fine(name, f"{share} have it, {words[has_id, has_name]}", "" if has_id else "no ids: rules match names")
 
 
-def _values(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
+def _values(client: ProbeClient, sample: Sample, field: str) -> list[Any]:
     """Return the value of a field in each record, from the first of its names that has one."""
     given: list[Any] = []
-    extended = extend_aliases(aliases)
-    for item in objects:
-        names = plan_for(tuple(item), extended).keys[field]
+    for item in sample.large.objects:
+        names = client.reader.plan(tuple(item)).keys[field]
         value = next((item[name] for name in names if item[name] is not None), None)
         if isinstance(value, Mapping):
             value = next((held for held in value.values() if isinstance(held, str)), None)

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
-from actionwatch.instaclustr.admin import Admin
+from actionwatch.instaclustr.admin import create_account, unlink_account
+from actionwatch.instaclustr.origin import ConnectionOptions
 from tests.integration.instaclustr.upstream import Response, Upstream, respond
 
 
 def test_an_account_is_created() -> None:
     """The name is sent in the body, and the id is returned."""
-    with Upstream(lambda _: respond({"accountId": "acc-9"})) as upstream, Admin(upstream.connection()) as admin:
-        assert admin.create_account("New “team”") == "acc-9"
+    with Upstream(lambda _: respond({"accountId": "acc-9"})) as upstream:
+        assert create_account(upstream.connection(), "New “team”") == "acc-9"
         (asked,) = upstream.asked
     assert (asked.method, asked.path) == ("POST", "/v1/organisations/org-1/linked-accounts")
     assert json.loads(asked.body) == {"accountName": "New “team”"}
@@ -25,8 +26,8 @@ def test_an_account_is_created() -> None:
 
 def test_an_account_is_unlinked() -> None:
     """Any id is one segment of the path."""
-    with Upstream(lambda _: respond([{"id": "org-1"}])) as upstream, Admin(upstream.connection()) as admin:
-        admin.unlink_account("a/../b?c")
+    with Upstream(lambda _: respond([{"id": "org-1"}])) as upstream:
+        unlink_account(upstream.connection(), "a/../b?c")
         (asked,) = upstream.asked
     assert (asked.method, asked.path) == ("DELETE", "/v1/organisations/org-1/linked-accounts/a%2F..%2Fb%3Fc")
     assert asked.body == b""
@@ -35,17 +36,17 @@ def test_an_account_is_unlinked() -> None:
 @pytest.mark.parametrize("account_id", ["", " ", ".", ".."])
 def test_invalid_id_is_refused_before_the_request(account_id: str) -> None:
     """An invalid id, which would name another path, is refused before the request."""
-    with Upstream(lambda _: respond([])) as upstream, Admin(upstream.connection()) as admin:
+    with Upstream(lambda _: respond([])) as upstream:
         with pytest.raises(BadRequest):
-            admin.unlink_account(account_id)
+            unlink_account(upstream.connection(), account_id)
         assert upstream.asked == []
 
 
 def test_an_account_needs_a_name() -> None:
     """A blank name is refused before the request."""
-    with Upstream(lambda _: respond([])) as upstream, Admin(upstream.connection()) as admin:
+    with Upstream(lambda _: respond([])) as upstream:
         with pytest.raises(BadRequest, match="needs a name"):
-            admin.create_account(" ")
+            create_account(upstream.connection(), " ")
         assert upstream.asked == []
 
 
@@ -63,14 +64,11 @@ def test_an_account_needs_a_name() -> None:
 )
 def test_refusal_is_reported_and_not_retried(response: Response, error: type[SourceError], message: str) -> None:
     """A refusal is one request, and an error with the upstream's text."""
-    calls: list[Callable[[Admin], object]] = [
-        lambda admin: admin.create_account("x"),
-        lambda admin: admin.unlink_account("x"),
-    ]
+    calls: list[Callable[[ConnectionOptions, str], object]] = [create_account, unlink_account]
     for call in calls:
-        with Upstream(lambda _: response) as upstream, Admin(upstream.connection()) as admin:
+        with Upstream(lambda _: response) as upstream:
             with pytest.raises(error) as caught:
-                call(admin)
+                call(upstream.connection(), "x")
             assert len(upstream.asked) == 1
         assert message in str(caught.value)
 
@@ -81,9 +79,9 @@ def test_request_without_a_response_is_not_retried() -> None:
     def hang_up(handler: Any) -> None:
         handler.connection.close()
 
-    with Upstream(lambda _: Response(wire=hang_up)) as upstream, Admin(upstream.connection()) as admin:
+    with Upstream(lambda _: Response(wire=hang_up)) as upstream:
         with pytest.raises(SourceUnavailable, match="accounts list"):
-            admin.create_account("x")
+            create_account(upstream.connection(), "x")
         assert len(upstream.asked) == 1
 
 
@@ -92,7 +90,6 @@ def test_response_without_an_id_is_an_error(body: bytes) -> None:
     """A response without an id is an error that says that the account may exist."""
     with (
         Upstream(lambda _: Response(200, body)) as upstream,
-        Admin(upstream.connection()) as admin,
         pytest.raises(BadResponse, match="may have executed"),
     ):
-        admin.create_account("x")
+        create_account(upstream.connection(), "x")

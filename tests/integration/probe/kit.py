@@ -84,11 +84,10 @@ def probe_at(
 ) -> ProbeReport:
     """Probe an upstream."""
     connection = ConnectionOptions(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=PATIENT)
-    aliases = aliases or {}
     with Client(
-        connection, source="acme", field_aliases=aliases, retry=RetryOptions(attempts=1, at_most=PATIENT)
+        connection, source="acme", field_aliases=aliases or {}, retry=RetryOptions(attempts=1, at_most=PATIENT)
     ) as client:
-        return probe(ProbeClient(client, sleep=sleep), aliases, known_kinds)
+        return probe(ProbeClient(client, sleep=sleep), known_kinds)
 
 
 def found(report: ProbeReport, subject: str) -> ProbeFinding:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import content, organisation_hash, record_key, twin_key
 from actionwatch.instaclustr.records import RecordReader
+from tests.builders import reader_knowing
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 ACTION: dict[str, Any] = {
@@ -33,9 +34,7 @@ objects = st.dictionaries(texts, values, max_size=6)
 
 
 def read(fields: dict[str, Any], seen_at: datetime = SEEN, **known: str) -> Record:
-    return RecordReader("acme", organisation_id="org", known_accounts=known).read_all(
-        [fields], [json.dumps(fields)], seen_at
-    )[0]
+    return reader_knowing(known).read_all([fields], [json.dumps(fields)], seen_at)[0]
 
 
 def key(fields: dict[str, Any]) -> str:
@@ -122,12 +121,7 @@ def test_without_an_id_every_field_is_part_of_the_key() -> None:
 def test_linked_accounts_do_not_change_the_key(upstream_id: dict[str, Any]) -> None:
     """A new listing of the linked accounts does not double the records."""
     fields = {"action": "X", "timestamp": 1699190130, "account": "acc-1", **upstream_id}
-    assert (
-        read(fields).key
-        == RecordReader("acme", organisation_id="org", known_accounts={"acc-1": "Pay"})
-        .read_all([fields], [""], SEEN)[0]
-        .key
-    )
+    assert read(fields).key == reader_knowing({"acc-1": "Pay"}).read_all([fields], [""], SEEN)[0].key
 
 
 @given(objects, st.randoms())

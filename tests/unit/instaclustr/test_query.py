@@ -47,7 +47,7 @@ def sent(query: Query) -> dict[str, list[str]]:
         (Query(operations=("READ",), scope="organisation"), {}),
         (Query(operations=("CREATE",), scope="organisation"), {"crudOperations": ["ORG_LEVEL_USER_ACTIONS_CREATE"]}),
         (Query(scope="organisation"), {"organisationLogsOnly": ["true"]}),
-        (Query(account_only=True), {"accountLogsOnly": ["true"]}),
+        (Query(scope="account"), {"accountLogsOnly": ["true"]}),
     ],
 )  # fmt: skip
 def test_filters_become_parameters(query: Query, parameters: dict[str, list[str]]) -> None:
@@ -84,8 +84,6 @@ def test_counts_are_requested_or_declined() -> None:
         (Query(scope="organisation"), False),
         (Query(user_name="eve@X.org"), True),
         (Query(user_name="eve"), False),
-        (Query(organisation_only=True), False),
-        (Query(account_only=True), True),
         (Query(kinds=("CREATE_CLUSTER",), user_name="bob"), False),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ALIASES, FIELDS
 from actionwatch.instaclustr.records import RecordReader
+from tests.builders import reader_knowing
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
@@ -19,7 +20,7 @@ UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
 def read(fields: dict[str, Any], reader: RecordReader | None = None) -> Record:
     """Read twice with one reader: the caches of the second time must return the same."""
-    reader = reader or RecordReader("acme", organisation_id="org", known_accounts={"acc-1": "Payments"})
+    reader = reader or reader_knowing({"acc-1": "Payments"})
     first, second = reader.read_all([fields, dict(fields)], [json.dumps(fields)] * 2, SEEN)
     assert first == second
     return first
@@ -209,12 +210,9 @@ names = st.sampled_from(sorted({alias for aliases in ALIASES.values() for alias 
 @given(st.lists(st.dictionaries(names, json_values, max_size=8), max_size=5))
 def test_nothing_makes_the_reader_fail(objects: list[dict[str, Any]]) -> None:
     """Every object results in one record, alone and among others, with any values."""
-    reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
+    reader = reader_knowing({"a": "b"})
     records = reader.read_all(objects, ["{}"] * len(objects), SEEN)
-    alone = [
-        RecordReader("acme", organisation_id="org", known_accounts={"a": "b"}).read_all([fields], ["{}"], SEEN)[0]
-        for fields in objects
-    ]
+    alone = [reader_knowing({"a": "b"}).read_all([fields], ["{}"], SEEN)[0] for fields in objects]
     assert records == alone
 
 
@@ -252,10 +250,10 @@ one_odd = st.builds(
 @given(st.lists(usual | one_odd, max_size=8), st.booleans())
 def test_columns_and_single_objects_give_the_same_records(objects: list[dict[str, Any]], is_settled: bool) -> None:
     """Reading usual values column by column returns the same records as reading one object after the other."""
-    reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
+    reader = reader_knowing({"a": "b"})
     if is_settled:
         reader.settle_identity(["known"])
     present = [{key: value for key, value in fields.items() if value is not None} for fields in objects]
-    single = [reader._read_one(reader._plan(tuple(fields)), fields, "{}", SEEN) for fields in present]
+    single = [reader._read_one(reader.plan(tuple(fields)), fields, "{}", SEEN) for fields in present]
     assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single
     assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single  # again, from the cache
