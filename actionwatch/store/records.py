@@ -122,6 +122,15 @@ _RANKED = (
 _OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
 
 
+# Built once, because to choose a bound takes many.
+_ANY_HELD = (
+    select(RECORD.c.id)
+    .where(RECORD.c.source == bindparam("name"), RECORD.c.vanished_at.is_(None))
+    .where(RECORD.c.record_key >= bindparam("low"), RECORD.c.record_key < bindparam("high"))
+    .limit(1)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Portion:
     """The next records, without those that do not count, and the id of the last one that was examined."""
@@ -329,7 +338,14 @@ def read_vanished(connection: Connection, source: str, since: datetime, after: d
 
 def is_quiet(connection: Connection, source: str, start: datetime, end: datetime) -> bool:
     """Return whether a source has no record between two times."""
-    return connection.execute(select(RECORD.c.id).where(*_within(source, start, end)).limit(1)).first() is None
+    given = {"name": source, "low": key_floor(start), "high": key_floor(end + MICROSECOND)}
+    return connection.execute(_ANY_HELD, given).first() is None
+
+
+def has_more(connection: Connection, source: str, start: datetime, end: datetime, count: int) -> bool:
+    """Return whether more than `count` records of a source are stored between two times, without counting them all."""
+    beyond = select(RECORD.c.record_key).where(*between(source, start, end)).offset(count).limit(1)
+    return connection.execute(beyond).first() is not None
 
 
 def lateness(connection: Connection, limit: int) -> dict[str, list[timedelta]]:

@@ -1,8 +1,9 @@
-"""Plan the sweeps: which older windows to check, and when. Pure: the stored records are an argument (`IsQuiet`).
+"""Plan what to count and what to read: polls and sweeps. Pure: the stored records are an argument (`IsQuiet`).
 
 The promise in docs/proof.md rests on this: the windows of the polls and sweeps together cover, without a gap, everything from
-where the longest sweep begins (or the source does) to now. What a sweep covers is checked every tenth of its reach, and read,
-not only counted, once in each whole reach.
+where the longest sweep begins (or the source does) to now. Each poll reads what is not proved yet, and may count the rest of
+its overlap. What a sweep covers is checked every tenth of its reach. What is counted is also read once in each whole reach: of
+the sweep, or of the overlap.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
 
 CHECKS_PER_REACH = 10
 MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
 GRACE = timedelta(hours=1)  # for a sweep that is overdue: polls fail, and a backlog comes first
 LEAST_STEPS = 4  # the length of a sweep's window, at least
+FINE_STEPS = 200  # of a millisecond: at 1,000 records per second, one in fifty of these places is clear
+SETTLING = timedelta(seconds=5)  # many upstreams show records some seconds late: so recent ones are read, not counted
 
 IsQuiet = Callable[[datetime, datetime], bool]
 """Returns whether no record is stored between two times."""
@@ -26,8 +30,9 @@ IsQuiet = Callable[[datetime, datetime], bool]
 class Bounds:
     """Chooses bounds without a record near them, so that it does not matter whether the upstream includes its bounds.
 
-    `unit` is the unit of the upstream's bounds. If records are everywhere, a bound stays where it is: counts are inconclusive
-    then, and the window is read.
+    `unit` is the unit of the upstream's bounds. A second around a bound is clear if possible. If records are everywhere and the
+    unit is finer, less is enough. If there is no such place either, a bound stays where it is: counts are inconclusive then,
+    and the window is read.
     """
 
     unit: timedelta
@@ -35,37 +40,69 @@ class Bounds:
 
     @property
     def step(self) -> timedelta:
-        """The distance by which a bound is moved at a time, and that it keeps from records."""
+        """The distance by which a bound is moved at a time, and that it keeps from records if possible."""
         return max(self.unit, EDGE_SECOND)
 
     def before(self, at: datetime) -> datetime:
         """Move a bound back, to whole units at least."""
         at = round_down(at, self.unit)
-        return next((moved for moved in self._moved(at, -self.step) if self._is_clear(moved)), at)
+        for step, is_clear in self._searches:
+            for number in range(self._steps(step)):
+                if is_clear(at - number * step):
+                    return at - number * step
+        return at
 
     def after(self, at: datetime, until: datetime) -> datetime:
         """Move a bound forward, but keep it away from records after `until`."""
-        for moved in self._moved(round_up(at, self.unit), self.step):
-            if moved + self._around > until:
-                break
-            if self._is_clear(moved):
-                return moved
+        first = round_up(at, self.unit)
+        for step, is_clear in self._searches:
+            for number in range(self._steps(step)):
+                moved = first + number * step
+                if moved + step + 2 * EDGE > until:
+                    break
+                if is_clear(moved):
+                    return moved
         return at
 
-    @property
-    def _around(self) -> timedelta:
-        return self.step + 2 * EDGE
+    def is_conclusive(self, window: Window) -> bool:
+        """Return whether counts of a window mean the same whether or not the upstream includes its bounds."""
+        asked = window.widened(self.unit)
+        return self._is_decided(asked.start) and self._is_decided(asked.end)
 
-    def _moved(self, at: datetime, step: timedelta) -> Iterator[datetime]:
-        return (at + number * step for number in range(move_steps(self.step)))
+    @property
+    def _searches(self) -> Iterator[tuple[timedelta, Callable[[datetime], bool]]]:
+        yield self.step, self._is_clear
+        if self.unit < EDGE_SECOND:
+            yield self.unit, lambda at: self.is_conclusive(Window(at, at))
+
+    def _steps(self, step: timedelta) -> int:
+        if self.unit >= EDGE_SECOND:
+            return move_steps(step)
+        return LEAST_STEPS if step >= EDGE_SECOND else FINE_STEPS
 
     def _is_clear(self, at: datetime) -> bool:
-        return self.is_quiet(at - self._around, at + self._around)
+        around = self.step + 2 * EDGE
+        return self.is_quiet(at - around, at + around)
+
+    def _is_decided(self, bound: datetime) -> bool:
+        """Return whether each record lies clearly before or after a bound, even if its time is rounded to milliseconds."""
+        around = EDGE - MICROSECOND
+        return self.is_quiet(bound - around, bound + around)
 
 
 def move_steps(step: timedelta) -> int:
     """Return the number of places to which a bound may be moved."""
     return max(MAX_MOVE // step, LEAST_STEPS)
+
+
+def proved_part(window: Window, proved_through: datetime, begin: datetime, bounds: Bounds) -> Window | None:
+    """Return the part of the window of a poll that was proved before and has settled, so that counts are enough; or None.
+
+    It ends before `proved_through`. It may begin slightly before the window, but not before the source's `begin`.
+    """
+    start = max(bounds.before(window.start), min(window.start, begin))
+    end = bounds.before(min(proved_through, window.end) - SETTLING)
+    return Window(start, end) if end - start >= MIN_WINDOW else None
 
 
 def sweep_windows(

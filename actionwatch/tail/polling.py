@@ -1,7 +1,8 @@
 """One poll of a source: read, store and prove what is new, catch up with a backlog, then sweep older windows.
 
-Each poll reads a window from one overlap before the high-water mark to the server's now. The marks move only with proved
-windows, each in one transaction. If the process is killed, the next poll reads the same window again and changes nothing twice.
+The window of a poll begins one overlap before the high-water mark and ends at the server's now. If it holds more than one
+page, the part that was proved before is counted, and only what differs is read again. The marks move only with proved windows,
+each in one transaction. If the process is killed, the next poll begins with the same window and changes nothing twice.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from typing import Any
 
 import structlog
 
+from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.store import marks, receipts
 from actionwatch.tail.catching_up import CatchingUp
+from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import Window, next_window
 from actionwatch.tail.pager import Pager
+from actionwatch.tail.planning import proved_part
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
 from actionwatch.tail.state import ALLOWED_SKEW, MAX_SKEW, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
+MAX_COUNTS = 64  # per poll: if more of the overlap differs, the rest is read
 
 log = structlog.get_logger()
 
@@ -34,12 +39,14 @@ class Poller:
         self,
         state: TailState,
         pager: Pager,
+        comparison: Comparison,
         reader: WindowReader,
         sweeper: Sweeper,
         catching_up: CatchingUp,
     ) -> None:
         self._state = state
         self._pager = pager
+        self._comparison = comparison
         self._reader = reader
         self._sweeper = sweeper
         self._catching_up = catching_up
@@ -49,13 +56,28 @@ class Poller:
         """Poll once. Raises: SourceError, Stopped."""
         skew = self._state.server.skew
         self._rewind(report)
-        is_whole = self._read_all([self._next_window()], report)
+        counted, is_whole = self._read_once(report)
         if self._state.server.skew - skew > MAX_SKEW:  # our clock was set back: the window ended before now
-            is_whole = self._read_all([self._next_window()], report)
+            counted, is_whole = self._read_once(report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
             # From the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
-            self._sweeper.run_once(self._next_window().start, report)
+            self._sweeper.run_once(self._next_window().start, counted, report)
+
+    def _read_once(self, report: PollReport) -> tuple[Window | None, bool]:
+        """Read the window of the poll. Return the part that was counted instead, and whether everything was proved."""
+        window = self._next_window()
+        counted = self._countable(window)
+        pending = [window] if counted is None else [Window(counted.end, window.end), counted]
+        return counted, self._read_all(pending, counted, report)
+
+    def _countable(self, window: Window) -> Window | None:
+        """Return the part of a window to count; None if one page holds it all, or counts are unusable."""
+        state, comparison = self._state, self._comparison
+        is_comparable = comparison.is_possible and state.marks.bounds_unit is not None
+        if not (state.options.overlap and is_comparable and comparison.holds_more(window, state.page_records)):
+            return None
+        return proved_part(window, state.marks.proved_through, state.marks.begins_at, comparison.bounds)
 
     def _next_window(self) -> Window:
         known, server = self._state.marks, self._state.server
@@ -88,19 +110,30 @@ class Poller:
         known = self._state.marks
         return {name: at for name in marks.TIMES if self._state.server.is_ahead(at := getattr(known, name))}
 
-    def _read_all(self, pending: list[Window], report: PollReport) -> bool:
-        """Read windows, the oldest last in the list, and cut them if needed; return whether all of them were proved."""
+    def _read_all(self, pending: list[Window], counted: Window | None, report: PollReport) -> bool:
+        """Read windows, the oldest last in the list, and cut them if needed; return whether all of them were proved.
+
+        Windows within `counted` are compared first, and read if they differ.
+        """
         halvings_left = MAX_HALVINGS >> self._unproved_polls  # fewer and fewer requests for what cannot be proved
+        self._counts_left = MAX_COUNTS
         is_gapless = True
         live_at, noted_count = time.monotonic(), 0
         while pending:
             window = pending.pop()
+            is_new = counted is None or window.end > counted.end
+            if not is_new:
+                differing = self._differing(window, report, is_whole=window == counted)
+                if differing != [window]:
+                    pending += reversed(differing)
+                    continue
             is_passed = self._catching_up.is_active and bool(pending)
-            role = WindowRole(is_new=True, is_gapless=is_gapless, is_passed=is_passed)
+            role = WindowRole(is_new=is_new, is_gapless=is_gapless, is_passed=is_passed)
             result = self._reader.read(window, report, role)
             parts = list(result.parts)
             if parts:
-                self._catching_up.begin(window)
+                if is_new:
+                    self._catching_up.begin(window)
             elif result.method is None and result.is_divisible and halvings_left > 0:
                 halvings_left -= 1
                 parts = window.slices(2, self._state.least)
@@ -118,6 +151,19 @@ class Poller:
         if not is_gapless:
             self._note_seen(result.through)
         return is_gapless
+
+    def _differing(self, window: Window, report: PollReport, *, is_whole: bool) -> list[Window]:
+        """Return what of a window to compare or read: nothing if it is unchanged, its halves, or itself to read it."""
+        if self._counts_left > 0:
+            self._counts_left -= 1
+            try:
+                if self._comparison.is_unchanged(window, report, is_overlap=is_whole):
+                    return []
+            except (BadRequest, BadResponse):  # pages may still come
+                self._counts_left = 0
+        is_worth_halving = self._counts_left > 0 and self._comparison.is_possible
+        halves = self._comparison.halves(window, self._state.page_records) if is_worth_halving else []
+        return halves or [window]
 
     def _note_seen(self, through: datetime) -> None:
         """Note that everything before a time was read though not proved: a record before it that appears later is late."""

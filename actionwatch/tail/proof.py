@@ -130,17 +130,21 @@ def _is_contradicted(walk: Walk) -> bool:
     return any(claim.size is not None and claim.size > walk.received for claim in (walk.before, walk.after))
 
 
-def _kinds_differ(walk: Walk) -> bool:
-    """Return whether whole counts differ from each other, or from what came: a swap leaves totals as they are.
+def counts_kinds(claim: Claim, kinds: Counter[str]) -> bool:
+    """Return whether the counts of a response are about these kinds and add up.
 
     If both sides have kinds that the other lacks, the upstream counts under other names, which means nothing.
     """
+    counts = claim.whole_counts
+    return counts is not None and not (counts.keys() - kinds.keys() and kinds.keys() - counts.keys())
+
+
+def _kinds_differ(walk: Walk) -> bool:
+    """Return whether whole counts differ from each other, or from what came: a swap leaves totals as they are."""
     before, after = walk.before.whole_counts, walk.after.whole_counts
     is_swapped = before is not None and after is not None and before != after
-    kinds = walk.kinds.keys()
     return is_swapped or any(
-        counts is not None and counts != walk.kinds and not (counts.keys() - kinds and kinds - counts.keys())
-        for counts in (before, after)
+        counts_kinds(claim, walk.kinds) and claim.whole_counts != walk.kinds for claim in (walk.before, walk.after)
     )
 
 

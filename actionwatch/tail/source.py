@@ -16,6 +16,7 @@ from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import CatchingUp, OnBacklog
+from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.polling import Poller
@@ -54,9 +55,10 @@ class SourceTail:
         writer = RecordWriter(self._state, on_stored, name_account, watch.note_kinds)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
-        sweeper = Sweeper(self._state, pager, reader)
+        comparison = Comparison(self._state, pager)
+        sweeper = Sweeper(self._state, comparison, reader)
         self._catching_up = CatchingUp(self._state, on_backlog)
-        self._poller = Poller(self._state, pager, reader, sweeper, self._catching_up)
+        self._poller = Poller(self._state, pager, comparison, reader, sweeper, self._catching_up)
         self._noted_at: float | None = None
 
     @property

@@ -15,7 +15,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
-from actionwatch.tail.proof import Walk, confirms_totals, refutes_totals
+from actionwatch.tail.proof import Walk, confirms_totals, counts_kinds, refutes_totals
 
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` is worth less than this machine's clock
 ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this machine's confirms it so closely
@@ -122,7 +122,9 @@ class TailState:
         self.server = ServerClock(clock)
         self.stopping = threading.Event()
         self.has_kind_counts = True
-        """Whether the counts of the last walk that brought records added up to its total."""
+        """Whether the last counts were usable: those of a walk that brought records were about its kinds and added up."""
+        self.page_records = options.page_size
+        """How many records the upstream gives on one page."""
 
     @property
     def source(self) -> str:
@@ -168,7 +170,9 @@ class TailState:
     def weigh_totals(self, walk: Walk) -> None:
         """Begin to trust totals after a walk that confirms them, and stop after one that refutes them."""
         if walk.received:
-            self.has_kind_counts = walk.before.whole_counts is not None
+            self.has_kind_counts = counts_kinds(walk.before, walk.kinds)
+        if walk.page_count > 1:
+            self.page_records = min(walk.largest_page, self.options.page_size)
         is_trusted = not refutes_totals(walk) if self.is_total_trusted else confirms_totals(walk)
         if is_trusted != self.is_total_trusted:
             self.marks = replace(self.marks, totals_cover_pages=is_trusted)

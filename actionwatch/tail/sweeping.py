@@ -3,8 +3,8 @@
 `sweeps: [1h, 6h, …]`: each reaches back that far from where the one before ends, the first one from where the polls begin. It
 is checked at least every tenth of its reach, with one small request. A window whose counts differ is halved down to the parts
 that differ. Counts do not show that a record vanished while another of its kind appeared: so a window is read, not counted,
-once in each whole reach, and at each check if the upstream gives no counts per kind. The windows of a backlog are read a second
-time for the same reason.
+once in each whole reach, and at each check if the upstream gives no counts per kind. What the polls count of their overlap is
+read once in each whole overlap, and the windows of a backlog are read a second time, for the same reason.
 
 What a poll has no time for is stored, and the next polls check it first. What cannot be proved is read again after a while that
 doubles.
@@ -20,11 +20,11 @@ from datetime import datetime, timedelta
 import structlog
 
 from actionwatch.base.errors import SourceError
-from actionwatch.store import records, sweeps, unproved_windows
+from actionwatch.store import sweeps, unproved_windows
 from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
-from actionwatch.tail.cursor import EDGE, Window
-from actionwatch.tail.pager import Pager
-from actionwatch.tail.planning import Bounds, due_reaches, reaches_to_read, sweep_windows, without
+from actionwatch.tail.comparison import Comparison
+from actionwatch.tail.cursor import Window
+from actionwatch.tail.planning import due_reaches, reaches_to_read, sweep_windows, without
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.state import PollReport, TailState
 
@@ -42,39 +42,44 @@ class Sweeper:
 
     _cuts_left: int
 
-    def __init__(self, state: TailState, pager: Pager, reader: WindowReader) -> None:
+    def __init__(self, state: TailState, comparison: Comparison, reader: WindowReader) -> None:
         self._state = state
         self._reaches = state.options.sweeps
-        self._pager = pager
+        self._comparison = comparison
         self._reader = reader
         self.checks_per_poll = MAX_CHECKS
 
-    def run_once(self, polled_from: datetime, report: PollReport) -> None:
-        """Check every sweep that is due, and what is left of earlier ones; `polled_from` is where the polls' window began."""
+    def run_once(self, polled_from: datetime, counted: Window | None, report: PollReport) -> None:
+        """Check every sweep that is due, and what is left of earlier ones.
+
+        `polled_from` is where the window of the next poll begins. `counted` is what this poll counted and did not read.
+        """
         now = self._state.server.now()
         self._cuts_left = MAX_CUTS
-        pending = deque(self._plan(polled_from, now))
-        for _ in range(self.checks_per_poll):
-            if not pending:
-                return
-            unproved = pending.popleft()
+        pending = deque(self._plan(polled_from, counted, now))
+        checks_left = self.checks_per_poll
+        while pending and checks_left > 0:
+            unproved, requested_before = pending.popleft(), report.request_count
             try:
                 pending += self._check(unproved, now, report)
             except SourceError as exc:
                 self._put_off(unproved, str(exc), now)
                 return  # the next poll shows whether the upstream refuses only this window
+            checks_left -= report.request_count > requested_before  # to cut a window takes no request
         if pending:
             log.warning("sweep_unfinished", source=self._state.source, windows_left=len(pending))
 
     # -- what to check -------------------------------------------------------------------------------------------------
 
-    def _plan(self, polled_from: datetime, now: datetime) -> list[UnprovedWindow]:
+    def _plan(self, polled_from: datetime, counted: Window | None, now: datetime) -> list[UnprovedWindow]:
         """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
         with self._state.database.read() as connection:
             checked = sweeps.read(connection, self._state.source)
             known = unproved_windows.read(connection, self._state.source)
         unfinished = {unproved.reach for unproved in known if not unproved.failure_count}
-        wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._bounds)
+        wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._comparison.bounds)
+        if counted is not None:  # polls count it: it is only to be read
+            wholes.insert(0, (self._state.options.overlap, counted))
         swept = [reach for reach, _ in wholes]
         due = due_reaches(swept, checked, now) - unfinished
         to_read = reaches_to_read(swept, due, checked, now)
@@ -82,7 +87,7 @@ class Sweeper:
         added = [
             self._state.to_check(part, reach, now, must_read=reach in to_read)
             for reach, whole in wholes
-            if reach in due
+            if reach in due and (whole != counted or reach in to_read)
             for part in without(whole, failing)
         ]
         oldest = polled_from - sum(self._reaches, timedelta(0))
@@ -110,17 +115,17 @@ class Sweeper:
         """Compare counts; if they differ, halve the window or read it. Returns what to check instead, as it is stored."""
         window = Window(unproved.starts_at, unproved.ends_at)
         is_read = unproved.must_read or unproved.failure_count > 0
-        if not is_read and self._is_unchanged(window, report):
+        if not is_read and self._comparison.is_unchanged(window, report):
             self._replace(unproved, [])
             return []
         most = self._state.options.page_size if unproved.must_read else PAGE_RECORDS
-        parts = self._halves(window, most)
+        parts = self._comparison.halves(window, most)
         if not parts:
             result = self._reader.read(window, report)
             log.info("window_swept", source=unproved.source, start=window.start, end=window.end, method=result.method)
             parts = list(result.parts)
             if not parts and result.method is None:
-                parts = self._cut(window) if result.is_divisible and self._cuts_left > 0 else []
+                parts = self._comparison.cut(window) if result.is_divisible and self._cuts_left > 0 else []
                 self._cuts_left -= bool(parts)
                 if not parts:
                     self._put_off(unproved, result.reason, now)
@@ -128,32 +133,6 @@ class Sweeper:
         instead = [replace(unproved, starts_at=part.start, ends_at=part.end, due_at=now, why="") for part in parts]
         self._replace(unproved, instead)
         return instead
-
-    def _is_unchanged(self, window: Window, report: PollReport) -> bool:
-        """Return whether the upstream counts what is stored, of each kind. False also if that cannot be compared."""
-        if not (self._state.is_total_trusted and self._state.has_kind_counts):
-            return False
-        asked, source = self._state.widened(window), self._state.source
-        with self._state.database.read() as connection:
-            held = records.count_kinds(connection, source, asked.start + 2 * EDGE, asked.end - 2 * EDGE)
-            near = records.count_kinds(connection, source, asked.start - 2 * EDGE, asked.end + 2 * EDGE)
-        if held != near:
-            return False  # bounds may be inclusive or not: a late record and one at a bound count alike
-        return self._pager.count(window, report).whole_counts == held
-
-    def _halves(self, window: Window, most: int) -> list[Window]:
-        """Cut a window that holds more than `most` records."""
-        with self._state.database.read() as connection:
-            size = sum(records.count_kinds(connection, self._state.source, window.start, window.end).values())
-        return self._cut(window) if size > most and self._state.is_total_trusted else []
-
-    def _cut(self, window: Window) -> list[Window]:
-        """Cut a window in halves, at an instant without a record near it; return nothing if there is no such instant."""
-        bounds = self._bounds
-        middle = bounds.before(window.start + (window.end - window.start) / 2)
-        if not window.start + bounds.step < middle < window.end - bounds.step:
-            return []
-        return [Window(window.start, middle), Window(middle, window.end)]
 
     def _put_off(self, unproved: UnprovedWindow, why: str, now: datetime) -> None:
         """Keep a window that could not be proved for later. `SourceWatch` reports it at the third failure in a row."""
@@ -165,14 +144,6 @@ class Sweeper:
         with self._state.database.write() as connection:
             unproved_windows.delete(connection, unproved)
             unproved_windows.write(connection, instead)
-
-    @property
-    def _bounds(self) -> Bounds:
-        return Bounds(self._state.unit, self._is_quiet)
-
-    def _is_quiet(self, start: datetime, end: datetime) -> bool:
-        with self._state.database.read() as connection:
-            return records.is_quiet(connection, self._state.source, start, end)
 
 
 def _is_due(unproved: UnprovedWindow, now: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("tail", "rules", "deliveries", "noise", "start", "growth")
+NAMES = ("tail", "rules", "deliveries", "noise", "start", "growth", "steady")
 
 
 def main() -> None:

@@ -67,18 +67,18 @@ class Listing:
         self.organisation_id = simulation.organisation.id
         now = datetime.now(UTC)
         simulation.organisation.extend_synthetic(count, now - timedelta(days=days), now - timedelta(minutes=20))
-        self._times = array("q")
+        self.times = array("q")
         self._bodies: list[bytes] = []
         self._times_of_kind: dict[str, array[int]] = {}
         for action in sorted(simulation.organisation.truth(), key=lambda action: action.at):
             at = int(action.at.timestamp() * 1000)
-            self._times.append(at)
+            self.times.append(at)
             self._bodies.append(msgspec.json.encode(record(action, simulation.organisation)))
             self._times_of_kind.setdefault(action.kind, array("q")).append(at)
 
     def page(self, start: int, end: int, offset: int, size: int, *, with_counts: bool) -> bytes:
         """Return the page at an offset of the records between two times (ms, both included)."""
-        low, high = bisect_left(self._times, start), bisect_right(self._times, end)
+        low, high = bisect_left(self.times, start), bisect_right(self.times, end)
         bodies = self._bodies[max(low, high - offset - size) : max(low, high - offset)][::-1]
         counts = b""
         if with_counts:

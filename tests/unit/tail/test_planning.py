@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,14 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.tail.bounds import UNITS
-from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window, round_down
+from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window, next_window, round_down
 from actionwatch.tail.planning import (
     CHECKS_PER_REACH,
     GRACE,
+    SETTLING,
     Bounds,
     due_reaches,
     move_steps,
     overdue_windows,
+    proved_part,
     reaches_back,
     reaches_to_read,
     sweep_windows,
@@ -38,13 +40,18 @@ units = st.sampled_from(UNITS)
 
 @dataclass
 class Source:
-    """A source whose polls and sweeps are planned and not made. Only the instants that they would read matter."""
+    """A source whose polls and sweeps are planned and not made. Only the instants that they would read matter.
+
+    `is_counted`: the polls count what is proved, instead of reading it.
+    """
 
     reaches: Sequence[timedelta]
     overlap: timedelta
     unit: timedelta
     begin: datetime
     now: datetime
+    is_counted: bool = False
+    proved_through: datetime = NOON
     records: list[datetime] = field(default_factory=list)
     asked: dict[timedelta, datetime] = field(default_factory=dict)
     checked_at: dict[datetime, datetime] = field(default_factory=dict)
@@ -68,17 +75,23 @@ class Source:
         return next_window(self.begin, self.mark, self.now, self.overlap).start
 
     def poll(self, found: Sequence[datetime]) -> None:
-        """Read what a poll reads, store what it finds, and check the sweeps that are due then."""
-        polled_from = self.polled_from
-        self.records = sorted([*self.records, *found])
+        """Count and read what a poll does, store what it finds, and check the sweeps that are due then."""
         bounds = Bounds(self.unit, self.is_quiet)
+        polled = Window(self.polled_from, self.now)
+        is_counted = self.is_counted and self.overlap > timedelta(0)
+        counted = proved_part(polled, self.proved_through, self.begin, bounds) if is_counted else None
+        read = Window(counted.end, self.now) if counted else polled
+        self.records = sorted([*self.records, *found])
+        self.proved_through = self.now
         windows = sweep_windows(self.reaches, self.polled_from, self.now, self.begin, bounds)
+        if counted:
+            windows.insert(0, (self.overlap, counted))
         swept = [reach for reach, _ in windows]
         due = due_reaches(swept, self.asked, self.now)
         to_read = reaches_to_read(swept, due, self.asked, self.now)
         self.asked.update(dict.fromkeys(due, self.now))
-        for reaches, last_at in ((due, self.checked_at), (to_read, self.read_at)):
-            looked_at = [Window(polled_from, self.now), *(window for reach, window in windows if reach in reaches)]
+        for reaches, polls, last_at in ((due, [read, counted], self.checked_at), (to_read, [read], self.read_at)):
+            looked_at = [*filter(None, polls), *(window for reach, window in windows if reach in reaches)]
             for instant in last_at:
                 if any(window.start <= instant <= window.end for window in looked_at):
                     last_at[instant] = self.now
@@ -101,10 +114,13 @@ class Source:
         st.tuples(spans, st.sampled_from(["none", "new", "burst", "late"]), st.floats(0, 1)), min_size=1, max_size=40
     ),
     st.lists(spans, min_size=1, max_size=12),
+    st.booleans(),
 )
-def test_everything_is_checked_again_within_the_promised_time(swept, overlap, unit, steps, probes) -> None:  # type: ignore[no-untyped-def]
+def test_everything_is_checked_again_within_the_promised_time(  # type: ignore[no-untyped-def]
+    swept, overlap, unit, steps, probes, is_counted
+) -> None:
     """Every instant since the last sweep began is counted or read again as soon as docs/proof.md promises."""
-    source = Source(swept, overlap, unit, NOON, NOON)
+    source = Source(swept, overlap, unit, NOON, NOON, is_counted)
     source.checked_at = {NOON + probe: NOON for probe in [timedelta(0), *probes]}
     source.read_at = dict(source.checked_at)
     for span, what, share in steps:
@@ -120,7 +136,8 @@ def test_everything_is_checked_again_within_the_promised_time(swept, overlap, un
             reach = source.reach_of(instant)
             if instant <= source.now and reach is not None:
                 assert source.now - checked_at <= reach / CHECKS_PER_REACH
-                assert source.now - source.read_at[instant] <= reach + reach / CHECKS_PER_REACH
+                whole = reach or (overlap if is_counted else reach)
+                assert source.now - source.read_at[instant] <= whole + whole / CHECKS_PER_REACH
 
 
 @given(st.lists(reaches, max_size=4), units, spans, spans, st.lists(spans, max_size=60))
@@ -161,7 +178,8 @@ def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # t
     assert at - (move_steps(bounds.step) + 1) * bounds.step < before <= at <= after <= max(at, at + idle)
     for moved in {before, after} - {at}:
         is_clear = not any(abs(record - moved) <= bounds.step for record in stored)
-        assert is_clear or moved == before
+        is_decided = bounds.is_conclusive(Window(moved, moved)) and unit < SECOND
+        assert is_clear or is_decided or moved == before
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -185,6 +203,66 @@ def test_a_bound_moves_by_up_to_a_minute() -> None:
     """A bound moves out of a busy minute if the time before it is quiet."""
     bounds = Bounds(SECOND, lambda start, _: start < NOON - 50 * SECOND)
     assert NOON - MINUTE < bounds.before(NOON) < NOON - 48 * SECOND
+
+
+@pytest.mark.parametrize(("spacing", "shift"), [(2, 0), (2, 1), (3, 1), (7, 5)])
+def test_a_bound_moves_between_records_everywhere(spacing: int, shift: int) -> None:
+    """If a record happens every few milliseconds, a bound moves to where each of them is clearly on one side."""
+    step = spacing * EDGE
+    stored = [NOON + number * step + shift * EDGE for number in range(-9000 // spacing, 9000 // spacing)]
+
+    def is_quiet(start: datetime, end: datetime) -> bool:
+        return bisect_left(stored, start) == bisect_right(stored, end)
+
+    bounds = Bounds(EDGE, is_quiet)
+    for moved in (bounds.before(NOON), bounds.after(NOON, NOON + SECOND)):
+        assert abs(moved - NOON) <= step
+        asked = Window(moved, moved).widened(EDGE)
+        assert all(abs(record - bound) >= EDGE for record in stored for bound in (asked.start, asked.end))
+    assert bounds.after(NOON, NOON + 3 * EDGE) == NOON
+
+
+def test_a_bound_among_records_in_every_millisecond_stays() -> None:
+    """If there is a record in every millisecond, a bound stays where it is, and counts are inconclusive."""
+    bounds = Bounds(EDGE, lambda *_: False)
+    assert bounds.before(NOON) == bounds.after(NOON, NOON + HOUR) == NOON
+    assert not bounds.is_conclusive(Window(NOON, NOON + HOUR))
+
+
+@pytest.mark.parametrize("unit", UNITS[:3])
+@pytest.mark.parametrize("bound", ["start", "end"])
+@pytest.mark.parametrize(
+    ("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (1000, True)]
+)
+def test_counts_with_a_record_at_a_bound_are_inconclusive(
+    unit: timedelta, bound: str, micros: int, is_conclusive: bool
+) -> None:
+    """Counts are inconclusive if a record lies less than a millisecond from a bound of the request."""
+    window = Window(NOON, NOON + HOUR)
+    at = getattr(window.widened(unit), bound) + timedelta(microseconds=micros)
+    assert Bounds(unit, lambda start, end: not start <= at <= end).is_conclusive(window) is is_conclusive
+
+
+@given(overlaps, units, spans, spans, spans, st.lists(spans, max_size=60))
+def test_proved_part_of_a_poll_is_proved(overlap, unit, mark, proved, idle, records) -> None:  # type: ignore[no-untyped-def]
+    """What a poll counts was proved before and has settled, and begins with the window of the poll or slightly earlier."""
+    stored = sorted(NOON + span for span in records)
+
+    def is_quiet(start: datetime, end: datetime) -> bool:
+        return not any(start <= record <= end for record in stored)
+
+    bounds, proved_through = Bounds(unit, is_quiet), NOON + proved
+    window = next_window(NOON, NOON + mark, NOON + mark + idle, overlap)
+    part = proved_part(window, proved_through, NOON, bounds)
+    latest = min(proved_through, window.end) - SETTLING
+    furthest = (move_steps(bounds.step) + 1) * bounds.step
+    if part is None:
+        assert latest - window.start <= furthest + MIN_WINDOW
+        return
+    assert latest - furthest <= part.end <= latest
+    assert min(NOON, window.start) <= part.start <= window.start
+    assert window.start - part.start <= furthest
+    assert part.end - part.start >= MIN_WINDOW
 
 
 @given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))
