@@ -61,9 +61,11 @@ def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tupl
 
 def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
     """Store alerts."""
-    for alert in changed:
-        values = {name: getattr(alert, name) for name in _FIELDS}
-        upsert(connection, CORRELATED_ALERT, {**values, "group_values": json.dumps(alert.group)})
+    rows = [
+        {**{name: getattr(alert, name) for name in _FIELDS}, "group_values": json.dumps(alert.group)}
+        for alert in changed
+    ]
+    upsert(connection, CORRELATED_ALERT, *rows)
 
 
 def read_versions(connection: Connection) -> dict[str, Version]:
