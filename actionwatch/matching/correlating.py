@@ -26,9 +26,11 @@ from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import correlations, marks, positions, records
 from actionwatch.store.correlations import Version
 from actionwatch.store.database import Database
-from actionwatch.store.positions import CORRELATED
 
 KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
+LEARN_AT_ONCE = (
+    20_000  # missed records from which on a rebuild takes them too: in the order of time they cost a quarter
+)
 PAUSE_EVERY = 2000  # records of a rebuild: a tenth of a second, in which a look at the store costs little
 
 log = structlog.get_logger()
@@ -58,11 +60,13 @@ class Correlating:
         *,
         sources: Sequence[str] | None = None,
         keep: timedelta = KEEP,
+        learn_at_once: int = LEARN_AT_ONCE,
     ) -> None:
         self._rules = rules
         self._addressing = addressing
         self._sources = sources
         self._keep = keep
+        self._learn_at_once = learn_at_once
         self._correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
         self._correlator: Correlator | None = None
         self._progress = SourceProgress()
@@ -99,31 +103,39 @@ class Correlating:
             end_unexpected(connection, self._rules, self._addressing, now)
         self._has_ended_unexpected = True
 
-    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> None:
-        """Rebuild the state that belongs to the position of correlations.
+    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> int | None:
+        """Rebuild the state that belongs to the position of correlations, or to that of plain rules if that is far ahead.
+
+        Returns: the new position of correlations, which the caller commits together with the changes; None if it stays.
 
         The matcher calls it after a start, a failure, a change of the sources, or a hit that came too late for the kept state:
         then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions through.
         """
         progress, target = self._progress, None if self._correlator is None else self._correlator.too_late
         with database.read() as connection:
-            position = positions.read(connection, CORRELATED)
+            matched, position = positions.read_both(connection)
+            through = matched if matched - position >= self._learn_at_once else position
+            unjudged = records.oldest_that_may_alert(connection, position, through)
         floors, is_absence_new = self._versions(database, position)
         with database.read() as connection:
-            starts = {} if is_absence_new else self._starts(connection, position, target)
+            newest = records.newest_time(connection, through)
+            moment = min((at for at in (newest, progress.verified, target, unjudged) if at is not None), default=None)
+            starts = {} if is_absence_new or moment is None else self._starts(moment - self._keep)
             bounds = StreamBounds(
                 begin=lambda _: progress.begin,
                 since=lambda rule: starts.get(rule.name.id),
                 floors=lambda rule: floors[rule.name.id],
                 alerts_from=progress.alerts_from,
+                settled_before=moment - self._keep if moment is not None and progress.verified is not None else None,
             )
             correlator = Correlator(self._rules, bounds, keep=self._keep)
             since = min(starts.values()) if len(starts) == len(self._correlations) else None
             known = read_known(connection, correlator.rules, starts)
-            stored = records.stream_since(connection, since, position) if position else iter(())
+            stored = records.stream_since(connection, since, through) if through else iter(())
             correlator.restore(known, _with_pauses(stored, on_pause))
         self._correlator, self._evicted = correlator, 0
         log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
+        return through if through > position else None
 
     def take(self, batch: Sequence[Record]) -> None:
         """Take the next records, backlog included. Call it again after a rebuild if it is not `is_ready` afterwards."""
@@ -189,14 +201,11 @@ class Correlating:
         floors = {rule.name.id: known[rule.name.id].floor for rule in self._correlations}
         return floors, any(rule.is_absence for rule in new)
 
-    def _starts(self, connection: Connection, position: int, target: datetime | None) -> dict[str, datetime]:
-        """Return from when on each rule needs the records; rules that need all of them are left out."""
-        progress, newest = self._progress, records.newest_time(connection, position)
-        moments = [at for at in (newest, progress.verified, target) if at is not None]
-        if not moments:
-            return {}
-        found = {name: min(moments) - span - self._keep for name, span in lookbacks(self._correlations).items()}
-        return {name: start for name, start in found.items() if progress.begin is None or start > progress.begin}
+    def _starts(self, right_from: datetime) -> dict[str, datetime]:
+        """Return from when on each rule needs the records to be right from a time on; rules that need all are left out."""
+        begin = self._progress.begin
+        found = {name: right_from - span for name, span in lookbacks(self._correlations).items()}
+        return {name: start for name, start in found.items() if begin is None or start > begin}
 
 
 def read_known(

@@ -112,13 +112,23 @@ class Matcher:
                 if self._must_leave():
                     return
                 if not is_more:
-                    with contextlib.suppress(Abandoned):
-                        self._correlating.rebuild(self._database, self._match_plain)
+                    self._rebuild()
             self._verified = verified
             self._judge()
         except BaseException:
             self._correlating.forget()  # what it took in may not have been committed
             raise
+
+    def _rebuild(self) -> None:
+        """Rebuild the state of correlations, unless it is no longer wanted, and commit what it found if it went ahead."""
+        with contextlib.suppress(Abandoned):
+            through = self._correlating.rebuild(self._database, self._match_plain)
+            if through is None:
+                return
+            with self._database.write() as connection:
+                opened = self._write(connection, [], self._correlating.changes(self._verified))
+                positions.write(connection, CORRELATED, through)
+            self._note_opened(opened)
 
     def _match_plain(self) -> None:
         """Match new records by plain rules while the state of correlations is rebuilt.

@@ -62,9 +62,8 @@ def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tupl
 
 def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
     """Store alerts."""
-    for alert in changed:
-        values = {column.name: getattr(alert, name) for name, column in _COLUMNS.items()}
-        upsert(connection, CORRELATED_ALERT, values)
+    rows = [{column.name: getattr(alert, name) for name, column in _COLUMNS.items()} for alert in changed]
+    upsert(connection, CORRELATED_ALERT, *rows)
 
 
 def read_versions(connection: Connection) -> dict[str, Version]:

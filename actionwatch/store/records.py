@@ -377,6 +377,15 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
     return max((at for at in found if at is not None), default=None)
 
 
+def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) -> datetime | None:
+    """Return the oldest time of the records that are no backlog, after an id and up to another one; None without any."""
+    between_ids = (RECORD.c.id > after_id, RECORD.c.id <= up_to_id)
+    oldest: datetime | None = connection.execute(
+        select(func.min(RECORD.c.occurred_at)).where(*between_ids, ~RECORD.c.is_backlog)
+    ).scalar()
+    return oldest
+
+
 def has_kind(connection: Connection, kind: str, *, besides: Collection[str]) -> bool:
     """Return whether any source besides these has a record of a kind. It may read all records."""
     some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.not_in(besides)).limit(1)

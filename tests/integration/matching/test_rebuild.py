@@ -12,31 +12,42 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.model import Record
-from actionwatch.matching.correlating import PAUSE_EVERY, Correlating
+from actionwatch.matching.correlating import LEARN_AT_ONCE, PAUSE_EVERY, Correlating
 from actionwatch.matching.matcher import Matcher
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_record
+from tests.builders import NOON, make_record, open_database
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import BURST, HEAD, MINUTE, matcher, rules_of, see
+from tests.integration.matching.test_correlation import BURST, DELETED, HEAD, MINUTE, MISSING, matcher, rules_of, see
 
 MANY = 2 * PAUSE_EVERY + 10
 PLAIN = HEAD.format("plain") + "detection: {s: {actionKind: CREATE_CLUSTER}, condition: s}\n"
+NEW = (
+    HEAD.format("new")
+    + DELETED
+    + "correlation: {type: new_term, fields: [userName], history: 30m, cold-start: alert}\n"
+)
 CHANGED = BURST.replace("gte: 3", "gte: 2")
 
 
 class Watched(Correlating):
     """Correlations with an observable rebuild: `at_pause` is called after plain rules ran."""
 
-    def __init__(self, rules: Sequence[Rule], post: Post, at_pause: Callable[[int], None] = lambda _: None) -> None:
-        super().__init__(rules, post.addressing, keep=MINUTE)
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        post: Post,
+        at_pause: Callable[[int], None] = lambda _: None,
+        learn_at_once: int = LEARN_AT_ONCE,
+    ) -> None:
+        super().__init__(rules, post.addressing, keep=MINUTE, learn_at_once=learn_at_once)
         self.pauses = 0
         self._at_pause = at_pause
 
-    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> None:
+    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> int | None:
         """Rebuild, and call `at_pause` at each pause."""
 
         def pause() -> None:
@@ -44,7 +55,7 @@ class Watched(Correlating):
             on_pause()
             self._at_pause(self.pauses)
 
-        super().rebuild(database, pause)
+        return super().rebuild(database, pause)
 
 
 def stepping(post: Post, rules: Sequence[Rule], correlating: Correlating) -> Matcher:
@@ -149,12 +160,33 @@ def test_obsolete_rebuild_is_abandoned(post: Post) -> None:
     assert not other.is_ready
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_missed_records_that_are_taken_at_once_give_the_same_alerts(tmp_path: Path, is_reversed: bool) -> None:
+    """A rebuild that takes the missed records too, by time, finds what batches find; backlog is learned and alerts nowhere."""
+    rules = rules_of(BURST + "---\n" + MISSING.replace("c-1", "u1").replace("clusterId", "userName") + "---\n" + NEW)
+    pictures = []
+    for learn_at_once in (LEARN_AT_ONCE, 1):
+        post = Post(open_database(tmp_path / str(learn_at_once)))
+        see(post.database, NOON + timedelta(hours=4))
+        older = [make_record(n, minutes=n, is_backlog=n < 40, user_name=f"u{n % 3}") for n in range(0, 120, 2)]
+        newer = [make_record(1000 + n, minutes=n / 3 + 121, user_name=f"u{n % 3}") for n in range(60)]
+        for part in (newer, older) if is_reversed else (older, newer):
+            post.store(*part)
+            stepping(post, rules, Watched(rules, post, learn_at_once=learn_at_once)).run_once()
+        found = post.alerts().values()
+        pictures.append(sorted((a.id, a.count, a.first_at, a.last_at, a.status, a.level) for a in found))
+        post.database.close()
+    assert len(pictures[0]) > 3
+    assert pictures[0] == pictures[1]
+
+
 @dataclass
 class Life:
     """A store and a sequence of processes on it, each killed at its nth commit."""
 
     database: MortalDatabase
     left: int = 0
+    learn_at_once: int = LEARN_AT_ONCE
     arrived: set[int] = field(default_factory=set)
 
     def dies(self) -> bool:
@@ -178,7 +210,7 @@ class Life:
 
         self.left, self.database.dies = die_at, self.dies
         try:
-            stepping(post, rules, Watched(rules, post, arrive)).run_once()
+            stepping(post, rules, Watched(rules, post, arrive, self.learn_at_once)).run_once()
         except Killed:
             return False
         finally:
@@ -205,8 +237,10 @@ def life() -> Iterator[Life]:
     shutil.rmtree(folder)
 
 
-def test_kill_at_any_commit_loses_and_repeats_nothing(life: Life) -> None:
-    """After a kill before or after any commit of a rebuild, nothing is lost or sent twice."""
+@pytest.mark.parametrize("learn_at_once", [LEARN_AT_ONCE, 1])
+def test_kill_at_any_commit_loses_and_repeats_nothing(life: Life, learn_at_once: int) -> None:
+    """After a kill before or after any commit of a rebuild, nothing is lost or sent twice, also if it takes missed records."""
+    life.learn_at_once = learn_at_once
     pictures, kills = set[tuple[tuple[str, int, str], ...]](), 0
     for die_at in range(100):
         life.database.renew()

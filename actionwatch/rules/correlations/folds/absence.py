@@ -32,6 +32,10 @@ class Absence(Fold):
         """Continue from a known alert, which also determines the last match before it."""
         self._last_key, self._due = found.origin, found.first_at
 
+    def is_redundant(self, before: Hit, _: Hit, after: Hit | None) -> bool:
+        """Return whether a hit between two others changes nothing: without it, nothing is missing between these."""
+        return after is not None and after.at - before.at <= self._rule.timespan
+
     def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index. The last one counts when its time is verified."""
         found = super().alerts(start)
@@ -63,6 +67,14 @@ class NewTerm(Fold):
         is_early = self._rule.is_early(hit.at, self._begin)
         judged_at = self._known_from if self._rule.is_learning and not is_early else None
         self.found.append(FoundAlert(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit, is_quiet=is_early))
+
+    def is_redundant(self, before: Hit, hit: Hit, after: Hit | None) -> bool:
+        """Return whether a hit changes nothing: it cannot fire, or those around it make the term known for as long."""
+        if before.step != BASELINE:
+            return False
+        if hit.step != BASELINE:
+            return hit.at - before.at <= self._rule.history
+        return after is not None and after.step == BASELINE and after.at - before.at <= self._rule.history
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""

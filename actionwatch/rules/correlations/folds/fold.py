@@ -32,6 +32,10 @@ class Fold(ABC):
         """Return the alerts in order, from an index, including those that wait for verified time."""
         return self.found[start:]
 
+    def is_redundant(self, _before: Hit, _hit: Hit, _after: Hit | None) -> bool:
+        """Return whether a hit between two others changes nothing, whatever else comes. None follows the newest hit."""
+        return False
+
     def copy(self) -> Self:
         """Return an independent copy of the state. Subclasses copy their own containers."""
         other = copy.copy(self)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.live.order import needs, waiting
-from actionwatch.rules.model import Correlation, FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,22 +16,24 @@ class StreamBounds:
     """From when on the stream of records is known.
 
     `begin` returns, for a rule, from when on the stream is known completely; `since`, from when on the rule is given records at
-    first (None: all there are). A record may alert if its id is above its rule's `floors` and it is no backlog; what is missing
-    may alert once verified time has reached `alerts_from`.
+    first (None: all there are). What came before `settled_before` was judged before a restart. A record may alert if its id is
+    above its rule's `floors` and it is no backlog; what is missing may alert once verified time has reached `alerts_from`.
     """
 
     begin: Callable[[Correlation], datetime | None]
     since: Callable[[Correlation], datetime | None] = lambda _: None
     floors: Callable[[Correlation], int] = lambda _: -1
     alerts_from: datetime | None = None
+    settled_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleContext:
     """A rule, and what does not change about it while it runs.
 
-    It is given the hits from `since` on; all that matter are known from `complete_from` on (None: always). A record may alert
-    if its id is above `record_floor` and it is no backlog; what is missing may alert once `alerts_from` is verified.
+    It is given the hits from `since` on; all that matter are known from `complete_from` on (None: always). Those before
+    `settled_before` were judged before a restart. A record may alert if its id is above `record_floor` and it is no backlog;
+    what is missing may alert once `alerts_from` is verified.
     """
 
     rule: Correlation
@@ -42,6 +44,11 @@ class RuleContext:
     alerts_from: datetime | None
     is_direct: bool
     """Whether its hits come in order when restored: it counts only records, no alerts of other rules."""
+    is_final: bool
+    """Whether its alerts matter to nothing else: no rule counts them, and no two groups share one."""
+    settled_before: datetime | None
+    is_thinned: bool
+    """Whether hits that change nothing are dropped. Those that can be removed, or are kept to be explained, are not."""
     is_waiting: bool
     """Whether its hits may come out of order even if records do not: alerts that feed it may wait for verified time."""
 
@@ -65,14 +72,27 @@ class RuleContext:
             hits = [found.resolved_by]
         return any(not hit.records or any(map(self._is_new, hit.records)) for hit in hits)
 
+    def is_over(self, found: FoundAlert, known: CorrelatedAlert | None) -> bool:
+        """Return whether nothing changes about an alert that is not the newest of its group, and was judged."""
+        if known is None or not known.is_current or known.is_open:
+            return False
+        if known.is_reported:
+            return all(record.key in known.keys for hit in found.hits for record in hit.records)
+        return not self.may_open(found, NEVER)
+
     def _is_new(self, record: Record) -> bool:
         return not record.is_backlog and record.id > self.record_floor
 
 
-def contexts_of(rules: Sequence[Correlation], bounds: StreamBounds) -> Iterator[RuleContext]:
-    """Return what does not change about each rule; `rules` are in feeding order."""
+def contexts_of(
+    rules: Sequence[Correlation], bounds: StreamBounds, *, is_thinned: bool = False
+) -> Iterator[RuleContext]:
+    """Return what does not change about each rule; `rules` are in feeding order.
+
+    `is_thinned`: rules that count only records drop the hits that change nothing.
+    """
     needed, waits = needs(rules), waiting(rules)
-    correlated = {rule.name.id for rule in rules}
+    correlated, fed = {rule.name.id for rule in rules}, {step.rule_id for rule in rules for step in rule.steps}
     for rule in rules:
         since, inner = bounds.since(rule), [step.rule_id for step in rule.steps if step.rule_id in correlated]
         yield RuleContext(
@@ -83,5 +103,8 @@ def contexts_of(rules: Sequence[Correlation], bounds: StreamBounds) -> Iterator[
             record_floor=bounds.floors(rule),
             alerts_from=bounds.alerts_from,
             is_direct=not inner,
+            is_final=rule.name.id not in fed and not rule.is_merging,
+            settled_before=bounds.settled_before,
+            is_thinned=not inner and is_thinned,
             is_waiting=not waits.isdisjoint(inner),
         )

@@ -54,7 +54,7 @@ class Correlator:
                 max_groups,
                 self._failures.append,
             )
-            for context in contexts_of(self.rules, bounds)
+            for context in contexts_of(self.rules, bounds, is_thinned=keep is not None)
         ]
 
     @property

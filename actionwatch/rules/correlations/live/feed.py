@@ -16,6 +16,7 @@ from actionwatch.rules.engine import Engine, Failure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
 from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Group, Hit, Rule, Step
 
+_Groups = dict[int, Sequence[Group]]
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -25,19 +26,24 @@ class Feed:
     def __init__(self, rules: Sequence[Rule], correlations: Sequence[Correlation]) -> None:
         """`rules` are all rules there are; each correlation brings its own parts."""
         self._slots: dict[str, list[_Slot]] = {}
+        groupings: dict[object, int] = {}
         for number, correlation in enumerate(correlations):
             for place, step in enumerate(correlation.steps):
-                self._slots.setdefault(step.rule_id, []).append(_Slot(number, place, correlation, step))
+                self._slots.setdefault(step.rule_id, []).append(_Slot(number, place, correlation, step, groupings))
         known = {rule.name.id: rule for rule in rules if rule.correlation is None}
         known |= {part.name.id: part for correlation in correlations for part in correlation.parts}
         self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
+        latest: Subject | None = None
+        groups: _Groups = {}
         for rule, subject in self._engine.meet(records):
             record = subject.record
+            if subject is not latest:
+                latest, groups, held = subject, {}, (record,)
             for slot in self._slots[rule.name.id]:
-                yield from slot.hits(subject, record.key, record.occurred_at, (record,), None)
+                yield from slot.hits(subject, record.key, record.occurred_at, held, {}, groups)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
@@ -46,8 +52,9 @@ class Feed:
         records = tuple({each.key: each for hit in counted for each in hit.records}.values())
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(newest) if newest is not None else None
+        groups: _Groups = {}
         for slot in self._slots.get(inner.name.id, ()):
-            yield from slot.hits(subject, found.id, found.fired_at, records, inner.grouping(group))
+            yield from slot.hits(subject, found.id, found.fired_at, records, inner.grouping(group), groups)
 
     def take_failures(self) -> list[Failure]:
         """Return what went wrong with rules since the last call."""
@@ -70,19 +77,27 @@ class _Reading:
 
     def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
         """Return the first value, None if there is none."""
-        return next(self.values(subject, inherited), None)
+        if self.name in inherited:
+            return inherited[self.name]
+        candidates: Candidates = self.read(subject) if subject is not None else ()
+        return canonical(spell(candidates[0])) if candidates else None
 
 
 class _Slot:
     """One step of one correlation."""
 
-    def __init__(self, number: int, place: int, rule: Correlation, step: Step) -> None:
+    def __init__(self, number: int, place: int, rule: Correlation, step: Step, groupings: dict[object, int]) -> None:
+        """`groupings` numbers the ways to find the groups of a record: most rules share one with others."""
         self._number, self._place, self._rule = number, place, rule
         self._is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
         self._expected = None if rule.expected is None else frozenset(rule.expected)
         self._group = [_reading(step, name, by_name=rule.is_absence) for name in rule.group_fields]
         self._terms = [rule.group_fields.index(name) for name in rule.fields]
         self._values = [_reading(step, name) for name in rule.value_fields]
+        words = tuple((name, step.aliases.get(name, name)) for name in rule.group_fields)
+        self._grouping = groupings.setdefault(
+            (words, tuple(self._terms), self._expected, rule.is_absence), len(groupings)
+        )
 
     def hits(
         self,
@@ -90,21 +105,28 @@ class _Slot:
         key: str,
         at: datetime,
         records: tuple[Record, ...],
-        inherited: Mapping[str, str | None] | None,
+        inherited: Mapping[str, str | None],
+        groups: _Groups,
     ) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hit of a match; none if there is nothing to count, several if it is expected by several names."""
+        """Return the hit of a match; none if there is nothing to count, several if it is expected by several names.
+
+        `groups` are those that other slots found in the same match.
+        """
         rule = self._rule
         if rule.when is not None and not self._is_baseline and not rule.when.holds(at):
             return
         value: object = None
         if rule.type in VALUE_TYPES:
-            value = self._value(subject, inherited or {})
+            value = self._value(subject, inherited)
             if value is None:
                 return
-        for group in self._groups(subject, inherited or {}):
+        found = groups.get(self._grouping)
+        if found is None:
+            found = groups[self._grouping] = self._groups(subject, inherited)
+        for group in found:
             yield self._number, group, Hit(at, self._place, key, records, value)
 
-    def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
+    def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Sequence[Group]:
         if self._expected is not None:  # by id or by name
             known = {name: value for name, value in inherited.items() if value is not None}
             choices = itertools.product(*(reading.values(subject, known) for reading in self._group))

@@ -72,29 +72,42 @@ class GroupState:
         self._begun: FoundAlert | None = None  # the alert that a restored state begins with
         self._newest_id: str | None = None  # of the alerts, as last judged; None: since then the group was folded again
         self._last_at: datetime | None = None
+        self._left_count = 0  # restored alerts, from the oldest on, that are not over
 
     # -- hits ----------------------------------------------------------------------------------------------------------
 
     def keep(self, hit: Hit) -> bool:
         """Keep a hit in its place, once, and return whether that changes anything.
 
-        A record that may alert replaces the same action that another source read as backlog.
+        A record that may alert replaces the same action that another source read as backlog. A hit is left out, or dropped
+        later, if those around it make it redundant: memory does not grow with the records that a rule only remembers.
         """
-        if not self.hits or hit.order > self.hits[-1].order:
-            self.hits.append(hit)
+        self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
+        hits = self.hits
+        if not hits or hit.at > hits[-1].at or hit.order > hits[-1].order:
+            if hits and self._is_redundant(hits[-1], hit, None):
+                return False
+            if len(hits) > 1 and self._is_redundant(hits[-2], hits[-1], hit):
+                hits.pop()
+            hits.append(hit)
             if not self._is_stale:
                 self._live.push(hit)
-        else:
-            place = self._place(hit)
-            if self.hits[place].order != hit.order:
-                self.hits.insert(place, hit)
-            elif _is_backlog(self.hits[place]) and not _is_backlog(hit):
-                self.hits[place] = hit
-            else:
+            return True
+        place = self._place(hit)
+        if hits[place].order != hit.order:
+            if place and self._is_redundant(hits[place - 1], hit, hits[place]):
                 return False
-            self._is_stale = True
-        self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
+            hits.insert(place, hit)
+        elif _is_backlog(hits[place]) and not _is_backlog(hit):
+            hits[place] = hit
+        else:
+            return False
+        self._is_stale = True
         return True
+
+    def _is_redundant(self, before: Hit, hit: Hit, after: Hit | None) -> bool:
+        """Return whether a hit need not be kept: not where hits are kept for ever, to explain them, or can be removed."""
+        return self._context.is_thinned and self._base.is_redundant(before, hit, after)
 
     def remove(self, hit: Hit) -> bool:
         """Remove the hit of an inner alert, and return whether it was there."""
@@ -254,10 +267,39 @@ class GroupState:
 
         Returns: how many hits were dropped.
         """
-        end = self._context.complete_from
-        if self._context.is_direct and end is not None and self.hits and self.hits[-1].at < min(hit.at, end):
+        context = self._context
+        if not context.is_direct or not self.hits or (last_at := self.hits[-1].at) >= hit.at:
+            return 0
+        if context.complete_from is not None and last_at < context.complete_from:
             return self._fold_quietly()
+        if context.settled_before is not None and last_at < context.settled_before:
+            return self._fold_settled()
         return 0
+
+    def _fold_settled(self) -> int:
+        """Fold and drop the hits that were judged before a restart. Return how many."""
+        for hit in self.hits:
+            self._base.push(hit)
+        self.floor = self.hits[-1].at + MICROSECOND
+        count = len(self.hits)
+        self.hits.clear()
+        if self._context.is_final:
+            self._drop_restored()
+        return count
+
+    def _drop_restored(self) -> None:
+        """Forget the alerts before the newest that are over. Of those that can never open, drop the records."""
+        found = self._base.found
+        while self._left_count < len(found) - 1:
+            each = found[self._left_count]
+            name = each.id or self._context.rule.alert_id(self.group, each.origin)
+            known = self._known.get(name)
+            if self._context.is_over(each, known):
+                del found[self._left_count], self._known[name]
+                continue
+            if known is None and not self._context.may_open(each, NEVER):
+                each.hits.clear()
+            self._left_count += 1
 
     def finish_restore(self) -> int:
         """Finish, once all hits from before the restart are restored. Return how many hits it drops."""

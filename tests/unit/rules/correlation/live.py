@@ -200,12 +200,13 @@ class Service:
         moments = [each for each in (self.verified, target) if each is not None]
         if self.records:
             moments.append(max(each.occurred_at for each in self.records))
-        starts = {}
+        starts, settled_before = {}, None
         if moments:
-            room = lookbacks(self.correlator.rules)
-            starts = {name: min(moments) - each - (self.keep or timedelta(0)) for name, each in room.items()}
+            right_from = min(moments) - (self.keep or timedelta(0))
+            starts = {name: right_from - each for name, each in lookbacks(self.correlator.rules).items()}
             starts = {name: start for name, start in starts.items() if start > START}
-        self.correlator = self._make(starts)
+            settled_before = right_from if self.keep is not None and self.verified is not None else None
+        self.correlator = self._make(starts, settled_before)
         realert = {rule.name.id: rule.realert for rule in self.correlator.rules if rule.is_merging}
         rows = [
             copy.deepcopy(row)
@@ -224,8 +225,10 @@ class Service:
         self.correlator.restore(rows, sorted(seen, key=in_event_order))
         self.rebuilt += len(starts)
 
-    def _make(self, starts: Mapping[str, datetime]) -> Correlator:
-        bounds = StreamBounds(begin=lambda _: START, since=lambda rule: starts.get(rule.name.id))
+    def _make(self, starts: Mapping[str, datetime], settled_before: datetime | None = None) -> Correlator:
+        bounds = StreamBounds(
+            begin=lambda _: START, since=lambda rule: starts.get(rule.name.id), settled_before=settled_before
+        )
         return Correlator(self.rules, bounds, keep=self.keep)
 
 

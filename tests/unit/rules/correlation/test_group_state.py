@@ -35,6 +35,9 @@ def state_of(rule: Correlation, group: Group = (), **more: Any) -> GroupState:
         "record_floor": -1,
         "alerts_from": None,
         "is_direct": True,
+        "is_thinned": True,
+        "is_final": True,
+        "settled_before": None,
         "is_waiting": False,
     }
     context = RuleContext(rule=rule, **{**values, **more})
@@ -111,6 +114,44 @@ def test_a_record_that_may_alert_replaces_backlog() -> None:
         assert state.keep(first)
         assert state.keep(second) is is_replaced
         assert state.hits == [second if is_replaced else first]
+
+
+def steps_of(state: GroupState) -> list[tuple[float | None, int]]:
+    return [(minutes(each.at), each.step) for each in state.hits]
+
+
+def test_a_term_that_is_known_needs_few_hits() -> None:
+    """Of the records that keep a term known, the first and the newest stay; a record that cannot fire is not kept."""
+    state = state_of(replace(TERM, history=30 * MINUTE, is_learning=False))
+    for minute in (1, 5, 9, 20, 31):
+        assert state.keep(hit(minute, 0)) is (minute == 1)
+        assert state.keep(hit(minute, 1))
+    assert steps_of(state) == [(1, 0), (1, 1), (31, 1)]
+    assert not state.keep(hit(12, 1, "late"))
+    assert not state.keep(hit(12, 0, "late"))
+    keep_steps = [(70, 0), (70, 1)]
+    assert all(state.keep(hit(minute, step)) for minute, step in keep_steps)
+    assert steps_of(state)[2:] == [(31, 1), *keep_steps]
+    assert firings(state) == [1, 70]
+
+
+def test_of_the_hits_that_nothing_is_missing_between_few_stay() -> None:
+    """Absence keeps no hit between two that are at most a timespan apart, and every hit at the end of a gap."""
+    state = state_of(make(expected=((),)))
+    for minute in (1, 4, 8, 11, 30, 35, 40):
+        assert state.keep(hit(minute))
+    assert [minutes(each.at) for each in state.hits] == [1, 11, 30, 40]
+    assert not state.keep(hit(33))
+    assert firings(state, 41) == [21, 50]
+    assert state.keep(hit(20))
+    assert firings(state, 41) == [50]
+
+
+def test_hits_that_must_be_shown_are_all_kept() -> None:
+    """A state that is made to explain a record keeps the hits that change nothing."""
+    state = state_of(make(expected=((),)), is_thinned=False)
+    keep(state, 1, 4, 8)
+    assert len(state.hits) == 3
 
 
 def test_a_removed_hit_does_not_count() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -236,6 +237,50 @@ def test_a_rebuild_does_not_hold_what_it_learns_from() -> None:
     correlator.restore([], learned())
     assert most < 1500
     assert correlator.count_hits() < 1500
+
+
+@FEW
+@given(records(), st.integers(0, 180), st.integers(0, 180))
+def test_a_rebuild_that_forgets_what_was_judged_finds_the_same(drawn: list[Record], settled: int, floor: int) -> None:
+    """What a rebuild folds at once because it was judged before changes nothing: not what opens, nor what it then holds."""
+    ordered = [msgspec.structs.replace(each, id=n) for n, each in enumerate(sorted(drawn, key=in_event_order))]
+    outcomes = []
+    for moment in (None, at(settled)):
+        bounds = StreamBounds(begin=lambda _: START, floors=lambda _: floor, settled_before=moment)
+        correlator = Correlator(ALL, bounds, keep=5 * MINUTE)
+        correlator.restore([], ordered)
+        changes = correlator.changes(END)
+        outcomes.append(
+            [
+                (each.kind, each.known.id, each.known.until, each.at, [record.key for record in each.records])
+                for each in changes
+            ]
+        )
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_rebuild_of_all_records_holds_only_what_is_not_judged() -> None:
+    """A rebuild from the first record keeps nothing of alerts that are over or can never open, and few hits that remember."""
+    bounds = StreamBounds(begin=lambda _: START, floors=lambda _: 10**6, settled_before=at(1995))
+    outer = {"again", "both"}
+    rules = [r for r in ALL if r.name.name not in outer and (r.correlation is None or not r.correlation.is_merging)]
+    kinds = ("BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER")
+
+    def learned(count: int) -> Iterator[Record]:
+        for number in range(count):
+            minute, kind = 2000 - (count - number) / 10, kinds[number % 3]
+            yield record_at(minute, kind, user=f"u{number % 20}", cluster="x", key=f"k{number:05}")
+
+    sizes = []
+    for count in (5_000, 20_000):
+        first = Correlator(rules, bounds, keep=5 * MINUTE)
+        first.restore([], learned(count))
+        known = [each.known for each in first.changes(at(2000))]
+        assert len(known) > count / 100
+        second = Correlator(rules, bounds, keep=5 * MINUTE)
+        second.restore([replace(each, taken=0) for each in known], learned(count))
+        sizes.append(objects_held(second))
+    assert [sizes[1][name] <= 1.02 * sizes[0][name] for name in ("Hit", "FoundAlert", "CorrelatedAlert")] == [True] * 3
 
 
 @FEW
