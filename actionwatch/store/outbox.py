@@ -70,7 +70,7 @@ _DUE = (
 _NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
 
 
-def count_at_most(some: Select[Any]) -> Select[tuple[int]]:
+def count_at_most(some: Select[Any]) -> Select[Any]:
     """Return a query that counts at most `most` rows."""
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
