@@ -111,7 +111,8 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
 
 def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
     """Count the rows of a receiver under a lease of any process; stop at `most`."""
-    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
+    found: int = connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
+    return found
 
 
 def read_leaseholders(connection: Connection) -> list[str]:
