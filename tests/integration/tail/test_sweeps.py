@@ -142,9 +142,12 @@ def test_windows_with_equal_counts_are_not_read(world: World, database: Database
 
 
 def test_window_with_inconclusive_counts_is_read(world: World, database: Database) -> None:
-    """A window with a record at its bound, whose counts are inconclusive, is read."""
+    """A window with a record in every millisecond near its bound, so that counts are inconclusive, is read."""
+    middle = OVERLAP.total_seconds() + 20
     for number in range(-150, 150):
-        world.log(ago=OVERLAP.total_seconds() + 20 + 0.7 * number)
+        world.log(ago=middle + 0.7 * number)
+    for number in range(-10, 300):  # as far as a bound is moved in milliseconds
+        world.log(ago=middle - number / 1000)
     world.log(ago=20)
     on = bench(world, database, start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=(HOUR,))
     on.poll()
