@@ -35,10 +35,9 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
     is_html = channel == "html"
     made = SandboxedEnvironment(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
     made.filters.update(FILTERS)
-    if channel == "slack.json":
-        made.filters["tojson"] = lambda value: JsonText(dump(_inert_in_slack(value)))
-    elif not is_html:
-        made.filters["tojson"] = lambda value: JsonText(dump(value))
+    if not is_html:
+        safe = _inert_in_slack if channel == "slack.json" else _unchanged
+        made.filters["tojson"] = lambda value: JsonText(dump(safe(value)))
     return made
 
 
@@ -62,24 +61,23 @@ def _escaped(escape: Callable[[str], str]) -> Callable[[Any], Any]:
     return lambda value: value if isinstance(value, Undefined) else escape(shown(value))
 
 
-def _print_json(value: Any) -> Any:
-    """Print a text as the inside of a JSON string, and other values as JSON."""
-    if isinstance(value, Undefined | JsonText):
-        return value
-    return dump(value)[1:-1] if isinstance(value, str) else dump(value)
+def _as_json(safe: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Print a text as the inside of a JSON string, and other values as JSON; `safe` escapes the texts in them."""
+
+    def print_(value: Any) -> Any:
+        if isinstance(value, Undefined | JsonText):
+            return value
+        return dump(safe(value))[1:-1] if isinstance(value, str) else dump(safe(value))
+
+    return print_
 
 
-def _print_slack(value: Any) -> Any:
-    """Print a text as the inside of a JSON string, without mentions, links and formats."""
-    if isinstance(value, SlackMarkup):
-        return dump(str(value))[1:-1]
-    if isinstance(value, Undefined | JsonText):
-        return value
-    return dump(without_slack_markup(value))[1:-1] if isinstance(value, str) else dump(_inert_in_slack(value))
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def _inert_in_slack(value: Any) -> Any:
-    """Escape every text in a value."""
+    """Escape mentions, links and formats in every text of a value."""
     if isinstance(value, str):
         return value if isinstance(value, SlackMarkup) else without_slack_markup(value)
     if isinstance(value, Mapping):
@@ -94,6 +92,6 @@ _PRINT: dict[str, Callable[[Any], Any]] = {
     "subject": _escaped(one_line),
     "apprise.txt": _escaped(lambda text: inert(visible(text))),
     "apprise.subject": _escaped(lambda text: inert(one_line(text))),
-    "json": _print_json,
-    "slack.json": _print_slack,
+    "json": _as_json(_unchanged),
+    "slack.json": _as_json(_inert_in_slack),
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from actionwatch.base.clock import EPOCH
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
 from actionwatch.text.escaping import one_line, shorten, steps
@@ -111,8 +112,7 @@ def _slots(moments: list[datetime], step: timedelta) -> int:
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return moment - (moment - epoch) % step
+    return moment - (moment - EPOCH) % step
 
 
 def _percent(count: int, longest: int) -> int:

@@ -1,10 +1,15 @@
-"""Find templates, fill them in, and fall back to other texts if they fail."""
+"""Render templates: convert a message into the texts that its receiver sends. Rendering always produces a text.
+
+A template in the operator's folder overrides the shipped one of the same name. Printed values are escaped for the channel,
+which the end of the template's name determines. If a template fails, the shipped template of that name is used, and then a
+plain text that cannot fail. All failures are returned. Variables and filters: docs/templates.md.
+"""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape as escape_html
 from pathlib import Path
@@ -65,21 +70,13 @@ class Renderer:
 
     def check(self) -> list[Fault]:
         """Fill in all templates with sample messages and return all errors with their locations."""
-        faults: list[Fault] = []
-        for folder in self._folders:
-            for path in _files(folder):
-                name = path.relative_to(folder).as_posix().removesuffix(SUFFIX)
-                faults += self._check(folder, name, path)
-        return list(dict.fromkeys(faults))
+        return self._check((folder, path) for folder in self._folders for path in _files(folder))
 
     def check_texts(self, texts: Mapping[str, str]) -> list[Fault]:
         """Check texts that are meant for `use`, by file name."""
         folder, other = self._folders[0], Renderer(self._folders)
         other.use(texts)
-        faults = [
-            fault for name in sorted(texts) for fault in other._check(folder, name.removesuffix(SUFFIX), folder / name)
-        ]
-        return list(dict.fromkeys(faults))
+        return other._check((folder, folder / name) for name in sorted(texts))
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Return the names that no folder has."""
@@ -141,9 +138,13 @@ class Renderer:
             raise _located(exc, path) from exc.__cause__
         return _finish(text, channel, path)
 
-    def _check(self, folder: Path, name: str, path: Path) -> Iterator[Fault]:
-        if path.name.startswith("_"):  # included by other templates, and filled in there
-            return
+    def _check(self, templates: Iterable[tuple[Path, Path]]) -> list[Fault]:
+        """Check templates, each given as the folder and the path of its file. Omit those that other templates include."""
+        own = ((folder, path) for folder, path in templates if not path.name.startswith("_"))
+        return list(dict.fromkeys(fault for folder, path in own for fault in self._faults(folder, path)))
+
+    def _faults(self, folder: Path, path: Path) -> Iterator[Fault]:
+        name = path.relative_to(folder).as_posix().removesuffix(SUFFIX)
         for message in sample_messages():
             if not self._is_for(name, message):
                 continue

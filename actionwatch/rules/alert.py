@@ -16,7 +16,6 @@ from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value, spell
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field, read_selection
-from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Place
 
 _DEFAULT_REALERT = timedelta(minutes=15)
@@ -102,7 +101,9 @@ def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlate
     report.check_keys(value, place, KEYS)
     given = value.get("level")
     levels = _read_levels(given, report, context) if isinstance(given, dict) else ()
-    level = None if given is None or isinstance(given, dict) else read_level(given, (*place, "level"), report)
+    level = (
+        None if given is None or isinstance(given, dict) else report.choose(LEVELS, given, "level", (*place, "level"))
+    )
     group_by = _read_names(value, "group_by", report, is_alias_allowed=is_correlated)
     title, body, runbook = (_read_text(value, key, report) for key in ("title", "body", "runbook"))
     return AlertBlock(
@@ -134,19 +135,11 @@ def _read_levels(value: Mapping[Any, Any], report: Report, context: ReadContext)
     found: list[tuple[Level, Predicate]] = []
     for name, selection in value.items():
         place = ("alert", "level", str(name))
-        level = read_level(name, place, report)
+        level = report.choose(LEVELS, name, "level", place)
         condition = read_selection(selection, place, report, context)
         if level is not None and condition is not None:
             found.append((level, predicate(condition)))
     return tuple(sorted(found, key=lambda pair: pair[0], reverse=True))
-
-
-def read_level(name: Any, place: Place, report: Report) -> Level | None:
-    """Return the level with a name. Report a fault if there is none."""
-    level = LEVELS.get(name.lower()) if isinstance(name, str) else None
-    if level is None:
-        report.fault(place, f"unknown level '{name}'", suggest(str(name), LEVELS, "levels"))
-    return level
 
 
 def _read_names(

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Alert, Entity, Mode, Record
+from actionwatch.base.plurals import counted
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
 from actionwatch.rules.engine import Failure
@@ -139,7 +140,7 @@ def missing_tests(rule: Rule, least: int) -> str:
     """
     if rule.is_silent:
         return ""
-    silent = sum(case.expect.is_nothing for case in rule.tests)
+    silent = sum(case.expect.alerts == 0 for case in rule.tests)
     counts = {"alert": len(rule.tests) - silent, "nothing": silent}
     lacking = [f"expect: {word}" for word, count in counts.items() if count < least]
     return f"needs at least {least} test with {' and '.join(lacking)}" if lacking else ""
@@ -267,7 +268,7 @@ def _at(moment: Moment | None, start: datetime) -> datetime | None:
 
 
 def _count(count: int) -> str:
-    return "nothing" if count == 0 else "1 alert" if count == 1 else f"{count} alerts"
+    return counted(count, "alert") if count else "nothing"
 
 
 def _named(alerts: Sequence[Alert]) -> str:

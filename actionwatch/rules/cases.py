@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.base.durations import MAX_DURATION, parse_duration
-from actionwatch.base.model import Level
-from actionwatch.rules.alert import read_level
+from actionwatch.base.model import LEVELS, Level
 from actionwatch.rules.fields import FIELDS, RAW, spell
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
@@ -54,11 +53,6 @@ class Expectation:
     labels: Mapping[str, str] = field(default_factory=dict)
     times: Mapping[str, Moment | None] = field(default_factory=dict)
     """First, last and resolved; None if the alert must not be resolved."""
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether the test expects no alert."""
-        return self.alerts == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +179,7 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report, al
         group=_read_group(expect, where, report, aliases),
         late=_read_late(expect, where, report),
         texts={key: str(expect[key]) for key in ("title", "body") if key in expect},
-        level=read_level(expect["level"], (*where, "level"), report) if "level" in expect else None,
+        level=report.choose(LEVELS, expect["level"], "level", (*where, "level")) if "level" in expect else None,
         labels={key: text or "" for key, text in _read_texts(expect, "labels", where, report).items()},
         times=_read_times(expect, where, report),
     )

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 from sigma import conditions, types
 from sigma.modifiers import SigmaFieldReferenceModifier, SigmaWideModifier, modifier_mapping
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
 
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
+from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, Check, pattern_check, quote, wildcard_check
 from actionwatch.text.suggestions import suggest
+
+_T = TypeVar("_T")
 
 MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
 _MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
@@ -162,7 +164,7 @@ def _leaf(name: str, value: types.SigmaType) -> Leaf:
         raise ValueError(f"unknown field '{name}'")
     if type(value) is types.SigmaString and not value.contains_special():
         texts = frozenset({fold(value.convert(escape_char=None))})
-        return Leaf(("equals", name, texts), name, field.read, one_of(texts), field.slot, texts)
+        return Leaf(("equals", name, texts), name, field.read, on_text(texts.__contains__, fold), field.slot, texts)
     key = (name, type(value).__name__, repr(vars(value)))
     if isinstance(value, types.SigmaFieldReference):
         return Leaf(key, name, *_reference(field, value))
@@ -201,17 +203,9 @@ def folded_check(value: types.SigmaString) -> Check:
     return wildcard_check([part if isinstance(part, types.SpecialChars) else fold(str(part)) for part in value.s])
 
 
-def _string(value: types.SigmaString) -> Test:
-    return on_text(folded_check(value), fold)
-
-
 def _cased(value: types.SigmaCasedString) -> Test:
     parts = [part if isinstance(part, types.SpecialChars) else canonical(str(part)) for part in value.s]
     return on_text(wildcard_check(parts), canonical)
-
-
-def _regex(value: types.SigmaRegularExpression) -> Test:
-    return on_text(pattern_check(_pattern(value)))
 
 
 def _pattern(value: types.SigmaRegularExpression) -> str:
@@ -238,21 +232,22 @@ def _boolean(value: types.SigmaBool) -> Test:
     )
 
 
-def _null(_: types.SigmaNull) -> Test:
-    return lambda candidates: not candidates
+def _on_value(convert: Callable[[Any], _T | None], check: Callable[[_T], bool]) -> Test:
+    """Make the test that one candidate can be converted to a value that passes the check."""
 
+    def test(candidates: Candidates) -> bool:
+        for candidate in candidates:
+            value = convert(candidate)
+            if value is not None and check(value):
+                return True
+        return False
 
-def _exists(value: types.SigmaExists) -> Test:
-    return lambda candidates: bool(candidates) is value.exists
+    return test
 
 
 def _comparison(value: types.SigmaCompareExpression) -> Test:
     compare, bound = _OPERATORS[value.op], value.number.number
-
-    def test(candidates: Candidates) -> bool:
-        return any((number := _as_number(each)) is not None and compare(number, bound) for each in candidates)
-
-    return test
+    return _on_value(_as_number, lambda number: compare(number, bound))
 
 
 def _as_number(candidate: Any) -> int | float | None:
@@ -268,26 +263,21 @@ def _as_number(candidate: Any) -> int | float | None:
 
 def _cidr(value: types.SigmaCIDRExpression) -> Test:
     network = value.network
+    return _on_value(_as_network, lambda found: found.version == network.version and found.subnet_of(network))
 
-    def is_within(candidate: Any) -> bool:
-        try:
-            found: Any = ip_network(candidate.strip(), strict=False) if isinstance(candidate, str) else None
-        except ValueError:
-            return False
-        return found is not None and found.version == network.version and bool(found.subnet_of(network))
 
-    return lambda candidates: any(map(is_within, candidates))
+def _as_network(candidate: Any) -> Any:
+    try:
+        return ip_network(candidate.strip(), strict=False) if isinstance(candidate, str) else None
+    except ValueError:
+        return None
 
 
 def _timestamp_part(value: types.SigmaTimestampPart) -> Test:
     (part_of, least, most), number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
     if not least <= number <= most:
         raise ValueError(f"'{value.timestamp_part.name.lower()}' is never {number}, only {least} to {most}")
-
-    def test(candidates: Candidates) -> bool:
-        return any((at := _as_instant(each)) is not None and part_of(at) == number for each in candidates)
-
-    return test
+    return _on_value(_as_instant, lambda at: part_of(at) == number)
 
 
 def _as_instant(candidate: Any) -> datetime | None:
@@ -347,13 +337,13 @@ _TIMESTAMP_PARTS: dict[types.TimestampPart, tuple[Callable[[datetime], int], int
 # pySigma turns `all` and `neq` into AND and NOT, windash and base64offset into an OR of strings (`_value`), and contains,
 # startswith, endswith, base64, wide, utf16 and utf16be into strings. `fieldref` needs both fields (`_leaf`).
 _TESTS: dict[type[types.SigmaType], Callable[[Any], Test]] = {
-    types.SigmaString: _string,
+    types.SigmaString: lambda value: on_text(folded_check(value), fold),
     types.SigmaCasedString: _cased,
-    types.SigmaRegularExpression: _regex,
+    types.SigmaRegularExpression: lambda value: on_text(pattern_check(_pattern(value))),
     types.SigmaNumber: _number,
     types.SigmaBool: _boolean,
-    types.SigmaNull: _null,
-    types.SigmaExists: _exists,
+    types.SigmaNull: lambda _: operator.not_,
+    types.SigmaExists: lambda value: operator.truth if value.exists else operator.not_,
     types.SigmaCompareExpression: _comparison,
     types.SigmaCIDRExpression: _cidr,
     types.SigmaTimestampPart: _timestamp_part,

@@ -19,13 +19,6 @@ _WORD = re.compile(r"[A-Za-z0-9_-]+")  # the names that pySigma accepts in a con
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionName:
-    """One selection."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Combination:
     """Several phrases joined by `word`, in the author's words (`and`, `or`, `not`, `1 of them`)."""
 
@@ -38,7 +31,8 @@ class Combination:
         return self.word == "and" or self.word.startswith("all of ")
 
 
-Phrase = SelectionName | Combination
+Phrase = str | Combination
+"""The name of a selection, or several phrases joined."""
 
 
 def parse_phrase(condition: str | Sequence[str], names: Sequence[str]) -> Phrase:
@@ -51,21 +45,24 @@ def parse_phrase(condition: str | Sequence[str], names: Sequence[str]) -> Phrase
 
 def is_met(phrase: Phrase, truth: Callable[[str], bool]) -> bool:
     """Check whether a phrase holds; `truth` returns whether a selection holds."""
-    if isinstance(phrase, SelectionName):
-        return truth(phrase.name)
+    if isinstance(phrase, str):
+        return truth(phrase)
     if phrase.word == "not":
         return not is_met(phrase.parts[0], truth)
-    judged = (is_met(part, truth) for part in phrase.parts)
-    return all(judged) if phrase.is_every else any(judged)
+    results = (is_met(part, truth) for part in phrase.parts)
+    return all(results) if phrase.is_every else any(results)
+
+
+def phrases_in(phrase: Phrase) -> Iterator[Phrase]:
+    """Yield a phrase and all phrases in it, in the order of the text."""
+    yield phrase
+    for part in () if isinstance(phrase, str) else phrase.parts:
+        yield from phrases_in(part)
 
 
 def names_in(phrase: Phrase) -> Iterator[str]:
     """Yield the names of the selections in a phrase."""
-    if isinstance(phrase, SelectionName):
-        yield phrase.name
-        return
-    for part in phrase.parts:
-        yield from names_in(part)
+    yield from (each for each in phrases_in(phrase) if isinstance(each, str))
 
 
 def any_name(names: Sequence[str]) -> str:
@@ -76,7 +73,19 @@ def any_name(names: Sequence[str]) -> str:
     return " or ".join(patterns)
 
 
-def selected(pattern: str, names: Sequence[str]) -> list[str]:
+def _phrase(tree: Any, names: Sequence[str]) -> Phrase:
+    if isinstance(tree, ConditionIdentifier):
+        return str(tree.identifier)
+    if isinstance(tree, ConditionSelector):
+        word = "all of" if tree.args[0] == "all" else "1 of"
+        return Combination(f"{word} {tree.pattern}", tuple(_selected(tree.pattern, names)))
+    if isinstance(tree, ConditionNOT):
+        return Combination("not", (_phrase(tree.args[0], names),))
+    word = "and" if isinstance(tree, ConditionAND) else "or"
+    return Combination(word, tuple(_phrase(part, names) for part in tree.args))
+
+
+def _selected(pattern: str, names: Sequence[str]) -> list[str]:
     """Return the names that `1 of PATTERN` or `all of PATTERN` matches, in their order.
 
     As in pySigma, `them` is every name, even if a selection has this name. Only patterns that begin with `_` match names that
@@ -84,15 +93,3 @@ def selected(pattern: str, names: Sequence[str]) -> list[str]:
     """
     is_named = pattern_check(rf"\A{'.*' if pattern == 'them' else pattern.replace('*', '.*')}\z")
     return [name for name in names if is_named(name) and (pattern.startswith("_") or not name.startswith("_"))]
-
-
-def _phrase(tree: Any, names: Sequence[str]) -> Phrase:
-    if isinstance(tree, ConditionIdentifier):
-        return SelectionName(tree.identifier)
-    if isinstance(tree, ConditionSelector):
-        word = "all of" if tree.args[0] == "all" else "1 of"
-        return Combination(f"{word} {tree.pattern}", tuple(map(SelectionName, selected(tree.pattern, names))))
-    if isinstance(tree, ConditionNOT):
-        return Combination("not", (_phrase(tree.args[0], names),))
-    word = "and" if isinstance(tree, ConditionAND) else "or"
-    return Combination(word, tuple(_phrase(part, names) for part in tree.args))

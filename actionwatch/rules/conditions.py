@@ -65,12 +65,6 @@ def fold(text: str) -> str:
     return text.casefold() if text.isascii() else canonical(canonical(text).casefold())
 
 
-def one_of(texts: frozenset[str]) -> Test:
-    """Make the test for equality with one of these folded texts."""
-
-    return on_text(texts.__contains__, fold)
-
-
 def on_text(check: Callable[[str], bool], normal: Callable[[str], str] | None = None) -> Test:
     """Make the test that the normalized text of one candidate passes the check."""
 
@@ -86,12 +80,9 @@ def on_text(check: Callable[[str], bool], normal: Callable[[str], str] | None = 
 
 def any_of(parts: Iterable[Condition]) -> Condition:
     """Join by OR. Equalities on one field become one set lookup, so that a thousand names cost as much as one."""
-    flat: list[Condition] = []
-    for part in parts:
-        flat.extend(part.parts if isinstance(part, Some) else (part,))
     equalities: dict[str, list[Leaf]] = {}
     rest: list[Condition] = []
-    for part in flat:
+    for part in _flat(parts, Some):
         if isinstance(part, Leaf) and part.equals is not None and part.field is not None:
             equalities.setdefault(part.field, []).append(part)
         else:
@@ -103,10 +94,14 @@ def any_of(parts: Iterable[Condition]) -> Condition:
 
 def all_of(parts: Iterable[Condition]) -> Condition:
     """Join by AND."""
-    flat: list[Condition] = []
+    flat = tuple(_flat(parts, Every))
+    return flat[0] if len(flat) == 1 else Every(flat)
+
+
+def _flat(parts: Iterable[Condition], kind: type[Every | Some]) -> Iterator[Condition]:
+    """Yield the parts, and in place of a part of this kind its own parts."""
     for part in parts:
-        flat.extend(part.parts if isinstance(part, Every) else (part,))
-    return flat[0] if len(flat) == 1 else Every(tuple(flat))
+        yield from part.parts if isinstance(part, kind) else (part,)
 
 
 def depth(condition: Condition) -> int:
@@ -132,13 +127,6 @@ def predicate(condition: Condition) -> Predicate:
         case Leaf():
             read, test = condition.read, condition.test
             return lambda subject: test(read(subject))
-
-
-def undecided(condition: Condition, slots: Iterable[str]) -> Condition:
-    """Remove the parts of an AND that the demands on the slots cover completely. An empty AND holds."""
-    parts = condition.parts if isinstance(condition, Every) else (condition,)
-    left = tuple(part for part in parts if all(demand(part, slot) != part for slot in slots))
-    return left[0] if len(left) == 1 else Every(left)
 
 
 def demand(condition: Condition, slot: str) -> Condition | None:
@@ -183,7 +171,9 @@ def _join(equalities: list[Leaf]) -> Leaf:
         return equalities[0]
     first = equalities[0]
     texts = frozenset[str]().union(*(leaf.equals or frozenset() for leaf in equalities))
-    return Leaf(("equals", first.field, texts), first.field, first.read, one_of(texts), first.slot, texts)
+    return Leaf(
+        ("equals", first.field, texts), first.field, first.read, on_text(texts.__contains__, fold), first.slot, texts
+    )
 
 
 def _run_every(tests: tuple[Predicate, ...]) -> Predicate:

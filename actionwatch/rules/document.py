@@ -76,7 +76,7 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
     alert = AlertBlock()
     if "alert" in value:
         alert = read_alert(value["alert"], report, context, is_correlated=is_correlated)
-    mode = _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE
+    mode = report.choose({each.value: each for each in Mode}, value.get("mode", "live"), "mode", ("mode",)) or Mode.LIVE
     when = read_when(value["when"], report, context.time_intervals) if "when" in value else None
     tests = read_cases(value["tests"], report, context, _aliases(value)) if "tests" in value else ()
     if compiled is None or name is None:
@@ -124,13 +124,6 @@ def _read_filter(value: Mapping[Any, Any], report: Report, context: ReadContext)
     _check_logsource(value, report)
     found = read_filter(name, value, report, context) if name is not None else None
     return None if report.faults else found
-
-
-def _read_mode(value: Any, report: Report) -> Mode:
-    if isinstance(value, str) and value.lower() in list(Mode):
-        return Mode(value.lower())
-    report.fault(("mode",), f"unknown mode '{value}'", suggest(str(value), list(Mode), "modes"))
-    return Mode.LIVE
 
 
 def _is_for_another(logsource: Any, report: Report) -> bool:

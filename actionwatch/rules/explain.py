@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actionwatch.base import plurals
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Mode, Record
 from actionwatch.rules.compile import compile_detection
-from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, parse_phrase
+from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import View, measured
-from actionwatch.rules.fields import Subject, candidates_of, keywords, spell
+from actionwatch.rules.fields import Subject, candidates_of, keywords, spell, spelled
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Hit, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
@@ -131,8 +132,7 @@ def _number(rule: Correlation, hits: Sequence[Hit]) -> str:
 
 
 def _count(hits: Sequence[Hit]) -> str:
-    number = len({hit.key for hit in hits})  # one record may be several steps
-    return f"{number} record{'' if number == 1 else 's'}"
+    return plurals.counted(len({hit.key for hit in hits}), "record")  # one record may be several steps
 
 
 def _step_name(rule_id: str) -> str:
@@ -170,9 +170,8 @@ def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
 
 
 def _detection(rule: Rule) -> Mapping[str, Any]:
-    value = rule.document.value if rule.document is not None else {}
-    detection = value.get("detection") if isinstance(value, dict) else None
-    return detection if isinstance(detection, dict) else {}
+    found: Mapping[str, Any] = rule.document.value.get("detection", {}) if rule.document is not None else {}
+    return found
 
 
 def _condition(detection: Mapping[str, Any], subject: Subject, lists: Lists) -> Iterator[Explanation]:
@@ -187,21 +186,20 @@ def _condition(detection: Mapping[str, Any], subject: Subject, lists: Lists) -> 
 
 
 def _phrase(phrase: Phrase, findings: Mapping[str, Explanation]) -> Explanation:
-    if isinstance(phrase, SelectionName):
-        return findings[phrase.name]
+    if isinstance(phrase, str):
+        return findings[phrase]
     parts = tuple(_phrase(part, findings) for part in phrase.parts)
-    return Explanation(phrase.word, _combined(phrase, parts), None, parts)
+    return Explanation(phrase.word, _combined(phrase, [part.holds for part in parts]), None, parts)
 
 
-def _combined(phrase: Combination, parts: tuple[Explanation, ...]) -> bool | None:
+def _combined(phrase: Combination, results: Sequence[bool | None]) -> bool | None:
     """Combine the results of the parts. Return None if unknown parts could change the result."""
-    named = Combination(phrase.word, tuple(SelectionName(str(number)) for number in range(len(parts))))
-
-    def guess(default: bool) -> bool:
-        truths = [default if part.holds is None else part.holds for part in parts]
-        return is_met(named, lambda number: truths[int(number)])
-
-    return guess(True) if guess(True) == guess(False) else None
+    if phrase.word == "not":
+        return None if results[0] is None else not results[0]
+    decisive = not phrase.is_every  # one such part decides
+    if decisive in results:
+        return decisive
+    return None if None in results else not decisive
 
 
 def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
@@ -209,7 +207,7 @@ def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
     block = {name: value for name, value in document["filter"].items() if name != "rules"}
     who = f"filter {each.name.name} ({each.owner}, until {document['expires']}: {each.reason})"
     (tree,) = _condition(block, subject, lists)
-    return Explanation(who, not each.excludes(subject), None, tree.parts)
+    return Explanation(who, predicate(each.as_condition())(subject), None, tree.parts)
 
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
@@ -255,9 +253,5 @@ def _met(selection: Any, subject: Subject, lists: Lists) -> bool | None:
 
 
 def _shorten(value: Any) -> str:
-    text = f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else _plain(value)
+    text = f"[{', '.join(map(spelled, value))}]" if isinstance(value, list) else spelled(value)
     return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
-
-
-def _plain(value: Any) -> str:
-    return "null" if value is None else spell(value)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from actionwatch.base.clock import EPOCH
@@ -55,8 +56,8 @@ Reader = Callable[[Subject], Candidates]
 class Field:
     """How to read a field.
 
-    `attribute` is the attribute of the record with this value. `slot` is the only attribute that the field depends on, if it
-    has few distinct values.
+    `attribute` is the path to this value in a record. `slot` is the only attribute that the field depends on, if it has few
+    distinct values.
     """
 
     read: Reader
@@ -112,6 +113,11 @@ def spell(value: Any) -> str:
         return str(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, an object nested by the thousand
         return ""
+
+
+def spelled(value: Any) -> str:
+    """Return a value of a rule in the spelling of YAML."""
+    return "null" if value is None else spell(value)
 
 
 def keywords(subject: Subject) -> Candidates:
@@ -182,17 +188,15 @@ def _steps(value: Mapping[str, Any], path: str) -> list[tuple[Any, str]]:
     return [(value[key], rest)] if rest and key in value else []
 
 
-def _attribute(name: str) -> Field:
+def _attribute(path: str, *, is_limited: bool = True) -> Field:
+    """Make the field of an attribute. If its values rarely repeat, it is not limited: caching them would waste memory."""
+    value_of = attrgetter(path)
+
     def read(subject: Subject) -> Candidates:
-        value = getattr(subject.record, name)
+        value = value_of(subject.record)
         return () if value is None else (value,)
 
-    return Field(read, name, name)
-
-
-def _unlimited(name: str) -> Field:
-    """Make a field whose values rarely repeat, so that caching them would waste memory."""
-    return Field(_attribute(name).read, attribute=name)
+    return Field(read, path.partition(".")[0] if is_limited else None, path)
 
 
 def _entity(name: str) -> dict[str, Field]:
@@ -200,14 +204,7 @@ def _entity(name: str) -> dict[str, Field]:
         entity: Entity = getattr(subject.record, name)
         return tuple(value for value in (entity.id, entity.name) if value is not None)
 
-    def part(attribute: str) -> Field:
-        def read(subject: Subject) -> Candidates:
-            value = getattr(getattr(subject.record, name), attribute)
-            return () if value is None else (value,)
-
-        return Field(read, name)
-
-    return {name: Field(both, name), f"{name}.id": part("id"), f"{name}.name": part("name")}
+    return {name: Field(both, name), **{part: _attribute(part) for part in (f"{name}.id", f"{name}.name")}}
 
 
 ENTITIES = ("account", "cluster", "organisation")
@@ -217,12 +214,12 @@ FIELDS: dict[str, Field] = {
     "crudOperation": _attribute("operation"),
     "scope": _attribute("scope"),
     "domainType": _attribute("domain_type"),
-    "description": _unlimited("description"),
+    "description": _attribute("description", is_limited=False),
     "userName": _attribute("user_name"),
-    "timestamp": _unlimited("occurred_at"),
+    "timestamp": _attribute("occurred_at", is_limited=False),
     **_entity("account"),
     **_entity("cluster"),
-    "clusterId": _entity("cluster")["cluster.id"],
+    "clusterId": _attribute("cluster.id"),
     **_entity("organisation"),
     "source": _attribute("source"),
     "severity": _attribute("severity"),

@@ -99,19 +99,17 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str:
 
 def _read_expiry(value: Mapping[str, Any], report: Report) -> datetime | None:
     """Read a day, which is included, or a time."""
-    text = value.get("expires")
+    text: Any = value.get("expires")
     if "expires" not in value:
         report.fault((), "a filter needs 'expires'", _REMEDIES["expires"])
         return None
     try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else None
-        if at is not None and isinstance(text, str):
-            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-            return at + timedelta(days=1) if len(text.strip()) == len("2026-12-31") else at
-    except (ValueError, OverflowError):
-        pass
-    report.fault(("expires",), "'expires' must be a day or a time", _REMEDIES["expires"])
-    return None
+        at = datetime.fromisoformat(text)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return at + timedelta(days=1) if len(text.strip()) == len("2026-12-31") else at
+    except (TypeError, ValueError, OverflowError):
+        report.fault(("expires",), "'expires' must be a day or a time", _REMEDIES["expires"])
+        return None
 
 
 def _read_rules(block: Mapping[str, Any], report: Report) -> tuple[str, ...] | None:

@@ -27,7 +27,6 @@ from actionwatch.rules.conditions import (
     fold,
     leaves,
     predicate,
-    undecided,
 )
 from actionwatch.rules.fields import BLANK, FIELDS, Field, Reader, Subject, field_named, spell
 from actionwatch.rules.patterns import JoinedTexts, PatternFilter, Search, pattern_search
@@ -58,11 +57,6 @@ class _Column(dict[Hashable, int]):
                 shared[demanded] = shared.get(demanded, 0) | 1 << number
         for demanded, mask in shared.items():
             self._add(demanded, mask)
-
-    @property
-    def is_useful(self) -> bool:
-        """Whether any rule demands anything of this slot."""
-        return bool(self._equalities or self._tests)
 
     def __missing__(self, value: Hashable) -> int:
         """Compute and cache the mask of a new value."""
@@ -152,9 +146,9 @@ class Index:
     """The columns of a set of conditions, the most selective first."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
-        columns = [column for slot in _SLOTS if (column := _Column(slot, conditions)).is_useful]
-        columns.sort(key=lambda column: column.free.bit_count())
         self._everything = (1 << len(conditions)) - 1
+        columns = [column for slot in _SLOTS if (column := _Column(slot, conditions)).free != self._everything]
+        columns.sort(key=lambda column: column.free.bit_count())
         self.columns = tuple(columns)
         self._steps = [(attrgetter(column.slot), column.__getitem__) for column in columns]
         patterned = [leaf for condition in conditions for leaf in leaves(condition) if leaf.pattern is not None]
@@ -182,8 +176,10 @@ class Index:
 
     @staticmethod
     def rest(condition: Condition) -> Condition:
-        """Return the part of a condition that must be run if its bit is set. The columns have decided the other parts."""
-        return undecided(condition, _SLOTS)
+        """Return the parts of an AND that must be run if its bit is set. The columns have decided the others."""
+        parts = condition.parts if isinstance(condition, Every) else (condition,)
+        left = tuple(part for part in parts if all(demand(part, slot) != part for slot in _SLOTS))
+        return left[0] if len(left) == 1 else Every(left)
 
 
 def _any_of_these(demanded: Condition) -> Iterator[Leaf]:

@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from actionwatch.base.model import Mode
-from actionwatch.rules.lists import Lists
-from actionwatch.rules.load import ReadFiles, Rules
+from actionwatch.rules.lists import Lists, lists_of
+from actionwatch.rules.load import ReadFiles, Rules, with_unread
 from actionwatch.rules.report import Report
 from actionwatch.text.yaml_document import Document
 
@@ -87,25 +87,7 @@ def with_last_good(read: ReadFiles, lists: Lists, last: Sequence[Version], build
     for version in versions:
         if any(version.document is each for each in replacements):
             held[version.document.file] = (*held.get(version.document.file, ()), version.name)
-    rules = replace(built, faults=(*read.faults, *lists.faults, *faults), notes=(*read.notes, *built.notes))
-    return Running(rules, known, versions, held)
-
-
-def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the lists that a document names by `%name%` or `list: name`. An additional list does no harm."""
-    texts, names = set[str](), set[str]()
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending.extend(item.values())
-            if isinstance(item.get("list"), str):
-                names.add(item["list"])
-        elif isinstance(item, list):
-            pending.extend(item)
-        elif isinstance(item, str) and "%" in item:
-            texts.add(item)
-    return {name: lists[name] for name in sorted(lists) if name in names or any(f"%{name}%" in text for text in texts)}
+    return Running(with_unread(replace(built, faults=tuple(faults)), read, lists), known, versions, held)
 
 
 def is_within(file: str, others: Collection[str]) -> bool:

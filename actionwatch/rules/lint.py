@@ -16,7 +16,7 @@ from sigma.types import SigmaString
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Entity, Record
-from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, names_in, parse_phrase
+from actionwatch.rules.condition_text import Combination, Phrase, is_met, names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Every, Leaf, Not, all_of, demand, predicate
 from actionwatch.rules.fields import BLANK, Subject
 from actionwatch.rules.load import Rules
@@ -43,101 +43,97 @@ _SINGLE = frozenset({
     "cluster.name", "clusterId", "organisation.id", "organisation.name", "source", "severity",
 })  # fmt: skip
 
-_Notes = Iterator[Fault]
+_Notes = Iterator[tuple[Place, str, str]]
+"""Places in a document, each with what is probably wrong there and a remedy."""
 
 
 def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[str]) -> list[Fault]:
     """Return the notes about rules and filters, in the order of the documents."""
     notes: list[Fault] = []
     for rule in rules.rules:
-        if rule.document is not None and isinstance(rule.document.value, dict):
-            notes += _lint_rule(rule, rule.document, known_kinds)
+        if rule.document is not None:
+            notes += itertools.starmap(rule.document.fault, _lint_rule(rule, rule.document.value, known_kinds))
     notes += _lint_twins(rules.rules)
     for each in rules.filters:
-        notes += _lint_filter(each, [rule for rule in rules.rules if each in rule.filters], known_kinds)
+        filtered = [rule for rule in rules.rules if each in rule.filters]
+        notes += itertools.starmap(each.report.document.fault, _lint_filter(each, filtered, known_kinds))
     for document in documents:
-        notes += _lint_secrets(document, document.value, ())
+        notes += itertools.starmap(document.fault, _lint_secrets(document.value, ()))
     order = {document.file: number for number, document in reversed(list(enumerate(documents)))}
     unique = dict.fromkeys(notes)
     return sorted(unique, key=lambda note: (order.get(note.file, 0), note.line, note.column))
 
 
-def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> _Notes:
-    detection, correlation = document.value.get("detection"), document.value.get("correlation", {})
+def _lint_rule(rule: Rule, value: Mapping[str, Any], known_kinds: Collection[str]) -> _Notes:
+    detection, correlation = value.get("detection"), value.get("correlation", {})
     if isinstance(detection, dict):
         if "rules" in correlation:
             named = correlation["rules"]
             chosen = {*([named] if isinstance(named, str) else named), correlation.get("baseline")}
-            yield from _unused(_selections(detection), chosen, "detection", document)
+            yield from _unused(_selections(detection), chosen, "detection")
         else:
             phrase = parse_phrase(detection["condition"], _selections(detection))
-            yield from _lint_phrase(phrase, detection, "detection", document, {correlation.get("baseline")})
-            yield from _lint_exceptions(rule, phrase, document, known_kinds)
+            yield from _lint_phrase(phrase, detection, "detection", {correlation.get("baseline")})
+            yield from _lint_exceptions(rule, phrase, known_kinds)
         for name in _selections(detection):
-            yield from _lint_values(detection[name], ("detection", name), document)
-    yield from _lint_reach(rule, document, known_kinds)
+            yield from _lint_values(detection[name], ("detection", name))
+        yield from _lint_reach(rule, known_kinds)
     if rule.when is not None and set(rule.when.during) & set(rule.when.outside):
-        yield document.fault(("when",), "no time is both during and outside the same interval: the rule never matches")
+        yield ("when",), "no time is both during and outside the same interval: the rule never matches", ""
 
 
 def _selections(block: Mapping[str, Any]) -> list[str]:
     return [name for name in block if name not in ("condition", "rules")]
 
 
-def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Document) -> _Notes:
+def _unused(names: Iterable[str], used: Collection[Any], key: str) -> _Notes:
     for name in names:
         if name not in used:
-            what = f"the selection '{name}' is not used"
-            yield document.fault((key, name), what, "name it in the condition, or remove it")
+            yield (key, name), f"the selection '{name}' is not used", "name it in the condition, or remove it"
 
 
-def _lint_phrase(
-    phrase: Phrase, block: Mapping[str, Any], key: str, document: Document, besides: Collection[Any] = ()
-) -> _Notes:
+def _lint_phrase(phrase: Phrase, block: Mapping[str, Any], key: str, besides: Collection[Any] = ()) -> _Notes:
     """Find selections that are unused or make no difference, and conditions that are always or never met.
 
     `key` is the key of the block. The selections in `besides` are used elsewhere.
     """
     used = set(names_in(phrase))
-    yield from _unused(_selections(block), {*used, *besides}, key, document)
+    yield from _unused(_selections(block), {*used, *besides}, key)
     if len(used) > _MAX_TRIED:
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
     answers = [is_met(phrase, truth.__getitem__) for truth in truths]
     if len(set(answers)) == 1:
         word = "always" if answers[0] else "never"
-        yield document.fault((key, "condition"), f"the condition is {word} met, regardless of the selections")
+        yield (key, "condition"), f"the condition is {word} met, regardless of the selections", ""
         return
     for name in sorted(used):
         if answers == [is_met(phrase, {**truth, name: not truth[name]}.__getitem__) for truth in truths]:
             what = f"the selection '{name}' makes no difference: the condition is the same without it"
-            yield document.fault((key, name), what, "fix the condition, or remove the selection")
+            yield (key, name), what, "fix the condition, or remove the selection"
 
 
-def _lint_exceptions(rule: Rule, phrase: Phrase, document: Document, known_kinds: Collection[str]) -> _Notes:
+def _lint_exceptions(rule: Rule, phrase: Phrase, known_kinds: Collection[str]) -> _Notes:
     """Find exceptions (`and not x`) that can never apply, because the rule matches other kinds."""
     if not isinstance(phrase, Combination) or phrase.word != "and":
         return
-    positive = [part.name for part in phrase.parts if isinstance(part, SelectionName) and part.name in rule.selections]
+    wanted = [rule.selections[part] for part in phrase.parts if isinstance(part, str)]
     negated = [part.parts[0] for part in phrase.parts if isinstance(part, Combination) and part.word == "not"]
-    wanted = [rule.selections[name] for name in positive]
     kinds = admitted_kinds(all_of(wanted), known_kinds)
-    for name in (part.name for part in negated if isinstance(part, SelectionName)):
-        if name in rule.selections and kinds and not admitted_kinds(rule.selections[name], kinds):
+    for name in (part for part in negated if isinstance(part, str)):
+        if kinds and not admitted_kinds(rule.selections[name], kinds):
             what = f"the exception '{name}' can never apply: the rule matches other kinds"
-            yield document.fault(("detection", name), what, "fix its actionKind, or remove it")
+            yield ("detection", name), what, "fix its actionKind, or remove it"
 
 
-def _lint_reach(rule: Rule, document: Document, known_kinds: Collection[str]) -> _Notes:
+def _lint_reach(rule: Rule, known_kinds: Collection[str]) -> _Notes:
     """Find rules that no record can match because of their kinds or of contradicting values."""
-    if "detection" not in document.value:
-        return
     if known_kinds and not admitted_kinds(rule.condition, known_kinds):
-        what = "this rule matches no known kind"
-        yield document.fault(("detection",), what, "fix actionKind, or add your own kinds to 'extra_kinds'")
+        remedy = "fix actionKind, or add your own kinds to 'extra_kinds'"
+        yield ("detection",), "this rule matches no known kind", remedy
     for name in _contradictions(rule.condition):
         what = f"no record can match this rule: it requires two different values of '{name}'"
-        yield document.fault(("detection",), what, "join the selections with 'or', or list the values in one selection")
+        yield ("detection",), what, "join the selections with 'or', or list the values in one selection"
 
 
 def _contradictions(condition: Condition) -> Iterator[str]:
@@ -151,10 +147,10 @@ def _contradictions(condition: Condition) -> Iterator[str]:
     yield from (name for name, texts in demanded.items() if not texts)
 
 
-def _lint_values(value: Any, place: Place, document: Document) -> _Notes:
+def _lint_values(value: Any, place: Place) -> _Notes:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _lint_values(item, (*place, index), document)
+            yield from _lint_values(item, (*place, index))
         return
     if not isinstance(value, dict):
         return
@@ -162,60 +158,57 @@ def _lint_values(value: Any, place: Place, document: Document) -> _Notes:
         name, *modifiers = str(key).split("|")
         texts = [each for each in (item if isinstance(item, list) else [item]) if isinstance(each, str)]
         where = (*place, str(key))
-        yield from _lint_modifiers(name, modifiers, item, where, document)
+        yield from _lint_modifiers(name, modifiers, texts, where)
         if "re" in modifiers and "m" not in modifiers:
-            yield from _lint_patterns(name, texts, where, document)
+            yield from _lint_patterns(name, texts, where)
         elif texts and "expand" not in modifiers:
-            yield from _lint_texts(name, modifiers, texts, where, document)
+            yield from _lint_texts(name, modifiers, texts, where)
 
 
-def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place, document: Document) -> _Notes:
+def _lint_modifiers(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place) -> _Notes:
     """Find modifiers that have no effect or can never match."""
-    texts = [each for each in (item if isinstance(item, list) else [item]) if isinstance(each, str)]
     has_list = any(SigmaString(text).insert_placeholders().contains_placeholder() for text in texts)
     if "expand" in modifiers and texts and not has_list:
-        what = f"'expand' needs the name of a list, not '{texts[0]}'"
-        yield document.fault(place, what, f"a list is named %{texts[0]}%")
+        yield place, f"'expand' needs the name of a list, not '{texts[0]}'", f"a list is named %{texts[0]}%"
     if "base64offset" in modifiers and "contains" not in modifiers:
-        what = "'base64offset' without 'contains' compares the whole value"
-        yield document.fault(place, what, f"clearer: {name}|base64offset|contains")
+        remedy = f"clearer: {name}|base64offset|contains"
+        yield place, "'base64offset' without 'contains' compares the whole value", remedy
     wide = next((word for word in _WIDE if word in modifiers), "")
     if wide and not {"base64", "base64offset"} & set(modifiers):
-        yield document.fault(place, f"'{wide}' produces bytes that no text contains", f"write {name}|{wide}|base64")
+        yield place, f"'{wide}' produces bytes that no text contains", f"write {name}|{wide}|base64"
 
 
-def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> _Notes:
+def _lint_patterns(name: str, patterns: Iterable[str], place: Place) -> _Notes:
     """Find patterns that match no text or every text. Groups and alternatives are not checked for the former."""
     for pattern in patterns:
         plain = _LITERAL_IN_PATTERN.sub("x", pattern)
         if not set(plain) & set("()[]{}|\\") and _IMPOSSIBLE.search(plain):
-            what = f"the pattern '{pattern}' never matches"
-            yield document.fault(place, what, "check ^ and $: no text comes before ^ or after $")
+            remedy = "check ^ and $: no text comes before ^ or after $"
+            yield place, f"the pattern '{pattern}' never matches", remedy
         elif not set(plain) & set("^$\\") and pattern_check(pattern)(""):
-            what = f"the pattern '{pattern}' matches every text"
-            yield document.fault(place, what, f"write {name}|exists: true, or anchor it with ^ and $")
+            remedy = f"write {name}|exists: true, or anchor it with ^ and $"
+            yield place, f"the pattern '{pattern}' matches every text", remedy
         elif _GLOB_IN_PATTERN.search(pattern):
             what = f"'{pattern}' looks like a wildcard, but |re takes a regular expression"
-            yield document.fault(place, what, "remove |re, or write .*")
+            yield place, what, "remove |re, or write .*"
 
 
-def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place, document: Document) -> _Notes:
-    if {"contains", "startswith", "endswith"} & set(modifiers):
+def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place) -> _Notes:
+    if word := next((each for each in modifiers if each in ("contains", "startswith", "endswith")), ""):
         for text in texts:
             if len(text) > 1 and (text.startswith("*") or (text.endswith("*") and not text.endswith("\\*"))):
-                word = next(each for each in modifiers if each in ("contains", "startswith", "endswith"))
-                yield document.fault(place, f"the * at the end of '{text}' is what |{word} already means", "remove it")
+                yield place, f"the * at the end of '{text}' is what |{word} already means", "remove it"
         return
     shapes = {_shape(text) for text in texts}
     if len(shapes) == 1 and (word := shapes.pop()):
         example = texts[0].strip("*")
-        yield document.fault(place, f"'{texts[0]}' is read as a wildcard", f"clearer: {name}|{word}: {example}")
+        yield place, f"'{texts[0]}' is read as a wildcard", f"clearer: {name}|{word}: {example}"
     for text in texts:
         if _PERCENT.search(text) and not modifiers:
-            what = f"'%' in '{text}' is a plain character"
-            yield document.fault(place, what, f"use {name}|expand for a list, or * for any text")
+            remedy = f"use {name}|expand for a list, or * for any text"
+            yield place, f"'%' in '{text}' is a plain character", remedy
         elif (".*" in text or text.startswith("^") or text.endswith("$")) and not modifiers:
-            yield document.fault(place, f"'{text}' looks like a regular expression", f"did you mean {name}|re?")
+            yield place, f"'{text}' looks like a regular expression", f"did you mean {name}|re?"
 
 
 def _shape(text: str) -> str:
@@ -227,7 +220,7 @@ def _shape(text: str) -> str:
     return words.get((text.startswith("*"), text.endswith("*")), "")
 
 
-def _lint_twins(rules: Sequence[Rule]) -> _Notes:
+def _lint_twins(rules: Sequence[Rule]) -> Iterator[Fault]:
     """Find rules with the same title, and rules that match the same records."""
     by_title: dict[str, Rule] = {}
     by_condition: dict[tuple[Any, ...], Rule] = {}
@@ -249,9 +242,8 @@ def _lint_twins(rules: Sequence[Rule]) -> _Notes:
 
 def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> _Notes:
     """Find filters that hide everything that a rule finds, and filters that hide nothing."""
-    document, keeps = each.report.document, predicate(each.keeps)
-    block = document.value["filter"]
-    found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter", document))
+    keeps, block = predicate(each.keeps), each.report.document.value["filter"]
+    found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter"))
     yield from found
     if found:
         return
@@ -260,11 +252,10 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
         samples = list(itertools.islice(_samples(rule, known_kinds), _MAX_SAMPLES))
         if samples and not any(keeps(Subject(record)) for record in samples):
             what = f"this filter hides everything that '{rule.name.name}' finds"
-            yield document.fault(("filter",), what, "narrow its selections, or set the rule to mode: off")
+            yield ("filter",), what, "narrow its selections, or set the rule to mode: off"
         is_of_use = is_of_use or any(_could_exclude(each, kind) for kind in admitted_kinds(rule.condition, known_kinds))
     if rules and known_kinds and not is_of_use:
-        what = "this filter hides nothing: its rules match other kinds"
-        yield document.fault(("filter",), what, "fix its actionKind, or remove it")
+        yield ("filter",), "this filter hides nothing: its rules match other kinds", "fix its actionKind, or remove it"
 
 
 def _could_exclude(each: Filter, kind: str) -> bool:
@@ -291,7 +282,7 @@ def _demanded(condition: Condition, slot: str) -> list[str]:
     return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [_UNLIKELY]
 
 
-def _lint_secrets(document: Document, value: Any, place: Place) -> _Notes:
+def _lint_secrets(value: Any, place: Place) -> _Notes:
     """Find values that look like a token, because rule files are shared."""
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
@@ -299,6 +290,6 @@ def _lint_secrets(document: Document, value: Any, place: Place) -> _Notes:
     elif isinstance(value, list):
         items = enumerate(value)
     elif isinstance(value, str) and _SECRET.search(value):
-        yield document.fault(place, "this looks like a secret", "remove it from the rule file, and revoke it")
+        yield place, "this looks like a secret", "remove it from the rule file, and revoke it"
     for key, item in items:
-        yield from _lint_secrets(document, item, (*place, key if isinstance(key, int) else str(key)))
+        yield from _lint_secrets(item, (*place, key if isinstance(key, int) else str(key)))

@@ -9,6 +9,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.text.yaml_document import read_bounded, read_file
@@ -58,6 +59,23 @@ def read_lists(folders: Sequence[Path]) -> Lists:
                 broken.add(path.stem)
                 values.pop(path.stem, None)
     return Lists(values, frozenset(broken), tuple(faults))
+
+
+def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the lists that a document names by `%name%` or `list: name`. An additional list does no harm."""
+    texts, names = set[str](), set[str]()
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item.values())
+            if isinstance(item.get("list"), str):
+                names.add(item["list"])
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, str) and "%" in item:
+            texts.add(item)
+    return {name: lists[name] for name in sorted(lists) if name in names or any(f"%{name}%" in text for text in texts)}
 
 
 def _read(path: Path) -> tuple[str, ...]:

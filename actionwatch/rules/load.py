@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from actionwatch.rules.lists import Lists, list_folders, read_lists
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
+from actionwatch.rules.versions import with_versions
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import Document, read_file
 
@@ -55,23 +56,9 @@ def load_rules(
     `lists` is the folder of the operator's lists, in addition to those that come with the rules. `when` can name
     `time_intervals`. With `now`, expired filters are noted.
     """
-    read = read_documents(paths)
-    known_lists = read_lists(list_folders(lists, paths))
-    return rules_of(read, lists=known_lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
-
-
-def rules_of(
-    read: ReadFiles,
-    *,
-    lists: Lists,
-    known_kinds: Collection[str],
-    time_intervals: Mapping[str, TimeInterval] | None = None,
-    now: datetime | None = None,
-) -> Rules:
-    """Do the same as `load_rules` for files that are already read."""
-    built = build_rules(read.documents, lists=lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
-    faults = (*read.faults, *lists.faults, *built.faults)
-    return Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
+    read, found = read_documents(paths), read_lists(list_folders(lists, paths))
+    built = build_rules(read.documents, lists=found, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
+    return with_unread(built, read, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +81,11 @@ def read_documents(paths: Sequence[Path], read: Callable[[Path], Iterable[Docume
         except ConfigError as exc:
             faults.extend(exc.faults)
     return ReadFiles(tuple(documents), tuple(faults), tuple(notes))
+
+
+def with_unread(rules: Rules, read: ReadFiles, lists: Lists) -> Rules:
+    """Add the faults and notes of the files and lists from which the rules were built."""
+    return replace(rules, faults=(*read.faults, *lists.faults, *rules.faults), notes=(*read.notes, *rules.notes))
 
 
 def build_rules(
@@ -120,13 +112,12 @@ def build_rules(
         report = Report(document)
         reports.append(report)
         found = read(report, context)
-        if found is None:
+        if found is None or not _is_unique(found, taken, report):
             continue
-        _check_unique(found, taken, report)
-        if not report.faults and isinstance(found, Rule):
+        if isinstance(found, Rule):
             rules.append(found)
             reports_of[found.name.id] = report
-        elif not report.faults and isinstance(found, Filter):
+        else:
             filters.append(found)
     broken = [report for report in reports if report.faults]
     rules = link(rules, reports_of)
@@ -137,10 +128,13 @@ def build_rules(
     notes = [note for report in reports for note in report.notes]
     known_broken = set(map(id, broken))
     stranded = [report for report in reports if report.faults and id(report) not in known_broken]
-    return Rules(tuple(filtered), tuple(faults), tuple(notes), tuple(sound), tuple(broken), tuple(stranded))
+    return Rules(
+        with_versions(filtered, lists), tuple(faults), tuple(notes), tuple(sound), tuple(broken), tuple(stranded)
+    )
 
 
-def _check_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filter], report: Report) -> None:
+def _is_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filter], report: Report) -> bool:
+    """Check that no document before has the same id or name, and report a fault otherwise."""
     keys = {"id": ("id", rule.name.id), "name": ("name", rule.name.name)}
     for key, identity in keys.items():
         first = taken.get(identity)
@@ -149,6 +143,7 @@ def _check_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filte
             report.fault((key,) if key in report.document.value else (), what, f"give this rule another {key}")
     if not report.faults:
         taken.update(dict.fromkeys(keys.values(), rule))
+    return not report.faults
 
 
 def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) -> Iterator[Path]:

@@ -15,8 +15,8 @@ from actionwatch.base.ids import group_id, stable_id
 from actionwatch.base.model import Level, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.cases import Case
-from actionwatch.rules.conditions import Condition, Leaf, any_of, predicate
-from actionwatch.rules.fields import FIELDS, Candidates, Subject
+from actionwatch.rules.conditions import Condition, Leaf, any_of
+from actionwatch.rules.fields import FIELDS, Candidates
 from actionwatch.rules.report import Report
 from actionwatch.rules.when import When
 from actionwatch.text.yaml_document import Document
@@ -91,10 +91,6 @@ class Filter:
             return any(isinstance(at, datetime) and at >= expires for at in candidates)
 
         return any_of([self.keeps, Leaf(("from", expires), "timestamp", FIELDS["timestamp"].read, test)])
-
-    def excludes(self, subject: Subject) -> bool:
-        """Check whether the filter hides a record from its rules."""
-        return not predicate(self.as_condition())(subject)
 
 
 class CorrelationType(StrEnum):

@@ -21,6 +21,8 @@ Search = Callable[[bytes, int], Any]
 
 quote: Callable[[str], str] = re2.escape
 _compile: Callable[..., Any] = re2.compile  # typed for text only, but also accepts bytes
+_QUIET = re2.Options()
+_QUIET.log_errors = False  # RE2 would print to standard error
 
 
 def wildcard_check(parts: Sequence[str | SpecialChars]) -> Check:
@@ -117,11 +119,9 @@ class PatternFilter:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Take patterns that `pattern_check` accepts."""
-        options = re2.Options()
-        options.log_errors = False
         found = re2.Filter()
         for pattern in patterns:
-            found.Add(pattern, options)
+            found.Add(pattern, _QUIET)
         self._all = range(len(patterns))
         self._filter: Any = found
         try:
@@ -138,10 +138,8 @@ class PatternFilter:
 
 
 def _compile_quietly(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False  # RE2 would print to standard error
     try:
-        return _compile(pattern, options)
+        return _compile(pattern, _QUIET)
     except re2.error as exc:
         reason = exc.args[0] if exc.args else "no reason given"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

@@ -37,6 +37,13 @@ class Report:
             self.fault(place, str(exc))
             return None
 
+    def choose(self, choices: Mapping[str, _T], word: Any, noun: str, place: Place) -> _T | None:
+        """Return the choice with this name, in any case. Report a fault if there is none."""
+        name = word.lower() if isinstance(word, str) else ""
+        if name not in choices:
+            self.fault(place, f"unknown {noun} '{word}'", suggest(str(word), choices, f"{noun}s"))
+        return choices.get(name)
+
     def check_keys(self, mapping: Mapping[Any, Any], place: Place, known: Collection[str]) -> None:
         """Report a fault for each unknown key that does not begin with `x-`."""
         for key in mapping:

@@ -36,10 +36,20 @@ def _exactly(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {**_exactly(properties), "patternProperties": {"^x-": {}}}
+
+
+def _detection(**own: Any) -> dict[str, Any]:
+    """Describe named selections with some optional keys: a correlation needs no condition."""
+    return {**_map_to(_SELECTED), "properties": own}
+
+
 def _described(description: str, pattern: str) -> dict[str, Any]:
     return {"type": "string", "pattern": pattern, "description": description}
 
 
+_SELECTED = {"$ref": "#/definitions/selection"}
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _DURATION = _described("A duration: 30s, 15m, 26h, 7d.", r"^(\d+(\.\d+)?(s|m|h|d|w))+$")
@@ -72,7 +82,7 @@ _DESCRIPTIONS = {
     "reason": "Why these records are harmless.",
     "expires": "The last day of the filter.",
 }
-_METADATA: dict[str, dict[str, Any]] = {
+_METADATA: dict[str, Any] = {
     **dict.fromkeys(METADATA, _TEXT),
     **dict.fromkeys(("references", "falsepositives", "fields", "scope"), _TEXTS),
     "id": {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
@@ -82,6 +92,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "related": {"type": "array", "items": _TABLE},
 }
 _EXPECTED = {
+    **dict.fromkeys(cases.EXPECT_KEYS, _TEXT),
     **{key: {"type": "integer", "minimum": 0} for key in ("alerts", "events")},
     "group": _map_to(_SCALAR),
     "late": {"anyOf": [{"type": "boolean"}, _DURATION]},
@@ -115,17 +126,65 @@ _CORRELATION = {
 }  # fmt: skip
 
 
+_FIELDS, _WORDS = {"$ref": "#/definitions/fields"}, {"type": ["string", "number"]}
+_SELECTION = {
+    "description": "Fields and values that must all match; a list of alternatives; or keywords to search for.",
+    "anyOf": [_FIELDS, _list_of({"anyOf": [_FIELDS, _WORDS]}), _WORDS],
+}
+_ALERT: dict[str, Any] = {
+    **{key: {} for key in alert.KEYS},
+    "title": {**_TEXT, "description": "A Jinja template: {{ userName }}: {{ actionKind }}"},
+    "body": _TEXT,
+    "level": {"anyOf": [_LEVEL, _exactly(dict.fromkeys(LEVELS, _SELECTED))]},
+    "fields": _list_of(_FIELD),
+    "group_by": {**_GROUPING, "description": "Matches with equal values of these fields form one alert."},
+    "realert": _DURATION,
+    "labels": _LABELS,
+    "runbook": _TEXT,
+    "escalate": {
+        **_closed({"after": _DURATION, "unless": {"enum": ["acked"]}, "to": _TEXT}),
+        "required": ["after", "to"],
+    },
+}
+_EVENT = {
+    **_exactly(
+        {
+            **dict.fromkeys(FIELDS, _SCALAR),
+            **dict.fromkeys(("at", "seen_at"), _MOMENT),
+            "repeat": {"type": "integer", "minimum": 1, "maximum": cases.MAX_EVENTS},
+            "every": _DURATION,
+        }
+    ),
+    "patternProperties": {r"^raw\..+": {}},
+}
+_CASE = {
+    **_closed(
+        {
+            "name": _TEXT,
+            "event": _EVENT,
+            "events": {"type": "array", "items": _EVENT},
+            **dict.fromkeys(("until", "verified_until"), _MOMENT),
+            "history": _DURATION,
+            "lists": _map_to({"type": "array"}),
+            "expect": {"anyOf": [{"enum": ["alert", "nothing"]}, _closed(_EXPECTED)]},
+        }
+    ),
+    "required": ["expect"],
+    "oneOf": [{"required": [key]} for key in ("event", "events")],
+}
+
+
 def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
     """Build the schema. Editors offer `kinds` but accept others."""
-    known: dict[str, dict[str, Any]] = {
+    known: dict[str, Any] = {
         **_METADATA,
         "logsource": _closed(dict.fromkeys(LOGSOURCE, _TEXT)),
         "detection": _detection(condition=_one_or_several(_TEXT)),
         "correlation": {**_closed({**{key: {} for key in ALL_KEYS}, **_CORRELATION}), "required": ["type"]},
-        "alert": _alert(),
+        "alert": _closed(_ALERT),
         "when": {**_closed(dict.fromkeys(when.KEYS, _list_of(_TEXT))), "minProperties": 1},
         "mode": {"enum": [mode.value for mode in Mode]},
-        "tests": {"type": "array", "items": _case()},
+        "tests": {"type": "array", "items": _CASE},
         "filter": {**_detection(rules=_one_or_several(_TEXT), condition=_TEXT), "required": ["rules", "condition"]},
         **dict.fromkeys(filters.KEYS, _TEXT),
     }
@@ -133,7 +192,7 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
         key: {"description": _DESCRIPTIONS[key], **value} if key in _DESCRIPTIONS else value
         for key, value in {**{key: {} for key in (*OURS, *FILTER_KEYS)}, **known}.items()
     }
-    definitions = {"selection": _selection(), "fields": _fields(kinds), "values": _one_or_several(_SCALAR)}
+    definitions = {"selection": _SELECTION, "fields": _fields(kinds), "values": _one_or_several(_SCALAR)}
     return {
         "$schema": DIALECT,
         "title": "An actionwatch rule: a Sigma document for the audit log of Instaclustr",
@@ -142,23 +201,6 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
         "anyOf": [{"required": [key]} for key in ("detection", "correlation", "filter")],
         "dependencies": {"detection": ["logsource"], "filter": ["logsource", *filters.KEYS]},
         "definitions": definitions,
-    }
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {**_exactly(properties), "patternProperties": {"^x-": {}}}
-
-
-def _detection(**own: Any) -> dict[str, Any]:
-    """Describe named selections with some optional keys: a correlation needs no condition."""
-    return {**_map_to({"$ref": "#/definitions/selection"}), "properties": own}
-
-
-def _selection() -> dict[str, Any]:
-    fields, words = {"$ref": "#/definitions/fields"}, {"type": ["string", "number"]}
-    return {
-        "description": "Fields and values that must all match; a list of alternatives; or keywords to search for.",
-        "anyOf": [fields, _list_of({"anyOf": [fields, words]}), words],
     }
 
 
@@ -176,48 +218,4 @@ def _fields(kinds: Iterable[str]) -> dict[str, Any]:
             rf"^(\|({modifiers}))+$": values,
         },
         "additionalProperties": False,
-    }
-
-
-def _alert() -> dict[str, Any]:
-    by_level = _exactly({key: {"$ref": "#/definitions/selection"} for key in LEVELS})
-    properties = {
-        "title": {**_TEXT, "description": "A Jinja template: {{ userName }}: {{ actionKind }}"},
-        "body": _TEXT,
-        "level": {"anyOf": [_LEVEL, by_level]},
-        "fields": _list_of(_FIELD),
-        "group_by": {**_GROUPING, "description": "Matches with equal values of these fields form one alert."},
-        "realert": _DURATION,
-        "labels": _LABELS,
-        "runbook": _TEXT,
-        "escalate": {
-            **_closed({"after": _DURATION, "unless": {"enum": ["acked"]}, "to": _TEXT}),
-            "required": ["after", "to"],
-        },
-    }
-    return _closed({**{key: {} for key in alert.KEYS}, **properties})
-
-
-def _case() -> dict[str, Any]:
-    properties = {
-        **dict.fromkeys(FIELDS, _SCALAR),
-        **dict.fromkeys(("at", "seen_at"), _MOMENT),
-        "repeat": {"type": "integer", "minimum": 1, "maximum": cases.MAX_EVENTS},
-        "every": _DURATION,
-    }
-    event = {**_exactly(properties), "patternProperties": {r"^raw\..+": {}}}
-    expected = _closed({**dict.fromkeys(cases.EXPECT_KEYS, _TEXT), **_EXPECTED})
-    keys = {
-        "name": _TEXT,
-        "event": event,
-        "events": {"type": "array", "items": event},
-        **dict.fromkeys(("until", "verified_until"), _MOMENT),
-        "history": _DURATION,
-        "lists": _map_to({"type": "array"}),
-        "expect": {"anyOf": [{"enum": ["alert", "nothing"]}, expected]},
-    }
-    return {
-        **_closed(keys),
-        "required": ["expect"],
-        "oneOf": [{"required": [key]} for key in ("event", "events")],
     }

@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sigma.conditions import ConditionIdentifier, ConditionSelector, SigmaCondition
 from sigma.exceptions import SigmaError
 from sigma.modifiers import modifier_mapping
-from sigma.rule.detection import EmptySigmaDetections
 
 from actionwatch.rules.compile import MAX_VALUES, Compiled, compile_detection, compile_item
-from actionwatch.rules.condition_text import names_in, parse_phrase, selected
+from actionwatch.rules.condition_text import Combination, names_in, parse_phrase, phrases_in
 from actionwatch.rules.conditions import Condition, Leaf
-from actionwatch.rules.fields import FIELDS, RAW, field_named
+from actionwatch.rules.fields import FIELDS, RAW, field_named, spelled
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
@@ -99,17 +97,11 @@ def explain(exc: BaseException, value: object = "") -> str:
     if isinstance(exc, RecursionError):
         return "nested too deeply"
     if incompatible := _INCOMPATIBLE.fullmatch(str(exc)):
-        return f"'{_MODIFIER_WORDS[incompatible['name']]}' does not take the value '{_spelled(value) or incompatible['value']}'"
+        shown = spelled(value) or incompatible["value"]
+        return f"'{_MODIFIER_WORDS[incompatible['name']]}' does not take the value '{shown}'"
     if isinstance(exc, SigmaError) or type(exc) is ValueError:
         return str(exc.args[0]) if exc.args else type(exc).__name__
     return f"not acceptable here: {exc}"
-
-
-def _spelled(value: object) -> str:
-    """Return a value in the spelling of YAML."""
-    return (
-        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
-    )
 
 
 def _check_name(name: Any, selection: Any, place: Place, report: Report) -> None:
@@ -124,13 +116,10 @@ def _check_selection(value: Any, place: Place, report: Report, context: ReadCont
     if isinstance(value, dict) and value:
         for key, item in value.items():
             _check_item(key, item, (*place, str(key)), report, context)
-    elif isinstance(value, list) and value:
-        if all(not isinstance(item, dict | list) for item in value):
-            _try_values(None, value, place, report, context)
-            return
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for index, item in enumerate(value):
             _check_selection(item, (*place, index), report, context)
-    elif isinstance(value, dict | list) or value is None:
+    elif value in ({}, [], None):
         report.fault(place, "an empty selection matches nothing", "name a field and a value")
     else:
         _try_values(None, value, place, report, context)
@@ -152,8 +141,7 @@ def _check_item(key: Any, value: Any, place: Place, report: Report, context: Rea
         return
     if not name and not modifiers:
         report.fault(place, "an empty field name", "name a field, or a modifier for keywords")
-        is_known = False
-    if is_known:
+    elif is_known:
         _try_values(key, value, place, report, context)
 
 
@@ -250,23 +238,17 @@ def _check_condition_text(text: Any, place: Place, names: list[str], report: Rep
         report.fault(place, f"the condition is longer than {_MAX_CONDITION_CHARS} characters", "split the rule")
         return
     try:
-        tree = SigmaCondition(text, EmptySigmaDetections()).parse(postprocess=False)
+        phrases = list(phrases_in(parse_phrase(text, names)))
     except PARSE_ERRORS as exc:
         report.fault(place, *_misread(text, exc))
         return
-    pending: list[Any] = [tree]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ConditionSelector):
-            if not selected(node.pattern, names):
-                what = f"no selection matches '{node.pattern}'"
-                report.fault(place, what, suggest(node.pattern, names, "selections"))
-        elif isinstance(node, ConditionIdentifier):
-            if node.identifier not in names:
-                what = f"the condition names '{node.identifier}', which is not defined"
-                report.fault(place, what, suggest(node.identifier, names, "selections"))
-        else:
-            pending.extend(reversed(node.args))
+    for phrase in phrases:
+        if isinstance(phrase, str) and phrase not in names:
+            what = f"the condition names '{phrase}', which is not defined"
+            report.fault(place, what, suggest(phrase, names, "selections"))
+        elif isinstance(phrase, Combination) and not phrase.parts:
+            pattern = phrase.word.rpartition(" ")[2]
+            report.fault(place, f"no selection matches '{pattern}'", suggest(pattern, names, "selections"))
 
 
 def _misread(text: str, exc: BaseException) -> tuple[str, str]:

@@ -7,22 +7,22 @@ starts from now: it learns from older records but does not alert on them.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from actionwatch.base.model import Mode
-from actionwatch.rules.correlations.reading.block import digest
-from actionwatch.rules.last_good import lists_of
-from actionwatch.rules.lists import Lists
+from actionwatch.rules.lists import Lists, lists_of
 from actionwatch.rules.model import Rule
 
 
 def with_versions(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
-    """Return the rules, with the versions of the correlations set."""
-    stamps = {rule.name.id: _own(rule, lists) for rule in rules}
-    feeders = _feeders(rules)
+    """Return the rules, with the versions of the correlations set. `lists` are those that the rules were built with."""
+    feeders, used = _feeders(rules), correlated(rules)
+    digests = {rule.name.id: _own(rule, lists) for rule in rules if rule.name.id in used}
     return tuple(
-        replace(rule, correlation=replace(rule.correlation, version=_hash(*_feeding(rule, feeders, stamps))))
+        replace(rule, correlation=replace(rule.correlation, version=_hash(*_feeding(rule, feeders, digests))))
         if rule.correlation is not None
         else rule
         for rule in rules
@@ -35,7 +35,7 @@ def correlated(rules: Sequence[Rule]) -> frozenset[str]:
     return frozenset(feeders) | {name for names in feeders.values() for name in names}
 
 
-def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], stamps: Mapping[str, str]) -> list[str]:
+def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], digests: Mapping[str, str]) -> list[str]:
     """Return the digests of a rule and of all rules that feed it, in a fixed order."""
     seen: set[str] = set()
     pending = [rule.name.id]
@@ -44,7 +44,7 @@ def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], stamps: Mapping[s
         if name not in seen:
             seen.add(name)
             pending.extend(feeders.get(name, ()))
-    return [name + stamps.get(name, "") for name in sorted(seen)]
+    return [name + digests.get(name, "") for name in sorted(seen)]
 
 
 def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
@@ -57,11 +57,17 @@ def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
 def _own(rule: Rule, lists: Lists) -> str:
     parts = [str(rule.mode is Mode.OFF), repr(rule.when)]
     if rule.document is not None:
-        parts += [digest(rule.document.value), repr(lists_of(rule.document.value, lists.values))]
+        parts += [_digest(rule.document.value), repr(lists_of(rule.document.value, lists.values))]
     for each in rule.filters:
         value = each.report.document.value
         parts += [repr(value["filter"]), repr(each.expires), repr(lists_of(value, lists.values))]
     return _hash(*parts)
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Return a digest of the keys of a document that determine which records make an alert."""
+    kept = {key: item for key, item in document.items() if key in ("detection", "correlation", "when", "logsource")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _hash(*texts: str) -> str:

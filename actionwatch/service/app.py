@@ -15,7 +15,7 @@ from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
-from actionwatch.render import Renderer
+from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Rule

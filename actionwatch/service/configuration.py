@@ -15,7 +15,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.instaclustr import aliases
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.lists import Lists, list_folders, read_lists
-from actionwatch.rules.load import ReadFiles, Rules, read_documents, rules_of
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents, with_unread
 from actionwatch.text.timeintervals import Period, TimeInterval
 
 if TYPE_CHECKING:
@@ -58,13 +58,15 @@ def known_lists(settings: Settings) -> Lists:
 
 def rules_from(read: ReadFiles, settings: Settings) -> Rules:
     """Build the rules of files that were read; faults are in the result."""
-    return rules_of(
-        read,
-        lists=known_lists(settings),
+    lists = known_lists(settings)
+    built = build_rules(
+        read.documents,
+        lists=lists,
         known_kinds=known_kinds(settings),
         time_intervals=time_intervals(settings),
         now=utc_now(),
     )
+    return with_unread(built, read, lists)
 
 
 def documented_kinds() -> list[str]:

@@ -8,7 +8,7 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.matching.addressing import Addressing
 from actionwatch.notifiers.base import DigestOptions, notifier_module, templates_of
-from actionwatch.render import Renderer
+from actionwatch.render.renderer import Renderer
 from actionwatch.service.configuration import shipped, time_intervals
 from actionwatch.settings import Receiver, Settings
 

@@ -18,7 +18,7 @@ import structlog
 
 from actionwatch.base.errors import Fault
 from actionwatch.instaclustr.identity import canonical_organisation
-from actionwatch.render import read_texts
+from actionwatch.render.renderer import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App

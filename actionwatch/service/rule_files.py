@@ -16,13 +16,12 @@ import yaml
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.document import read_document
-from actionwatch.rules.last_good import Running, Version, lists_of, with_last_good
-from actionwatch.rules.lists import Lists
+from actionwatch.rules.last_good import Running, Version, with_last_good
+from actionwatch.rules.lists import Lists, lists_of
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
-from actionwatch.rules.versions import with_versions
 from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
 from actionwatch.settings import Settings
 from actionwatch.store import correlations, rule_versions
@@ -67,9 +66,6 @@ class RuleFiles:
         """Decide which versions run, and store them. The caller makes the service use them."""
         last = self._last if self._last is not None else self._stored()
         running = with_last_good(*reading, last, self._build)
-        running = replace(
-            running, rules=replace(running.rules, rules=with_versions(running.rules.rules, running.lists))
-        )
         before = {version.id: version for version in last}
         now = {version.id: version for version in running.versions}
         changed = [each for each in now.values() if each.id in before and not each.is_as(before[each.id])]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actionwatch.base.errors import Fault
-from actionwatch.render import Renderer
+from actionwatch.render.renderer import Renderer
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database
 

@@ -12,7 +12,7 @@ import pytest
 from actionwatch.base.model import Entity
 from actionwatch.notifiers._slack_actions import _decided
 from actionwatch.notifiers.slack import _plain, _resolution
-from actionwatch.render import Renderer, plain
+from actionwatch.render.renderer import Renderer, plain
 from actionwatch.rules.alert_text import compile_wording, plain_body, word
 from actionwatch.rules.fields import Subject
 from actionwatch.text.escaping import without_slack_markup

@@ -35,7 +35,11 @@ class RuleContext:
         from actionwatch.rules.load import build_rules
 
         return build_rules(
-            documents, lists=self.lists, known_kinds=self.known_kinds, time_intervals=self.time_intervals
+            documents,
+            lists=self.lists,
+            known_kinds=self.known_kinds,
+            time_intervals=self.time_intervals,
+            now=utc_now(),
         )
 
 
@@ -64,7 +68,7 @@ def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Loade
     Raises: ConfigError, if no paths are given and the configuration is unusable.
     """
     from actionwatch.rules.lists import Lists
-    from actionwatch.rules.load import read_documents, rules_of
+    from actionwatch.rules.load import read_documents, with_unread
 
     context = read_context(config, paths)
     read = read_documents(context.paths)
@@ -72,13 +76,7 @@ def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Loade
         lists = context.lists
         lists = Lists({**_borrowed_lists(read.documents), **lists.values}, lists.broken, lists.faults)
         context = replace(context, lists=lists)
-    found = rules_of(
-        read,
-        lists=context.lists,
-        known_kinds=context.known_kinds,
-        time_intervals=context.time_intervals,
-        now=utc_now(),
-    )
+    found = with_unread(context.build(read.documents), read, context.lists)
     return LoadedRules(found, read.documents, context)
 
 

@@ -30,7 +30,7 @@ from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
-from actionwatch.render import Renderer
+from actionwatch.render.renderer import Renderer
 from tests.builders import open_database
 from tests.integration.delivery.kit import Desk, is_self_alert
 from tests.integration.kit import Sender

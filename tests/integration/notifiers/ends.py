@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from actionwatch.base.model import Message, Receipt
 from actionwatch.notifiers import apprise, console, email, pagerduty, slack, webhook
 from actionwatch.notifiers.base import Notifier, templates_of
-from actionwatch.render import Renderer
+from actionwatch.render.renderer import Renderer
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, RawEnd, SmtpEnd, hang, part, reset, say
 from tests.waiting import LIMIT, PATIENT

@@ -11,7 +11,9 @@ import pytest
 
 from actionwatch.base.model import Level, Status
 from actionwatch.notifiers._formats import message_document
-from actionwatch.render import CHANNELS, Renderer, plain, sample_messages, variables
+from actionwatch.render.channels import CHANNELS
+from actionwatch.render.renderer import Renderer, plain, variables
+from actionwatch.render.samples import sample_messages
 from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
 
 SHIPPED = Path(__file__).parents[3] / "templates"

@@ -11,7 +11,6 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.rules.last_good import Running, Version, with_last_good
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules
-from actionwatch.rules.versions import with_versions
 from actionwatch.text.yaml_document import Document, read_text
 
 KINDS = ["DELETE_CLUSTER", "CREATE_CLUSTER", "RESIZE_CLUSTER"]
@@ -156,9 +155,7 @@ def test_version_changes_with_what_affects_matches() -> None:
     def version(files: dict[str, str], lists: Lists | None = None) -> str:
         running = run(files, lists=lists)
         assert not running.rules.faults
-        [found] = [
-            each.correlation for each in with_versions(running.rules.rules, running.lists) if each.name.name == "c"
-        ]
+        [found] = [each.correlation for each in running.rules.rules if each.name.name == "c"]
         assert found is not None
         return found.version
 

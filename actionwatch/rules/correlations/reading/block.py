@@ -6,9 +6,7 @@ conditions (`limits.py`), because it ignores unknown keys and does not know ours
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -81,27 +79,16 @@ def read_correlation(rule: Rule, compiled: Compiled | None, report: Report, cont
         is_learning=value.get("cold-start", "learn") == "learn",
         when=rule.when,
         parts=parts.rules,
-        version=digest(document),
         **settings,
     )
     return replace(correlation, realert=_realert(correlation, document.get("alert", {})))
 
 
-def digest(document: Mapping[str, Any]) -> str:
-    """Return a digest of the keys of a document that determine which records make an alert."""
-    said = {key: item for key, item in document.items() if key in ("detection", "correlation", "when", "logsource")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
-
-
 def _read_type(value: Mapping[str, Any], report: Report) -> CorrelationType | None:
-    word = value.get("type")
-    if isinstance(word, str) and word.lower() in list(CorrelationType):
-        return CorrelationType(word.lower())
     if "type" not in value:
         report.fault(PLACE, "a correlation needs a 'type'", f"types: {', '.join(CorrelationType)}")
-    else:
-        report.fault((*PLACE, "type"), f"unknown type '{word}'", suggest(str(word), list(CorrelationType), "types"))
-    return None
+        return None
+    return report.choose({each.value: each for each in CorrelationType}, value["type"], "type", (*PLACE, "type"))
 
 
 def _known_items(type_: CorrelationType, value: Mapping[str, Any], report: Report) -> dict[str, Any]:

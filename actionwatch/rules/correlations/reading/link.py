@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from actionwatch.base.model import Level
 from actionwatch.rules.conditions import all_of
 from actionwatch.rules.correlations.folds.absence import BASELINE
-from actionwatch.rules.correlations.reading.block import digest
 from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
@@ -63,7 +61,6 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
     if correlation is None:
         return rule
     steps: list[Step] = []
-    digests = [correlation.version]
     for index, step in enumerate(correlation.steps):
         found = names.get(step.rule_id) or names.get(step.rule_id.lower())
         if found is None:
@@ -73,12 +70,9 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
                 report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
             continue
         steps.append(Step(found.name.id, step.aliases))
-        if found.document is not None:
-            digests.append(digest(found.document.value))
     if len(steps) < len(correlation.steps):
         return None
-    version = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-    return replace(rule, correlation=replace(correlation, steps=tuple(steps), version=version))
+    return replace(rule, correlation=replace(correlation, steps=tuple(steps)))
 
 
 def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | int, ...]:
