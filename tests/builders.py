@@ -18,10 +18,10 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, RuleName
 from actionwatch.store import delivery_transitions, outbox
+from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt, digest_of
-from actionwatch.store.timestamps import to_micros
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RULE = RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",))

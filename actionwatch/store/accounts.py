@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -18,7 +17,7 @@ def read_current(connection: Connection, organisation: str) -> dict[str, LinkedA
     """Read the currently linked accounts by id."""
     statement = select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation, _TABLE.valid_to.is_(None))
     rows = connection.execute(statement)
-    return {row.account_id: LinkedAccount(row.account_id, row.name, json.loads(row.raw)) for row in rows}
+    return {row.account_id: LinkedAccount(row.account_id, row.name, row.raw) for row in rows}
 
 
 def name_history(connection: Connection, organisation: str) -> dict[str, list[tuple[datetime | None, str]]]:
@@ -51,7 +50,7 @@ def begin(connection: Connection, organisation: str, account: LinkedAccount, at:
         "organisation": organisation,
         "account_id": account.id,
         "name": account.name,
-        "raw": json.dumps(dict(account.raw)),
+        "raw": account.raw,
         "valid_from": at,
         "valid_to": None,
     }

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import bulk_insert
 from actionwatch.store.tables import ALERT_HISTORY
-from actionwatch.store.timestamps import to_micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,19 @@ A start rebuilds the state of the correlations from these and the records.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, or_, select
+from sqlalchemy import Connection, or_, select
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.store.database import portions, upsert
 from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
 
-_FIELDS = tuple(column.name for column in CORRELATED_ALERT.columns if column.name != "group_values")
-_ALERTS = select(CORRELATED_ALERT).order_by(CORRELATED_ALERT.c.first_at, CORRELATED_ALERT.c.id)
+_TABLE = CORRELATED_ALERT.c
+_COLUMNS = {"group" if column.name == "group_values" else column.name: column for column in _TABLE}
+_ALERTS = select(*(column.label(name) for name, column in _COLUMNS.items())).order_by(_TABLE.first_at, _TABLE.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +30,22 @@ class Version:
 
 def read(connection: Connection, rule_id: str, since: datetime | None) -> list[CorrelatedAlert]:
     """Read the alerts of a rule that are open or end after a time; None reads all."""
-    statement = _ALERTS.where(CORRELATED_ALERT.c.rule_id == rule_id)
+    statement = _ALERTS.where(_TABLE.rule_id == rule_id)
     if since is not None:
-        statement = statement.where(or_(CORRELATED_ALERT.c.until >= since, CORRELATED_ALERT.c.is_open))
-    return [_alert(row) for row in connection.execute(statement).mappings()]
+        statement = statement.where(or_(_TABLE.until >= since, _TABLE.is_open))
+    return [CorrelatedAlert(**row) for row in connection.execute(statement).mappings()]
 
 
 def read_open(connection: Connection) -> list[CorrelatedAlert]:
     """Read the alerts of all rules that report something that is still missing."""
-    return [_alert(row) for row in connection.execute(_ALERTS.where(CORRELATED_ALERT.c.is_open)).mappings()]
+    statement = _ALERTS.where(_TABLE.is_open)
+    return [CorrelatedAlert(**row) for row in connection.execute(statement).mappings()]
 
 
 def delete(connection: Connection, ids: Collection[str]) -> None:
     """Delete alerts."""
     for some in portions(ids):
-        connection.execute(CORRELATED_ALERT.delete().where(CORRELATED_ALERT.c.id.in_(some)))
+        connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(some)))
 
 
 def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -62,8 +63,8 @@ def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tupl
 def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
     """Store alerts."""
     for alert in changed:
-        values = {name: getattr(alert, name) for name in _FIELDS}
-        upsert(connection, CORRELATED_ALERT, {**values, "group_values": json.dumps(alert.group)})
+        values = {column.name: getattr(alert, name) for name, column in _COLUMNS.items()}
+        upsert(connection, CORRELATED_ALERT, values)
 
 
 def read_versions(connection: Connection) -> dict[str, Version]:
@@ -79,14 +80,10 @@ def write_version(connection: Connection, rule_id: str, version: Version) -> Non
 
 def delete_older(connection: Connection, before: datetime) -> int:
     """Delete the alerts that ended before a time. Return how many."""
-    statement = CORRELATED_ALERT.delete().where(CORRELATED_ALERT.c.until < before, ~CORRELATED_ALERT.c.is_open)
+    statement = CORRELATED_ALERT.delete().where(_TABLE.until < before, ~_TABLE.is_open)
     return connection.execute(statement).rowcount
 
 
 def forget_versions(connection: Connection, kept: Collection[str]) -> None:
     """Delete the versions of all other rules: a rule that returns starts as new."""
     connection.execute(CORRELATION_VERSION.delete().where(CORRELATION_VERSION.c.rule_id.not_in(kept)))
-
-
-def _alert(row: RowMapping) -> CorrelatedAlert:
-    return CorrelatedAlert(group=tuple(json.loads(row["group_values"])), **{name: row[name] for name in _FIELDS})

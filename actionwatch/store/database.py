@@ -22,6 +22,7 @@ from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -29,7 +30,6 @@ from sqlalchemy import (
     Insert,
     QueuePool,
     Table,
-    Text,
     bindparam,
     create_engine,
     event,
@@ -313,7 +313,7 @@ def without_index(column: Column[Any]) -> ColumnElement[Any]:
 
     SQLite has no statistics and would choose an index on a condition that in fact most rows meet.
     """
-    return column.concat("") if isinstance(column.type, Text) else column + 0
+    return column + 0 if isinstance(column.type, BigInteger) else column.concat("")
 
 
 def _version(connection: Connection) -> str | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
-from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNPROVED_WINDOW
 
@@ -48,14 +46,14 @@ def read(connection: Connection, name: str) -> Marks | None:
 
 def read_all(connection: Connection) -> dict[str, Marks]:
     """Read the marks of every source that was ever polled, by name, without the former names of renamed sources."""
-    rows = connection.execute(select(SOURCE).where(SOURCE.c.renamed_to.is_(None)).order_by(SOURCE.c.name))
-    return {row.name: _marks(row) for row in rows}
+    columns = (SOURCE.c[field.name] for field in fields(Marks))
+    rows = connection.execute(select(*columns).where(SOURCE.c.renamed_to.is_(None)).order_by(SOURCE.c.name))
+    return {row["name"]: Marks(**row) for row in rows.mappings()}
 
 
 def write(connection: Connection, marks: Marks) -> None:
     """Store the marks of a source."""
-    unit = marks.bounds_unit
-    upsert(connection, SOURCE, {**asdict(marks), "bounds_unit": unit and unit // MICROSECOND, "renamed_to": None})
+    upsert(connection, SOURCE, {**asdict(marks), "renamed_to": None})
 
 
 def rename(connection: Connection, marks: Marks, name: str) -> Marks:
@@ -88,9 +86,3 @@ def former_names(connection: Connection, name: str) -> list[str]:
 def names_of_others(connection: Connection, organisations: Collection[str]) -> list[str]:
     """Return every name that a source of any other organisation has or had."""
     return list(connection.execute(select(SOURCE.c.name).where(SOURCE.c.organisation.not_in(organisations))).scalars())
-
-
-def _marks(row: Row[Any]) -> Marks:
-    values = {field.name: getattr(row, field.name) for field in fields(Marks)}
-    unit = row.bounds_unit
-    return Marks(**{**values, "bounds_unit": unit and unit * MICROSECOND})

@@ -6,7 +6,6 @@ ends by itself, so that the rows of a killed process are claimed again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,10 +14,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select
 
 from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
-from actionwatch.base.model import Alert, Event
+from actionwatch.base.model import Alert
 from actionwatch.store import alerts
+from actionwatch.store.column_types import Instant, RowFormat
 from actionwatch.store.tables import ALERT, DELIVERY
-from actionwatch.store.timestamps import Instant, as_stored, from_micros, from_stored
 
 # The properties of `Delivery` as SQL conditions.
 IS_PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
@@ -29,7 +28,8 @@ IS_LEASED = DELIVERY.c.leased_until.is_not(None)
 IS_FALLBACK = DELIVERY.c.fallback_of.is_not(None)
 AWAITS_SUMMARY = DELIVERY.c.awaits.is_not(None)
 
-READ = as_stored(column for column in DELIVERY.columns if column.name not in ("leased_until", "reported_in"))
+_ROWS = RowFormat(DELIVERY, {name: name for name in Delivery.__struct_fields__})
+READ = _ROWS.columns
 """The columns that `delivery_of` reads, in its order."""
 _DELIVERIES = select(*READ)
 
@@ -257,28 +257,5 @@ def delivered_latencies(connection: Connection, limit: int) -> list[tuple[dateti
 
 
 def delivery_of(row: Sequence[Any]) -> Delivery:
-    """Make a delivery from the columns of `READ`."""
-    (
-        delivery_id, alert_id, receiver, event, ordinal, status, attempts, created_at, started_at, due_at, sent_at, last_error,
-        why, ref, mutes, fallback_of, awaits, body,
-    ) = row  # fmt: skip
-    return Delivery(
-        id=delivery_id,
-        alert_id=alert_id,
-        receiver=receiver,
-        event=Event(event),
-        ordinal=ordinal,
-        status=DeliveryStatus(status),
-        attempts=attempts,
-        created_at=from_micros(created_at),
-        started_at=from_micros(started_at),
-        due_at=from_micros(due_at),
-        sent_at=from_stored(sent_at),
-        last_error=last_error,
-        why=why,
-        body=body,
-        ref=ref,
-        mutes=tuple(json.loads(mutes)) if mutes else (),
-        fallback_of=fallback_of,
-        awaits=awaits,
-    )
+    """Make a delivery from a row that begins with the columns of `READ`."""
+    return Delivery(*_ROWS.restore(row[: len(READ)]))

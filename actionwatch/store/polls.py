@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import POLL
 
@@ -28,7 +27,7 @@ class Poll:
 def read_all(connection: Connection) -> dict[str, Poll]:
     """Read the last poll of every source by name."""
     return {
-        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew * MICROSECOND)
+        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew)
         for row in connection.execute(select(POLL))
     }
 
@@ -49,7 +48,7 @@ def note(
         "last_poll_at": at,
         "failures": failures,
         "last_error": error,
-        "clock_skew": clock_skew // MICROSECOND,
+        "clock_skew": clock_skew,
     }
     upsert(connection, POLL, values)
     return failures

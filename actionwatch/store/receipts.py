@@ -7,7 +7,6 @@ quiet source does not leave a million rows a year.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -62,7 +61,7 @@ def write(connection: Connection, receipt: WindowReceipt) -> None:
     if before and merged and _is_attested(connection, merged, receipt):
         connection.execute(RECEIPT.delete().where(RECEIPT.c.id == before["id"]))
         receipt = merged  # with a new id: receipts are listed in the order of their last proof
-    kinds = json.dumps(dict(sorted(receipt.kind_counts.items())))
+    kinds = dict(sorted(receipt.kind_counts.items()))
     connection.execute(RECEIPT.insert().values({**asdict(receipt), "kind_counts": kinds}))
 
 
@@ -186,5 +185,4 @@ def _newest(source: str) -> Select[Any]:
 
 
 def _receipt(row: RowMapping) -> WindowReceipt:
-    values = {name: value for name, value in row.items() if name != "id"}
-    return WindowReceipt(**{**values, "kind_counts": json.loads(row["kind_counts"])})
+    return WindowReceipt(**{name: value for name, value in row.items() if name != "id"})

@@ -30,9 +30,9 @@ from sqlalchemy import (
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
+from actionwatch.store.column_types import as_stored, from_micros, to_micros
 from actionwatch.store.database import bulk_insert, bulk_read, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
-from actionwatch.store.timestamps import as_stored, from_micros, to_micros
 
 # All records of a page have the same `seen_at`.
 _seen_micros = lru_cache(maxsize=16)(to_micros)

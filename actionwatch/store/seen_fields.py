@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import bulk_insert
 from actionwatch.store.tables import SEEN_FIELD
-from actionwatch.store.timestamps import to_micros
 
 
 def read(connection: Connection, organisation: str) -> dict[str, datetime]:

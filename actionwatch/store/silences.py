@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from actionwatch.base.model import Silence
+from actionwatch.store.column_types import Instant
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import SILENCE
-from actionwatch.store.timestamps import Instant
 
 _NOW = bindparam("now", type_=Instant)
 # Built once, because every message runs it.
@@ -22,30 +21,27 @@ _ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <=
 
 def write(connection: Connection, silence: Silence) -> None:
     """Store a silence, and replace the one with its id."""
-    upsert(connection, SILENCE, {**asdict(silence), "matchers": json.dumps(silence.matchers)})
+    upsert(connection, SILENCE, asdict(silence))
 
 
 def read_all(connection: Connection) -> list[Silence]:
     """Read every silence, last end first."""
-    rows = connection.execute(select(SILENCE).order_by(SILENCE.c.ends_at.desc(), SILENCE.c.id))
-    return [_silence(row) for row in rows]
+    return _read(connection, select(SILENCE).order_by(SILENCE.c.ends_at.desc(), SILENCE.c.id))
 
 
 def read_many(connection: Connection, ids: Collection[str]) -> dict[str, Silence]:
     """Read several silences by id; unknown ids are ignored."""
-    rows = connection.execute(select(SILENCE).where(SILENCE.c.id.in_(ids)))
-    return {row.id: _silence(row) for row in rows}
+    return {found.id: found for found in _read(connection, select(SILENCE).where(SILENCE.c.id.in_(ids)))}
 
 
 def read_active(connection: Connection, now: datetime) -> list[Silence]:
     """Read the active silences."""
-    return [_silence(row) for row in connection.execute(_ACTIVE, {"now": now})]
+    return _read(connection, _ACTIVE, now=now)
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
     """Read at most two silences whose id has this prefix: two show that it is not unique."""
-    statement = select(SILENCE).where(SILENCE.c.id.startswith(beginning, autoescape=True)).limit(2)
-    return [_silence(row) for row in connection.execute(statement)]
+    return _read(connection, select(SILENCE).where(SILENCE.c.id.startswith(beginning, autoescape=True)).limit(2))
 
 
 def expire(connection: Connection, ids: Collection[str], now: datetime) -> int:
@@ -67,7 +63,5 @@ def replace_of_files(connection: Connection, found: Sequence[Silence], broken: C
     connection.execute(SILENCE.update().where(*gone).values(ends_at=now))
 
 
-def _silence(row: Row[Any]) -> Silence:
-    return Silence(
-        row.id, tuple(json.loads(row.matchers)), row.author, row.comment, row.starts_at, row.ends_at, row.file
-    )
+def _read(connection: Connection, statement: Select[Any], **values: Any) -> list[Silence]:
+    return [Silence(**row) for row in connection.execute(statement, values).mappings()]

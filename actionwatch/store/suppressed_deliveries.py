@@ -6,7 +6,6 @@ a row of the outbox; its id is `reported_in` of the rows that it reported.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +15,9 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
+from actionwatch.store.column_types import Instant
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, IS_LET_THROUGH, RECEIVER
-from actionwatch.store.timestamps import Instant
 
 _AWAITING = (
     select(DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes, func.min(DELIVERY.c.due_at).label("due_at"))
@@ -69,7 +68,7 @@ def count_let_through(connection: Connection, receiver: str, since: datetime, no
 def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:
     """Read what awaits a summary for a receiver."""
     rows = connection.execute(_AWAITING, {"wanted": receiver})
-    return [SummaryGroup(row.awaits, row.ref, tuple(json.loads(row.mutes or "[]")), row.due_at) for row in rows]
+    return [SummaryGroup(row.awaits, row.ref, row.mutes, row.due_at) for row in rows]
 
 
 def read_content(connection: Connection, summary_id: str, limit: int) -> SummaryContent:

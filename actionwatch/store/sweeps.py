@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import SWEEP
 
@@ -14,9 +13,9 @@ from actionwatch.store.tables import SWEEP
 def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
     """Return when the sweep of each reach last ran; a reach that never ran has no key."""
     rows = connection.execute(select(SWEEP).where(SWEEP.c.source == source))
-    return {timedelta(microseconds=row.reach): row.asked_at for row in rows}
+    return {row.reach: row.asked_at for row in rows}
 
 
 def note(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
     """Store that the sweep of a reach ran."""
-    upsert(connection, SWEEP, {"source": source, "reach": reach // MICROSECOND, "asked_at": at})
+    upsert(connection, SWEEP, {"source": source, "reach": reach, "asked_at": at})

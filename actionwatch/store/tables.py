@@ -1,4 +1,4 @@
-"""All tables. Times are `Instant`s, durations are integer microseconds, small structures are JSON.
+"""All tables. `column_types.py` says how times, durations and small structures are stored.
 
 A change here requires a migration in `migrations/versions/`.
 """
@@ -18,7 +18,9 @@ from sqlalchemy import (
     literal_column,
 )
 
-from actionwatch.store.timestamps import Instant
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Event, Status
+from actionwatch.store.column_types import Duration, Instant, LevelNumber, Object, OptionalTexts, Texts, word
 
 METADATA = MetaData()
 
@@ -40,7 +42,7 @@ SOURCE = Table(
     Column("proved_through", Instant, nullable=False),
     Column("totals_cover_pages", Boolean, nullable=False, default=False),
     # The resolution of the bounds of a window at the upstream, and when it was last measured; null if unknown.
-    Column("bounds_unit", BigInteger),
+    Column("bounds_unit", Duration),
     Column("bounds_asked_at", Instant),
     # The records that were marked as vanished up to this time are reported.
     Column("vanished_reported_through", Instant),
@@ -69,7 +71,7 @@ POLL = Table(
     Column("failures", Integer, nullable=False),
     Column("last_error", Text),
     # How far the clock of the upstream is ahead of ours.
-    Column("clock_skew", BigInteger, nullable=False),
+    Column("clock_skew", Duration, nullable=False),
 )
 
 RECORD = Table(
@@ -96,7 +98,7 @@ RECORD = Table(
     Column("upstream_id", Text),
     Column("is_time_readable", Boolean, nullable=False),
     Column("is_backlog", Boolean, nullable=False),
-    Column("late_by", BigInteger),
+    Column("late_by", Duration),
     # When a proof showed that the upstream no longer holds the record. We keep it.
     Column("vanished_at", Instant),
     Column("raw", Text, nullable=False),
@@ -129,7 +131,7 @@ RECEIPT = Table(
     Column("proof_count", BigInteger, nullable=False),
     Column("method", Text, nullable=False),
     Column("record_count", BigInteger, nullable=False),
-    Column("kind_counts", Text, nullable=False),
+    Column("kind_counts", Object, nullable=False),
     Column("digest", Text, nullable=False),
     Column("request_count", BigInteger, nullable=False),
     # The newest record when the receipt was written. An id, because clocks can be set back.
@@ -143,7 +145,7 @@ SWEEP = Table(
     "sweep",
     METADATA,
     Column("source", Text, primary_key=True),
-    Column("reach", BigInteger, primary_key=True),
+    Column("reach", Duration, primary_key=True),
     Column("asked_at", Instant, nullable=False),
 )
 
@@ -155,7 +157,7 @@ UNPROVED_WINDOW = Table(
     Column("source", Text, primary_key=True),
     Column("starts_at", Instant, primary_key=True),
     Column("ends_at", Instant, primary_key=True),
-    Column("reach", BigInteger, nullable=False),
+    Column("reach", Duration, nullable=False),
     Column("must_read", Boolean, nullable=False),
     Column("is_reported", Boolean, nullable=False),
     Column("failure_count", Integer, nullable=False),
@@ -171,7 +173,7 @@ LINKED_ACCOUNT = Table(
     Column("organisation", Text, nullable=False),
     Column("account_id", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("raw", Text, nullable=False),
+    Column("raw", Object, nullable=False),
     Column("valid_from", Instant, nullable=False),
     Column("valid_to", Instant),
     Index("linked_account_by_id", "organisation", "account_id", "valid_from"),
@@ -202,18 +204,18 @@ ALERT = Table(
     Column("rule_id", Text, nullable=False),
     Column("rule_name", Text, nullable=False),
     Column("rule_title", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("level", Integer, nullable=False),
+    Column("tags", Texts, nullable=False),
+    Column("level", LevelNumber, nullable=False),
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("runbook", Text),
-    Column("labels", Text, nullable=False),
+    Column("labels", Object, nullable=False),
     Column("source", Text, nullable=False),
     Column("group_key", Text, nullable=False),
-    Column("group_values", Text),
-    Column("fields", Text, nullable=False),
-    Column("realert", BigInteger, nullable=False),
-    Column("status", Text, nullable=False),
+    Column("group_values", Object),
+    Column("fields", Texts, nullable=False),
+    Column("realert", Duration, nullable=False),
+    Column("status", word(Status), nullable=False),
     Column("acked_by", Text),
     Column("resolved_by", Text),
     Column("resolved_at", Instant),
@@ -221,7 +223,7 @@ ALERT = Table(
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
     Column("opened_at", Instant, nullable=False),
-    Column("late_by", BigInteger),
+    Column("late_by", Duration),
     # With `opened_at`, the times of an alert: happened, seen, matched, first delivered. `happened_at` is the time of the newest
     # record with which it opened, because the first record of a correlation may be much older.
     Column("seen_at", Instant),
@@ -248,9 +250,9 @@ DELIVERY = Table(
     Column("id", Text, primary_key=True),
     Column("alert_id", Text, nullable=False),
     Column("receiver", Text, nullable=False),
-    Column("event", Text, nullable=False),
+    Column("event", word(Event), nullable=False),
     Column("ordinal", Integer, nullable=False),
-    Column("status", Text, nullable=False),
+    Column("status", word(DeliveryStatus), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     # `give_up_after` counts from here: the creation, or the last replay.
@@ -261,7 +263,7 @@ DELIVERY = Table(
     Column("last_error", Text),
     Column("why", Text),
     Column("ref", Text),
-    Column("mutes", Text),
+    Column("mutes", OptionalTexts),
     Column("fallback_of", Text),
     # The reason of the summary that still has to report this row, and the id of the summary that reported it.
     Column("awaits", Text),
@@ -312,7 +314,7 @@ SILENCE = Table(
     "silence",
     METADATA,
     Column("id", Text, primary_key=True),
-    Column("matchers", Text, nullable=False),
+    Column("matchers", Texts, nullable=False),
     Column("author", Text, nullable=False),
     Column("comment", Text, nullable=False),
     Column("starts_at", Instant, nullable=False),
@@ -362,7 +364,7 @@ CORRELATED_ALERT = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("rule_id", Text, nullable=False),
-    Column("group_values", Text, nullable=False),
+    Column("group_values", Texts, nullable=False),
     Column("origin", Text, nullable=False),
     Column("first_at", Instant, nullable=False),
     Column("fired_at", Instant, nullable=False),

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
 
@@ -37,14 +36,12 @@ def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
     order = (UNPROVED_WINDOW.c.due_at, UNPROVED_WINDOW.c.starts_at, UNPROVED_WINDOW.c.ends_at)
     statement = select(UNPROVED_WINDOW).where(UNPROVED_WINDOW.c.source == source).order_by(*order)
-    rows = connection.execute(statement).mappings()
-    return [UnprovedWindow(**{**row, "reach": row["reach"] * MICROSECOND}) for row in rows]
+    return [UnprovedWindow(**row) for row in connection.execute(statement).mappings()]
 
 
 def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
     """Store windows; replace those that are stored."""
-    rows = [{**asdict(window), "reach": window.reach // MICROSECOND} for window in windows]
-    upsert(connection, UNPROVED_WINDOW, *rows)
+    upsert(connection, UNPROVED_WINDOW, *map(asdict, windows))
 
 
 def delete(connection: Connection, window: UnprovedWindow) -> None:

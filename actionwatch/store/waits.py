@@ -12,9 +12,9 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Event
+from actionwatch.store.column_types import Instant
 from actionwatch.store.outbox import IS_PENDING
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
-from actionwatch.store.timestamps import Instant
 
 
 def shift(connection: Connection, step: timedelta, before: datetime) -> None:
@@ -33,7 +33,7 @@ def shift(connection: Connection, step: timedelta, before: datetime) -> None:
     progress = {name: _moved(BACKLOG.c[name], step) for name in ("began_at", "noted_at")}
     connection.execute(BACKLOG.update().values(progress))
     # The clock of the upstream did not change: it is ahead of ours by that much less.
-    skew = POLL.c.clock_skew - step // MICROSECOND
+    skew = POLL.c.clock_skew - step
     connection.execute(POLL.update().values(last_poll_at=_moved(POLL.c.last_poll_at, step), clock_skew=skew))
 
 

@@ -19,8 +19,8 @@ from actionwatch.base.model import Entity, LinkedAccount, Record
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.store import accounts, records
+from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database
-from actionwatch.store.timestamps import to_micros
 from actionwatch.text.payloads import instant
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"

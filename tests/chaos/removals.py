@@ -564,7 +564,7 @@ class Removal:
             if is_about_what_lasts and not is_over and row.id not in lasting:
                 self.wrong.append(f"stuck: {row.title} of {row.group_values}")
             if is_over and row.body.endswith("no configured source has records of this kind"):
-                kind = yaml.safe_load(row.group_values)["subject"]
+                kind = row.group_values["subject"]
                 is_wrong = self._has_kind(connection, kind, row.resolved_at)
                 self._note([kind] if is_wrong else [], "resolved, though there are records: ")
             is_new = row.resolved_by == "actionwatch" and row.resolved_at >= self._removed_at
@@ -572,9 +572,8 @@ class Removal:
                 self.wrong.append(f"{row.title} of {row.group_values} resolved without a reason: {row.body}")
         for row in connection.execute(select(tables.CORRELATED_ALERT).where(tables.CORRELATED_ALERT.c.is_open)):
             rule = self.running.get(row.rule_id)
-            group = tuple(yaml.safe_load(row.group_values))
-            if rule is None or group not in (rule.correlation.expected or ()):
-                self.wrong.append(f"stuck: {row.rule_id} misses {group}, which nobody expects")
+            if rule is None or row.group_values not in (rule.correlation.expected or ()):
+                self.wrong.append(f"stuck: {row.rule_id} misses {row.group_values}, which nobody expects")
 
     def _has_kind(self, connection: Connection, kind: str, by: datetime) -> bool:
         """Return whether an organisation that a configured source reads had records of a kind before a time."""
@@ -590,7 +589,7 @@ class Removal:
 
     def _is_removed(self, alert: Row[Any]) -> bool:
         """Return whether the source or the receiver of a self-alert is not configured."""
-        trouble = yaml.safe_load(alert.labels).get("trouble")
+        trouble = alert.labels.get("trouble")
         owner = TROUBLES[trouble].ends_with
         if owner == "source":
             return alert.source not in {source.name for source in self.settings.sources}

@@ -712,7 +712,7 @@ class Schedule:
             self.wrong.append(f"matched {matched - wanted} too often, {missed} too seldom")
         self._check_rows(rows, {row.id for row in alerts})
         self._check_self_alerts(rows)
-        if self._was_stepped and not any('"clock_stepped"' in row.labels for row in alerts):
+        if self._was_stepped and not any("clock_stepped" in row.labels.values() for row in alerts):
             self._note_silent("the clock was set")
         if unknown := known.keys() - set(self._setup.names.values()):
             self._note_stuck(f"the health of {unknown}")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from actionwatch.service import app, configuration
+from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database
-from actionwatch.store.timestamps import to_micros
 from tests.children import run_child
 from tests.integration.cli.conftest import Desk
 from tests.integration.notifiers.http_end import Reply

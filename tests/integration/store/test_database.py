@@ -20,9 +20,9 @@ from sqlalchemy import Connection
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store import migrations, positions
+from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
 from actionwatch.store.tables import METADATA
-from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 from tests.children import child, printed, run_child

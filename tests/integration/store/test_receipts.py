@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -261,9 +260,7 @@ class History:
 
 def insert_alone(connection: Connection, receipt: WindowReceipt) -> None:
     """Insert a receipt without merging."""
-    connection.execute(
-        RECEIPT.insert().values({**asdict(receipt), "kind_counts": json.dumps(dict(receipt.kind_counts))})
-    )
+    connection.execute(RECEIPT.insert().values({**asdict(receipt), "kind_counts": dict(receipt.kind_counts)}))
 
 
 def spans(database: Database, since: datetime = NOON - 9 * HOUR) -> list[tuple[datetime, datetime]]:

@@ -1,0 +1,128 @@
+"""How values are stored in columns: times and durations as whole microseconds, small structures as JSON.
+
+Whole microseconds sort and compare in the same way in every database.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Dialect, Integer, Table, Text, TypeDecorator, type_coerce
+from sqlalchemy.types import TypeEngine
+
+from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.model import Level
+
+
+class Converted(TypeDecorator[Any]):
+    """Values that are stored in another form. `store` and `restore` convert them; both accept None."""
+
+    impl: Any = Text
+    cache_ok = True
+
+    def __init__(self, impl: TypeEngine[Any], store: Callable[[Any], Any], restore: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.impl = impl
+        self.store = store
+        self.restore = restore
+
+    # These return the functions themselves. `process_…` methods, which SQLAlchemy wraps, double the cost of a value.
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Return the conversion for statements."""
+        return self.store
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Return the conversion of results."""
+        return self.restore
+
+
+def to_micros(at: datetime) -> int:
+    """Return an aware datetime as microseconds since the epoch, exactly."""
+    return (at - EPOCH) // MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return microseconds since the epoch as an aware UTC datetime."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _texts(text: str | None) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text else ()
+
+
+Instant = Converted(
+    BigInteger(),
+    lambda at: None if at is None else (at - EPOCH) // MICROSECOND,
+    lambda micros: None if micros is None else EPOCH + timedelta(microseconds=micros),
+)
+"""An aware UTC datetime as integer microseconds since the epoch."""
+Duration = Converted(
+    BigInteger(),
+    lambda span: None if span is None else span // MICROSECOND,
+    lambda micros: None if micros is None else timedelta(microseconds=micros),
+)
+"""A timedelta as integer microseconds."""
+Object = Converted(Text(), _unless_none(lambda value: json.dumps(dict(value))), _unless_none(json.loads))
+"""A dict as a JSON object."""
+Texts = Converted(Text(), json.dumps, _texts)
+"""A tuple of texts as a JSON array."""
+OptionalTexts = Converted(Text(), lambda texts: json.dumps(texts) if texts else None, _texts)
+"""A tuple of texts as a JSON array; NULL if it is empty."""
+LevelNumber = Converted(Integer(), int, Level)
+
+
+def word(words: type[StrEnum]) -> Converted:
+    """Return the type of a member of `words`, stored as its text."""
+    return Converted(Text(), str, words)
+
+
+def as_stored(columns: Iterable[Column[Any]]) -> list[ColumnElement[Any]]:
+    """Return columns that are read as plain texts and integers: SQLAlchemy's conversions cost more than the rest of a row."""
+    plain = {column: column.type.impl if isinstance(column.type, Converted) else BigInteger() for column in columns}
+    return [
+        column if isinstance(column.type, Text) else type_coerce(column, type_).label(column.name)
+        for column, type_ in plain.items()
+    ]
+
+
+class RowFormat:
+    """How objects are stored in rows of a table: `attributes` are the columns, each with its attribute.
+
+    It converts by position, because access by name takes five times as long.
+    """
+
+    def __init__(self, table: Table, attributes: Mapping[str, str]) -> None:
+        columns = [table.c[name] for name in attributes]
+        self.names = tuple(attributes)
+        self.columns = as_stored(columns)
+        """What a statement selects for `restore`."""
+        self._attributes = attrgetter(*attributes.values())
+        converted = [(place, each.type) for place, each in enumerate(columns) if isinstance(each.type, Converted)]
+        self._store = [(place, type_.store) for place, type_ in converted]
+        self._restore = [(place, type_.restore) for place, type_ in converted]
+
+    def store(self, item: object) -> list[Any]:
+        """Return an object as the database stores it."""
+        values = list(self._attributes(item))
+        for place, convert in self._store:
+            values[place] = convert(values[place])
+        return values
+
+    def restore(self, row: Sequence[Any]) -> list[Any]:
+        """Return the values of the attributes from a row, which may have further columns at its end."""
+        values = list(row)
+        for place, convert in self._restore:
+            values[place] = convert(values[place])
+        return values
