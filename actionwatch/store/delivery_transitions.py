@@ -172,8 +172,7 @@ def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str,
 
 def suppress(connection: Connection, rows: Sequence[Suppression]) -> None:
     """End pending rows that a gate stopped before the first attempt."""
-    stopped = [(each.delivery, each.by, each.ref, each.awaits, each.delivery.due_at) for each in rows]
-    _stop(connection, DeliveryStatus.SUPPRESSED, stopped)
+    _stop(connection, DeliveryStatus.SUPPRESSED, [(each, each.delivery.due_at) for each in rows])
 
 
 def suppress_escalations(connection: Connection, receiver: str) -> None:
@@ -186,12 +185,12 @@ def suppress_escalations(connection: Connection, receiver: str) -> None:
 
 def collapse(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
     """End pending rows that came in a storm; its summary reports each, not before the given time."""
-    _stop(connection, DeliveryStatus.COLLAPSED, [(row, "storm", None, "storm", until) for row, until in rows])
+    _stop(connection, DeliveryStatus.COLLAPSED, [(Suppression(row, "storm", awaits="storm"), at) for row, at in rows])
 
 
 def hold(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
     """End pending rows of a digest receiver; the digest that is due at the given time reports each."""
-    _stop(connection, DeliveryStatus.HELD, [(row, "digest", None, "digest", until) for row, until in rows])
+    _stop(connection, DeliveryStatus.HELD, [(Suppression(row, "digest", awaits="digest"), at) for row, at in rows])
 
 
 def summarise(
@@ -269,22 +268,18 @@ def _end_attempt(connection: Connection, delivery_id: str, **values: Any) -> Non
     connection.execute(statement.values(leased_until=None, **values))
 
 
-def _stop(
-    connection: Connection,
-    status: DeliveryStatus,
-    rows: Collection[tuple[Delivery, str, str | None, str | None, datetime]],
-) -> None:
+def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple[Suppression, datetime]]) -> None:
     if rows:
         values = [
             {
-                "known_id": delivery.id,
-                "new_status": status.value,
-                "new_why": why,
-                "new_ref": ref,
-                "new_awaits": awaits,
+                "known_id": each.delivery.id,
+                "new_status": status,
+                "new_why": each.by,
+                "new_ref": each.ref,
+                "new_awaits": each.awaits,
                 "new_due_at": due_at,
             }
-            for delivery, why, ref, awaits, due_at in rows
+            for each, due_at in rows
         ]
         connection.execute(_STOP, values)
 

@@ -142,7 +142,7 @@ class DeliveryFilter:
         """Return the SQL conditions."""
         conditions: list[ColumnElement[bool]] = []
         if self.status is not None:
-            conditions.append(DELIVERY.c.status == self.status.value)
+            conditions.append(DELIVERY.c.status == self.status)
         if self.ids is not None:
             conditions.append(DELIVERY.c.id.in_(self.ids))
         if self.receiver is not None:

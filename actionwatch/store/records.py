@@ -432,28 +432,27 @@ def between(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[
 
 
 def _matching(wanted: RecordFilter) -> Select[Any]:
-    c = RECORD.c
-    tests: list[ColumnElement[bool]] = []
-    if wanted.kinds:
-        tests.append(c.action_kind.in_(wanted.kinds))
-    if wanted.operations:
-        tests.append(c.operation.in_(wanted.operations))
-    if wanted.user:
-        # SQLite's `lower` knows only ASCII: use it on both sides.
-        tests.append(func.lower(c.user_name).in_([func.lower(form) for form in forms(wanted.user)]))
-    if wanted.scope:
-        tests.append(c.scope == wanted.scope)
-    if wanted.account:
-        tests.append(or_(c.account_id == wanted.account, c.account_name.in_(forms(wanted.account))))
-    if wanted.cluster:
-        tests.append(or_(c.cluster_id == wanted.cluster, c.cluster_name.in_(forms(wanted.cluster))))
-    if wanted.keyword:
-        tests.append(or_(*(c.description.icontains(form, autoescape=True) for form in forms(wanted.keyword))))
-    if wanted.since:
-        tests.append(c.occurred_at >= wanted.since)
-    if wanted.until:
-        tests.append(c.occurred_at <= wanted.until)
-    return _RECORDS.where(*tests)
+    given = ((condition, getattr(wanted, name)) for name, condition in _CONDITIONS.items())
+    return _RECORDS.where(*(condition(value) for condition, value in given if value))
+
+
+def _is_entity(name: str) -> Callable[[str], ColumnElement[bool]]:
+    return lambda value: or_(RECORD.c[f"{name}_id"] == value, RECORD.c[f"{name}_name"].in_(forms(value)))
+
+
+_CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
+    "kinds": RECORD.c.action_kind.in_,
+    "operations": RECORD.c.operation.in_,
+    # SQLite's `lower` knows only ASCII: use it on both sides.
+    "user": lambda name: func.lower(RECORD.c.user_name).in_([func.lower(form) for form in forms(name)]),
+    "scope": lambda scope: RECORD.c.scope == scope,
+    "account": _is_entity("account"),
+    "cluster": _is_entity("cluster"),
+    "keyword": lambda word: or_(*(RECORD.c.description.icontains(form, autoescape=True) for form in forms(word))),
+    "since": lambda since: RECORD.c.occurred_at >= since,
+    "until": lambda until: RECORD.c.occurred_at <= until,
+}
+"""The condition for each field of a `RecordFilter`."""
 
 
 def _record(row: Sequence[Any]) -> Record:
