@@ -194,11 +194,6 @@ class Database(StoreReader):
                 migrate(connection)
             _check_tables(self.path, connection)
 
-    def schema_version(self) -> str | None:
-        """Return the schema's revision; None for an empty database."""
-        with _translated(self.path), self._writer.begin() as connection:
-            return _version(connection)
-
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
         """Be the only service on this store until the block ends, because a start ends every lease.
