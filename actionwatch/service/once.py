@@ -6,16 +6,13 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from actionwatch.base.errors import ActionwatchError
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.reload import Reloader
 from actionwatch.service.step_watch import StepWatch
-
-Result = TypeVar("Result")
+from actionwatch.tail.source import SourceTail
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +32,29 @@ def run_once(app: App, wait: timedelta) -> Round:
     steps = StepWatch(app.self_alerts)
     for name in (*(f"tail {source}" for source in app.tails), "disk", "clock", "match", "deliver"):
         steps.add(name, failures=1)
+
+    def attempt(step: str, run: Callable[[], object]) -> None:
+        if not steps.attempt(step, run):
+            failures.append(f"{step}: {steps.error_of(step)}")
+
+    def poll(source: str, tail: SourceTail) -> None:
+        error = tail.run_once().error
+        if error is not None:
+            failures.append(str(error))
+        elif app.database.write_failure is not None:
+            failures.append(f"poll of {source} not recorded: {app.database.write_failure}")
+
     with app.database.owned():
         followers = [tail.follow_clock for tail in app.tails.values()]
         clock_watch = ClockWatch(app.clock, app.database, app.self_alerts, followers)
         clock_watch.start()
         Reloader(app).start()
         steps.start()
-        attempt = functools.partial(_attempt, steps, failures)
         for source, tail in app.tails.items():
-            report = attempt(f"tail {source}", tail.run_once)
-            if report is not None and report.error is not None:
-                failures.append(str(report.error))
-            elif report is not None and app.database.write_failure is not None:
-                failures.append(f"poll of {source} not recorded: {app.database.write_failure}")
+            attempt(f"tail {source}", functools.partial(poll, source, tail))
         attempt("disk", functools.partial(check_disk, app.database.path, app.self_alerts))
         attempt("clock", clock_watch.run_once)  # reading a backlog may have taken hours
         attempt("match", app.matcher.run_once)
         due_until = app.clock() + wait
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
     return Round(failures, due_until)
-
-
-def _attempt(steps: StepWatch, failures: list[str], step: str, run: Callable[[], Result]) -> Result | None:
-    """Run a step. Log and report its error, and add it to the failures."""
-    try:
-        result = run()
-    except Exception as exc:
-        steps.note_failure(step, exc)
-        failures.append(f"{step}: {exc if isinstance(exc, ActionwatchError) else repr(exc)}")
-        return None
-    steps.note_success(step)
-    return result

@@ -82,13 +82,19 @@ class StepWatch:
             if threading.current_thread() is threading.main_thread() and not isinstance(exc, Exception):
                 raise  # ends the process visibly; in another thread it would end only that thread
             self._note_end(step)
-            self.note_failure(name, exc)
+            self._note_failure(name, step, exc)
             return False
         self._note_end(step)
-        self.note_success(name)
+        with self._lock:
+            step.failure_count = 0
+        self._settle(name, step)
         return True
 
-    def note_failure(self, name: str, exc: BaseException) -> None:
+    def error_of(self, name: str) -> str:
+        """Return the last error of a step."""
+        return self._steps[name].error
+
+    def _note_failure(self, name: str, step: _Step, exc: BaseException) -> None:
         """Log a failure, and report the step if it keeps failing."""
         if isinstance(exc, StoreError):
             log.warning("store_failed", step=name, error=str(exc))
@@ -96,19 +102,11 @@ class StepWatch:
             log.error("step_failed", step=name, error=str(exc))
         else:
             log.error("step_failed", step=name, error=repr(exc), exc_info=exc)
-        step = self._steps[name]
         with self._lock:
             step.failure_count += 1
             step.error = str(exc) if isinstance(exc, ActionwatchError) else repr(exc)
         if step.failure_count > step.failures_allowed:
             self._report(name, step, _spell_failures(step), FAILED_REMEDY)
-
-    def note_success(self, name: str) -> None:
-        """Note that a step works, and settle what was reported about it."""
-        step = self._steps[name]
-        with self._lock:
-            step.failure_count = 0
-        self._settle(name, step)
 
     def look(self) -> None:
         """Report each step that hangs."""
