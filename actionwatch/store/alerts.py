@@ -21,6 +21,7 @@ from actionwatch.store.tables import (
     SELF_ALERT,
 )
 
+# The column of each attribute.
 _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.title", "tags": "rule.tags"}
 _COLUMN_NAMES = {"count": "match_count", "group": "group_values"}
 _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:] if name != "escalation"}
@@ -127,7 +128,7 @@ def read_newest(connection: Connection, limit: int, *, since: datetime | None = 
 def count(connection: Connection) -> dict[tuple[Level, Status], int]:
     """Count the alerts of each level and status."""
     statement = select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
-    return {(Level(row[0]), Status(row[1])): row[2] for row in connection.execute(statement)}
+    return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
 
 
 def is_at_work(now: datetime) -> ColumnElement[bool]:

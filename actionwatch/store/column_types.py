@@ -81,6 +81,7 @@ Texts = Converted(Text(), json.dumps, _texts)
 OptionalTexts = Converted(Text(), lambda texts: json.dumps(texts) if texts else None, _texts)
 """A tuple of texts as a JSON array; NULL if it is empty."""
 LevelNumber = Converted(Integer(), int, Level)
+"""A level as its number, by which levels are ordered."""
 
 
 def word(words: type[StrEnum]) -> Converted:
@@ -121,7 +122,7 @@ class RowFormat:
         return values
 
     def restore(self, row: Sequence[Any]) -> list[Any]:
-        """Return the values of the attributes from a row, which may have further columns at its end."""
+        """Return the values of the attributes from a row of `columns`."""
         values = list(row)
         for place, convert in self._restore:
             values[place] = convert(values[place])

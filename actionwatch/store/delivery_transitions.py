@@ -164,7 +164,7 @@ def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str,
     waits = (DELIVERY.c.receiver == receiver, _allows(BURY))
     order = (DELIVERY.c.alert_id, DELIVERY.c.ordinal)
     rows = connection.execute(select(DELIVERY.c.alert_id, DELIVERY.c.event).where(*waits).order_by(*order))
-    found = [(row.alert_id, Event(row.event)) for row in rows]
+    found = [(row.alert_id, row.event) for row in rows]
     dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, "leased_until": None}
     connection.execute(DELIVERY.update().where(*waits).values(dead))
     return found
@@ -216,7 +216,7 @@ def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> in
 
     The end of an alert, which was kept from a receiver because it did not get the opening, follows that opening now.
     """
-    again = {**_afresh(now), "why": None}
+    again = {**_pending_again(now), "why": None}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
     count = connection.execute(DELIVERY.update().where(*dead).values(again)).rowcount
     connection.execute(DELIVERY.update().where(*_SUPPRESSED_ENDS).values(again))
@@ -229,7 +229,7 @@ def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, e
     The new row keeps the old number in use: the id of the next message would be the id of this one.
     """
     values = {
-        **_afresh(now),
+        **_pending_again(now),
         "receiver": to,
         "ordinal": ordinal,
         "event": event.value,
@@ -284,7 +284,7 @@ def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple
         connection.execute(_STOP, values)
 
 
-def _afresh(now: datetime) -> dict[str, Any]:
+def _pending_again(now: datetime) -> dict[str, Any]:
     """Return the values that make a row pending as if it were new."""
     return {
         "status": DeliveryStatus.PENDING.value,

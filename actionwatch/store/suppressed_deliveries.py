@@ -76,7 +76,7 @@ def read_content(connection: Connection, summary_id: str, limit: int) -> Summary
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
     is_reported = ALERT.c.id.in_(ids)
     counts = connection.execute(select(ALERT.c.level, func.count()).where(is_reported).group_by(ALERT.c.level))
-    levels = {Level(row[0]): row[1] for row in counts}
+    levels = {row[0]: row[1] for row in counts}
     order = (ALERT.c.level.desc(), ALERT.c.last_at.desc(), ALERT.c.id)
     chosen = connection.execute(select(ALERT.c.id).where(is_reported).order_by(*order).limit(limit)).scalars().all()
     found = alerts.read_many(connection, chosen)
