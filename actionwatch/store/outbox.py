@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, func, or_, select
 
 from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
@@ -68,12 +68,15 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
-_LEASED = select(func.count()).select_from(
-    select(DELIVERY.c.receiver)
-    .where(DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.leased_until >= _NOW)
-    .limit(bindparam("most"))
-    .subquery()
-)
+
+
+def count_at_most(some: Select[Any]) -> Select[int]:
+    """Return a query that counts at most `most` rows."""
+    return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
+
+
+_IS_LEASED_NOW = (DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.leased_until >= _NOW)
+_LEASED = count_at_most(select(DELIVERY.c.receiver).where(*_IS_LEASED_NOW))
 
 
 @dataclass(frozen=True, slots=True)

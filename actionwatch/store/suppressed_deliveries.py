@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Cause, Level, Status
@@ -26,17 +25,13 @@ _AWAITING = (
 )
 
 
-def _at_most(some: Select[Any]) -> Select[Any]:
-    """Return a query that counts at most `most` rows."""
-    return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
-
-
 _NOW, _SINCE = (bindparam(name, type_=Instant) for name in ("now", "since"))
 _LET_THROUGH = select(DELIVERY.c.receiver).where(IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"))
 # A time in the future is from before the clock was set back: ignore it.
-_SENT_SINCE = _at_most(_LET_THROUGH.where(outbox.IS_SENT, DELIVERY.c.sent_at > _SINCE, DELIVERY.c.sent_at <= _NOW))
+_IS_SENT_SINCE = (outbox.IS_SENT, DELIVERY.c.sent_at > _SINCE, DELIVERY.c.sent_at <= _NOW)
+_SENT_SINCE = outbox.count_at_most(_LET_THROUGH.where(*_IS_SENT_SINCE))
 # No pending row has a time: the condition makes SQLite use the partial index.
-_BEING_SENT = _at_most(_LET_THROUGH.where(outbox.IS_PENDING, DELIVERY.c.sent_at.is_(None)))
+_BEING_SENT = outbox.count_at_most(_LET_THROUGH.where(outbox.IS_PENDING, DELIVERY.c.sent_at.is_(None)))
 
 
 @dataclass(frozen=True, slots=True)
