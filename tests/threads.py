@@ -1,4 +1,4 @@
-"""Unexpected exceptions, raised in other threads."""
+"""Threads as a service starts them, and unexpected exceptions raised in them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import ctypes
 import selectors
 import sys
 import threading
+from collections.abc import Callable
 
 _WAITS = (threading.__file__, selectors.__file__)
+
+
+def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    """Start a thread with a name."""
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def raise_in_thread(name: str, function: str, error: type[BaseException]) -> bool:

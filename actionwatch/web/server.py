@@ -25,19 +25,13 @@ _DATE_SECONDS = 1.0  # the resolution of the Date header
 _BACKLOG = 128
 
 
-def _start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
-
-
 @contextlib.contextmanager
 def serving(
     routes: Sequence[Route],
     host: str,
     port: int,
     token: str | None,
-    start_thread: Callable[[str, Callable[[], None]], threading.Thread] = _start_thread,
+    start_thread: Callable[[str, Callable[[], None]], threading.Thread],
 ) -> Iterator[str]:
     """Serve until the block ends, and yield the base URL. `start_thread` starts a named thread and returns it.
 

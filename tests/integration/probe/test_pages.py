@@ -15,6 +15,7 @@ from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import open_database
 from tests.integration.probe.kit import serve_world
+from tests.threads import start_thread
 
 ROOT = Path(__file__).parents[3]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -46,9 +47,8 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
     """The table lists every metric that is served, and none that is not."""
     database = open_database(tmp_path)
     try:
-        with (
-            serving(metrics_routes(database, [], lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
-        ):
+        routes = metrics_routes(database, [], lambda: datetime.now(UTC))
+        with serving(routes, "127.0.0.1", 0, None, start_thread) as url:
             served = set(re.findall(r"^# HELP (\w+)", http_client.get(f"{url}/metrics").text, re.MULTILINE))
     finally:
         database.close()

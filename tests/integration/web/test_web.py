@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -27,11 +28,13 @@ from actionwatch.store import (
     self_alerts,
 )
 from actionwatch.store.database import Database
+from actionwatch.web import server
 from actionwatch.web.routes import MISSED_POLLS, health_routes, metrics_routes
-from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
+from tests.threads import start_thread
 
+serving = functools.partial(server.serving, start_thread=start_thread)
 DROPPED_GROUPS = 3
 INTERVAL = timedelta(seconds=30)
 WORKERS: dict[str, bool] = {}
