@@ -70,7 +70,7 @@ _DUE = (
 _NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
 
 
-def count_at_most(some: Select[Any]) -> Select[Any]:
+def count_at_most(some: Select[Any]) -> Select[int]:
     """Return a query that counts at most `most` rows."""
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
@@ -111,8 +111,7 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
 
 def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
     """Count the rows of a receiver under a lease of any process; stop at `most`."""
-    found: int = connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
-    return found
+    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
 
 
 def read_leaseholders(connection: Connection) -> list[str]:

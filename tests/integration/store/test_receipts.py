@@ -260,7 +260,7 @@ class History:
 
 def insert_alone(connection: Connection, receipt: WindowReceipt) -> None:
     """Insert a receipt without merging."""
-    connection.execute(RECEIPT.insert().values(asdict(receipt)))
+    connection.execute(RECEIPT.insert().values({**asdict(receipt), "kind_counts": dict(receipt.kind_counts)}))
 
 
 def spans(database: Database, since: datetime = NOON - 9 * HOUR) -> list[tuple[datetime, datetime]]:
