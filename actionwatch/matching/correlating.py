@@ -28,9 +28,7 @@ from actionwatch.store.correlations import Version
 from actionwatch.store.database import Database
 
 KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
-LEARN_AT_ONCE = (
-    20_000  # missed records from which on a rebuild takes them too: in the order of time they cost a quarter
-)
+LEARN_AT_ONCE = 20_000  # missed records from which on a rebuild takes them too: in the order of time they cost half
 PAUSE_EVERY = 2000  # records of a rebuild: a tenth of a second, in which a look at the store costs little
 
 log = structlog.get_logger()

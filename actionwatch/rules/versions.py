@@ -67,7 +67,14 @@ def _own(rule: Rule, lists: Lists) -> str:
 def _digest(document: Mapping[str, Any]) -> str:
     """Return a digest of the keys of a document that determine which records make an alert."""
     kept = {key: item for key, item in document.items() if key in ("detection", "correlation", "when", "logsource")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_with_texts(kept), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _with_texts(value: Any) -> Any:
+    """Return a value of YAML with texts as keys: numbers and texts beside each other cannot be sorted."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_texts(item) for key, item in value.items()}
+    return [_with_texts(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _hash(*texts: str) -> str:

@@ -452,6 +452,16 @@ def test_unknown_feeding_rule_is_reported_once_where_it_is_named() -> None:
         assert [(fault.line, fault.what) for fault in found.faults] == [(line, "no rule has the name or id 'nobody'")]
 
 
+def test_own_keys_may_be_numbers_and_texts() -> None:
+    """A key that is reserved for users may hold any mapping, also one that cannot be sorted."""
+    text = f"{HEAD}{DETECTION}correlation: {{{COUNT}, x-owners: {{1: eve, b: bob}}}}\n"
+    found = rules_in(text)
+    assert found.faults == ()
+    (correlation,) = (rule.correlation for rule in found.rules)
+    assert correlation is not None
+    assert correlation.version
+
+
 def test_version_changes_with_the_rules_below() -> None:
     """The version of a correlation changes with the detection of a rule that feeds it."""
     feeder = HEAD.replace("name: t", "name: a").replace("title: T", "title: A") + DETECTION
