@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -123,12 +123,8 @@ class Matcher:
         """Rebuild the state of correlations, unless it is no longer wanted, and commit what it found if it went ahead."""
         with contextlib.suppress(Abandoned):
             through = self._correlating.rebuild(self._database, self._match_plain)
-            if through is None:
-                return
-            with self._database.write() as connection:
-                opened = self._write(connection, [], self._correlating.changes(self._verified))
-                positions.write(connection, CORRELATED, through)
-            self._note_opened(opened)
+            if through is not None:
+                self._commit([], {CORRELATED: through}, is_judged=True)
 
     def _match_plain(self) -> None:
         """Match new records by plain rules while the state of correlations is rebuilt.
@@ -170,24 +166,23 @@ class Matcher:
             self._correlating.take(ordered)
             if not self._correlating.is_ready:  # a record came too late for what is kept: take these again
                 steps = tuple(step for step in steps if step != CORRELATED)
-        with self._database.write() as connection:
-            changes = self._correlating.changes(self._verified) if CORRELATED in steps else []
-            opened = self._write(connection, matches, changes)
-            for step in steps:
-                positions.write(connection, step, portion.through)
-        self._note_opened(opened)
+        self._commit(matches, dict.fromkeys(steps, portion.through), is_judged=CORRELATED in steps)
 
     def _judge(self) -> None:
         """Let what is verified now open and resolve alerts, even if no record came."""
         correlating = self._correlating
         if correlating.is_due(self._verified):
-            with self._database.write() as connection:
-                opened = self._write(connection, [], correlating.changes(self._verified))
-            self._note_opened(opened)
+            self._commit([], {}, is_judged=True)
         self._log_failures(correlating.take_failures())
         self.dropped_groups += correlating.report_evictions()
 
-    def _note_opened(self, opened: Sequence[Alert]) -> None:
+    def _commit(self, matches: Sequence[Match], through: Mapping[str, int], *, is_judged: bool) -> None:
+        """Commit what matches make of alerts, and if `is_judged` what correlations find now, with the new positions."""
+        with self._database.write() as connection:
+            changes = self._correlating.changes(self._verified) if is_judged else []
+            opened = self._write(connection, matches, changes)
+            for step, position in through.items():
+                positions.write(connection, step, position)
         self._opened_count += len(opened)
         for alert in opened:
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)

@@ -21,7 +21,7 @@ from sigma.modifiers import SigmaFieldReferenceModifier, SigmaWideModifier, modi
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
 
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text
+from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, equality, fold, on_text
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, Check, pattern_check, quote, wildcard_check
@@ -164,7 +164,7 @@ def _leaf(name: str, value: types.SigmaType) -> Leaf:
         raise ValueError(f"unknown field '{name}'")
     if type(value) is types.SigmaString and not value.contains_special():
         texts = frozenset({fold(value.convert(escape_char=None))})
-        return Leaf(("equals", name, texts), name, field.read, on_text(texts.__contains__, fold), field.slot, texts)
+        return equality(name, field.read, field.slot, texts)
     key = (name, type(value).__name__, repr(vars(value)))
     if isinstance(value, types.SigmaFieldReference):
         return Leaf(key, name, *_reference(field, value))

@@ -78,6 +78,11 @@ def on_text(check: Callable[[str], bool], normal: Callable[[str], str] | None = 
     return test
 
 
+def equality(field: str | None, read: Reader, slot: str | None, texts: frozenset[str]) -> Leaf:
+    """Make the condition that a field equals one of these folded texts."""
+    return Leaf(("equals", field, texts), field, read, on_text(texts.__contains__, fold), slot, texts)
+
+
 def any_of(parts: Iterable[Condition]) -> Condition:
     """Join by OR. Equalities on one field become one set lookup, so that a thousand names cost as much as one."""
     equalities: dict[str, list[Leaf]] = {}
@@ -171,9 +176,7 @@ def _join(equalities: list[Leaf]) -> Leaf:
         return equalities[0]
     first = equalities[0]
     texts = frozenset[str]().union(*(leaf.equals or frozenset() for leaf in equalities))
-    return Leaf(
-        ("equals", first.field, texts), first.field, first.read, on_text(texts.__contains__, fold), first.slot, texts
-    )
+    return equality(first.field, first.read, first.slot, texts)
 
 
 def _run_every(tests: tuple[Predicate, ...]) -> Predicate:

@@ -122,15 +122,6 @@ _RANKED = (
 _OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
 
 
-# Built once, because to choose a bound takes many.
-_ANY_HELD = (
-    select(RECORD.c.id)
-    .where(RECORD.c.source == bindparam("name"), RECORD.c.vanished_at.is_(None))
-    .where(RECORD.c.record_key >= bindparam("low"), RECORD.c.record_key < bindparam("high"))
-    .limit(1)
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Portion:
     """The next records, without those that do not count, and the id of the last one that was examined."""
@@ -449,11 +440,20 @@ def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[
 
 def between(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for records of a source with start <= occurred_at <= end and a readable time."""
-    return (
-        RECORD.c.source == source,
-        RECORD.c.record_key >= key_floor(start),
-        RECORD.c.record_key < key_floor(end + MICROSECOND),
-    )
+    return _in_keys(source, key_floor(start), key_floor(end + MICROSECOND))
+
+
+def _in_keys(source: Any, low: Any, high: Any) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for records of a source with low <= key < high, which are texts or parameters."""
+    return RECORD.c.source == source, RECORD.c.record_key >= low, RECORD.c.record_key < high
+
+
+# Built once, because to choose a bound takes many.
+_ANY_HELD = (
+    select(RECORD.c.id)
+    .where(*_in_keys(*map(bindparam, ("name", "low", "high"))), RECORD.c.vanished_at.is_(None))
+    .limit(1)
+)
 
 
 def _matching(wanted: RecordFilter) -> Select[Any]:

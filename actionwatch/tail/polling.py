@@ -35,6 +35,8 @@ log = structlog.get_logger()
 class Poller:
     """Polls one source, whose marks are in `state`."""
 
+    _counts_left: int
+
     def __init__(
         self,
         state: TailState,
