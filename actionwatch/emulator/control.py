@@ -70,15 +70,8 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
             answer.setdefault(operation, {})[str(status)] = count
         return JSONResponse(answer)
 
-    def change_faults(request: Request, body: bytes) -> Response:
-        """Set, add, clear or only list the faults, and return the resulting list."""
-        match request.method:
-            case "PUT":
-                faults.set(*_decode(body, list[FaultSpec | str]))
-            case "POST":
-                faults.add(*_decode(body, list[FaultSpec | str]))
-            case "DELETE":
-                faults.clear(request.query_params.get("fault"))
+    def list_faults(request: Request, body: bytes) -> Response:
+        _change_faults(faults, request, body)
         now = organisation.clock()
         return JSONResponse(
             [{**plain(one.fault), "played": one.played, "isOver": one.is_over(now)} for one in faults.running]
@@ -91,8 +84,19 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
         _route("/visible", visible, "GET"),
         _route("/planted", lambda *_: _lines(list(organisation.planted)), "GET"),
         _route("/traffic", traffic, "GET"),
-        _route("/faults", change_faults, "GET", "PUT", "POST", "DELETE"),
+        _route("/faults", list_faults, "GET", "PUT", "POST", "DELETE"),
     ]
+
+
+def _change_faults(faults: Faults, request: Request, body: bytes) -> None:
+    """Set, add or clear the faults; a GET changes nothing."""
+    match request.method:
+        case "PUT":
+            faults.set(*_decode(body, list[FaultSpec | str]))
+        case "POST":
+            faults.add(*_decode(body, list[FaultSpec | str]))
+        case "DELETE":
+            faults.clear(request.query_params.get("fault"))
 
 
 def _true(action: Action, organisation: Organisation) -> wire.Json:
