@@ -67,6 +67,8 @@ class Correlating:
         self._learn_at_once = learn_at_once
         self._correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
         self._correlator: Correlator | None = None
+        self.position = 0
+        """Up to which record the state holds all."""
         self._progress = SourceProgress()
         self._evicted = 0
         self._has_ended_unexpected = False
@@ -86,6 +88,12 @@ class Correlating:
         """Whether it can take records: the state is there, and nothing came too late for what is kept in it."""
         return self.is_idle or (self._correlator is not None and self._correlator.too_late is None)
 
+    def stand_at(self, position: int) -> None:
+        """Discard the state if it belongs to another position than the stored one: another process has moved on."""
+        if self._correlator is not None and self.position != position:
+            log.warning("correlations_overtaken", stood_at=self.position, position=position)
+            self.forget()
+
     def read_progress(self, connection: Connection) -> datetime | None:
         """Return up to when all sources proved what they read. Discard the state if their beginning has changed."""
         before, self._progress = self._progress, self._source_progress(connection)
@@ -101,10 +109,11 @@ class Correlating:
             end_unexpected(connection, self._rules, self._addressing, now)
         self._has_ended_unexpected = True
 
-    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> int | None:
+    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> tuple[int, int]:
         """Rebuild the state that belongs to the position of correlations, or to that of plain rules if that is far ahead.
 
-        Returns: the new position of correlations, which the caller commits together with the changes; None if it stays.
+        Returns: the position of correlations, and that of the new state. If they differ, the caller commits the new one with
+        the changes.
 
         The matcher calls it after a start, a failure, a change of the sources, or a hit that came too late for the kept state:
         then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions through.
@@ -131,14 +140,19 @@ class Correlating:
             known = read_known(connection, correlator.rules, starts)
             stored = records.stream_since(connection, since, through) if through else iter(())
             correlator.restore(known, _with_pauses(stored, on_pause))
-        self._correlator, self._evicted = correlator, 0
+        self._correlator, self.position, self._evicted = correlator, through, 0
         log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
-        return through if through > position else None
+        return position, through
 
-    def take(self, batch: Sequence[Record]) -> None:
-        """Take the next records, backlog included. Call it again after a rebuild if it is not `is_ready` afterwards."""
+    def take(self, batch: Sequence[Record], through: int) -> None:
+        """Take the next records, backlog included, up to a position.
+
+        Call it again after a rebuild if it is not `is_ready` afterwards.
+        """
         if self._correlator is not None:
             self._correlator.take(batch)
+            if self.is_ready:
+                self.position = through
 
     def is_due(self, verified: datetime | None) -> bool:
         """Return whether `changes` has anything to look at."""

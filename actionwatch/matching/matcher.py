@@ -2,6 +2,7 @@
 
 The matcher reads records after its position in the order in which they were stored, so that it never skips a late record. It
 writes alerts, deliveries and the new position in one transaction: after a kill it repeats the batch and changes nothing twice.
+If another process has moved the position meanwhile, the transaction changes nothing, and the matcher reads the position again.
 
 Plain rules and correlations have a position each. The two are usually equal, and one transaction serves both. While the state
 of correlations is rebuilt, only plain rules continue; correlations then take the records that they missed.
@@ -25,7 +26,7 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
 from actionwatch.store import correlations, positions, records
 from actionwatch.store.database import Database
-from actionwatch.store.positions import CORRELATED, MATCHED
+from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
 from actionwatch.store.records import Portion
 
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
@@ -78,8 +79,8 @@ class Matcher:
             self._opened_count = 0
             while True:
                 self._switch(self._requested)
-                self._match_all()
-                if self._is_stopping or not self._is_replaced():
+                is_done = self._match_all()
+                if self._is_stopping or (is_done and not self._is_replaced()):
                     return self._opened_count
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
@@ -101,8 +102,11 @@ class Matcher:
     def _must_leave(self) -> bool:
         return self._is_stopping or self._is_replaced()
 
-    def _match_all(self) -> None:
-        """Match what is stored, then judge what is verified, unless the step stops or other rules take over."""
+    def _match_all(self) -> bool:
+        """Match what is stored, then judge what is verified, unless the step stops or other rules take over.
+
+        Returns: False if another process has moved a position: what is stored must be read again.
+        """
         try:
             self._correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
@@ -110,21 +114,25 @@ class Matcher:
                 verified = self._correlating.read_progress(connection)
             while (is_more := self._match_next()) or not self._correlating.is_ready:
                 if self._must_leave():
-                    return
+                    return True
                 if not is_more:
                     self._rebuild()
             self._verified = verified
             self._judge()
-        except BaseException:
+        except BaseException as error:
             self._correlating.forget()  # what it took in may not have been committed
-            raise
+            if not isinstance(error, Overtaken):
+                raise
+            log.warning("matcher_overtaken", error=str(error))
+            return False
+        return True
 
     def _rebuild(self) -> None:
         """Rebuild the state of correlations, unless it is no longer wanted, and commit what it found if it went ahead."""
         with contextlib.suppress(Abandoned):
-            through = self._correlating.rebuild(self._database, self._match_plain)
-            if through is not None:
-                self._commit([], {CORRELATED: through}, is_judged=True)
+            position, through = self._correlating.rebuild(self._database, self._match_plain)
+            if through > position:
+                self._commit([], {CORRELATED: (position, through)})
 
     def _match_plain(self) -> None:
         """Match new records by plain rules while the state of correlations is rebuilt.
@@ -140,49 +148,58 @@ class Matcher:
 
     def _match_next(self) -> bool:
         """Match the next records. Return whether there were any."""
+        correlating = self._correlating
         with self._database.read() as connection:
             matched, correlated = positions.read_both(connection)
-            is_behind = self._correlating.is_ready and correlated < matched
+            correlating.stand_at(correlated)
+            is_behind = correlating.is_ready and correlated < matched
             new = records.read_unmatched(connection, matched, self._batch_size)
             missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None
         if missed is not None:
-            self._match(new, matched, MATCHED)  # plain rules have missed nothing: they go first
-            self._match(missed, correlated, CORRELATED)
+            self._match(new, {MATCHED: matched})  # plain rules have missed nothing: they go first
+            self._match(missed, {CORRELATED: correlated})
             return new.through > matched or missed.through > correlated
-        self._match(new, matched, *((MATCHED, CORRELATED) if self._correlating.is_ready else (MATCHED,)))
+        is_level = correlating.is_ready and correlated == matched
+        self._match(new, {MATCHED: matched, CORRELATED: matched} if is_level else {MATCHED: matched})
         return new.through > matched
 
-    def _match(self, portion: Portion, position: int, *steps: str) -> None:
-        """Take a portion of records through one step, or both, and commit what follows."""
-        if portion.through == position:
+    def _match(self, portion: Portion, before: Mapping[str, int]) -> None:
+        """Take a portion of records through one step, or both, from the positions where they stand, and commit the result."""
+        if portion.through in before.values():
             return
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
+        moves = {step: (position, portion.through) for step, position in before.items()}
         matches: list[Match] = []
-        if MATCHED in steps:
+        if MATCHED in moves:
             matches += self._engine.evaluate([record for record in ordered if not record.is_backlog])
             self._log_failures(self._engine.take_failures())
-        if CORRELATED in steps:
-            self._correlating.take(ordered)
+        if CORRELATED in moves:
+            self._correlating.take(ordered, portion.through)
             if not self._correlating.is_ready:  # a record came too late for what is kept: take these again
-                steps = tuple(step for step in steps if step != CORRELATED)
-        self._commit(matches, dict.fromkeys(steps, portion.through), is_judged=CORRELATED in steps)
+                del moves[CORRELATED]
+        self._commit(matches, moves)
 
     def _judge(self) -> None:
         """Let what is verified now open and resolve alerts, even if no record came."""
         correlating = self._correlating
         if correlating.is_due(self._verified):
-            self._commit([], {}, is_judged=True)
+            self._commit([], {CORRELATED: (correlating.position, correlating.position)})
         self._log_failures(correlating.take_failures())
         self.dropped_groups += correlating.report_evictions()
 
-    def _commit(self, matches: Sequence[Match], through: Mapping[str, int], *, is_judged: bool) -> None:
-        """Commit what matches make of alerts, and if `is_judged` what correlations find now, with the new positions."""
+    def _commit(self, matches: Sequence[Match], moves: Mapping[str, tuple[int, int]]) -> None:
+        """Commit what matches make of alerts, and what correlations find now if they take part, with the new positions.
+
+        `moves`: the position of each step that takes part, before and after.
+
+        Raises: Overtaken, if another process has moved one of them.
+        """
         with self._database.write() as connection:
-            changes = self._correlating.changes(self._verified) if is_judged else []
+            for step, (before, after) in moves.items():
+                positions.move(connection, step, before, after)
+            changes = self._correlating.changes(self._verified) if CORRELATED in moves else []
             opened = self._write(connection, matches, changes)
-            for step, position in through.items():
-                positions.write(connection, step, position)
         self._opened_count += len(opened)
         for alert in opened:
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, select
 
+from actionwatch.base.errors import StoreError
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import POSITION, RECORD
 
@@ -11,6 +12,10 @@ MATCHED = "match"  # by plain rules
 CORRELATED = "correlate"
 
 _ALL = select(POSITION)
+
+
+class Overtaken(StoreError):
+    """Another process has moved a step from the position at which this one read it."""
 
 
 def read(connection: Connection, name: str) -> int:
@@ -31,12 +36,16 @@ def read_handled(connection: Connection, name: str) -> int:
     return connection.execute(statement).scalar() or 0
 
 
-def write(connection: Connection, name: str, record_id: int) -> None:
-    """Store the position of a step, and count the records that it has handled since the last position."""
-    row = connection.execute(_ALL.where(POSITION.c.name == name)).first()
-    before, handled = (row.record_id, row.handled_count) if row else (0, 0)
-    handled += _count_between(connection, before, record_id) - _count_between(connection, record_id, before)
-    upsert(connection, POSITION, {"name": name, "record_id": record_id, "handled_count": handled})
+def move(connection: Connection, name: str, before: int, after: int) -> None:
+    """Move a step from one position to another one, and count the records in between as handled.
+
+    Raises: Overtaken, if the step does not stand at `before`. Nothing is changed then.
+    """
+    if (stored := read(connection, name)) != before:
+        raise Overtaken(f"the step '{name}' stands at record {stored}, not {before}: another process has moved it")
+    handled = read_handled(connection, name)
+    handled += _count_between(connection, before, after) - _count_between(connection, after, before)
+    upsert(connection, POSITION, {"name": name, "record_id": after, "handled_count": handled})
 
 
 def _count_between(connection: Connection, after: int, through: int) -> int:

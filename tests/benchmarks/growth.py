@@ -29,6 +29,7 @@ from tests.benchmarks.tails.report import measure
 from tests.benchmarks.upstream import Served, upstream
 from tests.builders import NOON, make_alert, make_delivery
 from tests.end_to_end import kit
+from tests.positions import move_to
 
 RULES = Path(__file__).parents[2] / "rules"
 MOST_ALERTS = 100_000
@@ -200,7 +201,7 @@ def _fill_store(folder: Path, count: int) -> dict[str, int]:
             delivery_transitions.sent(connection, "hook", {delivery.id: None for delivery in sent}, NOON)
     with database.write() as connection:
         for step in (positions.MATCHED, positions.CORRELATED):
-            positions.write(connection, step, records.newest_id(connection))
+            move_to(connection, step, records.newest_id(connection))
     service.close()
     return {"runs": 1}
 

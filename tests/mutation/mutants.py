@@ -49,7 +49,8 @@ def mutants(source: str) -> Iterator[Mutant]:
     for place, node in enumerate(ast.walk(tree)):
         if id(node) in inside:
             for what, change in _changes(node):
-                yield Mutant(getattr(node, "lineno", 0), what, _changed(tree, place, change))
+                placed = node.target if isinstance(node, ast.comprehension) else node
+                yield Mutant(getattr(placed, "lineno", 0), what, _changed(tree, place, change))
 
 
 def _in_functions(tree: ast.Module) -> Iterator[int]:

@@ -269,7 +269,7 @@ def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyP
         raise StoreError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("actionwatch.store.positions.write", fail)
+        patched.setattr("actionwatch.store.positions.move", fail)
         with pytest.raises(StoreError):
             step.run_once()
     assert post.alerts() == {}

@@ -22,6 +22,7 @@ from actionwatch.store import alert_history, alerts, positions, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, Clock, make_record, open_database
 from tests.integration.kit import KindEngine, KindRule, Post, Sender
+from tests.positions import move_to
 
 GROUPED = KindRule(realert=QUARTER)
 SINGLE = KindRule(name="any_delete")
@@ -149,7 +150,7 @@ def test_matching_again_changes_nothing(post: Post, batch_size: int) -> None:
     before, rows = snapshot(post.database), post.rows()
     for _ in range(2):
         with post.database.write() as connection:
-            positions.write(connection, "match", 0)
+            move_to(connection, "match", 0)
         assert post.matcher(GROUPED, SINGLE, batch_size=batch_size).run_once() == 0
         assert snapshot(post.database) == before
         assert post.rows() == rows

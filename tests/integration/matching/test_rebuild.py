@@ -47,7 +47,7 @@ class Watched(Correlating):
         self.pauses = 0
         self._at_pause = at_pause
 
-    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> int | None:
+    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> tuple[int, int]:
         """Rebuild, and call `at_pause` at each pause."""
 
         def pause() -> None:

@@ -21,6 +21,7 @@ from actionwatch.store import (
 from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON, make_marks, make_receipt, make_record
 from tests.integration.kit import REFUSED, KindRule, Post
+from tests.positions import move_to
 
 HOUR = timedelta(hours=1)
 RETENTION = Retention(records=timedelta(days=10), deliveries=timedelta(days=5), receipts=timedelta(days=10))
@@ -56,8 +57,8 @@ def test_records_are_kept_until_correlations_processed_them(post: Post) -> None:
     post.store(make_record(1), make_record(2))
     post.clock.advance(days=100)
     with post.database.write() as connection:
-        positions.write(connection, positions.MATCHED, 2)
-        positions.write(connection, positions.CORRELATED, 1)
+        move_to(connection, positions.MATCHED, 2)
+        move_to(connection, positions.CORRELATED, 1)
     assert pruned(post) == {"records": 1}
 
 

@@ -26,6 +26,7 @@ from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 from tests.children import child, printed, run_child
+from tests.positions import move_to
 from tests.threads import raise_in_thread
 from tests.waiting import all_at_once, beside, join, wait_for_event, wait_until
 
@@ -75,7 +76,7 @@ def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'store.db'}")
     with database.write() as connection:
         _create_first_schema(connection)
-        positions.write(connection, positions.MATCHED, 7)
+        move_to(connection, positions.MATCHED, 7)
     with contextlib.suppress(ZeroDivisionError), database.write() as connection:
         migrations.migrate(connection, folder)
         raise ZeroDivisionError
@@ -120,7 +121,7 @@ def test_data_version_changes_with_every_commit(tmp_path: Path, database: Databa
             positions.read_both(connection)
         assert database.version() == seen[-1]
         with each.write() as connection:
-            positions.write(connection, positions.MATCHED, len(seen))
+            move_to(connection, positions.MATCHED, len(seen))
         seen.append(database.version())
     assert len(set(seen)) == 3
     other.close()
@@ -205,7 +206,7 @@ def test_file_is_private(tmp_path: Path) -> None:
     try:
         database = open_database(tmp_path)
         with database.write() as connection:
-            positions.write(connection, "match", 1)
+            move_to(connection, "match", 1)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir() if path.suffix != ".lock"}
         database.close()
     finally:
@@ -234,7 +235,7 @@ def test_other_file_is_refused_as_a_store(tmp_path: Path) -> None:
 def test_reader_cannot_write(database: Database) -> None:
     """A read transaction that tries to write fails, and changes nothing."""
     with pytest.raises(StoreError, match="readonly"), database.read() as connection:
-        positions.write(connection, "match", 1)
+        move_to(connection, "match", 1)
     with database.read() as connection:
         assert positions.read(connection, "match") == 0
 
@@ -244,7 +245,7 @@ def test_reader_sees_one_state(database: Database) -> None:
     with database.read() as reading:
         assert positions.read(reading, "match") == 0
         with database.write() as connection:
-            positions.write(connection, "match", 1)
+            move_to(connection, "match", 1)
         assert positions.read(reading, "match") == 0
     with database.read() as reading:
         assert positions.read(reading, "match") == 1
@@ -255,7 +256,7 @@ def test_error_rolls_back(database: Database) -> None:
 
     def fail() -> None:
         with database.write() as connection:
-            positions.write(connection, "match", 1)
+            move_to(connection, "match", 1)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -270,7 +271,7 @@ def test_writers_wait_for_each_other(database: Database) -> None:
     def add() -> None:
         for _ in range(20):
             with database.write() as connection:
-                positions.write(connection, "match", positions.read(connection, "match") + 1)
+                move_to(connection, "match", positions.read(connection, "match") + 1)
 
     all_at_once(*[add] * 4)
     with database.read() as connection:
@@ -285,14 +286,14 @@ def test_second_database_waits(tmp_path: Path) -> None:
     def write() -> None:
         begun.set()
         with other.write() as connection:
-            positions.write(connection, "match", positions.read(connection, "match") + 1)
+            move_to(connection, "match", positions.read(connection, "match") + 1)
 
     with contextlib.ExitStack() as stack, one.write() as connection:
         thread = stack.enter_context(beside(write))
         wait_for_event(begun, "the other writer's attempt")
         thread.join(0.05)  # time for a wrong order
         assert thread.is_alive()
-        positions.write(connection, "match", 10)
+        move_to(connection, "match", 10)
     with one.read() as connection:
         assert positions.read(connection, "match") == 11
     one.close()
@@ -305,7 +306,7 @@ def test_locked_store_raises_store_busy(tmp_path: Path) -> None:
     with one.write(), pytest.raises(StoreBusy), other.write():
         raise AssertionError("two writers at once")
     with other.write() as connection:
-        positions.write(connection, "match", 1)
+        move_to(connection, "match", 1)
     one.close()
     other.close()
 
@@ -434,7 +435,7 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
     def commit() -> None:
         for _ in range(COMMITS):
             with database.write() as connection:
-                positions.write(connection, "checkpointed", positions.read(connection, "checkpointed") + 1)
+                move_to(connection, "checkpointed", positions.read(connection, "checkpointed") + 1)
 
     def is_carried_over() -> bool:
         # In another process: closing the file here would release the locks that SQLite holds on it for this process.
@@ -454,7 +455,7 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
     def commit() -> None:
         for _ in range(COMMITS):
             with database.write() as connection:
-                positions.write(connection, "checkpointed", 1)
+                move_to(connection, "checkpointed", 1)
 
     def threads() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "checkpoints"]

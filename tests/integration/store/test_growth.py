@@ -20,6 +20,7 @@ from actionwatch.store import positions, receipts, records
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
 from tests.builders import NOON, Clock, make_receipt, make_record, open_database
+from tests.positions import move_to
 
 SMALL, LARGE = 1000, 20_000
 MOST = 1.5  # times the steps for 1,000 records may be needed for 20,000
@@ -48,7 +49,7 @@ def filled(database: Database, size: int) -> Database:
             end = NOON + timedelta(seconds=number)
             receipts.write(connection, make_receipt(ends_at=end, judged_at=end, record_count=1, digest=str(number)))
         for step in (positions.MATCHED, positions.CORRELATED):
-            positions.write(connection, step, size)
+            move_to(connection, step, size)
     return database
 
 
@@ -74,7 +75,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "newest receipts": lambda c: list(receipts.stream(c, limit=50)),
     "known page": lambda c: records.insert_new(c, [record_no(number, is_backlog=True) for number in range(100)]),
     "new receipt": lambda c: receipts.write(c, make_receipt(judged_at=NOON + timedelta(days=1))),
-    "new position": lambda c: positions.write(c, positions.MATCHED, records.newest_id(c)),
+    "new position": lambda c: move_to(c, positions.MATCHED, records.newest_id(c)),
 }
 
 

@@ -23,6 +23,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from tests.builders import NOON, make_marks, make_record
+from tests.positions import move_to
 
 LATER = NOON + timedelta(hours=1)
 MARKS = make_marks(seen_through=LATER)
@@ -53,10 +54,21 @@ def test_position_starts_at_zero(database: Database) -> None:
     """The position of a step is zero at first, then the last one written."""
     with database.write() as connection:
         assert positions.read(connection, "match") == 0
-        positions.write(connection, "match", 5)
-        positions.write(connection, "match", 2**40)
+        move_to(connection, "match", 5)
+        move_to(connection, "match", 2**40)
         assert positions.read(connection, "match") == 2**40
         assert positions.read(connection, "other") == 0
+
+
+def test_a_position_that_another_process_moved_is_not_moved(database: Database) -> None:
+    """A step is moved only from where it stands: the one that read an older position changes nothing."""
+    with database.write() as connection:
+        positions.move(connection, "match", 0, 5)
+    with database.write() as connection, pytest.raises(positions.Overtaken, match="'match' stands at record 5, not 0"):
+        positions.move(connection, "match", 0, 7)
+    with database.write() as connection:
+        positions.move(connection, "match", 5, 5)
+        assert positions.read(connection, "match") == 5
 
 
 def test_handled_records_are_counted(database: Database) -> None:
@@ -66,10 +78,10 @@ def test_handled_records_are_counted(database: Database) -> None:
         connection.exec_driver_sql("UPDATE record SET id = id * 10")
         assert positions.read_handled(connection, "match") == 0
         for handled, position in ((1, 19), (1, 19), (3, 30), (2, 20), (3, 30)):
-            positions.write(connection, "match", position)
+            move_to(connection, "match", position)
             assert positions.read_handled(connection, "match") == handled
         records.delete_older(connection, LATER, 30, 9)
-        positions.write(connection, "match", 30)
+        move_to(connection, "match", 30)
         assert positions.read_handled(connection, "match") == 3
 
 

@@ -32,6 +32,7 @@ from actionwatch.web import server
 from actionwatch.web.routes import MISSED_POLLS, health_routes, metrics_routes
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
+from tests.positions import move_to
 from tests.threads import start_thread
 
 serving = functools.partial(server.serving, start_thread=start_thread)
@@ -188,8 +189,8 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         marks.write(connection, replace(known, name="removed"))
         polls.note(connection, "removed", NOON, "x")
         records.insert_new(connection, [make_record(n) for n in range(5)])
-        positions.write(connection, positions.MATCHED, 3)
-        positions.write(connection, positions.CORRELATED, 1)
+        move_to(connection, positions.MATCHED, 3)
+        move_to(connection, positions.CORRELATED, 1)
         alerts.insert_new(
             connection, [(make_alert("a"), "g"), (make_alert("b", level=Level.LOW, status=Status.RESOLVED), "g")]
         )
@@ -216,7 +217,7 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS,
     }
     with database.write() as connection:
-        positions.write(connection, "match", 5)
+        move_to(connection, "match", 5)
     assert metrics(web)["actionwatch_records_unmatched"] == 0
 
 
@@ -226,7 +227,7 @@ def test_metrics_count_records_and_not_ids(web: httpx.Client, database: Database
         with database.write() as connection:
             records.insert_new(connection, [make_record(n) for n in range(2 * number + 1)])
     with database.write() as connection:
-        positions.write(connection, positions.MATCHED, 4)
+        move_to(connection, positions.MATCHED, 4)
         assert records.delete_older(connection, NOON + timedelta(days=1), 4, 10) == 4
     found = metrics(web)
     assert found["actionwatch_records_stored_total"] == 5

@@ -1,0 +1,121 @@
+"""Two matchers on one store, in turn or at once: neither matches from a position or a state that is not the stored one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from actionwatch.base.model import Entity, Match, Record, Status
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import Matcher
+from actionwatch.rules.engine import Engine
+from actionwatch.store import positions
+from tests.builders import NOON, make_record
+from tests.integration.kit import KindEngine, KindRule, Post
+from tests.integration.matching.test_correlation import BURST, MISSING, matcher, only, rules_of, see
+from tests.positions import move_to
+
+RULE = KindRule(name="deleted", realert=timedelta(hours=1))
+
+
+class HookedEngine(KindEngine):
+    """Rules that call `hook` once, after the records were read and before anything is written."""
+
+    hook: Callable[[], object] = staticmethod(lambda: None)
+
+    def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
+        """Call the hook, then evaluate."""
+        hook, self.hook = self.hook, lambda: None
+        hook()
+        return super().evaluate(batch)
+
+
+class HookedCorrelating(Correlating):
+    """Correlations that call `hook` once, before they judge what is verified."""
+
+    hook: Callable[[], object] = staticmethod(lambda: None)
+
+    def is_due(self, verified: datetime | None) -> bool:
+        """Call the hook, then look."""
+        is_due = super().is_due(verified)
+        if is_due:
+            hook, self.hook = self.hook, lambda: None
+            hook()
+        return is_due
+
+
+@pytest.mark.parametrize("turns", ["aba", "abb", "aab", "abab"])
+def test_a_burst_that_two_matchers_see_in_turn_is_one_alert(post: Post, turns: str) -> None:
+    """Each matcher rebuilds its state if the other one moved on: no record is missing in the count, none counts twice."""
+    steps = {name: matcher(post, rules_of(BURST)) for name in "ab"}
+    opened = 0
+    for number, turn in enumerate(turns):
+        post.store(make_record(number, minutes=number))
+        opened += steps[turn].run_once()
+    assert (opened, only(post).count) == (1, len(turns))
+
+
+def test_a_matcher_that_is_overtaken_within_a_batch_writes_nothing_of_it(post: Post) -> None:
+    """The other matcher's commit stands, and this one goes on from there: one alert, one delivery, each record counted once."""
+    rules = rules_of(BURST)
+    first = Matcher(
+        post.database,
+        engine := HookedEngine(RULE),
+        post.addressing,
+        post.clock,
+        correlating=Correlating(rules, post.addressing),
+    )
+    second = Matcher(
+        post.database,
+        KindEngine(RULE),
+        post.addressing,
+        post.clock,
+        correlating=Correlating(rules, post.addressing),
+    )
+    post.store(make_record(1))
+    assert first.run_once() == 1
+    post.store(make_record(2, minutes=1), make_record(3, minutes=2))
+    overtaking: list[int] = []
+    engine.hook = lambda: overtaking.append(second.run_once())
+    assert first.run_once() == 0
+    assert overtaking == [1]
+    assert sorted(alert.count for alert in post.alerts().values()) == [3, 3]
+    assert len(post.rows()) == 2
+    with post.database.read() as connection:
+        assert positions.read_both(connection) == (3, 3)
+
+
+def test_nothing_is_missing_that_another_matcher_has_seen(post: Post) -> None:
+    """A matcher that is overtaken before it judges verified time takes the other's record into account."""
+    rules = rules_of(MISSING)
+    correlating = HookedCorrelating(rules, post.addressing)
+    first = Matcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
+    second = matcher(post, rules)
+    see(post.database, NOON)
+    assert first.run_once() == 0
+    see(post.database, NOON + timedelta(hours=1, minutes=30))
+
+    def overtake() -> None:
+        post.store(make_record(1, minutes=50, cluster=Entity("c-1", "orders")))
+        second.run_once()
+
+    correlating.hook = overtake
+    assert first.run_once() == 0
+    assert [alert for alert in post.alerts().values() if alert.status is Status.OPEN] == []
+
+
+@pytest.mark.parametrize("steps", [("match",), ("correlate",), ("match", "correlate")])
+def test_a_position_that_goes_back_is_matched_again(post: Post, steps: Sequence[str]) -> None:
+    """A restored store, or a person, may put positions back: the records are taken again and change nothing."""
+    step = matcher(post, rules_of(BURST))
+    post.store(*(make_record(number, minutes=number) for number in range(3)))
+    assert step.run_once() == 1
+    with post.database.write() as connection:
+        for name in steps:
+            move_to(connection, name, 1)
+    assert step.run_once() == 0
+    assert only(post).count == 3
+    with post.database.read() as connection:
+        assert positions.read_both(connection) == (3, 3)

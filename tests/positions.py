@@ -1,0 +1,12 @@
+"""Puts a step of the pipeline where a test needs it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from actionwatch.store import positions
+
+
+def move_to(connection: Connection, step: str, position: int) -> None:
+    """Move a step to a position, wherever it stands."""
+    positions.move(connection, step, positions.read(connection, step), position)
