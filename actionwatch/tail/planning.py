@@ -184,8 +184,8 @@ def without(whole: Window, others: Iterable[Window]) -> list[Window]:
     """Return what is left of a window without others, which are checked by themselves; together they cover it."""
     start, found = whole.start, list[Window]()
     for window in sorted(others, key=lambda window: window.start):
-        if window.end <= start or window.start >= whole.end:
-            continue
+        if window.start >= whole.end:
+            break
         if window.start > start:
             found.append(_requestable(start, window.start))
         start = max(start, window.end)

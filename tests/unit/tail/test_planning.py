@@ -222,6 +222,41 @@ def test_a_bound_moves_between_records_everywhere(spacing: int, shift: int) -> N
     assert bounds.after(NOON, NOON + 3 * EDGE) == NOON
 
 
+def _among(records: Sequence[datetime], unit: timedelta) -> Bounds:
+    """Return bounds among stored records."""
+    return Bounds(unit, lambda start, end: not any(start <= record <= end for record in records))
+
+
+@pytest.mark.parametrize(("micros", "is_near"), [(1_002_000, True), (1_002_001, False)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_bound_keeps_a_second_and_two_milliseconds_from_records(micros: int, is_near: bool, sign: int) -> None:
+    """A bound is clear if no record is nearer than one step and the milliseconds to which times are rounded."""
+    bounds = _among([NOON + sign * timedelta(microseconds=micros)], EDGE)
+    assert (bounds.before(NOON) < NOON) is is_near
+
+
+def test_a_bound_moves_by_up_to_200_milliseconds_between_records_everywhere() -> None:
+    """If there is a record in every millisecond nearby, a bound moves to the next gap, however close that one's records are."""
+    dense = [NOON + number * EDGE for number in range(-100, 101)]
+    sparse = [NOON + sign * (100 + 3 * number) * EDGE for sign in (-1, 1) for number in range(1, 1000)]
+    bounds = _among(dense + sparse, EDGE)
+    assert 99 * EDGE < NOON - bounds.before(NOON) <= 103 * EDGE
+    assert 99 * EDGE < bounds.after(NOON, NOON + SECOND) - NOON <= 103 * EDGE
+
+
+def test_a_bound_of_whole_seconds_is_not_moved_between_records_everywhere() -> None:
+    """If bounds are whole seconds, nothing less than a clear second is enough: without one, a bound stays."""
+    bounds = _among([NOON + EDGE, *(NOON + number * SECOND / 2 for number in range(-1001, 1002, 2))], SECOND)
+    assert bounds.before(NOON) == bounds.after(NOON, NOON + HOUR) == NOON
+
+
+@pytest.mark.parametrize(("until", "moved"), [(2_002_000, 1_000_000), (2_001_999, 1000)])
+def test_a_bound_moves_forward_only_within_what_is_known(until: int, moved: int) -> None:
+    """A bound keeps a step and two milliseconds from the time up to which records are known, or stays."""
+    micro = timedelta(microseconds=1)
+    assert _among([], SECOND).after(NOON + EDGE, NOON + until * micro) == NOON + moved * micro
+
+
 def test_a_bound_among_records_in_every_millisecond_stays() -> None:
     """If there is a record in every millisecond, a bound stays where it is, and counts are inconclusive."""
     bounds = Bounds(EDGE, lambda *_: False)
@@ -265,6 +300,45 @@ def test_proved_part_of_a_poll_is_proved(overlap, unit, mark, proved, idle, reco
     assert part.end - part.start >= MIN_WINDOW
 
 
+@pytest.mark.parametrize(
+    ("records", "begin", "proved", "start", "end"),
+    [
+        ([], -10 * HOUR, HOUR / 2, timedelta(0), HOUR / 2 - SETTLING),
+        ([], -10 * HOUR, 2 * HOUR, timedelta(0), HOUR - SETTLING),  # nothing after the window
+        ([timedelta(0)], -10 * HOUR, HOUR / 2, -2 * SECOND, HOUR / 2 - SETTLING),  # not beside a record
+        ([timedelta(0)], -SECOND, HOUR / 2, -SECOND, HOUR / 2 - SETTLING),  # nor from before the source begins
+        ([], timedelta(0), SETTLING + MIN_WINDOW, timedelta(0), MIN_WINDOW),
+    ],
+)
+def test_proved_part_of_a_window(
+    records: Sequence[timedelta], begin: timedelta, proved: timedelta, start: timedelta, end: timedelta
+) -> None:
+    """A poll counts from the start of its window, where bounds are clear, to what was proved 5 s ago."""
+    bounds, window = _among([NOON + at for at in records], EDGE), Window(NOON, NOON + HOUR)
+    part = proved_part(window, NOON + proved, NOON + begin, bounds)
+    assert part == Window(NOON + start, NOON + end)
+    assert proved_part(window, NOON + SETTLING + MIN_WINDOW - EDGE, NOON + begin, _among([], EDGE)) is None
+
+
+def test_windows_of_short_sweeps() -> None:
+    """A window is some units long however short its reach is, none is empty, and polls cover the begin of a source alone."""
+    quiet, begin, now = _among([], EDGE), NOON - HOUR, NOON + HOUR
+    assert sweep_windows([SECOND], NOON, now, begin, quiet) == [(SECOND, Window(NOON - 4 * SECOND, NOON))]
+    busy = Bounds(SECOND, lambda start, _: start < NOON - 50 * SECOND)
+    found = sweep_windows([4 * SECOND, 5 * SECOND, MINUTE], NOON, now, begin, busy)
+    assert [reach for reach, _ in found] == [4 * SECOND, MINUTE]
+    assert [window.end for _, window in found] == [NOON, found[0][1].start]
+    assert sweep_windows([HOUR], NOON, now, NOON, _among([NOON], EDGE)) == []
+    assert reaches_back([HOUR], EDGE) == HOUR + MINUTE + 2 * SECOND
+
+
+def test_windows_around_others() -> None:
+    """A part that is too short to be requested is extended backwards, and windows beside the whole take nothing from it."""
+    whole, hour = Window(NOON, NOON + HOUR), Window(NOON + HOUR, NOON + 2 * HOUR)
+    assert without(whole, [hour, Window(NOON - HOUR, NOON)]) == [whole]
+    assert without(whole, [Window(NOON + 5 * EDGE, NOON + HOUR)]) == [Window(NOON - 5 * EDGE, NOON + 5 * EDGE)]
+
+
 @given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))
 def test_windows_around_unproved_ones_cover_the_rest(start, length, others) -> None:  # type: ignore[no-untyped-def]
     """The windows next to unproved ones cover the rest once, in parts that are long enough to be requested."""
@@ -289,7 +363,7 @@ def test_longer_sweep_includes_the_shorter_ones() -> None:
     """If a longer sweep is due, the shorter ones are checked too, so that a change that moves between them is found."""
     asked = {HOUR: NOON, 6 * HOUR: NOON, 24 * HOUR: NOON}
     swept = list(asked)
-    assert due_reaches(swept, asked, NOON + 5 * MINUTE) == set()
+    assert due_reaches(swept, asked, NOON) == due_reaches(swept, asked, NOON + 5 * MINUTE) == set()
     assert due_reaches(swept, asked, NOON + 6 * MINUTE) == {HOUR}
     assert due_reaches(swept, {**asked, HOUR: NOON + 35 * MINUTE}, NOON + 36 * MINUTE) == {HOUR, 6 * HOUR}
     assert due_reaches([*swept, timedelta(days=7)], asked, NOON) == {*swept, timedelta(days=7)}
@@ -304,6 +378,7 @@ def test_longer_sweep_includes_the_shorter_ones() -> None:
         ({HOUR, 6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {HOUR, 6 * HOUR}),
         ({6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {6 * HOUR}),  # the sweep of an hour is not finished
         ({HOUR}, {HOUR: 354, 6 * HOUR: 330}, 360, {HOUR}),
+        ({HOUR}, {HOUR: 366, 6 * HOUR: 350}, 372, set()),  # the longer one is to be read, when it is due
         ({HOUR, 6 * HOUR}, {6 * HOUR: 0}, 36, {HOUR}),
         ({HOUR, 6 * HOUR}, {HOUR: 0}, 36, {HOUR, 6 * HOUR}),
         ({HOUR}, {HOUR: 70, 6 * HOUR: 60}, 50, {HOUR}),  # the clock was set back
