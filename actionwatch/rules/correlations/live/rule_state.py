@@ -127,7 +127,7 @@ class RuleState:
         for name, groups in together.items():
             shared = self._shared[name]
             groups.update(shared.held)
-            yield shared, [self._groups[group] for group in groups if group in self._groups]
+            yield shared, [self._groups[group] for group in groups]
 
     def _judge(
         self, states: Sequence[GroupState], limits: Limits, shared: SharedAlerts | None, outer: list[OuterChange]
@@ -190,12 +190,12 @@ class RuleState:
         horizon = cutoff - span
         while self._groups and not self.rule.is_absence:
             group, state = next(iter(self._groups.items()))
-            ended_at = state.ended_at()
-            if ended_at is None or ended_at >= horizon or group in self._dirty:
-                return
+            if (ended_at := state.ended_at()) is not None:
+                if ended_at >= horizon:
+                    return
+                over = ended_at + span
+                self._unknown_before = max(over, self._unknown_before or over)
             self._let_go(state)
-            over = ended_at + span
-            self._unknown_before = max(over, self._unknown_before or over)
             del self._groups[group]
 
     def _let_go(self, state: GroupState) -> None:

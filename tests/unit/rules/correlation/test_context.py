@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
+from actionwatch.base.model import CorrelatedAlert, RuleName
+from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
-from actionwatch.rules.model import NEVER, FoundAlert, Hit, Threshold
+from actionwatch.rules.model import NEVER, FoundAlert, Hit, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
@@ -68,3 +71,54 @@ def test_an_absence_opens_while_it_lasts(
     end = None if back is None else back.at
     found = FoundAlert("a", at(10), at(10), NEVER, [], resolved_at=end, resolved_by=back)
     assert context.may_open(found, None if verified is None else at(verified)) is may_open
+
+
+def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
+    """If no record ended an absence, the time from which it may alert decides."""
+    for start, may_open in ((15, True), (25, False)):
+        bounds = StreamBounds(begin=lambda _: at(0), alerts_from=at(start))
+        (context,) = contexts_of([ABSENCE], bounds)
+        found = FoundAlert("a", at(10), at(10), NEVER, [], resolved_at=at(15))
+        assert context.may_open(found, at(20)) is may_open
+
+
+@pytest.mark.parametrize(
+    ("known", "hits", "is_over"),
+    [
+        (None, [OLD], False),
+        ({"is_current": False}, [OLD], False),
+        ({"is_open": True}, [OLD], False),
+        ({}, [OLD], True),  # it was never reported, and cannot open: its records are older than the rule
+        ({}, [NEW], False),
+        ({"is_reported": True}, [NEW], False),
+        ({"is_reported": True, "keys": {NEW.records[0].key}}, [NEW], True),
+        ({"is_reported": True, "keys": {NEW.records[0].key}}, [NEW, hit(21)], False),
+    ],
+)
+def test_an_alert_is_over_if_nothing_of_it_can_be_reported(
+    known: dict[str, Any] | None, hits: list[Hit], is_over: bool
+) -> None:
+    """An alert with a record that people did not see, or one that is open, lost or unknown, is not over."""
+    (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR))
+    alert = CorrelatedAlert("a", "id", (), "a", at(20), at(20), at(30))
+    for name, value in (known or {}).items():
+        setattr(alert, name, value)
+    assert context.is_over(FoundAlert("a", at(20), at(20), at(30), hits), None if known is None else alert) is is_over
+
+
+def test_what_rules_are_to_each_other() -> None:
+    """A rule is final if no rule counts it and its groups share no alert, direct if it counts records only."""
+    fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
+    merging = make(
+        name=RuleName("merging", "merging", "M"),
+        threshold=Threshold("gte", 2),
+        group_by=("userName",),
+        alert=AlertBlock(group_by=()),
+    )
+    outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
+    bounds = StreamBounds(begin=lambda _: at(0))
+    contexts = list(contexts_of([fed, merging, outer], bounds, is_thinned=True))
+    assert [each.is_final for each in contexts] == [False, False, True]
+    assert [each.is_direct for each in contexts] == [True, True, False]
+    assert [each.is_thinned for each in contexts] == [True, True, False]
+    assert not any(each.is_thinned for each in contexts_of([fed, merging, outer], bounds))

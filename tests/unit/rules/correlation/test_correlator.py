@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+from actionwatch.base.model import Mode
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
+from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
 COUNTED = "group-by: [userName], timespan: 5m, condition: {gte: 2}"
@@ -20,6 +22,7 @@ TWO = loaded(
         ]
     )
 )
+NEW_USER = "correlation: {type: new_term, fields: [userName], history: 1h}\n"
 BACKUPS, CREATES = (rule.name.id for rule in TWO if rule.correlation is not None)
 
 
@@ -68,3 +71,35 @@ def test_hits_are_kept_for_a_while_by_the_newest_record_and_by_verified_time() -
     unlimited.take([record_at(minute) for minute in range(60)])
     unlimited.changes(at(1000))
     assert unlimited.count_hits() == 60
+
+
+def test_only_a_state_that_forgets_drops_hits_that_change_nothing() -> None:
+    """A state that keeps hits for ever keeps all of them, so that `explain` can show each."""
+    rule = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + NEW_USER)
+    held = []
+    for keep in (None, 60 * MINUTE):
+        correlator = Correlator(rule, StreamBounds(begin=lambda _: START), keep=keep)
+        correlator.take([record_at(minute) for minute in range(9)])
+        held.append(correlator.count_hits())
+    assert held == [18, 3], "a record is a hit as the baseline and as the term"
+
+
+def test_a_rule_that_is_off_is_not_correlated() -> None:
+    """A correlation that is off holds nothing, though other rules may name it."""
+    off = [replace(rule, mode=Mode.OFF) if rule.name.id == CREATES else rule for rule in TWO]
+    correlator = Correlator(off, StreamBounds(begin=lambda _: START))
+    assert [rule.name.id for rule in correlator.rules] == [BACKUPS]
+
+
+def test_a_failure_is_reported_once() -> None:
+    """What went wrong with the title of an alert is reported with the next look, and no more."""
+    text = (
+        HEAD
+        + "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+        + "correlation: {type: event_count, group-by: [userName], timespan: 5m, condition: {gte: 2}}\n"
+        + "alert: {title: \"{{ 'x' * (10 ** 9) }}\"}\n"
+    )
+    correlator = Correlator(loaded(text), StreamBounds(begin=lambda _: START))
+    correlator.take([record_at(1), record_at(2)])
+    correlator.changes(at(2))
+    assert [len(correlator.take_failures()) for _ in range(2)] == [1, 0]

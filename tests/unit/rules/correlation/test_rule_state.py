@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from actionwatch.base.model import CorrelatedAlert
+from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
+from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
+from actionwatch.rules.correlations.live.group_state import OuterHit
 from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
-from actionwatch.rules.model import Threshold
+from actionwatch.rules.model import CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import at, hit, make
 
 GROUP, OTHER = ("eve",), ("bob",)
@@ -16,6 +20,11 @@ JUDGED = Limits(at(1000), None, is_full=False)
 
 RULE = make(threshold=Threshold("gte", 2), group_by=("userName",))
 (CONTEXT,) = contexts_of([RULE], StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000)))
+
+
+def reported(changes: Iterable[AlertChange]) -> list[tuple[ChangeKind, Group]]:
+    """Return what people learn of, with the group."""
+    return [(change.kind, change.known.group) for change in changes if change.kind is not None]
 
 
 @pytest.fixture
@@ -82,10 +91,22 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
     assert context.complete_from is not None
     known_from = (context.complete_from - at(0)).total_seconds() / 60
     state.begin_groups()
-    for minute in (-1, 1, 2, known_from + 30, known_from + 31):
+    state.restore_hit(OTHER, hit(-0.01))
+    assert state.count_groups() == 0
+    state.restore_hit(OTHER, hit(0))
+    assert state.count_groups() == 1
+    held: list[int] = []
+    for minute in (1, 2, known_from - 0.1, known_from + 30, known_from + 31):
         state.restore_hit(GROUP, hit(minute))
+        held.append(state.kept)
+    assert held == [2, 2, 2, 2, 3]
     assert state.finish_restore() == []
     assert state.kept == 2
+    assert state.is_due(None), "what was restored is judged"
+    early = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    early.restore_hit(GROUP, hit(1))
+    early.finish_restore()
+    assert early.kept == 0
     without_limit = RuleState(
         next(contexts_of([RULE], StreamBounds(begin=lambda _: None))),
         None,
@@ -116,6 +137,7 @@ def test_the_group_used_least_recently_makes_room() -> None:
     assert (state.count_groups(), state.evicted, state.kept) == (2, 1, 3)
     state.insert(("pat",), hit(5))
     assert (state.count_groups(), state.evicted, state.kept) == (2, 2, 2), "eve, whose hits were two, is gone now"
+    assert len(state.judge(JUDGED)[0]) == 0, "what is gone is not judged"
 
 
 def test_an_idle_group_is_dropped_after_its_reach() -> None:
@@ -140,8 +162,39 @@ def test_a_group_with_nothing_but_a_restored_alert_is_dropped() -> None:
     state.restore_alert(CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True))
     state.begin_groups()
     state.finish_restore()
+    assert state.is_due(None), "its alert is compared with the hits that there are"
     state.judge(Limits(at(1000), at(500), is_full=False))
     assert state.count_groups() == 0
+
+
+def test_a_group_that_a_restart_leaves_with_nothing_is_dropped() -> None:
+    """A group whose only alert was lost before all hits are known does not stay, and holds no other group back."""
+    bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(0))
+    (context,) = contexts_of([RULE], bounds)
+    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    lost = CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True, is_current=False)
+    state.restore_alert(lost)
+    state.begin_groups()
+    state.finish_restore()
+    state.insert(OTHER, hit(100))
+    assert state.count_groups() == 2
+    state.judge(Limits(at(1000), at(500), is_full=False))
+    assert state.count_groups() == 0
+
+
+def test_a_restored_alert_leads_the_alerts_of_other_groups() -> None:
+    """After a restart, a group joins the alert of another group that people know."""
+    merging = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
+    (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000)))
+    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    known = CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True)
+    state.restore_alert(known)
+    state.begin_groups()
+    state.finish_restore()
+    state.insert(OTHER, hit(5))
+    changes, _ = state.judge(JUDGED)
+    assert (ChangeKind.JOIN, OTHER) in reported(changes)
+    assert {change.known.alert_id for change in changes if change.known.group == OTHER} == {"a"}
 
 
 def test_an_absence_restores_the_alerts_of_expected_groups_only() -> None:
@@ -152,3 +205,62 @@ def test_an_absence_restores_the_alerts_of_expected_groups_only() -> None:
     for group in (GROUP, OTHER):
         state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
     assert state.count_groups() == 1
+
+    state.judge(Limits(at(0), at(100_000), is_full=False))
+    assert state.count_groups() == 1, "an expected group may always be missing again"
+
+
+def test_a_group_that_made_room_is_not_judged() -> None:
+    """A group that waited for verified time and was dropped is forgotten, also where it waited."""
+    absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP, OTHER))
+    (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
+    state = RuleState(context, None, 1, lambda failure: pytest.fail(str(failure)))
+    changes, _ = state.judge(Limits(at(1000), None, is_full=False))
+    assert reported(changes) == [(ChangeKind.OPEN, OTHER)]
+
+
+def test_restored_alerts_make_hits_above() -> None:
+    """After a restart, the rules above count the alerts that the hits from before it make."""
+
+    def above(group: Group, found: FoundAlert) -> Iterable[OuterHit]:
+        yield 7, group, Hit(found.fired_at, 0, found.id, ())
+
+    state = RuleState(CONTEXT, above, 10, lambda failure: pytest.fail(str(failure)))
+    state.begin_groups()
+    for minute in (1, 2):
+        state.restore_hit(GROUP, hit(minute))
+    assert [(number, group, each.at) for number, group, each in state.finish_restore()] == [(7, GROUP, at(2))]
+
+
+def test_groups_that_share_an_alert_are_judged_with_those_that_wait_there() -> None:
+    """An alert waits until an earlier one of another group is verified, and joins it then."""
+    merging = make(
+        CorrelationType.TEMPORAL_ORDERED,
+        steps=3,
+        group_by=("userName",),
+        alert=AlertBlock(group_by=()),
+        patterns=(Pattern((0,), (2,)), Pattern((1,))),
+    )
+    (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000)))
+    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state.insert(GROUP, hit(1, 0))  # fires at 11, if no third step follows until then
+    state.insert(OTHER, hit(12, 1))
+    assert state.judge(Limits(at(10), None, is_full=False)) == ([], [])
+    assert [state.is_due(at(minute)) for minute in (10.9, 11)] == [False, True]
+    changes, _ = state.judge(Limits(at(11), None, is_full=False))
+    assert reported(changes) == [(ChangeKind.OPEN, GROUP), (ChangeKind.JOIN, OTHER)]
+    assert len({change.known.alert_id for change in changes}) == 1
+    assert not state.is_due(at(10_000))
+
+
+def test_groups_share_an_alert_after_one_of_them_was_dropped() -> None:
+    """What groups share stays while one of them is there: a dropped group does not end the alert of the others."""
+    merging = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
+    (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000)))
+    state = RuleState(context, None, 2, lambda failure: pytest.fail(str(failure)))
+    for minute, group in ((1, GROUP), (2, OTHER)):
+        state.insert(group, hit(minute))
+    state.judge(JUDGED)
+    state.insert(("sam",), hit(9))  # eve makes room
+    changes, _ = state.judge(JUDGED)
+    assert reported(changes) == [(ChangeKind.JOIN, ("sam",))]

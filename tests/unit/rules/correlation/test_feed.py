@@ -1,0 +1,193 @@
+"""Records and alerts become hits: of which rule and step, in which group, with which value and which records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from actionwatch.base.model import Record, RuleName
+from actionwatch.rules.correlations.live.feed import Feed, as_number
+from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule, Step, Threshold
+from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, record_at
+from tests.unit.rules.correlation.live import ABOVE, FEED
+
+INNER = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 5m, condition: {gte: 2}"
+OUTER = "type: value_count, rules: inner, group-by: [userName, description], timespan: 5m, generate: true"
+RULES = loaded(
+    "---\n".join(
+        [
+            FEED.format("a", "BACKUP"),
+            ABOVE.format("inner", INNER),
+            ABOVE.format("outer", OUTER + ", condition: {gte: 2, field: clusterId}"),
+        ]
+    )
+)
+ABSENCE = make(threshold=Threshold("lt", 1), expected=(("eve",),))
+GROUP: Group = ("eve", "c1")
+
+
+def there(minute: float, **more: object) -> Record:
+    """Make a record of another user and cluster than the group of the alert."""
+    return record_at(minute, **{"user": "bob", "cluster": "c2", "description": "d", **more})  # type: ignore[arg-type]
+
+
+def inner_hits(found: FoundAlert, group: Group = GROUP, rules: Sequence[Rule] = RULES) -> list[tuple[Group, Hit]]:
+    """Return the groups and hits that an alert of the inner rule makes in the outer one."""
+    correlations = [rule.correlation for rule in rules if rule.correlation is not None]
+    inner = next(each for each in correlations if each.name.name == "inner")
+    return [(where, each) for _, where, each in Feed(rules, correlations).inner_hits(inner, group, found)]
+
+
+def alert(*hits: Hit, firing: Hit | None = None, **more: object) -> FoundAlert:
+    """Make an alert that fired at minute 5."""
+    found = FoundAlert("k", at(1), at(5), at(15), list(hits), firing=firing, id="id")
+    for name, value in more.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_an_alert_is_a_hit_at_its_firing_with_the_records_up_to_then() -> None:
+    """The hit has the group of the alert where that has the field, and other fields of the record that fired."""
+    first, firing, later = (replace(hit(minute), records=(there(minute, key=f"k{minute}"),)) for minute in (1, 5, 6))
+    found = alert(first, firing, later, firing=firing)
+    ((group, made),) = inner_hits(found)
+    assert group == ("eve", "d")
+    assert (made.at, made.step, made.key, made.value) == (at(5), 0, "id", ("c1",))
+    assert made.records == (*first.records, *firing.records)
+
+
+def test_an_alert_of_what_is_missing_is_a_hit_too() -> None:
+    """An alert that no hit fired has all records; without a record, fields outside of its group are absent."""
+    seen = replace(hit(1), records=(there(1),))
+    ((group, made),) = inner_hits(alert(seen, last_seen=seen.records[0]))
+    assert (group, made.records) == (("eve", "d"), seen.records)
+    ((group, made),) = inner_hits(alert())
+    assert (group, made.records, made.value) == (("eve", None), (), ("c1",))
+    without_records = replace(hit(5), records=())
+    assert inner_hits(alert(without_records, firing=without_records))[0][0] == ("eve", None)
+    assert inner_hits(alert(), ("eve", None)) == [], "there is no value to count"
+
+
+def groups_of(text: str, **record: object) -> list[Group]:
+    """Return the groups of one record in the correlation of a rule."""
+    rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + text)
+    feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
+    return [group for _, group, _ in feed.hits([record_at(1, **record)])]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["clusterId", "cluster.id", "cluster"])
+def test_an_expected_group_is_met_by_its_id_or_its_name(field: str) -> None:
+    """A group is expected by id or by name, whichever a record has."""
+    absence = (
+        f"correlation: {{type: event_count, group-by: [{field}], timespan: 1h, condition: {{lt: 1}},"
+        f" expect-groups: {{{field}: [c1, orders]}}}}\n"
+    )
+    assert groups_of(absence, cluster="c1", cluster_name="orders") == [("c1",), ("orders",)]
+    assert groups_of(absence, cluster_name="orders") == [("orders",)]
+    assert groups_of(absence, cluster="c9", cluster_name="other") == []
+
+
+def test_a_group_of_ids_has_no_names() -> None:
+    """A rule that counts by id does not put a record without the id into the group of its name."""
+    count = "correlation: {type: event_count, group-by: [clusterId], timespan: 1h, condition: {gte: 2}}\n"
+    assert groups_of(count, cluster_name="orders") == [(None,)]
+    assert groups_of(count, cluster="c1", cluster_name="orders") == [("c1",)]
+
+
+def test_an_absence_reads_fields_that_are_no_entities() -> None:
+    """Expected values of a plain field, also one inside a record's JSON, are compared with that field."""
+    absence = (
+        "correlation: {{type: event_count, group-by: [{0}], timespan: 1h, condition: {{lt: 1}},"
+        " expect-groups: {{{0}: [eve]}}}}\n"
+    )
+    assert groups_of(absence.format("userName"), user="eve") == [("eve",)]
+    assert groups_of(absence.format("userName"), user="bob") == []
+    found = Feed([], [replace(ABSENCE, group_by=("raw.who",))])
+    assert list(found.hits([record_at(1)])) == []
+
+
+SUMS = loaded(
+    "---\n".join(
+        [
+            FEED.format("a", "BACKUP"),
+            ABOVE.format("inner", INNER),
+            ABOVE.format(
+                "sums",
+                "type: value_sum, rules: inner, group-by: [userName], timespan: 5m, generate: true,"
+                " condition: {gte: 2, field: raw.size}",
+            ),
+        ]
+    )
+)
+
+
+def test_an_alert_without_a_record_has_no_number() -> None:
+    """A number is read from the record that fired; if there is none, nothing counts."""
+    seen = replace(hit(1), records=(there(1, raw='{"size": 7}'),))
+    assert [(group, made.value) for group, made in inner_hits(alert(seen, firing=seen), rules=SUMS)] == [(("eve",), 7)]
+    assert inner_hits(alert(), rules=SUMS) == []
+
+
+MISSED = loaded(
+    "---\n".join(
+        [
+            FEED.format("a", "BACKUP"),
+            ABOVE.format("inner", INNER),
+            ABOVE.format(
+                "missed",
+                "type: event_count, rules: inner, group-by: [userName], timespan: 5m, generate: true,"
+                " condition: {lt: 1}, expect-groups: {userName: [eve, bob]}",
+            ),
+        ]
+    )
+)
+
+
+def test_an_absence_of_alerts_reads_their_groups_first() -> None:
+    """The group of an alert counts, not what its record says; where the alert has no value, its record counts."""
+    seen = replace(hit(1), records=(there(1),))
+    found = alert(seen, firing=seen)
+    assert [group for group, _ in inner_hits(found, ("eve", "c1"), MISSED)] == [("eve",)]
+    assert [group for group, _ in inner_hits(found, (None, "c1"), MISSED)] == [("bob",)]
+    assert inner_hits(alert(), (None, "c1"), MISSED) == []
+
+
+def test_an_unknown_field_is_not_read() -> None:
+    """A rule that names no field cannot be made, whoever built it."""
+    rule = replace(make(threshold=Threshold("gte", 2)), group_by=("nothing",))
+    with pytest.raises(LookupError, match="unknown field 'nothing'"):
+        Feed([], [rule])
+
+
+def test_rules_that_feed_nothing_make_no_hits() -> None:
+    """Only rules that are named by a correlation, and that exist, feed it."""
+    missing = replace(make(threshold=Threshold("gte", 2)), steps=(Step("nowhere"),), name=RuleName("o", "o", "O"))
+    assert list(Feed(RULES, [missing]).hits([record_at(1)])) == []
+    correlations: list[Correlation] = [rule.correlation for rule in RULES if rule.correlation is not None]
+    feed = Feed(RULES, correlations)
+    found = [(correlations[number].name.name, group) for number, group, _ in feed.hits([record_at(1), record_at(2)])]
+    assert found == [("inner", ("eve", None))] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (3, 3),
+        (2.5, 2.5),
+        (" 12 ", 12),
+        ("1e3", 1000.0),
+        ("1.", 1.0),
+        (True, None),
+        (float("inf"), None),
+        (float("nan"), None),
+        ("1e999", None),
+        ("x", None),
+        (None, None),
+    ],
+)
+def test_numbers_are_read_from_text_too(value: object, number: float | None) -> None:
+    """Only finite numbers count; whole numbers stay whole."""
+    found = as_number(value)
+    assert (found, type(found)) == (number, type(number))
