@@ -167,7 +167,7 @@ class GroupState:
         for found in alerts:
             found.id = found.id or self._context.rule.alert_id(self.group, found.origin)
             if self._context.is_waiting:
-                found.judged_at = max(found.judged_at or found.fired_at, found.fired_at)
+                found.judged_at = found.fired_at  # no fold waits for longer
         return alerts
 
     def next_due(self, alerts: Sequence[FoundAlert], verified: datetime | None) -> datetime:
@@ -210,7 +210,7 @@ class GroupState:
 
     def _drop_settled(self, floor: datetime) -> None:
         """Forget the alerts that cannot change any more, as hits before the floor come too late."""
-        count = max(min(self._settled, len(self._base.found) - 1, len(self._live.found) - 1), 0)
+        count = max(min(self._settled, len(self._base.found) - 1), 0)
         del self._base.found[:count]
         del self._live.found[:count]
         self._settled -= count

@@ -224,3 +224,23 @@ def test_a_chain_begins_with_the_first_of_several_hits_at_one_time() -> None:
     assert [found.origin for found in state.alerts()] == ["r2"]
     state.push(hit(2, 1, "r3"))
     assert [found.origin for found in state.alerts()] == ["r1"]
+
+
+def test_an_absence_after_an_alert_without_records_shows_none() -> None:
+    """What is missing may be alerts of other rules: the last one may have had no record."""
+    state = new_fold(make(threshold=Threshold("lt", 1), expected=((),)), START)
+    state.push(replace(hit(1), records=()))
+    assert [found.last_seen for found in state.alerts()] == [None]
+    state.push(hit(2))
+    assert state.alerts()[-1].last_seen == hit(2).records[-1]
+
+
+def test_a_copy_has_all_alerts_and_shares_none_that_can_grow() -> None:
+    """A hit that joins the newest alert of a copy changes nothing in the original."""
+    state = new_fold(COUNT, START)
+    for minute in (0, 1, 30, 31, 60, 61):
+        state.push(hit(minute))
+    copied = state.copy()
+    copied.push(hit(62))
+    assert [len(found.hits) for found in copied.alerts()] == [2, 2, 3]
+    assert [len(found.hits) for found in state.alerts()] == [2, 2, 2]

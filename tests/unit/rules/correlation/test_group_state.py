@@ -15,7 +15,7 @@ from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.group_state import GroupState, OuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Threshold
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -127,6 +127,7 @@ def test_a_term_that_is_known_needs_few_hits() -> None:
         assert state.keep(hit(minute, 0)) is (minute == 1)
         assert state.keep(hit(minute, 1))
     assert steps_of(state) == [(1, 0), (1, 1), (31, 1)]
+    assert not state.keep(hit(61, 0)), "the term is known for 30 minutes, that instant included"
     assert not state.keep(hit(12, 1, "late"))
     assert not state.keep(hit(12, 0, "late"))
     keep_steps = [(70, 0), (70, 1)]
@@ -145,6 +146,29 @@ def test_of_the_hits_that_nothing_is_missing_between_few_stay() -> None:
     assert firings(state, 41) == [21, 50]
     assert state.keep(hit(20))
     assert firings(state, 41) == [50]
+
+
+def test_a_late_hit_before_all_others_is_kept() -> None:
+    """A hit before all others is between none, however close the first and the last are."""
+    state = state_of(make(expected=((),)))
+    keep(state, 10, 15)
+    assert state.keep(hit(5))
+    assert steps_of(state) == [(5, 0), (10, 0), (15, 0)]
+
+
+@pytest.mark.parametrize(
+    "came",
+    [
+        [(18, 0), (0, 1), (15, 1), (34, 0)],  # the term was known at 18, so that hit does not make it known for longer
+        [(0, 1), (15, 1), (30, 1), (25, 0)],
+    ],
+)
+def test_a_term_stays_known_whatever_is_left_out(came: list[tuple[float, int]]) -> None:
+    """In any order of arrival, no hit is left out that makes a term known for longer than those around it."""
+    state = state_of(replace(TERM, is_learning=False))
+    for minute, step in came:
+        state.keep(hit(minute, step))
+    assert firings(state) == []
 
 
 def test_hits_that_must_be_shown_are_all_kept() -> None:
@@ -244,6 +268,32 @@ def test_a_settled_alert_is_not_lost() -> None:
     assert (again.turned, again.outer) == ([], [])
 
 
+def test_the_newest_alert_stays_though_one_after_it_disappeared() -> None:
+    """A settled alert that is the newest again, because one that waited is gone, is not forgotten."""
+    rule = make(CorrelationType.TEMPORAL_ORDERED, steps=3, patterns=(Pattern((0,), (2,)),), realert=0 * MINUTE)
+    state = state_of(rule)
+    for number in range(9):
+        assert state.keep(hit(20 * number))  # each fires ten minutes later
+    state.settle(state.evaluate(at(164), None).alerts, at(164), None)
+    assert state.keep(hit(165, 2))
+    state.forget(at(162), is_full=False)
+    assert firings(state) == [150]
+
+
+def test_a_forgotten_alert_takes_nothing_from_the_rules_above() -> None:
+    """The hits that settled alerts made above stay there once the alerts are forgotten."""
+    state = state_of(COUNT)
+    keep(state, *(20 * number + extra for number in range(10) for extra in (0, 1)))
+    evaluation = state.evaluate(at(ALL), above)
+    for each in evaluation.alerts:
+        alert = known(COUNT, minutes(each.first_at) or 0)
+        state.restore_alert(alert)
+    state.settle(evaluation.alerts, at(ALL), None)
+    state.forget(at(150), is_full=False)
+    keep(state, 170)  # late: the group is folded again
+    assert [minutes(each.hit[2].at) for each in state.evaluate(at(ALL), above).outer] == []
+
+
 def test_known_alerts_are_forgotten_with_the_settled_ones() -> None:
     """Of the known alerts, those still found stay, and those that are lost but end at the floor or later."""
     state = state_of(COUNT)
@@ -273,6 +323,14 @@ def test_an_alert_over_waiting_alerts_waits_too() -> None:
     keep(state, 1, 2)
     assert [len(state.evaluate(at(verified), None).judged) for verified in (1, 2)] == [0, 1]
     assert state_of(COUNT).next_due((), None) == NEVER
+
+
+@pytest.mark.parametrize(("verified", "count"), [(39, 0), (40, 1)])
+def test_a_term_over_waiting_alerts_waits_too(verified: float, count: int) -> None:
+    """A new term, whose learning time is over at 20, is judged once its firing is verified."""
+    state = state_of(TERM, is_waiting=True)
+    keep(state, 40)
+    assert len(state.evaluate(at(verified), None).judged) == count
 
 
 def test_an_absence_is_judged_when_it_is_due() -> None:
@@ -415,6 +473,74 @@ def test_hits_before_all_are_known_fire_nothing() -> None:
         assert group.finish_restore() == 2 - dropped
 
 
+def test_only_the_hits_from_the_first_one_of_an_alert_on_belong_to_it() -> None:
+    """Of the hits at the instant at which the alert of a restored state began, those before its first one do not count."""
+    begun = known(COUNT, 20, fired=21, until=31)
+    state = state_of(COUNT, complete_from=at(25), since=START)
+    state.restore_alert(begun)
+    state.begin(None)
+    for each in (hit(20, key="0"), hit(20, key=begun.origin), hit(20, key="9"), hit(21)):
+        state.make_room(each)
+        assert state.keep(each)
+    state.finish_restore()
+    assert [each.key for each in state.alerts()[0].hits] == [begun.origin, "9", hit(21).key]
+
+
+@pytest.mark.parametrize(("last", "folded"), [(24, 1), (25, 0), (49, 0), (50, 0)])
+def test_room_is_made_of_what_was_judged_before_a_restart(last: float, folded: int) -> None:
+    """A hit is folded at once if it came before all are known, or was judged; not one at that instant, nor beside the next."""
+    for bound, minute in (("complete_from", 25), ("settled_before", 50)):
+        is_folded, more = last < minute, {"since": START, bound: at(minute)}
+        state = state_of(COUNT, (), **more)
+        keep(state, last)
+        assert state.make_room(hit(last, key="beside")) == 0
+        assert state.make_room(hit(60)) == is_folded
+        assert len(state.hits) == 1 - is_folded
+    both = state_of(COUNT, since=START, complete_from=at(25), settled_before=at(50))
+    keep(both, last)
+    assert both.make_room(hit(60)) == (last < 50)
+    assert both.floor == (at(25) if folded or last == 50 else at(last) + INSTANT)
+
+
+def settled(alerts: Iterable[CorrelatedAlert], *, is_final: bool = True, rule: Correlation = COUNT) -> GroupState:
+    """Make a group after a restart that folded three alerts, judged before: from 0, 30, and 60 on."""
+    state = state_of(rule, settled_before=at(100), is_final=is_final)
+    for each in alerts:
+        state.restore_alert(each)
+    state.begin(None)
+    keep(state, 0, 1, 30, 31, 60, 61)
+    assert state.make_room(hit(120)) == 6
+    assert state.floor == at(61) + INSTANT
+    return state
+
+
+def shown(first: float, *moments: float) -> CorrelatedAlert:
+    """Make a reported alert that people saw with the records of some minutes."""
+    alert = known(COUNT, first, fired=first + 1)
+    alert.keys = {hit(minute).key for minute in moments}
+    return alert
+
+
+def test_alerts_that_were_judged_before_a_restart_are_forgotten() -> None:
+    """Of the alerts that are over, only the newest stays, unless other rules count them; those not reported in full stay."""
+    over = [shown(0, 0, 1), shown(30, 30, 31), shown(60, 60, 61)]
+    assert firings(settled(over)) == [61]
+    assert settled(over).evaluate(at(ALL), None).known.keys() == {over[-1].id}
+    assert firings(settled(over, is_final=False)) == [1, 31, 61]
+    assert firings(settled([shown(0, 0), *over[1:]])) == [1, 61]
+    assert firings(settled([over[0], shown(30, 30), over[2]])) == [31, 61]
+    assert firings(settled([])) == [1, 31, 61]
+
+
+def test_unknown_alerts_that_cannot_open_hold_no_records_after_a_restart() -> None:
+    """What a rule without alerts of its own found before is remembered without its records; what may still open keeps them."""
+    silent = settled([], rule=replace(COUNT, is_silent=True))
+    assert [len(found.hits) for found in silent.alerts()] == [0, 0, 2]
+    assert [len(found.hits) for found in settled([]).alerts()] == [2, 2, 2]
+    partly = settled([shown(0, 0)], rule=replace(COUNT, is_silent=True))
+    assert [len(found.hits) for found in partly.alerts()] == [2, 0, 2]
+
+
 def test_hits_before_a_restored_spike_are_its_history() -> None:
     """After a restart, the hits before a known spike are history to the next one."""
     spike = make(CorrelationType.SPIKE, windows=2, factor=2.0, minimum=2)
@@ -453,6 +579,8 @@ def test_a_changed_alert_replaces_its_hit_above() -> None:
     first = state.evaluate(at(ALL), above).outer
     assert [(each.is_added, minutes(each.hit[2].at)) for each in first] == [(True, 5)]
     assert state.evaluate(at(ALL), above).outer == []
+    keep(state, -50)  # late: the group is folded again, and finds the same
+    assert state.evaluate(at(ALL), above).outer == []
     keep(state, 3)
     second = state.evaluate(at(ALL), above).outer
     assert [(each.is_added, minutes(each.hit[2].at)) for each in second] == [(False, 5), (True, 3)]
@@ -467,8 +595,11 @@ def test_a_learned_term_is_restored_quietly() -> None:
     state = state_of(TERM, complete_from=at(15), since=START)
     alert = CorrelatedAlert(TERM.alert_id((), hit(5).key), TERM.name.id, (), hit(5).key, at(5), at(5), at(5))
     state.restore_alert(alert)
-    state.begin(SharedAlerts(TERM))
+    shared = SharedAlerts(TERM)
+    state.begin(shared)
     state.finish_restore()
+    shared.update(("b",), [FoundAlert("b1", at(5), at(5), at(5), [], id="b1")], {}, (), at(ALL))
+    assert shared.shared_with(CorrelatedAlert("b1", "", ("b",), "b1", at(5), at(5), at(5))) is None
     (found,) = state.alerts()
     assert (found.id, found.is_quiet, found.fired_at) == (alert.id, True, at(5))
 
