@@ -43,6 +43,7 @@ class MutationRun:
         self._durations: dict[str, float] = {}
         self._lines: Lines = {}
         self._kills: Counter[str] = Counter()
+        self._killer = ""
         self._functions: list[types.FunctionType] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -82,7 +83,7 @@ class MutationRun:
     def _run(self, module: str) -> None:
         source, outcomes = Path(module).read_text(encoding="utf-8"), Counter[str]()
         name = os.path.relpath(module)
-        print(f"{name}: control {self._outcome(module, source, None)}", flush=True)
+        print(f"{name}: control {self._outcome(module, source, None)} {self._killer}", flush=True)
         for mutant in mutants(source):
             if not self._only or mutant.line in self._only:
                 outcome = self._outcome(module, source, mutant)
@@ -106,7 +107,7 @@ class MutationRun:
         _, status = os.waitpid(child, 0)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # what the child started, too
-        killer = os.read(receiving, 10_000).decode()
+        self._killer = killer = os.read(receiving, 10_000).decode()
         os.close(receiving)
         shutil.rmtree(folder, ignore_errors=True)
         self._kills[killer] += 1

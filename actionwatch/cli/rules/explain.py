@@ -105,10 +105,13 @@ def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], 
     from actionwatch.rules.correlations.live.view import lookback_of, views_of
     from actionwatch.store import marks, records
 
+    correlation = rule.correlation
+    if correlation is None:
+        return []
     begins = [mark.begins_at for mark in marks.read_all(connection).values()]
-    since = record.occurred_at - lookback_of(rule, rules)
+    since = record.occurred_at - lookback_of(correlation, rules)
     begin = max(begins, default=since)
-    if rule.correlation is not None and rule.correlation.is_absence:
+    if correlation.is_absence:
         begin = max(begin, since)  # ignore what was missing earlier
     earlier = _before(record, records.stream_since(connection, since, ANY_ID))
     correlations = [each.correlation for each in rules if each.correlation is not None]

@@ -176,7 +176,7 @@ class SharedAlerts:
         """Decide again who leads whom, from a position on."""
         while 0 < low < len(self._members) and self._members[low].leader is not self._members[low]:
             low -= 1  # a run counts from its beginning
-        leader = self._members[low - 1].leader if low else None
+        leader: _Member | None = None
         for member in self._members[low:]:
             if leader is None or not self._joins(member, leader):
                 leader = member

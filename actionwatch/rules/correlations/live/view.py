@@ -12,7 +12,7 @@ from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
-from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Group, Hit, Rule
+from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Group, Hit, Rule
 
 _SPANS = 2  # times what a rule needs: the second span completes the alert that holds the record
 
@@ -28,12 +28,10 @@ class View:
     is_opened: bool
 
 
-def lookback_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
+def lookback_of(rule: Correlation, rules: Sequence[Rule]) -> timedelta:
     """Return how far back the records for `views_of` must reach."""
     correlations = in_feeding_order([each.correlation for each in rules if each.correlation is not None])
-    needed = needs(correlations)[rule.name.id]
-    realert = rule.correlation.realert if rule.correlation is not None else timedelta(0)
-    return (needed + realert) * _SPANS
+    return (needs(correlations)[rule.name.id] + rule.realert) * _SPANS
 
 
 def views_of(
@@ -62,9 +60,9 @@ def views_of(
 
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
-    """Return what a window measures: how many hits, or their value."""
-    if rule.type not in VALUE_TYPES or not hits:
-        return len(hits)
+    """Return the value that the window of a `value_*` rule measures; 0 if it holds nothing."""
+    if not hits:
+        return 0
     measure = MEASURES[rule.type](rule)
     for hit in hits:
         measure.add(hit)

@@ -91,7 +91,7 @@ def test_a_state_goes_on_from_an_alert(
 ) -> None:
     """After a restart, hits join the open alert, and what it contains does not count again."""
     state = new_fold(rule, START)
-    state.restore(begun)
+    state.restore(begun.copy())
     _push(state, *hits)
     assert shapes(state) == alerts
 
@@ -244,3 +244,59 @@ def test_a_copy_has_all_alerts_and_shares_none_that_can_grow() -> None:
     copied.push(hit(62))
     assert [len(found.hits) for found in copied.alerts()] == [2, 2, 3]
     assert [len(found.hits) for found in state.alerts()] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("history", "moments", "fired"),
+    [
+        ([], [40], []),  # fewer than the minimum
+        ([], [40, 50], [50]),  # the window includes both of its ends
+        ([], [40, 50.1], []),
+        ([31, 32], [59.5, 60], [60]),  # as many as the factor requires
+        ([30, 31, 32], [59.5, 60], []),  # history is two windows before this one, that instant included
+        ([29.9, 31, 32], [59.5, 60], [60]),
+        ([], [40, 41, 50, 51, 52], [41, 52]),  # an alert lasts for `realert`, and its records are history to the next
+        ([], [20, 30], [30]),  # all of the history is known from 30 on
+        ([], [20, 29.9], []),
+    ],
+)
+def test_a_spike_at_its_edges(history: list[float], moments: list[float], fired: list[float]) -> None:
+    """A spike needs a minimum in its window, and twice as many as in each of two windows before it."""
+    state = new_fold(SPIKE, START)
+    _push(state, *((minute, 0) for minute in history), is_quiet=True)
+    _push(state, *((minute, 0) for minute in moments))
+    assert [minutes(found.fired_at) for found in state.alerts()] == fired
+
+
+@pytest.mark.parametrize(
+    ("type_", "more", "operator", "number", "values", "fired"),
+    [
+        (CorrelationType.VALUE_SUM, {}, "gte", 6, [(0, 1), (5, 2), (10, 3)], [10]),
+        (CorrelationType.VALUE_SUM, {}, "gte", 6, [(0, 1), (5, 2), (10.1, 3)], []),
+        (CorrelationType.VALUE_SUM, {}, "gt", 6, [(0, 1), (5, 2), (10, 3)], []),
+        (CorrelationType.VALUE_SUM, {}, "eq", 1, [(0, 0.5), (1, 0.25), (2, 0.25)], [2]),
+        (CorrelationType.VALUE_AVG, {}, "eq", 2, [(0, 1), (5, 3)], [5]),
+        (CorrelationType.VALUE_AVG, {}, "eq", 5, [(0, 1), (11, 4), (12, 6)], [12]),
+        (CorrelationType.VALUE_MEDIAN, {}, "eq", 4, [(0, 9), (1, 3), (2, 4)], [2]),
+        (CorrelationType.VALUE_MEDIAN, {}, "eq", 6, [(0, 9), (1, 3)], [1]),
+        (CorrelationType.VALUE_PERCENTILE, {"percentile": 75}, "eq", 7, [(0, 1), (1, 5), (2, 9)], [2]),
+        (CorrelationType.VALUE_PERCENTILE, {"percentile": 100}, "eq", 9, [(0, 1), (1, 9), (2, 5)], [1]),
+        (CorrelationType.VALUE_PERCENTILE, {"percentile": 100}, "eq", 5, [(0, 9), (11, 5)], [11]),
+        (CorrelationType.VALUE_COUNT, {}, "neq", 1, [(0, "x"), (1, "x"), (2, "y")], [2]),
+        (CorrelationType.EVENT_COUNT, {}, "lte", 1, [(0, None), (10, None)], [0]),
+        (CorrelationType.EVENT_COUNT, {}, "gte", 2, [(0, None), (10.1, None), (20, None)], [20]),
+    ],
+)
+def test_values_are_measured_in_the_window(
+    type_: CorrelationType,
+    more: dict[str, Any],
+    operator: str,
+    number: float,
+    values: list[tuple[float, Any]],
+    fired: list[float],
+) -> None:
+    """A value counts while its hit lies within the timespan, both ends included; measures are exact."""
+    state = new_fold(make(type_, threshold=Threshold(operator, number), **more), START)
+    for minute, value in values:
+        state.push(hit(minute, value=value))
+    assert [minutes(found.fired_at) for found in state.alerts()] == fired

@@ -85,8 +85,8 @@ SPIKE = (
         (BURST, on(0), on(10.1), "0 records before it, 1 record with it"),
         (BURST, on(0, 1, 2, 12.1), on(12.2), "1 record before it, 2 records with it"),
         (BURST + "alert: {realert: 1m}\n", on(0, 1, 2), on(5), "0 records before it, 1 record with it"),
-        (SPIKE + "alert: {realert: 1m}\n", on(15, 16, 17), on(19), "3 records before it, 4 records with it"),
-        (SPIKE, on(15, 16, 17), on(17.5), "3 records before it, 4 records with it"),
+        (SPIKE + "alert: {realert: 1m}\n", on(35, 36, 37), on(39), "3 records before it, 4 records with it"),
+        (SPIKE, on(35, 36, 37), on(37.5), "3 records before it, 4 records with it"),
         (NEW, on(31, 40), on(69), "1 record before it, 2 records with it"),
     ],
 )
@@ -126,6 +126,8 @@ def test_a_correlation_of_correlations() -> None:
     (view,) = views_of(rule, rules, on(0, 1), on(2)[0], START)
     assert (view.group, len(view.own), view.is_opened) == (("eve",), 1, True)
     assert views_of(rule, rules, on(0), on(2)[0], START) == []
+    (alone,) = views_of(rules[0], rules, on(0), on(2)[0], START)
+    assert (alone.found, alone.is_opened) == (None, False)
     plain = loaded(HEAD + BACKUP)
     assert views_of(plain[0], plain, [], on(0)[0], START) == []
 
@@ -133,7 +135,8 @@ def test_a_correlation_of_correlations() -> None:
 def test_the_history_that_an_explanation_needs() -> None:
     """Twice what the rule needs, and as much as its alerts stay open: the second span completes the alert of the record."""
     rules = loaded(OTHERS + "alert: {realert: 5m}\n")
-    assert lookback_of(rules[-1], rules) == 2 * (60 + 5) * MINUTE
+    assert rules[-1].correlation is not None
+    assert lookback_of(rules[-1].correlation, rules) == 2 * (60 + 5) * MINUTE
 
 
 def test_line_shows_the_end_of_an_absence() -> None:
@@ -141,6 +144,7 @@ def test_line_shows_the_end_of_an_absence() -> None:
     line = line_about(MISSING, on(0), on(30)[0])
     ended = "resolves the alert ID, due at 2026-03-04T12:10:00.000Z"
     assert line == f"all records: 0 records before it, 1 record with it; {ended}"
+    assert line_about(MISSING, on(0, 30), on(35)[0]) == "all records: 1 record before it, 2 records with it; no alert"
 
 
 def test_a_correlation_of_other_rules() -> None:
