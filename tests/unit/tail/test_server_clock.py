@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.instaclustr.wire import Page
-from actionwatch.tail.state import ServerClock
+from actionwatch.tail.state import ALLOWED_SKEW, ServerClock
 from tests.builders import NOON, Clock
 
 
@@ -25,3 +25,40 @@ def test_only_a_difference_beyond_the_resolution_of_the_header_counts(seconds: f
     assert server.skew == timedelta(seconds=skew)
     clock.advance(hours=1)
     assert server.now() == NOON + timedelta(hours=1, seconds=skew)
+
+
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("skew", "step", "read", "prove", "passed", "ahead"),
+    [
+        (0 * HOUR, 0 * HOUR, 0 * HOUR, 0 * HOUR, 0 * HOUR, ALLOWED_SKEW),
+        (-ALLOWED_SKEW, 0 * HOUR, -ALLOWED_SKEW, -ALLOWED_SKEW, -ALLOWED_SKEW, ALLOWED_SKEW),
+        # A server that is later than ours allows hides nothing: reading goes on up to our time.
+        (-ALLOWED_SKEW - SECOND, 0 * HOUR, 0 * HOUR, -ALLOWED_SKEW - SECOND, -ALLOWED_SKEW - SECOND, ALLOWED_SKEW),
+        # A server that is earlier proves only what ours confirms.
+        (2 * HOUR, 0 * HOUR, 2 * HOUR, ALLOWED_SKEW, 0 * HOUR, 2 * HOUR + ALLOWED_SKEW),
+        # Our clock was set by an hour: both what it says and what it would say is possible.
+        (-HOUR - ALLOWED_SKEW, HOUR, -HOUR - ALLOWED_SKEW, -HOUR - ALLOWED_SKEW, -HOUR - ALLOWED_SKEW, ALLOWED_SKEW),
+        (-HOUR - ALLOWED_SKEW - SECOND, HOUR, 0 * HOUR, *[-HOUR - ALLOWED_SKEW - SECOND] * 2, ALLOWED_SKEW),
+        (HOUR, HOUR, HOUR, ALLOWED_SKEW, -HOUR, HOUR + ALLOWED_SKEW),
+        (2 * HOUR, -HOUR, 2 * HOUR, HOUR + ALLOWED_SKEW, 0 * HOUR, 2 * HOUR + ALLOWED_SKEW),
+        (-HOUR, -HOUR, HOUR, -HOUR, -HOUR, HOUR + ALLOWED_SKEW),
+    ],
+)
+def test_times_that_two_clocks_confirm(
+    skew: timedelta, step: timedelta, read: timedelta, prove: timedelta, passed: timedelta, ahead: timedelta
+) -> None:
+    """Reading goes as far as any clock may say, proofs as far as ours confirms, and only all clocks together make a future."""
+    server = ServerClock(Clock())
+    server.follow_clock(step)
+    assert server.skew == timedelta(0), "the upstream's clock is not known yet"
+    server.compare(Page((), None, None, NOON, server_date=NOON + skew - timedelta(milliseconds=500)))
+    assert server.read_until() == NOON + read
+    assert server.prove_until() == NOON + prove
+    assert server.passed() == NOON + passed
+    assert server.is_ahead(NOON + ahead) is False
+    assert server.is_ahead(NOON + ahead + timedelta(microseconds=1)) is True
+    server.follow_clock(HOUR)
+    assert server.skew == skew - HOUR
