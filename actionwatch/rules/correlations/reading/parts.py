@@ -60,7 +60,7 @@ def own_parts(
     else:
         rules[whole] = part(whole, compiled.condition)
         names, references = (whole,), [f"{name.name}.{whole}"]
-    if type_ is CorrelationType.NEW_TERM and references:
+    if type_ is CorrelationType.NEW_TERM:
         if baseline == ANY and ANY in taken:
             what = "'baseline: any' means every record, and a selection is named 'any'"
             report.fault(("correlation", "baseline"), what, "rename the selection")

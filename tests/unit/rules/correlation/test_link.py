@@ -102,3 +102,19 @@ def test_a_filter_reaches_every_selection_of_other_correlations() -> None:
     assert rule.correlation is not None
     for part in rule.correlation.parts:
         assert not list(Engine([part], is_feeding=True).meet([record_at(1)]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        QUIET.format("[]"),
+        "type: event_count, timespan: 1h, condition: {gte: 2}",
+        "type: new_term, fields: [userName], history: 9d",
+        "type: new_term, fields: [userName], history: 9d, baseline: any",
+    ],
+)
+def test_a_correlation_over_nothing_is_refused(text: str) -> None:
+    """A correlation without rules and without a detection is a fault, of whatever type."""
+    found = load(FEED.format("a", "BACKUP"), ABOVE.format("o", text))
+    assert [rule.name.name for rule in found.rules] == ["a"]
+    assert len(found.faults) == 1
