@@ -122,3 +122,41 @@ def test_the_level_is_the_highest_of_all_records(levels: str, expected: Level, p
     records = [record_at(n, cluster="prod" if n == place else "test") for n in range(4)]
     (alert,) = run(loaded(text), records)
     assert (alert.level, alert.count, alert.realert) == (expected, 4, 7 * MINUTE)
+
+
+def test_an_absence_may_have_levels_by_value_and_no_group() -> None:
+    """Without any record, the values of the group decide the level, and without a group the text names none."""
+    levels = "alert: {level: {critical: {userName: eve}}}\n"
+    text = HEAD + "level: medium\n" + BACKUP + MISSING % ("userName", "userName: [eve, bob]") + levels
+    alerts = run(loaded(text), [], begin=0, verified=15, until=15)
+    assert {alert.group["userName"]: alert.level for alert in alerts if alert.group} == {
+        "eve": Level.CRITICAL,
+        "bob": Level.MEDIUM,
+    }
+    alone = BACKUP + "correlation: {type: event_count, timespan: 10m, condition: {lt: 1}}\n"
+    (alert,) = run(loaded(HEAD + alone), [], begin=0, verified=15, until=15)
+    assert alert.body == f"Nothing so far: expected within 10m, due at {T % 10}."
+
+
+def test_the_id_of_a_cluster_is_no_other_id() -> None:
+    """A group by `clusterId` fills the id of the cluster alone."""
+    title = "alert: {title: '{{ account.id }} {{ organisation.id }} {{ cluster.id }} [{{ source }}]'}\n"
+    text = HEAD + BACKUP + MISSING % ("clusterId", "clusterId: [x]") + title
+    (alert,) = run(loaded(text), [], begin=0, verified=15, until=15)
+    assert alert.title == "unknown unknown x []"
+
+
+def test_an_expected_name_is_shown_as_its_newest_record_writes_it() -> None:
+    """Of the id and the name of a cluster, the one that is expected is shown."""
+    composed, decomposed = (unicodedata.normalize(form, "Ünal") for form in ("NFC", "NFD"))
+    text = HEAD + BACKUP + MISSING % ("cluster", f"cluster: [{composed}]")
+    records = [record_at(1, cluster="ç-1", cluster_name=decomposed)]
+    (alert,) = run(loaded(text), records, begin=0, verified=12, until=12)
+    assert alert.group == {"cluster": decomposed}
+
+
+def test_the_body_names_what_the_alert_shows() -> None:
+    """Where groups share an alert, the text names the fields that they share."""
+    text = HEAD + BACKUP + COUNT % ("userName, clusterId", 2) + "alert: {group_by: [userName]}\n"
+    (alert,) = run(loaded(text), [record_at(minute, cluster="c-1") for minute in (1, 2)])
+    assert alert.body.startswith(f"2 records for userName eve from {T % '01'}")

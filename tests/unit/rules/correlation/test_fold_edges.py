@@ -15,6 +15,7 @@ from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minut
 COUNT = make(threshold=Threshold("gte", 2))
 SET = make(CorrelationType.TEMPORAL, steps=2, patterns=(Pattern((0, 1)),))
 CHAIN = make(CorrelationType.TEMPORAL_ORDERED, steps=2, patterns=(Pattern((0, 1)),))
+ALONE = make(CorrelationType.TEMPORAL, steps=2, patterns=(Pattern((0,), (1,)),))
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
 TERM = make(CorrelationType.NEW_TERM, steps=2, timespan=0 * MINUTE, realert=0 * MINUTE, history=20 * MINUTE)
 SPIKE = make(CorrelationType.SPIKE, windows=2, factor=2.0, minimum=2)
@@ -75,6 +76,10 @@ def test_quiet_hits_fire_nothing_and_are_counted(
         # Open until 15: what comes by then joins; the window after it starts empty.
         (COUNT, known(5), [(15, 0), (15.5, 0), (16, 0)], [(5, [15]), (16, [15.5, 16])]),
         (CHAIN, known(5), [(15, 1), (15.5, 1), (16, 0), (17, 1)], [(5, [15]), (17, [16, 17])]),
+        # A taken hit begins no other chain, and still excludes what it excludes.
+        (CHAIN, known(5), [(15, 0), (15.5, 1), (16, 0), (17, 1)], [(5, [15]), (17, [16, 17])]),
+        (ALONE, known(5), [(14, 1), (16, 0)], [(5, [])]),
+        (ALONE, known(5), [(14, 1), (24.1, 0)], [(5, []), (34.1, [24.1])]),
         # Made known by the alert, for as long as the history lasts; an older record of the baseline takes nothing away.
         (TERM, known(30), [(50, 0)], [(30, [])]),
         (TERM, known(30), [(50.5, 0)], [(30, []), (50.5, [50.5])]),
@@ -224,6 +229,26 @@ def test_a_chain_begins_with_the_first_of_several_hits_at_one_time() -> None:
     assert [found.origin for found in state.alerts()] == ["r2"]
     state.push(hit(2, 1, "r3"))
     assert [found.origin for found in state.alerts()] == ["r1"]
+
+
+def test_one_record_is_not_two_steps() -> None:
+    """A record that meets two steps is no chain by itself, also if another step must not precede it."""
+    for pattern in (Pattern((1, 2), (0,)), Pattern((1, 2), (3,)), Pattern((1, 2))):
+        state = new_fold(make(CorrelationType.TEMPORAL_ORDERED, steps=4, patterns=(pattern,)), START)
+        for step in (1, 2):
+            state.push(hit(1, step, "r1"))
+        assert state.alerts() == []
+        state.push(hit(2, 2, "r2"))
+        assert [found.origin for found in state.alerts()] == ["r1"]
+
+
+def test_of_two_patterns_that_one_record_completes_the_one_that_began_first_fires() -> None:
+    """The alert has the hits of the pattern that began first, wherever that stands in the condition."""
+    patterns = (Pattern((0, 2)), Pattern((1, 2)))
+    for order in (patterns, patterns[::-1]):
+        state = new_fold(make(CorrelationType.TEMPORAL, steps=3, patterns=order), START)
+        _push(state, (0, 0), (1, 1), (2, 2))
+        assert shapes(state) == [(2, [0, 1, 2])]
 
 
 def test_an_absence_after_an_alert_without_records_shows_none() -> None:
