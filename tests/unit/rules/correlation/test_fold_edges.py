@@ -78,6 +78,7 @@ def test_quiet_hits_fire_nothing_and_are_counted(
         (CHAIN, known(5), [(15, 1), (15.5, 1), (16, 0), (17, 1)], [(5, [15]), (17, [16, 17])]),
         # A taken hit begins no other chain, and still excludes what it excludes.
         (CHAIN, known(5), [(15, 0), (15.5, 1), (16, 0), (17, 1)], [(5, [15]), (17, [16, 17])]),
+        (SET, known(5), [(14, 0), (16, 0), (17, 1)], [(5, [14]), (17, [16, 17])]),
         (ALONE, known(5), [(14, 1), (16, 0)], [(5, [])]),
         (ALONE, known(5), [(14, 1), (24.1, 0)], [(5, []), (34.1, [24.1])]),
         # Made known by the alert, for as long as the history lasts; an older record of the baseline takes nothing away.
@@ -229,6 +230,37 @@ def test_a_chain_begins_with_the_first_of_several_hits_at_one_time() -> None:
     assert [found.origin for found in state.alerts()] == ["r2"]
     state.push(hit(2, 1, "r3"))
     assert [found.origin for found in state.alerts()] == ["r1"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "quiet", "hits", "alerts"),
+    [
+        # What must not come between two steps may come after them; what must not follow is waited for.
+        (Pattern((0, 2), (1, 3)), [], [(0, 0), (1, 2), (2, 1)], [(10, [0, 1])]),
+        (Pattern((0, 2), (1, 3)), [], [(0, 0), (1, 2), (2, 3)], []),
+        (Pattern((0, 2), (1,)), [], [(0, 0), (1, 2)], [(1, [0, 1])]),
+        # What must not come before the first step may come later, and is no part of the alert.
+        (Pattern((1, 2), (0,)), [], [(1, 1), (2, 0), (3, 2)], [(3, [1, 3])]),
+        (Pattern((1, 2), (0,)), [], [(0, 0), (1, 1), (3, 2)], []),
+        # A chain ends with the newest hit, not with an earlier one that fired nothing.
+        (Pattern((0, 2), (1,)), [(0, 0), (1, 2), (1.5, 1)], [(3, 2)], []),
+    ],
+)
+def test_where_a_step_excludes_a_chain(pattern: Pattern, quiet: list[Any], hits: list[Any], alerts: list[Any]) -> None:
+    """A step that must not occur excludes only its own place: before, between or after the others."""
+    state = new_fold(make(CorrelationType.TEMPORAL_ORDERED, steps=4, patterns=(pattern,)), START)
+    _push(state, *quiet, is_quiet=True)
+    _push(state, *hits)
+    assert shapes(state) == alerts
+
+
+def test_a_pattern_that_is_not_complete_hides_no_other() -> None:
+    """One record cannot be both steps of the first pattern, but it is the only step of the second."""
+    rule = make(CorrelationType.TEMPORAL_ORDERED, steps=2, patterns=(Pattern((0, 1)), Pattern((1,))))
+    state = new_fold(rule, START)
+    for step in (0, 1):
+        state.push(hit(1, step, "r1"))
+    assert len(state.alerts()) == 1
 
 
 def test_one_record_is_not_two_steps() -> None:
