@@ -72,7 +72,7 @@ class Comparison:
         """Cut a window in halves, at an instant without a record near it; return nothing if there is no such instant."""
         bounds = self.bounds
         middle = bounds.before(window.start + (window.end - window.start) / 2)
-        if not window.start + bounds.step < middle < window.end - bounds.step:
+        if middle <= window.start + bounds.step:  # the other half is not shorter
             return []
         return [Window(window.start, middle), Window(middle, window.end)]
 
