@@ -59,8 +59,13 @@ class Bench:
         values = dict.fromkeys(("begins_at", "alerts_from"), NOON - 2 * HOUR)
         unit = {"bounds_unit": timedelta(milliseconds=1), "bounds_asked_at": NOON}
         self.state.marks = make_marks(totals_cover_pages=is_total_trusted, **values, **unit)
+        self.notified: list[int] = []
+        """How many records were stored each time that they were reported."""
         self.writer = RecordWriter(
-            self.state, lambda: None, lambda account_id, _, name: name or account_id, lambda _: None
+            self.state,
+            lambda: self.notified.append(self.stored()),
+            lambda account_id, _, name: name or account_id,
+            lambda _: None,
         )
         self.pager = Pager(self.upstream, self.state, self.writer)
         self.report = PollReport()
