@@ -91,7 +91,7 @@ class WindowReader:
             self._partitioned_at, self._ignored_filters = now, set()
             if of_organisation + of_accounts == walk.keys:
                 method = f"{TWO_WALKS}, partition"
-            elif of_organisation and of_accounts:
+            else:
                 self._ignored_filters |= {"organisationLogsOnly"} if of_organisation == walk.keys else set()
                 self._ignored_filters |= {"accountLogsOnly"} if of_accounts == walk.keys else set()
         report.ignored_filters |= self._ignored_filters
