@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from actionwatch.base.plurals import counted
+
 TWO_WALKS = "two walks"  # the method if the upstream reports no usable number
 
 
@@ -157,7 +159,7 @@ def _why_unproved(walk: Walk, earlier: Walk | None) -> str:
     if before is not None and after is not None and before != after and max(before, after) >= walk.received:
         return f"the window changed: {before} records before, {after} after"
     if _is_contradicted(walk):
-        return f"{walk.received} records were received, the upstream counts {before if before is not None else after}"
+        return f"{counted(walk.received, 'record')} came, the upstream counts {before if before is not None else after}"
     if earlier is None:
         return "the upstream reports no number that can be trusted: a second walk is needed"
     return f"two walks differ: {earlier.received} and {walk.received} records"

@@ -32,6 +32,7 @@ class Upstream(DirectClient):
 
     def __init__(self, world: World) -> None:
         super().__init__(world.emulator, world.clock)
+        self.world = world
         self.page_sizes: list[int] = []
         self.change_total: Callable[[int | None], int | None] = lambda total: total
         self.has_counts = True
@@ -51,10 +52,18 @@ class Upstream(DirectClient):
 class Bench:
     """A pager over an organisation, and what it stores."""
 
-    def __init__(self, world: World, database: Database, *, is_total_trusted: bool, page_size: int = SIZE) -> None:
+    def __init__(
+        self,
+        world: World,
+        database: Database,
+        *,
+        is_total_trusted: bool,
+        page_size: int = SIZE,
+        upstream: Upstream | None = None,
+    ) -> None:
         self.world = world
         self.database = database
-        self.upstream = Upstream(world)
+        self.upstream = upstream or Upstream(world)
         self.state = TailState(TailOptions("acme", "org", page_size=page_size), database, world.clock)
         values = dict.fromkeys(("begins_at", "alerts_from"), NOON - 2 * HOUR)
         unit = {"bounds_unit": timedelta(milliseconds=1), "bounds_asked_at": NOON}

@@ -1,4 +1,4 @@
-"""Reading a window until a walk proves it, what it returns otherwise, and how the parts of a log are compared with the whole."""
+"""Reading a window until a walk proves it, what it returns otherwise, and how parts of a log are compared with the whole."""
 
 from __future__ import annotations
 
