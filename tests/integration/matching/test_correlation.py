@@ -260,7 +260,8 @@ def test_new_rule_does_not_alert_about_old_records(post: Post) -> None:
     assert len(post.alerts()) == 1
 
 
-def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["positions.move", "correlations.write", "alerts.insert_new"])
+def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """After a failed transaction the state is rebuilt, and the alert opens with the next one."""
     step = matcher(post, rules_of(BURST))
     post.store(*(make_record(n, minutes=n) for n in range(3)))
@@ -269,7 +270,7 @@ def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyP
         raise StoreError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("actionwatch.store.positions.move", fail)
+        patched.setattr(f"actionwatch.store.{place}", fail)
         with pytest.raises(StoreError):
             step.run_once()
     assert post.alerts() == {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity, Match, Record, Status
 from actionwatch.matching.correlating import Correlating
@@ -119,3 +120,41 @@ def test_a_position_that_goes_back_is_matched_again(post: Post, steps: Sequence[
     assert only(post).count == 3
     with post.database.read() as connection:
         assert positions.read_both(connection) == (3, 3)
+
+
+def test_new_plain_rules_do_not_match_what_only_correlations_missed(post: Post) -> None:
+    """Records that correlations take later, because their state was rebuilt, are not matched by plain rules again."""
+    post.store(*(make_record(number, minutes=number) for number in range(3)))
+    assert Matcher(post.database, KindEngine(), post.addressing, post.clock).run_once() == 0
+    with post.database.write() as connection:
+        move_to(connection, "correlate", 0)
+    correlating = Correlating(rules_of(BURST), post.addressing)
+    step = Matcher(post.database, KindEngine(RULE), post.addressing, post.clock, correlating=correlating)
+    assert step.run_once() == 1
+    assert only(post).rule.name == "burst"
+    assert (step.dropped_groups, only(post).count) == (0, 3)
+
+
+def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -> None:
+    """Failures of plain rules and of correlations are logged once, and dropped groups are counted since the start."""
+
+    class Dropping(Correlating):
+        def report_evictions(self) -> int:
+            return 2
+
+    rules = rules_of(BURST.replace("{{ count }} by", "{{ (count * 10 ** 9) * userName }}"))
+    step = Matcher(
+        post.database,
+        KindEngine(failures=["plain rule"]),
+        post.addressing,
+        post.clock,
+        correlating=Dropping(rules, post.addressing),
+    )
+    post.store(*(make_record(number, minutes=number) for number in range(3)))
+    with capture_logs() as logs:
+        for _ in range(2):
+            step.run_once()
+    failures = [each["failure"] for each in logs if each["event"] == "rule_failed"]
+    assert failures[0] == "plain rule"
+    assert len(failures) == 2
+    assert step.dropped_groups == 4

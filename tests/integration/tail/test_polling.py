@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from actionwatch.base.errors import BadRequest
+from actionwatch.base.errors import BadRequest, SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
-from actionwatch.store import backlog_progress, marks, receipts, sweeps
+from actionwatch.store import backlog_progress, marks, receipts, sweeps, unproved_windows
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
 from actionwatch.tail.catching_up import CatchingUp
@@ -21,7 +21,7 @@ from actionwatch.tail.cursor import Window
 from actionwatch.tail.planning import SETTLING
 from actionwatch.tail.polling import MAX_COUNTS, Poller
 from actionwatch.tail.reading import WindowReader
-from actionwatch.tail.receipt_writer import ReceiptWriter
+from actionwatch.tail.receipt_writer import SWEPT, ReceiptWriter
 from actionwatch.tail.state import ALLOWED_SKEW, PollReport
 from actionwatch.tail.sweeping import Sweeper
 from tests.builders import NOON
@@ -123,6 +123,20 @@ def test_a_poll_without_proof_halves_its_window_less_and_less(world: World, data
     on.refute()
     on.world.log(ago=1)
     assert len(on.poll(3600).unproved) == 13
+
+
+def test_sweeps_wait_for_a_poll_that_proves_its_window(world: World, database: Database) -> None:
+    """A poll without proof leaves the sweeps to the next one: they are never read before what is new."""
+    on = Polled(world, database)
+    on.log(60)
+    on.poll()
+    on.poll(1)
+    assert on.swept() == 1
+    on.refute(at_least=1)
+    on.world.log(ago=1)
+    on.poll(600)
+    with on.database.read() as connection:
+        assert sweeps.read(connection, "acme") == {HOUR: NOON}
 
 
 def test_what_was_read_without_proof_counts_as_seen(world: World, database: Database) -> None:
@@ -243,14 +257,7 @@ def ahead(on: Polled, proved: Sequence[float]) -> None:
         window = Window(NOON - HOUR, NOON - 20 * MINUTE)
         scan = on.walk(window=window)
         scan.through = NOON + minutes * MINUTE
-        writer.write(scan, "counts", 1, replace_role(), PollReport())
-
-
-def replace_role() -> Any:
-    """Return the role of a window that moves no mark."""
-    from actionwatch.tail.receipt_writer import SWEPT
-
-    return SWEPT
+        writer.write(scan, "counts", 1, SWEPT, PollReport())
 
 
 @pytest.mark.parametrize(("proved", "sound"), [([-30], NOON - 30 * MINUTE), ([], BEGIN)])
@@ -269,6 +276,22 @@ def test_marks_in_the_future_go_back_to_the_last_sound_proof(
     assert (known.mark, known.proved_through) == (sound, NOON - MINUTE)
     assert known.seen_through == NOON
     assert on.stored() == 3
+
+
+def test_marks_that_were_set_back_are_stored_at_once(world: World, database: Database) -> None:
+    """If the poll fails after it, the next one goes on from there."""
+    on = Polled(world, database, sweeps=())
+    ahead(on, [-30])
+
+    def fail() -> None:
+        raise SourceUnavailable("too busy")
+
+    on.before_request(on.upstream.request_count + 2, fail)  # the first one asks for the upstream's clock
+    with pytest.raises(SourceUnavailable):
+        on.poll()
+    known = on.stored_marks()
+    assert known is not None
+    assert known.mark == NOON - 30 * MINUTE
 
 
 def test_marks_that_the_upstreams_clock_confirms_stay(world: World, database: Database) -> None:
@@ -307,6 +330,39 @@ def test_the_progress_of_a_backlog_is_noted_and_deleted(world: World, database: 
     assert [each.record_count for each in on.progress] == [0, *sorted(each.record_count for each in on.progress[1:])]
     assert on.progress[-1].record_count == on.stored() == 60
     assert on.progress[-1].through == NOON
+    through = [each.through for each in on.progress]
+    assert through == sorted(through)
+    assert len(set(through)) == 4, "its begin, and the end of each of three parts"
+    with database.read() as connection:
+        again = [each.ends_at for each in unproved_windows.read(connection, "acme")]
+    assert again == sorted(set(through))[2:-1], "of the parts that no later poll reads, one has several pages"
     with database.read() as connection:
         assert backlog_progress.read_all(connection) == {}
     assert on.state.marks.proved_through == NOON
+
+
+@pytest.mark.parametrize(("interval", "walks"), [(timedelta(0), 1 + 3 + 3), (HOUR, 1 + 3)])
+def test_new_records_are_read_while_a_backlog_is(
+    world: World, database: Database, interval: timedelta, walks: int
+) -> None:
+    """Once in each poll interval, the newest records are read between the parts of a backlog, but not after the last part."""
+    on = Polled(world, database, sweeps=(), page_size=50, poll_interval=interval)
+    on.log(60)
+    claimed = [30_000]
+    on.upstream.change_total = lambda total: claimed.pop() if claimed else total
+    on.poll()
+    assert len(on.upstream.page_sizes) == walks
+    assert on.stored() == 60
+
+
+def test_windows_that_are_halved_get_no_second_look(world: World, database: Database) -> None:
+    """Only the parts of a backlog are left behind by the polls: a window that was cut because it changed is read again."""
+    on = Polled(world, database, sweeps=(), page_size=2)
+    for number in range(20):
+        world.log(ago=10 + 20 * number)
+    on.mark(mark=NOON - OVERLAP, seen_through=NOON - OVERLAP, proved_through=NOON - OVERLAP)
+    on.refute(at_least=15)
+    assert on.poll().unproved == []
+    assert on.report.proved_count > 1
+    with database.read() as connection:
+        assert unproved_windows.read(connection, "acme") == []
