@@ -322,7 +322,7 @@ def test_a_mark_slightly_ahead_does_not_shorten_the_overlap(world: World, databa
 
 def test_the_progress_of_a_backlog_is_noted_and_deleted(world: World, database: Database) -> None:
     """A window with too many records is read in parts: each adds what it stored, and the end deletes the progress."""
-    on = Polled(world, database, sweeps=(), page_size=7)
+    on = Polled(world, database, sweeps=(), page_size=7, overlap=HOUR)
     on.log(60)
     claimed = [30_000, 60, 60]  # the whole is too large for one walk
     on.upstream.change_total = lambda total: claimed.pop(0) if len(claimed) == 3 else total
