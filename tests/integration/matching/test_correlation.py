@@ -278,6 +278,24 @@ def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyP
     assert only(post).count == 3
 
 
+def test_a_failed_commit_of_what_time_brought_changes_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An absence whose alert could not be stored is reported by the next run, though no record moved the position."""
+    step = matcher(post, rules_of(MISSING))
+    see(post.database, NOON)
+    assert step.run_once() == 0
+    see(post.database, NOON + timedelta(hours=2))
+
+    def fail(*_: object) -> None:
+        raise StoreError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("actionwatch.store.alerts.insert_new", fail)
+        with pytest.raises(StoreError):
+            step.run_once()
+    assert post.alerts() == {}
+    assert step.run_once() == 1
+
+
 def test_very_late_record_rebuilds_the_state(post: Post) -> None:
     """A record from before the retained state is evaluated in its window."""
     step = matcher(post, rules_of(BURST), keep=10 * MINUTE)
