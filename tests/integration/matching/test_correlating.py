@@ -82,11 +82,21 @@ def test_groups_without_room_are_reported_once(post: Post, monkeypatch: pytest.M
     post.store(make_record(9, user_name="u9"))
     assert events(step) == ["correlation_groups_dropped"]
     assert step.dropped_groups == 5
+    plain = Matcher(post.database, Engine(rules), post.addressing, post.clock)
+    assert (events(plain), plain.dropped_groups) == ([], 0)
+
+
+def test_a_start_reports_no_other_process(post: Post) -> None:
+    """A process that begins on a store with matched records makes its state, and takes nobody to have moved on."""
+    rules = rules_of(BURST)
+    post.store(make_record(1))
+    for _ in range(2):
+        assert events(matcher(post, rules)) == ["correlations_rebuilt"]
 
 
 @pytest.mark.parametrize(("sources", "count"), [(["acme"], 1), (None, 0), (["acme", "gone"], 0), (["acme", "new"], 0)])
 def test_only_the_configured_sources_hold_alerts_back(post: Post, sources: list[str] | None, count: int) -> None:
-    """What is missing may alert once every source that counts proved that time: a removed one counts no more, a new one does."""
+    """What is missing may alert once every source that counts proved that time: a new one counts, a removed one does not."""
     correlating = Correlating(rules_of(MISSING), post.addressing, sources=sources)
     step = Matcher(post.database, Engine(rules_of(MISSING)), post.addressing, post.clock, correlating=correlating)
     see(post.database, NOON + 2 * HOUR)
