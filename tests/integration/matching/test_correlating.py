@@ -102,3 +102,13 @@ def test_only_the_configured_sources_hold_alerts_back(post: Post, sources: list[
     see(post.database, NOON + 2 * HOUR)
     see(post.database, NOON, name="gone")
     assert step.run_once() == count
+
+
+@pytest.mark.parametrize(
+    ("more", "count"), [({}, 1), ({"alerts_from": NOON + 3 * HOUR}, 0), ({"begins": NOON + 1.5 * HOUR}, 0)]
+)
+def test_the_source_that_began_last_decides_what_is_missing(post: Post, more: dict[str, Any], count: int) -> None:
+    """A group is missing from where all sources are known, and alerts from where records of all may alert."""
+    see(post.database, NOON + 2 * HOUR)
+    see(post.database, NOON + 2 * HOUR, name="second", **more)
+    assert matcher(post, rules_of(MISSING)).run_once() == count
