@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating, read_known
 from actionwatch.matching.matcher import Matcher
 from actionwatch.rules.correlations.live.correlator import Correlator
@@ -112,3 +113,13 @@ def test_the_source_that_began_last_decides_what_is_missing(post: Post, more: di
     see(post.database, NOON + 2 * HOUR)
     see(post.database, NOON + 2 * HOUR, name="second", **more)
     assert matcher(post, rules_of(MISSING)).run_once() == count
+
+
+def test_a_new_absence_knows_what_was_seen_long_ago(post: Post) -> None:
+    """A rule that is new looks for the last record of each group in all that is stored, however old it is."""
+    days = timedelta(days=1)
+    post.store(make_record(1, occurred_at=NOON - 3 * days, cluster=Entity("c-1", "orders")))
+    see(post.database, NOON, begins=NOON - 5 * days, alerts_from=NOON - 5 * days)
+    matcher(post, rules_of(BURST)).run_once()
+    assert matcher(post, rules_of(MISSING)).run_once() == 1
+    assert only(post).first_at == NOON - 3 * days + HOUR

@@ -322,7 +322,7 @@ def test_match_that_joins_a_resolved_alert_sends_nothing(post: Post) -> None:
     assert post.states() == ["hook opened pending"]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed: int) -> None:
     """With all types of correlations, random batches and random restarts, the store contains the alerts of a backtest."""
     chance = random.Random(seed)

@@ -47,7 +47,7 @@ def test_rounded_bounds_hide_nothing(
     world.clock.advance(seconds=7517)
     on = bench(world, database, *faults.split(), start=start, sweeps=(HOUR,), overlap=MINUTE)
     on.poll(0)
-    for _ in range(40):
+    for _ in range(20):
         world.clock.advance(seconds=30)
         world.log(ago=recent(5))
         world.log(ago=recent(17))

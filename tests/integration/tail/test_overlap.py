@@ -140,7 +140,7 @@ def test_overlap_of_nothing_is_read(world: World, database: Database) -> None:
 
 
 @pytest.mark.parametrize("faults", ["", "bounds:exclusive", "bounds_truncated:1s", "page_clamped:9", "order:ascending"])
-@pytest.mark.parametrize("ago", [90, 500, 800, 899])
+@pytest.mark.parametrize("ago", [90, 899])
 def test_late_record_in_the_overlap_is_found_with_the_next_poll(
     world: World, database: Database, faults: str, ago: float
 ) -> None:
@@ -182,7 +182,7 @@ def test_late_record_of_another_kind_hides_no_vanished_one(world: World, databas
 
 
 @pytest.mark.parametrize("sweeps", [(), (HOUR,)])
-@pytest.mark.parametrize("number", [99, 100, 150])
+@pytest.mark.parametrize("number", [99, 150])
 def test_swap_of_one_kind_in_the_overlap_is_found_within_it(
     world: World, database: Database, sweeps: tuple[timedelta, ...], number: int
 ) -> None:
@@ -275,7 +275,7 @@ def test_refused_counts_do_not_fail_a_poll(world: World, database: Database) -> 
 
 
 @pytest.mark.parametrize("bounds", ["", "bounds:exclusive", "bounds:exclusive_end", "bounds:exclusive_start"])
-@pytest.mark.parametrize("micros", [0, 400, 1000])
+@pytest.mark.parametrize("micros", [0, 400])
 def test_bound_between_records_at_one_instant_hides_nothing(
     world: World, database: Database, bounds: str, micros: int
 ) -> None:
@@ -284,7 +284,7 @@ def test_bound_between_records_at_one_instant_hides_nothing(
     at = world.clock() + timedelta(microseconds=micros)
     for number in range(40):
         world.organisation.append("BACKUP", at=at, description=f"same {number}")
-    for number in range(-300, 300):
+    for number in range(-150, 150):
         world.organisation.append("BACKUP", at=at + number * timedelta(milliseconds=1), description=f"near {number}")
     on.poll(10)  # the next poll counts up to that instant
     assert on.is_complete()

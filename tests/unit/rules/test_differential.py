@@ -43,7 +43,7 @@ def database() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-@settings(max_examples=250)
+@settings(max_examples=125)
 @given(st.lists(detections(), min_size=1, max_size=3), st.lists(records(), min_size=1, max_size=25))
 def test_agrees_with_the_sqlite_backend(
     database: sqlite3.Connection, drawn: list[dict[str, Any]], stored: list[Record]

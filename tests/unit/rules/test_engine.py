@@ -58,7 +58,7 @@ def test_rule_error_stops_no_other_rule() -> None:
     assert [failure.what for failure in engine.failures] == ["ValueError: broken"] * 2
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.lists(detections(), min_size=1, max_size=8), st.lists(records(), max_size=30))
 def test_the_index_changes_no_result(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
     """The engine finds exactly the matches that running every rule on every record finds."""
@@ -116,7 +116,7 @@ hostile = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["description", "raw.n"]), st.lists(regexes, min_size=1, max_size=2)),

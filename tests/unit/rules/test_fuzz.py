@@ -62,7 +62,7 @@ SOUND = {
 }
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
 def test_any_document_loads_or_is_reported(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
     """Every document becomes a rule that runs, a fault or a note."""
@@ -104,7 +104,7 @@ def _use(value: Any) -> None:
         list(runner.run(rule))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_text_loads_or_is_reported(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A rule file with changed, removed or inserted characters loads or is reported."""

@@ -42,7 +42,7 @@ texts = st.lists(st.sampled_from(PARTS), max_size=6).map("".join)
 many_texts = st.lists(texts, min_size=1, max_size=12)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.sampled_from(PATTERNS), many_texts)
 def test_search_in_joined_texts_finds_every_text(pattern: str, drawn: list[str]) -> None:
     """A search in joined texts finds every text that contains the pattern, each once and in order."""

@@ -105,7 +105,7 @@ class Source:
         return next((reach for reach, through in covering if distance <= through), None)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     st.lists(reaches, max_size=4, unique=True).map(sorted),
     overlaps,

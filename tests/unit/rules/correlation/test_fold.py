@@ -12,7 +12,7 @@ from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, F
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
-MANY = settings(max_examples=500)
+MANY = settings(max_examples=250)
 
 
 def _shape(found: FoundAlert) -> Shape:

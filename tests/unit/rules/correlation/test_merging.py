@@ -16,7 +16,7 @@ BOTH = "group-by: [userName, clusterId], timespan: 10m"
 BURST = (
     BACKUP + f"correlation: {{type: event_count, {BOTH}, condition: {{gte: 2}}}}\nalert: {{group_by: [userName]%s}}\n"
 )
-FEW = settings(max_examples=200)
+FEW = settings(max_examples=100)
 
 
 def on(*happened: tuple[float, str], user: str = "eve") -> list[Record]:

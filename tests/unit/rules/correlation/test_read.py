@@ -558,7 +558,7 @@ _BLOCK = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(_BLOCK | _JUNK, st.booleans())
 def test_any_values_give_a_fault_or_a_valid_rule(block: Any, is_shorthand: bool) -> None:
     """Any values under any keys give a fault with a location or a rule that runs, never a crash."""
