@@ -118,7 +118,8 @@ def test_the_source_that_began_last_decides_what_is_missing(post: Post, more: di
 def test_a_new_absence_knows_what_was_seen_long_ago(post: Post) -> None:
     """A rule that is new looks for the last record of each group in all that is stored, however old it is."""
     days = timedelta(days=1)
-    post.store(make_record(1, occurred_at=NOON - 3 * days, cluster=Entity("c-1", "orders")))
+    old = make_record(1, occurred_at=NOON - 3 * days, cluster=Entity("c-1", "orders"))
+    post.store(old, make_record(2, action_kind="BACKUP"))
     see(post.database, NOON, begins=NOON - 5 * days, alerts_from=NOON - 5 * days)
     matcher(post, rules_of(BURST)).run_once()
     assert matcher(post, rules_of(MISSING)).run_once() == 1
