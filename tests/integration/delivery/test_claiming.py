@@ -58,6 +58,7 @@ def test_claim_fills_the_backlog(database: Database) -> None:
     for job in jobs:
         worker.send(job)
     assert claim(database, worker) == []
+    assert worker.closed_until is None, "its own messages make room as soon as they are sent"
 
 
 def test_rows_that_gates_stop_take_no_slot(database: Database) -> None:

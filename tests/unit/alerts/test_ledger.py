@@ -237,4 +237,5 @@ def test_a_change_that_is_only_stored_changes_no_alert() -> None:
     alert = known("a")
     assert not apply(history, AlertChange(None, alert, NOON, False, (make_record(3),))).entries
     assert not apply(history, AlertChange(ChangeKind.JOIN, known("gone"), NOON, False, (make_record(3),))).entries
+    assert not apply(history, missing(ChangeKind.JOIN, known("b", "gone"))).entries
     assert alert.alert_id == "a"
