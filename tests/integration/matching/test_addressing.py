@@ -296,3 +296,42 @@ def test_rows_that_ended_are_not_counted_again(database: Database) -> None:
         Addressing(Route(("hook",)), HOOK).update(connection, [(ALERT, make_record())], NOW)
         rows = outbox.read_of_alert(connection, ALERT.id)
     assert [(row.ordinal, row.status) for row in rows] == [(1, DeliveryStatus.SUPPRESSED), (2, DeliveryStatus.PENDING)]
+
+
+def _suppress(connection: Connection, row: Delivery) -> None:
+    delivery_transitions.suppress(connection, [Suppression(row, "level", "", "level")])
+
+
+def _sent(connection: Connection, row: Delivery) -> None:
+    delivery_transitions.sent(connection, row.receiver, {row.id: None}, NOON)
+
+
+def _nothing(_: Connection, __: Delivery) -> None:
+    """Leave the opening as it is: not attempted yet."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "prepare", "acked", "resolved"),
+    [
+        (MAIL, _sent, ["b"], ["a", "b"]),  # a mail cannot change
+        (ReceiverPolicy(), _nothing, ["b"], ["a", "b"]),  # its opening, which is not sent yet, will say so
+        (ReceiverPolicy(), _suppress, ["b"], ["b"]),  # it never learned of the alert
+    ],
+)
+def test_a_receiver_that_needs_no_message_stops_no_other(
+    database: Database, policy: ReceiverPolicy, prepare: Callable[..., object], acked: list[str], resolved: list[str]
+) -> None:
+    """The receivers after one that is passed over get their message, of an acknowledgement and of an end."""
+    addressing = Addressing(Route(receivers=("a", "b")), {"a": policy, "b": ReceiverPolicy()})
+    rows = [make_delivery(ALERT.id, name) for name in "ab"]
+    for event, expected in ((Event.ACKED, acked), (Event.RESOLVED, resolved)):
+        with database.write() as connection:
+            delivery_transitions.enqueue(connection, rows)
+            prepare(connection, rows[0])
+            _sent(connection, rows[1])
+            act(connection)
+            found = [
+                each.receiver for each in outbox.find(connection, limit=9) if each.event is event and each.ordinal > 1
+            ]
+            connection.exec_driver_sql("DELETE FROM delivery")
+        assert sorted(found) == expected, event
