@@ -329,7 +329,8 @@ def test_a_receiver_that_needs_no_message_stops_no_other(
             delivery_transitions.enqueue(connection, rows)
             prepare(connection, rows[0])
             _sent(connection, rows[1])
-            act(connection)
+            act = addressing.acknowledge if event is Event.ACKED else addressing.resolve
+            act(connection, replace(ALERT, acked_by="eve", resolved_by="eve"), NOW)
             found = [
                 each.receiver for each in outbox.find(connection, limit=9) if each.event is event and each.ordinal > 1
             ]

@@ -487,6 +487,31 @@ def test_absence_of_a_group_that_is_no_longer_expected_resolves(post: Post, afte
     assert why in reasons[0]
 
 
+def test_each_alert_that_nobody_expects_is_looked_at(post: Post) -> None:
+    """An alert that a person resolved stays as it is, and one that is shared or gone stops no other from ending."""
+    named = [MISSING.replace("missing", name) for name in ("aa", "mm", "zz")]
+    alone = MISSING.replace("missing", "alone").replace("group-by: [clusterId], ", "")
+    alone = alone.replace(", expect-groups: {clusterId: [c-1]}", "").replace("{{ clusterId }}", "all")
+    together = MISSING_TOGETHER.replace("missing", "together")
+    post.store(make_record(1, cluster=Entity("c-9")))
+    see(post.database, NOON + 90 * MINUTE)
+    before = rules_of("---\n".join([*named, together, alone]))
+    assert matcher(post, before).run_once() == 5
+    alerts_by_rule = {alert.rule.name: alert for alert in post.alerts().values()}
+    with post.database.write() as connection:
+        by_eve = structs.replace(alerts_by_rule["aa"], status=Status.RESOLVED, resolved_by="eve", resolved_at=NOON)
+        alerts.update(connection, by_eve)
+        connection.exec_driver_sql("DELETE FROM alert WHERE id = ?", (alerts_by_rule["mm"].id,))
+    matcher(post, rules_of(together.replace("[c-1, c-2]", "[c-2]"))).run_once()
+    after = {alert.rule.name: alert for alert in post.alerts().values()}
+    assert {name: (alert.status, alert.resolved_by) for name, alert in after.items()} == {
+        "aa": (Status.RESOLVED, "eve"),
+        "together": (Status.OPEN, None),
+        "zz": (Status.RESOLVED, "actionwatch"),
+        "alone": (Status.RESOLVED, "actionwatch"),
+    }
+
+
 def test_group_that_is_expected_again_opens_a_new_alert(post: Post) -> None:
     """A group that is back in the list and still missing opens a new alert, which the next record resolves."""
     alert = _missing(post)
