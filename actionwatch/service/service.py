@@ -117,7 +117,10 @@ class Service:
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self.steps.reasons),
             *metrics_routes(app.database, app.tails.keys(), app.clock, lambda: app.matcher.dropped_groups),
         ]
-        return serving(routes, options.listen.host, options.listen.port, options.access_token, self.threads.start)
+        address = options.listen
+        return serving(
+            routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
+        )
 
     def _scheduler(self) -> BlockingScheduler:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""
