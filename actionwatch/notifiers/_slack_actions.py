@@ -1,5 +1,8 @@
 """Slack's buttons (Acknowledge, Silence 1 h, Resolve), and the listener for them. Socket Mode needs no open port.
 
+A press is obeyed only if it comes from the workspace of the bot and from the channel in which this receiver posted that alert,
+and if the configuration allows its user. Everything else is refused and logged.
+
 The SDK's socket client handles the WebSocket. This module works around its faults: it takes a proxy from the environment, gives
 up if the first connection fails, ignores Retry-After, uses a whole core for 20 seconds when a connection ends without a close
 frame, and needs up to four seconds to close.
@@ -15,10 +18,11 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
@@ -37,11 +41,15 @@ OnAction = Callable[[str, str, str], Decision]
 
 It may raise an ActionwatchError, whose text is shown to the user."""
 
+ReferenceOf = Callable[[str], str | None]
+"""Returns this receiver's reference (`channel:ts`) of its message about an alert, None if it posted none."""
+
 BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
 PREFIX = "actionwatch_"
 BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
 MAX_DECISION_CHARS = 300
+MAX_ENVELOPE_CHARS = 1_000_000  # a press contains the message, of at most 50 blocks of 3,000 characters
 WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 UNEXPECTED_WAIT = 5.0  # after an unexpected error
@@ -54,6 +62,61 @@ SILENT.setLevel(logging.CRITICAL + 1)
 SILENT.propagate = False
 
 log = structlog.get_logger()
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+class _User(msgspec.Struct):
+    id: str
+    username: str = ""
+    name: str = ""
+    team_id: str | None = None
+    """In a shared channel, the workspace of the user."""
+
+
+class _Action(msgspec.Struct):
+    action_id: str = ""
+    value: str = ""
+
+
+class _Shown(msgspec.Struct):
+    """The message with the pressed button, which is shown again with the decision in it."""
+
+    ts: str
+    text: str = ""
+    metadata: dict[str, Any] | None = None
+    blocks: list[dict[str, Any]] | None = None
+    attachments: list[dict[str, Any]] | None = None
+
+
+class _Press(msgspec.Struct):
+    user: _User
+    channel: _Identified
+    message: _Shown
+    actions: list[_Action]
+    team: _Identified | None = None
+    enterprise: _Identified | None = None
+
+
+class _Workspace(msgspec.Struct):
+    """The workspace of the bot, as `auth.test` returns it; the whole organisation, if the app is installed there."""
+
+    team_id: str
+    enterprise_id: str | None = None
+    is_enterprise_install: bool = False
+
+    def contains(self, press: _Press) -> bool:
+        """Return whether a press comes from here."""
+        if self.is_enterprise_install:
+            return press.enterprise is not None and press.enterprise.id == self.enterprise_id
+        team_ids = {press.team.id if press.team else None, press.user.team_id or self.team_id}
+        return team_ids == {self.team_id}
+
+
+class _Refused(Exception):
+    """A press that is not obeyed; str() is the reason."""
 
 
 def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]:
@@ -85,17 +148,23 @@ class SlackActions:
         app: SlackApi,
         bot: SlackApi,
         on_action: OnAction,
+        reference_of: ReferenceOf,
         *,
         receiver: str,
+        users: Collection[str] = (),
         context: ssl.SSLContext,
         proxy: str | None,
     ) -> None:
+        """`users` are the ids of those who may press; everyone in the channel, if there are none."""
         self.receiver = receiver
         self._bot = bot
         self._on_action = on_action
+        self._reference_of = reference_of
+        self._users = users
+        self._workspace: _Workspace | None = None
         self._seen: deque[str] = deque(maxlen=SEEN_ENVELOPES)
         self._stopping = threading.Event()
-        self._make = functools.partial(_Client, app, context, proxy, self._take)
+        self._make = functools.partial(_Client, app, context, proxy, self._refuse, self._take)
         self._client: _Client | None = None
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
 
@@ -145,6 +214,7 @@ class SlackActions:
     def _connect(self, client: _Client) -> float | None:
         """Connect. Return None, or the shortest wait in seconds before the next attempt."""
         try:
+            self._workspace = self._read_workspace()
             client.connect_to_new_endpoint()
         except (DeliveryError, SlackClientError, OSError, ValueError) as exc:
             log.warning("slack_actions_connect_failed", receiver=self.receiver, error=str(exc))
@@ -156,42 +226,76 @@ class SlackActions:
         log.info("slack_actions_connected", receiver=self.receiver)
         return None
 
+    def _read_workspace(self) -> _Workspace:
+        """Ask for the workspace of the bot. Raises: DeliveryError."""
+        try:
+            return msgspec.convert(self._bot.call("auth.test", {}), _Workspace)
+        except msgspec.ValidationError as exc:
+            raise TransientDeliveryError(f"Slack did not name the workspace of the bot: {exc}") from exc
+
     def _take(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
         """Acknowledge one envelope, because Slack waits only three seconds, then handle it."""
         with contextlib.suppress(SlackClientError, OSError, AttributeError):
             client.send_socket_mode_response({"envelope_id": request.envelope_id})
-        payload = request.payload
-        if request.type != "interactive" or not isinstance(payload, dict) or request.envelope_id in self._seen:
+        if request.type != "interactive" or request.envelope_id in self._seen:
             return
         self._seen.append(request.envelope_id)
-        for action in payload.get("actions") or []:
-            name = str(action.get("action_id") or "").removeprefix(PREFIX)
-            if name in BUTTONS and str(action.get("action_id")).startswith(PREFIX) and action.get("value"):
-                self._press(name, str(action["value"]), payload)
-
-    def _press(self, name: str, alert_id: str, payload: Mapping[str, Any]) -> None:
-        who = _who(payload.get("user") or {})
         try:
+            press = msgspec.convert(request.payload, _Press)
+            for action in press.actions:
+                name = action.action_id.removeprefix(PREFIX)
+                if name in BUTTONS and name != action.action_id:
+                    self._press(name, action.value, press)
+        except msgspec.ValidationError as exc:
+            self._refuse(f"not a press: {exc}")
+
+    def _refuse(self, reason: str) -> None:
+        log.warning("slack_press_refused", receiver=self.receiver, reason=one_line(shorten(reason, 300)))
+
+    def _check(self, press: _Press, alert_id: str) -> None:
+        """Check who pressed, and where. Only a user in the channel of the alert gets an answer.
+
+        Raises: _Refused.
+        """
+        if self._workspace is None or not self._workspace.contains(press):
+            raise _Refused(f"{_who(press.user)} pressed in another workspace")
+        if not 0 < len(alert_id) <= MAX_VALUE_CHARS:
+            raise _Refused("the value of the button is not the id of an alert")
+        reference = self._reference_of(alert_id)
+        if reference is None:
+            raise _Refused(f"this receiver posted no message about the alert {shorten(alert_id, 100)}")
+        if reference.rpartition(":")[0] != press.channel.id:
+            raise _Refused(f"{_who(press.user)} pressed in another channel than that of the alert")
+        if self._users and press.user.id not in self._users:
+            what = "you are not in the list of users of this receiver"
+            self._reply_privately(f"Not done: {what}. Ask the operator of actionwatch to add you.", press)
+            raise _Refused(f"{_who(press.user)} is not in users")
+
+    def _press(self, name: str, alert_id: str, press: _Press) -> None:
+        who = _who(press.user)
+        try:
+            self._check(press, alert_id)
             decision = self._on_action(name, alert_id, who)
+        except _Refused as exc:
+            self._refuse(str(exc))
         except ActionwatchError as exc:
-            self._reply_privately(f"{BUTTONS[name]} failed: {exc}", payload)
+            self._reply_privately(f"{BUTTONS[name]} failed: {exc}", press)
         except Exception as exc:
             # The SDK would swallow the exception, and the user would believe that it worked.
             log.exception("slack_action_failed", receiver=self.receiver, action=name, error=type(exc).__name__)
-            self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", payload)
+            self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", press)
         else:
             log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
             if decision.is_new:
-                self._call("chat.update", _decided(payload, name, decision.text))
+                self._call("chat.update", _decided(press, name, decision.text))
             else:
                 # The message in the channel may be newer than the one in the payload: do not overwrite it.
-                self._reply_privately(f"Nothing to do. {decision.text}", payload)
+                self._reply_privately(f"Nothing to do. {decision.text}", press)
 
-    def _reply_privately(self, what: str, payload: Mapping[str, Any]) -> None:
+    def _reply_privately(self, what: str, press: _Press) -> None:
         """Show a text only to the user who pressed the button."""
         text = escaped(shorten(what, 500))
-        user = (payload.get("user") or {}).get("id")
-        self._call("chat.postEphemeral", {"channel": _channel(payload), "user": user, "text": text})
+        self._call("chat.postEphemeral", {"channel": press.channel.id, "user": press.user.id, "text": text})
 
     def _call(self, method: str, arguments: Mapping[str, Any]) -> None:
         try:
@@ -209,6 +313,7 @@ class _Client(SocketModeClient):
         app: SlackApi,
         context: ssl.SSLContext,
         proxy: str | None,
+        refuse: Callable[[str], None],
         take: Callable[[BaseSocketModeClient, SocketModeRequest], None],
     ) -> None:
         # The SDK uses only the TLS context of this web client: it has no token and makes no calls.
@@ -216,6 +321,7 @@ class _Client(SocketModeClient):
         super().__init__("", SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
         self.proxy = proxy  # without one, the SDK has taken the proxy of the environment
         self._app = app
+        self._refuse = refuse
         self.socket_mode_request_listeners.append(take)
 
     def issue_new_wss_url(self) -> str:
@@ -224,6 +330,13 @@ class _Client(SocketModeClient):
         if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):
             raise TransientDeliveryError("Slack returned no wss:// address to connect to")
         return url
+
+    def enqueue_message(self, message: str) -> None:
+        """Take one message for a later thread, unless it is too large to be a press."""
+        if len(message) > MAX_ENVELOPE_CHARS:
+            self._refuse(f"it has {len(message)} characters, and a press at most {MAX_ENVELOPE_CHARS}")
+            return
+        super().enqueue_message(message)
 
     def connect(self) -> None:
         """Connect; on failure, `is_connected` is False."""
@@ -256,25 +369,22 @@ class _RaisingSocket:
         return data
 
 
-def _decided(payload: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
+def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:
     """Return the message with the decision in place of the pressed button."""
-    message = payload.get("message") or {}
+    message = press.message
     marked = f":white_check_mark: {escaped(shorten(text, MAX_DECISION_CHARS))}"
     note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": marked}]}
-    kept = {key: message[key] for key in ("text", "metadata") if message.get(key)}
+    kept = {key: value for key, value in (("text", message.text), ("metadata", message.metadata)) if value}
     attachments = [
         {
             **{key: item[key] for key in ("color", "fallback") if item.get(key)},
             "blocks": _replaced(item["blocks"], name, note),
         }
-        for item in message.get("attachments") or []
-        if isinstance(item, dict) and isinstance(item.get("blocks"), list)
+        for item in message.attachments or []
+        if isinstance(item.get("blocks"), list)
     ]
-    blocks = _replaced(message.get("blocks") or [], name, note)
-    target = {
-        "channel": _channel(payload),
-        "ts": message.get("ts") or (payload.get("container") or {}).get("message_ts"),
-    }
+    blocks = _replaced(message.blocks or [], name, note)
+    target = {"channel": press.channel.id, "ts": message.ts}
     return {**kept, **target, "blocks": blocks, "attachments": attachments}
 
 
@@ -286,18 +396,15 @@ def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any
             made.append(block)
             continue
         pressed = f"{PREFIX}{name}"
-        left = [element for element in block.get("elements") or [] if element.get("action_id") != pressed]
+        elements = block["elements"] if isinstance(block.get("elements"), list) else []
+        left = [each for each in elements if isinstance(each, dict) and each.get("action_id") != pressed]
         if left and name != "resolve":
             made.append({**block, "elements": left})
         made.append(note)
     return made
 
 
-def _channel(payload: Mapping[str, Any]) -> Any:
-    return (payload.get("channel") or {}).get("id") or (payload.get("container") or {}).get("channel_id")
-
-
-def _who(user: Mapping[str, Any]) -> str:
+def _who(user: _User) -> str:
     """Name the user by name and id: users can choose their names, but not their ids."""
-    name = one_line(shorten(str(user.get("username") or user.get("name") or "unknown user"), 80))
-    return f"{name} ({user['id']})" if user.get("id") else name
+    name = one_line(shorten(user.username or user.name or "unknown user", 80))
+    return f"{name} ({one_line(shorten(user.id, 80))})"

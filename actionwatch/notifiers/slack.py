@@ -8,6 +8,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage and chat.update.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
-from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
+from actionwatch.notifiers._slack_actions import OnAction, ReferenceOf, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
 from actionwatch.notifiers.base import AddressNotifier, BaseUrl, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
@@ -39,6 +40,15 @@ def _webhook_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _user_id(text: str) -> str:
+    if not re.fullmatch(r"[UW][A-Z0-9]{2,30}", text, re.ASCII):
+        raise ValueError("not the id of a user: copy it from the profile in Slack, such as U0123456789")
+    return text
+
+
+UserId = Annotated[str, AfterValidator(_user_id)]
+
+
 class Options(HttpOptions):
     """The keys of a `slack:` receiver: a bot token with a channel, or the URL of an incoming webhook."""
 
@@ -49,6 +59,8 @@ class Options(HttpOptions):
     webhook_url_file: Annotated[words.SecretFile, AfterValidator(_webhook_url)] | None = None
     app_token: words.Secret | None = None
     app_token_file: words.SecretFile | None = None
+    users: tuple[UserId, ...] = ()
+    """Who may press the buttons; everyone in the channel, if there are none."""
     base_url: BaseUrl = "https://slack.com/api/"
 
     @model_validator(mode="after")
@@ -62,6 +74,8 @@ class Options(HttpOptions):
         words.refuse_both(self, "app_token", "app_token_file")
         if self.has_app_token and not has_token:
             raise ValueError("app_token requires a token: messages of an incoming webhook cannot have buttons")
+        if self.users and not self.has_app_token:
+            raise ValueError("users requires an app_token: without it, messages have no buttons")
         return self
 
     @property
@@ -75,7 +89,7 @@ def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhook
     return SlackNotifier(options) if url is None else IncomingWebhookNotifier(options, url)
 
 
-def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
+def listener(options: Options, on_action: OnAction, reference_of: ReferenceOf, *, receiver: str) -> SlackActions | None:
     """Build the listener for pressed buttons; None without an app token. Call `start`, and `close` at the end."""
     if not options.has_app_token:
         return None
@@ -84,7 +98,9 @@ def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackAc
         _app_api(options, http),
         _bot_api(options, http),
         on_action,
+        reference_of,
         receiver=receiver,
+        users=options.users,
         context=tls_context(options.ca_file),
         proxy=options.proxy.get_secret_value() if options.proxy else None,
     )

@@ -21,7 +21,7 @@ from actionwatch.service.reload import Reloader
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.threads import Threads
-from actionwatch.store import backlog_progress, positions
+from actionwatch.store import backlog_progress, positions, receivers
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -101,11 +101,17 @@ class Service:
         actions = self._app.operator_actions(self._worker.wake)
         for receiver in self._app.settings.receivers:
             make = getattr(notifier_module(receiver.type), "listener", None)
-            listener = make and make(receiver.options, actions.act, receiver=receiver.name)
+            reference_of = functools.partial(self._reference_of, receiver.name)
+            listener = make and make(receiver.options, actions.act, reference_of, receiver=receiver.name)
             if listener is not None:
                 listener.start()
                 stack.callback(listener.close)
                 self._button_checks[receiver.name] = listener.check
+
+    def _reference_of(self, receiver: str, alert_id: str) -> str | None:
+        """Return what a receiver called its message about an alert."""
+        with self._app.database.read() as connection:
+            return receivers.read_references(connection, [alert_id], receiver).get(alert_id)
 
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # Only the service needs starlette and uvicorn, which take long to import.
@@ -117,7 +123,10 @@ class Service:
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self.steps.reasons),
             *metrics_routes(app.database, app.tails.keys(), app.clock, lambda: app.matcher.dropped_groups),
         ]
-        return serving(routes, options.listen.host, options.listen.port, options.access_token, self.threads.start)
+        address = options.listen
+        return serving(
+            routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
+        )
 
     def _scheduler(self) -> BlockingScheduler:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""

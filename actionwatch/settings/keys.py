@@ -20,6 +20,7 @@ from actionwatch.settings.validators import (
     Address,
     Existing,
     Flag,
+    HostName,
     KnownInterval,
     KnownReceiver,
     MatcherText,
@@ -207,6 +208,7 @@ class Web(Options):
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
         default=None, validate_default=True
     )
+    hosts: tuple[HostName, ...] = ()
 
     @property
     def access_token(self) -> str | None:

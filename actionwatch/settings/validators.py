@@ -25,6 +25,7 @@ _T = TypeVar("_T")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _SQLITE = "sqlite:///"
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 LATEST = datetime(2900, 1, 1, tzinfo=UTC)
@@ -156,6 +157,12 @@ def _word(text: str) -> str:
     return text.strip()
 
 
+def _host_name(text: str) -> str:
+    if not _HOST_NAME.fullmatch(text):
+        raise ValueError("not a host name: write it without scheme and port, such as metrics.example.com")
+    return text.lower()
+
+
 def _no_flag(value: Any) -> Any:
     # pydantic accepts true as 1.
     if isinstance(value, bool):
@@ -206,6 +213,7 @@ def _matcher(text: str, info: ValidationInfo) -> str:
 
 
 Word = Annotated[str, AfterValidator(_word)]
+HostName = Annotated[str, AfterValidator(_host_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]

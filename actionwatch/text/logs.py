@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Collection, Iterator, MutableMapping
 from typing import Any, Literal
 
@@ -19,6 +20,10 @@ from actionwatch.text.redaction import Redaction
 REDACTED = "**redacted**"
 # Log only their errors.
 _QUIET_LIBRARIES = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")
+# What strangers can cause is logged once in this time, for each message of these loggers.
+_REPEAT_SECONDS = 60.0
+_SELDOM = ("uvicorn", "asyncio", "actionwatch.web")
+_MAX_MESSAGES = 200  # remembered; more than there are, unless a message contains what differs each time
 
 
 def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:
@@ -49,9 +54,31 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    handler.addFilter(_Seldom())
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _Seldom(logging.Filter):
+    """Drops a message that one of the loggers `_SELDOM` repeats too soon: a flood of requests must not become one of lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not f"{record.name}.".startswith(tuple(f"{name}." for name in _SELDOM)):
+            return True
+        message: object = record.msg
+        key = record.name, str(message.get("event") if isinstance(message, dict) else message)
+        now = time.monotonic()
+        if now - self._logged.get(key, -_REPEAT_SECONDS) < _REPEAT_SECONDS:
+            return False
+        if len(self._logged) >= _MAX_MESSAGES:
+            self._logged.clear()
+        self._logged[key] = now
+        return True
 
 
 def _escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

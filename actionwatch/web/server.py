@@ -1,4 +1,8 @@
-"""Serve HTTP in a thread. Without loopback, a bearer token protects every path except the probes."""
+"""Serve HTTP in a thread. Without loopback, a bearer token protects every path except the probes.
+
+A web page can let its own host name lead to a loopback address and then read from there in the browser of a person (DNS
+rebinding). So a loopback listener answers only requests for this machine by address or as localhost, and for configured names.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import asyncio
 import contextlib
 import functools
 import hmac
+import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,11 +24,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import ActionwatchError
+from actionwatch.text.options import is_loopback
+from actionwatch.web.connections import BoundedConnection
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 _STOP_SECONDS = 3.0
 _DATE_SECONDS = 1.0  # the resolution of the Date header
-_BACKLOG = 128
+_BACKLOG = 32  # also how many connections asyncio accepts before the first of them is counted
 
 
 @contextlib.contextmanager
@@ -32,14 +40,24 @@ def serving(
     port: int,
     token: str | None,
     start_thread: Callable[[str, Callable[[], None]], threading.Thread],
+    names: Collection[str] = (),
 ) -> Iterator[str]:
     """Serve until the block ends, and yield the base URL. `start_thread` starts a named thread and returns it.
+
+    `names` are the host names, besides localhost, by which clients may address a loopback listener.
 
     Raises: ActionwatchError, if the address cannot be used.
     """
     app: ASGIApp = Starlette(routes=list(routes))
+    if token:
+        app = _Guard(app, token)
+    if is_loopback(host):
+        app = _HostCheck(app, names)
     config = uvicorn.Config(
-        _Guard(app, token) if token else app,
+        app,
+        http=BoundedConnection,
+        ws="none",  # an upgraded connection would not be counted
+        backlog=_BACKLOG,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -109,3 +127,33 @@ class _Guard:
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class _HostCheck:
+    """Refuse requests for foreign host names. An address as the host is always accepted: no name can lead elsewhere."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app = app
+        self._names = frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._is_known(Request(scope).headers.get("host")):
+            refusal = PlainTextResponse("this host name is not served: add it to web.hosts, or use localhost\n", 421)
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_known(self, host: str | None) -> bool:
+        if host is None:
+            return True  # HTTP/1.0, which no browser sends
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # brackets around what is no address
+            return False
+        if name == "localhost" or name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from actionwatch.base.model import Entity
-from actionwatch.notifiers._slack_actions import _decided
+from actionwatch.notifiers._slack_actions import _decided, _Press
 from actionwatch.notifiers.slack import _plain, _resolution
 from actionwatch.render.renderer import Renderer, plain
 from actionwatch.rules.alert_text import compile_wording, plain_body, word
@@ -77,9 +77,9 @@ def test_template_of_an_operator_prints_no_format(tmp_path: Path, template: str)
 def test_replies_and_fallbacks_have_no_format() -> None:
     """Texts that no template writes are escaped too."""
     given = message("alert.resolved", title=FORGED, resolved_by=FORGED)
-    payload: dict[str, Any] = {
-        "message": {"attachments": [{"blocks": [{"type": "actions", "block_id": "actionwatch"}]}]}
-    }
+    shown = {"ts": "1.0", "attachments": [{"blocks": [{"type": "actions", "block_id": "actionwatch"}]}]}
+    pressed = {"user": {"id": "U1"}, "channel": {"id": "C1"}, "message": shown, "actions": []}
+    payload = msgspec.convert(pressed, _Press)
     own = ":white_check_mark: "
     texts = [
         _plain(given),

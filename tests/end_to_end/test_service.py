@@ -20,6 +20,7 @@ from tests.end_to_end import kit
 from tests.integration.notifiers.ends import TOKEN, slack_reply
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd, part
+from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
 from tests.waiting import LIMIT, pause, wait_until
 
 KILLS = 8
@@ -194,6 +195,29 @@ def test_a_broken_configuration_stops_the_start(post: kit.Post) -> None:
         "actionwatch.yaml:7:5: unknown key 'poll_intervall': did you mean 'poll_interval'?",
         "actionwatch.yaml:15:7: format: must be one of auto, text or json",
     ]
+
+
+def test_press_acknowledges_only_alerts_that_slack_was_sent(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
+    """A press acknowledges an alert that the Slack receiver posted, and not one that only another receiver was sent."""
+    with SocketEnd() as slack:
+        post.write(
+            webhook,
+            f"  - name: security-slack\n    slack: {{token: {TOKEN}, app_token: {APP_TOKEN}, channel: C0123456789, "
+            f"base_url: '{slack.api.url}/api/', timeout: {LIMIT:g}s}}\n"
+            "route:\n  receivers: [soar, security-slack]\n  routes:\n"
+            "    - {matchers: ['userName=hidden'], receiver: soar}\n",
+        )
+        with post.service() as service:
+            service.wait_until_up()
+            post.upstream.delete_cluster("hidden", "shown")
+            ids = {user: soar.wait_for(user=user)[0].data["id"] for user in ("hidden", "shown")}
+            wait_until(lambda: {state for state, _ in post.states()} == {"sent"}, "every message", post.states)
+            for user in ("hidden", "shown"):
+                slack.press("actionwatch_ack", envelope_id=user, value=ids[user])
+            find = "SELECT id FROM alert WHERE acked_by = 'sam (U123)'"
+            wait_until(lambda: post.query(find), "the acknowledgement")
+            service.end()
+        assert post.query(find) == [(ids["shown"],)]
 
 
 def _happened(found: kit.Arrival) -> float:

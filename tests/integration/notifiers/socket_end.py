@@ -7,6 +7,7 @@ import hashlib
 import json
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from tests.integration.notifiers.ends import slack_error, slack_reply
@@ -31,15 +32,25 @@ class SocketEnd(Listener):
         self._live: list[socket.socket] = []
         super().__init__()
 
-    def press(self, *names: str, envelope_id: str, value: str = "alert-1", **user: Any) -> None:
-        """Send what Slack sends if somebody presses a button."""
+    def press(
+        self,
+        *names: str,
+        envelope_id: str,
+        value: str = "alert-1",
+        changed: Mapping[str, Any] | None = None,
+        **user: Any,
+    ) -> None:
+        """Send what Slack sends if somebody presses a button. `changed` are members with other values."""
         posted = next(request.json for request in self.api.requests if request.path.endswith("chat.postMessage"))
         payload = {
             "type": "block_actions",
-            "user": {"id": "U123", "username": "sam", **user},
+            "user": {"id": "U123", "username": "sam", "team_id": "T1", **user},
+            "team": {"id": "T1", "domain": "example"},
+            "enterprise": None,
             "channel": {"id": "C0123456789"},
             "message": {"ts": "1700000000.000100", **posted},
             "actions": [{"action_id": name, "value": value, "block_id": "actionwatch"} for name in names],
+            **(changed or {}),
         }
         self.say({"type": "interactive", "envelope_id": envelope_id, "payload": payload})
 
@@ -61,6 +72,8 @@ class SocketEnd(Listener):
             connection.close()
 
     def _reply(self, request: Request) -> Reply:
+        if request.path.endswith("auth.test"):
+            return Reply(200, json.dumps({"ok": True, "team_id": "T1"}).encode(), {"content-type": "application/json"})
         if not request.path.endswith("apps.connections.open"):
             return slack_reply(request)
         if self.opening:
@@ -100,7 +113,12 @@ class SocketEnd(Listener):
 
 
 def _frame(opcode: int, data: bytes) -> bytes:
-    length = bytes([len(data)]) if len(data) < 126 else b"\x7e" + struct.pack(">H", len(data))
+    if len(data) < 126:
+        length = bytes([len(data)])
+    else:
+        length = (
+            b"\x7e" + struct.pack(">H", len(data)) if len(data) < 65_536 else b"\x7f" + struct.pack(">Q", len(data))
+        )
     return bytes([0x80 | opcode]) + length + data
 
 

@@ -51,6 +51,11 @@ def made_of(server: SocketEnd) -> slack.Options:
     return made
 
 
+def reference_of(alert_id: str) -> str | None:
+    """Return the reference of the only message that was posted."""
+    return "C0123456789:1700000000.000100" if alert_id == "alert-1" else None
+
+
 def is_connected(actions: SlackActions) -> bool:
     """Return whether the check of the listener passes."""
     try:
@@ -67,7 +72,7 @@ def listening(server: SocketEnd, pressed: Pressed) -> Iterator[SlackActions]:
     notifier = slack.build(made, receiver="security-slack")
     deliver(notifier, "slack", message())
     notifier.close()
-    listener = slack.listener(made, pressed, receiver="security-slack")
+    listener = slack.listener(made, pressed, reference_of, receiver="security-slack")
     assert listener is not None
     listener.start()
     try:
@@ -110,7 +115,7 @@ def test_without_socket_mode_there_are_no_buttons(server: SocketEnd) -> None:
     deliver(notifier, "slack", message())
     notifier.close()
     assert buttons(server.api.requests[0].json) == []
-    assert slack.listener(made, Pressed(), receiver="security-slack") is None
+    assert slack.listener(made, Pressed(), reference_of, receiver="security-slack") is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,7 @@ def test_failed_action_is_reported_only_to_its_user(server: SocketEnd) -> None:
         for number, error in enumerate((pressed.error, StoreBusy("busy"), ZeroDivisionError())):
             pressed.error = error
             server.press("actionwatch_ack", envelope_id=f"e{number}")
-            wait_until(lambda: len(server.api.requests) == number + 3, "the answer to the presser")  # noqa: B023
+            wait_until(lambda: len(server.api.requests) == number + 4, "the answer to the presser")  # noqa: B023
     replies = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
     texts = [request.json["text"] for request in replies]
     assert texts[0] == "Acknowledge failed: the alert is resolved already &lt;!channel&gt;"
@@ -212,7 +217,7 @@ def test_lost_connection_is_restored(server: SocketEnd) -> None:
 def test_connection_is_retried_if_slack_is_down_at_the_start(server: SocketEnd) -> None:
     """If Slack is down at the start, the listener connects later."""
     server.opening = [Reply(503), Reply(200, b'{"ok": true, "url": "ws://evil.example/"}')]
-    listener = slack.listener(made_of(server), Pressed(), receiver="security-slack")
+    listener = slack.listener(made_of(server), Pressed(), reference_of, receiver="security-slack")
     assert listener
     with at_least(2):
         listener.start()
@@ -237,7 +242,7 @@ def test_listener_survives_any_exception(server: SocketEnd) -> None:
 def test_listener_stops_while_it_waits(server: SocketEnd) -> None:
     """A listener that waits for minutes before it connects again stops at once."""
     server.opening = [slack_error("invalid_auth")]
-    refused = slack.listener(made_of(server), Pressed(), receiver="security-slack")
+    refused = slack.listener(made_of(server), Pressed(), reference_of, receiver="security-slack")
     assert refused
     refused.start()
     wait_until(lambda: not server.opening, "the refusal")
@@ -258,7 +263,7 @@ def test_tokens_are_not_logged(server: SocketEnd, caplog: pytest.LogCaptureFixtu
     """No token is in a log."""
     caplog.set_level(0)
     server.opening = [slack_error("invalid_auth", needed=APP_TOKEN)]
-    listener = slack.listener(made_of(server), Pressed(), receiver="security-slack")
+    listener = slack.listener(made_of(server), Pressed(), reference_of, receiver="security-slack")
     assert listener
     listener.start()
     wait_until(lambda: not server.opening, "the refusal")

@@ -125,6 +125,8 @@ TOP = [
     ("web: {listen: '[::]:8080'}", "2:1: token_file: an address that is not loopback needs a token"),
     ("web: {token: a, token_file: rules}", "2:17: token_file: cannot read the secret file "),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
+    ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
+    ("web: {hosts: ['metrics.example.com:80']}", "2:15: hosts: not a host name: write it without scheme and port"),
     ("log: {level: warn}", "2:7: level: must be one of debug, info, warning or error: did you mean 'warning'?"),
     ("log: {format: 5}", "2:7: format: must be one of auto, text or json"),
     ("inhibit_rules: [{source_matchers: [a=b]}]", "2:17: the key 'target_matchers' is missing: add it"),

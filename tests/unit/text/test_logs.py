@@ -212,3 +212,23 @@ def test_logs_go_only_to_stderr() -> None:
         structlog.get_logger().info("hello")
     assert "hello" in err.getvalue()
     assert sys.stdout is before
+
+
+def test_flood_of_a_library_is_logged_once() -> None:
+    """A message that strangers can cause is logged once, other messages of the same library each, and ours always."""
+
+    def flood() -> None:
+        for number in range(100):
+            logging.getLogger("asyncio").error("socket.accept() out of system resource")
+            structlog.get_logger("actionwatch.web.connections").warning("web_connection_dropped", reason=str(number))
+        logging.getLogger("uvicorn.error").error("another")
+        for _ in range(2):
+            structlog.get_logger("actionwatch.tail").warning("poll_failed")
+
+    events = [json.loads(line)["event"] for line in lines_of("json", flood).splitlines()]
+    assert events == [
+        "socket.accept() out of system resource",
+        "web_connection_dropped",
+        "another",
+        *["poll_failed"] * 2,
+    ]

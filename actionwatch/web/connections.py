@@ -1,0 +1,89 @@
+"""The connections of the listener: how many may be open, and how long each may wait.
+
+uvicorn itself closes neither a connection whose request never becomes complete nor one that does not take its response, and its
+`limit_concurrency` refuses requests, not connections. Strangers could take every descriptor of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+import structlog
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_CONNECTIONS = 100  # probes and scrapers use a handful
+DESCRIPTOR_SHARE = (
+    4  # connections take at most a quarter of the descriptors; store, upstream and receivers need the others
+)
+WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
+SERVE_SECONDS = 60.0  # until a request is answered
+
+log = structlog.get_logger()
+
+
+def most_connections() -> int:
+    """Return how many connections may be open: few enough that the process keeps descriptors for its work."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(min(MAX_CONNECTIONS, allowed // DESCRIPTOR_SHARE), 1)
+
+
+class BoundedConnection(H11Protocol):
+    """uvicorn's HTTP/1.1 with a deadline for each wait. One connection too many drops the one that has waited longest.
+
+    So a client that sends its request at once is served, even while others hold all connections open.
+    """
+
+    waiting_since: float | None = None
+    """None while a request is being answered."""
+    is_dropped = False
+    _serving_count = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does
+        super().connection_made(transport)
+        inner = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            self._change_serving(+1)
+            try:
+                await inner(scope, receive, send)
+            finally:
+                self._change_serving(-1)
+
+        self.app = app
+        self._change_serving(0)
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _change_serving(self, change: int) -> None:
+        """Start the deadline of what the connection does now. Only a complete request is served; a byte changes nothing."""
+        self._serving_count += change
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self not in self.connections:
+            return  # lost while it was served
+        self.waiting_since = None if self._serving_count else self.loop.time()
+        self._deadline = self.loop.call_later(SERVE_SECONDS if self._serving_count else WAIT_SECONDS, self._drop)
+
+    def _make_room(self) -> None:
+        most = most_connections()
+        opened = [each for each in self.connections if isinstance(each, BoundedConnection) and not each.is_dropped]
+        if len(opened) <= most:
+            return
+        waiting = [(each.waiting_since, number) for number, each in enumerate(opened) if each.waiting_since is not None]
+        opened[min(waiting)[1]]._drop()  # this connection waits too
+        remedy = "find out who connects to web.listen, and keep strangers away with a firewall"
+        log.warning("web_connection_dropped", reason=f"more than {most} connections are open", remedy=remedy)
+
+    def _drop(self) -> None:
+        """Close without waiting until the client has taken what was sent."""
+        self.is_dropped = True
+        self.transport.abort()

@@ -1,0 +1,164 @@
+"""A stranger who can connect to the listener cannot stop the service, fill its log, or read it through a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from actionwatch.web import server
+from actionwatch.web.connections import MAX_CONNECTIONS
+from tests import http_client
+from tests.children import child
+from tests.threads import start_thread
+from tests.waiting import LIMIT, wait_until
+
+serving = functools.partial(server.serving, start_thread=start_thread)
+HALF = b"GET /page HTTP/1.1\r\nHost: localhost\r\nX-Filler: "
+DESCRIPTORS = 240
+FILES = 40  # what the pipeline opens while strangers connect: the store, the upstream, a few receivers
+
+# The listener in its own process, with few descriptors. `/work` opens files, as the pipeline does.
+LISTENER = f"""
+import contextlib, resource, sys, tempfile, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from actionwatch.text import logs
+from actionwatch.web.server import serving
+from tests.threads import start_thread
+
+logs.set_up("info", "json", [])
+
+def work(_):
+    with contextlib.ExitStack() as stack:
+        for _ in range({FILES}):
+            stack.enter_context(tempfile.TemporaryFile())
+    return PlainTextResponse("worked")
+
+with serving([Route("/work", work)], "127.0.0.1", 0, None, start_thread) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def page(_: Request) -> Response:
+    """Return more than the buffers of a connection hold."""
+    return PlainTextResponse("x" * 20_000_000)
+
+
+PAGES = [Route("/page", page), Route("/small", lambda _: PlainTextResponse("small"))]
+
+
+@contextlib.contextmanager
+def connected(url: str, count: int, given: bytes = HALF) -> Iterator[list[socket.socket]]:
+    """Open connections, and send the same on each."""
+    port = int(url.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), LIMIT))
+            with contextlib.suppress(ConnectionError):
+                one.sendall(given)
+            opened.append(one)
+        yield opened
+
+
+def is_closed(one: socket.socket, given: bytes = b"") -> bool:
+    """Return whether the server has closed a connection, without reading from it. Send more first, if that is given."""
+    try:
+        if given:
+            one.sendall(given)
+        return one.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_half_sent_requests_leave_descriptors_for_the_pipeline() -> None:
+    """Any number of half-sent requests leaves the process able to serve a request and to open files, and fills no log."""
+    options: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with child([sys.executable, "-c", LISTENER], **options) as process:
+        assert process.stdout
+        assert process.stdin
+        url = process.stdout.readline().strip()
+        for _ in range(3):
+            with connected(url, DESCRIPTORS + 160):
+                assert http_client.get(f"{url}/work").text == "worked"
+        process.stdin.close()
+        process.stdin = None
+        _, logged = process.communicate(timeout=LIMIT)
+    lines = [json.loads(line) for line in logged.splitlines()]
+    assert [line["event"] for line in lines] == ["web_connection_dropped"]
+    assert "more than 60 connections are open" in lines[0]["reason"]
+
+
+def test_connections_have_a_limit() -> None:
+    """Connections beyond the limit close others that wait, so that a new client is served."""
+    with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS + 30) as opened:
+        wait_until(lambda: sum(map(is_closed, opened)) >= 30, "30 closed connections")
+        assert http_client.get(f"{url}/small").text == "small"
+
+
+def test_each_wait_has_a_deadline() -> None:
+    """A request that never becomes complete, though it grows, and a response that is never read end their connections."""
+    asked = HALF + b"\r\n\r\n"
+    refused = b"POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    with (
+        serving(PAGES, "127.0.0.1", 0, None) as url,
+        connected(url, 1) as half,
+        connected(url, 1, asked) as unread,
+        connected(url, 1, refused) as endless,
+    ):
+        wait_until(lambda: is_closed(half[0], b"x"), "the end of the request", pause=0.3)
+        wait_until(lambda: is_closed(endless[0], b"x"), "the end of the body", pause=0.3)
+        # Only sending shows that the other end of a full connection is gone.
+        wait_until(lambda: is_reset(unread[0]), "the end of the response", pause=0.3)
+
+
+def is_reset(one: socket.socket) -> bool:
+    """Return whether sending fails."""
+    try:
+        one.sendall(b"G")
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("token", [None, "open-sesame"])
+def test_foreign_host_name_reads_nothing(token: str | None) -> None:
+    """A page whose host name leads to the loopback address reads nothing there."""
+    headers = {"authorization": f"Bearer {token}"}
+    with serving(PAGES, "127.0.0.1", 0, token, names=["Metrics.example.com"]) as url:
+
+        def status(host: str) -> int:
+            return http_client.get(f"{url}/small", headers={**headers, "host": host}).status_code
+
+        port = url.rpartition(":")[2]
+        for name in ("localhost", "LOCALHOST", "127.0.0.1", "[::1]", "192.0.2.7", "metrics.example.COM"):
+            assert (status(name), status(f"{name}:{port}")) == (200, 200), name
+        for name in (
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[localhost]",
+            "a@evil.example",
+        ):
+            assert (status(name), status(f"{name}:{port}")) == (421, 421), name
+
+
+def test_request_without_a_host_is_served() -> None:
+    """Health checks of load balancers send HTTP/1.0 without a host; no browser does."""
+    with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, 1, b"GET /small HTTP/1.0\r\n\r\n") as opened:
+        assert opened[0].makefile("rb").read().endswith(b"small")
