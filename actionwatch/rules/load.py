@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.rules.budget import Budget, OverBudget
 from actionwatch.rules.correlations.reading.link import link, with_filters
 from actionwatch.rules.document import read_document
 from actionwatch.rules.filters import apply_filters, check_filters
@@ -110,10 +111,16 @@ def build_rules(
     reports: list[Report] = []
     reports_of: dict[str, Report] = {}
     taken: dict[tuple[str, str], Rule | Filter] = {}
+    budget = Budget()
     for document in documents:
         report = Report(document)
         reports.append(report)
-        found = read(report, context)
+        found = None
+        try:
+            with budget.metering(document.file):
+                found = read(report, context)
+        except OverBudget as exc:
+            report.fault((), exc.what, exc.remedy)
         if found is None or not _is_unique(found, taken, report):
             continue
         if isinstance(found, Rule):
