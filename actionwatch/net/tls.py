@@ -7,6 +7,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from actionwatch.base.files import MAX_PEM_BYTES, open_regular
+
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
@@ -36,6 +38,9 @@ def _system_context(alpn: str | None) -> ssl.SSLContext:
 
 
 def _context(ca_file: Path | None, identity: ClientCertificate | None, alpn: str | None) -> ssl.SSLContext:
+    for path in (ca_file, *((identity.cert_file, identity.key_file) if identity is not None else ())):
+        if path is not None:
+            open_regular(path, MAX_PEM_BYTES).close()  # OpenSSL would wait for a FIFO, and read a device without an end
     context = ssl.create_default_context(cafile=ca_file)
     if identity is not None:
         context.load_cert_chain(identity.cert_file, identity.key_file, password=_no_password)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, Undefined
+from jinja2 import FunctionLoader, Undefined
 from markupsafe import Markup
 
 from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
@@ -29,11 +28,10 @@ FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
 """Finds a template by file name. Returns its text, its path, and a function that returns whether both are current."""
 
 
-def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> SandboxedEnvironment:
-    """Make the environment of a channel. It takes a template from `look`, or else from the first folder that has it."""
-    loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])
+def environment(channel: str, find: FindTemplate) -> SandboxedEnvironment:
+    """Make the environment of a channel, which takes its templates from `find`."""
     is_html = channel == "html"
-    made = SandboxedEnvironment(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
+    made = SandboxedEnvironment(loader=FunctionLoader(find), autoescape=is_html, finalize=_PRINT[channel])
     made.filters.update(FILTERS)
     if not is_html:
         safe = _inert_in_slack if channel == "slack.json" else _unchanged

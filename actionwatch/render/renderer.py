@@ -8,22 +8,26 @@ plain text that cannot fail. All failures are returned. Variables and filters: d
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
-from actionwatch.base.errors import Fault, TemplateError
+from actionwatch.base.errors import ConfigError, Fault, TemplateError
+from actionwatch.base.files import file_state
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
 from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert
 from actionwatch.render.samples import sample_messages
 from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill
+from actionwatch.text.yaml_document import read_bounded
 
 SUFFIX = ".j2"
 _SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
@@ -43,8 +47,7 @@ class Renderer:
         self._folders = tuple(folders)
         self._texts: Mapping[str, str] | None = None
         self._environments = {
-            # `use` replaces only the first folder: the environments of the others find nothing of it.
-            (folder, channel): environment(self._folders[rank:], channel, self._find if rank == 0 else lambda _: None)
+            (folder, channel): environment(channel, partial(self._find, self._folders[rank:]))
             for rank, folder in enumerate(self._folders)
             for channel in CHANNELS
         }
@@ -88,13 +91,20 @@ class Renderer:
     def _is_in(self, folder: Path, name: str) -> bool:
         if self._texts is not None and folder == self._folders[0]:
             return f"{name}{SUFFIX}" in self._texts
-        return (folder / f"{name}{SUFFIX}").is_file()
+        return os.path.lexists(folder / f"{name}{SUFFIX}")  # report what is no file, as a broken link
 
-    def _find(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        text = None if self._texts is None else self._texts.get(name)
-        if text is None:
+    def _find(self, folders: Sequence[Path], file: str) -> tuple[str, str, Callable[[], bool]] | None:
+        """Find the first of these folders that has a template. Raises: ConfigError, if it cannot be read."""
+        folder = next((each for each in folders if self._is_in(each, file.removesuffix(SUFFIX))), None)
+        if folder is None or not file.endswith(SUFFIX):
             return None
-        return text, str(self._folders[0] / name), lambda: (self._texts or {}).get(name) == text
+        path = folder / file
+        texts = self._texts
+        if texts is not None and folder == self._folders[0]:
+            text = texts.get(file, "")
+            return text, str(path), lambda: (self._texts or {}).get(file) == text
+        state = _state(path)
+        return read_bounded(path, folder), str(path), lambda: _state(path) == state
 
     def _chosen(self, name: str, message: Message) -> str:
         """Return the name of the template for this message: a summary may have its own."""
@@ -132,10 +142,12 @@ class Renderer:
             ) from exc
         except TemplateNotFound as exc:
             raise TemplateError(Fault(str(path), 0, 0, f"the template {exc.name} does not exist")) from exc
-        except (OSError, UnicodeDecodeError, RecursionError) as exc:
+        except RecursionError as exc:
             raise TemplateError(Fault(str(path), 0, 0, f"cannot be read: {exc}")) from exc
         except TemplateError as exc:
             raise _located(exc, path) from exc.__cause__
+        except ConfigError as exc:  # of `_find`, with the file that cannot be read
+            raise TemplateError(*exc.faults) from exc
         return _finish(text, channel, path)
 
     def _check(self, templates: Iterable[tuple[Path, Path]]) -> list[Fault]:
@@ -166,9 +178,9 @@ def read_texts(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     faults: list[Fault] = []
     for path in _files(folder):
         try:
-            texts[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            faults.append(Fault(str(path), 0, 0, f"cannot be read: {exc}"))
+            texts[path.relative_to(folder).as_posix()] = read_bounded(path, folder)
+        except ConfigError as exc:
+            faults += exc.faults
     return texts, faults
 
 
@@ -176,6 +188,13 @@ def _files(folder: Path) -> list[Path]:
     """List the templates except in hidden folders: a mounted ConfigMap keeps a copy of its files in one."""
     found = folder.glob(f"**/*{SUFFIX}") if folder.is_dir() else ()
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        return file_state(path.stat())
+    except OSError:
+        return ()
 
 
 def _about(fault: Fault, message: Message, name: str) -> Fault:

@@ -21,6 +21,7 @@ from sigma.modifiers import SigmaFieldReferenceModifier, SigmaWideModifier, modi
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
 
 from actionwatch.base.unicode import canonical
+from actionwatch.rules.budget import spend
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, equality, fold, on_text
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
@@ -112,6 +113,7 @@ class _Compiler:
         return self._leaf(name, value)
 
     def _leaf(self, name: str | None, value: types.SigmaType) -> Leaf:
+        spend(1)
         self._left -= 1
         if self._left < 0:
             raise ValueError(f"lists and selections have more than {MAX_VALUES} values together")

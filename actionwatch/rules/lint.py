@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from sigma.types import SigmaString
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Entity, Record
-from actionwatch.rules.condition_text import Combination, Phrase, is_met, names_in, parse_phrase
+from actionwatch.rules.condition_text import Combination, Phrase, is_met, names_in, parse_phrase, phrases_in
 from actionwatch.rules.conditions import Condition, Every, Leaf, Not, all_of, demand, predicate
 from actionwatch.rules.fields import BLANK, Subject
 from actionwatch.rules.load import Rules
@@ -26,6 +27,7 @@ from actionwatch.rules.prefilter import admitted_kinds
 from actionwatch.text.yaml_document import Document, Place
 
 _MAX_TRIED = 10  # selections; every combination of them is tried: 1,024
+MAX_TRIES = 5_000_000  # of all rules and filters; each takes about 1 µs
 _MAX_SAMPLES = 200  # records on which a filter is tried
 _AT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # of these records
 _UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
@@ -50,21 +52,37 @@ _Notes = Iterator[tuple[Place, str, str]]
 def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[str]) -> list[Fault]:
     """Return the notes about rules and filters, in the order of the documents."""
     notes: list[Fault] = []
+    tries = _Tries()
     for rule in rules.rules:
         if rule.document is not None:
-            notes += itertools.starmap(rule.document.fault, _lint_rule(rule, rule.document.value, known_kinds))
+            notes += itertools.starmap(rule.document.fault, _lint_rule(rule, rule.document.value, known_kinds, tries))
     notes += _lint_twins(rules.rules)
     for each in rules.filters:
         filtered = [rule for rule in rules.rules if each in rule.filters]
-        notes += itertools.starmap(each.report.document.fault, _lint_filter(each, filtered, known_kinds))
+        notes += itertools.starmap(each.report.document.fault, _lint_filter(each, filtered, known_kinds, tries))
     for document in documents:
         notes += itertools.starmap(document.fault, _lint_secrets(document.value, ()))
+    if tries.left < 0 and documents:
+        what = f"not every condition was tried: that takes more than {MAX_TRIES} tries"
+        notes.append(Fault(documents[0].file, 0, 0, what, "check fewer files at once"))
     order = {document.file: number for number, document in reversed(list(enumerate(documents)))}
     unique = dict.fromkeys(notes)
     return sorted(unique, key=lambda note: (order.get(note.file, 0), note.line, note.column))
 
 
-def _lint_rule(rule: Rule, value: Mapping[str, Any], known_kinds: Collection[str]) -> _Notes:
+@dataclass(slots=True)
+class _Tries:
+    """How many tries of conditions are left, so that no file makes the checks slow."""
+
+    left: int = field(default_factory=lambda: MAX_TRIES)
+
+    def take(self, count: int) -> bool:
+        """Return whether as many are left."""
+        self.left -= count
+        return self.left >= 0
+
+
+def _lint_rule(rule: Rule, value: Mapping[str, Any], known_kinds: Collection[str], tries: _Tries) -> _Notes:
     detection, correlation = value.get("detection"), value.get("correlation", {})
     if isinstance(detection, dict):
         if "rules" in correlation:
@@ -73,7 +91,7 @@ def _lint_rule(rule: Rule, value: Mapping[str, Any], known_kinds: Collection[str
             yield from _unused(_selections(detection), chosen, "detection")
         else:
             phrase = parse_phrase(detection["condition"], _selections(detection))
-            yield from _lint_phrase(phrase, detection, "detection", {correlation.get("baseline")})
+            yield from _lint_phrase(phrase, detection, "detection", tries, {correlation.get("baseline")})
             yield from _lint_exceptions(rule, phrase, known_kinds)
         for name in _selections(detection):
             yield from _lint_values(detection[name], ("detection", name))
@@ -92,14 +110,16 @@ def _unused(names: Iterable[str], used: Collection[Any], key: str) -> _Notes:
             yield (key, name), f"the selection '{name}' is not used", "name it in the condition, or remove it"
 
 
-def _lint_phrase(phrase: Phrase, block: Mapping[str, Any], key: str, besides: Collection[Any] = ()) -> _Notes:
+def _lint_phrase(
+    phrase: Phrase, block: Mapping[str, Any], key: str, tries: _Tries, besides: Collection[Any] = ()
+) -> _Notes:
     """Find selections that are unused or make no difference, and conditions that are always or never met.
 
     `key` is the key of the block. The selections in `besides` are used elsewhere.
     """
-    used = set(names_in(phrase))
+    used = sorted(set(names_in(phrase)))
     yield from _unused(_selections(block), {*used, *besides}, key)
-    if len(used) > _MAX_TRIED:
+    if len(used) > _MAX_TRIED or not tries.take(len(list(phrases_in(phrase))) << len(used)):
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
     answers = [is_met(phrase, truth.__getitem__) for truth in truths]
@@ -107,8 +127,9 @@ def _lint_phrase(phrase: Phrase, block: Mapping[str, Any], key: str, besides: Co
         word = "always" if answers[0] else "never"
         yield (key, "condition"), f"the condition is {word} met, regardless of the selections", ""
         return
-    for name in sorted(used):
-        if answers == [is_met(phrase, {**truth, name: not truth[name]}.__getitem__) for truth in truths]:
+    for number, name in enumerate(reversed(used)):
+        bit = 1 << number  # of the index of a combination
+        if all(answer == answers[index ^ bit] for index, answer in enumerate(answers)):
             what = f"the selection '{name}' makes no difference: the condition is the same without it"
             yield (key, name), what, "fix the condition, or remove the selection"
 
@@ -240,12 +261,12 @@ def _lint_twins(rules: Sequence[Rule]) -> Iterator[Fault]:
             yield document.fault(("detection",), what, "remove one of the two")
 
 
-def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> _Notes:
+def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str], tries: _Tries) -> _Notes:
     """Find filters that hide everything that a rule finds, and filters that hide nothing."""
     keeps, block = predicate(each.keeps), each.report.document.value["filter"]
-    found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter"))
+    found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter", tries))
     yield from found
-    if found:
+    if found or not tries.take(len(rules) * _MAX_SAMPLES):
         return
     is_of_use = False
     for rule in rules:

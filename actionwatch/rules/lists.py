@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.text.yaml_document import read_bounded, read_file
+from actionwatch.text.yaml_document import Document, read_bounded, read_file
 
 _SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
 FOLDER = "lists"
@@ -27,14 +27,20 @@ class Lists:
     faults: tuple[Fault, ...] = ()
 
 
-def list_folders(configured: Path | None, rules: Sequence[Path]) -> list[Path]:
-    """Return the folders of lists in order of precedence: the configured folder, then those of the rules."""
-    brought = (path / FOLDER if path.is_dir() else path.parent / FOLDER for path in rules)
-    return [*([] if configured is None else [configured]), *brought]
+def list_folders(configured: Path | None, rules: Sequence[Path]) -> dict[Path, Path]:
+    """Return the folders of lists in order of precedence: the configured folder, then those of the rules.
+
+    Each has the folder that its files must not leave by a link: a folder of rules contains its lists.
+    """
+    folders = {} if configured is None else {configured: configured}
+    for path in rules:
+        parent = path if path.is_dir() else path.parent
+        folders.setdefault(parent / FOLDER, parent)
+    return folders
 
 
-def read_lists(folders: Sequence[Path]) -> Lists:
-    """Read every list of these folders. Collect faults instead of raising them. Ignore other files.
+def read_lists(folders: Mapping[Path, Path]) -> Lists:
+    """Read every list of the folders of `list_folders`. Collect faults instead of raising them. Ignore other files.
 
     If several folders have a list with the same name, the first one counts: an operator can replace a list of the rules.
     """
@@ -47,13 +53,13 @@ def read_lists(folders: Sequence[Path]) -> Lists:
     for folder in unique.values():
         earlier = values.keys() | broken
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.suffix not in _SUFFIXES or path.stem in earlier or not path.is_file():
+            if path.suffix not in _SUFFIXES or path.stem in earlier or path.is_dir():
                 continue
             try:
                 if path.stem in values or path.stem in broken:
                     what = f"a second list named '{path.stem}'"
                     raise ConfigError(Fault(str(path), 0, 0, what, "rename one of the files"))
-                values[path.stem] = _read(path)
+                values[path.stem] = _read(path, folders[folder])
             except ConfigError as exc:
                 faults.extend(exc.faults)
                 broken.add(path.stem)
@@ -78,10 +84,10 @@ def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tupl
     return {name: lists[name] for name in sorted(lists) if name in names or any(f"%{name}%" in text for text in texts)}
 
 
-def _read(path: Path) -> tuple[str, ...]:
+def _read(path: Path, folder: Path) -> tuple[str, ...]:
     if path.suffix in (".yml", ".yaml"):
-        return _read_yaml(path)
-    lines = [line.strip() for line in read_bounded(path).splitlines()]
+        return _read_yaml(read_file(path, folder))
+    lines = [line.strip() for line in read_bounded(path, folder).splitlines()]
     kept = [line for line in lines if line and not line.startswith("#")]
     if path.suffix == ".txt":
         return tuple(kept)
@@ -91,8 +97,7 @@ def _read(path: Path) -> tuple[str, ...]:
         raise ConfigError(Fault(str(path), 0, 0, f"not CSV: {exc}")) from exc
 
 
-def _read_yaml(path: Path) -> tuple[str, ...]:
-    documents = read_file(path)
+def _read_yaml(documents: Sequence[Document]) -> tuple[str, ...]:
     if not documents:
         return ()
     document = documents[0]

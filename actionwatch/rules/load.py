@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.rules.budget import Budget, OverBudget
 from actionwatch.rules.correlations.reading.link import link, with_filters
 from actionwatch.rules.document import read_document
 from actionwatch.rules.filters import apply_filters, check_filters
@@ -70,14 +71,16 @@ class ReadFiles:
     notes: tuple[Fault, ...]
 
 
-def read_documents(paths: Sequence[Path], read: Callable[[Path], Iterable[Document]] = read_file) -> ReadFiles:
+def read_documents(
+    paths: Sequence[Path], read: Callable[[Path, Path | None], Iterable[Document]] = read_file
+) -> ReadFiles:
     """Read the same files and folders as `load_rules`. `read` can be a cache."""
     documents: list[Document] = []
     faults: list[Fault] = []
     notes: list[Fault] = []
-    for path in _rule_files(paths, faults, notes):
+    for path, folder in _rule_files(paths, faults, notes):
         try:
-            documents.extend(read(path))
+            documents.extend(read(path, folder))
         except ConfigError as exc:
             faults.extend(exc.faults)
     return ReadFiles(tuple(documents), tuple(faults), tuple(notes))
@@ -108,10 +111,16 @@ def build_rules(
     reports: list[Report] = []
     reports_of: dict[str, Report] = {}
     taken: dict[tuple[str, str], Rule | Filter] = {}
+    budget = Budget()
     for document in documents:
         report = Report(document)
         reports.append(report)
-        found = read(report, context)
+        found = None
+        try:
+            with budget.metering(document.file):
+                found = read(report, context)
+        except OverBudget as exc:
+            report.fault((), exc.what, exc.remedy)
         if found is None or not _is_unique(found, taken, report):
             continue
         if isinstance(found, Rule):
@@ -146,8 +155,11 @@ def _is_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filter],
     return not report.faults
 
 
-def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) -> Iterator[Path]:
-    """Yield each file once. Skip hidden folders, because a mounted ConfigMap keeps a second copy of its files in one."""
+def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) -> Iterator[tuple[Path, Path | None]]:
+    """Yield each file once, with the folder that contains it if that is what `paths` name.
+
+    Skip hidden folders, because a mounted ConfigMap keeps a second copy of its files in one.
+    """
     seen: set[str] = set()
     for path in paths:
         found = [path]
@@ -159,18 +171,19 @@ def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) 
             what = "there is no such file or folder"
             faults.append(Fault(str(path), 0, 0, what, "check 'rules' in the configuration"))
             continue
+        elif path.suffix not in _SUFFIXES:
+            faults.append(Fault(str(path), 0, 0, "not a rule file", "rule files end in .yml or .yaml: rename it"))
+            continue
         for file in found:
             identity = os.path.realpath(file)
             if identity not in seen:
                 seen.add(identity)
-                yield file
+                yield file, path if file is not path else None
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         parts = file.relative_to(folder).parts
         is_hidden = parts[0] == LISTS_FOLDER or any(part.startswith(".") for part in parts)
-        if is_hidden or file.suffix not in _SUFFIXES:
-            continue
-        if file.is_file() or (file.is_symlink() and not file.exists()):  # report a broken link instead of ignoring it
+        if not is_hidden and file.suffix in _SUFFIXES and not file.is_dir():  # report what is no file, as a broken link
             yield file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -14,6 +15,7 @@ from sigma.policy.regex_engine import RE2RegexEngine, RegexPattern
 from sigma.types import SpecialChars
 
 from actionwatch.base.unicode import canonical
+from actionwatch.rules.budget import PATTERN_STEPS, REFUSED_STEPS, is_new, spend
 
 Check = Callable[[str], bool]
 Search = Callable[[bytes, int], Any]
@@ -21,6 +23,7 @@ Search = Callable[[bytes, int], Any]
 
 quote: Callable[[str], str] = re2.escape
 _compile: Callable[..., Any] = re2.compile  # typed for text only, but also accepts bytes
+_MAX_KEPT = 4096  # compiled patterns: reading a rule compiles each of its patterns about eight times
 _QUIET = re2.Options()
 _QUIET.log_errors = False  # RE2 would print to standard error
 
@@ -138,12 +141,22 @@ class PatternFilter:
 
 
 def _compile_quietly(pattern: str) -> Any:
+    """Compile a pattern. Its document pays for it and for the size of its program, once."""
+    is_paid = not is_new(pattern)
     try:
-        return _compile(pattern, _QUIET)
+        compiled = _compile_once(pattern)
+        spend(0 if is_paid else PATTERN_STEPS + compiled.programsize // 10)
+        return compiled
     except re2.error as exc:
+        spend(0 if is_paid else REFUSED_STEPS)
         reason = exc.args[0] if exc.args else "no reason given"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"RE2 refuses the pattern '{pattern}': {text}") from exc
+
+
+@lru_cache(_MAX_KEPT)
+def _compile_once(pattern: str) -> Any:
+    return _compile(pattern, _QUIET)
 
 
 class _QuietEngine(RE2RegexEngine):

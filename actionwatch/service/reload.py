@@ -17,13 +17,14 @@ from pathlib import Path
 import structlog
 
 from actionwatch.base.errors import Fault
+from actionwatch.base.files import file_state
 from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.render.renderer import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
 from actionwatch.service.configuration import known_kinds
-from actionwatch.service.rule_files import RuleFiles, file_state
+from actionwatch.service.rule_files import RuleFiles
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
 from actionwatch.store import marks, records, self_alerts
@@ -220,7 +221,7 @@ def _states(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir():
+                    if entry.is_dir(follow_symlinks=False):  # as the readers do; two links to `.` have no end
                         pending.append(entry.path)
                     else:
                         with contextlib.suppress(OSError):

@@ -5,7 +5,6 @@ Called at the start of `run` and by each reload.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,7 +13,9 @@ from pathlib import Path
 import structlog
 import yaml
 
+from actionwatch.base.files import file_state
 from actionwatch.base.model import Mode
+from actionwatch.rules.budget import spend, spent
 from actionwatch.rules.document import read_document
 from actionwatch.rules.last_good import Running, Version, with_last_good
 from actionwatch.rules.lists import Lists, lists_of
@@ -110,20 +111,20 @@ class _Cache:
     def __init__(self) -> None:
         self._files: dict[Path, tuple[object, list[Document]]] = {}
         self._before = self._files
-        self._made: dict[int, tuple[Document, object, Rule, Report]] = {}
+        self._made: dict[int, tuple[Document, object, Rule, Report, int]] = {}
 
-    def read_file(self, path: Path) -> list[Document]:
-        """Read a rule file, unless it is unchanged.
+    def read_file(self, path: Path, folder: Path | None) -> list[Document]:
+        """Read a rule file, unless it is unchanged; `folder` as for `read_bounded`.
 
         Raises: ConfigError.
         """
         try:
             state = file_state(path.stat())
         except OSError:
-            return read_file(path)
+            return read_file(path, folder)
         known = self._before.get(path)
         if known is None or known[0] != state:
-            known = (state, read_file(path))
+            known = (state, read_file(path, folder))
         self._files[path] = known
         return known[1]
 
@@ -133,11 +134,14 @@ class _Cache:
         lists = lists_of(document.value, context.lists.values)
         known = self._made.get(id(document))
         if known is not None and known[1] == lists:
+            spend(known[4])
             report.notes += known[3].notes
             return known[2]
+        before = spent()
         found = read_document(report, context)
         if isinstance(found, Rule) and not report.faults:
-            self._made[id(document)] = (document, lists, found, replace(report, notes=list(report.notes)))
+            kept = replace(report, notes=list(report.notes))
+            self._made[id(document)] = (document, lists, found, kept, spent() - before)
         return found
 
     def start_reading(self) -> None:
@@ -148,11 +152,6 @@ class _Cache:
         """Forget the rules of all other documents."""
         kept = set(map(id, documents))
         self._made = {key: made for key, made in self._made.items() if key in kept}
-
-
-def file_state(found: os.stat_result) -> tuple[int, ...]:
-    """Return the times, size and identity of a file. They differ when the file has changed."""
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 def _place(version: Version) -> tuple[str, int]:

@@ -28,7 +28,7 @@ def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
     faults: list[Fault] = []
     for path in sorted(path for path in settings.silences.glob("*") if path.suffix in (".yml", ".yaml")):
         try:
-            read = [_read(document) for document in read_file(path)]
+            read = [_read(document) for document in read_file(path, settings.silences)]
         except ConfigError as exc:
             faults += exc.faults
             continue

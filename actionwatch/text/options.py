@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo
 
 from actionwatch.base.durations import parse_duration
+from actionwatch.base.files import MAX_PEM_BYTES, open_regular, read_regular
 
-_MAX_SECRET_CHARS = 65_536  # a private key has about 3,000; a device file is endless
+MAX_SECRET_BYTES = 65_536  # a private key has about 3,000
 
 
 class Options(BaseModel):
@@ -49,15 +50,13 @@ def _read_secret(value: Any, info: ValidationInfo) -> SecretStr:
         raise ValueError("must be the path of a file")
     path = _resolve(Path(value), info)
     try:
-        with path.open(encoding="utf-8") as file:
-            line = file.readline(_MAX_SECRET_CHARS + 1).strip()
+        first, *_ = read_regular(path, MAX_SECRET_BYTES).splitlines() or [b""]
+        line = first.decode().strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
         raise ValueError(f"cannot read the secret file {path} ({reason}): mount it, or correct the path") from exc
     if not line:
         raise ValueError(f"the secret file {path} has an empty first line: put the secret there")
-    if len(line) > _MAX_SECRET_CHARS:
-        raise ValueError(f"the secret file {path} has a first line of more than {_MAX_SECRET_CHARS} characters")
     return SecretStr(line)
 
 
@@ -70,6 +69,7 @@ def _printable_secret(value: SecretStr) -> SecretStr:
 
 def _loadable(path: Path) -> Path:
     try:
+        open_regular(path, MAX_PEM_BYTES).close()
         ssl.create_default_context(cafile=path)
     except OSError as exc:  # ssl.SSLError is one
         reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.base.files import UnsuitableFile, read_regular
 
 MAX_BYTES = 1024 * 1024  # a rule has about 1 KB
 _MAX_DEPTH = 60  # the deepest sensible document has about ten levels
@@ -48,29 +49,27 @@ class Document:
         return Fault(self.file, line, column, what, remedy)
 
 
-def read_bounded(path: Path) -> str:
-    """Read a file of UTF-8 text that is not too large.
+def read_bounded(path: Path, folder: Path | None = None) -> str:
+    """Read a regular file of UTF-8 text that is not too large, and is in `folder` after all links are followed.
 
     Raises: ConfigError with one error.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ConfigError(Fault(str(path), 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
-        return data.decode("utf-8-sig")
+        return read_regular(path, MAX_BYTES, folder).decode("utf-8-sig")
+    except UnsuitableFile as exc:
+        raise ConfigError(Fault(str(path), 0, 0, f"the file is {exc.strerror}", exc.remedy)) from exc
     except OSError as exc:
         raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(Fault(str(path), 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
 
 
-def read_file(path: Path) -> list[Document]:
-    """Read the documents of a YAML file, except empty ones.
+def read_file(path: Path, folder: Path | None = None) -> list[Document]:
+    """Read the documents of a YAML file, except empty ones. `folder` is as for `read_bounded`.
 
     Raises: ConfigError with one error, if the file cannot be read or is not valid YAML.
     """
-    return read_text(read_bounded(path), str(path))
+    return read_text(read_bounded(path, folder), str(path))
 
 
 def read_text(text: str, file: str) -> list[Document]:

@@ -306,12 +306,13 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["nothing.yml", "r.yml"])
 def test_a_broken_link_is_a_fault(target: str, tmp_path: Path) -> None:
-    """A broken link, or a link to itself, is a fault. A name that is no file is ignored."""
+    """A broken link, a link to itself, or a FIFO is a fault. A folder with the name of a file is none."""
     (tmp_path / "r.yml").symlink_to(target)
     (tmp_path / "folder.yml").mkdir()
     os.mkfifo(tmp_path / "pipe.yml")
-    (fault,) = load_rules([tmp_path], lists=None, known_kinds=KINDS).faults
+    pipe, fault = load_rules([tmp_path], lists=None, known_kinds=KINDS).faults
     assert (Path(fault.file).name, fault.what[:22]) == ("r.yml", "cannot read the file: ")
+    assert (Path(pipe.file).name, pipe.what) == ("pipe.yml", "the file is a FIFO, not a regular file")
 
 
 def test_rules_can_include_lists(tmp_path: Path) -> None:
@@ -367,7 +368,7 @@ def test_a_huge_list_is_not_read(tmp_path: Path) -> None:
     """A file of 64 GiB is refused without being read completely."""
     with (tmp_path / "a.txt").open("wb") as file:
         file.truncate(1 << 36)
-    (fault,) = read_lists([tmp_path]).faults
+    (fault,) = read_lists({tmp_path: tmp_path}).faults
     assert fault.what == f"the file is larger than {MAX_BYTES} bytes"
 
 

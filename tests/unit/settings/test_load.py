@@ -181,7 +181,7 @@ def test_secret_is_the_first_line_of_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "has an empty first line"), (b"\nx", "has an empty first line"), (b"\xff\xfe", "not UTF-8 text"),
-     (b"a\x01b", "control characters"), (b"x" * 100_000, "more than 65536 characters")],
+     (b"a\x01b", "control characters"), (b"x" * 100_000, "larger than 65536 bytes")],
 )  # fmt: skip
 def test_unusable_secret_file_is_a_fault_with_the_reason(content: bytes, reason: str, tmp_path: Path) -> None:
     """The fault of an invalid secret file contains the reason."""

@@ -186,7 +186,7 @@ def test_unreadable_file_is_a_fault_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the file is not UTF-8 text: save it as UTF-8"):
         read_file(path)
     path.write_text("ä" * (MAX_BYTES // 2 + 1))
-    with pytest.raises(ConfigError, match=f"the file is larger than {MAX_BYTES} bytes: split it"):
+    with pytest.raises(ConfigError, match=f"the file is larger than {MAX_BYTES} bytes: split it, or correct the path"):
         read_file(path)
 
 

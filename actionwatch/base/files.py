@@ -1,0 +1,70 @@
+"""Open the files that the configuration and the rules name: secrets, certificates, rules, lists, silences, templates.
+
+Whoever may write into one of their folders must not make actionwatch read a secret, a device or a pipe.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_PEM_BYTES = 4 * 1024 * 1024  # the authorities that systems trust have 0.2 MB
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}  # a socket cannot be opened
+
+
+class UnsuitableFile(OSError):
+    """A file that is not opened. `strerror` says what it is, and `remedy` what to do."""
+
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
+        super().__init__(errno.EINVAL, what, str(path))
+        self.remedy = remedy
+
+
+def open_regular(path: Path, limit: int, folder: Path | None = None) -> BinaryIO:
+    """Open a regular file of at most `limit` bytes; the caller closes it.
+
+    With `folder`, the file must be in it after all links are followed: the links of a Kubernetes volume stay inside.
+
+    Raises: OSError; UnsuitableFile, which is one.
+    """
+    # Follow the links first, so that what is checked is what is opened: a link in place of the file fails (O_NOFOLLOW).
+    real = Path(os.path.realpath(path))
+    if folder is not None and not real.is_relative_to(os.path.realpath(folder)):
+        raise UnsuitableFile(path, f"outside the folder {folder}", "copy it into the folder instead of linking to it")
+    # Without O_NONBLOCK, opening a FIFO waits for its writer.
+    opened = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(opened)
+        if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
+            raise UnsuitableFile(path, f"{kind}, not a regular file", "put a regular file there")
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        _check_size(path, found.st_size, limit)
+        return os.fdopen(opened, "rb")
+    except BaseException:
+        os.close(opened)
+        raise
+
+
+def read_regular(path: Path, limit: int, folder: Path | None = None) -> bytes:
+    """Read a file that `open_regular` accepts.
+
+    Raises: OSError; UnsuitableFile, which is one.
+    """
+    with open_regular(path, limit, folder) as file:
+        data = file.read(limit + 1) or b""  # None: a file of /proc that has nothing now
+    _check_size(path, len(data), limit)  # it may grow, and files of /proc have the size 0
+    return data
+
+
+def file_state(found: os.stat_result) -> tuple[int, ...]:
+    """Return the times, size and identity of a file. They differ when the file has changed."""
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
+
+
+def _check_size(path: Path, size: int, limit: int) -> None:
+    if size > limit:
+        raise UnsuitableFile(path, f"larger than {limit} bytes", "split it, or correct the path")

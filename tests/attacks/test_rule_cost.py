@@ -1,0 +1,114 @@
+"""Rule files of less than 1 MB that would take minutes to load or to check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.rules import budget, lint, patterns
+from actionwatch.rules.last_good import with_last_good
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
+from actionwatch.service.configuration import usual_intervals
+from actionwatch.service.rule_files import _Cache
+
+SHIPPED = Path(__file__).parents[2] / "rules"
+HEAD = "title: T{0}\nname: t{0}\nlogsource: {{product: instaclustr, service: user_actions}}\n"
+
+
+def rule(number: int, key: str, values: Iterator[str]) -> str:
+    """Write a rule with one selection."""
+    lines = "".join(f"    - '{value}'\n" for value in values)
+    return f"{HEAD.format(number)}detection:\n  s:\n   {key}:\n{lines}  condition: s\n---\n"
+
+
+def listed(number: int) -> str:
+    """Write a rule that expands a list of 10,000 names."""
+    return rule(number, "userName|expand", iter(["%many%"]))
+
+
+ATTACKS = {
+    "patterns": rule(1, "description|re", (f"a{n}.*b" for n in range(30_000))),
+    "large patterns": rule(1, "description|re", (f"[^a{n}]{{300}}" for n in range(1_000))),
+    "refused patterns": rule(1, "description|re", (f"([^a{n}]{{100}}){{100}}" for n in range(1_000))),
+    "wildcards": rule(1, "userName", (f"u{n}*x" for n in range(40_000))),
+    "unknown kinds": rule(1, "actionKind", (f"DELETE_U{n}" for n in range(30_000))),
+    "lists": "".join(map(listed, range(1_000))),
+    "rules": "".join(rule(n, "userName", iter("x")) for n in range(3_000)),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_cost_of_a_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str) -> None:
+    """Loading a file takes at most the steps that are allowed. The error names the file and the remedy; others load."""
+    # The limits are a hundredth, so that the test is quick: the cost of an attack depends only on them.
+    monkeypatch.setattr(budget, "MAX_FILE_STEPS", budget.MAX_FILE_STEPS // 100)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "many.txt").write_text("\n".join(f"user{n}" for n in range(10_000)))
+    (tmp_path / "a.yml").write_text(ATTACKS[attack])
+    (tmp_path / "b.yml").write_text(rule(-1, "userName", iter(["eve"])))
+    patterns._compile_once.cache_clear()
+    loaded = load_rules([tmp_path], lists=None, known_kinds=list(KINDS))
+    assert patterns._compile_once.cache_info().misses <= budget.MAX_FILE_STEPS // 10
+    last = loaded.faults[-1]
+    assert last.file == str(tmp_path / "a.yml")
+    assert last.what == f"the rules of this file cost more than {budget.MAX_FILE_STEPS} steps to load"
+    assert "fewer or simpler patterns, or split the file" in last.remedy
+    assert "t-1" in [each.name.name for each in loaded.rules]
+
+
+def test_cost_of_all_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many files that are each within the limit of a file are together within the limit of all files."""
+    monkeypatch.setattr(budget, "MAX_STEPS", 1_000)
+    for number in range(20):
+        (tmp_path / f"{number:02}.yml").write_text(rule(number, "userName", (f"u{n}" for n in range(20))))
+    loaded = load_rules([tmp_path], lists=None, known_kinds=[])
+    assert len(loaded.rules) == 7  # of 130 steps: 50, and 20 values that are compiled four times
+    assert {fault.what for fault in loaded.faults} == {"the rules of all files cost more than 1000 steps to load"}
+    assert len(loaded.faults) == 13
+
+
+def test_cost_of_a_cached_rule_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload takes the same rules as a restart would, although it reads only what changed."""
+    monkeypatch.setattr(budget, "MAX_STEPS", 1_000)
+    cache = _Cache()
+
+    def load() -> Rules:
+        cache.start_reading()
+        read = read_documents([tmp_path], cache.read_file)
+
+        def build(documents: object, lists: Lists) -> Rules:
+            return build_rules(documents, lists=lists, known_kinds=[], read=cache.read_document)  # type: ignore[arg-type]
+
+        return with_last_good(read, Lists(), (), build).rules
+
+    for number in range(9):
+        (tmp_path / f"{number}.yml").write_text(rule(number, "userName", (f"u{n}" for n in range(20))))
+        found = load()
+    assert len(found.rules) == len(load().rules) == len(load_rules([tmp_path], lists=None, known_kinds=[]).rules) == 7
+
+
+def test_limits_are_far_above_honest_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped rules load with a hundredth of the steps, so that an operator can have a hundred times as many."""
+    monkeypatch.setattr(budget, "MAX_STEPS", budget.MAX_STEPS // 100)
+    loaded = load_rules([SHIPPED], lists=None, known_kinds=list(KINDS), time_intervals=usual_intervals())
+    assert loaded.faults == ()
+    assert len(loaded.rules) > 80
+
+
+def test_tries_of_conditions_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks try a limited number of combinations of selections, and report where they stopped."""
+    names = [f"s{n}" for n in range(10)]
+    selections = "".join(f"  {name}: {{userName: {name}}}\n" for name in names)
+    condition = " or ".join(names * 20)
+    text = "".join(f"{HEAD.format(n)}detection:\n{selections}  condition: {condition}\n---\n" for n in range(5))
+    (tmp_path / "a.yml").write_text(text)
+    found, documents = load_rules([tmp_path], lists=None, known_kinds=[]), read_documents([tmp_path]).documents
+    monkeypatch.setattr(lint, "MAX_TRIES", 500_000)
+    notes = lint.lint(found, documents, [])
+    assert [note.what for note in notes if note.what.startswith("not every")] == [
+        "not every condition was tried: that takes more than 500000 tries"
+    ]
