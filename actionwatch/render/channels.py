@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, Undefined
 from markupsafe import Markup
 
-from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
+from actionwatch.render.filters import FILTER_STEPS, FILTERS, JsonText, SlackMarkup, shown
 from actionwatch.text.escaping import one_line, visible, without_slack_markup
 from actionwatch.text.sandbox import SandboxedEnvironment
 
@@ -33,12 +33,13 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
     """Make the environment of a channel. It takes a template from `look`, or else from the first folder that has it."""
     loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])
     is_html = channel == "html"
-    made = SandboxedEnvironment(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
-    made.filters.update(FILTERS)
+    filters = dict(FILTERS)
     if not is_html:
         safe = _inert_in_slack if channel == "slack.json" else _unchanged
-        made.filters["tojson"] = lambda value: JsonText(dump(safe(value)))
-    return made
+        filters["tojson"] = lambda value: JsonText(dump(safe(value)))
+    return SandboxedEnvironment(
+        loader=loader, autoescape=is_html, finalize=_PRINT[channel], filters=filters, filter_steps=FILTER_STEPS
+    )
 
 
 def channel_of(name: str) -> str | None:

@@ -11,6 +11,7 @@ from actionwatch.base.clock import EPOCH
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
 from actionwatch.text.escaping import one_line, shorten, steps
+from actionwatch.text.sizes import check_size
 
 # Colours and emojis of levels and of resolved alerts.
 _LEVEL_LOOKS = {
@@ -22,6 +23,7 @@ _LEVEL_LOOKS = {
 }
 _RESOLVED_LOOK = ("#2e7d32", "✅")
 _MAX_BARS = 24
+_STRFTIME_CHARS = 256  # for each character of a format: a format can have widths, which Python bounds so
 _STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
 
 
@@ -52,6 +54,7 @@ def _utc(value: Any) -> str:
 
 
 def _date(value: Any, form: str = "%Y-%m-%d") -> str:
+    check_size(_STRFTIME_CHARS * len(form))
     return _moment(value).strftime(form)
 
 
@@ -132,4 +135,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "entity": _entity,
     "bars": _bars,
     "timeline": _timeline,
+}
+
+# The costs of those that read less or more than usual (text/sizes.py).
+FILTER_STEPS: dict[str, float | None] = {
+    **dict.fromkeys(("bars", "colour", "duration", "entity", "shorten", "sign", "timeline")),
+    "line": 10,
+    "steps": 1 / 4,
 }
