@@ -10,6 +10,7 @@ from typing import Any
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
+from actionwatch.text.budget import charge
 from actionwatch.text.escaping import one_line, shorten, steps
 from actionwatch.text.sizes import check_size
 
@@ -67,6 +68,13 @@ def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> Sl
 
 def _duration(value: Any) -> str:
     return spell_duration(value if isinstance(value, timedelta) else timedelta(seconds=float(value)))
+
+
+def _steps(value: Any) -> list[str]:
+    text = shown(value)
+    lines = len(text.splitlines())
+    charge(10 * lines + lines * len(text) // 128)  # a line that continues a step copies the step
+    return steps(text)
 
 
 def _look(alert: Mapping[str, Any] | str) -> tuple[str, str]:
@@ -129,7 +137,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "date": _date,
     "slack_date": _slack_date,
     "duration": _duration,
-    "steps": lambda text: steps(shown(text)),
+    "steps": _steps,
     "colour": lambda alert: _look(alert)[0],
     "sign": lambda alert: _look(alert)[1],
     "entity": _entity,
@@ -141,5 +149,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
 FILTER_STEPS: dict[str, float | None] = {
     **dict.fromkeys(("bars", "colour", "duration", "entity", "shorten", "sign", "timeline")),
     "line": 10,
-    "steps": 1 / 4,
+    "steps": 1 / 8,
 }

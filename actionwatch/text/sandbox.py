@@ -42,7 +42,8 @@ _BLOCK_STEPS = 300  # jinja2 copies the context for it
 _ITEM_STEPS = 4
 _SHORT_CHARS = 256  # the steps of a call include a result of this length
 _INCLUDE_STEPS = 1_000  # for each name: a template is looked for in all folders
-_PRINT_STEPS = 2  # for each character, because channels escape with regular expressions
+_PRINT_STEPS = 3  # for each character, because channels escape with regular expressions
+_ESCAPE_STEPS = 4  # for each character that escapes add
 
 
 class _BoundingCodeGenerator(CodeGenerator):
@@ -313,8 +314,14 @@ def _deny(is_denied: bool, called: object) -> None:
 
 def _printing(finalize: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
     def print_(value: Any) -> Any:
-        charge(_PRINT_STEPS * (len(value) if type(value) is str else weigh(value)))
-        return finalize(value) if finalize else value
+        size = len(value) if type(value) is str else weigh(value)
+        charge(_PRINT_STEPS * size)
+        if finalize is None:
+            return value
+        printed = finalize(value)
+        if isinstance(printed, str) and len(printed) > size:
+            charge(_ESCAPE_STEPS * (len(printed) - size))
+        return printed
 
     return print_
 

@@ -122,11 +122,15 @@ def _as_json(value: Any, indent: int | None = None) -> int:
     return weigh(value) * (1 + 8 * (indent or 0))  # rarely are values nested deeper than eight levels
 
 
-def _in_batches(value: Any, linecount: int = 0, fill_with: Any = None, slices: int = 0) -> int:
-    size = max(linecount, slices, 0)
-    refuse(size > MAX_ITEMS, "a size such as this")
-    charge(size)
+def _in_batches(value: Any, linecount: int, fill_with: Any = None) -> int:
+    refuse(linecount > MAX_ITEMS, "a size such as this")
+    charge(max(linecount, 0))
     return weigh(fill_with)
+
+
+def _in_slices(value: Any, slices: int, fill_with: Any = None) -> int:
+    charge(4 * _length(value))  # copied as a list
+    return _in_batches(value, slices, fill_with)
 
 
 def _rounded(value: Any, precision: int = 0, method: str = "common") -> int:
@@ -196,7 +200,7 @@ FILTERS: dict[str, Foresee] = {
     "join": _joined,
     "replace": _replaced,
     "round": _rounded,
-    "slice": _in_batches,
+    "slice": _in_slices,
     "striptags": _stripped_of_tags,
     "sum": _total,
     "tojson": _as_json,

@@ -73,6 +73,9 @@ HOSTILE = (
     "{% set s = 'a' * 200000 %}{% for i in range(99999) %}{% if s == s[1:] ~ 'a' %}{% endif %}{% endfor %}",
     "{% for i in range(99999) %}{{ (range(99999) | list).count(-1) }}{% endfor %}",
     "{{ ('a ' * 200000).split() | length }}",
+    "{% for i in range(9999) %}{% set x = ('a' * 99999) | slice(3) | list %}{% endfor %}",
+    "{{ ('1. a\\n' ~ 'b\\n' * 99999) | steps | length }}",
+    "{% set x %}{% for i in range(9999) %}{{ '\u202e*' * 999 }}{% endfor %}{% endset %}{{ x | length }}",
     "{{ dict.update(data, title='forged') }}",
 )
 
@@ -99,9 +102,8 @@ _TEXTS = [
 ]
 _COUNTS = [0, 1, 2, 3, 9, 34, 99, 999, 9999, 99_999, 200_000, -1, -9999]
 _OPERATORS = ["+", "-", "*", "/", "//", "%", "**", "~", "==", "<", "in", "and", "or"]
-_FILTERS = sorted(
-    set(environment([], "html", lambda _: None).filters) | set(environment([], "slack.json", lambda _: None).filters)
-)
+_ENVIRONMENTS = {channel: environment([], channel, lambda _: None) for channel in ("html", "slack.json", "txt")}
+_FILTERS = sorted({name for each in _ENVIRONMENTS.values() for name in each.filters})
 _METHODS = [
     "center",
     "count",
@@ -197,10 +199,10 @@ def hostile_templates() -> st.SearchStrategy[str]:
 def cost(text: str, variables: dict[str, Any]) -> tuple[float, str]:
     """Return the seconds of CPU of the slowest channel, and the fault of the last."""
     worst, fault = 0.0, ""
-    for channel in ("html", "slack.json", "txt"):
+    for channel in _ENVIRONMENTS:
         begun = time.process_time()
         try:
-            fill(environment([], channel, lambda _: None).from_string(text), variables)
+            fill(_ENVIRONMENTS[channel].from_string(text), variables)
             fault = ""
         except TemplateError as exc:
             fault = exc.faults[0].what
