@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import FunctionLoader, Undefined
 from markupsafe import Markup
 
-from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
+from actionwatch.render.filters import FILTER_STEPS, FILTERS, JsonText, SlackMarkup, shown
 from actionwatch.text.escaping import one_line, visible, without_slack_markup
 from actionwatch.text.sandbox import SandboxedEnvironment
 
@@ -31,12 +31,17 @@ FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
 def environment(channel: str, find: FindTemplate) -> SandboxedEnvironment:
     """Make the environment of a channel, which takes its templates from `find`."""
     is_html = channel == "html"
-    made = SandboxedEnvironment(loader=FunctionLoader(find), autoescape=is_html, finalize=_PRINT[channel])
-    made.filters.update(FILTERS)
+    filters = dict(FILTERS)
     if not is_html:
         safe = _inert_in_slack if channel == "slack.json" else _unchanged
-        made.filters["tojson"] = lambda value: JsonText(dump(safe(value)))
-    return made
+        filters["tojson"] = lambda value: JsonText(dump(safe(value)))
+    return SandboxedEnvironment(
+        loader=FunctionLoader(find),
+        autoescape=is_html,
+        finalize=_PRINT[channel],
+        filters=filters,
+        filter_steps=FILTER_STEPS,
+    )
 
 
 def channel_of(name: str) -> str | None:

@@ -10,7 +10,9 @@ from typing import Any
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
+from actionwatch.text.budget import charge
 from actionwatch.text.escaping import one_line, shorten, steps
+from actionwatch.text.sizes import check_size
 
 # Colours and emojis of levels and of resolved alerts.
 _LEVEL_LOOKS = {
@@ -22,6 +24,7 @@ _LEVEL_LOOKS = {
 }
 _RESOLVED_LOOK = ("#2e7d32", "✅")
 _MAX_BARS = 24
+_STRFTIME_CHARS = 256  # for each character of a format: a format can have widths, which Python bounds so
 _STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
 
 
@@ -52,6 +55,7 @@ def _utc(value: Any) -> str:
 
 
 def _date(value: Any, form: str = "%Y-%m-%d") -> str:
+    check_size(_STRFTIME_CHARS * len(form))
     return _moment(value).strftime(form)
 
 
@@ -64,6 +68,13 @@ def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> Sl
 
 def _duration(value: Any) -> str:
     return spell_duration(value if isinstance(value, timedelta) else timedelta(seconds=float(value)))
+
+
+def _steps(value: Any) -> list[str]:
+    text = shown(value)
+    lines = len(text.splitlines())
+    charge(10 * lines + lines * len(text) // 128)  # a line that continues a step copies the step
+    return steps(text)
 
 
 def _look(alert: Mapping[str, Any] | str) -> tuple[str, str]:
@@ -126,10 +137,17 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "date": _date,
     "slack_date": _slack_date,
     "duration": _duration,
-    "steps": lambda text: steps(shown(text)),
+    "steps": _steps,
     "colour": lambda alert: _look(alert)[0],
     "sign": lambda alert: _look(alert)[1],
     "entity": _entity,
     "bars": _bars,
     "timeline": _timeline,
+}
+
+# The costs of those that read less or more than usual (text/sizes.py).
+FILTER_STEPS: dict[str, float | None] = {
+    **dict.fromkeys(("bars", "colour", "duration", "entity", "shorten", "sign", "timeline")),
+    "line": 10,
+    "steps": 1 / 8,
 }

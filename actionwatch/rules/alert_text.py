@@ -11,8 +11,11 @@ from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, meta, nodes
 
-from actionwatch.base.model import Record, RuleName
+from actionwatch.base.clock import EPOCH
+from actionwatch.base.errors import TemplateError
+from actionwatch.base.model import Entity, Record, RuleName
 from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
+from actionwatch.text.budget import BudgetError
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
 from actionwatch.text.suggestions import suggest
@@ -21,6 +24,20 @@ _MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as in str.splitlines
+
+_SAMPLE_RULE = RuleName("0001", "sample", "Sample", ("attack.impact",))
+_SAMPLE = Record(
+    key="sample",
+    source="acme",
+    occurred_at=EPOCH,
+    seen_at=EPOCH,
+    action_kind="DELETE_CLUSTER",
+    raw="{}",
+    user_name="eve@example.com",
+    description="Deleted the cluster payments-prod",
+    account=Entity("a-1", "payments"),
+    cluster=Entity("c-1", "payments-prod"),
+)
 
 _OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
@@ -55,9 +72,12 @@ def compile_wording(text: str) -> Wording:
     faults.extend(_unknown_members(tree))
     if any(True for _ in meta.find_referenced_templates(tree)):
         faults.append("the text of a rule cannot include other templates")
+    wording = Wording(template, tuple(names))
+    if not faults:
+        faults.extend(_excess(wording))
     if faults:
         raise ValueError("; ".join(faults))
-    return Wording(template, tuple(names))
+    return wording
 
 
 def word(wording: Wording, subject: Subject, **ours: Any) -> str:
@@ -96,6 +116,15 @@ def plain_body(record: Record) -> str:
     if len(description) > _MAX_DESCRIPTION_CHARS:
         description = f"{description[:_MAX_DESCRIPTION_CHARS]}…"
     return f"{sentence}: {description}"
+
+
+def _excess(wording: Wording) -> list[str]:
+    """Find what exceeds the budget of a template, by rendering a sample. Other errors can depend on the record."""
+    try:
+        word(wording, Subject(_SAMPLE), rule=_SAMPLE_RULE, level="high", group={"userName": "eve"}, count=2)
+    except TemplateError as exc:
+        return [fault.what for fault in exc.faults] if isinstance(exc.__cause__, BudgetError) else []
+    return []
 
 
 def _unknown_members(tree: nodes.Template) -> list[str]:

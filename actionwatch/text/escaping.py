@@ -75,8 +75,9 @@ def steps(runbook: str) -> list[str]:
     found: list[str] = []
     is_continued = False
     for line in lines:
-        text = _LIST_MARK.sub("", line, count=1).strip()
-        if text and is_continued and not _LIST_MARK.match(line):
+        mark = _LIST_MARK.match(line)
+        text = line[mark.end() if mark else 0 :].strip()
+        if text and is_continued and not mark:
             found[-1] += f" {text}"
         elif text:
             found.append(text)

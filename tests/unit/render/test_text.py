@@ -68,6 +68,7 @@ def test_shortening_keeps_its_limit_and_counts_right(text: str, limit: int) -> N
             ["Ask whoever did it.", "Restore, from the newest."],
         ),
         ("1. Ask.\n\nSee the wiki\nfor more.", ["Ask.", "See the wiki for more."]),
+        ("Ask eve - then restore.\n2. Call - now.", ["Ask eve - then restore.", "Call - now."]),
         ("Before all:\n- Ask.\n- Restore.", ["Before all:", "Ask.", "Restore."]),
     ],
 )
