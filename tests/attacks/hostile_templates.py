@@ -102,7 +102,7 @@ _TEXTS = [
 ]
 _COUNTS = [0, 1, 2, 3, 9, 34, 99, 999, 9999, 99_999, 200_000, -1, -9999]
 _OPERATORS = ["+", "-", "*", "/", "//", "%", "**", "~", "==", "<", "in", "and", "or"]
-_ENVIRONMENTS = {channel: environment([], channel, lambda _: None) for channel in ("html", "slack.json", "txt")}
+_ENVIRONMENTS = {channel: environment(channel, lambda _: None) for channel in ("html", "slack.json", "txt")}
 _FILTERS = sorted({name for each in _ENVIRONMENTS.values() for name in each.filters})
 _METHODS = [
     "center",
