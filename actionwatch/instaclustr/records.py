@@ -257,7 +257,8 @@ class RecordReader:
                 name = name or _part(value, ("name", f"{field}name"))
             elif (text := _plain(value)) and UUID.fullmatch(text):
                 given_id = given_id or text
-            elif text in known:
+            elif text in known or (text and name not in (None, text)):
+                # With a name beside it, the text is the id. Not `given_id`: the key of a record must not change with aliases.
                 known_id = known_id or text
             else:
                 name = name or text or None

@@ -93,7 +93,7 @@ def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation
 
 
 def _asked(rule: Correlation) -> str:
-    asked = [f"{rule.threshold.operator} {rule.threshold.number}"] if rule.threshold is not None else []
+    asked = [str(rule.threshold)] if rule.threshold is not None else []
     if rule.type is CorrelationType.NEW_TERM:
         asked.append(f"of {', '.join(rule.fields)} in {spell_duration(rule.history)}")
     elif rule.type is CorrelationType.SPIKE:

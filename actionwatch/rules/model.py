@@ -122,10 +122,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """An operator of Sigma and the number to compare with, for example `{gte: 5}`."""
+    """An operator of Sigma and the number to compare with, for example `{gte: 5}`, or two bounds: `{gt: 2, lte: 5}`."""
 
     operator: str
     number: int | float
+    upper: Threshold | None = None
+
+    def __str__(self) -> str:
+        """Format as `gt 2 and lte 5`."""
+        return f"{self.operator} {self.number}" + (f" and {self.upper}" if self.upper is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,11 @@ def test_known_accounts_distinguish_ids_from_names() -> None:
     reader.know_accounts({"acc-9": "Nine"})
     assert read({"account": "acc-9"}, reader).account == Entity("acc-9", "Nine")
     assert read({"accountId": "acc-9"}, reader).account == Entity("acc-9", "Nine")
+    for name in ("account", "cluster", "organisation"):
+        both = {name: "id-7", f"{name}Name": "Payments"}
+        assert getattr(read(both, reader), name) == Entity("id-7", "Payments")
+        assert getattr(read({**both, name: "Payments"}, reader), name) == Entity(None, "Payments")
+        assert getattr(read({**both, f"{name}Id": "id-8"}, reader), name) == Entity("id-8", "Payments")
     assert read({"accountId": "acc-9", "accountName": "Then"}, reader).account == Entity("acc-9", "Then")
 
 

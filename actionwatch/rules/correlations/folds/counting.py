@@ -19,6 +19,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
 }  # fmt: skip
 _ANYTHING = Threshold("gte", 1)
+_NO_BOUND = Threshold("lt", math.inf)
 
 
 class Measure:
@@ -117,6 +118,8 @@ class Counting(Fold):
         super().__init__(rule)
         threshold = rule.threshold or _ANYTHING
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
+        upper = threshold.upper or _NO_BOUND
+        self._is_below, self._upper = OPERATORS[upper.operator], upper.number
         self._window: deque[Hit] = deque()
         self._measure = MEASURES[rule.type](rule)
 
@@ -130,7 +133,8 @@ class Counting(Fold):
             self._measure.remove(self._window.popleft())
         self._window.append(hit)
         self._measure.add(hit)
-        if not is_quiet and self._holds(self._measure.value(), self._number):
+        value = None if is_quiet else self._measure.value()
+        if value is not None and self._holds(value, self._number) and self._is_below(value, self._upper):
             first = self._window[0]
             until = hit.at + self._rule.realert
             self.restore(FoundAlert(first.key, first.at, hit.at, until, list(self._window), firing=hit))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -81,15 +82,31 @@ def read_limits(
 
 
 def _read_threshold(condition: Mapping[str, Any], report: Report) -> Threshold | None:
-    named = [word for word in OPERATORS if word in condition]
-    if len(named) != 1:
-        report.fault(_CONDITION, "a condition needs exactly one comparison", f"one of: {', '.join(OPERATORS)}")
+    found = [Threshold(word, condition[word]) for word in OPERATORS if word in condition]
+    upper, lower = ([each for each in found if each.operator in some] for some in (("lt", "lte"), ("gt", "gte")))
+    if len(found) != 1 and not (len(found) == 2 and upper and lower):
+        what = "a condition needs one comparison, or a lower and an upper bound"
+        report.fault(_CONDITION, what, f"one of: {', '.join(OPERATORS)}; or two: {{gt: 2, lte: 5}}")
         return None
-    number = condition[named[0]]
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        report.fault((*_CONDITION, named[0]), f"'{number}' is not a number", f"for example: {named[0]}: 5")
+    are_numbers = [_is_number(each, report) for each in found]  # report both
+    if not all(are_numbers):
         return None
-    return Threshold(named[0], number)
+    if len(found) == 1:
+        return found[0]
+    (low,), (high,) = lower, upper
+    if low.number > high.number or (low.number == high.number and (low.operator, high.operator) != ("gte", "lte")):
+        report.fault((*_CONDITION, high.operator), "no number meets both bounds", "correct one of them")
+        return None
+    return replace(low, upper=high)
+
+
+def _is_number(threshold: Threshold, report: Report) -> bool:
+    number: Any = threshold.number
+    is_number = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    if not is_number:
+        place = (*_CONDITION, threshold.operator)
+        report.fault(place, f"'{number}' is not a number", f"for example: {threshold.operator}: 5")
+    return is_number
 
 
 def is_absence(threshold: Threshold | None) -> bool:
@@ -105,11 +122,20 @@ def _check_count(threshold: Threshold | None, report: Report) -> None:
     if threshold.operator in ("lt", "lte"):
         what = "a count below a threshold can only detect absence"
         report.fault(place, what, "write: condition: {lt: 1}")
+    elif threshold.upper is not None and not OPERATORS[threshold.upper.operator](
+        _least_count(threshold), threshold.upper.number
+    ):
+        report.fault(place, "no count meets this condition", "use bounds with a whole number between them")
     elif threshold.operator in ("gte", "gt", "neq") and OPERATORS[threshold.operator](1, threshold.number):
         if (threshold.operator, threshold.number) not in (("gte", 1), ("gt", 0)):
             report.fault(place, "every record meets this condition", "use a number of 1 or more")
     elif threshold.operator == "eq" and (threshold.number < 0 or threshold.number != int(threshold.number)):
         report.fault(place, "no count meets this condition", "use a whole number")
+
+
+def _least_count(threshold: Threshold) -> int:
+    """Return the least count that meets a lower bound."""
+    return math.floor(threshold.number) + 1 if threshold.operator == "gt" else math.ceil(threshold.number)
 
 
 def _read_value_fields(type_: CorrelationType, condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
@@ -160,7 +186,12 @@ def _read_temporal(
         if threshold is None:
             return ()
         least = threshold.number + 1 if threshold.operator == "gt" else threshold.number
-        if threshold.operator not in ("gt", "gte", "eq") or least != int(least) or not 1 <= least <= len(names):
+        if (
+            threshold.upper
+            or threshold.operator not in ("gt", "gte", "eq")
+            or least != int(least)
+            or not 1 <= least <= len(names)
+        ):
             what = f"'{type_}' counts how many of its {len(names)} rules match"
             report.fault(_CONDITION, what, f"write: condition: {{gte: {len(names)}}}, or a string with and, or, not")
             return ()

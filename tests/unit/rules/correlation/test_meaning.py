@@ -73,6 +73,11 @@ def test_groups_are_case_sensitive() -> None:
         ("gt: 10", "value_sum", [4, "5", True, None, 1], False),
         ("eq: 0.3", "value_sum", ["0.1", "0.2"], False),  # exact: 0.1 + 0.2 is not what 0.3 is written as
         ("lt: 2", "value_avg", [4, 1, "x", -2], True),
+        ("gt: 2, lte: 5", "value_sum", [2, 4, 1], False),  # an example in Sigma's specification
+        ("gt: 2, lte: 5", "value_sum", [2, 3], True),
+        ("lte: 5, gt: 2", "value_sum", [2, 0.5], True),
+        ("gt: 2, lt: 5", "value_sum", [2, 3], False),
+        ("gt: 2, lte: 5", "value_count", ["x", "y", "z"], True),
         ("gt: 2", "value_median", [1, 2, 9], False),
         ("gte: 2", "value_median", [1, 2, 9], True),
         ("gte: 2.9, percentile: 90", "value_percentile", [1, 2, 3], False),
