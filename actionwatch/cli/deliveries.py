@@ -103,7 +103,7 @@ def retry(
         known = [each.name for each in settings.receivers]
         if to is not None:
             named_receiver(settings, to)
-        with database.write() as connection:
+        with database.write(is_durable=True) as connection:
             wanted = outbox.DeliveryFilter(_dead(connection, ids), receiver, since)
             stranded = {} if to else outbox.count_dead_letters(connection, wanted, besides=known)
             if ids and stranded:
@@ -134,7 +134,7 @@ def drop(
     from actionwatch.store import delivery_transitions, outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "drop")
-    with changing_store(config) as (_, database), database.write() as connection:
+    with changing_store(config) as (_, database), database.write(is_durable=True) as connection:
         chosen = _dead(connection, ids)
         count = delivery_transitions.drop(connection, outbox.DeliveryFilter(chosen, receiver, since), author)
     _print_count(count, "dropped")

@@ -39,7 +39,7 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
         raise click.UsageError(str(exc)) from exc
     except OverflowError as exc:
         raise click.UsageError("the end of the silence is too far in the future: shorten --for") from exc
-    with changing_store(config) as (_, database), database.write() as connection:
+    with changing_store(config) as (_, database), database.write(is_durable=True) as connection:
         silences.write(connection, made)
     echo(made.id)
 
@@ -91,7 +91,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
     now = utc_now()
     with changing_store(config) as (settings, database):
         SilenceFiles(settings, database, utc_now).run_once()
-        with database.write() as connection:
+        with database.write(is_durable=True) as connection:
             chosen = [
                 only_one(silences.read_by_prefix(connection, beginning), "silence", beginning, "silences list --all")
                 for beginning in ids

@@ -59,7 +59,7 @@ class OperatorActions:
 
         Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
-        with self._database.write() as connection:
+        with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             if alert.status is not Status.OPEN:
                 return alert, False
@@ -75,7 +75,7 @@ class OperatorActions:
 
         Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
-        with self._database.write() as connection:
+        with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:
                 return alert, False
@@ -91,7 +91,7 @@ class OperatorActions:
     def _silence(self, alert_id: str, who: str) -> Decision:
         """Silence the rule and group of an alert, unless somebody just did."""
         now = self._clock()
-        with self._database.write() as connection:
+        with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
             matchers = matchers_of(alert, newest[-1] if newest else None)

@@ -64,9 +64,14 @@ _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 _WRITER_PRAGMAS = (
     f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
     "journal_mode=WAL",
-    "synchronous=NORMAL",  # survives a kill at any point; a power cut may lose the last commits, which are repeated
     f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
 )
+
+
+_REPEATED = (
+    "synchronous=NORMAL"  # survives a kill at any point; a power cut may lose the last commits, which are repeated
+)
+_DURABLE = "synchronous=FULL"  # survives a power cut too, and so does every commit before it; each waits for the disk
 
 
 class StoreReader:
@@ -134,7 +139,11 @@ class Database(StoreReader):
         path = _path_of(url)
         _prepare_file(path)
         super().__init__(path, _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms))
-        self._writer = _engine(path, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS, timeout_ms=busy_timeout_ms)
+        # Two engines, because SQLite does not change `synchronous` inside a transaction.
+        self._writer, self._durable_writer = (
+            _engine(path, begin="BEGIN IMMEDIATE", pragmas=(*_WRITER_PRAGMAS, each), timeout_ms=busy_timeout_ms)
+            for each in (_REPEATED, _DURABLE)
+        )
         self._busy_seconds = busy_timeout_ms / 1000
         self._turn = threading.Lock()
         self._checkpoints = Checkpoints(self.path, self._turn)
@@ -143,15 +152,17 @@ class Database(StoreReader):
         """Why the last write transaction failed (a full disk); None while the store can be written."""
 
     @contextlib.contextmanager
-    def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
+    def write(self, on_commit: Callable[[], None] = lambda: None, *, is_durable: bool = False) -> Iterator[Connection]:
         """Run a transaction that may write. It commits at the end of the block and rolls back on any error.
 
-        `on_commit` is called after the commit, before any other writer of this process begins.
+        `on_commit` is called after the commit, before any other writer of this process begins. A commit that `is_durable`
+        survives a power cut: for what a person did, because nothing repeats it.
         Raises: StoreBusy, StoreError.
         """
         with self._my_turn():
             try:
-                with _translated(self.path), self._writer.begin() as connection:
+                writer = self._durable_writer if is_durable else self._writer
+                with _translated(self.path), writer.begin() as connection:
                     yield connection
             except StoreBusy:
                 raise
@@ -218,6 +229,7 @@ class Database(StoreReader):
         if self._watcher is not None:
             self._watcher.close()
         self._writer.dispose()
+        self._durable_writer.dispose()
         super().close()
 
     @contextlib.contextmanager

@@ -15,7 +15,9 @@ from actionwatch.base.plurals import counted
 from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
 
-MISSED_POLLS = 5  # after so many poll intervals without a successful poll, a source is stale
+MISSED_POLLS = 5  # after so many poll intervals without a poll, a source is stale
+FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
+_URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
 
 
 def health_routes(
@@ -66,12 +68,12 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mappi
     except StoreError as exc:
         return [str(exc)]
     reasons = [] if database.write_failure is None else [f"the store cannot be written: {database.write_failure}"]
-    reasons += [f"source {each.subject}: {each.remedy}" for each in opened if each.trouble == "mark_ahead"]
+    reasons += [f"source {each.subject}: {each.remedy}" for each in opened if each.trouble in _URGENT]
     for name, interval in intervals.items():
         poll, age = known.get(name), ages.get(name)
         if poll is None or age is None:
             reasons.append(f"source {name}: not polled yet")
-        elif poll.failures:
+        elif poll.failures >= FAILED_POLLS:
             reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
         elif age > interval * MISSED_POLLS:
             reasons.append(f"source {name}: last polled {spell_duration(age)} ago")

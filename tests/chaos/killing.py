@@ -35,9 +35,9 @@ class MortalDatabase(Database):
         template.close()
 
     @contextlib.contextmanager
-    def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
+    def write(self, on_commit: Callable[[], None] = lambda: None, *, is_durable: bool = False) -> Iterator[Connection]:
         """Write, unless the process dies before or after the commit."""
-        with super().write(on_commit) as connection:
+        with super().write(on_commit, is_durable=is_durable) as connection:
             yield connection
             if self.dies():
                 raise Killed  # rolled back

@@ -712,12 +712,12 @@ class BusyDatabase(Database):
     refusals = 0
 
     @contextmanager
-    def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
+    def write(self, on_commit: Callable[[], None] = lambda: None, *, is_durable: bool = False) -> Iterator[Connection]:
         """Write, unless the write is refused."""
         if self.refusals:
             self.refusals -= 1
             raise StoreBusy("the store is busy")
-        with super().write(on_commit) as connection:
+        with super().write(on_commit, is_durable=is_durable) as connection:
             yield connection
 
 

@@ -29,7 +29,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.web import server
-from actionwatch.web.routes import MISSED_POLLS, health_routes, metrics_routes
+from actionwatch.web.routes import FAILED_POLLS, MISSED_POLLS, health_routes, metrics_routes
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
 from tests.positions import move_to
@@ -89,7 +89,7 @@ def test_dead_thread_makes_the_process_unhealthy(web: httpx.Client, workers: dic
 def test_failed_or_old_poll_makes_the_process_not_ready(
     web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]
 ) -> None:
-    """The process is ready while each source was polled successfully and recently; otherwise the response has the reason."""
+    """The process is ready while each source is polled recently and no three polls in a row fail; else there is a reason."""
 
     def asked() -> tuple[int, list[str]]:
         answer = web.get("/readyz")
@@ -106,10 +106,11 @@ def test_failed_or_old_poll_makes_the_process_not_ready(
     ages["acme"] = INTERVAL * MISSED_POLLS + timedelta(seconds=1)
     assert asked() == (503, ["source acme: last polled 2m31s ago"])
     ages["acme"] = timedelta(0)
+    for _ in range(FAILED_POLLS - 1):
+        poll(database, clock, "refused")
+        assert asked() == (200, [])
     poll(database, clock, "refused")
-    assert asked() == (503, ["source acme: 1 poll failed in a row; see the log"])
-    poll(database, clock, "refused")
-    assert asked() == (503, ["source acme: 2 polls failed in a row; see the log"])
+    assert asked() == (503, ["source acme: 3 polls failed in a row; see the log"])
     poll(database, clock)
     assert asked() == (200, [])
 
@@ -132,6 +133,19 @@ def test_full_store_is_not_ready(
     assert reason.startswith("the store cannot be written: ")
     poll(database, clock)
     assert web.get("/readyz").status_code == 200
+
+
+def test_refused_key_is_not_ready(
+    web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]
+) -> None:
+    """A refused key makes the process not ready at its first failure, because no further poll can succeed."""
+    ages["acme"] = timedelta(0)
+    poll(database, clock, "refused")
+    refused = self_alerts.OpenSelfAlert("key_refused", "acme", NOON, "x", "create a new key", "id")
+    with database.write() as connection:
+        self_alerts.insert(connection, refused)
+    answer = web.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (503, ["source acme: create a new key"])
 
 
 @pytest.mark.parametrize("hours", [-1, 25])
