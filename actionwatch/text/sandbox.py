@@ -232,7 +232,7 @@ class _Bounding(NodeTransformer):
         return node  # type: ignore[no-any-return]
 
     def _with_charge(self, node: Any) -> nodes.Node:
-        steps = sum(map(_count, node.body))
+        steps = _NODE_STEPS + sum(map(_count, node.body))  # an empty body takes time too
         self.generic_visit(node)
         charging = _filtered(nodes.Const(steps, lineno=node.lineno), "_charged")
         node.body = [nodes.ExprStmt(charging, lineno=node.lineno), *node.body]

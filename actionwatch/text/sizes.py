@@ -19,7 +19,7 @@ Foresee = Callable[..., int]
 
 # Widths and precisions of `%` formats, after the sign or the name of a key, and in the last part of `{}` formats.
 _PERCENT_WIDTHS = re.compile(r"[%)][-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?")
-_BRACE_SPEC = re.compile(r":([^{}:]*)([{}])")
+_BRACE_SPEC = re.compile(r"\{[^{}:]*:([^{}]*)([{}])")
 _DIGITS = re.compile(r"\d+")
 _MAX_WIDTH_DIGITS = 6
 

@@ -53,6 +53,7 @@ HOSTILE = (
     "{% macro m(s) %}{{ s }}{{ s }}{% endmacro %}{% set n = namespace(x='a') %}"
     "{% for i in range(60) %}{% set n.x = m(n.x) %}{% endfor %}{{ n.x | length }}",
     "{% macro m(d) %}{% if d %}{{ m(d - 1) }}{{ m(d - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     "{% for i in range(99999) recursive %}{{ loop(range(99999)) }}{% endfor %}",
     "{% for i in range(99999) if range(99999) | list | length < 0 %}{% endfor %}",
     "{% for i in range(9999) %}" + "{% if 0 %}a{% endif %}" * 500 + "{% endfor %}",

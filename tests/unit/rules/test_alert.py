@@ -124,7 +124,9 @@ def test_audit_text_is_never_a_template() -> None:
 )  # fmt: skip
 def test_a_failing_template_falls_back(template: str) -> None:
     """The alert gets a plain text, and the failure is recorded once."""
-    rules = rules_in(RULE + f'alert:\n  title: "{template}"\n  body: "{template}"\n')
+    # Fails earlier in the sample that is rendered when a rule is loaded, so that the rule is loaded.
+    text = "{{ {'eve': 1}[userName] + 0 }}" + template
+    rules = rules_in(RULE + f'alert:\n  title: "{text}"\n  body: "{text}"\n')
     engine = Engine(rules.rules)
     (match,) = engine.evaluate([EVE])
     assert match.title == "T: eve did DELETE_CLUSTER on prod-eu"
