@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fixtures import database
+from tests.fixtures import database, logs_left_alone
 from tests.integration.tail.conftest import world
 
-__all__ = ["database", "world"]
+__all__ = ["database", "logs_left_alone", "world"]

@@ -97,7 +97,7 @@ def test_a_failure_is_reported_once() -> None:
         HEAD
         + "detection: {s: {actionKind: BACKUP}, condition: s}\n"
         + "correlation: {type: event_count, group-by: [userName], timespan: 5m, condition: {gte: 2}}\n"
-        + "alert: {title: \"{{ 'x' * (10 ** 9) }}\"}\n"
+        + "alert: {title: '{{ 1 // (count - 2) }}'}\n"
     )
     correlator = Correlator(loaded(text), StreamBounds(begin=lambda _: START))
     correlator.take([record_at(1), record_at(2)])
