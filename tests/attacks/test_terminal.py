@@ -15,12 +15,9 @@ import structlog
 
 import actionwatch
 from actionwatch.text.logs import set_up
-from tests.fixtures import logs_left_alone
 from tests.integration.cli.conftest import Called, Desk, new_desk
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.smtp_end import SmtpEnd
-
-__all__ = ["logs_left_alone"]
 
 HOSTILE = "eve\x1b[8m\x1b]0;owned\x07\x9b8m\r\x08\u202egnp\u2066\x85\u2028\x0b[bold]:skull:\U000e0041"
 # The own colours of the commands are not among these.
@@ -119,7 +116,6 @@ def test_broken_files_are_reported_without_control_characters(hostile: Desk, tmp
             assert_harmless(hostile.call("rules", "check", str(path), is_terminal=is_terminal))
 
 
-@pytest.mark.usefixtures("logs_left_alone")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_value_forges_no_line_of_the_log(form: str) -> None:
     """A value with line ends or control characters is one line of the log, also in logs of libraries."""
