@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import DeliveryStatus
@@ -162,3 +164,17 @@ def test_references_and_sends_that_outlast_their_lease(database: Database) -> No
     assert [job.delivery.alert_id for job in claim(database, worker, later)] == ["b"]
     with database.read() as connection:
         assert outbox.count_leased(connection, "hook", later + LEASE, 99) == 2
+
+
+def test_a_text_that_was_attempted_is_not_written_again(database: Database) -> None:
+    """Before a fallback copies the due rows, those without a text get one; the others keep theirs."""
+    put(database, "a", "b")
+    (job,) = claim(database, make_worker(rate_per_second=1.0))
+    with database.write() as connection:
+        delivery_transitions.retry(connection, job.delivery, NOON + 2 * SECOND, "503")
+        alerts.update(connection, replace(make_alert("a"), title="another title"))
+        claimer = Claimer(GateCheck(GlobalPolicy()), Fallbacks(POLICIES))
+        claimer.freeze_due(connection, "hook", ReceiverPolicy(), NOON + 3 * SECOND)
+        bodies = {row.alert_id: row.body for row in outbox.find(connection, limit=9)}
+    assert bodies["a"] == job.delivery.body
+    assert bodies["b"] is not None
