@@ -88,7 +88,7 @@ class Correlating:
         """Whether it can take records: the state is there, and nothing came too late for what is kept in it."""
         return self.is_idle or (self._correlator is not None and self._correlator.too_late is None)
 
-    def stand_at(self, position: int) -> None:
+    def discard_unless_at(self, position: int) -> None:
         """Discard the state if it belongs to another position than the stored one: another process has moved on."""
         if self._correlator is not None and self.position != position:
             log.warning("correlations_overtaken", stood_at=self.position, position=position)

@@ -119,12 +119,13 @@ class Matcher:
                     self._rebuild()
             self._verified = verified
             self._judge()
-        except BaseException as error:
-            self._correlating.forget()  # what it took in may not have been committed
-            if not isinstance(error, Overtaken):
-                raise
+        except Overtaken as error:
+            self._correlating.forget()
             log.warning("matcher_overtaken", error=str(error))
             return False
+        except BaseException:
+            self._correlating.forget()  # what it took in may not have been committed
+            raise
         return True
 
     def _rebuild(self) -> None:
@@ -151,7 +152,7 @@ class Matcher:
         correlating = self._correlating
         with self._database.read() as connection:
             matched, correlated = positions.read_both(connection)
-            correlating.stand_at(correlated)
+            correlating.discard_unless_at(correlated)
             is_behind = correlating.is_ready and correlated < matched
             new = records.read_unmatched(connection, matched, self._batch_size)
             missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None

@@ -86,17 +86,17 @@ class Renderer:
         return [name for name in names if not self._has(name)]
 
     def _has(self, name: str) -> bool:
-        return any(self._is_in(folder, name) for folder in self._folders)
+        return any(self._is_in(folder, f"{name}{SUFFIX}") for folder in self._folders)
 
-    def _is_in(self, folder: Path, name: str) -> bool:
+    def _is_in(self, folder: Path, file: str) -> bool:
         if self._texts is not None and folder == self._folders[0]:
-            return f"{name}{SUFFIX}" in self._texts
-        return os.path.lexists(folder / f"{name}{SUFFIX}")  # report what is no file, as a broken link
+            return file in self._texts
+        return os.path.lexists(folder / file)  # report what is no file, as a broken link
 
     def _find(self, folders: Sequence[Path], file: str) -> tuple[str, str, Callable[[], bool]] | None:
         """Find the first of these folders that has a template. Raises: ConfigError, if it cannot be read."""
-        folder = next((each for each in folders if self._is_in(each, file.removesuffix(SUFFIX))), None)
-        if folder is None or not file.endswith(SUFFIX):
+        folder = next((each for each in folders if file.endswith(SUFFIX) and self._is_in(each, file)), None)
+        if folder is None:
             return None
         path = folder / file
         texts = self._texts
@@ -114,7 +114,7 @@ class Renderer:
     def _text(self, name: str, message: Message, values: Mapping[str, Any]) -> tuple[str, list[Fault]]:
         faults: list[Fault] = []
         for folder in self._folders:
-            if self._is_in(folder, name):
+            if self._is_in(folder, f"{name}{SUFFIX}"):
                 try:
                     return self._fill(folder, name, values), faults
                 except TemplateError as exc:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, meta, nodes
+from msgspec import structs
 
-from actionwatch.base.clock import EPOCH
 from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import Entity, Record, RuleName
-from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
+from actionwatch.rules.fields import BLANK, ENTITIES, VARIABLES, Subject, variable
 from actionwatch.text.budget import BudgetError
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
@@ -26,13 +26,10 @@ _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for
 _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as in str.splitlines
 
 _SAMPLE_RULE = RuleName("0001", "sample", "Sample", ("attack.impact",))
-_SAMPLE = Record(
-    key="sample",
+_SAMPLE = structs.replace(
+    BLANK,
     source="acme",
-    occurred_at=EPOCH,
-    seen_at=EPOCH,
     action_kind="DELETE_CLUSTER",
-    raw="{}",
     user_name="eve@example.com",
     description="Deleted the cluster payments-prod",
     account=Entity("a-1", "payments"),

@@ -66,12 +66,10 @@ _WRITER_PRAGMAS = (
     "journal_mode=WAL",
     f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
 )
-
-
-_REPEATED = (
-    "synchronous=NORMAL"  # survives a kill at any point; a power cut may lose the last commits, which are repeated
-)
-_DURABLE = "synchronous=FULL"  # survives a power cut too, and so does every commit before it; each waits for the disk
+# Survives a kill at any point; a power cut may lose the last commits, which are repeated.
+_REPEATED = "synchronous=NORMAL"
+# Survives a power cut too, and so does every commit before it; each waits for the disk.
+_DURABLE = "synchronous=FULL"
 
 
 class StoreReader:

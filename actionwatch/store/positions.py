@@ -41,9 +41,10 @@ def move(connection: Connection, name: str, before: int, after: int) -> None:
 
     Raises: Overtaken, if the step does not stand at `before`. Nothing is changed then.
     """
-    if (stored := read(connection, name)) != before:
+    row = connection.execute(_ALL.where(POSITION.c.name == name)).first()
+    stored, handled = (row.record_id, row.handled_count) if row else (0, 0)
+    if stored != before:
         raise Overtaken(f"the step '{name}' stands at record {stored}, not {before}: another process has moved it")
-    handled = read_handled(connection, name)
     handled += _count_between(connection, before, after) - _count_between(connection, after, before)
     upsert(connection, POSITION, {"name": name, "record_id": after, "handled_count": handled})
 

@@ -14,9 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 100  # probes and scrapers use a handful
-DESCRIPTOR_SHARE = (
-    4  # connections take at most a quarter of the descriptors; store, upstream and receivers need the others
-)
+DESCRIPTOR_SHARE = 4  # connections take at most a quarter: store, upstream and receivers need the other descriptors
 WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
 SERVE_SECONDS = 60.0  # until a request is answered
 

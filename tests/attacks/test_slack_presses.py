@@ -50,7 +50,7 @@ def presses(server: SocketEnd, *given: dict[str, Any], users: tuple[str, ...] = 
 
 
 def replies(server: SocketEnd) -> list[str]:
-    """Return what users were told."""
+    """Return the private replies to users."""
     return [each.json["text"] for each in server.api.requests if each.path.endswith("chat.postEphemeral")]
 
 
@@ -80,7 +80,7 @@ def test_press_from_elsewhere_is_refused(server: SocketEnd, foreign: dict[str, A
 
 
 def test_only_listed_users_may_press(server: SocketEnd) -> None:
-    """With a list of users, others are refused, and told so."""
+    """With a list of users, others are refused, and learn why."""
     stranger = {"id": "U666", "username": "sam"}
     assert presses(server, stranger, users=("U999", "U123")).calls == OBEYED
     (reply,) = replies(server)

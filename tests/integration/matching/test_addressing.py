@@ -56,9 +56,9 @@ def silenced(connection: Connection, row: Delivery = OPENED) -> None:
     delivery_transitions.suppress(connection, [Suppression(row, "silence", "s1", "silence")])
 
 
-def below_its_level(connection: Connection) -> None:
-    """Suppress the opening by the level of the receiver."""
-    delivery_transitions.suppress(connection, [Suppression(OPENED, "min_level", "critical")])
+def below_its_level(connection: Connection, row: Delivery = OPENED) -> None:
+    """Suppress a row by the level of the receiver."""
+    delivery_transitions.suppress(connection, [Suppression(row, "min_level", "critical")])
 
 
 def collapsed(connection: Connection) -> None:
@@ -298,10 +298,6 @@ def test_rows_that_ended_are_not_counted_again(database: Database) -> None:
     assert [(row.ordinal, row.status) for row in rows] == [(1, DeliveryStatus.SUPPRESSED), (2, DeliveryStatus.PENDING)]
 
 
-def _suppress(connection: Connection, row: Delivery) -> None:
-    delivery_transitions.suppress(connection, [Suppression(row, "level", "", "level")])
-
-
 def _sent(connection: Connection, row: Delivery) -> None:
     delivery_transitions.sent(connection, row.receiver, {row.id: None}, NOON)
 
@@ -315,7 +311,7 @@ def _nothing(_: Connection, __: Delivery) -> None:
     [
         (MAIL, _sent, ["b"], ["a", "b"]),  # a mail cannot change
         (ReceiverPolicy(), _nothing, ["b"], ["a", "b"]),  # its opening, which is not sent yet, will say so
-        (ReceiverPolicy(), _suppress, ["b"], ["b"]),  # it never learned of the alert
+        (ReceiverPolicy(), below_its_level, ["b"], ["b"]),  # it never learned of the alert
     ],
 )
 def test_a_receiver_that_needs_no_message_stops_no_other(

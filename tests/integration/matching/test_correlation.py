@@ -85,6 +85,11 @@ def see(
         )
 
 
+def disk_full(*_: object) -> None:
+    """Stand in for a statement that the store cannot carry out."""
+    raise StoreError("disk full")
+
+
 def only(post: Post) -> Alert:
     """Return the only alert."""
     (alert,) = post.alerts().values()
@@ -266,11 +271,8 @@ def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyP
     step = matcher(post, rules_of(BURST))
     post.store(*(make_record(n, minutes=n) for n in range(3)))
 
-    def fail(*_: object) -> None:
-        raise StoreError("disk full")
-
     with monkeypatch.context() as patched:
-        patched.setattr(f"actionwatch.store.{place}", fail)
+        patched.setattr(f"actionwatch.store.{place}", disk_full)
         with pytest.raises(StoreError):
             step.run_once()
     assert post.alerts() == {}
@@ -285,11 +287,8 @@ def test_a_failed_commit_of_what_time_brought_changes_nothing(post: Post, monkey
     assert step.run_once() == 0
     see(post.database, NOON + timedelta(hours=2))
 
-    def fail(*_: object) -> None:
-        raise StoreError("disk full")
-
     with monkeypatch.context() as patched:
-        patched.setattr("actionwatch.store.alerts.insert_new", fail)
+        patched.setattr("actionwatch.store.alerts.insert_new", disk_full)
         with pytest.raises(StoreError):
             step.run_once()
     assert post.alerts() == {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from actionwatch.base.model import Entity, Match, Record, Status
+from actionwatch.base.model import Entity, Status
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
 from actionwatch.rules.engine import Engine
@@ -16,21 +16,10 @@ from actionwatch.store import positions
 from tests.builders import NOON, make_record
 from tests.integration.kit import KindEngine, KindRule, Post
 from tests.integration.matching.test_correlation import BURST, MISSING, matcher, only, rules_of, see
+from tests.integration.matching.test_switching import HookedEngine
 from tests.positions import move_to
 
 RULE = KindRule(name="deleted", realert=timedelta(hours=1))
-
-
-class HookedEngine(KindEngine):
-    """Rules that call `hook` once, after the records were read and before anything is written."""
-
-    hook: Callable[[], object] = staticmethod(lambda: None)
-
-    def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
-        """Call the hook, then evaluate."""
-        hook, self.hook = self.hook, lambda: None
-        hook()
-        return super().evaluate(batch)
 
 
 class HookedCorrelating(Correlating):

@@ -18,15 +18,15 @@ NEW = KindRule(name="new")
 
 
 class HookedEngine(KindEngine):
-    """Rules that call `hook` while they evaluate their first batch."""
+    """Rules that call `hook` once, while they evaluate the next batch."""
 
-    def __init__(self, rule: KindRule, hook: Callable[[], None]) -> None:
+    def __init__(self, rule: KindRule, hook: Callable[[], object] = lambda: None) -> None:
         super().__init__(rule)
-        self._hook = hook
+        self.hook = hook
 
     def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
         """Call the hook once, then evaluate."""
-        hook, self._hook = self._hook, lambda: None
+        hook, self.hook = self.hook, lambda: None
         hook()
         return super().evaluate(batch)
 

@@ -109,7 +109,7 @@ class Polled(Bench):
 
 
 def test_a_poll_without_proof_halves_its_window_less_and_less(world: World, database: Database) -> None:
-    """Each poll in a row that proves less makes half as many attempts; one that proves all starts anew, and lets sweeps run."""
+    """Each poll in a row that proves less makes half as many attempts; one that proves all starts over, and lets sweeps run."""
     on = Polled(world, database)
     on.log(100)
     on.refute()

@@ -14,16 +14,15 @@ from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, record
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
 INNER = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 5m, condition: {gte: 2}"
-OUTER = "type: value_count, rules: inner, group-by: [userName, description], timespan: 5m, generate: true"
-RULES = loaded(
-    "---\n".join(
-        [
-            FEED.format("a", "BACKUP"),
-            ABOVE.format("inner", INNER),
-            ABOVE.format("outer", OUTER + ", condition: {gte: 2, field: clusterId}"),
-        ]
-    )
-)
+
+
+def above_inner(text: str) -> Sequence[Rule]:
+    """Load a rule that counts the alerts of the inner one."""
+    above = ABOVE.format("outer", f"{text}, rules: inner, timespan: 5m, generate: true")
+    return loaded("---\n".join([FEED.format("a", "BACKUP"), ABOVE.format("inner", INNER), above]))
+
+
+RULES = above_inner("type: value_count, group-by: [userName, description], condition: {gte: 2, field: clusterId}")
 ABSENCE = make(threshold=Threshold("lt", 1), expected=(("eve",),))
 GROUP: Group = ("eve", "c1")
 
@@ -108,19 +107,7 @@ def test_an_absence_reads_fields_that_are_no_entities() -> None:
     assert list(found.hits([record_at(1)])) == []
 
 
-SUMS = loaded(
-    "---\n".join(
-        [
-            FEED.format("a", "BACKUP"),
-            ABOVE.format("inner", INNER),
-            ABOVE.format(
-                "sums",
-                "type: value_sum, rules: inner, group-by: [userName], timespan: 5m, generate: true,"
-                " condition: {gte: 2, field: raw.size}",
-            ),
-        ]
-    )
-)
+SUMS = above_inner("type: value_sum, group-by: [userName], condition: {gte: 2, field: raw.size}")
 
 
 def test_an_alert_without_a_record_has_no_number() -> None:
@@ -130,18 +117,8 @@ def test_an_alert_without_a_record_has_no_number() -> None:
     assert inner_hits(alert(), rules=SUMS) == []
 
 
-MISSED = loaded(
-    "---\n".join(
-        [
-            FEED.format("a", "BACKUP"),
-            ABOVE.format("inner", INNER),
-            ABOVE.format(
-                "missed",
-                "type: event_count, rules: inner, group-by: [userName], timespan: 5m, generate: true,"
-                " condition: {lt: 1}, expect-groups: {userName: [eve, bob]}",
-            ),
-        ]
-    )
+MISSED = above_inner(
+    "type: event_count, group-by: [userName], condition: {lt: 1}, expect-groups: {userName: [eve, bob]}"
 )
 
 
