@@ -28,7 +28,7 @@ from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.log import Action
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
-from actionwatch.instaclustr.client import Client, RetryOptions
+from actionwatch.instaclustr.client import PAGE_SIZE, Client, RetryOptions
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explanation
 from actionwatch.instaclustr.query import Query
@@ -128,6 +128,7 @@ class DirectClient(Client):
         self.request_count = 0
         self._emulator = emulator
         self._attempts = attempts
+        self._largest_page = PAGE_SIZE
         self._clock = clock
         self._actions, self._accounts = "user-actions", "linked-accounts"
         self._origin: Any = _Nowhere()

@@ -46,6 +46,10 @@ class TransportError(ActionwatchError):
     """An HTTP exchange failed before a whole response arrived: refused, reset, timed out, truncated or too large."""
 
 
+class TooLarge(TransportError):
+    """The response is larger than the limit."""
+
+
 class SourceError(ActionwatchError):
     """The upstream returned no usable response. `remedy` says what to do; it is empty if only waiting helps.
 
@@ -73,6 +77,10 @@ class AccessDenied(SourceError):
 
 class BadResponse(SourceError):
     """A response that cannot be parsed, or a redirect. It never counts as "no records"."""
+
+
+class OversizedPage(BadResponse):
+    """A page takes more memory than one page may take. A page of fewer records may be read."""
 
 
 class BadRequest(SourceError):

@@ -25,7 +25,9 @@ from actionwatch.rules.fields import shown_texts
 from actionwatch.store import outbox, records
 from actionwatch.store.outbox import DueDelivery
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
+from actionwatch.text.raw_records import cut_record
 
+MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the vendor have about 50 KB
 log = structlog.get_logger()
 
 
@@ -48,9 +50,15 @@ def message_of(
     now: datetime,
     reasons: tuple[tuple[str, str], ...] = (),
 ) -> Message:
-    """Compose the message of an alert. `newest` are its newest records, newest last; `reasons` are its first fields."""
-    fields = shown_texts(newest[-1], alert.fields) if newest else ()
-    return Message(delivery_id, MESSAGE_TYPES[event], now, alert_document(alert, newest), (*reasons, *fields))
+    """Compose the message of an alert. `newest` are its newest records, newest last; `reasons` are its first fields.
+
+    If the records are too large together, each is cut to the same size, so that a message has at most about 1 MB.
+    """
+    shown = newest[-RECORDS_SHOWN:]
+    if sum(len(record.raw) for record in shown) > MAX_RAW_CHARS:
+        shown = [cut_record(record, MAX_RAW_CHARS // RECORDS_SHOWN) for record in shown]
+    fields = shown_texts(shown[-1], alert.fields) if shown else ()
+    return Message(delivery_id, MESSAGE_TYPES[event], now, alert_document(alert, shown), (*reasons, *fields))
 
 
 def _composed(

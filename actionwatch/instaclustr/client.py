@@ -18,13 +18,13 @@ import msgspec
 import stamina
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.errors import BadResponse, RateLimited, SourceUnavailable
+from actionwatch.base.errors import BadResponse, OversizedPage, RateLimited, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.walk import walk
-from actionwatch.instaclustr.wire import Page, describe, parse_page
+from actionwatch.instaclustr.wire import MAX_PAGE_RECORDS, Page, check_size, describe, parse_page
 from actionwatch.net.http_response import HttpResponse
 
 # stamina would log each retry; the error and our own log contain what matters.
@@ -34,6 +34,8 @@ PAGE_SIZE = 1000  # the documented maximum
 MOST_AHEAD = timedelta(days=1)  # a record further in the future, by our clock and the upstream's, has no readable time
 _SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibling APIs is 35 per user
 _SPACED_FOR = timedelta(minutes=1)
+_SHRINK_BY = 8  # a page that is too large is read again in pages of an eighth
+_GROW_BY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Client(AbstractContextManager["Client"]):
         self._clock = clock
         self._pace = _Pace()
         self._is_closed = False
+        self._largest_page = PAGE_SIZE
         self.has_seen_total_beyond_page = False
         """Whether a total has ever exceeded the records read so far. Only then can a total prove anything."""
 
@@ -130,13 +133,29 @@ class Client(AbstractContextManager["Client"]):
         self.close()
 
     def _page(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
+        """Request a page. If it is too large, request fewer records, so that large ones do not hide those behind them."""
+        size = min(page_size, self._largest_page)
+        while True:
+            try:
+                page = self._page_of(query, size, record_index, is_wanted)
+            except OversizedPage:
+                if size == 1:
+                    raise
+                size = self._largest_page = max(size // _SHRINK_BY, 1)
+            else:
+                self._largest_page = min(self._largest_page * _GROW_BY, PAGE_SIZE)
+                return page
+
+    def _page_of(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
         paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
         response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
         try:
             now = self._clock()
-            page = parse_page(response.body, self.reader, now, latest=max(now, response.date or now) + MOST_AHEAD)
+            check_size(response.body)
+            latest = max(now, response.date or now) + MOST_AHEAD
+            page = parse_page(response.body, self.reader, now, latest=latest, most=MAX_PAGE_RECORDS)
         except BadResponse as exc:
-            raise BadResponse(self._origin.redact(exc.what), exc.remedy) from None
+            raise type(exc)(self._origin.redact(exc.what), exc.remedy) from None
         if page.records and page.total is not None and page.total > record_index + len(page.records):
             self.has_seen_total_beyond_page = True
         return replace(page, record_index=record_index, server_date=response.date, took=response.took)
@@ -199,6 +218,7 @@ def read_accounts(body: bytes) -> list[LinkedAccount]:
 
     Raises: BadResponse, if it is not a list of accounts with ids.
     """
+    check_size(body)
     try:
         listed = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:

@@ -20,9 +20,11 @@ from actionwatch.base.errors import (
     AccessDenied,
     BadRequest,
     BadResponse,
+    OversizedPage,
     RateLimited,
     SourceError,
     SourceUnavailable,
+    TooLarge,
     TransportError,
 )
 from actionwatch.net.http import HttpClient
@@ -47,6 +49,7 @@ _DENIALS = {
     ),
     404: ("the upstream does not know the organisation", "check organisation_id and base_url"),
 }
+_REDUCE = "if this persists, check what answers at base_url, and ask the vendor why records are this large"
 _POLL_LESS = "actionwatch retries; if this persists, poll less often, and find out what else uses the key of this user"
 
 
@@ -110,7 +113,7 @@ class Origin:
         """Send an allowed request once, and return its 2xx response.
 
         Raises: BadRequest, before a socket opens, if the request is not allowed; SourceUnavailable, if no whole response
-        arrived; the errors of `error_for`.
+        arrived; OversizedPage; the errors of `error_for`.
         """
         if not self._is_allowed(method, path):
             raise BadRequest(f"this client must not send {method} {path}")
@@ -118,6 +121,8 @@ class Origin:
         headers = None if body is None else {"content-type": "application/json"}
         try:
             response = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
+        except TooLarge as exc:
+            raise OversizedPage(f"from {self._base}: {exc}", _REDUCE) from exc
         except TransportError as exc:
             remedy = "if this persists, check base_url, timeout, proxy, ca_file and the network"
             raise SourceUnavailable(f"no response from {self._base}: {self.redact(str(exc))}", remedy) from exc

@@ -25,10 +25,15 @@ from actionwatch.instaclustr.kinds import (
     normalise_kind,
     severity_of,
 )
+from actionwatch.text.raw_records import cut_record
 
 # Real layouts and values repeat; an upstream that invents new ones must not fill the memory.
 _MAX_PLANS = 1000
-_MAX_VALUES = 10_000
+_MAX_LAYOUT_CHARS = 10_000  # of the names in a layout that is cached
+_MAX_VALUES = 50_000  # of all layouts together
+_MAX_VALUE_CHARS = 500  # of the texts in a value
+_MAX_UNMAPPED = 1000  # names that are noted
+MAX_RECORD_CHARS = 32 * 1024  # of the raw text that is kept; a record of the vendor has about 1 KB
 
 _USER_PARTS = ("name", "username", "email")
 _KIND_PARTS = ("name", "kind", "action", "type")
@@ -72,10 +77,11 @@ class RecordReader:
         self._aliases = extend_aliases(aliases or {})
         self._known_accounts: Mapping[str, str] = {}
         self._plans: dict[tuple[str, ...], Plan] = {}
+        self._value_count = 0
 
     @property
     def unmapped_fields(self) -> frozenset[str]:
-        """All top-level fields so far that have no alias. Rules can read them as `raw.NAME`."""
+        """The top-level fields so far that have no alias, at most 1,000. Rules can read them as `raw.NAME`."""
         return frozenset(self._unmapped)
 
     def settle_identity(self, names: Iterable[str]) -> None:
@@ -90,12 +96,13 @@ class RecordReader:
     def know_accounts(self, accounts: Mapping[str, str]) -> None:
         """Replace the linked accounts, id to name. Keys of records do not depend on them."""
         self._known_accounts = dict(accounts)
-        self._plans = {}  # they cache locations with the old accounts
+        self._forget()  # the cached locations have the old accounts
 
     def read_all(self, objects: Sequence[Mapping[str, Any]], texts: Sequence[str], seen_at: datetime) -> list[Record]:
         """Convert objects into records, in their order. `texts` are the exact texts of the decoded `objects`.
 
-        A record without a readable time gets `seen_at` as its time and is marked; its key does not depend on it.
+        A record without a readable time gets `seen_at` as its time and is marked; its key does not depend on it. A record that
+        is too large is cut; its key is that of the whole record.
         """
         present = [fields if all(fields.values()) else self._without_nulls(fields) for fields in objects]
         numbers_of: dict[tuple[str, ...], list[int]] = {}
@@ -106,6 +113,8 @@ class RecordReader:
             alike = [present[number] for number in numbers]
             raws = [texts[number] for number in numbers]
             found.update(zip(numbers, self._read_alike(self.plan(layout), alike, raws, seen_at), strict=True))
+        if max(map(len, texts), default=0) > MAX_RECORD_CHARS:
+            return [cut_record(found[number], MAX_RECORD_CHARS) for number in range(len(present))]
         return [found[number] for number in range(len(present))]
 
     def _without_nulls(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -196,8 +205,11 @@ class RecordReader:
         plan = self._plans.get(layout)
         if plan is None:
             plan = plan_for(layout, self._aliases)
-            self._unmapped.update(plan.unmapped)
-            _remember(self._plans, layout, plan, _MAX_PLANS)
+            if len(self._plans) >= _MAX_PLANS:
+                self._forget()
+            if sum(map(len, layout)) <= _MAX_LAYOUT_CHARS:
+                self._plans[layout] = plan
+                self._unmapped.update(plan.unmapped[: _MAX_UNMAPPED - len(self._unmapped)])
         return plan
 
     def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Classification:
@@ -215,7 +227,7 @@ class RecordReader:
             operation=verb if verb in OPERATIONS else known.operation if known else None,
             scope=scope or (known.scope if known else None),
         )
-        _remember(plan.classes, plan.class_values(fields), classified, _MAX_VALUES)
+        self._remember(plan.classes, plan.class_values(fields), classified)
         return classified
 
     def _locate(self, fields: Mapping[str, Any], plan: Plan) -> _Location:
@@ -224,8 +236,25 @@ class RecordReader:
         cluster, cluster_id = self._resolve("cluster", fields, plan, domain_type)
         organisation, _ = self._resolve("organisation", fields, plan, domain_type)
         place = _Location(account, cluster, organisation, account_id, cluster_id)
-        _remember(plan.locations, plan.entity_values(fields), place, _MAX_VALUES)
+        self._remember(plan.locations, plan.entity_values(fields), place)
         return place
+
+    def _remember(self, cache: dict[Any, Any], key: Any, made: object) -> None:
+        """Cache a result for keys of short texts only: as keys, 1, 1.0 and true are equal."""
+        values = key if isinstance(key, tuple) else (key,)
+        if not all(value is None or isinstance(value, str) for value in values):
+            return
+        if sum(len(value or "") for value in values) > _MAX_VALUE_CHARS:
+            return
+        if self._value_count >= _MAX_VALUES:
+            self._forget()
+        self._value_count += 1
+        cache[key] = made
+
+    def _forget(self) -> None:
+        """Empty the caches."""
+        self._plans = {}
+        self._value_count = 0
 
     def _stable(self, fields: Mapping[str, Any], plan: Plan) -> bytes:
         """Encode the identity of a record without an upstream id: all content except names that may be rewritten later."""
@@ -289,15 +318,6 @@ def _usual_columns(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> tuple[Se
     except TypeError:  # a list or an object instead of a text
         return None
     return instants, users, descriptions, ids, classes, places
-
-
-def _remember(cache: dict[Any, Any], key: Any, made: object, limit: int) -> None:
-    """Cache a result for keys of texts only: as keys, 1, 1.0 and true are equal."""
-    if not all(value is None or isinstance(value, str) for value in (key if isinstance(key, tuple) else (key,))):
-        return
-    if len(cache) >= limit:
-        cache.clear()
-    cache[key] = made
 
 
 def _scope(domain_type: str | None, operation: str, scope: str | None) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from actionwatch.base.clock import TIMES_END
-from actionwatch.base.errors import BadResponse
+from actionwatch.base.errors import BadResponse, OversizedPage
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import without_time
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
@@ -28,6 +28,10 @@ _KIND_NAMES = frozenset({"action", "actionkind", "kind", "actiontype"})
 _COUNT_KINDS = ("action", "kind", "name")
 _COUNT_NUMBERS = ("count", "total")
 _BATCH_SIZE = 100  # records decoded together: their texts stay in the CPU cache, which saves a fifth of the time
+MAX_PAGE_RECORDS = 10_000  # ten times what a page may have by the documentation
+MAX_PAGE_VALUES = 500_000  # JSON values: a page of 1,000 records of the vendor has about 20,000
+_MAX_COUNTED_KINDS = 1_000  # in the counts of a page; the catalogue has about 200
+_MAX_KIND_CHARS = 200
 _REMEDY = "check what answers at base_url: a proxy, or an API that this version does not know"
 
 
@@ -48,28 +52,42 @@ class Page:
     took: timedelta = timedelta(0)
 
 
-def parse_page(body: bytes, reader: RecordReader, seen_at: datetime, *, latest: datetime = TIMES_END) -> Page:
+def check_size(body: bytes) -> None:
+    """Refuse a body that takes far more memory than its bytes. It costs nothing beside parsing.
+
+    Raises: OversizedPage.
+    """
+    value_count = body.count(b",") + body.count(b"{") + body.count(b"[")
+    if value_count > MAX_PAGE_VALUES:
+        raise OversizedPage(
+            f"the response has about {value_count:,} values, and at most {MAX_PAGE_VALUES:,} are read", _REMEDY
+        )
+
+
+def parse_page(
+    body: bytes, reader: RecordReader, seen_at: datetime, *, latest: datetime = TIMES_END, most: int | None = None
+) -> Page:
     """Parse the records, the total and the counts of a page, and merge several envelopes.
 
-    A time of a record after `latest` counts as unreadable.
+    A time of a record after `latest` counts as unreadable. A page of more than `most` records is refused.
 
     Raises: BadResponse, with a description of the body.
     """
-    page = _parse(body, reader, seen_at)
+    page = _parse(body, reader, seen_at, most)
     if any(record.occurred_at > latest for record in page.records):
         return replace(page, records=[_without_late_time(record, latest) for record in page.records])
     return page
 
 
-def _parse(body: bytes, reader: RecordReader, seen_at: datetime) -> Page:
+def _parse(body: bytes, reader: RecordReader, seen_at: datetime, most: int | None) -> Page:
     fast = FastJsonParts(body)
     try:
-        return _Shape(fast, reader, seen_at).page(msgspec.Raw(body.strip()))
+        return _Shape(fast, reader, seen_at, most).page(msgspec.Raw(body.strip()))
     except REFUSALS:
         pass  # malformed, or merely lenient JSON: the other parser decides
     try:
         text = body.decode("utf-8-sig", "replace").strip(" \t\r\n")
-        return _Shape(LenientJsonParts(), reader, seen_at).page(text)
+        return _Shape(LenientJsonParts(), reader, seen_at, most).page(text)
     except (ValueError, RecursionError) as exc:
         raise BadResponse(f"the response is {describe(body)}: {exc}", _REMEDY) from exc
 
@@ -93,10 +111,11 @@ def describe(body: bytes) -> str:
 
 
 class _Shape:
-    def __init__(self, parts: JsonParts, reader: RecordReader, seen_at: datetime) -> None:
+    def __init__(self, parts: JsonParts, reader: RecordReader, seen_at: datetime, most: int | None) -> None:
         self._parts = parts
         self._reader = reader
         self._seen_at = seen_at
+        self._most = most
 
     def page(self, body: Piece) -> Page:
         parts = self._parts
@@ -149,6 +168,8 @@ class _Shape:
         return self._records(self._parts.flattened(items))
 
     def _records(self, items: Sequence[Piece]) -> list[Record]:
+        if self._most is not None and len(items) > self._most:
+            raise BadResponse(f"the page has {len(items):,} records, and at most {self._most:,} are read", _REMEDY)
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
             some = items[start : start + _BATCH_SIZE]
@@ -214,7 +235,8 @@ def _added(pairs: Iterable[tuple[Any, int | None]]) -> dict[str, int] | None:
             return None
         kind = normalise_kind(kind)
         counts[kind] = counts.get(kind, 0) + number
-    return counts
+    is_plausible = len(counts) <= _MAX_COUNTED_KINDS and all(len(kind) <= _MAX_KIND_CHARS for kind in counts)
+    return counts if is_plausible else None
 
 
 def _whole(value: Any) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from actionwatch.base.errors import TransportError
+from actionwatch.base.errors import TooLarge, TransportError
 
 ENCODINGS = "gzip, deflate"  # for Accept-Encoding
 _GZIP = zlib.MAX_WBITS | 16
@@ -19,7 +19,7 @@ _UNREADABLE = "the response cannot be decompressed"
 def read_body(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
     """Read the whole body of a response. `coding` is its Content-Encoding, empty if it has none.
 
-    Raises: TransportError, if the body is larger than `limit` bytes, compressed or not, or cannot be decompressed.
+    Raises: TooLarge, if the body is larger than `limit` bytes, compressed or not; TransportError, if it cannot be decompressed.
     """
     decompress = _decompressor(coding)
     body = bytearray()
@@ -28,7 +28,7 @@ def read_body(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
         received += len(chunk)
         body += chunk if decompress is None else decompress.read(chunk, limit + 1 - len(body))
         if max(received, len(body)) > limit:
-            raise TransportError(f"the response is larger than {limit} bytes")
+            raise TooLarge(f"the response is larger than {limit} bytes")
     if decompress is not None and received:
         decompress.check_end()
     return bytes(body)

@@ -31,7 +31,7 @@ from actionwatch.net.deadline import Deadline, DeadlineNetwork, DeadlineStream
 from actionwatch.net.http_response import USER_AGENT, HttpResponse
 from actionwatch.net.tls import ClientCertificate, tls_context
 
-MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
+MAX_BODY_BYTES = 16 * 1024 * 1024  # a page of 1,000 records is about 1 MB
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
 _ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
 
@@ -83,7 +83,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Exchange one request for one whole response, whatever its status.
 
-        Raises: TransportError if no whole response came within the timeout and the size limit.
+        Raises: TransportError if no whole response came within the timeout; TooLarge.
         """
         started = time.monotonic()
         with self._borrowed() as transport:

@@ -16,11 +16,13 @@ from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import Entity, Record, RuleName
 from actionwatch.rules.fields import BLANK, ENTITIES, VARIABLES, Subject, variable
 from actionwatch.text.budget import BudgetError
+from actionwatch.text.escaping import shorten
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
 from actionwatch.text.suggestions import suggest
 
 _MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
+_MAX_TEXT_CHARS = 16_000  # of a filled-in template: a message holds up to fifty alerts
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as in str.splitlines
@@ -78,12 +80,12 @@ def compile_wording(text: str) -> Wording:
 
 
 def word(wording: Wording, subject: Subject, **ours: Any) -> str:
-    """Render a template for a record. `ours` are the values of `_OURS`.
+    """Render a template for a record, and cut the text after _MAX_TEXT_CHARS. `ours` are the values of `_OURS`.
 
     Raises: TemplateError.
     """
     variables = {name: ours[name] if name in ours else variable(subject, name) for name in wording.names}
-    return fill(wording.template, variables)
+    return shorten(fill(wording.template, variables), _MAX_TEXT_CHARS)
 
 
 def one_line(text: str) -> str:

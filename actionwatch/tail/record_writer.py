@@ -19,6 +19,7 @@ from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
 from actionwatch.tail.state import PollReport, TailState
 
 BATCH = 1000  # records in one transaction: no other writer waits for long
+MAX_HELD_CHARS = 64 * 1024 * 1024  # of raw texts; as many records as fit into a window have about 20 MB
 
 AccountName = Callable[[str, datetime, str | None], str | None]
 """Returns the name of an account at a time, from its id and the name in the record."""
@@ -39,6 +40,7 @@ class RecordWriter:
         self._account_name = account_name
         self._on_kinds = on_kinds
         self._held: list[Record] = []
+        self._held_chars = 0
         self._is_new_stored = False
 
     def hold(self, found: Sequence[Record], report: PollReport) -> None:
@@ -47,12 +49,13 @@ class RecordWriter:
             self._store(found, report)
             return
         self._held += found
-        if len(self._held) >= MAX_WINDOW_RECORDS:
+        self._held_chars += sum(len(record.raw) for record in found)
+        if len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= MAX_HELD_CHARS:
             self.flush(report)
 
     def flush(self, report: PollReport) -> None:
         """Store the records that are kept, oldest first, and have them matched."""
-        held, self._held = sorted(self._held, key=attrgetter("key")), []
+        held, self._held, self._held_chars = sorted(self._held, key=attrgetter("key")), [], 0
         for start in range(0, len(held), BATCH):
             self._store(held[start : start + BATCH], report)
         self.notify()

@@ -5,8 +5,6 @@ The commands `actions`, `records` and `alerts` and the webhook message share the
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,6 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from actionwatch.base.model import Alert, Cause, Level, Record
+from actionwatch.text.raw_records import read_raw
 
 RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
 ALERTS_SHOWN = 50  # in a summary
@@ -41,31 +40,8 @@ def record_document(record: Record) -> dict[str, Any]:
         "scope": record.scope,
         "crudOperation": record.operation,
         "source": record.source,
-        "raw": _read_raw(record.raw),
+        "raw": read_raw(record.raw),
     }
-
-
-def _read_raw(text: str) -> Any:
-    """Decode the object of the upstream. A number that Python or JSON cannot represent becomes its text."""
-    try:
-        return _RAW.decode(text)
-    except RecursionError:
-        return text
-
-
-def _whole(digits: str) -> int | str:
-    try:
-        return int(digits)
-    except ValueError:  # more digits than Python converts
-        return digits
-
-
-def _finite(digits: str) -> float | str:
-    number = float(digits)
-    return number if math.isfinite(number) else digits
-
-
-_RAW = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=str)
 
 
 def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:

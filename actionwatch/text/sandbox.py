@@ -239,7 +239,7 @@ class _Bounding(NodeTransformer):
         return node  # type: ignore[no-any-return]
 
 
-def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int = _MAX_OUTPUT_CHARS) -> str:
+def fill(template: Template, variables: Mapping[str, Any]) -> str:
     """Fill in a template.
 
     Raises: TemplateError for every error, because operators write the templates and have to see what is wrong with them.
@@ -250,8 +250,10 @@ def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int =
         with new_budget():
             for piece in template.generate(variables):
                 size += len(piece)
-                if size > limit_chars:
-                    raise BudgetError(f"the text grew beyond {limit_chars:,} characters: print less, or shorten it")
+                if size > _MAX_OUTPUT_CHARS:
+                    raise BudgetError(
+                        f"the text grew beyond {_MAX_OUTPUT_CHARS:,} characters: print less, or shorten it"
+                    )
                 pieces.append(piece)
     except JinjaError as exc:
         raise _fault(template, f"{exc.message or type(exc).__name__}") from exc

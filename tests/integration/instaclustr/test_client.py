@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
+from actionwatch.base.errors import (
+    AccessDenied,
+    BadRequest,
+    BadResponse,
+    OversizedPage,
+    RateLimited,
+    SourceError,
+    SourceUnavailable,
+)
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
@@ -32,7 +40,7 @@ from tests.integration.notifiers.http_end import dead_port
 from tests.waiting import PATIENT, at_least, pause
 
 ONCE = RetryOptions(attempts=1)
-SWOLLEN = gzip.compress(b" " * (65 * 1024 * 1024), 1)
+SWOLLEN = gzip.compress(b" " * (17 * 1024 * 1024), 1)
 
 
 def failure(
@@ -221,7 +229,6 @@ def babble(handler: Any) -> None:
         (truncate, "no valid response"),
         (truncate_chunks, "no valid response"),
         (reset, "the connection broke"),
-        (swell, "larger than"),
         (garble, "cannot be decompressed"),
         (babble, "no valid response"),
     ],
@@ -232,6 +239,14 @@ def test_incomplete_response_is_unavailable(wire: Any, message: str) -> None:
     caught, _ = failure(lambda _: Response(wire=wire), timeout=timeout)
     assert type(caught) is SourceUnavailable
     assert message in str(caught)
+
+
+def test_swollen_response_is_not_retried() -> None:
+    """A response above the limit is no temporary error: the same request would only get it again."""
+    caught, asked = failure(lambda _: Response(wire=swell), IMPATIENT)
+    assert type(caught) is OversizedPage
+    assert "larger than" in caught.what
+    assert len(asked) == 1
 
 
 def test_closed_port_is_unavailable() -> None:
