@@ -31,6 +31,7 @@ _MAX_PLANS = 1000
 _MAX_VALUES = 10_000
 
 _USER_PARTS = ("name", "username", "email")
+MAX_UNMAPPED_FIELDS = 1000  # names that are kept: an upstream could invent them without end; records have about 20
 _KIND_PARTS = ("name", "kind", "action", "type")
 
 
@@ -196,7 +197,7 @@ class RecordReader:
         plan = self._plans.get(layout)
         if plan is None:
             plan = plan_for(layout, self._aliases)
-            self._unmapped.update(plan.unmapped)
+            self._unmapped.update(plan.unmapped[: max(MAX_UNMAPPED_FIELDS - len(self._unmapped), 0)])
             _remember(self._plans, layout, plan, _MAX_PLANS)
         return plan
 
