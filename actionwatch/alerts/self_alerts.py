@@ -16,6 +16,10 @@ class SelfAlerts(Protocol):
         """Report a problem. Only the first report of a continuing problem opens an alert."""
         ...
 
+    def update(self, trouble: str, subject: str, what: str) -> None:
+        """Change what an open alert says, and notify its receivers. Does nothing if it says that, or if there is none."""
+        ...
+
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Report that a problem ended, and `why` if that is not obvious. Does nothing if there is none."""
         ...

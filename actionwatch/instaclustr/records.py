@@ -32,7 +32,8 @@ _MAX_PLANS = 1000
 _MAX_LAYOUT_CHARS = 10_000  # of the names in a layout that is cached
 _MAX_VALUES = 50_000  # of all layouts together
 _MAX_VALUE_CHARS = 500  # of the texts in a value
-_MAX_UNMAPPED = 1000  # names that are noted
+MAX_UNMAPPED_FIELDS = 1000  # names that are kept: records have about 20
+_MAX_NAME_CHARS = 200  # of such a name
 MAX_RECORD_CHARS = 32 * 1024  # of the raw text that is kept; a record of the vendor has about 1 KB
 
 _USER_PARTS = ("name", "username", "email")
@@ -209,7 +210,8 @@ class RecordReader:
                 self._forget()
             if sum(map(len, layout)) <= _MAX_LAYOUT_CHARS:
                 self._plans[layout] = plan
-                self._unmapped.update(plan.unmapped[: _MAX_UNMAPPED - len(self._unmapped)])
+            names = [name for name in plan.unmapped if len(name) <= _MAX_NAME_CHARS]
+            self._unmapped.update(names[: MAX_UNMAPPED_FIELDS - len(self._unmapped)])
         return plan
 
     def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Classification:

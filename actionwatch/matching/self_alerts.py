@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import resolve
@@ -18,7 +19,7 @@ from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
-from actionwatch.store import alerts, self_alerts
+from actionwatch.store import alert_history, alerts, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 
@@ -48,8 +49,9 @@ TROUBLES: Mapping[str, Trouble] = {
     "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
     "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
     "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
-    "unknown_kind": Trouble(Level.MEDIUM, "Unknown kind of action: {}"),
+    "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
     "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
+    "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),
     "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
     "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),
     "mark_ahead": Trouble(Level.HIGH, "Blind: the stored progress of {} is in the future", "source"),
@@ -79,6 +81,17 @@ class SelfAlertStore:
                 self_alerts.correct(connection, trouble, subject, what, remedy)
             else:
                 self._open(connection, trouble, subject, what, remedy, self._clock())
+
+    def update(self, trouble: str, subject: str, what: str) -> None:
+        """Change what an open self-alert says, and notify its receivers. Costs one read if it says that, or there is none."""
+        with self._database.read() as connection:
+            opened = self_alerts.read(connection, trouble, subject)
+        if opened is None or opened.what == what:
+            return
+        with self._database.write() as connection:
+            opened = self_alerts.read(connection, trouble, subject)
+            if opened is not None and opened.what != what:
+                self._update(connection, opened, what, self._clock())
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Report that a trouble is over, and `why` if that is not obvious. Costs one read if there is none."""
@@ -114,6 +127,16 @@ class SelfAlertStore:
         self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
         alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
         self._addressing.open(connection, [[(alert, None)]], now)
+
+    def _update(self, connection: Connection, opened: self_alerts.OpenSelfAlert, what: str, now: datetime) -> None:
+        self_alerts.correct(connection, opened.trouble, opened.subject, what, opened.remedy)
+        alert = alerts.read(connection, opened.alert_id)
+        if alert is None or alert.status is Status.RESOLVED:
+            return  # a person resolved it, or retention deleted it
+        updated = replace(alert, body=what, last_at=max(alert.last_at, now))
+        alerts.update(connection, updated)
+        self._addressing.update(connection, [(updated, None)], now)
+        alert_history.append(connection, [alert_history.Entry(now, alert.id, "updated", what)])
 
     def _resolve(self, connection: Connection, opened: self_alerts.OpenSelfAlert, now: datetime, why: str) -> None:
         self_alerts.delete(connection, opened.trouble, opened.subject)

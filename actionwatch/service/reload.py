@@ -18,16 +18,14 @@ import structlog
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.files import file_state
-from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.render.renderer import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
-from actionwatch.service.configuration import known_kinds
 from actionwatch.service.rule_files import RuleFiles
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
-from actionwatch.store import marks, records, self_alerts
+from actionwatch.store import marks
 
 LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
 QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
@@ -182,19 +180,12 @@ class Reloader:
             )
 
     def _settle_removed(self) -> None:
-        """Settle the self-alerts of removed sources and receivers, and of kinds that are known now."""
+        """Settle the self-alerts of removed sources and receivers."""
         settings = self._app.settings
         names = [source.name for source in settings.sources]
         self._app.self_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
-        organisations = {canonical_organisation(source.organisation_id) for source in settings.sources}
-        with self._app.database.read() as connection:
-            opened = [each for each in self_alerts.read_all(connection) if each.trouble == "unknown_kind"]
-            kinds = {each.subject for each in opened} - set(known_kinds(settings))
-            # Not by name: a source that was renamed continues under its new name.
-            removed = marks.names_of_others(connection, organisations)
-            stray = {kind for kind in kinds if removed and not records.has_kind(connection, kind, besides=removed)}
-        why = "no configured source has records of this kind"
-        self._app.self_alerts.settle_others("unknown_kind", kinds - stray, lambda kind: why if kind in stray else "")
+        with self._app.database.write() as connection:
+            marks.forget_reports(connection, names)
 
     def _folders(self) -> list[Path]:
         settings = self._app.settings

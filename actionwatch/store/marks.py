@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNPROVED_WINDOW
+from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNKNOWN_KIND, UNPROVED_WINDOW
 
 TIMES = ("begins_at", "alerts_from", "mark", "seen_through", "proved_through")
 """The marks that are times of the upstream's clock. None of them may lie in the future."""
@@ -61,11 +61,22 @@ def rename(connection: Connection, marks: Marks, name: str) -> Marks:
     renamed = replace(marks, name=name)
     write(connection, renamed)
     connection.execute(SOURCE.update().where(SOURCE.c.name == marks.name).values(renamed_to=name))
-    for table in (BACKLOG, POLL, SWEEP, UNPROVED_WINDOW):
+    for table in (BACKLOG, POLL, SWEEP, UNKNOWN_KIND, UNPROVED_WINDOW):
         connection.execute(table.delete().where(table.c.source == name))
         connection.execute(table.update().where(table.c.source == marks.name).values(source=name))
-    connection.execute(UNPROVED_WINDOW.update().where(UNPROVED_WINDOW.c.source == name).values(is_reported=False))
     return renamed
+
+
+def forget_reports(connection: Connection, configured: Collection[str]) -> None:
+    """Have the troubles of all other sources reported again, because their self-alerts ended with their configuration.
+
+    A source that comes back, or continues under another name, still has them.
+    """
+    for table in (UNKNOWN_KIND, UNPROVED_WINDOW):
+        others = (table.c.source.not_in(configured), table.c.is_reported)
+        connection.execute(table.update().where(*others).values(is_reported=False))
+    sources = (SOURCE.c.name.not_in(configured), SOURCE.c.vanished_reported_through.is_not(None))
+    connection.execute(SOURCE.update().where(*sources).values(vanished_reported_through=None))
 
 
 def former_names(connection: Connection, name: str) -> list[str]:
@@ -81,8 +92,3 @@ def former_names(connection: Connection, name: str) -> list[str]:
         found += earlier
         pending += earlier
     return found
-
-
-def names_of_others(connection: Connection, organisations: Collection[str]) -> list[str]:
-    """Return every name that a source of any other organisation has or had."""
-    return list(connection.execute(select(SOURCE.c.name).where(SOURCE.c.organisation.not_in(organisations))).scalars())

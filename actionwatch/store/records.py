@@ -377,12 +377,6 @@ def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) 
     return oldest
 
 
-def has_kind(connection: Connection, kind: str, *, besides: Collection[str]) -> bool:
-    """Return whether any source besides these has a record of a kind. It may read all records."""
-    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.not_in(besides)).limit(1)
-    return connection.execute(some).first() is not None
-
-
 def newest_id(connection: Connection) -> int:
     """Return the id of the newest record; 0 without records."""
     newest: int | None = connection.execute(select(func.max(RECORD.c.id))).scalar()

@@ -188,6 +188,15 @@ SEEN_FIELD = Table(
     Column("seen_at", Instant, nullable=False),
 )
 
+# The kinds of a source's records that nobody declared. `is_reported`: the self-alert of the source has named it.
+UNKNOWN_KIND = Table(
+    "unknown_kind",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("is_reported", Boolean, nullable=False),
+)
+
 POSITION = Table(
     "position",
     METADATA,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,20 +11,29 @@ import structlog
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
-from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import receipts, records, seen_fields, unproved_windows
+from actionwatch.instaclustr.records import MAX_RECORD_CHARS, MAX_UNMAPPED_FIELDS, RecordReader
+from actionwatch.store import receipts, records, seen_fields, unknown_kinds, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.sweeping import FAILURES_TO_REPORT
+from actionwatch.text.escaping import shorten
 from actionwatch.text.payloads import instant
+from actionwatch.text.raw_records import is_cut
 
 UNREACHABLE_POLLS = 3  # failures in a row: a single lost response is not worth an alert
 LAG_POLLS = 20  # poll intervals without proof
 LAG_LEAST = timedelta(minutes=10)
 MAX_SKEW = timedelta(minutes=2)
 FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
+MAX_KINDS = (
+    1000  # unknown kinds of a source that are kept: an upstream could invent them without end; 81 are documented
+)
+MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
+NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
+NAME_SHOWN = 60
 LOOKED = ""  # stored with the known fields from the first record on, which may have only fields that we map
 
 log = structlog.get_logger()
@@ -35,8 +44,9 @@ REMEDIES = {
     "filter_ignored": "nothing is lost: actionwatch filters the responses again; but polls cost more. Inform the vendor",
     "mark_ahead": "records after the last valid proof are read again; check this machine's clock (NTP). Resolves by itself",
     "proof_lagging": "'actionwatch status' and the log show the reason; records are still stored and matched",
+    "records_cut": "look at them in the console of the vendor, and ask the vendor why they are this large. Resolves by itself",
     "unknown_field": "look at one ('actionwatch records list -o json'); add another name of a known field to field_aliases",
-    "unknown_kind": "decide whether a rule should watch it, then add it to extra_kinds in the configuration",
+    "unknown_kind": "decide whether rules should watch them, then add them to extra_kinds in the configuration",
     "window_unproved": "'actionwatch records proof' lists the windows and the reasons; they are read again each hour; run "
     "'actionwatch probe'",
     "window_shrunk": "the store still has the records ('actionwatch records list'): ask the vendor whether a person or "
@@ -59,7 +69,11 @@ class SourceWatch:
     ) -> None:
         self._source = source
         self._lag = max(poll_interval * LAG_POLLS, LAG_LEAST)
-        self._known_kinds = set(known_kinds)
+        self._declared_kinds = frozenset(map(_kept_name, known_kinds))
+        self._noted_kinds: frozenset[str] = frozenset()
+        """The unknown kinds in the store, as this process saw them last."""
+        self._cut_keys: set[str] = set()
+        """Of the records that were cut since the last poll."""
         self._reader = reader
         self._database = database
         self._self_alerts = self_alerts
@@ -84,18 +98,32 @@ class SourceWatch:
         self._check_proof(report, state)
         self._check_older()
         self._check_filters(report)
+        self._check_kinds()
+        self._check_cut()
         self._check_fields(report)
         self._check_vanished(state)
 
-    def note_kinds(self, kinds: Collection[str]) -> None:
-        """Report each kind that is seen for the first time. It stays open until the configuration contains it.
+    def note_records(self, found: Sequence[Record]) -> None:
+        """Note what people must know of records: unknown kinds, and that texts were cut.
 
-        Call it before records of these kinds are stored: a process that is killed in between reads them again.
+        Call it before these records are stored: a process that is killed in between reads them again.
         """
-        for kind in sorted(set(kinds) - self._known_kinds):
-            what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
-            self._self_alerts.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
-            self._known_kinds.add(kind)
+        self._note_kinds({record.action_kind for record in found})
+        cut = [record.key for record in found if is_cut(record)]
+        if cut:
+            self._cut_keys.update(cut)
+            self._self_alerts.report("records_cut", self._source, self._describe_cut(), REMEDIES["records_cut"])
+
+    def _note_kinds(self, kinds: Collection[str]) -> None:
+        """Store which kinds are unknown; the next poll that gets responses reports them."""
+        unknown = set(map(_kept_name, kinds)) - self._declared_kinds - self._noted_kinds
+        if not unknown or len(self._noted_kinds) >= MAX_KINDS:
+            return
+        with self._database.write() as connection:
+            stored = {kind.name for kind in unknown_kinds.read(connection, self._source)}
+            added = sorted(unknown - stored)[: max(MAX_KINDS - len(stored), 0)]
+            unknown_kinds.insert_new(connection, self._source, added)
+        self._noted_kinds = frozenset(stored.union(added))
 
     def _check_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
@@ -140,13 +168,45 @@ class SourceWatch:
             first = failing[0]
             what = f"{counted(len(failing), 'older window')} not proved: "
             what += f"{instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
-            self._self_alerts.report("window_unproved", self._source, what, REMEDIES["window_unproved"])
+            self._report_news("window_unproved", what)
             with self._database.write() as connection:
                 unproved_windows.write(connection, [replace(window, is_reported=True) for window in failing])
 
     def _check_filters(self, report: PollReport) -> None:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
         self._set("filter_ignored", self._source, what, is_wrong=bool(report.ignored_filters))
+
+    def _check_kinds(self) -> None:
+        """Report the kinds that nobody declared, each once. It ends when all are declared, or a person resolves it."""
+        with self._database.read() as connection:
+            kinds = unknown_kinds.read(connection, self._source)
+        declared = [kind.name for kind in kinds if kind.name in self._declared_kinds]
+        unknown = [kind for kind in kinds if kind.name not in self._declared_kinds]
+        news = [kind.name for kind in unknown if not kind.is_reported]
+        if not unknown:
+            self._self_alerts.settle("unknown_kind", self._source)
+        if not declared and not news:
+            return
+        if unknown:
+            count = "at least " * (len(kinds) >= MAX_KINDS) + counted(len(unknown), "unknown kind")
+            names = _spell_names([kind.name for kind in unknown])
+            what = f"records of {count} come from {self._source}: {names}; severity medium is assumed"
+            self._report_news("unknown_kind", what, is_new=bool(news))
+        with self._database.write() as connection:
+            unknown_kinds.delete(connection, self._source, declared)
+            unknown_kinds.note_reported(connection, self._source, news)
+
+    def _check_cut(self) -> None:
+        """Report how many records were cut since the last poll; without any, it is over."""
+        if self._cut_keys:
+            self._self_alerts.update("records_cut", self._source, self._describe_cut())
+        else:
+            self._self_alerts.settle("records_cut", self._source)
+        self._cut_keys.clear()
+
+    def _describe_cut(self) -> str:
+        what = f"{counted(len(self._cut_keys), 'record')} had more than {MAX_RECORD_CHARS:,} characters, and was cut"
+        return f"{what}: rules do not see what is missing. The newest is {max(self._cut_keys)}"
 
     def _check_fields(self, report: PollReport) -> None:
         """Report fields that no record had when the source was first read."""
@@ -155,16 +215,17 @@ class SourceWatch:
             met.add(LOOKED)
         with self._database.read() as connection:
             known = seen_fields.read(connection, self._reader.organisation)
-        if met - known.keys():
+        added = sorted(met - known.keys())[: max(MAX_UNMAPPED_FIELDS + 1 - len(known), 0)]
+        if added:
             with self._database.write() as connection:
                 # The fields of the first records are what this upstream has; only later ones are news. They get a later time
                 # even if the clock was set back: the identity of records depends on the fields with the earliest time.
                 seen_at = max(now, min(known.values()) + FIELD_NEWS) if known else now - FIELD_NEWS
-                seen_fields.insert_new(connection, self._reader.organisation, met - known.keys(), seen_at)
+                seen_fields.insert_new(connection, self._reader.organisation, added, seen_at)
                 known = seen_fields.read(connection, self._reader.organisation)
             self._settle_identity(known)
         news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)
-        what = f"records carry fields never seen before: {', '.join(news)}"
+        what = f"records carry fields never seen before: {_spell_names(news)}"
         self._set("unknown_field", self._source, what, is_wrong=bool(news))
 
     def _settle_identity(self, known: Mapping[str, datetime]) -> None:
@@ -192,11 +253,28 @@ class SourceWatch:
             kinds = ", ".join(sorted({record.action_kind for record in vanished}))
             what = f"the upstream no longer shows {counted(count, 'record')} that it showed before"
             what += f". New since the last report: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
-            self._self_alerts.report("window_shrunk", self._source, what, REMEDIES["window_shrunk"])
+            self._report_news("window_shrunk", what)
             state.commit(replace(known, vanished_reported_through=through))
+
+    def _report_news(self, trouble: str, what: str, *, is_new: bool = True) -> None:
+        """Open the alert of a trouble, or change what the open one says; without anything new, only the latter."""
+        if is_new:
+            self._self_alerts.report(trouble, self._source, what, REMEDIES[trouble])
+        self._self_alerts.update(trouble, self._source, what)
 
     def _set(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
         if is_wrong:
             self._self_alerts.report(trouble, subject, what, REMEDIES[trouble])
         else:
             self._self_alerts.settle(trouble, subject)
+
+
+def _kept_name(kind: str) -> str:
+    """Return a kind as it is kept: two kinds that begin with the same 100 characters are one."""
+    return kind[:MAX_NAME]
+
+
+def _spell_names(names: Sequence[str]) -> str:
+    """Name the first few, and how many more there are."""
+    shown = ", ".join(shorten(name, NAME_SHOWN) for name in names[:NAMES_SHOWN])
+    return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown

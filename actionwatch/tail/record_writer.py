@@ -6,7 +6,7 @@ alert does not depend on the pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -26,19 +26,19 @@ AccountName = Callable[[str, datetime, str | None], str | None]
 
 
 class RecordWriter:
-    """Stores the records of one source: calls `on_kinds` with their kinds before, and `on_stored` after new ones are stored."""
+    """Stores the records of one source: calls `on_found` before they are stored, and `on_stored` after new ones were."""
 
     def __init__(
         self,
         state: TailState,
         on_stored: Callable[[], None],
         account_name: AccountName,
-        on_kinds: Callable[[Collection[str]], None],
+        on_found: Callable[[Sequence[Record]], None],
     ) -> None:
         self._state = state
         self._on_stored = on_stored
         self._account_name = account_name
-        self._on_kinds = on_kinds
+        self._on_found = on_found
         self._held: list[Record] = []
         self._held_chars = 0
         self._is_new_stored = False
@@ -79,7 +79,7 @@ class RecordWriter:
         """Commit the distinct records. Further equal ones are stored with a proof, which alone shows how many there are."""
         if not found:
             return
-        self._on_kinds({record.action_kind for record in found})
+        self._on_found(found)
         with self._state.database.write() as connection:
             new_count = self.insert(connection, found)
         self.note(new_count, report)

@@ -52,7 +52,7 @@ class SourceTail:
         self._accounts_due_at = -math.inf
         self._state = TailState(options, database, clock)
         name_account = accounts.name_at if accounts else lambda _, __, name: name
-        writer = RecordWriter(self._state, on_stored, name_account, watch.note_kinds)
+        writer = RecordWriter(self._state, on_stored, name_account, watch.note_records)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
         comparison = Comparison(self._state, pager)

@@ -43,6 +43,7 @@ from actionwatch.store import (
     records,
     self_alerts,
     tables,
+    unknown_kinds,
     unproved_windows,
 )
 from actionwatch.store.backlog_progress import Backlog
@@ -563,10 +564,6 @@ class Removal:
             is_about_what_lasts = row.rule_id == SELF_RULE.id or row.rule_name.startswith("absent")
             if is_about_what_lasts and not is_over and row.id not in lasting:
                 self.wrong.append(f"stuck: {row.title} of {row.group_values}")
-            if is_over and row.body.endswith("no configured source has records of this kind"):
-                kind = row.group_values["subject"]
-                is_wrong = self._has_kind(connection, kind, row.resolved_at)
-                self._note([kind] if is_wrong else [], "resolved, though there are records: ")
             is_new = row.resolved_by == "actionwatch" and row.resolved_at >= self._removed_at
             if is_over and is_new and self._is_removed(row) and "Resolved: " not in row.body:
                 self.wrong.append(f"{row.title} of {row.group_values} resolved without a reason: {row.body}")
@@ -574,18 +571,6 @@ class Removal:
             rule = self.running.get(row.rule_id)
             if rule is None or row.group_values not in (rule.correlation.expected or ()):
                 self.wrong.append(f"stuck: {row.rule_id} misses {row.group_values}, which nobody expects")
-
-    def _has_kind(self, connection: Connection, kind: str, by: datetime) -> bool:
-        """Return whether an organisation that a configured source reads had records of a kind before a time."""
-        read = {source.organisation_id for source in self.settings.sources}
-        is_it = (tables.RECORD.c.action_kind == kind, tables.RECORD.c.seen_at < by)
-        of_them = select(tables.RECORD.c.id).where(*is_it)
-        return connection.execute(of_them.where(tables.RECORD.c.organisation_id.in_(read))).first() is not None
-
-    def _is_any_removed(self, connection: Connection) -> bool:
-        """Return whether an organisation was read that no configured source reads."""
-        known = set(connection.execute(select(tables.SOURCE.c.organisation)).scalars())
-        return bool(known - {source.organisation_id for source in self.settings.sources})
 
     def _is_removed(self, alert: Row[Any]) -> bool:
         """Return whether the source or the receiver of a self-alert is not configured."""
@@ -599,13 +584,13 @@ class Removal:
         """An open self-alert must be about an existing subject whose problem continues."""
         dead = {name for name, queue in outbox.count_queues(connection).items() if queue.dead}
         failing = {name for name, health in receivers.read_all(connection).items() if health.failing_since is not None}
+        sources = (source.name for source in self.settings.sources)
+        unknown = {name for name in sources if unknown_kinds.read(connection, name)}
         lasting: dict[str, Callable[[str], bool]] = {
             "dead_letters": lambda subject: subject in dead,
             "receiver_failing": lambda subject: subject in failing,
             "rule_broken": lambda subject: Path(subject).exists(),
-            "unknown_kind": lambda subject: (
-                self._has_kind(connection, subject, self._now) or not self._is_any_removed(connection)
-            ),
+            "unknown_kind": lambda subject: subject in unknown,
         }
         opened = self_alerts.read_all(connection)
         for each in opened:
@@ -614,6 +599,10 @@ class Removal:
                 self.wrong.append(f"stuck: the self-alert {each.trouble} of {each.subject}: {each.what}")
         silent = dead - {each.subject for each in opened if each.trouble == "dead_letters"}
         self._note(silent, "silent: dead letters of ")
+        people = select(tables.ALERT.c.source).where(tables.ALERT.c.resolved_by != "actionwatch")
+        decided = set(connection.execute(people.where(tables.ALERT.c.rule_id == SELF_RULE.id)).scalars())
+        silent = unknown - decided - {each.subject for each in opened if each.trouble == "unknown_kind"}
+        self._note(silent, "silent: unknown kinds of ")
 
     def _check_other_tables(self, connection: Connection) -> None:
         """The rows of the other tables must belong to something that is configured or running."""

@@ -30,6 +30,9 @@ class Reports:
         """Note a report."""
         self.reported.append((trouble, subject, what, remedy))
 
+    def update(self, trouble: str, subject: str, what: str) -> None:
+        """Update nothing: the watch never does."""
+
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Settle nothing: the watch settles all others at once."""
 

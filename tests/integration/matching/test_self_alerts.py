@@ -61,6 +61,49 @@ def test_self_alert_resolves_when_the_problem_ends(post: Post) -> None:
     assert self_states(post) == ["opened sent", "resolved sent", "opened pending"]
 
 
+def test_open_self_alert_is_updated(post: Post) -> None:
+    """What an open alert says can change: its receivers get one update for each change, `status` and `show` the new text."""
+    post.troubles.update("unknown_kind", "acme", "one")
+    assert self_states(post) == []
+    post.troubles.report("unknown_kind", "acme", "one", "declare it")
+    post.deliver()
+    post.clock.advance(minutes=1)
+    for _ in range(3):
+        post.troubles.update("unknown_kind", "acme", "two")
+    post.clock.advance(hours=1)
+    post.deliver()
+    assert self_states(post) == ["opened sent", "updated sent"]
+    assert [message.data["body"] for message in post.senders["hook"].sent] == ["one", "two"]
+    with post.database.read() as connection:
+        (opened,) = self_alerts.read_all(connection)
+        alert = alerts.read(connection, opened.alert_id)
+        story = [(entry.stage, entry.what) for entry in alert_history.read(connection, opened.alert_id)]
+    assert alert is not None
+    assert (opened.what, opened.remedy, alert.body, alert.first_at) == ("two", "declare it", "two", NOON)
+    assert ("updated", "two") in story
+    post.troubles.settle("unknown_kind", "acme")
+    post.troubles.update("unknown_kind", "acme", "three")
+    post.deliver()
+    assert self_states(post) == ["opened sent", "updated sent", "resolved sent"]
+
+
+def test_resolved_self_alert_is_not_updated(post: Post) -> None:
+    """An alert that was resolved while its problem lasts keeps its text and sends nothing."""
+    post.troubles.report("unknown_kind", "acme", "one", "")
+    post.deliver()
+    with post.database.write() as connection:
+        (opened,) = self_alerts.read_all(connection)
+        alert = alerts.read(connection, opened.alert_id)
+        assert alert is not None
+        alerts.update(connection, replace(alert, status=Status.RESOLVED, resolved_by="eve"))
+    post.troubles.update("unknown_kind", "acme", "two")
+    assert self_states(post) == ["opened sent"]
+    with post.database.read() as connection:
+        alert = alerts.read(connection, opened.alert_id)
+    assert alert is not None
+    assert alert.body == "one"
+
+
 def test_problem_that_ended_before_its_message_is_sent_and_resolved(post: Post) -> None:
     """If the problem ends before its message is sent, `opened` is sent, then `resolved`."""
     post.troubles.report("key_refused", "acme", "401", "")
@@ -131,10 +174,10 @@ def test_every_trouble_has_a_title_and_an_id(trouble: str) -> None:
 
 
 def test_troubles_are_those_of_the_contract() -> None:
-    """The troubles are those of the contract, and three more: `mark_ahead`, `slo_burning` and `window_unproved`."""
+    """The troubles are those of the contract, and four more: `mark_ahead`, `records_cut`, `slo_burning`, `window_unproved`."""
     assert " ".join(sorted(TROUBLES)) == (
         "accounts_refused clock_skew clock_stepped dead_letters filter_ignored key_refused mark_ahead proof_lagging "
-        "receiver_failing rule_broken slo_burning step_failing store_nearly_full unknown_field unknown_kind "
+        "receiver_failing records_cut rule_broken slo_burning step_failing store_nearly_full unknown_field unknown_kind "
         "upstream_unreachable window_shrunk window_unproved"
     )
 

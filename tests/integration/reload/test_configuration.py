@@ -16,6 +16,7 @@ from actionwatch.emulator.state import Organisation
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
+from actionwatch.store import self_alerts
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
@@ -158,22 +159,76 @@ def test_self_alerts_of_a_removed_source_or_file_resolve(site: Site) -> None:
     over = {alert.labels["trouble"]: alert.body for alert in site.self_alerts() if alert.status is Status.RESOLVED}
     assert over["key_refused"] == "401\n\nResolved: the source acme is no longer configured"
     assert over["rule_broken"].endswith("Resolved: the file was removed")
-    assert over["unknown_kind"].endswith("Resolved: no configured source has records of this kind")
+    assert over["unknown_kind"].endswith("Resolved: the source acme is no longer configured")
     assert {alert.status for alert in site.self_alerts()} == {Status.RESOLVED}
 
 
-def test_renamed_source_keeps_its_unknown_kinds(site: Site) -> None:
-    """A kind is still unknown if only the name of the source changed."""
+def _run_once_as(site: Site, name: str, more: str = "") -> None:
+    """Run one round with another name of the source, and more lines in the configuration."""
+    site.write()
+    site.config.write_text(site.config.read_text().replace("name: acme", f"name: {name}") + more)
+    with contextlib.closing(App(read_settings(site.config, {}))) as app:
+        run_once(app, timedelta(0))
+
+
+def _unknown_kinds(site: Site) -> list[tuple[str, bool]]:
+    """Return what was ever reported about unknown kinds, oldest first, and whether it is still open."""
+    found = [alert for alert in site.self_alerts() if alert.labels["trouble"] == "unknown_kind"]
+    ordered = sorted(found, key=lambda alert: alert.opened_at)
+    return [(alert.body.partition(":")[0], alert.status is Status.OPEN) for alert in ordered]
+
+
+def test_unknown_kinds_move_with_a_renamed_source(site: Site) -> None:
+    """The kinds of a renamed source are reported once more, for its new name, though no record of them is read again."""
     site.write({"rules/one.yml": rule()})
     site.act("BRAND_NEW_KIND", minutes_ago=60)  # before the overlap of the next poll
     site.act(minutes_ago=10)
     for name in ("acme", "beta", "beta"):
-        site.write()
-        site.config.write_text(site.config.read_text().replace("name: acme", f"name: {name}"))
-        with contextlib.closing(App(read_settings(site.config, {}))) as app:
-            run_once(app, timedelta(0))
-    assert [alert.labels["trouble"] for alert in site.self_alerts()] == ["unknown_kind"]
-    assert site.self_alerts()[0].status is Status.OPEN
+        _run_once_as(site, name)
+    assert _unknown_kinds(site) == [
+        ("records of 1 unknown kind come from acme", False),
+        ("records of 1 unknown kind come from beta", True),
+    ]
+
+
+def test_unknown_kinds_of_a_source_that_comes_back_are_reported_again(site: Site) -> None:
+    """A source that was removed and comes back still has its unknown kinds, and a declared one resolves its alert."""
+    site.write({"rules/one.yml": rule()})
+    site.act("BRAND_NEW_KIND", minutes_ago=60)
+    _run_once_as(site, "acme")
+    other, url = Organisation(id="99999999-2222-4333-8444-555555555555"), site.url
+    ours = site.organisation
+    with running(create_app(other)) as site.url:
+        site.organisation = other
+        _run_once_as(site, "elsewhere")
+    site.organisation, site.url = ours, url
+    for _ in range(2):
+        _run_once_as(site, "acme")
+    what = "records of 1 unknown kind come from acme"
+    assert _unknown_kinds(site) == [(what, False), (what, True)]
+    _run_once_as(site, "acme", "extra_kinds: [BRAND_NEW_KIND]\n")
+    assert _unknown_kinds(site) == [(what, False), (what, False)]
+
+
+def test_unknown_kinds_of_an_older_store_are_folded(site: Site) -> None:
+    """The open self-alerts of an older version, one for each kind, resolve; one for the source takes their place."""
+    site.write({"rules/one.yml": rule()})
+    for kind in ("BRAND_NEW_KIND", "ANOTHER_NEW_KIND"):
+        site.act(kind, minutes_ago=60)
+    _run_once_as(site, "acme", "extra_kinds: [BRAND_NEW_KIND, ANOTHER_NEW_KIND]\n")
+    with contextlib.closing(App(read_settings(site.config, {}))) as app:
+        for kind in ("BRAND_NEW_KIND", "ANOTHER_NEW_KIND"):
+            app.self_alerts.report("unknown_kind", kind, f"records of kind {kind} come from acme", "declare it")
+        with app.database.write() as connection:
+            connection.exec_driver_sql("DROP TABLE unknown_kind")
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    for _ in range(2):
+        _run_once_as(site, "acme")
+    found = _unknown_kinds(site)
+    assert [is_open for _, is_open in found] == [False, False, True]
+    assert found[-1][0] == "records of 2 unknown kinds come from acme"
+    with site.read() as database, database.read() as connection:
+        assert [(each.trouble, each.subject) for each in self_alerts.read_all(connection)] == [("unknown_kind", "acme")]
 
 
 def test_pending_messages_of_a_renamed_receiver_become_dead_letters(site: Site) -> None:

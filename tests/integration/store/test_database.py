@@ -57,11 +57,11 @@ def test_first_schema_is_migrated_to_the_newest(tmp_path: Path) -> None:
     migrated.close()
 
 
-LATER_MIGRATION = """
+LATER_MIGRATION = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9999", "{SCHEMA_VERSION}"
 
 def upgrade():
     op.add_column("position", sa.Column("note", sa.Text()))
@@ -72,7 +72,7 @@ def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
     """A migration runs in the transaction of the caller, and keeps all rows."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, folder)
-    (folder / "versions" / "0002_later.py").write_text(LATER_MIGRATION)
+    (folder / "versions" / "9999_later.py").write_text(LATER_MIGRATION)
     database = Database(f"sqlite:///{tmp_path / 'store.db'}")
     with database.write() as connection:
         _create_first_schema(connection)
@@ -85,7 +85,7 @@ def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
         migrations.migrate(connection, folder)
         rows = connection.exec_driver_sql("SELECT name, record_id, note FROM position").all()
     assert rows == [(positions.MATCHED, 7, None)]
-    assert _revisions(database) == ["0002"]
+    assert _revisions(database) == ["9999"]
     database.close()
 
 

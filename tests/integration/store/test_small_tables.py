@@ -20,8 +20,12 @@ from actionwatch.store import (
     seen_fields,
     self_alerts,
     sweeps,
+    unknown_kinds,
+    unproved_windows,
 )
 from actionwatch.store.database import Database
+from actionwatch.store.unknown_kinds import UnknownKind
+from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON, make_marks, make_record
 from tests.positions import move_to
 
@@ -39,6 +43,25 @@ def test_marks_of_a_source(database: Database) -> None:
         marks.write(connection, replace(MARKS, name="aaa"))
         assert marks.read(connection, "acme") == moved
         assert list(marks.read_all(connection)) == ["aaa", "acme"]
+
+
+def test_what_was_reported_about_other_sources_is_reported_again(database: Database) -> None:
+    """What is still wrong with a source that is not configured is reported again when it comes back."""
+    window = UnprovedWindow(source="acme", starts_at=NOON, ends_at=LATER, reach=LATER - NOON, due_at=LATER)
+    with database.write() as connection:
+        for name in ("acme", "beta"):
+            marks.write(connection, replace(MARKS, name=name, vanished_reported_through=NOON))
+            unproved_windows.write(connection, [replace(window, source=name, is_reported=True)])
+            unknown_kinds.insert_new(connection, name, ["LOGIN", "LOGOUT"])
+            unknown_kinds.note_reported(connection, name, ["LOGIN", "LOGOUT"])
+        unknown_kinds.delete(connection, "acme", ["LOGOUT"])
+        marks.forget_reports(connection, ["beta"])
+        found = {name: each.vanished_reported_through for name, each in marks.read_all(connection).items()}
+        assert found == {"acme": None, "beta": NOON}
+        windows = [each for name in ("acme", "beta") for each in unproved_windows.read(connection, name)]
+        assert [each.is_reported for each in windows] == [False, True]
+        assert unknown_kinds.read(connection, "acme") == [UnknownKind("LOGIN", False)]
+        assert unknown_kinds.read(connection, "beta") == [UnknownKind("LOGIN", True), UnknownKind("LOGOUT", True)]
 
 
 def test_failed_polls_are_counted(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.health import REMEDIES, SourceWatch
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailOptions, TailState
+from actionwatch.text.raw_records import cut_record
 from tests.builders import NOON, Clock, make_marks, make_receipt, make_record
 
 SOURCE = "acme"
@@ -31,12 +32,19 @@ class Open:
 
     found: dict[tuple[str, str], str] = field(default_factory=dict)
     report_count: int = 0
+    update_count: int = 0
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
         """Open an alert."""
         assert remedy == REMEDIES.get(trouble, remedy)
         self.found.setdefault((trouble, subject), what)
         self.report_count += 1
+
+    def update(self, trouble: str, subject: str, what: str) -> None:
+        """Change what an open alert says."""
+        if self.found.get((trouble, subject), what) != what:
+            self.found[trouble, subject] = what
+            self.update_count += 1
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Resolve an alert."""
@@ -51,18 +59,24 @@ class Open:
 class Watched:
     """A source whose polls a test reports."""
 
-    def __init__(self, database: Database, poll_interval: timedelta = 30 * SECOND) -> None:
+    def __init__(
+        self,
+        database: Database,
+        poll_interval: timedelta = 30 * SECOND,
+        kinds: Sequence[str] = ("BACKUP",),
+        found: Open | None = None,
+    ) -> None:
         self.database = database
         self.clock = Clock()
         self.reader = RecordReader(SOURCE, organisation_id="org")
-        self.open = Open()
+        self.open = found or Open()
         self.state = TailState(TailOptions(SOURCE, "org"), database, self.clock)
         self.state.commit(make_marks(begins_at=NOON - DAY))
-        self.watch = SourceWatch(SOURCE, poll_interval, ["BACKUP"], self.reader, database, self.open, self.clock)
+        self.watch = SourceWatch(SOURCE, poll_interval, kinds, self.reader, database, self.open, self.clock)
 
     def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
         """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""
-        self.watch.note_kinds(kinds)
+        self.watch.note_records([make_record(action_kind=kind) for kind in kinds])
         self.watch.note_poll(PollReport(has_records=bool(kinds), **report), self.state)
         return {trouble: what for (trouble, _), what in self.open.found.items()}
 
@@ -155,28 +169,80 @@ def test_windows_without_proof_are_reported_once(watched: Watched) -> None:
     assert watched.poll() == watched.poll() == {"window_unproved": what}
     assert watched.open.report_count == 1
     watched.add(a_window(2, failure_count=3, due_at=NOON - HOUR, why="no answer"))
-    watched.open.found.clear()
     what = "2 older windows not proved: 2026-11-25T09:00:00.000Z to 2026-11-25T10:00:00.000Z: no answer"
     assert watched.poll() == {"window_unproved": what}
     assert watched.poll()
-    assert watched.open.report_count == 2
+    assert (watched.open.report_count, watched.open.update_count) == (2, 1)
     with watched.database.write() as connection:
         for window in windows:
             unproved_windows.delete(connection, window)
     assert watched.poll() == {}
 
 
-def test_filters_kinds_and_their_words(watched: Watched) -> None:
-    """An ignored filter is reported while it lasts; a new kind is reported once."""
-    found = watched.poll("BACKUP", "LOGIN", "LOGOUT", ignored_filters={"startTime", "endTime"})
-    assert found["filter_ignored"] == "the upstream ignored endTime and startTime"
-    assert watched.open.found["unknown_kind", "LOGIN"] == (
-        "records of kind LOGIN come from acme; severity medium is assumed"
-    )
-    count = watched.open.report_count
-    assert ("unknown_kind", "LOGOUT") in watched.open.found
-    assert set(watched.poll("LOGIN")) == {"unknown_kind"}
-    assert watched.open.report_count == count
+def test_ignored_filters(watched: Watched) -> None:
+    """An ignored filter is reported while it lasts."""
+    found = watched.poll(ignored_filters={"startTime", "endTime"})
+    assert found == {"filter_ignored": "the upstream ignored endTime and startTime"}
+    assert watched.poll() == {}
+
+
+def kinds_from(count: str, names: str) -> dict[str, str]:
+    return {"unknown_kind": f"records of {count} come from {SOURCE}: {names}; severity medium is assumed"}
+
+
+def test_unknown_kinds_are_one_alert(watched: Watched) -> None:
+    """All unknown kinds of a source are one alert. A kind that appears later changes what it says, and is named first."""
+    assert watched.poll("BACKUP", "LOGIN", "LOGOUT") == kinds_from("2 unknown kinds", "LOGIN, LOGOUT")
+    assert watched.poll("LOGIN") == kinds_from("2 unknown kinds", "LOGIN, LOGOUT")
+    assert (watched.open.report_count, watched.open.update_count) == (1, 0)
+    assert watched.poll("ZOOM") == kinds_from("3 unknown kinds", "ZOOM, LOGIN, LOGOUT")
+    assert watched.open.update_count == 1
+    many = [f"K{number:02}" for number in range(12)]
+    assert watched.poll(*many) == kinds_from("15 unknown kinds", f"{', '.join(many[:10])} and 5 more")
+
+
+def test_records_that_were_cut_are_reported(watched: Watched) -> None:
+    """The alert opens before they are stored, says how many a poll found, and ends with a poll that finds none."""
+    large = [
+        cut_record(make_record(number, action_kind="BACKUP", raw="{}" + " " * 40_000), 32_768) for number in (1, 2, 2)
+    ]
+    watched.watch.note_records([*large[:1], make_record(action_kind="BACKUP")])
+    assert watched.open.found["records_cut", SOURCE].startswith("1 record had more than 32,768 characters")
+    watched.watch.note_records(large[1:])
+    assert watched.poll()["records_cut"].endswith(f"The newest is {large[1].key}")
+    assert watched.poll() == {}
+    assert (watched.open.report_count, watched.open.update_count) == (2, 1)
+
+
+def test_unknown_kinds_are_known_to_the_next_process(watched: Watched) -> None:
+    """A process knows which kinds the one before reported, and which it stored but did not come to report."""
+    watched.poll("LOGIN")
+    watched.watch.note_records([make_record(action_kind="LOGOUT")])
+    again = Watched(watched.database, found=watched.open)
+    assert again.poll("LOGIN") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
+    assert again.poll("LOGIN", "LOGOUT") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
+    assert again.open.update_count == 1
+
+
+def test_unknown_kinds_end_when_all_are_declared(watched: Watched) -> None:
+    """A declared kind is no longer named, and without any other the alert resolves, although their records remain."""
+    watched.poll("LOGIN", "LOGOUT")
+    again = Watched(watched.database, kinds=("BACKUP", "LOGIN"), found=watched.open)
+    assert again.poll() == kinds_from("1 unknown kind", "LOGOUT")
+    again = Watched(watched.database, kinds=("BACKUP", "LOGIN", "LOGOUT"), found=watched.open)
+    assert again.poll("LOGIN") == {}
+    again = Watched(watched.database, found=watched.open)
+    assert again.poll("LOGOUT") == kinds_from("1 unknown kind", "LOGOUT")
+
+
+def test_unknown_kinds_that_a_person_resolved_stay_resolved(watched: Watched) -> None:
+    """After a person resolved the alert, only a kind that it did not name opens another one."""
+    watched.poll("LOGIN", "LOGOUT")
+    watched.open.found.clear()
+    assert watched.poll("LOGIN") == {}
+    again = Watched(watched.database, kinds=("BACKUP", "LOGOUT"), found=watched.open)
+    assert again.poll("LOGIN") == {}
+    assert again.poll("ZOOM") == kinds_from("2 unknown kinds", "ZOOM, LOGIN")
 
 
 def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
@@ -232,7 +298,6 @@ def test_vanished_records_are_reported_once(watched: Watched) -> None:
     assert watched.open.report_count == 1
     assert watched.state.marks.vanished_reported_through == NOON + SECOND
     vanish(watched, 2, NOON + 2 * SECOND)
-    watched.open.found.clear()
     what = "the upstream no longer shows 2 records that it showed before. New since the last report: ADD_NODE between "
     assert watched.poll() == {"window_shrunk": f"{what}{minute(20)} and {minute(20)}"}
     with watched.database.write() as connection:

@@ -31,6 +31,9 @@ class Reported:
             raise self.error
         self.opened.setdefault(subject, what)
 
+    def update(self, trouble: str, subject: str, what: str) -> None:
+        """Update nothing: the watch never does."""
+
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Record that the problem ended."""
         if self.error is not None:

@@ -1,0 +1,45 @@
+"""The kinds of records that nobody declared, by source. They survive a restart, and move with a source that is renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from actionwatch.store.database import bulk_insert, portions
+from actionwatch.store.tables import UNKNOWN_KIND
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownKind:
+    """A kind of a source, and whether the self-alert of the source has named it."""
+
+    name: str
+    is_reported: bool
+
+
+def read(connection: Connection, source: str) -> list[UnknownKind]:
+    """Read the unknown kinds of a source: those that are not reported yet come first, then by name."""
+    columns = (UNKNOWN_KIND.c.name, UNKNOWN_KIND.c.is_reported)
+    statement = select(*columns).where(UNKNOWN_KIND.c.source == source).order_by(*reversed(columns))
+    return [UnknownKind(*row) for row in connection.execute(statement)]
+
+
+def insert_new(connection: Connection, source: str, names: Iterable[str]) -> None:
+    """Insert kinds that are not reported yet, and skip known ones."""
+    rows = [(source, name, False) for name in names]
+    bulk_insert(connection, UNKNOWN_KIND, ("source", "name", "is_reported"), rows)
+
+
+def delete(connection: Connection, source: str, names: Collection[str]) -> None:
+    """Delete kinds that were declared."""
+    for some in portions(names):
+        connection.execute(UNKNOWN_KIND.delete().where(UNKNOWN_KIND.c.source == source, UNKNOWN_KIND.c.name.in_(some)))
+
+
+def note_reported(connection: Connection, source: str, names: Collection[str]) -> None:
+    """Note that the self-alert of a source has named these kinds."""
+    for some in portions(names):
+        is_it = (UNKNOWN_KIND.c.source == source, UNKNOWN_KIND.c.name.in_(some))
+        connection.execute(UNKNOWN_KIND.update().where(*is_it).values(is_reported=True))
