@@ -62,7 +62,7 @@ def test_kinds_that_are_kept_have_a_limit(world: World, database: Database) -> N
 
 
 def test_invented_fields_are_one_short_text(database: Database) -> None:
-    """Records with 3,000 new fields, of which some are too long to keep, open one alert that names a few. 1,000 fields are kept."""
+    """Records with 3,000 new fields, some too long to keep, open one alert that names a few. 1,000 fields are kept."""
     watched = Watched(database)
     watched.poll("BACKUP")
     for page in range(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
 from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Hit
 
 BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
@@ -40,6 +41,17 @@ class Absence(Fold):
         """Return the alerts in order, from an index. The last one counts when its time is verified."""
         found = super().alerts(start)
         return found if self._due == NEVER else [*found, self._missing()]
+
+    def save(self, writer: HitWriter) -> SavedFold:
+        """Return the state as it is saved."""
+        saved = super().save(writer)
+        saved.at, saved.last, saved.last_key = self._due, writer.number_if(self._last), self._last_key
+        return saved
+
+    def load(self, saved: SavedFold, reader: HitReader) -> None:
+        """Continue from what was saved."""
+        super().load(saved, reader)
+        self._due, self._last, self._last_key = saved.at or NEVER, reader.hit_if(saved.last), saved.last_key
 
     def _missing(self) -> FoundAlert:
         last = self._last.records[-1] if self._last is not None and self._last.records else None
@@ -80,3 +92,14 @@ class NewTerm(Fold):
         """Continue from a known alert."""
         self._seen_at = found.first_at
         super().restore(found)
+
+    def save(self, writer: HitWriter) -> SavedFold:
+        """Return the state as it is saved."""
+        saved = super().save(writer)
+        saved.at = self._seen_at
+        return saved
+
+    def load(self, saved: SavedFold, reader: HitReader) -> None:
+        """Continue from what was saved."""
+        super().load(saved, reader)
+        self._seen_at = saved.at

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Hit, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -151,6 +152,20 @@ class Counting(Fold):
         other._window, other._measure = deque(self._window), deepcopy(self._measure)
         return other
 
+    def save(self, writer: HitWriter) -> SavedFold:
+        """Return the state as it is saved."""
+        saved = super().save(writer)
+        saved.windows = [writer.numbers(self._window)]
+        return saved
+
+    def load(self, saved: SavedFold, reader: HitReader) -> None:
+        """Continue from what was saved: a measure does not depend on what was in the window before."""
+        super().load(saved, reader)
+        (window,) = saved.windows
+        for hit in reader.hits(window):
+            self._window.append(hit)
+            self._measure.add(hit)
+
 
 class Spike(Fold):
     """One group of a `spike` rule. Its windows are never cleared: the records of a spike are history for the next one."""
@@ -185,3 +200,14 @@ class Spike(Fold):
         other = super().copy()
         other._window, other._earlier = deque(self._window), deque(self._earlier)
         return other
+
+    def save(self, writer: HitWriter) -> SavedFold:
+        """Return the state as it is saved."""
+        saved = super().save(writer)
+        saved.windows = [writer.numbers(self._window), writer.numbers(self._earlier)]
+        return saved
+
+    def load(self, saved: SavedFold, reader: HitReader) -> None:
+        """Continue from what was saved."""
+        super().load(saved, reader)
+        self._window, self._earlier = (deque(reader.hits(window)) for window in saved.windows)

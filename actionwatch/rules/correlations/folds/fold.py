@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Self
 
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
 from actionwatch.rules.model import Correlation, FoundAlert, Hit
 
 
@@ -41,6 +42,17 @@ class Fold(ABC):
         other = copy.copy(self)
         other.found = [*self.found[:-1], *(newest.copy() for newest in self.found[-1:])]
         return other
+
+    def save(self, writer: HitWriter) -> SavedFold:
+        """Return the state as it is saved. Subclasses add what they have."""
+        return SavedFold([writer.alert(found) for found in self.found])
+
+    def load(self, saved: SavedFold, reader: HitReader) -> None:
+        """Continue a new fold from what was saved.
+
+        Raises: DoesNotFit, if the store no longer has a record that it needs.
+        """
+        self.found = [reader.alert(found) for found in saved.found]
 
     def _is_taken(self, at: datetime) -> bool:
         """Return whether the hits of a time belong to the newest alert, or to those before it."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedPending
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
@@ -72,6 +73,26 @@ class Sequences(Fold):
         other = super().copy()
         other._recent, other._fresh, other._pending = deque(self._recent), Counter(self._fresh), dict(self._pending)
         return other
+
+    def save(self, writer: HitWriter) -> SavedFold:
+        """Return the state as it is saved."""
+        saved = super().save(writer)
+        saved.windows, saved.fresh = [writer.numbers(self._recent)], dict(self._fresh)
+        saved.pending = {
+            place: SavedPending(writer.number(each.first), writer.number(each.completing), each.due, each.is_firm)
+            for place, each in self._pending.items()
+        }
+        return saved
+
+    def load(self, saved: SavedFold, reader: HitReader) -> None:
+        """Continue from what was saved."""
+        super().load(saved, reader)
+        (recent,) = saved.windows
+        self._recent, self._fresh = deque(reader.hits(recent)), Counter(saved.fresh)
+        self._pending = {
+            place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
+            for place, each in saved.pending.items()
+        }
 
     # -- the window ----------------------------------------------------------------------------------------------------
 

@@ -76,13 +76,28 @@ def _new_alert(
     known = CorrelatedAlert(
         found.id, evaluation.rule.name.id, evaluation.group, found.origin, found.first_at, found.fired_at, found.until
     )
-    replaced = next((pair for pair in orphans if _overlap(pair[1], found)), None)
+    replaced = _replaced(evaluation, found, orphans)
     if replaced is not None:
         orphans.remove(replaced)
         known.report_as(replaced[1].alert_id)
         _hand_over(replaced[1], known)
         update_times(known, found)
     return known
+
+
+def _replaced(
+    evaluation: Evaluation, found: FoundAlert, orphans: Sequence[tuple[Evaluation, CorrelatedAlert]]
+) -> tuple[Evaluation, CorrelatedAlert] | None:
+    """Return the alert that one replaces: of its own group, or of another group whose own new alerts do not replace it."""
+
+    def replaces(pair: tuple[Evaluation, CorrelatedAlert]) -> bool:
+        owner, orphan = pair
+        if not _overlap(orphan, found):
+            return False
+        own = (each for each in owner.judged if each.id not in owner.known)
+        return owner is evaluation or not any(_overlap(orphan, each) for each in own)
+
+    return min(filter(replaces, orphans), key=lambda pair: pair[0] is not evaluation, default=None)
 
 
 def update_times(known: CorrelatedAlert, found: FoundAlert) -> bool:

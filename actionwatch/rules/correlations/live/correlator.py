@@ -9,17 +9,19 @@ Pure: the caller passes in what the store knows, and stores the changes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Mode, Record
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.group_state import OuterHit
 from actionwatch.rules.correlations.live.order import in_feeding_order
 from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
+from actionwatch.rules.correlations.live.saved import SavedState
 from actionwatch.rules.engine import MAX_FAILURES, Failure
 from actionwatch.rules.model import Group, Hit, Rule
 
@@ -42,6 +44,7 @@ class Correlator:
         running = [rule for rule in rules if rule.mode is not Mode.OFF]
         self.rules = in_feeding_order([rule.correlation for rule in running if rule.correlation is not None])
         self._feed = Feed(rules, self.rules)
+        self._bounds = bounds
         self._keep = keep
         self._too_late = False
         self._failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
@@ -87,6 +90,47 @@ class Correlator:
         for rule_state in self._rules:
             for number, group, hit in rule_state.finish_restore():
                 self._rules[number].restore_hit(group, hit)
+
+    def save(self) -> SavedState:
+        """Return the state as it is saved: between `changes` and the next `take`.
+
+        Raises: ValueError, if it holds a record that is not stored.
+        """
+        rule_ids = [rule.name.id for rule in self.rules]
+        return SavedState(self._bounds.alerts_from, [rule_state.save(rule_ids) for rule_state in self._rules])
+
+    def load(
+        self,
+        saved: SavedState,
+        records: Mapping[int, Record],
+        known: Mapping[str, CorrelatedAlert],
+        newer: Iterable[CorrelatedAlert],
+        leading: Iterable[CorrelatedAlert],
+    ) -> None:
+        """Continue from what was saved. Then take the records that came since, and let `changes` judge.
+
+        `records` are those of `saved.record_ids()` that the store still has; `known` are its alerts, as they are stored now;
+        `newer` were stored since; `leading` are those that may still lead others, where groups share an alert.
+
+        Raises: DoesNotFit, if it does not belong to these rules, or the store no longer has what it needs.
+        """
+        saved_as = [(each.rule_id, each.version, each.record_floor, each.begin) for each in saved.rules]
+        if saved_as != [rule_state.identity for rule_state in self._rules]:
+            raise DoesNotFit("it belongs to other rules, or to another beginning of the sources")
+        if saved.alerts_from != self._bounds.alerts_from:
+            raise DoesNotFit("it belongs to another beginning of the sources")
+        numbers = {rule.name.id: number for number, rule in enumerate(self.rules)}
+        for rule_state, each in zip(self._rules, saved.rules, strict=True):
+            rule_state.load(each, records, known, numbers)
+        for alert in newer:
+            if alert.rule_id in numbers:
+                self._rules[numbers[alert.rule_id]].restore_alert(alert)
+        by_rule: dict[str, list[CorrelatedAlert]] = {}
+        for alert in leading:
+            by_rule.setdefault(alert.rule_id, []).append(alert)
+        for rule_state in self._rules:
+            if rule_state.rule.is_merging:
+                rule_state.share(by_rule.get(rule_state.rule.name.id, ()))
 
     def take(self, records: Iterable[Record]) -> None:
         """Take further records, in any order."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit
 
@@ -242,6 +244,45 @@ class GroupState:
             return []
         return list(hits_above(self.group, found))
 
+    # -- saved, for a restart ------------------------------------------------------------------------------------------
+
+    def save(self, writer: HitWriter, rule_ids: Sequence[str]) -> SavedGroup:
+        """Return what cannot be folded again."""
+        return SavedGroup(
+            self.group,
+            self.floor,
+            self._last_at,
+            self._base.save(writer),
+            writer.numbers(self.hits),
+            [replace(known, keys=set(), taken=0) for known in self._known.values()],
+            {
+                name: [SavedOuterHit(rule_ids[number], group, writer.number(hit)) for number, group, hit in outer]
+                for name, outer in self._published.items()
+            },
+            None if self._begun is None else writer.alert(self._begun),
+        )
+
+    def load(
+        self, saved: SavedGroup, reader: HitReader, known: Mapping[str, CorrelatedAlert], numbers: Mapping[str, int]
+    ) -> None:
+        """Continue from what was saved. `known` are the alerts as they are stored now, `numbers` those of the rules by id.
+
+        Raises: DoesNotFit.
+        """
+        self._last_at = saved.last_at
+        self._base.load(saved.base, reader)
+        self.hits = reader.hits(saved.hits)
+        self._known = {each.id: known.get(each.id, each) for each in saved.known}
+        self._published = {
+            name: [_outer(each, reader, numbers) for each in outer] for name, outer in saved.published.items()
+        }
+        self._begun = None if saved.begun is None else reader.alert(saved.begun)
+
+    def share(self, shared: SharedAlerts, others: Iterable[CorrelatedAlert]) -> None:
+        """Let the alerts of the group, and `others` that are not known any more, lead those that fire after them."""
+        found = {each.id: each for each in (*others, *self._known.values())}.values()
+        shared.restore(self.group, [each for each in found if each.is_current and not self._context.is_early(each)])
+
     # -- after a restart -----------------------------------------------------------------------------------------------
 
     def restore_alert(self, known: CorrelatedAlert) -> None:
@@ -252,7 +293,7 @@ class GroupState:
         """Begin at the last of its alerts that began before all of its hits are known, if there is one."""
         context, current = self._context, [each for each in self._known.values() if each.is_current]
         if shared is not None:
-            shared.restore(self.group, [each for each in current if not context.is_early(each)])
+            self.share(shared, ())
         begun = [each for each in current if context.began_before(each)]
         last = max(begun, key=lambda each: (each.first_at, each.fired_at), default=None)
         if last is not None:
@@ -332,6 +373,12 @@ class GroupState:
         for hit in _since(self._context.rule, self._begun, hits):
             self._base.push(hit, is_quiet=True)
         return count
+
+
+def _outer(saved: SavedOuterHit, reader: HitReader, numbers: Mapping[str, int]) -> OuterHit:
+    if saved.rule_id not in numbers:
+        raise DoesNotFit(f"the rule {saved.rule_id} is gone")
+    return numbers[saved.rule_id], saved.group, reader.hit(saved.hit)
 
 
 def turned_by(

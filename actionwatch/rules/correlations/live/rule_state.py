@@ -5,16 +5,18 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter
 from actionwatch.rules.correlations.live.changes import compare
 from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove, OuterChange, OuterHit
+from actionwatch.rules.correlations.live.saved import SavedRule
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.model import NEVER, Group, Hit
@@ -204,6 +206,46 @@ class RuleState:
         name = self.rule.merged(state.group)
         if (shared := self._shared.get(name)) is not None and shared.drop(state.group):
             del self._shared[name]
+
+    # -- saved, for a restart ------------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> tuple[str, str, int, datetime | None]:
+        """What a saved state must have in common with this one: id and version of the rule, and what it is given."""
+        return self.rule.name.id, self.rule.version, self._context.record_floor, self._context.begin
+
+    def save(self, rule_ids: Sequence[str]) -> SavedRule:
+        """Return the state as it is saved. `rule_ids` are the ids of the rules by number."""
+        writer = HitWriter()
+        groups = [state.save(writer, rule_ids) for state in self._groups.values()]
+        return SavedRule(*self.identity, self._unknown_before, self.newest, groups, writer.hits)
+
+    def load(
+        self,
+        saved: SavedRule,
+        records: Mapping[int, Record],
+        known: Mapping[str, CorrelatedAlert],
+        numbers: Mapping[str, int],
+    ) -> None:
+        """Continue from what was saved: every group is judged next.
+
+        Raises: DoesNotFit.
+        """
+        reader = HitReader(saved.hits, records, is_final=self._context.is_final)
+        self._unknown_before, self.newest = saved.unknown_before, saved.newest
+        for each in saved.groups:
+            state = self._groups[each.group] = GroupState(self._context, each.group, each.floor)
+            state.load(each, reader, known, numbers)
+            self.kept += len(state.hits)
+            self._dirty[each.group] = None
+
+    def share(self, others: Iterable[CorrelatedAlert]) -> None:
+        """Let stored alerts lead those that fire after them, once all are loaded. `others` are those that may still lead."""
+        by_group: dict[Group, list[CorrelatedAlert]] = defaultdict(list)
+        for known in others:
+            by_group[known.group].append(known)
+        for group, state in self._groups.items():
+            state.share(self._shared[self.rule.merged(group)], by_group[group])
 
     # -- after a restart -----------------------------------------------------------------------------------------------
 

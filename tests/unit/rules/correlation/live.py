@@ -17,6 +17,7 @@ from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
+from actionwatch.rules.correlations.live.saved import decode, encode
 from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
@@ -156,6 +157,11 @@ class Service:
     resolved: dict[str, datetime | None] = field(default_factory=dict)
     verified: datetime | None = None
     rebuilt: int = 0
+    resumed: int = 0
+    saved: bytes = b""
+    saved_count: int = 0
+    changed: set[str] = field(default_factory=set)
+    """The alerts that were stored since the state was saved."""
 
     def __post_init__(self) -> None:
         self.correlator = self._make({})
@@ -180,6 +186,7 @@ class Service:
         self.verified = verified
         for change in self.correlator.changes(verified):
             self.rows[change.known.id] = copy.deepcopy(change.known)
+            self.changed.add(change.known.id)
             name = change.known.alert_id
             if change.kind is ChangeKind.OPEN and name not in self.held:
                 self.opened.append(name)
@@ -196,6 +203,39 @@ class Service:
         """Lose the state in memory."""
         self._rebuild(None)
 
+    def save(self) -> None:
+        """Save the state."""
+        self.saved, self.saved_count = encode(self.correlator.save()), len(self.records)
+        self.changed.clear()
+
+    def resume(self) -> None:
+        """Lose the state in memory, and continue from what was saved. If nothing fits, restart."""
+        if not self.saved:
+            self.restart()
+            return
+        state, correlator = decode(self.saved), self._make({})
+        stored = {each.id: each for each in self.records}
+        rows = self._rows_of(self.rows.values())
+        newer = [rows[name] for name in self.changed]
+        correlator.load(state, {each: stored[each] for each in state.record_ids()}, rows, newer, rows.values())
+        since = self.records[self.saved_count :]
+        for place in range(0, len(since), 2):
+            correlator.take(sorted(since[place : place + 2], key=in_event_order))
+        if correlator.too_late is not None:
+            self.restart()
+            return
+        self.correlator = correlator
+        self.resumed += 1
+
+    def _rows_of(self, found: Iterable[CorrelatedAlert]) -> dict[str, CorrelatedAlert]:
+        """Return rows as a process reads them, with the records that their alerts hold."""
+        held: dict[str, set[str]] = {}
+        rows = {row.id: copy.deepcopy(row) for row in found}
+        for row in rows.values():
+            row.taken = 0
+            row.keys = held.setdefault(row.alert_id, set(self.held.get(row.alert_id, ())))
+        return rows
+
     def _rebuild(self, target: datetime | None) -> None:
         moments = [each for each in (self.verified, target) if each is not None]
         if self.records:
@@ -208,21 +248,16 @@ class Service:
             settled_before = right_from if self.keep is not None and self.verified is not None else None
         self.correlator = self._make(starts, settled_before)
         realert = {rule.name.id: rule.realert for rule in self.correlator.rules if rule.is_merging}
-        rows = [
-            copy.deepcopy(row)
+        rows = self._rows_of(
+            row
             for row in self.rows.values()
             if row.rule_id not in starts
             or row.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
             or row.is_open
-        ]
-        held: dict[str, set[str]] = {}
-        for row in rows:
-            name = row.alert_id
-            row.taken = 0
-            row.keys = held.setdefault(name, set(self.held.get(name, ())))
+        )
         since = min(starts.values()) if len(starts) == len(self.correlator.rules) else START
         seen = [each for each in self.records if each.occurred_at >= since]
-        self.correlator.restore(rows, sorted(seen, key=in_event_order))
+        self.correlator.restore(rows.values(), sorted(seen, key=in_event_order))
         self.rebuilt += len(starts)
 
     def _make(self, starts: Mapping[str, datetime], settled_before: datetime | None = None) -> Correlator:
@@ -280,6 +315,10 @@ class Fate(Enum):
     NOTHING = auto()
     RESTARTED = auto()
     """It loses its state after the batch."""
+    SAVED = auto()
+    """It saves its state after the batch."""
+    RESUMED = auto()
+    """It loses its state after the batch, and continues from what was saved."""
     INTERRUPTED = auto()
     """It loses its state and the result of the batch before anything is stored."""
 
@@ -307,7 +346,7 @@ def runs(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
         while is_in_order and count < len(left) and left[count - 1].occurred_at == left[count].occurred_at:
             count += 1
         lag = draw(st.sampled_from([0, 0, 1, 7, 30])) * MINUTE
-        fate = draw(st.sampled_from([Fate.NOTHING] * 4 + [Fate.RESTARTED, Fate.INTERRUPTED]))
+        fate = draw(st.sampled_from([Fate.NOTHING] * 3 + [Fate.SAVED, Fate.RESUMED, Fate.RESTARTED, Fate.INTERRUPTED]))
         legs.append(Leg(tuple(left[:count]), lag, fate))
         left = left[count:]
     return legs
@@ -324,6 +363,10 @@ def run_to_end(
         service.take(leg.batch, verified, is_interrupted=leg.fate is Fate.INTERRUPTED)
         if leg.fate is Fate.RESTARTED:
             service.restart()
+        if leg.fate is Fate.SAVED:
+            service.save()
+        if leg.fate is Fate.RESUMED:
+            service.resume()
     service.store_changes(END)
     return service
 

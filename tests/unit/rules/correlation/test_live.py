@@ -101,6 +101,27 @@ def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
     assert {name for name, row in service.rows.items() if row.is_current} == folded(RULES[rules], drawn).keys()
 
 
+def test_each_missing_group_replaces_its_own_alert() -> None:
+    """Late records give two groups that share an alert new alerts: after a restart, neither takes the end of the other."""
+    service = Service(ALL)
+    for record in [
+        *(record_at(0, key=f"k{number}") for number in range(5)),
+        record_at(13, "DELETE_CLUSTER", key="back"),
+    ]:
+        service.take([record], service.verified or START)
+    service.store_changes(at(13))
+    service.restart()
+    late = [record_at(0, "DELETE_CLUSTER", cluster=cluster, key=f"late {cluster}") for cluster in ("x", "y")]
+    service.take([*late, record_at(158, key="newest")], at(13))
+    service.store_changes(END)
+    ends = {
+        row.group[1]: row.resolved_at
+        for row in service.rows.values()
+        if row.is_current and row.rule_id == "quiets" and row.group[0] == "eve"
+    }
+    assert ends == {"x": at(13), "y": None}
+
+
 def _two_of(inner: str) -> Sequence[Rule]:
     """Make a rule that counts two alerts of an inner rule within ten minutes; both rules alert."""
     outer = "type: event_count, rules: inner, timespan: 10m, condition: {gte: 2}, generate: true"
