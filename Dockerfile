@@ -25,8 +25,7 @@ FROM ${BASE_IMAGE}
 # The pip of the base image goes too, with the copy that venv installs: nothing can be added to a running container.
 RUN groupadd --gid 10001 actionwatch \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/actionwatch --create-home actionwatch \
-    && find /usr -depth -type d \( -name pip -o -name 'pip-*.dist-info' -o -name ensurepip \) -path '*/python3*' -exec rm -r {} + \
-    && find /usr -name 'pip*' -path '*/bin/*' -delete
+    && find /usr -depth \( -name pip -o -name 'pip[-0-9]*' -o -name ensurepip \) -exec rm -r {} +
 COPY --from=build /opt/actionwatch /opt/actionwatch
 ENV PATH=/opt/actionwatch/bin:$PATH \
     PYTHONUNBUFFERED=1 \
