@@ -51,21 +51,23 @@ def _signals_not_ignored() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def run_child(command: Command, given: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+def run_child(
+    command: Command, given: str = "", limit: float = LIMIT, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a process to its end, with `given` as its standard input. Return its exit status and output."""
     pipe = subprocess.PIPE
     with child(command, stdin=pipe, stdout=pipe, stderr=pipe, **options) as process:
-        out, err = printed(process, given)
+        out, err = printed(process, given, limit)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def printed(process: Process, given: str | None = None) -> tuple[str, str]:
+def printed(process: Process, given: str | None = None, limit: float = LIMIT) -> tuple[str, str]:
     """Wait until a process ends. Return the rest of its output from the pipes."""
     try:
-        return process.communicate(given, timeout=LIMIT)
+        return process.communicate(given, timeout=limit)
     except subprocess.TimeoutExpired as exc:
         kill(process)
-        raise AssertionError(f"waited {LIMIT:g} s for the end of {exc.cmd}; printed: {process.communicate()}") from exc
+        raise AssertionError(f"waited {limit:g} s for the end of {exc.cmd}; printed: {process.communicate()}") from exc
 
 
 def exit_status(process: Process) -> int:

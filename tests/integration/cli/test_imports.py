@@ -13,6 +13,7 @@ import pytest
 
 from actionwatch.service.configuration import shipped
 from tests.children import run_child
+from tests.supply_chain.locks import NEVER_IMPORTED, ONLY_FOR_APPRISE
 
 CONFIG = """\
 sources:
@@ -42,6 +43,17 @@ OF_SERVICES = (
     "slack_sdk",
 )
 
+ABSENT = """
+import importlib, pkgutil, actionwatch
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in json.loads(sys.argv[1]):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent)
+for module in pkgutil.walk_packages(actionwatch.__path__, "actionwatch."):
+    if "migrations" not in module.name and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
 CHECK = "from actionwatch import cli; cli.call(sys.argv[2:])"
 WAIT = """
 import contextlib, pathlib
@@ -83,3 +95,11 @@ def test_idle_service_imports_only_what_it_needs(folder: Path) -> None:
     """The libraries for migrations, metrics and Slack are imported only when they are needed."""
     names = ("alembic", "prometheus_client", "slack_sdk", "sqlalchemy.dialects.postgresql")
     assert _imported(WAIT, (*names, "sqlalchemy"), folder) == ["sqlalchemy"]
+
+
+def test_packages_that_the_image_lacks_are_not_needed(folder: Path) -> None:
+    """Every module, a service, the shipped rules and their tests work without what only other parts of pySigma import."""
+    absent = tuple(name.replace("-", "_") for name in (*NEVER_IMPORTED, *ONLY_FOR_APPRISE))
+    pack = str(shipped("rules"))
+    assert _imported(ABSENT + WAIT, absent, folder) == []
+    assert _imported(ABSENT + CHECK, absent, folder, "rules", "test", pack) == []
