@@ -116,6 +116,10 @@ class StoreBusy(StoreError):
     """Another process locked the store for too long. Temporary."""
 
 
+class StoreClosed(StoreError):
+    """This process closed the store, because it is stopping. Whoever meets it ends; the next start repeats what is missing."""
+
+
 class StoreMissing(StoreError):
     """The configured store does not exist: the path is wrong, or the service has never run."""
 

@@ -8,14 +8,19 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.delivery.compose import compose
+from actionwatch.delivery.compose import Failure, bury, compose, write_messages
 from actionwatch.delivery.fallback import Fallbacks
-from actionwatch.delivery.gate_check import GateCheck
+from actionwatch.delivery.gate_check import GateCheck, as_received
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
 from actionwatch.store import delivery_transitions, outbox, receivers
+from actionwatch.store.outbox import DueDelivery
 
 LEASE = timedelta(minutes=5)  # longer than any send; after it, the rows of a dead process can be claimed again
 ROWS_AT_ONCE = 500  # rows that one transaction checks, so that a storm does not lock the store for long
+
+
+Prepared = list[tuple[DueDelivery, Job | Failure]]
+"""Due rows with their messages, written before the transaction that freezes them."""
 
 
 class Claimer:
@@ -46,13 +51,29 @@ class Claimer:
             receivers.note_next(connection, channel.name, worker.closed_until)
         return jobs
 
-    def freeze_due(self, connection: Connection, receiver: str, policy: ReceiverPolicy, now: datetime) -> None:
-        """Check and freeze the due rows that were not attempted, so that a fallback copies the same text."""
-        due = [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
+    def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
+        """Write the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
+        due = [as_received(each) for each in _read_unfrozen(connection, receiver, now)]
+        return list(zip(due, write_messages(connection, due, now), strict=True))
+
+    def freeze_due(
+        self, connection: Connection, receiver: str, policy: ReceiverPolicy, prepared: Prepared, now: datetime
+    ) -> None:
+        """Check and freeze the due rows that were not attempted, so that a fallback copies the same text.
+
+        A row whose alert changed since its message was prepared waits for the next time.
+        """
+        due = _read_unfrozen(connection, receiver, now)
         checked = self._gates.check(connection, policy, due, len(due), now)
         self._fallbacks.copy_ends(connection, checked.ends, now)
-        jobs = compose(connection, checked.passed, now)
-        delivery_transitions.freeze(connection, [job.delivery for job in jobs])
+        passed = {each.delivery.id: each for each in checked.passed}
+        current = [composed for each, composed in prepared if passed.get(each.delivery.id) == each]
+        bury(connection, current, now)
+        delivery_transitions.freeze(connection, [each.delivery for each in current if isinstance(each, Job)])
+
+
+def _read_unfrozen(connection: Connection, receiver: str, now: datetime) -> list[DueDelivery]:
+    return [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
 
 
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:

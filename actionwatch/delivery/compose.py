@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -22,7 +23,7 @@ from actionwatch.delivery import lifecycle
 from actionwatch.delivery.receiver_worker import Job
 from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
-from actionwatch.store import outbox, records
+from actionwatch.store import fallback_deliveries, records
 from actionwatch.store.outbox import DueDelivery
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
 from actionwatch.text.raw_records import cut_record
@@ -31,15 +32,37 @@ MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the 
 log = structlog.get_logger()
 
 
+class Failure(NamedTuple):
+    """A delivery whose message cannot be composed, and why."""
+
+    delivery: Delivery
+    why: str
+
+
 def compose(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Job]:
     """Return the jobs of deliveries that passed the gates, in order.
 
     A delivery whose message cannot be composed is left out, and is a dead letter in the store.
     """
-    new = {due.delivery.alert_id for due in passed if not due.delivery.is_frozen}
-    newest = records.read_of_alerts(connection, new, RECORDS_SHOWN) if new else {}
-    found = (_composed(connection, due, newest, now) for due in passed)
-    return [job for job in found if job is not None]
+    composed = write_messages(connection, passed, now)
+    bury(connection, composed, now)
+    return [each for each in composed if isinstance(each, Job)]
+
+
+def write_messages(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Job | Failure]:
+    """Write the messages of deliveries, in order. It only reads, in a few statements."""
+    new = [due for due in passed if not due.delivery.is_frozen]
+    newest = records.read_of_alerts(connection, {due.delivery.alert_id for due in new}, RECORDS_SHOWN) if new else {}
+    replaced = fallback_deliveries.read_replaced(connection, [due.delivery for due in new])
+    return [_composed(due, newest, replaced, now) for due in passed]
+
+
+def bury(connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> None:
+    """Make dead letters of the deliveries whose message cannot be composed."""
+    failures = [each for each in composed if isinstance(each, Failure)]
+    for delivery, why in failures:
+        log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
+    lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
 
 
 def message_of(
@@ -62,31 +85,28 @@ def message_of(
 
 
 def _composed(
-    connection: Connection, due: DueDelivery, newest: Mapping[str, Sequence[Record]], now: datetime
-) -> Job | None:
+    due: DueDelivery, newest: Mapping[str, Sequence[Record]], replaced: Mapping[str, str], now: datetime
+) -> Job | Failure:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if delivery.body is not None:
             return Job(delivery, thaw(delivery.id, delivery.body), due.alert)
         if due.alert is not None:
-            reasons = _reasons(connection, delivery)
+            reasons = _reasons(delivery, replaced)
             message = message_of(delivery.id, delivery.event, due.alert, newest[delivery.alert_id], now, reasons)
             return Job(replace(delivery, body=freeze(message)), message, due.alert)
     except Exception as exc:
         why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)
-    log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
-    lifecycle.apply(connection, [(delivery, Bury(why))], now)
-    return None
+    return Failure(delivery, why)
 
 
-def _reasons(connection: Connection, delivery: Delivery) -> tuple[tuple[str, str], ...]:
+def _reasons(delivery: Delivery, replaced: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the fields that explain to people why they get this message, where the alert alone does not."""
     if delivery.is_readdressed and delivery.ref is not None:
         return (("in place of", delivery.ref),)
     if delivery.fallback_of is not None:
-        original = outbox.read(connection, delivery.fallback_of)
-        return (("in place of", original.receiver),) if original else ()
+        return (("in place of", replaced[delivery.id]),) if delivery.id in replaced else ()
     if delivery.is_escalation:
         return (
             ("escalated", f"nobody acknowledged it within {spell_duration(delivery.due_at - delivery.created_at)}"),

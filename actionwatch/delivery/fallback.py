@@ -16,7 +16,6 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.model import Event
 from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
-from actionwatch.store.receiver_progress import ReceiverProgress
 from actionwatch.store.receivers import Health
 
 COPIED = (Event.OPENED, Event.RESOLVED)
@@ -39,37 +38,55 @@ class Fallbacks:
             if policy.fallback is not None and _has_failed_since(health.get(name), now, policy)
         ]
 
-    def fall_back(self, connection: Connection, delivery: Delivery, why: str, now: datetime) -> None:
-        """Copy a row to the fallback of its receiver, unless that event of its alert was copied before."""
-        policy = self._policies.get(delivery.receiver, ReceiverPolicy())
-        if policy.fallback is None or delivery.event not in COPIED:
-            return
-        if fallback_deliveries.is_copied(connection, delivery.alert_id, delivery.receiver, delivery.event):
-            return
-        known = receiver_progress.read(connection, delivery.alert_id).get(policy.fallback, ReceiverProgress())
-        alert_id, ordinal = delivery.alert_id, known.next_ordinal
-        row = new_delivery(alert_id, policy.fallback, delivery.event, ordinal, now, now, fallback_of=delivery.id)
-        delivery_transitions.enqueue(connection, [row])
-        what = f"{policy.fallback} replaces {delivery.receiver} ({delivery.event}): {why}"
-        alert_history.append(connection, [alert_history.Entry(now, alert_id, "fallback", what)])
-        log.warning("fallback_used", delivery=delivery.id, receiver=delivery.receiver, fallback=policy.fallback)
+    def fall_back(self, connection: Connection, rows: Sequence[tuple[Delivery, str]], now: datetime) -> None:
+        """Copy rows, each for a reason, to the fallbacks of their receivers; each event of an alert once."""
+        for receiver, policy in self._policies.items():
+            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in COPIED]
+            if some and policy.fallback is not None:
+                self._copy(connection, receiver, policy.fallback, some, now)
 
     def copy_ends(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:
         """Copy the ends of alerts whose opening was copied, even if the receiver got the opening since."""
-        for delivery in ends:
-            policy = self._policies.get(delivery.receiver, ReceiverPolicy())
-            if policy.fallback is not None and fallback_deliveries.is_copied(
-                connection, delivery.alert_id, delivery.receiver, Event.OPENED
-            ):
-                self.fall_back(connection, delivery, "it got the opening", now)
+        for receiver in {each.receiver for each in ends if self._has_fallback(each.receiver)}:
+            some = [each for each in ends if each.receiver == receiver]
+            copied = fallback_deliveries.read_copied(connection, receiver, {each.alert_id for each in some})
+            rows = [(each, "it got the opening") for each in some if (each.alert_id, Event.OPENED) in copied]
+            self.fall_back(connection, rows, now)
 
     def fall_back_all(self, connection: Connection, receiver: str, now: datetime) -> None:
         """Copy what waits for a failing receiver."""
-        for delivery in fallback_deliveries.read_uncopied(connection, receiver, ROWS_AT_ONCE):
-            is_end = delivery.event is Event.RESOLVED
-            if is_end and not fallback_deliveries.is_copied(connection, delivery.alert_id, receiver, Event.OPENED):
-                continue  # the receiver got the opening: the end waits for it too
-            self.fall_back(connection, delivery, "it has failed for too long", now)
+        waiting = fallback_deliveries.read_uncopied(connection, receiver, ROWS_AT_ONCE)
+        copied = fallback_deliveries.read_copied(connection, receiver, {each.alert_id for each in waiting})
+        copied |= {(each.alert_id, each.event) for each in waiting}
+        # If the receiver got the opening, the end waits for it too.
+        rows = [each for each in waiting if (each.alert_id, Event.OPENED) in copied]
+        self.fall_back(connection, [(each, "it has failed for too long") for each in rows], now)
+
+    def _has_fallback(self, receiver: str) -> bool:
+        return receiver in self._policies and self._policies[receiver].fallback is not None
+
+    def _copy(
+        self, connection: Connection, receiver: str, to: str, rows: Sequence[tuple[Delivery, str]], now: datetime
+    ) -> None:
+        """Copy rows of one receiver. The number of statements does not depend on that of the rows."""
+        alert_ids = {row.alert_id for row, _ in rows}
+        copied = fallback_deliveries.read_copied(connection, receiver, alert_ids)
+        progress = receiver_progress.read_of_receiver(connection, to, alert_ids)
+        ordinals = {alert_id: progress[alert_id].next_ordinal for alert_id in alert_ids}
+        copies: list[Delivery] = []
+        lines: list[alert_history.Entry] = []
+        for row, why in rows:
+            alert_id, place = row.alert_id, (row.alert_id, row.event)
+            if place in copied:
+                continue
+            copied.add(place)
+            copies.append(new_delivery(alert_id, to, row.event, ordinals[alert_id], now, now, fallback_of=row.id))
+            ordinals[alert_id] += 1
+            what = f"{to} replaces {receiver} ({row.event}): {why}"
+            lines.append(alert_history.Entry(now, alert_id, "fallback", what))
+            log.warning("fallback_used", delivery=row.id, receiver=receiver, fallback=to)
+        delivery_transitions.enqueue(connection, copies)
+        alert_history.append(connection, lines)
 
 
 def _has_failed_since(health: Health | None, now: datetime, policy: ReceiverPolicy) -> bool:

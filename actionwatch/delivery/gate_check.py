@@ -60,7 +60,7 @@ class GateCheck:
             if decision is not None:
                 stopped.append((row, decision))
                 continue
-            checked.passed.append(each if row.event is context.event else _with_event(each, context.event))
+            checked.passed.append(as_received(each))
             passed_count += context.event is Event.OPENED
         lifecycle.apply(connection, stopped, now)
         return checked
@@ -80,7 +80,7 @@ class GateCheck:
         return {
             each.delivery.id: GateContext(
                 each.delivery,
-                Event.OPENED if each.delivery.event in UPDATES and not each.is_notified else each.delivery.event,
+                event_of(each),
                 each.alert,
                 _labels(each.alert, newest),
                 each.is_notified,
@@ -107,6 +107,19 @@ class GateCheck:
         return [Labelled(alert, _labels(alert, newest)) for alert in found]
 
 
+def event_of(due: DueDelivery) -> Event:
+    """Return what a row is for its receiver: an update is the opening for one that got nothing."""
+    return Event.OPENED if due.delivery.event in UPDATES and not due.is_notified else due.delivery.event
+
+
+def as_received(due: DueDelivery) -> DueDelivery:
+    """Return a row with the event that it is for its receiver."""
+    event = event_of(due)
+    if due.delivery.event is event:
+        return due
+    return DueDelivery(replace(due.delivery, event=event), due.alert, due.is_notified)
+
+
 def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str, now: datetime) -> int:
     """Count the openings that count as part of a storm."""
     if policy.storm is None:
@@ -117,10 +130,6 @@ def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str,
 
 def _is_gated(delivery: Delivery) -> bool:
     return not delivery.is_frozen and delivery.event not in (Event.TEST, Event.SUMMARY)
-
-
-def _with_event(due: DueDelivery, event: Event) -> DueDelivery:
-    return DueDelivery(replace(due.delivery, event=event), due.alert, due.is_notified)
 
 
 def _labels(alert: Alert, newest: Mapping[str, Sequence[Record]]) -> Labels:

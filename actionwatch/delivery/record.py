@@ -41,9 +41,12 @@ class Recorder:
         started = outbox.read_started(connection, failed) if failed else {}
         outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
         lifecycle.apply(connection, outcomes, now)
-        for delivery, outcome in outcomes:
-            if isinstance(outcome, Failed) and isinstance(outcome.follows, Bury):
-                self._fallbacks.fall_back(connection, delivery, visible(outcome.follows.why), now)
+        buried = [
+            (delivery, visible(outcome.follows.why))
+            for delivery, outcome in outcomes
+            if isinstance(outcome, Failed) and isinstance(outcome.follows, Bury)
+        ]
+        self._fallbacks.fall_back(connection, buried, now)
 
     def _outcome(
         self, connection: Connection, attempt: Attempt, started: Mapping[str, datetime], now: datetime

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.base.delivery import DeliveryStatus, new_delivery
+from actionwatch.base.delivery import Delivery, DeliveryStatus, new_delivery
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message
 from actionwatch.delivery.compose import freeze
@@ -49,11 +49,13 @@ class Summaries:
     def make_due(self, now: datetime) -> None:
         """Enqueue every summary that is due. Without any, this takes only a few reads."""
         with self._database.read() as connection:
-            if not any(True for _ in self._due(connection, now)):
-                return
-        with self._database.write() as connection:
-            for receiver, reason, groups in list(self._due(connection, now)):
-                self._make(connection, receiver, reason, groups, now)
+            due = [(receiver, reason) for receiver, reason, _ in self._due(connection, now)]
+        for place in due:
+            with self._database.write() as connection:  # one for each, because each writes a message
+                for receiver, reason, groups in self._due(connection, now):
+                    if (receiver, reason) == place:
+                        self._make(connection, receiver, reason, groups, now)
+                        break
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next summary of a storm is due; None if there is none. Other summaries can wait for a round."""
@@ -117,13 +119,16 @@ class Summaries:
         self, connection: Connection, receiver: str, summary_id: str, reason: str, now: datetime
     ) -> None:
         """Enqueue alerts about something that still lasts, for a receiver that a summary alone notified."""
-        for alert in suppressed_deliveries.read_lasting(connection, summary_id):
-            found = receiver_progress.read(connection, alert.id).get(receiver, receiver_progress.ReceiverProgress())
+        lasting = suppressed_deliveries.read_lasting(connection, summary_id)
+        rows: list[Delivery] = []
+        for alert_id, found in receiver_progress.read_of_receiver(connection, receiver, lasting).items():
             if not found.is_notified and found.last is not None and found.last.status is DeliveryStatus.SUPPRESSED:
-                row = new_delivery(alert.id, receiver, Event.OPENED, found.next_ordinal, now, now, found.last.mutes)
-                delivery_transitions.enqueue(connection, [row])
-                what = f"also {receiver}: the {reason} is over, the problem is not"
-                alert_history.append(connection, [alert_history.Entry(now, alert.id, "routed", what)])
+                mutes = found.last.mutes
+                rows.append(new_delivery(alert_id, receiver, Event.OPENED, found.next_ordinal, now, now, mutes))
+        delivery_transitions.enqueue(connection, rows)
+        what = f"also {receiver}: the {reason} is over, the problem is not"
+        lines = [alert_history.Entry(now, row.alert_id, "routed", what) for row in rows]
+        alert_history.append(connection, lines)
 
 
 def write_summary(

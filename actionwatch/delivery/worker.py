@@ -216,8 +216,10 @@ class DeliveryWorker:
             return
         health = self._watch.check(now, is_alone=self._is_alone)
         for name in self._fallbacks.failing(health, now):
+            with self._database.read() as connection:
+                prepared = self._claimer.prepare(connection, name, now)
             with self._database.write() as connection:
-                self._claimer.freeze_due(connection, name, self._workers[name].channel.policy, now)
+                self._claimer.freeze_due(connection, name, self._workers[name].channel.policy, prepared, now)
                 self._fallbacks.fall_back_all(connection, name, now)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
+from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.instaclustr.wire import Page
 
@@ -87,7 +88,7 @@ class _Pages:
         self._ahead: deque[Future[Page]] = deque()
         self._ahead_index = 0
         self._drops = 0
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads = DaemonThreads("user-actions")
 
     def next(self) -> Page:
         """Return the page at the current offset."""
@@ -111,19 +112,15 @@ class _Pages:
     def abandon(self) -> None:
         """Discard prefetched pages; running requests end without retries."""
         self._drop()
-        if self._executor:
-            self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _fill(self, total: int) -> None:
         if not self._ahead:
             self._ahead_index = self._index
             if self._index + self._step >= total:
                 return  # at most one more page: nothing to prefetch
-        if not self._executor:
-            self._executor = ThreadPoolExecutor(self._in_flight, thread_name_prefix="user-actions")
         drops = self._drops
         while len(self._ahead) < self._in_flight and self._ahead_index < total:
-            future = self._executor.submit(self._fetch, self._ahead_index, lambda: self._drops == drops)
+            future = self._threads.submit(self._fetch, self._ahead_index, lambda: self._drops == drops)
             self._ahead.append(future)
             self._ahead_index += self._step
 

@@ -61,6 +61,7 @@ class App:
         self.on_backlog: OnBacklog = lambda _: None
         """Called with the progress of each source that catches up."""
         self._clients: list[Client] = []
+        self._account_watches: dict[str, AccountWatch] = {}
 
     @property
     def rules(self) -> Rules:
@@ -107,6 +108,11 @@ class App:
         return {source.name: self._build_tail(source) for source in self.settings.sources}
 
     @property
+    def account_watches(self) -> dict[str, AccountWatch]:
+        """What lists the linked accounts of each source."""
+        return {source: self._account_watches[source] for source in self.tails}
+
+    @property
     def poll_intervals(self) -> dict[str, timedelta]:
         """The poll interval of each source."""
         return {source.name: source.poll_interval for source in self.settings.sources}
@@ -147,7 +153,7 @@ class App:
         client = reading_client(source, self.clock)
         self._clients.append(client)
         organisation = client.reader.organisation
-        accounts = AccountWatch(
+        accounts = self._account_watches[source.name] = AccountWatch(
             source.name,
             client,
             self.database,

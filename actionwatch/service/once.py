@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,7 +31,8 @@ def run_once(app: App, wait: timedelta) -> Round:
     """
     failures: list[str] = []
     steps = StepWatch(app.self_alerts)
-    for name in (*(f"tail {source}" for source in app.tails), "disk", "clock", "match", "deliver"):
+    of_sources = [f"{what} {source}" for source in app.tails for what in ("accounts", "tail")]
+    for name in (*of_sources, "disk", "clock", "match", "deliver"):
         steps.add(name, failures=1)
 
     def attempt(step: str, run: Callable[[], object]) -> None:
@@ -38,7 +40,13 @@ def run_once(app: App, wait: timedelta) -> Round:
             failures.append(f"{step}: {steps.error_of(step)}")
 
     def poll(source: str, tail: SourceTail) -> None:
+        watch = app.account_watches[source]
+        listing = threading.Thread(target=attempt, args=(f"accounts {source}", watch.run_once), daemon=True)
+        listing.start()
         error = tail.run_once().error
+        listing.join()  # its requests have time limits
+        if error is None:
+            watch.note_poll()
         if error is not None:
             failures.append(str(error))
         elif app.database.write_failure is not None:

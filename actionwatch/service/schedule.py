@@ -11,12 +11,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from apscheduler.events import EVENT_SCHEDULER_STARTED
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.daemon_threads import DaemonThreads
 
 TOLERANCE = timedelta(seconds=1)
 
@@ -38,11 +39,19 @@ class Every(BaseTrigger):
         return previous_fire_time + (missed_count + 1) * self.interval
 
 
-def make_scheduler(thread_count: int) -> BlockingScheduler:
-    """Build a scheduler whose `start` blocks. It never runs a job twice at once, and merges the runs that a job missed."""
+class _Jobs(BasePoolExecutor):
+    def __init__(self, threads: DaemonThreads) -> None:
+        super().__init__(threads)  # type: ignore[no-untyped-call]
+
+
+def make_scheduler(threads: DaemonThreads) -> BlockingScheduler:
+    """Build a scheduler whose `start` blocks. It never runs a job twice at once, and merges the runs that a job missed.
+
+    Its `shutdown` does not wait for the jobs that run; `threads.join` does.
+    """
     return BlockingScheduler(
         timezone="UTC",
-        executors={"default": ThreadPoolExecutor(thread_count)},
+        executors={"default": _Jobs(threads)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
 

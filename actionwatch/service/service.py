@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import Fault
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
@@ -22,6 +24,7 @@ from actionwatch.service.schedule import add_job, catch_up, make_scheduler, star
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store import backlog_progress, positions, receivers
+from actionwatch.tail.accounts import LIST_EVERY
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -29,6 +32,7 @@ MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest
 PRUNE_EVERY = timedelta(hours=1)
 DISK_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(minutes=1)
+STOP_SECONDS = 9.0  # for all threads together; the web listener needs up to a second more
 RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
 log = structlog.get_logger()
@@ -37,13 +41,22 @@ log = structlog.get_logger()
 class Service:
     """A scheduler for polls and other jobs, a thread each for matching and delivering, and the web listener."""
 
-    def __init__(self, app: App, refused: Fault | None = None, on_death: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        app: App,
+        refused: Fault | None = None,
+        on_death: Callable[[], None] = lambda: None,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         """`refused` is the reason why the service does not run with a newer configuration.
 
         `on_death` is called in a thread that ends while the service runs. `threads.check` raises an error afterwards.
+        `stop_seconds`: how long the end of `running` waits for threads that do not end.
         """
         self._app = app
+        self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
+        self._jobs = DaemonThreads("job")
         self._stopping = self.threads.stopping
         self.steps = StepWatch(app.self_alerts)
         self._button_checks: dict[str, Callable[[], object]] = {}
@@ -58,7 +71,11 @@ class Service:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Run until the block ends, then stop cleanly: messages that are being sent are finished and recorded."""
+        """Run until the block ends, then stop cleanly: messages that are being sent are finished and recorded.
+
+        A thread that hangs, for example in a request to an upstream that does not answer, is left behind. It ends with the
+        process, or where it meets the closed store; the next start repeats what it did not commit.
+        """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._app.database.owned())
             self._clock_watch.start()
@@ -77,9 +94,9 @@ class Service:
             reloading = functools.partial(self.steps.attempt, "reload")
             self.threads.start("reload", functools.partial(self.reloader.watch, self._stopping, reloading))
             start(scheduler, functools.partial(self.threads.start, "schedule"))
-            stack.callback(scheduler.shutdown, wait=True)
+            stack.callback(scheduler.shutdown)
             self.threads.start("clock", functools.partial(self._watch_clock, scheduler))
-            stack.callback(self._stop_polling)
+            stack.callback(self._stopping.set)
             if self._heartbeat:
                 stack.callback(self._heartbeat.close)
             log.info("service_started", sources=list(self._app.tails), rules=len(self._app.rules.rules), url=self.url)
@@ -131,7 +148,7 @@ class Service:
     def _scheduler(self) -> BlockingScheduler:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""
         app = self._app
-        scheduler = make_scheduler(len(app.tails) + len(self._button_checks) + 5)
+        scheduler = make_scheduler(self._jobs)
 
         def add(
             step: str,
@@ -144,6 +161,8 @@ class Service:
             self.steps.add(step, failures=FAILURES if every < RARE else 1, progress=progress)
             add_job(scheduler, functools.partial(self.steps.attempt, step, run), every, is_first_now=is_first_now)
 
+        for source, watch in app.account_watches.items():  # first, because the first poll of each waits a little for it
+            add(f"accounts {source}", watch.run_once, LIST_EVERY)
         for source, tail in app.tails.items():
             progress = functools.partial(self._backlog, source)
             add(f"tail {source}", tail.run_once, app.poll_intervals[source], progress=progress)
@@ -193,15 +212,21 @@ class Service:
         if self._app.matcher.run_once():
             self._worker.wake()
 
-    def _stop_polling(self) -> None:
-        for tail in self._app.tails.values():
-            tail.stop()
-
     def _stop_threads(self) -> None:
         """Stop all threads except the web listener, which stops last."""
+        deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
+        for tail in self._app.tails.values():
+            tail.stop()
         self._app.matcher.stop()
         self._app.wake_matcher()
         self._worker.stop()
-        for name in self.threads.are_alive().keys() - {"web"}:
-            self.threads.join(name)
+        others = [name for name in self.threads.are_alive() if name != "web"]
+        for name in others:
+            self.threads.join(name, max(deadline - time.monotonic(), 0))
+        job_count = self._jobs.join(max(deadline - time.monotonic(), 0))
+        alive = [name for name in others if self.threads.are_alive()[name]]
+        if alive or job_count:
+            log.warning(
+                "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
+            )

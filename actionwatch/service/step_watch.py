@@ -6,6 +6,7 @@ cannot store an alert.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.errors import ActionwatchError, StoreError
+from actionwatch.base.errors import ActionwatchError, StoreClosed, StoreError
 
 FAILURES = 3  # in a row, before a step counts as failing: a store may be busy once
 HUNG_AFTER = timedelta(minutes=10)  # without an end or progress; requests and writes have shorter time limits
@@ -78,6 +79,10 @@ class StepWatch:
         step.progressed_to, step.began = None, self._elapsed()
         try:
             work()
+        except StoreClosed as exc:
+            self._note_end(step)
+            log.info("step_interrupted", step=name, why=str(exc))
+            return False
         except BaseException as exc:
             if threading.current_thread() is threading.main_thread() and not isinstance(exc, Exception):
                 raise  # ends the process visibly; in another thread it would end only that thread
@@ -141,20 +146,23 @@ class StepWatch:
 
     def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
         step.is_open = True
-        try:
-            self._self_alerts.report(TROUBLE, name, what, remedy)
-        except Exception as exc:  # the store may be the cause: /readyz and the log show it
-            log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
+        _try(name, functools.partial(self._self_alerts.report, TROUBLE, name, what, remedy))
 
     def _settle(self, name: str, step: _Step) -> None:
-        if not step.is_open:
-            return
-        try:
-            self._self_alerts.settle(TROUBLE, name)
-        except Exception as exc:
-            log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
-        else:
+        if step.is_open and _try(name, functools.partial(self._self_alerts.settle, TROUBLE, name)):
             step.is_open = False
+
+
+def _try(name: str, report: Callable[[], None]) -> bool:
+    """Report something about a step, if the store can store it. Return whether it did."""
+    try:
+        report()
+    except StoreClosed:
+        return False
+    except Exception as exc:  # the store may be the cause: /readyz and the log show it
+        log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
+        return False
+    return True
 
 
 def _spell_failures(step: _Step) -> str:

@@ -9,8 +9,6 @@ import structlog
 
 from actionwatch.base.errors import ActionwatchError
 
-JOIN_SECONDS = 10
-
 log = structlog.get_logger()
 
 
@@ -46,8 +44,8 @@ class Threads:
         if self._deaths:
             raise ThreadDied(f"{self._deaths[0]}: the log has the traceback; the process ends, restart it")
 
-    def join(self, name: str, seconds: float | None = JOIN_SECONDS) -> None:
-        """Wait until a thread has ended, but no longer than `seconds`."""
+    def join(self, name: str, seconds: float | None) -> None:
+        """Wait until a thread has ended, but no longer than `seconds` (None: without a limit)."""
         self._threads[name].join(seconds)
 
     def _run(self, name: str, target: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreMissing
 from actionwatch.store import schema
 from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
@@ -78,6 +78,7 @@ class StoreReader:
     def __init__(self, path: Path, reader: Engine) -> None:
         self.path = path
         self._reader = reader
+        self._is_closed = False
 
     @classmethod
     def open(cls, url: str, busy_timeout_ms: int = _BUSY_TIMEOUT_MS) -> Self:
@@ -105,8 +106,9 @@ class StoreReader:
     def read(self) -> Iterator[Connection]:
         """Run a transaction that sees one state of the store and cannot write.
 
-        Raises: StoreBusy, StoreError.
+        Raises: StoreBusy, StoreClosed, StoreError.
         """
+        self._check_open()
         with _translated(self.path), self._reader.begin() as connection:
             yield connection
 
@@ -122,8 +124,13 @@ class StoreReader:
         return False
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every pooled connection. A thread that still uses the store gets StoreClosed."""
+        self._is_closed = True
         self._reader.dispose()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosed("the store is closed, because the process is stopping")
 
 
 class Database(StoreReader):
@@ -155,9 +162,10 @@ class Database(StoreReader):
 
         `on_commit` is called after the commit, before any other writer of this process begins. A commit that `is_durable`
         survives a power cut: for what a person did, because nothing repeats it.
-        Raises: StoreBusy, StoreError.
+        Raises: StoreBusy, StoreClosed, StoreError.
         """
         with self._my_turn():
+            self._check_open()
             try:
                 writer = self._durable_writer if is_durable else self._writer
                 with _translated(self.path), writer.begin() as connection:
@@ -174,8 +182,9 @@ class Database(StoreReader):
     def version(self) -> int:
         """Return a number that every commit changes, ours or another process's. It costs a hundredth of a query.
 
-        Raises: StoreError.
+        Raises: StoreClosed, StoreError.
         """
+        self._check_open()
         try:
             if self._watcher is None:
                 self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -222,7 +231,10 @@ class Database(StoreReader):
             yield
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every pooled connection, after the transaction that writes now. A thread that comes later gets StoreClosed."""
+        self._is_closed = True
+        with contextlib.suppress(StoreBusy), self._my_turn():
+            pass
         self._checkpoints.close()
         if self._watcher is not None:
             self._watcher.close()

@@ -100,8 +100,8 @@ def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
     return sorted(causes, key=lambda cause: (-sum(cause.rules.values()), cause.ref))
 
 
-def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
-    """Read the alerts of a summary that report something that still lasts.
+def read_lasting(connection: Connection, summary_id: str) -> list[str]:
+    """Return the ids of the alerts of a summary that report something that still lasts.
 
     They have no records: self-alerts, and alerts about something that did not happen.
     """
@@ -111,7 +111,7 @@ def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
         .where(ALERT.c.id.in_(ids), ALERT.c.status != Status.RESOLVED.value)
         .where(~exists().where(ALERT_RECORD.c.alert_id == ALERT.c.id))
     )
-    return list(alerts.read_many(connection, connection.execute(statement).scalars().all()).values())
+    return list(connection.execute(statement.order_by(ALERT.c.id)).scalars())
 
 
 def read_summary_of(connection: Connection, delivery_id: str) -> str | None:

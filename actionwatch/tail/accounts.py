@@ -7,6 +7,7 @@ kinds of these records begin with an underscore, their keys with `own-`: no proo
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -24,6 +25,8 @@ from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
+LIST_EVERY = timedelta(minutes=5)
+FIRST_SECONDS = 5.0  # how long the first poll waits for the names of the accounts, which rules may match
 UNLISTED_TIMES = 3  # failures in a row: a single lost response is not worth an alert
 UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started for each poll
 REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the vendor's status page"
@@ -45,8 +48,13 @@ class AccountWatch:
         affected_rules: Callable[[], Sequence[str]] = list,
         *,
         organisation: str,
+        first_seconds: float = FIRST_SECONDS,
     ) -> None:
-        """`affected_rules` names the rules that match nothing while the accounts cannot be listed."""
+        """`affected_rules` names the rules that match nothing while the accounts cannot be listed.
+
+        `first_seconds`: how long `wait_for_first` waits.
+        """
+        self._first_seconds = first_seconds
         self._source = source
         self._organisation = organisation
         self._upstream = upstream
@@ -57,13 +65,25 @@ class AccountWatch:
         self._affected_rules = affected_rules
         self._error: SourceError | None = None
         self._failure_count = 0
+        self._no_wait = threading.Event()
+        """Whether no poll waits for a listing (any more): one has ended, well or not, or lasts too long."""
+        self._listing_count = self._reported_count = 0
+        self._lock = threading.Lock()  # for `_names`: a listing and a poll run at the same time
         self._names: Mapping[str, Sequence[tuple[datetime | None, str]]] | None = None
 
     def run_once(self) -> int:
         """List the accounts and store what changed, with a record of each change; return the number of changes.
 
-        A failure is logged; `note_poll` decides whether to report it.
+        A failure is logged; `note_poll` decides whether to report it. Polls do not wait for a listing, except the first one a
+        little. Raises: StoreError.
         """
+        try:
+            return self._list()
+        finally:
+            self._listing_count += 1
+            self._no_wait.set()
+
+    def _list(self) -> int:
         try:
             listed = {account.id: account for account in self._upstream.linked_accounts()}
         except SourceError as exc:
@@ -83,30 +103,42 @@ class AccountWatch:
             for account in [account for key, account in listed.items() if known.get(key) != account]:
                 accounts.begin(connection, self._organisation, account, now)
             records.insert_new(connection, found)
-        self._names = None
+        with self._lock:
+            self._names = None
         if found:
             self._on_stored()
         return len(found)
 
-    def note_poll(self) -> None:
-        """Report that the accounts cannot be listed, or settle that. Call it after a poll that got responses.
+    def wait_for_first(self) -> None:
+        """Wait a little for the first listing; only the first poll of a process does."""
+        self._no_wait.wait(self._first_seconds)
+        self._no_wait.set()
 
-        While the log cannot be read either, `key_refused` or `upstream_unreachable` reports that.
+    def note_poll(self) -> None:
+        """Report that the accounts cannot be listed, or settle that; once for each listing.
+
+        Call it after each poll that got responses: if the log cannot be read either, other self-alerts report that.
         """
-        if self._error is None:
+        listing_count = self._listing_count
+        if listing_count != self._reported_count:
+            self._report(self._error)
+            self._reported_count = listing_count
+
+    def _report(self, error: SourceError | None) -> None:
+        if error is None:
             self._self_alerts.settle("accounts_refused", self._source)
             return
         with self._database.read() as connection:
             listed_at = accounts.listed_at(connection, self._organisation)
         is_old = listed_at is not None and self._clock() - listed_at >= UNLISTED_LONGEST
-        if isinstance(self._error, AccessDenied) or self._failure_count >= UNLISTED_TIMES or is_old:
+        if isinstance(error, AccessDenied) or self._failure_count >= UNLISTED_TIMES or is_old:
             since = f"since {instant(listed_at)}" if listed_at else "yet"
             rules = ", ".join(sorted(self._affected_rules())) or "none"
             what = (
-                f"the linked accounts could not be listed {since}: {self._error.what}. An account that is unlinked, linked, "
+                f"the linked accounts could not be listed {since}: {error.what}. An account that is unlinked, linked, "
                 f"renamed or loses its identity-provider sync goes unnoticed. Affected rules: {rules}"
             )
-            self._self_alerts.report("accounts_refused", self._source, what, self._error.remedy or REMEDY)
+            self._self_alerts.report("accounts_refused", self._source, what, error.remedy or REMEDY)
 
     def name_at(self, account_id: str, at: datetime, recorded: str | None) -> str | None:
         """Return the name of an account at a time: the one in the record, unless that is missing or is the current name."""
@@ -117,10 +149,11 @@ class AccountWatch:
 
     def _read_names(self) -> Mapping[str, Sequence[tuple[datetime | None, str]]]:
         # Needed for every record of a backlog: read once, until the accounts are listed again.
-        if self._names is None:
-            with self._database.read() as connection:
-                self._names = accounts.name_history(connection, self._organisation)
-        return self._names
+        with self._lock:
+            if self._names is None:
+                with self._database.read() as connection:
+                    self._names = accounts.name_history(connection, self._organisation)
+            return self._names
 
     def _record(self, kind: str, account: LinkedAccount, before: LinkedAccount | None, now: datetime) -> Record:
         operation, severity, text = OWN_KINDS[kind]

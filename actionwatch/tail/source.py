@@ -1,8 +1,7 @@
-"""Step 1: the user actions of one source -> stored records, with proof. Its linked accounts are listed from time to time."""
+"""Step 1: the user actions of one source -> stored records, with proof."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -26,8 +25,6 @@ from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, Stopped, TailOptions, TailState
 from actionwatch.tail.sweeping import Sweeper
 
-ACCOUNTS_EVERY = timedelta(minutes=5)
-
 log = structlog.get_logger()
 
 
@@ -49,7 +46,6 @@ class SourceTail:
         self._upstream = upstream
         self._watch = watch
         self._accounts = accounts
-        self._accounts_due_at = -math.inf
         self._state = TailState(options, database, clock)
         name_account = accounts.name_at if accounts else lambda _, __, name: name
         writer = RecordWriter(self._state, on_stored, name_account, watch.note_records)
@@ -76,11 +72,9 @@ class SourceTail:
         self._state.stopping.set()
 
     def run_once(self) -> PollReport:
-        """Poll once, and list the linked accounts if that is due. Never raises a SourceError: it is in the report."""
-        accounts = self._accounts if time.monotonic() >= self._accounts_due_at else None
-        if accounts is not None:
-            self._accounts_due_at = time.monotonic() + ACCOUNTS_EVERY.total_seconds()
-            accounts.run_once()
+        """Poll once. Never raises a SourceError: it is in the report."""
+        if self._accounts is not None:
+            self._accounts.wait_for_first()
         report = PollReport()
         try:
             self._state.marks = self._read_marks(report)
@@ -90,8 +84,8 @@ class SourceTail:
         except SourceError as exc:
             report.error = exc
         self._note(report)
-        if accounts is not None and report.error is None:
-            accounts.note_poll()
+        if self._accounts is not None and report.error is None:
+            self._accounts.note_poll()
         return report
 
     # -- where it begins -----------------------------------------------------------------------------------------------

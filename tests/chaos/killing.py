@@ -50,3 +50,4 @@ class MortalDatabase(Database):
         for old in self.path.parent.glob(self.path.name + "*"):
             old.unlink()
         shutil.copy(self._template, self.path)
+        self._is_closed = False

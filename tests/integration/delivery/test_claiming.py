@@ -174,7 +174,8 @@ def test_a_text_that_was_attempted_is_not_written_again(database: Database) -> N
         delivery_transitions.retry(connection, job.delivery, NOON + 2 * SECOND, "503")
         alerts.update(connection, replace(make_alert("a"), title="another title"))
         claimer = Claimer(GateCheck(GlobalPolicy()), Fallbacks(POLICIES))
-        claimer.freeze_due(connection, "hook", ReceiverPolicy(), NOON + 3 * SECOND)
+        prepared = claimer.prepare(connection, "hook", NOON + 3 * SECOND)
+        claimer.freeze_due(connection, "hook", ReceiverPolicy(), prepared, NOON + 3 * SECOND)
         bodies = {row.alert_id: row.body for row in outbox.find(connection, limit=9)}
     assert bodies["a"] == job.delivery.body
     assert bodies["b"] is not None

@@ -12,12 +12,14 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Event, Level
 from actionwatch.delivery.claiming import Claimer
+from actionwatch.delivery.compose import compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox
 from actionwatch.store.database import Database
 from actionwatch.store.receivers import Health
 from tests.builders import NOON, make_alert, make_delivery
+from tests.statements import statements
 
 MINUTE = timedelta(minutes=1)
 POLICIES = {"hook": ReceiverPolicy(fallback="mail", fallback_after=10 * MINUTE), "mail": ReceiverPolicy()}
@@ -26,6 +28,10 @@ OPENED = make_delivery()
 UPDATED = make_delivery(ordinal=2, event=Event.UPDATED)
 RESOLVED = make_delivery(ordinal=3, event=Event.RESOLVED)
 LATER = NOON + MINUTE
+COPY_STATEMENTS = 4  # what was copied, where the fallback is; the copies, their history
+FALLBACK_STATEMENTS = 3 + 2 + COPY_STATEMENTS
+"""Due rows, silences, the texts; what waits, what of it was copied; the copies."""
+COMPOSE_STATEMENTS = 2  # the newest records, the receivers that the copies replace
 
 
 def copies(connection: Connection) -> list[Delivery]:
@@ -54,7 +60,7 @@ def test_copied_events(database: Database, row: Delivery, is_copied: bool) -> No
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [row, make_delivery(receiver="mail", ordinal=4)])
         for _ in range(2):
-            FALLBACKS.fall_back(connection, row, "it refused", LATER)
+            FALLBACKS.fall_back(connection, [(row, "it refused")], LATER)
         found = copies(connection)[1:]
         history = [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, row.alert_id)]
     assert [(each.event, each.ordinal, each.fallback_of, each.due_at) for each in found] == (
@@ -69,7 +75,7 @@ def test_receiver_without_a_fallback(database: Database, receiver: str) -> None:
     row = make_delivery(receiver=receiver)
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [row])
-        FALLBACKS.fall_back(connection, row, "it refused", LATER)
+        FALLBACKS.fall_back(connection, [(row, "it refused")], LATER)
         FALLBACKS.copy_ends(connection, [replace(row, event=Event.RESOLVED)], LATER)
         assert outbox.read_of_alert(connection, row.alert_id) == [row]
 
@@ -81,7 +87,7 @@ def test_end_follows_the_opening(database: Database, is_opening_copied: bool) ->
         with database.write() as connection:
             delivery_transitions.enqueue(connection, [OPENED, RESOLVED])
             if is_opening_copied:
-                FALLBACKS.fall_back(connection, OPENED, "it refused", NOON)
+                FALLBACKS.fall_back(connection, [(OPENED, "it refused")], NOON)
             copy(connection, [RESOLVED], LATER)
             assert [each.event for each in copies(connection)] == [Event.OPENED, Event.RESOLVED][
                 : 2 * is_opening_copied
@@ -103,6 +109,11 @@ def test_what_waits_for_a_failing_receiver(database: Database) -> None:
     assert [(row.alert_id, row.fallback_of) for row in found] == [("a", frozen[0].id)]
 
 
+def freeze_due(claimer: Claimer, connection: Connection, policy: ReceiverPolicy) -> None:
+    """Prepare and freeze the due rows of the hook."""
+    claimer.freeze_due(connection, "hook", policy, claimer.prepare(connection, "hook", NOON), NOON)
+
+
 def test_freeze_before_copying(database: Database) -> None:
     """Due rows of a failing receiver pass the gates and are frozen; an end that a gate stops is copied if its opening was."""
     claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
@@ -116,8 +127,8 @@ def test_freeze_before_copying(database: Database) -> None:
         )
         delivery_transitions.freeze(connection, [replace(attempted, body='{"is": "unreadable"}')])
         delivery_transitions.bury(connection, OPENED.id, "refused")
-        FALLBACKS.fall_back(connection, OPENED, "refused", NOON)
-        claimer.freeze_due(connection, "hook", ReceiverPolicy(min_level=Level.HIGH), NOON)
+        FALLBACKS.fall_back(connection, [(OPENED, "refused")], NOON)
+        freeze_due(claimer, connection, ReceiverPolicy(min_level=Level.HIGH))
         found = {(row.alert_id, row.ordinal): row for row in outbox.find(connection, limit=9) if row.receiver == "hook"}
         assert found[(RESOLVED.alert_id, 3)].status is DeliveryStatus.SUPPRESSED
         assert [each.event for each in copies(connection)] == [Event.OPENED, Event.RESOLVED]
@@ -126,7 +137,66 @@ def test_freeze_before_copying(database: Database) -> None:
         assert found[("attempted", 1)].body == '{"is": "unreadable"}'
         delivery_transitions.enqueue(connection, [make_delivery("attempted", ordinal=2, event=Event.UPDATED)])
         delivery_transitions.sent(connection, "hook", {attempted.id: None}, NOON)
-        claimer.freeze_due(connection, "hook", ReceiverPolicy(), NOON)
+        freeze_due(claimer, connection, ReceiverPolicy())
         (update,) = [row for row in outbox.read_of_alert(connection, "attempted") if row.ordinal == 2]
         assert update.is_frozen
         assert update.attempts == 0
+
+
+def test_text_of_an_alert_that_changed_meanwhile_is_not_frozen(database: Database) -> None:
+    """A match that joins between the writing of a message and its freezing is not lost: the row keeps waiting."""
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(name), name) for name in ("same", "changed", "gone")])
+        delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("same", "changed", "gone")])
+    with database.read() as connection:
+        prepared = claimer.prepare(connection, "hook", NOON)
+    with database.write() as connection:
+        alerts.update(connection, replace(make_alert("changed"), count=2))
+        delivery_transitions.sent(connection, "hook", {make_delivery("gone").id: None}, NOON)
+        claimer.freeze_due(connection, "hook", ReceiverPolicy(), prepared, NOON)
+        found = {row.alert_id: row.is_frozen for row in outbox.find(connection, limit=9)}
+        assert found == {"same": True, "changed": False, "gone": False}
+        freeze_due(claimer, connection, ReceiverPolicy())
+        frozen = {row.alert_id: row.body for row in outbox.find(connection, limit=9) if row.body is not None}
+    assert '"count":2' in frozen["changed"]
+
+
+@pytest.mark.parametrize("count", [1, 250])
+def test_copying_takes_few_statements(database: Database, count: int) -> None:
+    """The writes of a fallback take as many statements for 250 rows as for one, and write no message."""
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
+    names = [f"alert-{number}" for number in range(count)]
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(name), name) for name in names])
+        delivery_transitions.enqueue(connection, [make_delivery(name) for name in names])
+    with database.read() as connection:
+        prepared = claimer.prepare(connection, "hook", NOON)
+    with database.write() as connection, statements() as found:
+        claimer.freeze_due(connection, "hook", ReceiverPolicy(), prepared, NOON)
+        FALLBACKS.fall_back_all(connection, "hook", NOON)
+    with database.read() as connection:
+        assert len([row for row in outbox.find(connection, limit=999) if row.receiver == "mail"]) == count
+    assert not [each for each in found if "alert_record" in each]
+    assert len(found) == FALLBACK_STATEMENTS
+
+
+@pytest.mark.parametrize("count", [1, 250])
+def test_dead_letters_and_ends_are_copied_in_few_statements(database: Database, count: int) -> None:
+    """Dead letters, ends that follow a copied opening, and the names that copies replace are read and written together."""
+    names = [f"alert-{number}" for number in range(count)]
+    opened = [make_delivery(name) for name in names]
+    ends = [make_delivery(name, ordinal=2, event=Event.RESOLVED) for name in names]
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(name), name) for name in names])
+        delivery_transitions.enqueue(connection, [*opened, *ends])
+        with statements() as found:
+            FALLBACKS.fall_back(connection, [(row, "it refused") for row in opened], LATER)
+            FALLBACKS.copy_ends(connection, ends, LATER)
+        assert len(found) == 2 * COPY_STATEMENTS + 1
+        due = outbox.read_due(connection, "mail", LATER, 999)
+        with statements() as found:
+            jobs = compose(connection, due, LATER)
+        assert len(jobs) == count
+        assert {job.message.fields for job in jobs} == {(("in place of", "hook"),)}
+        assert len(found) == COMPOSE_STATEMENTS

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
-from actionwatch.base.model import Level, RuleName
-from actionwatch.store import alerts, silences
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Event, Level, RuleName
+from actionwatch.delivery.summary import Summaries
+from actionwatch.store import alerts, delivery_transitions, outbox, silences
+from actionwatch.store.database import Database
+from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.tables import SILENCE
 from actionwatch.text.timeintervals import Period, TimeInterval
-from tests.builders import make_alert
+from tests.builders import NOON, make_alert, make_delivery
 from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, summaries
 from tests.integration.kit import DOWN, Sender
+from tests.statements import statements
 
 BIG_INHIBITS_SMALL = GlobalPolicy(
     (InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),)
@@ -365,3 +371,26 @@ def test_silence_does_not_stop_a_retry(desk: Desk) -> None:
     assert len({message.id for message in desk.hook.sent}) == 1
     assert desk.states() == ["hook opened sent"]
     assert not summaries(desk.hook.sent)
+
+
+def test_end_of_a_silence_takes_few_statements(database: Database) -> None:
+    """A summary of 200 alerts that still last takes as many statements as one of one alert, in its own transaction."""
+    counts: dict[int, int] = {}
+    for count in (1, 200):
+        names = [f"alert-{count}-{number}" for number in range(count)]
+        rows = [make_delivery(name) for name in names]
+        others = [make_delivery(name, "other") for name in names]
+        with database.write() as connection:
+            alerts.insert_new(connection, [(make_alert(name), name) for name in names])
+            delivery_transitions.enqueue(connection, [*rows, *others])
+            silenced = [Suppression(row, "silence", "s1", "silence") for row in (*rows, *others)]
+            delivery_transitions.suppress(connection, silenced)
+        policies = {"hook": ReceiverPolicy(), "other": ReceiverPolicy()}
+        with statements() as found:
+            Summaries(database, GlobalPolicy(), policies).make_due(NOON + timedelta(seconds=count))
+        counts[count] = len(found)
+        assert [each for each in found if each.startswith("BEGIN")] == ["BEGIN", "BEGIN IMMEDIATE", "BEGIN IMMEDIATE"]
+        with database.read() as connection:
+            again = [row for row in outbox.find(connection, limit=9999) if row.status is DeliveryStatus.PENDING]
+        assert len([row for row in again if row.event is Event.OPENED and row.alert_id in names]) == 2 * count
+    assert counts[1] == counts[200]

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from actionwatch.base.clock import utc_now
+from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.serve import serve
 from actionwatch.service.service import MATCH_SECONDS, Service
 from actionwatch.service.signals import Asked
 from actionwatch.service.threads import ThreadDied
+from actionwatch.text.payloads import instant
 from tests import http_client
+from tests.integration.notifiers.listener import Listener
 from tests.integration.reload.kit import Site, rule
 from tests.threads import raise_in_thread
-from tests.waiting import beside, wait_until
+from tests.waiting import LIMIT, beside, wait_for_event, wait_until
 
 
 class Odd(BaseException):
@@ -141,3 +148,49 @@ def test_every_loop_is_documented(site: Site) -> None:
     named = {word for cell in loops for word in re.findall(r"`([a-z]+)[^`]*`", cell)}
     with site.service() as service:
         assert set(service.threads.are_alive()) | {name.split()[0] for name in service.steps.names()} <= named
+
+
+class SlowUpstream(Listener):
+    """Responds to every request with one record, but not before it may."""
+
+    def __init__(self) -> None:
+        self.request_count = 0
+        self.may_respond = threading.Event()
+        super().__init__()
+
+    def treat(self, connection: socket.socket) -> None:
+        """Read a request, wait, and respond."""
+        connection.recv(65536)
+        self.request_count += 1
+        wait_for_event(self.may_respond, "the end of the service")
+        record = {"action": "DELETE_CLUSTER", "timestamp": instant(utc_now()), "description": "too late", "id": "1"}
+        body = json.dumps({"totalResults": 1, "resources": [record]}).encode()
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    def close_connections(self) -> None:
+        """Respond to what still waits."""
+        self.may_respond.set()
+
+
+def test_upstream_that_does_not_respond_holds_up_no_end(site: Site) -> None:
+    """A service ends while its requests hang. Their threads then store nothing, and end without a traceback."""
+    site.write({"rules/plain.yml": rule()})
+    with SlowUpstream() as upstream, capture_logs() as logs:
+        site.url = f"http://127.0.0.1:{upstream.port}"
+        with contextlib.closing(App(read_settings(site.write().config, {}))) as app:
+            service = Service(app, stop_seconds=0.1)
+            with service.running():
+                wait_until(lambda: upstream.request_count >= 2, "the poll and the listing of accounts")
+            others = [name for name in service.threads.are_alive() if name != "web"]
+            for name in others:
+                service.threads.join(name, LIMIT)
+        (left,) = [each for each in logs if each["event"] == "threads_left"]
+        assert left["jobs"] == 2
+        upstream.may_respond.set()
+        wait_until(lambda: not [each for each in threading.enumerate() if each.name == "job"], "the end of the jobs")
+    assert not [each for each in logs if each.get("exc_info") or each["log_level"] in ("error", "critical")]
+    assert {each["step"] for each in logs if each["event"] == "step_interrupted"} <= {"tail acme", "accounts acme"}
+    with site.read() as database, database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM record").scalar() == 0
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
 from actionwatch.store import migrations, positions
 from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
@@ -467,3 +467,40 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
     join(first)
     commit()
     wait_until(threads, "another thread")
+
+
+def test_closed_store_refuses_and_lets_the_writer_end(tmp_path: Path) -> None:
+    """A store that is closed while a thread writes closes after that; later reads and writes raise StoreClosed."""
+    database = open_database(tmp_path)
+    is_writing, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with database.write() as connection:
+            move_to(connection, positions.MATCHED, 7)
+            is_writing.set()
+            wait_for_event(may_end, "the end of the store")
+
+    with beside(write, stop=may_end.set):
+        wait_for_event(is_writing, "a writer")
+        with beside(database.close):
+            wait_until(lambda: _refuses(database), "the store to refuse")
+            may_end.set()
+    for _ in range(2):
+        assert _refuses(database)
+        with pytest.raises(StoreClosed), database.write():
+            pass
+        with pytest.raises(StoreClosed):
+            database.version()
+        database.close()
+    again = open_database(tmp_path)
+    with again.read() as connection:
+        assert positions.read(connection, positions.MATCHED) == 7
+    again.close()
+
+
+def _refuses(database: Database) -> bool:
+    try:
+        with database.read():
+            return False
+    except StoreClosed:
+        return True

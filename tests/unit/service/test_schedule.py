@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler, start
 from tests.builders import NOON
 
@@ -44,7 +45,7 @@ def test_first_run_is_after_one_interval() -> None:
 def test_clock_set_forward_causes_one_run() -> None:
     """A clock that was set forward by centuries causes one run, without a count of the missed ones."""
     ran = threading.Event()
-    scheduler = make_scheduler(1)
+    scheduler = make_scheduler(DaemonThreads("jobs"))
     add_job(scheduler, ran.set, timedelta(seconds=0.5), is_first_now=True)
     (job,) = scheduler.get_jobs()
     job.modify(next_run_time=datetime(1026, 1, 1, tzinfo=UTC))
@@ -61,7 +62,7 @@ def test_job_in_the_far_future_runs_now() -> None:
     The others keep their times.
     """
     ran = threading.Event()
-    scheduler = make_scheduler(2)
+    scheduler = make_scheduler(DaemonThreads("jobs"))
     add_job(scheduler, ran.set, MINUTE, is_first_now=False)
     add_job(scheduler, lambda: None, 5 * MINUTE, is_first_now=False)
     start(scheduler, run_in_thread)
