@@ -79,12 +79,7 @@ def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
         labels |= group_labels(alert)
     elif newest is not None:
         labels["userName"] = (newest.user_name or "",)
-    return tuple(f"{label}={_quote(value)}" for label, values in labels.items() for value in values or ("",))
-
-
-def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return tuple(str(Matcher(label, "=", value)) for label, values in labels.items() for value in values or ("",))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -34,6 +34,7 @@ COMMANDS = {
     "alerts": "List, show, acknowledge and resolve alerts.",
     "deliveries": "List and show deliveries, retry or drop dead letters.",
     "silences": "Suppress alerts for a limited time.",
+    "routes": "Show and test which receivers an alert gets to.",
     "explain": "Print the complete history of an alert or a record.",
     "receivers": "List, test and preview receivers.",
     "templates": "Check the message templates.",

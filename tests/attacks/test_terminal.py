@@ -82,7 +82,8 @@ COMMANDS = [
     "receivers list", "receivers preview hostile mail", "receivers preview hostile screen", "receivers preview hostile soar",
     "receivers test soar", "receivers test screen", "rules list", "rules check", "rules explain RECORD hostile",
     "rules backtest hostile --since 1d", "rules test", "rules export --sigma", "rules coverage", "silences list", "status",
-    "check", "templates check", "alerts show nothing\x1b[8m\u202e", "rules test no/such\x1b[8mfile", "explain nothing\x1b[8m",
+    "check", "templates check", "routes show", "routes test --alert ALERT", "routes test --alert ALERT -o json",
+    "alerts show nothing\x1b[8m\u202e", "rules test no/such\x1b[8mfile", "explain nothing\x1b[8m",
     "alerts ack ALERT --author SAM", "deliveries retry DELIVERY", "alerts resolve ALERT --author SAM", "run --once",
 ]  # fmt: skip
 
