@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import Alert
+from actionwatch.base.model import LEVELS, Alert, Record, Status
+from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import (
@@ -25,31 +27,90 @@ from actionwatch.cli.output import (
     spell,
 )
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
+from actionwatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
 
     from actionwatch.matching.operator_actions import OperatorActions
+    from actionwatch.settings import Settings
 
+SEARCHED_ALERTS = 20_000  # the newest ones, unless --since is given: to look at the records of more takes seconds
+_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+_comment_option = click.option(
+    "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
+)
 command = click.Group(help="List, show, acknowledge and resolve alerts.")
 
 
 @command.command("list")
+@click.option("--level", "levels", multiple=True, type=click.Choice(list(LEVELS)), help="Only this level (repeatable).")
+@click.option("--rule", "rules", multiple=True, metavar="R", help="Only this rule, by name or id (repeatable).")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in Status]),
+    help="Only alerts in this status (repeatable).",
+)
+@click.option("--user", metavar="U", help="Only alerts with a record of this user.")
+@click.option("--cluster", metavar="C", help="Only alerts with a record of this cluster, by id or name.")
 @click.option("--since", type=time, help="Only alerts that opened at or after this time.")
 @limit_option("alerts")
 @output_option
 @click.pass_obj
-def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> None:
-    """List alerts, newest first."""
+def list_alerts(
+    config: str,
+    levels: tuple[str, ...],
+    rules: tuple[str, ...],
+    statuses: tuple[str, ...],
+    user: str | None,
+    cluster: str | None,
+    since: datetime | None,
+    limit: int,
+    form: str,
+) -> None:
+    """List alerts, newest first. A filter without --since searches only the newest 20,000.
+
+    \b
+    actionwatch alerts list --level critical --level high --status open
+    actionwatch alerts list --user eve@example.com --since 7d
+    """
     from actionwatch.store import alerts, outbox, records
 
-    with reading_store(config) as (_, connection):
-        found = alerts.read_newest(connection, limit, since=since)
+    oldest = None
+    with reading_store(config) as (settings, connection):
+        wanted = alerts.AlertFilter(
+            levels=[LEVELS[word] for word in levels],
+            statuses=[Status(word) for word in statuses],
+            rules=rules,
+            user=user,
+            cluster=cluster,
+            since=since,
+        )
+        if wanted.is_searching and since is None:
+            oldest = alerts.time_of_nth(connection, SEARCHED_ALERTS)
+        found = alerts.read_newest(connection, limit, replace(wanted, since=since or oldest))
         ids = [alert.id for alert in found]
         is_json = form != "table"
         shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if is_json else {}
         rows = {alert_id: outbox.read_of_alert(connection, alert_id) for alert_id in ids} if is_json else {}
+    _print_alerts(found, form, shown, rows, nothing="no matching alerts" if wanted.is_searching else "no alerts")
+    if oldest is not None and len(found) < limit:
+        searched = f"the newest {SEARCHED_ALERTS:,} alerts were searched, back to {instant(oldest)}"
+        echo(f"note: {searched}: use --since to search further back", err=True)
+    if not found:
+        _note_unknown_rules(settings, rules)
+
+
+def _print_alerts(
+    found: Sequence[Alert],
+    form: str,
+    shown: Mapping[str, Sequence[Record]],
+    rows: Mapping[str, Sequence[Delivery]],
+    nothing: str,
+) -> None:
     print_items(
         found,
         form,
@@ -67,10 +128,21 @@ def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> N
             alert.title,
             alert.rule.name,
         ),
-        nothing="no alerts",
+        nothing=nothing,
         cut=("title",),
         leave_out=("rule", "count"),
     )
+
+
+def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:
+    """Warn about rules that are in no file: a removed rule can have alerts, but most are misspelt."""
+    from actionwatch.service import configuration
+
+    known = {rule.name.name: rule.name.id for rule in configuration.read_rules(settings).rules} if names else {}
+    for name in names:
+        if name not in known and name not in known.values():
+            hint = did_you_mean(name, known)
+            echo(f"note: no rule is named {name}{': ' if hint else ''}{hint}", err=True)
 
 
 @command.command("show")
@@ -85,40 +157,48 @@ def show(config: str, alert_id: str, form: str) -> None:
 
 
 @command.command("ack")
-@click.argument("alert_id", metavar="ID")
+@_ids_argument
+@_comment_option
 @author_option
 @click.pass_obj
-def acknowledge(config: str, alert_id: str, author: str) -> None:
-    """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
-    alert = _decide(config, alert_id, lambda actions, found, who: actions.acknowledge(found, who), author)
-    if alert.status.value == "resolved":
-        raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged")
-    echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str) -> int:
+    """Acknowledge alerts. This stops their escalation, but not counting and updates. A unique prefix of an id is enough."""
+    status = 0
+    for alert in _decide(config, ids, lambda actions, found: actions.acknowledge(found, author, comment)):
+        if alert.status is Status.RESOLVED:
+            what = f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged"
+            echo(f"actionwatch: {what}{'; the comment is kept' if comment else ''}", err=True)
+            status = EXIT_FAILED
+        else:
+            echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+    return status
 
 
 @command.command("resolve")
-@click.argument("alert_id", metavar="ID")
+@_ids_argument
+@_comment_option
 @author_option
 @click.pass_obj
-def resolve(config: str, alert_id: str, author: str) -> None:
-    """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
-    alert = _decide(config, alert_id, lambda actions, found, who: actions.resolve(found, who), author)
-    echo(f"{alert.id} is resolved by {alert.resolved_by}")
+def resolve(config: str, ids: tuple[str, ...], comment: str, author: str) -> None:
+    """Resolve alerts. The next match opens a new one. A unique prefix of an id is enough."""
+    for alert in _decide(config, ids, lambda actions, found: actions.resolve(found, author, comment)):
+        echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
 def _decide(
-    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], tuple[Alert, bool]], author: str
-) -> Alert:
+    config: str, ids: Sequence[str], decision: Callable[[OperatorActions, str], tuple[Alert, bool]]
+) -> Iterator[Alert]:
+    """Carry out a decision about each alert, and yield its result. If one id is wrong, nothing is changed."""
     from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.service.receivers import build_addressing
 
     with changing_store(config) as (settings, database):
         with database.read() as connection:
-            found = _find(connection, alert_id)
+            chosen = dict.fromkeys(_find(connection, beginning).id for beginning in ids)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
-        alert, _ = decision(actions, found.id, author)
+        for alert_id in chosen:
+            yield decision(actions, alert_id)[0]
         warn_if_nothing_runs(database)
-        return alert
 
 
 def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:

@@ -61,15 +61,15 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
     """Collect the lines, oldest first. Lines of the same instant stay in the order of the steps."""
     from actionwatch.store import alerts, records
 
-    record = records.read_by_key(connection, subject)
-    if record is not None:
+    found_records, found = records.read_by_prefix(connection, subject), alerts.read_by_prefix(connection, subject)
+    if found_records and not found:
+        record = only_one(found_records, "record", subject, "records list", "key")
         lines = list(_record_lines(connection, settings, rules, record))
         for alert_id in alerts.read_of_record(connection, record.id):
             alert = alerts.read(connection, alert_id)
             if alert is not None:
                 lines += _alert_lines(connection, alert, record)
         return record.key, sorted(lines, key=lambda line: line.at)
-    found = alerts.read_by_prefix(connection, subject)
     if not found:
         raise click.ClickException(f"no alert has the id {subject} and no record has this key")
     alert = only_one(found, "alert", subject, "alerts list")

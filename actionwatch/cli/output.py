@@ -130,6 +130,8 @@ def print_table(
             before = line if number == 0 else dict.fromkeys(columns, Text(""))
             joined = _join({**before, last: part}, widths)
             out.print(joined, no_wrap=True, overflow="ellipsis" if is_terminal else "ignore", crop=is_terminal)
+    if omitted := [name for name in columns if name not in widths]:
+        echo(f"note: no room for {', '.join(omitted)}: widen the terminal, or use -o json", err=True)
 
 
 def console(width: int | None = None) -> Console:

@@ -17,6 +17,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
+from actionwatch.store.database import has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -176,7 +177,7 @@ def read_started(connection: Connection, ids: Collection[str]) -> dict[str, date
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     """Read at most two rows whose id has this prefix: two show that it is not unique."""
-    statement = _DELIVERIES.where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
+    statement = _DELIVERIES.where(has_prefix(DELIVERY.c.id, beginning)).order_by(DELIVERY.c.id).limit(2)
     return [delivery_of(row) for row in connection.execute(statement)]
 
 

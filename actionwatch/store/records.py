@@ -31,7 +31,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import as_stored, from_micros, to_micros
-from actionwatch.store.database import bulk_insert, bulk_read, without_index
+from actionwatch.store.database import bulk_insert, bulk_read, has_prefix, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -205,6 +205,39 @@ def read_by_key(connection: Connection, key: str) -> Record | None:
     """Read one record by its key: the one that counts, if several sources have it."""
     row = connection.execute(_RECORDS.where(RECORD.c.record_key == key, _IS_COUNTED)).first()
     return _record(row) if row else None
+
+
+def read_by_prefix(connection: Connection, beginning: str) -> list[Record]:
+    """Read at most two records whose key has this prefix: two show that it is not unique. A whole key is always unique."""
+    is_it = has_prefix(RECORD.c.record_key, beginning)
+    statement = select(RECORD.c.record_key).distinct().where(is_it).order_by(RECORD.c.record_key).limit(2)
+    keys = list(connection.execute(statement).scalars())
+    found = (read_by_key(connection, key) for key in (keys[:1] if beginning in keys else keys))
+    return [record for record in found if record is not None]
+
+
+def short_key(connection: Connection, key: str, least: int) -> str:
+    """Return the shortest prefix of a key that no other stored key has, but at least so many characters."""
+    c = RECORD.c.record_key
+    beside = (
+        select(c).where(c < key).order_by(c.desc()).limit(1),
+        select(c).where(c > key).order_by(c).limit(1),
+    )
+    others = [other for statement in beside if (other := connection.execute(statement).scalar()) is not None]
+    size = least
+    while any(other.startswith(key[:size]) for other in others) and size < len(key):
+        size += 1
+    return key[:size]
+
+
+def read_cluster_ids(connection: Connection, since: datetime | None) -> dict[str, list[str]]:
+    """Return the ids of the clusters by name, of the records since a time, each id once. Several can have had one name."""
+    columns = RECORD.c.cluster_name, RECORD.c.cluster_id
+    named = (RECORD.c.cluster_id.is_not(None), RECORD.c.cluster_name.is_not(None))
+    found: dict[str, list[str]] = {}
+    for name, cluster_id in connection.execute(select(*columns).distinct().where(*_timed(since), *named)):
+        found.setdefault(name, []).append(cluster_id)
+    return found
 
 
 def read_copies(connection: Connection, key: str) -> list[Record]:
@@ -456,9 +489,14 @@ _ANY_HELD = (
 )
 
 
-def _matching(wanted: RecordFilter) -> Select[Any]:
+def conditions(wanted: RecordFilter) -> list[ColumnElement[bool]]:
+    """Return the SQL conditions of a filter."""
     given = ((condition, getattr(wanted, name)) for name, condition in _CONDITIONS.items())
-    return _RECORDS.where(*(condition(value) for condition, value in given if value))
+    return [condition(value) for condition, value in given if value]
+
+
+def _matching(wanted: RecordFilter) -> Select[Any]:
+    return _RECORDS.where(*conditions(wanted))
 
 
 def _is_entity(name: str) -> Callable[[str], ColumnElement[bool]]:

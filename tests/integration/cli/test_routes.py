@@ -90,7 +90,7 @@ def test_a_stored_alert_is_routed_with_what_would_hold_it(routed: Desk) -> None:
     """`--alert` accepts a prefix, uses the newest record, and names the silence, the level and the pause that hold it."""
     routed.act("DELETE_CLUSTER", 5, "eve")
     assert routed.call("run", "--once").status == 0
-    alert = routed.call("alerts", "list", "-o", "json").json[0]
+    (alert,) = routed.call("alerts", "list", "--rule", "cluster_deleted", "-o", "json").json
     silence = routed.call(
         "silences", "add", "userName=eve", "--for", "1h", "--comment", "planned work", "--author", "sam"
     )
