@@ -11,11 +11,12 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import LEVELS, Alert, Record, Status
+from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import (
+    SHORT_ID,
     STYLES,
     console,
     echo,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.settings import Settings
 
+_HOLDING = ("silence", "inhibition", "mute", "min_level", "storm", "digest")  # the gates of which people want to know
 SEARCHED_ALERTS = 20_000  # the newest ones, unless --since is given: to look at the records of more takes seconds
 _ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 _comment_option = click.option(
@@ -95,8 +97,11 @@ def list_alerts(
         ids = [alert.id for alert in found]
         is_json = form != "table"
         shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if is_json else {}
-        rows = {alert_id: outbox.read_of_alert(connection, alert_id) for alert_id in ids} if is_json else {}
-    _print_alerts(found, form, shown, rows, nothing="no matching alerts" if wanted.is_searching else "no alerts")
+        rows = {alert_id: outbox.read_of_alert(connection, alert_id) for alert_id in ids}
+        silenced = {} if is_json else _silences_of(connection, found)
+    held = {alert.id: _spell_held(rows[alert.id], silenced.get(alert.id)) for alert in found}
+    nothing = "no matching alerts" if wanted.is_searching else "no alerts"
+    _print_alerts(found, form, shown, rows, held, nothing)
     if oldest is not None and len(found) < limit:
         searched = f"the newest {SEARCHED_ALERTS:,} alerts were searched, back to {instant(oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
@@ -109,6 +114,7 @@ def _print_alerts(
     form: str,
     shown: Mapping[str, Sequence[Record]],
     rows: Mapping[str, Sequence[Delivery]],
+    held: Mapping[str, str],
     nothing: str,
 ) -> None:
     print_items(
@@ -118,13 +124,14 @@ def _print_alerts(
             **alert_document(alert, shown[alert.id]),
             "suppressed": _suppressed(rows[alert.id]),
         },
-        columns=("opened (UTC)", "level", "status", "count", "id", "title", "rule"),
+        columns=("opened (UTC)", "level", "status", "count", "id", "held", "title", "rule"),
         row=lambda alert: (
             alert.opened_at,
             level_text(alert.level.word),
             alert.status.value,
             alert.count,
             alert.id,
+            held[alert.id],
             alert.title,
             alert.rule.name,
         ),
@@ -132,6 +139,32 @@ def _print_alerts(
         cut=("title",),
         leave_out=("rule", "count"),
     )
+
+
+def _silences_of(connection: Connection, found: Sequence[Alert]) -> dict[str, Silence]:
+    """Return the active silences that match unresolved alerts, by the id of the alert."""
+    from actionwatch.alerts.routes import alert_labels
+    from actionwatch.alerts.silences import silence_for
+    from actionwatch.store import records, silences
+
+    now = utc_now()
+    active = silences.read_active(connection, now)
+    near = [alert for alert in found if alert.status is not Status.RESOLVED] if active else []
+    newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
+    labels = {alert.id: alert_labels(alert, next(iter(newest[alert.id]), None)) for alert in near}
+    silencing = {alert_id: silence_for(each, active, now) for alert_id, each in labels.items()}
+    return {alert_id: silence for alert_id, silence in silencing.items() if silence is not None}
+
+
+def _spell_held(rows: Sequence[Delivery], silence: Silence | None) -> str:
+    """Return what held messages of an alert back, or holds its next ones: `silence 3f2a81c0, storm`."""
+    found = [f"silence {silence.id[:SHORT_ID]}"] if silence is not None else []
+    held = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED, DeliveryStatus.HELD)
+    for row in rows:
+        if row.status in held and row.why in _HOLDING:
+            ref = row.ref[:SHORT_ID] if row.ref and row.why in ("silence", "inhibition") else row.ref or ""
+            found.append(f"{row.why} {ref}".strip())
+    return ", ".join(dict.fromkeys(found))
 
 
 def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:

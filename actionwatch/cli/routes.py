@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreMissing
-from actionwatch.base.model import LEVELS, Alert, Record
+from actionwatch.base.model import LEVELS, SELF_RULE_NAME, Alert, Record
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import named_receiver, only_one, read_settings, reading_store
 from actionwatch.cli.options import output_option
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from actionwatch.alerts.routes import Labels, Route, Visit
+    from actionwatch.rules.load import Rules
     from actionwatch.rules.model import Rule
     from actionwatch.service.routing import ReceiverForecast, Routing
     from actionwatch.settings import Settings
@@ -127,19 +129,16 @@ def test(
         named_receiver(settings, name)
     if alert_id is not None and (level or rule_name or given):
         raise click.UsageError("--alert has its own level, rule and labels: use it alone")
-    labels, rule = _labels(given), None
+    labels = _labels(given)
     with ExitStack() as stack:
         connection = _store(stack, config, is_needed=alert_id is not None)
         if alert_id is not None and connection is not None:
             alert, newest = _stored(connection, alert_id)
+            notes = list(_notes(alert, None, level))
         else:
-            level, rule_name = level or labels.pop("level", None), rule_name or labels.pop("rule", "")
-            rule = _rule(settings, rule_name) if rule_name else None
-            chosen = _level(level, rule)
-            source = labels.pop("source", settings.sources[0].name if len(settings.sources) == 1 else "")
-            alert, newest = routing.example_alert(rule_name, rule, LEVELS[chosen], source, labels, now), None
+            alert, notes = _example(settings, level, rule_name, labels, now)
+            newest = None
         found = routing.forecast(settings, connection, alert, newest, now)
-    notes = list(_notes(alert, rule, level))
     print_document(_document(found, notes), form, as_text=lambda: _print(found, notes))
     return _judge({each.name for each in found.receivers}, set(expect))
 
@@ -180,15 +179,30 @@ def _stored(connection: Connection, beginning: str) -> tuple[Alert, Record | Non
     return alert, newest[-1] if newest else None
 
 
-def _rule(settings: Settings, name: str) -> Rule | None:
-    """Return the rule with this name or id; None for the rule of self-alerts, which is in no file."""
-    from actionwatch.matching.self_alerts import SELF_RULE
-    from actionwatch.service import configuration
+def _example(
+    settings: Settings, level: str | None, rule_name: str | None, labels: dict[str, str], now: datetime
+) -> tuple[Alert, list[str]]:
+    """Return the alert that the options describe, and notes about it."""
+    from actionwatch.service import configuration, routing
 
-    rules = configuration.read_rules(settings).rules
-    found = next((rule for rule in rules if name in (rule.name.name, rule.name.id)), None)
-    if found is None and name != SELF_RULE.name:
-        remedy = suggest(name, [rule.name.name for rule in rules], "rules are") or "see 'actionwatch rules list'"
+    level, name = level or labels.pop("level", None), rule_name or labels.pop("rule", "")
+    source = labels.pop("source", settings.sources[0].name if len(settings.sources) == 1 else "")
+    notes, rule = [], None
+    if name or labels:  # nothing else needs the rules
+        rules = configuration.read_rules(settings)
+        rule = _rule(rules, name) if name else None
+        vocabulary = configuration.vocabulary(settings, rules)
+        notes = [wrong for label in labels if (wrong := vocabulary.check_label(label))]
+    name = rule.name.name if rule is not None else name
+    alert = routing.example_alert(name, rule, LEVELS[_level(level, rule)], source, labels, now)
+    return alert, [*_notes(alert, rule, level), *notes]
+
+
+def _rule(rules: Rules, name: str) -> Rule | None:
+    """Return the rule with this name or id; None for the rule of self-alerts, which is in no file."""
+    found = next((rule for rule in rules.rules if name in (rule.name.name, rule.name.id)), None)
+    if found is None and name != SELF_RULE_NAME:
+        remedy = suggest(name, [rule.name.name for rule in rules.rules], "rules are") or "see 'actionwatch rules list'"
         raise click.UsageError(f"no rule is named {name}: {remedy}")
     return found
 
