@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
     return record.is_backlog, record.late_by
 
 
+KEY_TIME_CHARS = 16  # a key begins with epoch microseconds in hex digits
+_KEY_TIME = re.compile(f"[0-9a-f]{{{KEY_TIME_CHARS}}}")
 OTHER_KEYS_FROM = "g"  # keys that do not begin with a time in hex digits (`own-…`, `untimed-…`) sort after it
 _HAS_OTHER_KEY = RECORD.c.record_key >= OTHER_KEYS_FROM
 _IN_TIME = (RECORD.c.record_key, RECORD.c.source)
@@ -228,6 +231,21 @@ def short_key(connection: Connection, key: str, least: int) -> str:
     while any(other.startswith(key[:size]) for other in others) and size < len(key):
         size += 1
     return key[:size]
+
+
+def key_time(key: str) -> datetime | None:
+    """Return the time with which a key, or a prefix of one, begins; None if it does not begin with a time."""
+    try:
+        return from_micros(int(key[:KEY_TIME_CHARS], 16)) if _KEY_TIME.match(key) else None
+    except OverflowError:
+        return None
+
+
+def oldest_time(connection: Connection) -> datetime | None:
+    """Return the time of the oldest stored record with a readable time; None without any."""
+    statement = select(RECORD.c.occurred_at).where(*_timed()).order_by(*_IN_TIME).limit(1)
+    found: datetime | None = connection.execute(statement).scalar()
+    return found
 
 
 def read_cluster_ids(connection: Connection, since: datetime | None) -> dict[str, list[str]]:
