@@ -2,180 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Alert, Status
 from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.alert_list import list_alerts, suppressed
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
-from actionwatch.cli.options import author_option, limit_option, output_option, time
+from actionwatch.cli.options import author_option, output_option
 from actionwatch.cli.output import (
-    SHORT_ID,
     STYLES,
     console,
     echo,
     hang,
-    level_text,
     print_document,
-    print_items,
     print_table,
     spell,
 )
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
-from actionwatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
 
     from actionwatch.matching.operator_actions import OperatorActions
-    from actionwatch.settings import Settings
 
-_HOLDING = ("silence", "inhibition", "mute", "min_level", "storm", "digest")  # the gates of which people want to know
-SEARCHED_ALERTS = 20_000  # the newest ones, unless --since is given: to look at the records of more takes seconds
 _ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 _comment_option = click.option(
     "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
 )
 command = click.Group(help="List, show, acknowledge and resolve alerts.")
-
-
-@command.command("list")
-@click.option("--level", "levels", multiple=True, type=click.Choice(list(LEVELS)), help="Only this level (repeatable).")
-@click.option("--rule", "rules", multiple=True, metavar="R", help="Only this rule, by name or id (repeatable).")
-@click.option(
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice([status.value for status in Status]),
-    help="Only alerts in this status (repeatable).",
-)
-@click.option("--user", metavar="U", help="Only alerts with a record of this user.")
-@click.option("--cluster", metavar="C", help="Only alerts with a record of this cluster, by id or name.")
-@click.option("--since", type=time, help="Only alerts that opened at or after this time.")
-@limit_option("alerts")
-@output_option
-@click.pass_obj
-def list_alerts(
-    config: str,
-    levels: tuple[str, ...],
-    rules: tuple[str, ...],
-    statuses: tuple[str, ...],
-    user: str | None,
-    cluster: str | None,
-    since: datetime | None,
-    limit: int,
-    form: str,
-) -> None:
-    """List alerts, newest first. A filter without --since searches only the newest 20,000.
-
-    \b
-    actionwatch alerts list --level critical --level high --status open
-    actionwatch alerts list --user eve@example.com --since 7d
-    """
-    from actionwatch.store import alerts, outbox, records
-
-    oldest = None
-    with reading_store(config) as (settings, connection):
-        wanted = alerts.AlertFilter(
-            levels=[LEVELS[word] for word in levels],
-            statuses=[Status(word) for word in statuses],
-            rules=rules,
-            user=user,
-            cluster=cluster,
-            since=since,
-        )
-        if wanted.is_searching and since is None:
-            oldest = alerts.time_of_nth(connection, SEARCHED_ALERTS)
-        found = alerts.read_newest(connection, limit, replace(wanted, since=since or oldest))
-        ids = [alert.id for alert in found]
-        is_json = form != "table"
-        shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if is_json else {}
-        rows = {alert_id: outbox.read_of_alert(connection, alert_id) for alert_id in ids}
-        silenced = {} if is_json else _silences_of(connection, found)
-    held = {alert.id: _spell_held(rows[alert.id], silenced.get(alert.id)) for alert in found}
-    nothing = "no matching alerts" if wanted.is_searching else "no alerts"
-    _print_alerts(found, form, shown, rows, held, nothing)
-    if oldest is not None and len(found) < limit:
-        searched = f"the newest {SEARCHED_ALERTS:,} alerts were searched, back to {instant(oldest)}"
-        echo(f"note: {searched}: use --since to search further back", err=True)
-    if not found:
-        _note_unknown_rules(settings, rules)
-
-
-def _print_alerts(
-    found: Sequence[Alert],
-    form: str,
-    shown: Mapping[str, Sequence[Record]],
-    rows: Mapping[str, Sequence[Delivery]],
-    held: Mapping[str, str],
-    nothing: str,
-) -> None:
-    print_items(
-        found,
-        form,
-        document=lambda alert: {
-            **alert_document(alert, shown[alert.id]),
-            "suppressed": _suppressed(rows[alert.id]),
-        },
-        columns=("opened (UTC)", "level", "status", "count", "id", "held", "title", "rule"),
-        row=lambda alert: (
-            alert.opened_at,
-            level_text(alert.level.word),
-            alert.status.value,
-            alert.count,
-            alert.id,
-            held[alert.id],
-            alert.title,
-            alert.rule.name,
-        ),
-        nothing=nothing,
-        cut=("title",),
-        leave_out=("rule", "count"),
-    )
-
-
-def _silences_of(connection: Connection, found: Sequence[Alert]) -> dict[str, Silence]:
-    """Return the active silences that match unresolved alerts, by the id of the alert."""
-    from actionwatch.alerts.routes import alert_labels
-    from actionwatch.alerts.silences import silence_for
-    from actionwatch.store import records, silences
-
-    now = utc_now()
-    active = silences.read_active(connection, now)
-    near = [alert for alert in found if alert.status is not Status.RESOLVED] if active else []
-    newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
-    labels = {alert.id: alert_labels(alert, next(iter(newest[alert.id]), None)) for alert in near}
-    silencing = {alert_id: silence_for(each, active, now) for alert_id, each in labels.items()}
-    return {alert_id: silence for alert_id, silence in silencing.items() if silence is not None}
-
-
-def _spell_held(rows: Sequence[Delivery], silence: Silence | None) -> str:
-    """Return what held messages of an alert back, or holds its next ones: `silence 3f2a81c0, storm`."""
-    found = [f"silence {silence.id[:SHORT_ID]}"] if silence is not None else []
-    held = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED, DeliveryStatus.HELD)
-    for row in rows:
-        if row.status in held and row.why in _HOLDING:
-            ref = row.ref[:SHORT_ID] if row.ref and row.why in ("silence", "inhibition") else row.ref or ""
-            found.append(f"{row.why} {ref}".strip())
-    return ", ".join(dict.fromkeys(found))
-
-
-def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:
-    """Warn about rules that are in no file: a removed rule can have alerts, but most are misspelt."""
-    from actionwatch.service import configuration
-
-    known = {rule.name.name: rule.name.id for rule in configuration.read_rules(settings).rules} if names else {}
-    for name in names:
-        if name not in known and name not in known.values():
-            hint = did_you_mean(name, known)
-            echo(f"note: no rule is named {name}{': ' if hint else ''}{hint}", err=True)
+command.add_command(list_alerts)
 
 
 @command.command("show")
@@ -244,7 +106,7 @@ def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:
     lines = alert_history.read(connection, alert.id)
     return {
         **alert_document(alert, shown),
-        "suppressed": _suppressed(deliveries),
+        "suppressed": suppressed(outbox.read_stopped(connection, [alert.id])[alert.id]),
         "deliveries": [delivery_document(delivery) for delivery in deliveries],
         "history": [{"at": line.at, "stage": line.stage, "what": line.what} for line in lines],
     }
@@ -272,13 +134,6 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
         "fallback_of": delivery.fallback_of,
         "why": delivery.why,
     }
-
-
-def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
-    """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
-    found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]
-    return [item for number, item in enumerate(found) if item not in found[:number]]
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -333,6 +188,6 @@ def _print_part(
 ) -> None:
     out.print(f"\n{head}", style="bold")
     if rows:
-        print_table(columns, rows, cut=columns[-1:], leave_out=leave_out, is_wrapped=True)
+        print_table(columns, rows, leave_out=leave_out, is_wrapped=True)
     else:
         out.print(nothing)

@@ -10,9 +10,8 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, parse_matcher
 from actionwatch.alerts.silences import is_matched
-from actionwatch.base.model import Alert, Record, Silence
+from actionwatch.base.model import Silence
 from actionwatch.store import alerts, records
-from actionwatch.store.database import portions
 
 PREVIEWED = timedelta(days=7)
 MOST_PREVIEWED = 5000  # alerts; to look at more would take seconds
@@ -38,15 +37,8 @@ def preview(connection: Connection, silence: Silence, now: datetime) -> Preview:
     early = [text for text in silence.matchers if parse_matcher(text).label not in RECORD_LABELS]
     near = [alert for alert in delivered if is_matched(early, alert_labels(alert, None))]
     if len(early) < len(silence.matchers):
-        newest = _newest_records(connection, near)
-        near = [alert for alert in near if is_matched(silence.matchers, alert_labels(alert, newest.get(alert.id)))]
+        newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
+        labels = {alert.id: alert_labels(alert, next(iter(newest[alert.id]), None)) for alert in near}
+        near = [alert for alert in near if is_matched(silence.matchers, labels[alert.id])]
     counts = Counter(alert.rule.name for alert in near)
     return Preview(len(delivered), dict(counts.most_common()), len(found) == MOST_PREVIEWED)
-
-
-def _newest_records(connection: Connection, some: list[Alert]) -> dict[str, Record]:
-    found: dict[str, Record] = {}
-    for ids in portions([alert.id for alert in some]):
-        held = records.read_of_alerts(connection, ids, 1)
-        found |= {alert_id: rows[-1] for alert_id, rows in held.items() if rows}
-    return found

@@ -17,7 +17,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.database import has_prefix
+from actionwatch.store.database import has_prefix, portions
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -131,6 +131,29 @@ def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     """Read the rows of one alert, by receiver and order."""
     statement = _DELIVERIES.where(DELIVERY.c.alert_id == alert_id)
     return [delivery_of(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A row that a gate stopped: `why` is the gate, `ref` what it refers to."""
+
+    receiver: str
+    status: DeliveryStatus
+    why: str | None
+    ref: str | None
+
+
+def read_stopped(connection: Connection, alert_ids: Collection[str]) -> dict[str, list[Stop]]:
+    """Read the rows of each alert that are never sent, by receiver and order, without their bodies. Every id has a key."""
+    c = DELIVERY.c
+    stopped = [each.value for each in (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED, DeliveryStatus.HELD)]
+    statement = select(c.alert_id, c.receiver, c.status, c.why, c.ref).where(c.status.in_(stopped))
+    found: dict[str, list[Stop]] = {alert_id: [] for alert_id in alert_ids}
+    for some in portions(found):
+        chosen = statement.where(c.alert_id.in_(some)).order_by(c.alert_id, c.receiver, c.ordinal)
+        for alert_id, *values in connection.execute(chosen):
+            found[alert_id].append(Stop(*values))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

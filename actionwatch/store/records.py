@@ -32,7 +32,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import as_stored, from_micros, to_micros
-from actionwatch.store.database import bulk_insert, bulk_read, has_prefix, without_index
+from actionwatch.store.database import bulk_insert, bulk_read, has_prefix, portions, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -199,8 +199,9 @@ def read_unmatched(connection: Connection, position: int, limit: int) -> Portion
 def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: int) -> dict[str, list[Record]]:
     """Read the newest `limit` records (by event time) of each alert, newest last. Every id has a key."""
     found: dict[str, list[Record]] = {alert_id: [] for alert_id in alert_ids}
-    for row in connection.execute(_OF_ALERTS, {"alert_ids": list(alert_ids), "most": limit}):
-        found[row.alert_id].append(_record(row[: len(_READ)]))
+    for some in portions(found):
+        for row in connection.execute(_OF_ALERTS, {"alert_ids": some, "most": limit}):
+            found[row.alert_id].append(_record(row[: len(_READ)]))
     return found
 
 
