@@ -45,6 +45,11 @@ class Matcher:
     value: str
     _regex: Any = field(default=None, repr=False, compare=False)
 
+    def __str__(self) -> str:
+        """Return the matcher as people write it, which `parse_matcher` reads again."""
+        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.label}{self.operator}"{escaped}"'
+
     def is_met(self, labels: Labels) -> bool:
         """Return whether these labels match. Any of several values can match; for a negative matcher, all must."""
         found = labels.get(self.label, "")
@@ -155,22 +160,49 @@ def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
 
     """
     found: dict[str, tuple[str, ...]] = {}
-    for node in _matching(route, labels):
+    for node in visit(route, labels).takers:
         for name in node.receivers:
             found.setdefault(name, node.mutes)
     return found
 
 
-def _matching(route: Route, labels: Labels) -> list[Route]:
-    if not all(matcher.is_met(labels) for matcher in route.matchers):
-        return []
-    found: list[Route] = []
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What the search did at one node. `failed` is the first matcher that the labels do not meet.
+
+    `is_passed_over`: an earlier sibling took the alert and does not continue, so that this node was not tried.
+    """
+
+    route: Route
+    failed: Matcher | None = None
+    is_passed_over: bool = False
+    below: tuple[Visit, ...] = ()
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the node was tried and all its matchers matched."""
+        return self.failed is None and not self.is_passed_over
+
+    @property
+    def takers(self) -> list[Route]:
+        """The nodes whose receivers get the alert: the deepest ones that matched, in the order of the tree."""
+        if not self.is_met:
+            return []
+        return [route for each in self.below for route in each.takers] or [self.route]
+
+
+def visit(route: Route, labels: Labels) -> Visit:
+    """Search the tree, and return what happened at each node."""
+    failed = next((matcher for matcher in route.matchers if not matcher.is_met(labels)), None)
+    if failed is not None:
+        return Visit(route, failed)
+    below: list[Visit] = []
+    is_taken = False
     for child in route.routes:
-        below = _matching(child, labels)
-        found += below
-        if below and not child.is_continued:
-            break
-    return found or [route]
+        found = Visit(child, is_passed_over=True) if is_taken else visit(child, labels)
+        below.append(found)
+        is_taken = is_taken or (found.is_met and not child.is_continued)
+    return Visit(route, below=tuple(below))
 
 
 def alert_labels(alert: Alert, record: Record | None) -> Labels:

@@ -58,12 +58,13 @@ def make_silence(
 
 def silence_for(labels: Labels, silences: Iterable[Silence], now: datetime) -> Silence | None:
     """Return the active silence that matches these labels; of several, the one that ends last."""
-    silencing = [
-        silence
-        for silence in silences
-        if silence.status(now) == "active" and all(_matcher(text).is_met(labels) for text in silence.matchers)
-    ]
+    silencing = [each for each in silences if each.status(now) == "active" and is_matched(each.matchers, labels)]
     return max(silencing, key=lambda silence: (silence.ends_at, silence.id), default=None)
+
+
+def is_matched(matchers: Iterable[str], labels: Labels) -> bool:
+    """Return whether labels match all matchers, which are texts."""
+    return all(_matcher(text).is_met(labels) for text in matchers)
 
 
 def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
@@ -79,12 +80,7 @@ def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
         labels |= group_labels(alert)
     elif newest is not None:
         labels["userName"] = (newest.user_name or "",)
-    return tuple(f"{label}={_quote(value)}" for label, values in labels.items() for value in values or ("",))
-
-
-def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return tuple(str(Matcher(label, "=", value)) for label, values in labels.items() for value in values or ("",))
 
 
 @functools.lru_cache(maxsize=4096)

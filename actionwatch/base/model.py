@@ -104,6 +104,9 @@ class RuleName(msgspec.Struct, frozen=True, gc=False):
     tags: tuple[str, ...] = ()
 
 
+SELF_RULE_NAME = "actionwatch_self"  # of the alerts about actionwatch itself; no rule can have it
+
+
 @dataclass(frozen=True, slots=True)
 class Escalation:
     """The receiver that is notified too, if an alert is not acknowledged within `after` of its opening."""

@@ -34,6 +34,7 @@ COMMANDS = {
     "alerts": "List, show, acknowledge and resolve alerts.",
     "deliveries": "List and show deliveries, retry or drop dead letters.",
     "silences": "Suppress alerts for a limited time.",
+    "routes": "Show and test which receivers an alert gets to.",
     "explain": "Print the complete history of an alert or a record.",
     "receivers": "List, test and preview receivers.",
     "templates": "Check the message templates.",
@@ -126,11 +127,21 @@ def call(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except ActionwatchError as exc:
         return _fail(str(exc))
+    except UnicodeEncodeError as exc:
+        if _is_text(exc.object):
+            raise
+        _fail("an argument is not UTF-8: correct it, or set the encoding of the terminal to UTF-8")
+        return EXIT_USAGE
     except BrokenPipeError:
         # The reader of the pipe is gone. Discard the rest, so that the flush at exit does not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text has no lone surrogate, by which Python represents a byte of an argument that is not UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _fail(message: str) -> int:

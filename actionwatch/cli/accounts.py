@@ -6,9 +6,11 @@ import sys
 
 import click
 
+from actionwatch.base.model import LinkedAccount
 from actionwatch.cli.context import chosen_source, reading_client
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import confirm, echo, print_items
+from actionwatch.text.suggestions import did_you_mean
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 command = click.Group(help="List, create and unlink the organisation's linked accounts.")
@@ -56,20 +58,37 @@ def create(config: str, name: str, source: str | None, yes: bool) -> None:
 
 
 @command.command("unlink")
-@click.argument("account_id", metavar="ID")
+@click.argument("account", metavar="ID|NAME")
 @source_option
 @yes_option
 @click.pass_obj
-def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
+def unlink(config: str, account: str, source: str | None, yes: bool) -> None:
     """Unlink an account. Its later actions are not in the organisation's log, so actionwatch no longer sees them."""
     from actionwatch.instaclustr import admin
     from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
     place = f"organisation {chosen.organisation_id} ({chosen.name})"
-    _confirm(f"Unlink account {account_id} from {place}? actionwatch will not see its later actions.", yes)
-    admin.unlink_account(upstream.connection_to(chosen), account_id)
-    echo(f"{account_id} is no longer linked")
+    found = _linked(config, source, account)
+    _confirm(f"Unlink account {found.name} ({found.id}) from {place}? actionwatch will not see its later actions.", yes)
+    admin.unlink_account(upstream.connection_to(chosen), found.id)
+    echo(f"{found.id} is no longer linked")
+
+
+def _linked(config: str, source: str | None, account: str) -> LinkedAccount:
+    """Return the linked account with this id or name.
+
+    Raises: click.ClickException, if there is none, or if several have the name.
+    """
+    with reading_client(config, source) as client:
+        linked = client.linked_accounts()
+    found = [each for each in linked if each.id == account] or [each for each in linked if each.name == account]
+    if not found:
+        hint = did_you_mean(account, [each.name for each in linked]) or "see 'actionwatch accounts list'"
+        raise click.ClickException(f"no linked account has the id or name {account}: {hint}")
+    if len(found) > 1:
+        raise click.ClickException(f"several linked accounts are named {account}: give the id of one")
+    return found[0]
 
 
 def _confirm(question: str, yes: bool) -> None:

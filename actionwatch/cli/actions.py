@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import Record, RecordFilter
-from actionwatch.cli.context import reading_client
+from actionwatch.base.unicode import canonical
+from actionwatch.cli.context import reading_client, reading_store
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import print_document, print_table
 from actionwatch.cli.record_filter import filter_options
-from actionwatch.cli.records import print_records
+from actionwatch.cli.records import SEARCHED_RECORDS, print_records
 from actionwatch.instaclustr.query import Query
+from actionwatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from actionwatch.instaclustr.client import Client
 
 PAGE_SIZE = 1000
+_ID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @click.command()
@@ -37,27 +43,53 @@ def command(
     """Query the upstream for user actions, with every documented filter.
 
     The upstream ignores filters that it does not understand, so the response is filtered again. The JSON has the format of the
-    webhook message's `records`.
+    webhook message's `records`. The upstream filters clusters by id: the stored records resolve the name of a cluster.
     """
-    query = _query(wanted)
+    queries = [_query(wanted, cluster_id) for cluster_id in _cluster_ids(config, wanted.cluster)]
     with reading_client(config, source) as client:
-        if query.account:
+        if wanted.account:
             client.linked_accounts()
         if is_counted:
-            _print_counts(client, query, form)
+            _print_counts(client, queries, form)
             return
-        found = islice(_found(client, query, limit), limit)
+        found = islice(chain.from_iterable(_found(client, query, limit) for query in queries), limit)
         print_records(found, form, nothing="no matching actions")
 
 
-def _query(wanted: RecordFilter) -> Query:
+def _cluster_ids(config: str, cluster: str | None) -> list[str | None]:
+    """Return the ids of a cluster: the upstream filters by id only, so the stored records resolve a name.
+
+    Raises: click.ClickException, if no stored record names it.
+    """
+    if cluster is None or _ID.fullmatch(cluster):
+        return [cluster]
+    from actionwatch.store import records
+
+    remedy = "the upstream takes only the id of a cluster: see 'actionwatch records list -o json'"
+    try:
+        with reading_store(config) as (_, connection):
+            since = records.time_of_nth(connection, SEARCHED_RECORDS, None)
+            known = records.read_cluster_ids(connection, since)
+    except StoreMissing as exc:
+        raise click.ClickException(f"{exc}; without a store, no name is known, and {remedy}") from exc
+    found = [each for name, ids in known.items() if canonical(name) == canonical(cluster) for each in ids]
+    if found:
+        return [*found]
+    if any(cluster in ids for ids in known.values()):
+        return [cluster]
+    raise click.ClickException(
+        f"no stored record names the cluster {cluster}: {did_you_mean(cluster, known) or remedy}"
+    )
+
+
+def _query(wanted: RecordFilter, cluster_id: str | None) -> Query:
     return Query(
         start=wanted.since,
         end=wanted.until,
         kinds=tuple(wanted.kinds),
         keyword=wanted.keyword,
         account=wanted.account,
-        cluster_id=wanted.cluster,
+        cluster_id=cluster_id,
         operations=tuple(wanted.operations),
         scope=wanted.scope,
         user_name=wanted.user,
@@ -70,11 +102,13 @@ def _found(client: Client, query: Query, limit: int | None) -> Iterator[Record]:
         yield from (record for record in page.records if query.matches(record, client.reader.known_accounts))
 
 
-def _print_counts(client: Client, query: Query, form: str) -> None:
-    page = client.counts(query)
-    if page.counts is None:
-        raise click.ClickException("the upstream returned no counts: omit --counts and count the listed actions")
-    # An undocumented kind is not sent: the upstream would ignore the filter and return everything.
-    counts = {kind: count for kind, count in page.counts.items() if not query.kinds or kind in query.kinds}
+def _print_counts(client: Client, queries: Sequence[Query], form: str) -> None:
+    counts: Counter[str] = Counter()
+    for query in queries:
+        page = client.counts(query)
+        if page.counts is None:
+            raise click.ClickException("the upstream returned no counts: omit --counts and count the listed actions")
+        # An undocumented kind is not sent: the upstream would ignore the filter and return everything.
+        counts.update({kind: count for kind, count in page.counts.items() if not query.kinds or kind in query.kinds})
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     print_document(counts, form, as_text=lambda: print_table(("kind", "count"), rows, nothing="no matching actions"))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import Alert
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Alert, Status
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.alert_list import list_alerts, suppressed
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
-from actionwatch.cli.options import author_option, limit_option, output_option, time
+from actionwatch.cli.options import author_option, output_option
 from actionwatch.cli.output import (
     STYLES,
     console,
     echo,
     hang,
-    level_text,
     print_document,
-    print_items,
     print_table,
     spell,
 )
@@ -32,45 +32,12 @@ if TYPE_CHECKING:
 
     from actionwatch.matching.operator_actions import OperatorActions
 
+_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+_comment_option = click.option(
+    "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
+)
 command = click.Group(help="List, show, acknowledge and resolve alerts.")
-
-
-@command.command("list")
-@click.option("--since", type=time, help="Only alerts that opened at or after this time.")
-@limit_option("alerts")
-@output_option
-@click.pass_obj
-def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> None:
-    """List alerts, newest first."""
-    from actionwatch.store import alerts, outbox, records
-
-    with reading_store(config) as (_, connection):
-        found = alerts.read_newest(connection, limit, since=since)
-        ids = [alert.id for alert in found]
-        is_json = form != "table"
-        shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if is_json else {}
-        rows = {alert_id: outbox.read_of_alert(connection, alert_id) for alert_id in ids} if is_json else {}
-    print_items(
-        found,
-        form,
-        document=lambda alert: {
-            **alert_document(alert, shown[alert.id]),
-            "suppressed": _suppressed(rows[alert.id]),
-        },
-        columns=("opened (UTC)", "level", "status", "count", "id", "title", "rule"),
-        row=lambda alert: (
-            alert.opened_at,
-            level_text(alert.level.word),
-            alert.status.value,
-            alert.count,
-            alert.id,
-            alert.title,
-            alert.rule.name,
-        ),
-        nothing="no alerts",
-        cut=("title",),
-        leave_out=("rule", "count"),
-    )
+command.add_command(list_alerts)
 
 
 @command.command("show")
@@ -85,40 +52,48 @@ def show(config: str, alert_id: str, form: str) -> None:
 
 
 @command.command("ack")
-@click.argument("alert_id", metavar="ID")
+@_ids_argument
+@_comment_option
 @author_option
 @click.pass_obj
-def acknowledge(config: str, alert_id: str, author: str) -> None:
-    """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
-    alert = _decide(config, alert_id, lambda actions, found, who: actions.acknowledge(found, who), author)
-    if alert.status.value == "resolved":
-        raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged")
-    echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str) -> int:
+    """Acknowledge alerts. This stops their escalation, but not counting and updates. A unique prefix of an id is enough."""
+    status = 0
+    for alert in _decide(config, ids, lambda actions, found: actions.acknowledge(found, author, comment)):
+        if alert.status is Status.RESOLVED:
+            what = f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged"
+            echo(f"actionwatch: {what}{'; the comment is kept' if comment else ''}", err=True)
+            status = EXIT_FAILED
+        else:
+            echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+    return status
 
 
 @command.command("resolve")
-@click.argument("alert_id", metavar="ID")
+@_ids_argument
+@_comment_option
 @author_option
 @click.pass_obj
-def resolve(config: str, alert_id: str, author: str) -> None:
-    """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
-    alert = _decide(config, alert_id, lambda actions, found, who: actions.resolve(found, who), author)
-    echo(f"{alert.id} is resolved by {alert.resolved_by}")
+def resolve(config: str, ids: tuple[str, ...], comment: str, author: str) -> None:
+    """Resolve alerts. The next match opens a new one. A unique prefix of an id is enough."""
+    for alert in _decide(config, ids, lambda actions, found: actions.resolve(found, author, comment)):
+        echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
 def _decide(
-    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], tuple[Alert, bool]], author: str
-) -> Alert:
+    config: str, ids: Sequence[str], decision: Callable[[OperatorActions, str], tuple[Alert, bool]]
+) -> Iterator[Alert]:
+    """Carry out a decision about each alert, and yield its result. If one id is wrong, nothing is changed."""
     from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.service.receivers import build_addressing
 
     with changing_store(config) as (settings, database):
         with database.read() as connection:
-            found = _find(connection, alert_id)
+            chosen = dict.fromkeys(_find(connection, beginning).id for beginning in ids)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
-        alert, _ = decision(actions, found.id, author)
+        for alert_id in chosen:
+            yield decision(actions, alert_id)[0]
         warn_if_nothing_runs(database)
-        return alert
 
 
 def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:
@@ -131,7 +106,7 @@ def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:
     lines = alert_history.read(connection, alert.id)
     return {
         **alert_document(alert, shown),
-        "suppressed": _suppressed(deliveries),
+        "suppressed": suppressed(outbox.read_stopped(connection, [alert.id])[alert.id]),
         "deliveries": [delivery_document(delivery) for delivery in deliveries],
         "history": [{"at": line.at, "stage": line.stage, "what": line.what} for line in lines],
     }
@@ -159,13 +134,6 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
         "fallback_of": delivery.fallback_of,
         "why": delivery.why,
     }
-
-
-def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
-    """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
-    found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]
-    return [item for number, item in enumerate(found) if item not in found[:number]]
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -220,6 +188,6 @@ def _print_part(
 ) -> None:
     out.print(f"\n{head}", style="bold")
     if rows:
-        print_table(columns, rows, cut=columns[-1:], leave_out=leave_out, is_wrapped=True)
+        print_table(columns, rows, leave_out=leave_out, is_wrapped=True)
     else:
         out.print(nothing)

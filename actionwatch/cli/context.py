@@ -16,6 +16,7 @@ from actionwatch.text.suggestions import suggest
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.base.model import Record
     from actionwatch.instaclustr.client import Client
     from actionwatch.settings import Receiver, Settings, Source
     from actionwatch.store.database import Database
@@ -69,16 +70,26 @@ def warn_if_nothing_runs(database: Database) -> None:
         echo("note: no service is running on this store: 'actionwatch run' sends the messages when it starts", err=True)
 
 
-def only_one(found: Sequence[Item], noun: str, beginning: str, see: str) -> Item:
-    """Return the only item whose id starts with `beginning`. `see` is the command that lists the ids.
+def only_one(found: Sequence[Item], noun: str, beginning: str, see: str, name: str = "id") -> Item:
+    """Return the only item whose id (or other `name`) starts with `beginning`. `see` is the command that lists them.
 
     Raises: click.ClickException, if there is none, or more than one.
     """
     if not found:
-        raise click.ClickException(f"no {noun} has the id {beginning}: see 'actionwatch {see}'")
+        raise click.ClickException(f"no {noun} has the {name} {beginning}: see 'actionwatch {see}'")
     if len(found) > 1:
-        raise click.ClickException(f"several {noun} ids start with {beginning}: give a longer prefix")
+        raise click.ClickException(f"several {noun} {name}s start with {beginning}: give a longer prefix")
     return found[0]
+
+
+def only_record(connection: Connection, beginning: str) -> Record:
+    """Return the only stored record whose key starts with `beginning`.
+
+    Raises: click.ClickException, if there is none, or more than one.
+    """
+    from actionwatch.store import records
+
+    return only_one(records.read_by_prefix(connection, beginning), "stored record", beginning, "records list", "key")
 
 
 def chosen_source(config: str, name: str | None) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli.context import only_one, reading_store
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from actionwatch.rules.explain import Explanation
     from actionwatch.rules.load import Rules
+    from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
 
+NEAREST_SHOWN = 3
 RECORDS_SHOWN = 5  # of an alert: the first and the newest; `explain RECORD-KEY` shows any other
 
 
@@ -45,7 +48,14 @@ class _Line:
 def command(config: str, subject: str, form: str) -> None:
     """Print the complete history: which poll saw a record, which rules it matched, and which receivers got it or why not.
 
-    The argument is the id of an alert (a unique prefix is enough) or the key of a record: see `alerts list`, `records list`.
+    The argument is the id of an alert (see `alerts list`), the key of a record (see `records list`), or a unique prefix of one.
+
+    For a record without an alert, names the rules that came nearest, with the selection that decided. `rules explain KEY RULE`
+    shows the whole rule, and what a correlation counted.
+
+    \b
+    actionwatch explain 3f2a81c0
+    actionwatch explain 00066144a47081b8
     """
     from actionwatch.service import configuration
 
@@ -54,36 +64,60 @@ def command(config: str, subject: str, form: str) -> None:
     document = {"subject": name, "story": [asdict(line) for line in lines]}
     rows = [astuple(line) for line in lines]
     columns = ("at (UTC)", "alert", "stage", "what")
-    print_document(document, form, as_text=lambda: print_table(columns, rows, cut=("alert",), is_wrapped=True))
+    print_document(document, form, as_text=lambda: print_table(columns, rows, leave_out=("alert",), is_wrapped=True))
 
 
 def _story(connection: Connection, settings: Settings, rules: Rules, subject: str) -> tuple[str, list[_Line]]:
     """Collect the lines, oldest first. Lines of the same instant stay in the order of the steps."""
     from actionwatch.store import alerts, records
 
-    record = records.read_by_key(connection, subject)
-    if record is not None:
-        lines = list(_record_lines(connection, settings, rules, record))
-        for alert_id in alerts.read_of_record(connection, record.id):
-            alert = alerts.read(connection, alert_id)
-            if alert is not None:
-                lines += _alert_lines(connection, alert, record)
+    found_records, found = records.read_by_prefix(connection, subject), alerts.read_by_prefix(connection, subject)
+    if found_records and found:
+        raise click.ClickException(f"ids of alerts and keys of records start with {subject}: give a longer prefix")
+    if found_records:
+        record = only_one(found_records, "record", subject, "records list", "key")
+        holding = list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values())
+        lines = list(_record_lines(connection, settings, rules, record, holding))
+        for alert in holding:
+            lines += _alert_lines(connection, alert, record)
         return record.key, sorted(lines, key=lambda line: line.at)
-    found = alerts.read_by_prefix(connection, subject)
     if not found:
-        raise click.ClickException(f"no alert has the id {subject} and no record has this key")
+        raise click.ClickException(_unknown(connection, settings, subject))
     alert = only_one(found, "alert", subject, "alerts list")
     held = records.read_of_alerts(connection, [alert.id], max(alert.count, 1))[alert.id]
     shown = held if len(held) <= RECORDS_SHOWN else [held[0], *held[-RECORDS_SHOWN + 1 :]]
-    lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, alert)]
+    lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, [alert], alert)]
     lines += _alert_lines(connection, alert, held[0] if held else None)
     return alert.id, sorted(lines, key=lambda line: line.at)
 
 
+def _unknown(connection: Connection, settings: Settings, subject: str) -> str:
+    """Return why nothing has this id or key: it is older than the store, or else where ids and keys are listed."""
+    from actionwatch.store import marks, records
+
+    at = records.key_time(subject)
+    begins = [mark.begins_at for mark in marks.read_all(connection).values()]
+    oldest = records.oldest_time(connection) or min(begins, default=None)
+    if at is not None and oldest is not None and at < oldest:
+        kept = spell_duration(settings.store.retention.records)
+        when = f"the record of {instant(at)} is not stored: the store begins at {instant(oldest)}"
+        return f"{when} (store.retention.records is {kept}); 'actionwatch actions --until TIME' asks the upstream"
+    where = "'actionwatch alerts list' and 'actionwatch records list' show them"
+    return f"no alert has the id {subject} and no stored record has this key: {where}"
+
+
 def _record_lines(
-    connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None = None
+    connection: Connection,
+    settings: Settings,
+    rules: Rules,
+    record: Record,
+    holding: Sequence[Alert],
+    alert: Alert | None = None,
 ) -> Iterator[_Line]:
-    """Return the lines of a record: when it happened, which polls saw and proved it, which rules it matched and why."""
+    """Return the lines of a record: when it happened, which polls saw and proved it, which rules it matched and why.
+
+    `holding` are the alerts that hold it; with `alert`, only the rule of that alert is explained.
+    """
     from actionwatch.store import receipts, records
 
     who, where = record.user_name or "nobody", record.cluster.name or record.account.name or record.source
@@ -102,18 +136,24 @@ def _record_lines(
         what = f"window {window}: {count}, by {receipt.method}{again}"
         yield _Line(receipt.first_judged_at, None, "proved", what)
     if not record.is_backlog:
-        yield from _rule_lines(connection, settings, rules, record, alert)
+        yield from _rule_lines(connection, settings, rules, record, holding, alert)
 
 
 def _rule_lines(
-    connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None
+    connection: Connection,
+    settings: Settings,
+    rules: Rules,
+    record: Record,
+    holding: Sequence[Alert],
+    alert: Alert | None,
 ) -> Iterator[_Line]:
     """Return which current rules a record matches, with the values that decided, and what the alert's correlation counted."""
     from actionwatch.rules.explain import counted, explain
     from actionwatch.service import configuration
 
     lists = configuration.known_lists(settings)
-    match_count = 0
+    alerted = {each.rule.id for each in holding}
+    findings: list[tuple[Rule, Explanation]] = []
     for rule in rules.rules:
         if alert is not None and rule.name.id != alert.rule.id:
             continue
@@ -121,15 +161,44 @@ def _rule_lines(
         if alert is not None and rule.correlation is not None:
             views = views_from_store(connection, rule, rules.rules, record)
         finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=views)
+        findings.append((rule, finding))
         if finding.holds:
-            match_count += 1
-            yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {'; '.join(_decided(finding))}")
+            decided = "; ".join(_decided(finding)) or "every record"
+            why = "" if rule.name.id in alerted else _why_no_alert(rule, finding)
+            yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {decided}{why}")
         if rule.correlation is not None:
             lines = counted(rule.correlation, views or ())
             yield from (_Line(record.seen_at, None, "counted", what) for what in lines)
-    if not match_count:
-        which = f"the current rule {alert.rule.name}" if alert is not None else "no current rule"
-        yield _Line(record.seen_at, None, "matched", f"{which} does not match this record by itself")
+    if not any(finding.holds for _, finding in findings):
+        nothing = (
+            f"the current rule {alert.rule.name} does not match" if alert is not None else "no current rule matches"
+        )
+        yield _Line(record.seen_at, None, "matched", f"{nothing} this record by itself")
+    if not holding:
+        yield from (_Line(record.seen_at, None, "nearest", what) for what in _nearest(findings))
+
+
+def _why_no_alert(rule: Rule, finding: Explanation) -> str:
+    """Return why a rule that matches a record has no alert of it, as far as the rule says so."""
+    if rule.mode.value == "off":
+        return "; the rule is off"
+    if rule.is_silent:
+        return "; the rule only feeds correlations"
+    if rule.correlation is not None:
+        asked = [part.text.partition(": ")[2] for part in finding.parts if part.text.startswith("correlation: ")]
+        return f"; it counts for the correlation ({', '.join(asked)})"
+    return "; no alert holds the record: the rule was added or changed after it was stored"
+
+
+def _nearest(findings: Sequence[tuple[Rule, Explanation]]) -> Iterator[str]:
+    """Yield the rules that came nearest to matching a record, with the selection that decided."""
+    from actionwatch.rules.explain import nearest_misses
+
+    for miss in nearest_misses(findings, NEAREST_SHOWN):
+        lines = [line.text if line.found is None else f"{line.text} <- {line.found}" for line in miss.lines]
+        how = "failed" if miss.should_hold else "matched, which excludes it"
+        selection = f"{miss.selection} {how}: " if miss.selection else ""
+        yield f"rule {miss.rule.name.name}: {selection}{'; '.join(lines)}"
 
 
 def _decided(finding: Explanation) -> Iterator[str]:

@@ -28,6 +28,14 @@ def time(value: str) -> datetime:
         raise click.BadParameter(f"{value!r} is not a time: {remedy}") from exc
 
 
+def future(value: str) -> datetime:
+    """Parse a time that is still to come: RFC 3339, or a duration from now."""
+    try:
+        return utc_now() + parse_duration(value)
+    except (ValueError, OverflowError):
+        return time(value)
+
+
 def duration(value: str) -> timedelta:
     """Parse a duration: `30s`, `15m`, or `0`. `--help` shows the name of this function."""
     try:

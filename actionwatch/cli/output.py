@@ -35,6 +35,7 @@ GAP = 2  # spaces between two columns
 ROOMY = 100  # from this width on, times include the year
 COMFORTABLE = 28  # columns are cut to this width before a column is omitted
 NARROWEST = 10
+ID_COLUMNS = ("id", "alert")
 SHORT_ID = 8  # characters of an id on a terminal; commands accept such a prefix
 STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 
@@ -122,14 +123,16 @@ def print_table(
     lines = [{name: Text(name, "bold") for name in columns}]
     lines += [{name: _cell(value, name, width) for name, value in zip(columns, row, strict=True)} for row in rows]
     natural = {name: max(line[name].cell_len for line in lines) for name in columns}
-    widths = natural if width is None else _fit(natural, width, cut, leave_out)
     last = columns[-1]
+    widths = natural if width is None else _fit(natural, width, [last, *cut] if is_wrapped else cut, leave_out)
     for line in lines:
         parts = line[last].wrap(out, widths[last]) if is_wrapped and is_terminal else [line[last]]
         for number, part in enumerate(parts):
             before = line if number == 0 else dict.fromkeys(columns, Text(""))
             joined = _join({**before, last: part}, widths)
             out.print(joined, no_wrap=True, overflow="ellipsis" if is_terminal else "ignore", crop=is_terminal)
+    if omitted := [name for name in columns if name not in widths]:
+        echo(f"note: no room for {', '.join(omitted)}: widen the terminal, or use -o json", err=True)
 
 
 def console(width: int | None = None) -> Console:
@@ -204,7 +207,7 @@ def _cell(value: object, column: str, width: int | None) -> Text:
     text = spell(value)
     if width is not None and width < ROOMY and isinstance(value, datetime):
         text = text[len("2026-") :]
-    if width is not None and column == "id" and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
+    if width is not None and column in ID_COLUMNS and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
         text = text[:SHORT_ID]
     return Text(text)
 

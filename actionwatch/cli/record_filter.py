@@ -26,7 +26,7 @@ _OPTIONS = (
     ),
     click.option("--user", metavar="U", help="Only this user."),
     click.option("--account", metavar="A", help="Only this account, by id or name."),
-    click.option("--cluster", metavar="ID", help="Only this cluster, by id."),
+    click.option("--cluster", metavar="C", help="Only this cluster, by id or name."),
     click.option(
         "--operation",
         "operations",

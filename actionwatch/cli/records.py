@@ -6,14 +6,15 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 import click
 
 from actionwatch.base.model import Record, RecordFilter
-from actionwatch.cli.context import reading_store
-from actionwatch.cli.options import limit_option, output_option
+from actionwatch.cli.context import only_record, reading_store
+from actionwatch.cli.options import duration, limit_option, output_option
 from actionwatch.cli.output import dump, echo, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
@@ -22,6 +23,7 @@ from actionwatch.notifiers._formats.ocsf import ocsf_event
 from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant, record_document
 
+SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
 CSV_COLUMNS: dict[str, Callable[[Record], str | None]] = {
     "key": attrgetter("key"),
@@ -39,15 +41,18 @@ CSV_COLUMNS: dict[str, Callable[[Record], str | None]] = {
 }
 
 
-def print_records(found: Iterable[Record], form: str, nothing: str) -> None:
-    """Print records as a table or as JSON."""
+def print_records(
+    found: Iterable[Record], form: str, nothing: str, keys: Callable[[Record], str] | None = None
+) -> None:
+    """Print records as a table or as JSON. The table has a column for their `keys`, if they are stored."""
     print_items(
         found,
         form,
         document=record_document,
-        columns=("time (UTC)", "kind", "user", "account", "cluster", "description"),
+        columns=("time (UTC)", *(["key"] if keys else []), "kind", "user", "account", "cluster", "description"),
         row=lambda record: (
             record.occurred_at,
+            *([keys(record)] if keys else []),
             record.action_kind,
             record.user_name,
             record.account.name or record.account.id,
@@ -67,22 +72,54 @@ command.add_command(proof)
 
 @command.command("list")
 @filter_options
+@click.option(
+    "--around",
+    type=(str, duration),
+    metavar="KEY DURATION",
+    help="Only records within this time before and after the record with this key: of its user, unless --user, --account or "
+    "--cluster is given.",
+)
 @limit_option("records")
 @output_option
 @click.pass_obj
-def list_records(config: str, limit: int, form: str, wanted: RecordFilter) -> None:
-    """List stored records, newest first. Without --since, searches only the newest 250,000."""
+def list_records(
+    config: str, limit: int, form: str, wanted: RecordFilter, around: tuple[str, timedelta] | None
+) -> None:
+    """List stored records, newest first. Without --since or --around, searches only the newest 250,000.
+
+    The key of a record names it in other commands; a unique prefix is enough.
+
+    \b
+    actionwatch records list --user eve@example.com --since 7d
+    actionwatch records list --around 00066144a47081b8 1h      # what else did this user do?
+    """
     from actionwatch.store import records
 
     oldest = None
     with reading_store(config) as (_, connection):
-        if wanted.since is None:
+        if around is not None:
+            wanted = _around(only_record(connection, around[0]), around[1], wanted)
+        elif wanted.since is None:
             oldest = records.time_of_nth(connection, SEARCHED_RECORDS, wanted.until)
         found = records.find(connection, replace(wanted, since=wanted.since or oldest), limit)
-    print_records(found, form, nothing="no matching records")
+        shown = {}
+        if form == "table" and sys.stdout.isatty():
+            shown = {record.key: records.short_key(connection, record.key, SHORT_KEY) for record in found}
+    print_records(found, form, "no matching records", lambda record: shown.get(record.key, record.key))
     if oldest is not None and len(found) < limit:
         searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {instant(oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
+
+
+def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilter:
+    """Return the filter for what happened around a record: what its user did, unless another subject is given."""
+    if wanted.since or wanted.until:
+        raise click.UsageError("--around has its own time: omit --since and --until")
+    if not (wanted.user or wanted.account or wanted.cluster):
+        wanted = replace(wanted, user=record.user_name)
+        if not record.user_name:
+            echo("note: this record has no user: the records of all users are listed", err=True)
+    return replace(wanted, since=record.occurred_at - span, until=record.occurred_at + span)
 
 
 @command.command("export")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
-from actionwatch.cli.options import author_option, duration, output_option
+from actionwatch.cli.options import author_option, duration, future, output_option
 from actionwatch.cli.output import echo, print_faults, print_items
+from actionwatch.text.payloads import instant
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from actionwatch.settings import Settings
 
 command = click.Group(help="Add, list and expire silences.")
 
@@ -21,27 +28,86 @@ command = click.Group(help="Add, list and expire silences.")
 @command.command("add")
 @click.argument("matchers", metavar="MATCHER...", nargs=-1, required=True)
 @click.option("--for", "span", type=duration, required=True, metavar="DURATION", help="Duration, such as 2h or 3d.")
+@click.option(
+    "--start", "starts_at", type=future, metavar="TIME", help="When it begins: RFC 3339, or a duration from now (2h)."
+)
 @click.option("--comment", required=True, metavar="TEXT", help="The reason.")
 @author_option
+@click.option(
+    "--force", "is_forced", is_flag=True, help="Add it although it is too long, or its matchers are doubtful."
+)
 @click.pass_obj
-def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, author: str) -> None:
+def add(
+    config: str,
+    matchers: tuple[str, ...],
+    span: timedelta,
+    starts_at: datetime | None,
+    comment: str,
+    author: str,
+    is_forced: bool,
+) -> None:
     """Silence alerts that match every MATCHER, such as rule="cluster_deleted" or userName=~"ci-.*", and print the id.
 
     Silenced alerts are counted and stored, and one message reports them when the silence ends. Labels are those of routes.
+
+    Refuses a silence longer than max_silence (7d), and matchers that name an unknown label, rule or level, or that match every
+    alert or none. Shows what it would have hidden in the last 7 days.
+
+    \b
+    actionwatch silences add rule=cluster_deleted 'userName=~"ci-.*"' --for 2h --comment "load test, ask sam"
+    actionwatch silences add cluster=orders-prod --start 2026-12-24T18:00:00Z --for 12h --comment "migration, CHG-12"
     """
     from actionwatch.alerts.silences import make_silence
     from actionwatch.store import silences
 
     now = utc_now()
+    begins = starts_at or now
     try:
-        made = make_silence(matchers, author, comment, now, now + span, made_at=now)
+        made = make_silence(matchers, author, comment, begins, begins + span, made_at=now)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     except OverflowError as exc:
         raise click.UsageError("the end of the silence is too far in the future: shorten --for") from exc
-    with changing_store(config) as (_, database), database.write(is_durable=True) as connection:
-        silences.write(connection, made)
+    with changing_store(config) as (settings, database):
+        _refuse_doubtful(settings, made, now, is_forced=is_forced)
+        with database.write(is_durable=True) as connection:
+            silences.write(connection, made)
+        with database.read() as connection:
+            _print_preview(connection, made, now)
     echo(made.id)
+
+
+def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_forced: bool) -> None:
+    """Report everything that is doubtful about a new silence.
+
+    Raises: click.UsageError, unless it is forced.
+    """
+    from actionwatch.service import configuration
+
+    span, most = made.ends_at - made.starts_at, settings.max_silence
+    doubts = []
+    if made.starts_at < now:
+        doubts.append(f"it would start in the past, at {instant(made.starts_at)}: omit --start, or correct it")
+    if span > most:
+        doubts.append(f"--for {spell_duration(span)} is longer than max_silence, {spell_duration(most)}: shorten it")
+    doubts += map(str, configuration.vocabulary(settings, configuration.read_rules(settings)).doubts(made.matchers))
+    if doubts and not is_forced:
+        raise click.UsageError("\n".join([*doubts, "Add --force if this is what you want."]))
+    for doubt in doubts:
+        echo(f"note: {doubt}", err=True)
+
+
+def _print_preview(connection: Connection, made: Silence, now: datetime) -> None:
+    """Print on stderr what a silence would have hidden, because scripts read its id from stdout."""
+    from actionwatch.service.silence_preview import PREVIEWED, preview
+
+    found = preview(connection, made, now)
+    of = f"the {'newest ' if found.is_cut else ''}{counted(found.alert_count, 'alert')} of the last {spell_duration(PREVIEWED)}"
+    if not found.hidden:
+        echo(f"note: it would have hidden none of {of}", err=True)
+        return
+    rules = ", ".join(f"{count} {name}" for name, count in found.hidden.items())
+    echo(f"note: it would have hidden {sum(found.hidden.values())} of {of}: {rules}", err=True)
 
 
 @command.command("list")
@@ -62,7 +128,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
     print_items(
         shown,
         form,
-        document=lambda silence: _document(silence, now),
+        document=lambda silence: silence_document(silence, now),
         columns=("status", "ends (UTC)", "author", "id", "matchers", "comment"),
         row=lambda silence: (
             silence.status(now),
@@ -105,7 +171,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
     echo(f"{counted(count, 'silence')} ended")
 
 
-def _document(silence: Silence, now: datetime) -> dict[str, Any]:
+def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:
     """Return a silence as JSON."""
     return {
         "id": silence.id,

@@ -13,17 +13,20 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import Mode
+from actionwatch.base.model import Mode, Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import console, hang, print_document, print_table, spell_ago
+from actionwatch.cli.output import SHORT_ID, console, hang, print_document, print_table, spell_ago
+from actionwatch.cli.silences import silence_document
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
 from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from actionwatch.settings import Settings
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import StoreReader
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from actionwatch.store.receivers import Health
     from actionwatch.store.self_alerts import OpenSelfAlert
 
+SILENCES_SHOWN = 5  # `silences list` shows all
 LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
 
 
@@ -40,7 +44,7 @@ LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late
 @output_option
 @click.pass_obj
 def command(config: str, form: str) -> int:
-    """Show how far each source is read and proved, when it was last polled, the queue of each receiver, and all troubles.
+    """Show how far each source is read and proved, its last poll, the queue of each receiver, active silences and all troubles.
 
     Exits with 1 while there are troubles. An overdue poll is one, whether a service runs or not; so are a full disk and a
     missing store. Creates and changes nothing.
@@ -70,6 +74,7 @@ class Snapshot:
     health: Mapping[str, Health] = field(default_factory=dict)
     running: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
+    silences: Sequence[Silence] = ()
     is_running: bool = False
     troubles: Sequence[OpenSelfAlert | DetectedTrouble]
 
@@ -77,6 +82,7 @@ class Snapshot:
 def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     """Read the store, and detect what no service may be left to record: that none runs, that the disk is full."""
     from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
+    from actionwatch.store import silences as silence_table
 
     with store.read() as connection:
         late_by = records.lateness(connection, LATENESS_RECORDS)
@@ -95,6 +101,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             health=receivers.read_all(connection),
             running=rule_versions.count_modes(connection),
             late={source.name: (source.overlap, late_by.get(source.name, [])) for source in settings.sources},
+            silences=silence_table.read_active(connection, utc_now()),
             is_running=is_running,
             troubles=[*around, *opened],
         )
@@ -132,6 +139,7 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
         "troubles": [
             {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
         ],
+        "silences": [silence_document(silence, utc_now()) for silence in found.silences],
     }
 
 
@@ -189,6 +197,7 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
+    _print_silences(document["silences"], out)
     if not found.is_running:
         out.print("no service is running on this store")
     for trouble in found.troubles:
@@ -198,6 +207,16 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
             out.print(hang("  remedy:", trouble.remedy))
     if not found.troubles:
         out.print("[green]no troubles[/]")
+
+
+def _print_silences(active: Sequence[dict[str, Any]], out: Console) -> None:
+    for silence in active[:SILENCES_SHOWN]:
+        until, by = instant(silence["ends_at"]), f"{silence['author']}: {silence['comment']}"
+        out.print(
+            hang(f"silence {silence['id'][:SHORT_ID]}:", f"{' '.join(silence['matchers'])} until {until}, by {by}")
+        )
+    if len(active) > SILENCES_SHOWN:
+        out.print(f"and {len(active) - SILENCES_SHOWN} more silences: see 'actionwatch silences list'")
 
 
 def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:

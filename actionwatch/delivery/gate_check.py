@@ -18,7 +18,7 @@ from actionwatch.alerts.routes import Labels, alert_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Event, Record
 from actionwatch.delivery import lifecycle
-from actionwatch.delivery.gates import UPDATES, GateContext, decide
+from actionwatch.delivery.gates import UPDATES, GateContext, decide, decisions
 from actionwatch.delivery.lifecycle import GateDecision
 from actionwatch.store import alerts, records, silences, suppressed_deliveries
 from actionwatch.store.outbox import DueDelivery
@@ -64,6 +64,18 @@ class GateCheck:
             passed_count += context.event is Event.OPENED
         lifecycle.apply(connection, stopped, now)
         return checked
+
+    def foresee(
+        self, connection: Connection, policy: ReceiverPolicy, row: DueDelivery, now: datetime
+    ) -> list[GateDecision]:
+        """Return what each gate that would stop a row now decides, in the order of the gates. Changes nothing."""
+        passed_count = _count_passed(connection, policy, row.delivery.receiver, now)
+        contexts = self._contexts(connection, policy, [row], now)
+        return [
+            decision
+            for context in contexts.values()
+            for decision in decisions(replace(context, passed_count=passed_count))
+        ]
 
     def _contexts(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], now: datetime

@@ -6,7 +6,7 @@ never sent later. The receiver worker applies the rate limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -139,9 +139,13 @@ alarming people, or a ticket would stay open.
 
 def decide(context: GateContext) -> GateDecision | None:
     """Return the decision of the first gate that stops a message; None if it passes all."""
+    return next(decisions(context), None)
+
+
+def decisions(context: GateContext) -> Iterator[GateDecision]:
+    """Yield the decision of each gate that would stop a message, in the order of the gates."""
     for gate in GATES:
         if context.event in gate.events and (gate.applies_to_fallbacks or not context.delivery.is_fallback):
             decision = gate.decide(context)
             if decision is not None:
-                return decision
-    return None
+                yield decision

@@ -72,7 +72,7 @@ class Addressing:
         if added:
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "routed", f"also {', '.join(added)}")])
 
-    def acknowledge(self, connection: Connection, alert: Alert, now: datetime) -> None:
+    def acknowledge(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
         """Enqueue `acked` for the receivers that are or will be notified, except by mail, which cannot change."""
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
@@ -88,7 +88,8 @@ class Addressing:
             due_at = self._spaced(last, policy, now)
             rows.append(new_delivery(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
-        alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
+        what = f"by {alert.acked_by}" + (f": {why}" if why else "")
+        alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", what)])
 
     def resolve(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
         """Enqueue `resolved` for every receiver of an alert; an update that was not attempted becomes it.

@@ -18,6 +18,7 @@ from actionwatch.base.model import Alert, Decision, Silence, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, records, self_alerts, silences
 from actionwatch.store.database import Database
+from actionwatch.text.escaping import visible
 
 SILENCE_BY_BUTTON = timedelta(hours=1)
 PRESSED_TOGETHER = timedelta(minutes=1)  # two people who press the button within this time mean the same silence
@@ -54,39 +55,47 @@ class OperatorActions:
                 return self._silence(alert_id, who)
         raise ActionwatchError(f"there is no action {action!r}")
 
-    def acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Acknowledge an alert, which stops its escalation. Has no effect on an acknowledged or resolved alert.
+    def acknowledge(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Acknowledge an alert, which stops its escalation. An acknowledged or resolved alert only keeps the comment.
 
         Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             if alert.status is not Status.OPEN:
+                self._note_comment(connection, alert_id, who, comment)
                 return alert, False
             alert = replace(alert, status=Status.ACKED, acked_by=who)
             alerts.update(connection, alert)
-            self._addressing.acknowledge(connection, alert, self._clock())
+            self._addressing.acknowledge(connection, alert, self._clock(), visible(comment))
         log.info("alert_acknowledged", alert=alert.id, by=who)
         self._wake()
         return alert, True
 
-    def resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Resolve an alert: the next match opens a new one. Has no effect on a resolved alert.
+    def resolve(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Resolve an alert: the next match opens a new one. A resolved alert only keeps the comment.
 
         Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:
+                self._note_comment(connection, alert_id, who, comment)
                 return alert, False
             now = self._clock()
             alert = replace(alert, status=Status.RESOLVED, resolved_by=who, resolved_at=now)
             alerts.update(connection, alert)
             self_alerts.delete_of_alert(connection, alert.id)
-            self._addressing.resolve(connection, alert, now)
+            self._addressing.resolve(connection, alert, now, visible(comment))
         log.info("alert_resolved", alert=alert.id, by=who)
         self._wake()
         return alert, True
+
+    def _note_comment(self, connection: Connection, alert_id: str, who: str, comment: str) -> None:
+        """Keep a comment to an alert that somebody else decided before."""
+        if comment:
+            entry = alert_history.Entry(self._clock(), alert_id, "commented", f"by {who}: {visible(comment)}")
+            alert_history.append(connection, [entry])
 
     def _silence(self, alert_id: str, who: str) -> Decision:
         """Silence the rule and group of an alert, unless somebody just did."""

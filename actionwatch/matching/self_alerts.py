@@ -17,13 +17,13 @@ from sqlalchemy import Connection
 from actionwatch.alerts.ledger import resolve
 from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.ids import stable_id
-from actionwatch.base.model import Alert, Level, RuleName, Status
+from actionwatch.base.model import SELF_RULE_NAME, Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 
-SELF_RULE = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in trouble")
+SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
 
 
 @dataclass(frozen=True, slots=True)

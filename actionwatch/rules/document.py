@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sigma.rule import SigmaRule
 
-from actionwatch.base.model import LEVELS, Level, Mode, RuleName
+from actionwatch.base.model import LEVELS, SELF_RULE_NAME, Level, Mode, RuleName
 from actionwatch.rules import filters
 from actionwatch.rules.alert import AlertBlock, read_alert
 from actionwatch.rules.cases import read_cases
@@ -29,7 +29,6 @@ from actionwatch.text.suggestions import suggest
 _PRODUCT = "instaclustr"
 _SERVICE = "user_actions"
 _SLIP = 0.85  # similarity from which a word counts as misspelt: `instacluster` does, `user_activity` does not
-_SELF_RULE = "actionwatch_self"  # the rule name of self-alerts
 
 METADATA = (
     "title", "id", "name", "taxonomy", "related", "status", "description", "license", "references", "tags", "author",
@@ -198,8 +197,8 @@ def _name(value: Mapping[Any, Any], report: Report) -> RuleName | None:
         report.fault(("title",), "the title is empty", "describe what the rule finds")
         return None
     name = value.get("name") or re.sub(r"\W+", "_", title.lower()).strip("_") or value.get("id") or title
-    if name == _SELF_RULE:
-        report.fault(("name",), f"the name '{_SELF_RULE}' is reserved for actionwatch", "choose another name")
+    if name == SELF_RULE_NAME:
+        report.fault(("name",), f"the name '{SELF_RULE_NAME}' is reserved for actionwatch", "choose another name")
         return None
     identity = str(UUID(value["id"])) if value.get("id") else name
     return RuleName(identity, name, title, tuple(str(tag) for tag in value.get("tags") or ()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,18 @@ _MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One line of the tree. `found` is the value in the record, None if there is none to show; `holds` None: unknown."""
+    """One line of the tree. `found` is the value in the record, None if there is none to show; `holds` None: unknown.
+
+    All `parts` must hold, or one with `is_any`; with `is_not` the only part must not. A selection has its name in `selection`.
+    """
 
     text: str
     holds: bool | None
     found: str | None = None
     parts: tuple[Explanation, ...] = ()
+    is_any: bool = False
+    is_not: bool = False
+    selection: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the tree as JSON."""
@@ -80,6 +86,63 @@ def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
     for view in views:
         before, now = _number(rule, view.counted), _number(rule, (*view.counted, *view.own))
         yield f"{_group_name(rule, view)}: {before} before it, {now} with it; {_outcome(rule, view)[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a rule did not match a record: the first selection that decided, and its lines that did.
+
+    `should_hold`: the selection should have matched and did not; otherwise it matched, and the rule excludes what it matches.
+    """
+
+    rule: Rule
+    selection: str
+    should_hold: bool
+    lines: tuple[Explanation, ...]
+
+
+def nearest_misses(findings: Iterable[tuple[Rule, Explanation]], most: int) -> list[Miss]:
+    """Return the rules that came nearest to a match: fewest lines missing, then most lines that hold, then by name.
+
+    A rule of which no line holds is not near. A correlation of other rules matches no record itself.
+    """
+    near = [
+        (_distance(finding, wanted=True), -_count_held(finding), rule.name.name, _miss(rule, finding, wanted=True))
+        for rule, finding in findings
+        if finding.holds is False and rule.finds_records and _count_held(finding)
+    ]
+    return [miss for *_, miss in sorted(near, key=lambda each: each[:3])[:most]]
+
+
+def _distance(node: Explanation, *, wanted: bool) -> int:
+    """Return how many lines would have to be different for a node to hold or not. What is unknown does not count."""
+    if node.holds is None or node.holds is wanted:
+        return 0
+    if not node.parts:
+        return 1
+    distances = [_distance(part, wanted=wanted is not node.is_not) for part in node.parts]
+    return sum(distances) if wanted is not node.is_any else min(distances)
+
+
+def _count_held(node: Explanation, *, is_selected: bool = False) -> int:
+    """Count the lines of selections that hold, without those that must not."""
+    if node.is_not:
+        return 0
+    is_selected = is_selected or node.selection is not None
+    if node.parts:
+        return sum(_count_held(part, is_selected=is_selected) for part in node.parts)
+    return int(is_selected and node.holds is True)
+
+
+def _miss(rule: Rule, node: Explanation, *, wanted: bool, selection: str = "") -> Miss:
+    """Descend to the first selection that decided; of alternatives, to the nearest one."""
+    selection, below = node.selection or selection, wanted is not node.is_not
+    wrong = [part for part in node.parts if part.holds is (not below)]
+    if not any(part.parts for part in wrong):
+        return Miss(rule, selection, wanted, tuple(wrong) or (node,))
+    is_choice = wanted is node.is_any
+    chosen = min(wrong, key=lambda part: _distance(part, wanted=below)) if is_choice else wrong[0]
+    return _miss(rule, chosen, wanted=below, selection=selection)
 
 
 def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation:
@@ -189,7 +252,8 @@ def _phrase(phrase: Phrase, findings: Mapping[str, Explanation]) -> Explanation:
     if isinstance(phrase, str):
         return findings[phrase]
     parts = tuple(_phrase(part, findings) for part in phrase.parts)
-    return Explanation(phrase.word, _combined(phrase, [part.holds for part in parts]), None, parts)
+    holds, is_not = _combined(phrase, [part.holds for part in parts]), phrase.word == "not"
+    return Explanation(phrase.word, holds, None, parts, is_any=not phrase.is_every and not is_not, is_not=is_not)
 
 
 def _combined(phrase: Combination, results: Sequence[bool | None]) -> bool | None:
@@ -212,7 +276,8 @@ def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
     parts = tuple(_items(value, subject, lists))
-    return Explanation(name, _met(value, subject, lists), None, parts)
+    is_any = any(part.parts for part in parts)  # a list of alternatives
+    return Explanation(name, _met(value, subject, lists), None, parts, is_any=is_any, selection=name)
 
 
 def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:

@@ -14,15 +14,16 @@ from actionwatch.notifiers._formats import FORMATS
 from actionwatch.notifiers.base import templates_of
 from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.lint import lint
-from actionwatch.rules.load import load_rules, read_documents
+from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
 from actionwatch.service.prune import memories
 from actionwatch.service.receivers import build_renderer
-from actionwatch.service.silence_files import read_silences
+from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings
+from actionwatch.settings.keys import RouteOptions
 from actionwatch.text.suggestions import did_you_mean
-from actionwatch.text.yaml_document import read_file
+from actionwatch.text.yaml_document import Document, Place, read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ def check(settings: Settings, config: Path) -> CheckResult:
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
     notes += organisations.shared_organisations(settings, config)
     notes += _short_retention(settings, rules.rules)
+    notes += _doubtful_matchers(settings, config, rules)
     dangling = _dangling_escalations(settings, rules.rules)
     faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
     faults += [*read_silences(settings)[1], *check_templates(settings, config)]
@@ -67,6 +69,23 @@ def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Faul
                 "the records that the rule may match are kept as long as it needs them"
             )
             yield Fault(rule.file, rule.line, 1, what, "increase store.retention.records, or accept the larger store")
+
+
+def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterator[Fault]:
+    """Return a note for each matcher that refers to nothing, or decides nothing: of routes, inhibition and silence files."""
+    vocabulary = configuration.vocabulary(settings, rules)
+    document, *_ = read_file(config)
+    placed: list[tuple[Document, Place, tuple[str, ...]]] = []
+    routes: list[tuple[Place, RouteOptions]] = [(("route",), settings.route)]
+    for place, route in routes:
+        placed.append((document, (*place, "matchers"), route.matchers))
+        routes += [((*place, "routes", index), child) for index, child in enumerate(route.routes)]
+    for index, rule in enumerate(settings.inhibit_rules):
+        placed.append((document, ("inhibit_rules", index, "source_matchers"), rule.source_matchers))
+        placed.append((document, ("inhibit_rules", index, "target_matchers"), rule.target_matchers))
+    for source, place, matchers in [*placed, *read_matchers(settings)]:
+        for doubt in vocabulary.doubts(matchers):
+            yield source.fault((*place, doubt.index), doubt.what, doubt.remedy)
 
 
 def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actionwatch.alerts import routes
+from actionwatch.alerts.vocabulary import Vocabulary
 from actionwatch.base.clock import utc_now
+from actionwatch.base.model import LEVELS, SELF_RULE_NAME
 from actionwatch.instaclustr import aliases
-from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
+from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, OWN_KINDS
 from actionwatch.rules.lists import Lists, list_folders, read_lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents, with_unread
 from actionwatch.text.timeintervals import Period, TimeInterval
@@ -88,6 +90,23 @@ def usual_intervals() -> dict[str, TimeInterval]:
 def known_kinds(settings: Settings) -> list[str]:
     """Return the known kinds: of the catalogue, of our own records, and of `extra_kinds`."""
     return [*documented_kinds(), *settings.extra_kinds]
+
+
+def vocabulary(settings: Settings, rules: Rules) -> Vocabulary:
+    """Collect the labels that alerts can have, for what matchers refer to."""
+    own: dict[str, set[str]] = {}
+    for rule in rules.rules:
+        for name, value in rule.alert.labels.items():
+            own.setdefault(name, {""}).add(value)
+    choices: dict[str, list[str]] = {name: sorted(values) for name, values in own.items()}
+    choices["level"] = list(LEVELS)
+    choices["scope"] = [ORGANISATION, ACCOUNT, ""]
+    choices["crudOperation"] = [*OPERATIONS, ""]
+    choices["actionKind"] = [*known_kinds(settings), ""]
+    if not rules.faults:  # the names in a broken file are not known
+        choices["rule"] = [*(rule.name.name for rule in rules.rules), SELF_RULE_NAME]
+    others = [*routes.RECORD_LABELS, "rule", "source", "trouble", "mode", "test"]
+    return Vocabulary(choices, [name for name in others if name not in choices])
 
 
 def rule_schema() -> dict[str, Any]:

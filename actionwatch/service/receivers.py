@@ -15,26 +15,32 @@ from actionwatch.settings import Receiver, Settings
 
 def build_addressing(settings: Settings) -> Addressing:
     """Build the routing tree and its receivers."""
-    policies = {receiver.name: _build_policy(receiver) for receiver in settings.receivers}
+    policies = {receiver.name: build_policy(receiver) for receiver in settings.receivers}
     return Addressing(routes.build(settings.route, list(policies)), policies)
 
 
 def build_channel(receiver: Receiver) -> Channel:
     """Build a receiver's notifier, with its templates and policy."""
     module = notifier_module(receiver.type)
-    rate = receiver.rate_per_second
     return Channel(
         name=receiver.name,
         notifier=module.build(receiver.options, receiver=receiver.name),
         templates=templates_of(receiver.type, receiver.options),
         retry=receiver.retry,
         concurrency=receiver.concurrency,
-        rate_per_second=module.TRAITS.rate_per_second if rate is None else rate,
-        policy=_build_policy(receiver),
+        rate_per_second=rate_of(receiver),
+        policy=build_policy(receiver),
     )
 
 
-def _build_policy(receiver: Receiver) -> ReceiverPolicy:
+def rate_of(receiver: Receiver) -> float | None:
+    """Return how many messages per second a receiver takes at most: as configured, or by its type."""
+    own = receiver.rate_per_second
+    return notifier_module(receiver.type).TRAITS.rate_per_second if own is None else own
+
+
+def build_policy(receiver: Receiver) -> ReceiverPolicy:
+    """Build the policy of one receiver."""
     digest: DigestOptions | None = getattr(receiver.options, "digest", None)
     return ReceiverPolicy(
         min_level=receiver.min_level,

@@ -6,9 +6,11 @@ ends. The silences of a broken file stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import EVER, make_silence
@@ -19,14 +21,14 @@ from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import SilenceOptions
 from actionwatch.store import silences
 from actionwatch.store.database import Database
-from actionwatch.text.yaml_document import Document, read_file
+from actionwatch.text.yaml_document import Document, Place, read_file
 
 
 def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
     """Read the reviewed silences of a configuration. Return those of valid files, and every fault. The folder is optional."""
     found: list[Silence] = []
     faults: list[Fault] = []
-    for path in sorted(path for path in settings.silences.glob("*") if path.suffix in (".yml", ".yaml")):
+    for path in _paths(settings):
         try:
             read = [_read(document) for document in read_file(path, settings.silences)]
         except ConfigError as exc:
@@ -39,13 +41,32 @@ def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
     return found, faults
 
 
-def _read(document: Document) -> tuple[list[Silence], list[Fault]]:
+def read_matchers(settings: Settings) -> Iterator[tuple[Document, Place, tuple[str, ...]]]:
+    """Yield the matchers of each valid silence in the files, with their place."""
+    for path in _paths(settings):
+        with contextlib.suppress(ConfigError):  # `read_silences` returns its faults
+            for document in read_file(path, settings.silences):
+                for place, given, _ in _items(document):
+                    if given is not None:
+                        yield document, (*place, "matchers"), given.matchers
+
+
+def _paths(settings: Settings) -> list[Path]:
+    return sorted(path for path in settings.silences.glob("*") if path.suffix in (".yml", ".yaml"))
+
+
+def _items(document: Document) -> Iterator[tuple[Place, SilenceOptions | None, list[Fault]]]:
+    """Yield each silence of a document with its place and its faults; None if it is not valid."""
     is_list = isinstance(document.value, list)
-    found: list[Silence] = []
-    faults: list[Fault] = []
     for index, item in enumerate(document.value if is_list else [document.value]):
         place = (index,) if is_list else ()
-        given, wrong = Reader(document, {"check_matcher": parse_matcher}).read(SilenceOptions, item, place)
+        yield place, *Reader(document, {"check_matcher": parse_matcher}).read(SilenceOptions, item, place)
+
+
+def _read(document: Document) -> tuple[list[Silence], list[Fault]]:
+    found: list[Silence] = []
+    faults: list[Fault] = []
+    for place, given, wrong in _items(document):
         faults += wrong
         if given is None:
             continue

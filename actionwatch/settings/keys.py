@@ -249,6 +249,8 @@ class Settings(Options):
     route: RouteOptions = RouteOptions()
     inhibit_rules: tuple[InhibitRuleOptions, ...] = ()
     silences: ConfigPath = Field(default=Path("silences"), validate_default=True)
+    max_silence: PositiveDuration = timedelta(days=7)
+    """The longest silence that `silences add` makes without `--force`. Reviewed files may have longer ones."""
     time_intervals: tuple[TimeIntervalOptions, ...] = ()
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)

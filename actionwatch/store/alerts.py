@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, exists, func, or_, select, type_coerce
 
-from actionwatch.base.model import Alert, Level, RuleName, Status
+from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
+from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import bulk_insert, portions
+from actionwatch.store.database import bulk_insert, has_prefix, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -18,6 +20,7 @@ from actionwatch.store.tables import (
     CORRELATED_ALERT,
     DELIVERY,
     MESSAGE_REFERENCE,
+    RECORD,
     SELF_ALERT,
 )
 
@@ -106,7 +109,7 @@ def read_at_work(connection: Connection, first: datetime, last: datetime, rules:
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Alert]:
     """Read at most two alerts whose id has this prefix: two show that it is not unique."""
-    statement = _ALERTS.where(ALERT.c.id.startswith(beginning, autoescape=True)).limit(2)
+    statement = _ALERTS.where(has_prefix(ALERT.c.id, beginning)).order_by(ALERT.c.id).limit(2)
     return [alert_of(row) for row in connection.execute(statement)]
 
 
@@ -117,12 +120,55 @@ def read_newest_of_rule(connection: Connection, rule_id: str) -> Alert | None:
     return alert_of(row) if row else None
 
 
-def read_newest(connection: Connection, limit: int, *, since: datetime | None = None) -> list[Alert]:
-    """Read the newest alerts, newest first."""
-    statement = _ALERTS.order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
-    if since:
-        statement = statement.where(ALERT.c.opened_at >= since)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFilter:
+    """A filter of alerts; None and empty mean everything. `since` is the time of opening.
+
+    `rules` are names or ids. An alert belongs to a user or a cluster (its id or name) if one of its records does.
+    """
+
+    levels: Sequence[Level] = ()
+    statuses: Sequence[Status] = ()
+    rules: Sequence[str] = ()
+    user: str | None = None
+    cluster: str | None = None
+    since: datetime | None = None
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether it may have to look at many alerts to find one."""
+        return bool(self.levels or self.statuses or self.rules or self.user or self.cluster)
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """Yield its SQL conditions."""
+        if self.levels:
+            yield ALERT.c.level.in_(self.levels)
+        if self.statuses:
+            yield ALERT.c.status.in_([status.value for status in self.statuses])
+        if self.rules:
+            yield or_(ALERT.c.rule_name.in_(self.rules), ALERT.c.rule_id.in_(self.rules))
+        if self.user or self.cluster:
+            held = select(ALERT_RECORD.c.record_id).join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
+            wanted = records.conditions(RecordFilter(user=self.user, cluster=self.cluster))
+            yield held.where(ALERT_RECORD.c.alert_id == ALERT.c.id, *wanted).exists()
+        if self.since:
+            yield ALERT.c.opened_at >= self.since
+
+
+EVERY = AlertFilter()
+
+
+def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY) -> list[Alert]:
+    """Read the newest alerts that match a filter, newest first."""
+    statement = _ALERTS.where(*wanted.conditions()).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
     return [alert_of(row) for row in connection.execute(statement)]
+
+
+def time_of_nth(connection: Connection, number: int) -> datetime | None:
+    """Return when the alert with that number opened, counted back from the newest; None if there are fewer."""
+    statement = select(ALERT.c.opened_at).order_by(ALERT.c.opened_at.desc()).offset(number - 1).limit(1)
+    found: datetime | None = connection.execute(statement).scalar()
+    return found
 
 
 def count(connection: Connection) -> dict[tuple[Level, Status], int]:

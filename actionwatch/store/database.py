@@ -30,6 +30,7 @@ from sqlalchemy import (
     Insert,
     QueuePool,
     Table,
+    and_,
     bindparam,
     create_engine,
     event,
@@ -48,6 +49,7 @@ _T = TypeVar("_T")
 _BUSY_TIMEOUT_MS = 30_000
 _PAGE_BYTES = 16_384
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
+_LAST_CHARACTER = "\U0010ffff"  # no id contains it
 _LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
 _LOCK_STEP = 0.02
 _REPLACE = (
@@ -323,6 +325,11 @@ def _upserting(table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -
     changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in key}
     changed |= {name: table.c[name] + statement.excluded[name] for name in added}
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
+
+
+def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
+    """Return the condition for texts with a prefix. An index serves it; it would not serve LIKE, which ignores case."""
+    return and_(column >= beginning, column < f"{beginning}{_LAST_CHARACTER}")
 
 
 def without_index(column: Column[Any]) -> ColumnElement[Any]:

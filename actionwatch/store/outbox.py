@@ -17,6 +17,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
+from actionwatch.store.database import has_prefix, portions
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -133,6 +134,29 @@ def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A row that a gate stopped: `why` is the gate, `ref` what it refers to."""
+
+    receiver: str
+    status: DeliveryStatus
+    why: str | None
+    ref: str | None
+
+
+def read_stopped(connection: Connection, alert_ids: Collection[str]) -> dict[str, list[Stop]]:
+    """Read the rows of each alert that are never sent, by receiver and order, without their bodies. Every id has a key."""
+    c = DELIVERY.c
+    stopped = [each.value for each in (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED, DeliveryStatus.HELD)]
+    statement = select(c.alert_id, c.receiver, c.status, c.why, c.ref).where(c.status.in_(stopped))
+    found: dict[str, list[Stop]] = {alert_id: [] for alert_id in alert_ids}
+    for some in portions(found):
+        chosen = statement.where(c.alert_id.in_(some)).order_by(c.alert_id, c.receiver, c.ordinal)
+        for alert_id, *values in connection.execute(chosen):
+            found[alert_id].append(Stop(*values))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryFilter:
     """The rows that a command is about; None means all."""
 
@@ -176,7 +200,7 @@ def read_started(connection: Connection, ids: Collection[str]) -> dict[str, date
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     """Read at most two rows whose id has this prefix: two show that it is not unique."""
-    statement = _DELIVERIES.where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
+    statement = _DELIVERIES.where(has_prefix(DELIVERY.c.id, beginning)).order_by(DELIVERY.c.id).limit(2)
     return [delivery_of(row) for row in connection.execute(statement)]
 
 

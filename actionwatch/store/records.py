@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import as_stored, from_micros, to_micros
-from actionwatch.store.database import bulk_insert, bulk_read, without_index
+from actionwatch.store.database import bulk_insert, bulk_read, has_prefix, portions, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -77,6 +78,8 @@ def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
     return record.is_backlog, record.late_by
 
 
+KEY_TIME_CHARS = 16  # a key begins with epoch microseconds in hex digits
+_KEY_TIME = re.compile(f"[0-9a-f]{{{KEY_TIME_CHARS}}}")
 OTHER_KEYS_FROM = "g"  # keys that do not begin with a time in hex digits (`own-…`, `untimed-…`) sort after it
 _HAS_OTHER_KEY = RECORD.c.record_key >= OTHER_KEYS_FROM
 _IN_TIME = (RECORD.c.record_key, RECORD.c.source)
@@ -196,8 +199,9 @@ def read_unmatched(connection: Connection, position: int, limit: int) -> Portion
 def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: int) -> dict[str, list[Record]]:
     """Read the newest `limit` records (by event time) of each alert, newest last. Every id has a key."""
     found: dict[str, list[Record]] = {alert_id: [] for alert_id in alert_ids}
-    for row in connection.execute(_OF_ALERTS, {"alert_ids": list(alert_ids), "most": limit}):
-        found[row.alert_id].append(_record(row[: len(_READ)]))
+    for some in portions(found):
+        for row in connection.execute(_OF_ALERTS, {"alert_ids": some, "most": limit}):
+            found[row.alert_id].append(_record(row[: len(_READ)]))
     return found
 
 
@@ -205,6 +209,54 @@ def read_by_key(connection: Connection, key: str) -> Record | None:
     """Read one record by its key: the one that counts, if several sources have it."""
     row = connection.execute(_RECORDS.where(RECORD.c.record_key == key, _IS_COUNTED)).first()
     return _record(row) if row else None
+
+
+def read_by_prefix(connection: Connection, beginning: str) -> list[Record]:
+    """Read at most two records whose key has this prefix: two show that it is not unique. A whole key is always unique."""
+    is_it = has_prefix(RECORD.c.record_key, beginning)
+    statement = select(RECORD.c.record_key).distinct().where(is_it).order_by(RECORD.c.record_key).limit(2)
+    keys = list(connection.execute(statement).scalars())
+    found = (read_by_key(connection, key) for key in (keys[:1] if beginning in keys else keys))
+    return [record for record in found if record is not None]
+
+
+def short_key(connection: Connection, key: str, least: int) -> str:
+    """Return the shortest prefix of a key that no other stored key has, but at least so many characters."""
+    c = RECORD.c.record_key
+    beside = (
+        select(c).where(c < key).order_by(c.desc()).limit(1),
+        select(c).where(c > key).order_by(c).limit(1),
+    )
+    others = [other for statement in beside if (other := connection.execute(statement).scalar()) is not None]
+    size = least
+    while any(other.startswith(key[:size]) for other in others) and size < len(key):
+        size += 1
+    return key[:size]
+
+
+def key_time(key: str) -> datetime | None:
+    """Return the time with which a key, or a prefix of one, begins; None if it does not begin with a time."""
+    try:
+        return from_micros(int(key[:KEY_TIME_CHARS], 16)) if _KEY_TIME.match(key) else None
+    except OverflowError:
+        return None
+
+
+def oldest_time(connection: Connection) -> datetime | None:
+    """Return the time of the oldest stored record with a readable time; None without any."""
+    statement = select(RECORD.c.occurred_at).where(*_timed()).order_by(*_IN_TIME).limit(1)
+    found: datetime | None = connection.execute(statement).scalar()
+    return found
+
+
+def read_cluster_ids(connection: Connection, since: datetime | None) -> dict[str, list[str]]:
+    """Return the ids of the clusters by name, of the records since a time, each id once. Several can have had one name."""
+    columns = RECORD.c.cluster_name, RECORD.c.cluster_id
+    named = (RECORD.c.cluster_id.is_not(None), RECORD.c.cluster_name.is_not(None))
+    found: dict[str, list[str]] = {}
+    for name, cluster_id in connection.execute(select(*columns).distinct().where(*_timed(since), *named)):
+        found.setdefault(name, []).append(cluster_id)
+    return found
 
 
 def read_copies(connection: Connection, key: str) -> list[Record]:
@@ -450,9 +502,14 @@ _ANY_HELD = (
 )
 
 
-def _matching(wanted: RecordFilter) -> Select[Any]:
+def conditions(wanted: RecordFilter) -> list[ColumnElement[bool]]:
+    """Return the SQL conditions of a filter."""
     given = ((condition, getattr(wanted, name)) for name, condition in _CONDITIONS.items())
-    return _RECORDS.where(*(condition(value) for condition, value in given if value))
+    return [condition(value) for condition, value in given if value]
+
+
+def _matching(wanted: RecordFilter) -> Select[Any]:
+    return _RECORDS.where(*conditions(wanted))
 
 
 def _is_entity(name: str) -> Callable[[str], ColumnElement[bool]]:

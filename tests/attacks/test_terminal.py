@@ -81,9 +81,14 @@ COMMANDS = [
     "alerts show ALERT -o json", "explain ALERT", "explain RECORD", "deliveries list", "deliveries show DELIVERY",
     "receivers list", "receivers preview hostile mail", "receivers preview hostile screen", "receivers preview hostile soar",
     "receivers test soar", "receivers test screen", "rules list", "rules check", "rules explain RECORD hostile",
-    "rules backtest hostile --since 1d", "rules test", "rules export --sigma", "rules coverage", "silences list", "status",
-    "check", "templates check", "alerts show nothing\x1b[8m\u202e", "rules test no/such\x1b[8mfile", "explain nothing\x1b[8m",
-    "alerts ack ALERT --author SAM", "deliveries retry DELIVERY", "alerts resolve ALERT --author SAM", "run --once",
+    "rules backtest hostile --since 1d", "rules test", "rules export --sigma", "rules coverage",
+    "silences add MATCHER --for 1h --comment SAM --author SAM", "silences add NOTHING --for 1h --comment SAM --force",
+    "silences list", "status", "alerts list --user SAM", "alerts list --rule SAM", "records list --around RECORD 1h",
+    "actions --cluster SAM", "routes test --level low --label LABEL",
+    "check", "templates check", "routes show", "routes test --alert ALERT", "routes test --alert ALERT -o json",
+    "alerts show nothing\x1b[8m\u202e", "rules test no/such\x1b[8mfile", "explain nothing\x1b[8m",
+    "alerts ack ALERT --author SAM --comment SAM", "alerts show ALERT", "explain ALERT",
+    "deliveries retry DELIVERY", "alerts resolve ALERT --author SAM", "run --once",
 ]  # fmt: skip
 
 
@@ -96,6 +101,9 @@ def test_command_prints_no_control_characters(hostile: Desk, command: str, is_te
         "RECORD": hostile.call("records", "list", "--kind", "DELETE_CLUSTER", "-o", "json").json[0]["key"],
         "DELIVERY": hostile.call("deliveries", "list", "-o", "json").json[0]["id"],
         "SAM": HOSTILE,
+        "MATCHER": f"userName={HOSTILE}",
+        "NOTHING": f"rule={HOSTILE}",
+        "LABEL": f"{HOSTILE}={HOSTILE}",
     }
     called = hostile.call(*(words.get(word, word) for word in command.split(" ")), is_terminal=is_terminal)
     assert "Usage:" not in called.err or "no/such" in command

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.model import Record
-from actionwatch.cli.context import reading_store
+from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, spell
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
@@ -46,8 +46,8 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
 
     For a correlation also the groups in which the record counts, what counted there before it, and the resulting alert.
 
-    RECORD is the key of a stored record, a JSON file, or - for standard input: an object in the format of the upstream or of
-    `records export`. RULE is the name or id of a rule, or a rule file.
+    RECORD is the key of a stored record (a unique prefix is enough), a JSON file, or - for standard input: an object in the
+    format of the upstream or of `records export`. RULE is the name or id of a rule, or a rule file.
     """
     from actionwatch.rules.explain import explain
 
@@ -138,13 +138,8 @@ def _record(config: str, where: str) -> Record:
         return read_object(value, reader_for(None))
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")
-    from actionwatch.store import records  # takes long, and is not needed for a file
-
     with reading_store(config) as (_, connection):
-        found = records.read_by_key(connection, where)
-    if found is None:
-        raise click.ClickException(f"no stored record has the key {where!r}: see `actionwatch records list -o jsonl`")
-    return found
+        return only_record(connection, where)
 
 
 def _print(record: Record, findings: list[Explanation]) -> None:

@@ -57,7 +57,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_commands_of_the_contract() -> None:
     """The commands are those of the contract, in the order in which a newcomer needs them."""
     expected = "demo init check run status actions accounts records rules alerts deliveries silences "
-    expected += "explain receivers emulator"
+    expected += "routes explain receivers emulator"
     assert [name for name in COMMANDS if name in expected.split()] == expected.split()
     context = click.Context(group)
     below = {
@@ -72,6 +72,7 @@ def test_commands_of_the_contract() -> None:
         "alerts": {"list", "show", "ack", "resolve"},
         "deliveries": {"list", "show", "retry", "drop"},
         "silences": {"add", "list", "expire"},
+        "routes": {"show", "test"},
         "receivers": {"list", "test", "schema", "preview"},
     }
 

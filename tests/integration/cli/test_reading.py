@@ -245,7 +245,7 @@ def test_status_has_the_format_of_the_contract(filled: Desk) -> None:
     called = filled.call("status", "-o", "json")
     assert called.status == 0
     status = called.json
-    assert list(status) == ["sources", "receivers", "rules", "troubles"]
+    assert list(status) == ["sources", "receivers", "rules", "troubles", "silences"]
     (source,), (receiver,) = status["sources"], status["receivers"]
     assert list(source) == ["name", "mark", "seen_through", "proved_through", "last_poll", "records"]
     assert (source["name"], source["records"]) == ("acme", 5)
@@ -254,7 +254,7 @@ def test_status_has_the_format_of_the_contract(filled: Desk) -> None:
     assert {**receiver, "last_sent": None} == {"name": "soar", "pending": 0, "dead": 0, "last_sent": None}
     assert TIME.fullmatch(receiver["last_sent"])
     assert status["rules"] == {"live": 1, "shadow": 0, "off": 0, "broken": 0}
-    assert status["troubles"] == []
+    assert status["troubles"] == status["silences"] == []
 
 
 def test_receivers_are_listed_with_their_queues(filled: Desk) -> None:

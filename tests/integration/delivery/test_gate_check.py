@@ -160,3 +160,19 @@ def test_inhibition_reads_the_alerts_of_every_rule_and_target(database: Database
     put(database, make_delivery("later"), last_at=NOON + 16 * MINUTE, **LOW)
     with database.write() as connection:
         assert names(check(connection, ANY, global_policy=GlobalPolicy((named, unnamed)))) == {"early"}
+
+
+def test_gates_are_foreseen_without_a_change(database: Database) -> None:
+    """`foresee` returns the decision of every gate that would stop a row, the one that counts first, and changes nothing."""
+    put(database, make_delivery("a"), **LOW)
+    silence = make_silence(["userName=eve"], "sam", "planned", NOON, NOON + MINUTE, made_at=NOON)
+    with database.write() as connection:
+        silences.write(connection, silence)
+        (due,) = outbox.read_due(connection, "hook", NOON, 9)
+        policy = ReceiverPolicy(min_level=Level.HIGH, storm=Storm(0, MINUTE))
+        gates = GateCheck(GlobalPolicy())
+        assert [type(each).__name__ for each in gates.foresee(connection, policy, due, NOON)] == [
+            "Suppress", "Suppress", "Collapse",
+        ]  # fmt: skip
+        assert gates.foresee(connection, ANY, due, NOON + MINUTE) == []
+        assert states(connection) == {"a": "pending"}

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.base.model import Alert, Level, Status
+from actionwatch.base.model import Alert, Entity, Level, RuleName, Status
 from actionwatch.store import alert_history, alerts, delivery_transitions, receivers, records
+from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
 
@@ -93,12 +94,45 @@ def test_newest_alerts_and_counts(database: Database) -> None:
     with database.read() as connection:
         assert [alert.id for alert in alerts.read_newest(connection, 10)] == ["b", "a", "c"]
         assert [alert.id for alert in alerts.read_newest(connection, 1)] == ["b"]
-        assert [alert.id for alert in alerts.read_newest(connection, 10, since=NOON)] == ["b", "a"]
+        assert [alert.id for alert in alerts.read_newest(connection, 10, AlertFilter(since=NOON))] == ["b", "a"]
         assert alerts.count(connection) == {
             (Level.HIGH, Status.OPEN): 1,
             (Level.HIGH, Status.RESOLVED): 1,
             (Level.LOW, Status.OPEN): 1,
         }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (AlertFilter(), ["d", "c", "b", "a"]),
+        (AlertFilter(levels=[Level.LOW]), ["b"]),
+        (AlertFilter(statuses=[Status.ACKED, Status.RESOLVED]), ["c", "b"]),
+        (AlertFilter(rules=["other"]), ["d"]),
+        (AlertFilter(rules=["rule-1"]), ["c", "b", "a"]),
+        (AlertFilter(user="EVE"), ["b", "a"]),
+        (AlertFilter(cluster="orders-prod"), ["b"]),
+        (AlertFilter(cluster="c-1", user="bob"), []),
+        (AlertFilter(since=NOON + 2 * QUARTER, rules=["cluster_deleted"]), ["c"]),
+    ],
+)
+def test_filter_selects_exactly_its_alerts(database: Database, wanted: AlertFilter, expected: list[str]) -> None:
+    """Each filter keeps exactly its alerts; a user or a cluster is that of any record of the alert."""
+    orders = Entity("c-1", "orders-prod")
+    store(
+        database,
+        make_alert("a"),
+        make_alert("b", opened_at=NOON + QUARTER, level=Level.LOW, status=Status.ACKED),
+        make_alert("c", opened_at=NOON + 2 * QUARTER, status=Status.RESOLVED),
+        make_alert("d", opened_at=NOON + 3 * QUARTER, rule=RuleName("other", "other", "Other")),
+    )
+    with database.write() as connection:
+        given = [make_record(1), make_record(2, minutes=1, cluster=orders), make_record(3, minutes=2, user_name="bob")]
+        records.insert_new(connection, given)
+        alerts.join(connection, [("a", 1), ("b", 2), ("b", 3), ("c", 3)])
+        assert [alert.id for alert in alerts.read_newest(connection, 9, wanted)] == expected
+        assert alerts.time_of_nth(connection, 2) == NOON + 2 * QUARTER
+        assert alerts.time_of_nth(connection, 5) is None
 
 
 def test_joining_again_changes_nothing(database: Database) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
 from actionwatch.store import migrations, positions
 from actionwatch.store.column_types import from_micros, to_micros
-from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
-from actionwatch.store.tables import METADATA
+from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader, has_prefix
+from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 from tests.children import child, printed, run_child
@@ -230,6 +230,17 @@ def test_other_file_is_refused_as_a_store(tmp_path: Path) -> None:
         database.upgrade()
     database.close()
     assert path.read_text().startswith("something else")
+
+
+def test_prefix_is_looked_up_in_the_index(database: Database) -> None:
+    """A prefix reads a range of the index of any table, and no row beside it."""
+    with database.read() as connection:
+        for column in (ALERT.c.id, DELIVERY.c.id, SILENCE.c.id, RECORD.c.record_key):
+            statement = select(column).where(has_prefix(column, "00ab"))
+            text = str(statement.compile(connection.engine, compile_kwargs={"literal_binds": True}))
+            (step,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")
+            assert step[3].startswith(f"SEARCH {column.table.name} USING COVERING INDEX "), step[3]
+            assert step[3].endswith(f"({column.name}>? AND {column.name}<?)"), step[3]
 
 
 def test_reader_cannot_write(database: Database) -> None:

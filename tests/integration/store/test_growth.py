@@ -64,6 +64,7 @@ def searched(connection: Connection, number: int) -> list[object]:
     return list(records.find(connection, RecordFilter(user="nobody", since=since), 50))
 
 
+AROUND = RecordFilter(user="eve", since=NOON, until=NOON + timedelta(minutes=1))
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "records of each source": records.count_by_source,
     "records ever stored": records.count_ever_stored,
@@ -71,6 +72,10 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "delay of the newest records": lambda c: records.lateness(c, 100),
     "newest records": lambda c: records.find(c, RecordFilter(), 50),
     "search without a result": lambda c: searched(c, 500),
+    "record by a prefix of its key": lambda c: records.read_by_prefix(c, records.key_floor(NOON)),
+    "short key": lambda c: records.short_key(c, f"{records.key_floor(NOON)}-x", 16),
+    "records around another": lambda c: records.find(c, AROUND, 50),
+    "oldest record": records.oldest_time,
     "newest receipt": lambda c: receipts.read_newest_time(c, "acme"),
     "newest receipts": lambda c: list(receipts.stream(c, limit=50)),
     "known page": lambda c: records.insert_new(c, [record_no(number, is_backlog=True) for number in range(100)]),

@@ -327,6 +327,48 @@ def test_record_is_found_by_its_key(database: Database) -> None:
         assert records.read_by_key(connection, "unknown") is None
 
 
+def test_record_is_found_by_a_prefix_of_its_key(database: Database) -> None:
+    """A prefix finds its record once, also if two sources have it; an ambiguous one finds two; a whole key is unique."""
+    first, second = make_record(1, key="own-1"), make_record(2, key="own-12")
+    store(database, first, second, msgspec.structs.replace(first, source="other"), make_record(3))
+    with database.read() as connection:
+        found = {
+            text: [each.key for each in records.read_by_prefix(connection, text)] for text in ("own-1", "own", "q", "")
+        }
+        assert found["own-1"] == ["own-1"]
+        assert found["own"] == ["own-1", "own-12"]
+        assert (found["q"], len(found[""])) == ([], 2)
+    assert "SCAN" not in plans(database, lambda connection: records.read_by_prefix(connection, "own"))
+
+
+def test_short_key_is_a_unique_prefix(database: Database) -> None:
+    """The short form of a key has a minimum length, and grows where another record shares it."""
+    key = make_record(1).key
+    alone, twins = make_record(2, minutes=5), [make_record(3, key=f"{key[:20]}a"), make_record(4, key=f"{key[:20]}b")]
+    store(database, alone, *twins)
+    with database.read() as connection:
+        assert records.short_key(connection, alone.key, 16) == alone.key[:16]
+        assert [records.short_key(connection, twin.key, 16) for twin in twins] == [twin.key for twin in twins]
+        assert records.short_key(connection, "own-1", 16) == "own-1"
+
+
+def test_clusters_by_name(database: Database) -> None:
+    """A name that two clusters had gives both ids; a cluster without a name or an id is left out."""
+    given = [
+        Entity("c-1", "a"),
+        Entity("c-2", "a"),
+        Entity("c-1", "a"),
+        Entity("c-3", "b"),
+        Entity("c-4"),
+        Entity(name="d"),
+    ]
+    store(database, *(make_record(n, minutes=n, cluster=each) for n, each in enumerate(given)))
+    with database.read() as connection:
+        found = records.read_cluster_ids(connection, None)
+        assert {name: sorted(ids) for name, ids in found.items()} == {"a": ["c-1", "c-2"], "b": ["c-3"]}
+        assert records.read_cluster_ids(connection, NOON + timedelta(minutes=3)) == {"b": ["c-3"]}
+
+
 def test_newest_records_of_alerts(database: Database) -> None:
     """The newest records of each alert by event time are read, newest last, ties by key. Each alert is in the result."""
     for n in range(10):

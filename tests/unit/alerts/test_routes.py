@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, mutes_for, parse_matcher
+from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, mutes_for, parse_matcher, visit
 from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
@@ -133,6 +133,7 @@ def test_a_quoted_value_matches_itself(value: str, other: str) -> None:
     assert equal.is_met({"a": value})
     assert equal.is_met({"a": other}) is (value == other)
     assert unequal.is_met({"a": other}) is not equal.is_met({"a": other})
+    assert parse_matcher(str(unequal)) == unequal
 
 
 @given(st.text())
@@ -193,6 +194,18 @@ def test_grandchild_requires_the_matchers_of_its_parents() -> None:
     """The matchers of a node and of all nodes above it must match."""
     root = Node(("root",), routes=(Node(("a",), ("l=1", "m=1"), routes=(Node(("b",), ("n=1",)),)),))
     assert [_walk(root, l="1", n="1"), _walk(root, l="1", m="1", n="1")] == [("root",), ("b",)]
+
+
+def test_each_node_says_why_it_took_the_alert_or_not() -> None:
+    """A visit names the first matcher that failed, and the nodes that were not tried because another one took the alert."""
+    child = Node(("a",), ("l=1",), routes=(Node(("b",), ("m=1", "n=1")),))
+    root = build(Node(("root",), routes=(Node(("c",), ("l=2",)), child, Node(("d",)))), ())
+    found = visit(root, {"l": "1", "m": "1"})
+    first, second, third = found.below
+    assert (first.failed, first.is_passed_over) == (Matcher("l", "=", "2"), False)
+    assert [each.failed for each in second.below] == [Matcher("n", "=", "1")]
+    assert (third.failed, third.is_passed_over, third.is_met) == (None, True, False)
+    assert [route.receivers for route in found.takers] == [("a",)]
 
 
 def test_receiver_named_twice_gets_one_message() -> None:

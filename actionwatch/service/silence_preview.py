@@ -1,0 +1,44 @@
+"""Find what a silence would have hidden: the recent alerts that it matches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, parse_matcher
+from actionwatch.alerts.silences import is_matched
+from actionwatch.base.model import Silence
+from actionwatch.store import alerts, records
+
+PREVIEWED = timedelta(days=7)
+MOST_PREVIEWED = 5000  # alerts; to look at more would take seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How many recent alerts there were, and how many of each rule a silence would have hidden, most first.
+
+    `is_cut` if only the newest `MOST_PREVIEWED` alerts were looked at.
+    """
+
+    alert_count: int
+    hidden: dict[str, int]
+    is_cut: bool
+
+
+def preview(connection: Connection, silence: Silence, now: datetime) -> Preview:
+    """Match a silence with the alerts that opened within `PREVIEWED`, by their newest record. Shadow rules do not count."""
+    found = alerts.read_newest(connection, MOST_PREVIEWED, alerts.AlertFilter(since=now - PREVIEWED))
+    delivered = [alert for alert in found if not alert.is_shadow]
+    # Most alerts are excluded without their records.
+    early = [text for text in silence.matchers if parse_matcher(text).label not in RECORD_LABELS]
+    near = [alert for alert in delivered if is_matched(early, alert_labels(alert, None))]
+    if len(early) < len(silence.matchers):
+        newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
+        labels = {alert.id: alert_labels(alert, next(iter(newest[alert.id]), None)) for alert in near}
+        near = [alert for alert in near if is_matched(silence.matchers, labels[alert.id])]
+    counts = Counter(alert.rule.name for alert in near)
+    return Preview(len(delivered), dict(counts.most_common()), len(found) == MOST_PREVIEWED)

@@ -1,0 +1,160 @@
+"""`routes show` and `routes test`: the tree, the receivers of an alert, why, and what would hold its messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Desk
+
+MORE = """\
+  - {name: screen, console: {}, min_level: high}
+  - {name: spare, console: {}}
+time_intervals:
+  - {name: always, time_intervals: [{times: [{start_time: "00:00", end_time: "24:00"}]}]}
+route:
+  receiver: soar
+  routes:
+    - {matchers: ['level="critical"', 'cluster=~"orders-.*"'], receiver: screen, continue: true, mute_time_intervals: [always]}
+    - {matchers: ['level=~"critical|high"'], receivers: [soar, screen]}
+    - {matchers: ['team="kafka"'], receiver: soar}
+"""
+SHADOW = """\
+title: Shadowed
+name: shadowed
+mode: shadow
+level: low
+logsource: {product: instaclustr, service: user_actions}
+detection: {selection: {actionKind: DELETE_CLUSTER}, condition: selection}
+alert: {labels: {team: kafka}, escalate: {after: 15m, to: screen}}
+"""
+
+
+@pytest.fixture
+def routed(desk: Desk) -> Desk:
+    """A desk with a routing tree."""
+    text = desk.config.read_text()
+    desk.config.write_text(text.replace("web: {", MORE + "web: {", 1))
+    (desk.folder / "rules" / "shadowed.yml").write_text(SHADOW)
+    return desk
+
+
+def test_the_tree_is_shown(routed: Desk) -> None:
+    """`routes show` prints each route with its matchers, receivers and mute intervals, and receivers that no route names."""
+    shown = routed.call("routes", "show")
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.splitlines() == [
+        "route: every alert -> soar",
+        '  routes[0]: level="critical" cluster=~"orders-.*" (continue) -> screen; muted in always (now)',
+        '  routes[1]: level=~"critical|high" -> soar, screen',
+        '  routes[2]: team="kafka" -> soar',
+        "no route names: spare",
+    ]
+    document = routed.call("routes", "show", "-o", "json").json
+    assert (document["unused_receivers"], document["muted_now"]) == (["spare"], ["always"])
+    assert [route["matchers"] for route in document["route"]["routes"]][2] == ['team="kafka"']
+
+
+def test_an_alert_is_routed_before_the_first_start(routed: Desk) -> None:
+    """Without a store, the tree is searched with the level and labels of a rule, and the store is not created."""
+    found = routed.call("routes", "test", "--rule", "cluster_deleted", "--label", "cluster=orders-prod")
+    assert found.status == 0
+    assert "there is no store yet" in found.err
+    lines = found.out.splitlines()
+    assert lines[0] == "labels: cluster=orders-prod  rule=cluster_deleted  level=critical  source=acme"
+    assert lines[2:6] == [
+        "+ route: every alert",
+        '  + routes[0]: level="critical" cluster=~"orders-.*" (continue) -> screen',
+        '  + routes[1]: level=~"critical|high" -> soar, screen',
+        '  ~ routes[2]: team="kafka": passed over, because routes[1] took the alert',
+    ]
+    assert [line.split(maxsplit=1)[0] for line in lines[8:]] == ["soar", "screen"]
+    assert lines[8].endswith("sent")
+    assert "muted: the time interval always is active; a summary reports it at the end" in lines[9]
+    assert not (routed.folder / "actionwatch.db").exists()
+
+
+def test_the_matcher_that_decided_is_named(routed: Desk) -> None:
+    """A route that does not match shows its first failing matcher and the value of the alert."""
+    found = routed.call("routes", "test", "--level", "critical", "-o", "json").json
+    first, second, _ = found["route"]["routes"]
+    assert (first["result"], first["failed"], first["value"]) == ("failed", 'cluster=~"orders-.*"', "absent")
+    assert (second["result"], found["route"]["result"]) == ("taken", "descended")
+    text = routed.call("routes", "test", "--level", "low").out
+    assert '- routes[0]: level="critical" cluster=~"orders-.*" (continue)   level="critical" <- low' in text
+    assert "+ route: every alert -> soar" in text
+
+
+def test_a_stored_alert_is_routed_with_what_would_hold_it(routed: Desk) -> None:
+    """`--alert` accepts a prefix, uses the newest record, and names the silence, the level and the pause that hold it."""
+    routed.act("DELETE_CLUSTER", 5, "eve")
+    assert routed.call("run", "--once").status == 0
+    (alert,) = routed.call("alerts", "list", "--rule", "cluster_deleted", "-o", "json").json
+    silence = routed.call(
+        "silences", "add", "userName=eve", "--for", "1h", "--comment", "planned work", "--author", "sam"
+    )
+    found = routed.call("routes", "test", "--alert", alert["id"][:8], "-o", "json")
+    assert found.status == 0, found.err
+    assert found.json["labels"]["cluster"] == [routed.cluster.id, "payments-prod"]
+    soar, screen = found.json["receivers"]
+    assert (soar["name"], soar["routes"], screen["name"]) == ("soar", ["route.routes[1]"], "screen")
+    (held,) = soar["held_by"]
+    assert (held["by"], held["ref"]) == ("silence", silence.out.strip())
+    assert "planned work" in held["what"]
+    assert len(routed.call("deliveries", "list", "-o", "json").json) == 2  # nothing was added
+
+
+def test_levels_below_those_of_a_receiver_are_named(routed: Desk) -> None:
+    """A receiver whose `min_level` is above the alert is listed with that reason."""
+    routed.config.write_text(
+        routed.config.read_text().replace("'team=\"kafka\"'], receiver: soar", "team=kafka], receiver: screen")
+    )
+    (screen,) = routed.call("routes", "test", "--level", "low", "--label", "team=kafka", "-o", "json").json["receivers"]
+    assert [each["by"] for each in screen["held_by"]] == ["min_level"]
+
+
+def test_shadow_rules_and_escalations_are_noted(routed: Desk) -> None:
+    """The alert of a rule in shadow mode reaches nobody: exit status 1, with the reason and the escalation."""
+    found = routed.call("routes", "test", "--rule", "shadowed")
+    assert found.status == 1
+    assert "nobody gets it: the rule is in shadow mode" in found.err
+    assert "escalates to screen after 15m, unless acknowledged" in found.err
+    assert "team=kafka" in found.out
+
+
+def test_expected_receivers(routed: Desk) -> None:
+    """With `--expect`, the exit status tells whether exactly these receivers get the alert, for tests in CI."""
+    critical = ["routes", "test", "--level", "critical"]
+    assert routed.call(*critical, "--expect", "screen", "--expect", "soar").status == 0
+    wrong = routed.call(*critical, "--expect", "soar")
+    assert wrong.status == 1
+    assert "expected soar; got screen, soar" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "an alert has a level: give --level"),
+        (["--label", "level=severe"], "no level is named severe"),
+        (["--level", "severe"], "'severe' is not one of"),
+        (["--rule", "cluster_deletd"], "did you mean 'cluster_deleted'?"),
+        (["--level", "low", "--label", "cluster"], "write NAME=VALUE"),
+        (["--level", "low", "--expect", "sore"], "did you mean 'soar'?"),
+        (["--alert", "1", "--level", "low"], "use it alone"),
+    ],
+)
+def test_wrong_questions_exit_with_2(routed: Desk, arguments: list[str], reason: str) -> None:
+    """A missing or unknown level, rule, label or receiver is a usage error with a remedy."""
+    found = routed.call("routes", "test", *arguments)
+    assert (found.status, found.out) == (2, "")
+    assert reason in found.err
+
+
+def test_nothing_but_files_is_read_to_show_the_tree(routed: Desk, tmp_path: Path) -> None:
+    """`routes show` needs no store, and a stored alert needs one."""
+    assert routed.call("routes", "show").status == 0
+    missing = routed.call("routes", "test", "--alert", "1")
+    assert missing.status == 1
+    assert "actionwatch run" in missing.err
+    assert not (tmp_path / "actionwatch.db").exists()
