@@ -25,6 +25,7 @@ from tests.unit.rules.correlation.live import (
     END,
     FEED,
     NESTED,
+    Fate,
     Leg,
     Service,
     folded,
@@ -103,17 +104,14 @@ def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
 
 def test_each_missing_group_replaces_its_own_alert() -> None:
     """Late records give two groups that share an alert new alerts: after a restart, neither takes the end of the other."""
-    service = Service(ALL)
-    service.take([record_at(0, key="old")], at(0))
-    service.take([record_at(13, "DELETE_CLUSTER", key="back")], at(13))
-    service.restart()
-    late = [record_at(0, "DELETE_CLUSTER", cluster=cluster, key=f"late {cluster}") for cluster in ("x", "y")]
-    service.take([*late, record_at(158, key="newest")], at(13))
-    service.store_changes(END)
+    back = record_at(13, "DELETE_CLUSTER", cluster="x", key="k1")
+    late = [record_at(0, "DELETE_CLUSTER", cluster=cluster, key=key) for cluster, key in (("y", "k2"), ("x", "k3"))]
+    legs = [((record_at(0, key="k0"),), Fate.NOTHING), ((back,), Fate.RESTARTED), (tuple(late), Fate.NOTHING)]
+    service = run_to_end(ALL, [Leg(batch, 0 * MINUTE, fate) for batch, fate in legs], min)
     ends = {
         row.group[1]: row.resolved_at
         for row in service.rows.values()
-        if row.is_current and row.rule_id == "quiets" and row.group[0] == "eve" and row.first_at == at(12)
+        if (row.is_current, row.rule_id, row.group[0], row.first_at) == (True, "quiets", "eve", at(12))
     }
     assert ends == {"x": at(13), "y": None}
 
