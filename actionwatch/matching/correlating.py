@@ -1,13 +1,13 @@
 """Correlations and the store: load the state of live correlations, and save what they find.
 
 `matcher.py` calls this in its transactions. If anything fails between taking records and the commit, the state is discarded and
-rebuilt, because only the store knows what people received. A rebuild takes half a minute for a million records; plain rules
-continue during that time.
+rebuilt, because only the store knows what people received. A rebuild takes a minute for a million records; plain rules continue
+during that time. A start continues from the state that the process before has saved, if it fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,18 +15,25 @@ from itertools import islice
 import structlog
 from sqlalchemy import Connection
 
+from actionwatch.base.errors import StoreError
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.unexpected import end_unexpected
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
+from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.model import Correlation, Rule
-from actionwatch.store import correlations, marks, positions, records
+from actionwatch.store import correlation_state, correlations, marks, positions, records
+from actionwatch.store.correlation_state import StoredState
 from actionwatch.store.correlations import Version
 from actionwatch.store.database import Database
+from actionwatch.store.positions import CORRELATED, Overtaken
 
+SAVE_EVERY = 20_000  # records: a start takes them again, in about a second
+MAX_BEHIND = 200_000  # records that a start takes on top of a saved state: more of them are cheaper to rebuild
 KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
 LEARN_AT_ONCE = 20_000  # missed records from which on a rebuild takes them too: in the order of time they cost half
 PAUSE_EVERY = 2000  # records of a rebuild: a tenth of a second, in which a look at the store costs little
@@ -72,6 +79,10 @@ class Correlating:
         self._progress = SourceProgress()
         self._evicted = 0
         self._has_ended_unexpected = False
+        self._has_tried_saved = False
+        self._saved_position = 0
+        self._is_saved = False
+        self._epoch = 0  # the number of the saved state to come
 
     @property
     def is_idle(self) -> bool:
@@ -118,6 +129,8 @@ class Correlating:
         The matcher calls it after a start, a failure, a change of the sources, or a hit that came too late for the kept state:
         then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions through.
         """
+        if self._load(database, on_pause):
+            return self.position, self.position
         progress, target = self._progress, None if self._correlator is None else self._correlator.too_late
         with database.read() as connection:
             matched, position = positions.read_both(connection)
@@ -140,7 +153,7 @@ class Correlating:
             known = read_known(connection, correlator.rules, starts)
             stored = records.stream_since(connection, since, through) if through else iter(())
             correlator.restore(known, _with_pauses(stored, on_pause))
-        self._correlator, self.position, self._evicted = correlator, through, 0
+        self._correlator, self.position, self._evicted, self._is_saved = correlator, through, 0, False
         log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
         return position, through
 
@@ -151,6 +164,7 @@ class Correlating:
         """
         if self._correlator is not None:
             self._correlator.take(batch)
+            self._is_saved = False
             if self.is_ready:
                 self.position = through
 
@@ -162,7 +176,19 @@ class Correlating:
         """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them."""
         if self._correlator is None:
             return []
-        return self._correlator.changes(verified)
+        changes = self._correlator.changes(verified)
+        self._is_saved = self._is_saved and not changes
+        return changes
+
+    def store(self, connection: Connection, changes: Sequence[AlertChange]) -> None:
+        """Store what became of alerts, as newer than the saved state.
+
+        Raises: Overtaken, if another process has saved a state meanwhile.
+        """
+        if changes:
+            if correlation_state.read_epoch(connection) >= self._epoch:
+                raise Overtaken("another process has saved the state of correlations")
+            correlations.write(connection, {change.known.id: change.known for change in changes}.values(), self._epoch)
 
     def forget(self) -> None:
         """Discard the state: a transaction did not commit."""
@@ -180,6 +206,94 @@ class Correlating:
             log.warning("correlation_groups_dropped", count=dropped)
         self._evicted = evicted
         return dropped
+
+    # -- saved, for a restart ------------------------------------------------------------------------------------------
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether the next process would have to take many records again."""
+        return self.is_ready and self.position - self._saved_position >= SAVE_EVERY
+
+    def save(self, database: Database) -> None:
+        """Save the state, unless that was done. Call it when all that was found is committed.
+
+        A state that cannot be saved is reported in the log, and a start rebuilds it.
+        """
+        if self.is_idle or self._correlator is None or not self.is_ready or self._is_saved:
+            return
+        self._saved_position, self._is_saved = self.position, True
+        try:
+            body = encode(self._correlator.save())
+            with database.write() as connection:
+                if positions.read(connection, CORRELATED) != self.position or (
+                    correlation_state.read_epoch(connection) >= self._epoch
+                ):
+                    return  # another process has moved on
+                correlation_state.write(connection, self.position, self._epoch, body)
+        except (ValueError, OverflowError, StoreError) as exc:
+            log.warning("correlations_not_saved", error=str(exc), effect="a start rebuilds them from the records")
+            return
+        self._epoch += 1
+        log.debug("correlations_saved", position=self.position, bytes=len(body))
+
+    def _load(self, database: Database, on_pause: Callable[[], None]) -> bool:
+        """Continue from the saved state, once for a process, and return whether it fits. After a failure it is not trusted."""
+        with database.read() as connection:
+            self._epoch = max(correlations.newest_epoch(connection), correlation_state.read_epoch(connection)) + 1
+            stored = None if self._has_tried_saved else correlation_state.read(connection)
+        self._has_tried_saved = True
+        if stored is None:
+            return False
+        try:
+            self._continue_from(stored, database, on_pause)
+        except DoesNotFit as exc:
+            log.info("saved_correlations_discarded", why=str(exc))
+            return False
+        return True
+
+    def _continue_from(self, stored: StoredState, database: Database, on_pause: Callable[[], None]) -> None:
+        if not stored.is_intact:
+            raise DoesNotFit("the saved state was changed or damaged")
+        state, progress = decode(stored.body), self._progress
+        with database.read() as connection:
+            position = positions.read(connection, CORRELATED)
+        if not stored.position <= position <= stored.position + MAX_BEHIND:
+            raise DoesNotFit(f"it holds the records up to {stored.position}, and they are matched up to {position}")
+        floors, _ = self._versions(database, position)
+        bounds = StreamBounds(
+            begin=lambda _: progress.begin, floors=lambda rule: floors[rule.name.id], alerts_from=progress.alerts_from
+        )
+        correlator = Correlator(self._rules, bounds, keep=self._keep)
+        with database.read() as connection:
+            known, newer, leading = self._read_alerts(connection, state, stored, correlator.rules)
+            held = records.read_by_ids(connection, state.record_ids())
+        correlator.load(state, held, known, newer, leading)
+        at = stored.position
+        while at < position:
+            with database.read() as connection:
+                portion = records.read_unmatched(connection, at, PAUSE_EVERY)
+            correlator.take(record for record in portion.records if record.id <= position)
+            at = portion.through
+            on_pause()
+        if correlator.too_late is not None:
+            raise DoesNotFit("a record came too late for it")
+        self._correlator, self.position, self._evicted = correlator, position, 0
+        self._saved_position, self._is_saved = stored.position, stored.position == position
+        log.info("correlations_loaded", groups=correlator.count_groups(), hits=correlator.count_hits())
+
+    def _read_alerts(
+        self, connection: Connection, state: SavedState, stored: StoredState, rules: Sequence[Correlation]
+    ) -> tuple[dict[str, CorrelatedAlert], list[CorrelatedAlert], list[CorrelatedAlert]]:
+        """Return the alerts of a saved state as they are stored now, those that are newer, and those that may still lead."""
+        times = records.newest_time(connection, stored.position), self._progress.verified
+        moment = min((at for at in times if at is not None), default=None)
+        merging = [rule for rule in rules if rule.is_merging]
+        known = correlations.read_all_of(connection, state.known_ids())
+        newer = correlations.read_newer(connection, stored.epoch)
+        leading = read_known(connection, merging, self._starts(moment - self._keep) if moment is not None else {})
+        by_id = {each.id: each for each in (*leading, *newer, *known)}
+        read_records(connection, by_id.values())
+        return by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading]
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
@@ -230,12 +344,17 @@ def read_known(
         if start is not None and rule.is_merging:
             start -= rule.realert  # the leading one of alerts that share an alert may have fired that much earlier
         found += correlations.read(connection, rule.name.id, start)
+    read_records(connection, found)
+    return found
+
+
+def read_records(connection: Connection, found: Collection[CorrelatedAlert]) -> None:
+    """Note which records alerts hold. All that are reported in one alert share them."""
     keys: dict[str, set[str]] = {}
     for alert_id, key in correlations.read_keys(connection, [each.alert_id for each in found if each.is_reported]):
         keys.setdefault(alert_id, set()).add(key)
     for each in found:
-        each.keys = keys.setdefault(each.alert_id, set())  # all that are reported in one alert share it
-    return found
+        each.keys = keys.setdefault(each.alert_id, set())
 
 
 def _with_pauses(stored: Iterator[Record], pause: Callable[[], None]) -> Iterator[Record]:

@@ -24,7 +24,7 @@ from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
-from actionwatch.store import correlations, positions, records
+from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
 from actionwatch.store.records import Portion
@@ -91,6 +91,11 @@ class Matcher:
         """Let `run_once` end after the batch in progress; a later process matches the rest."""
         self._is_stopping = True
 
+    def save(self) -> None:
+        """Save the state of correlations for the next process. Waits for a run in progress."""
+        with self._lock:
+            self._correlating.save(self._database)
+
     def _switch(self, rules: tuple[Evaluator, Correlating] | None) -> None:
         self._running = rules
         if rules is not None:
@@ -117,6 +122,8 @@ class Matcher:
                     return True
                 if not is_more:
                     self._rebuild()
+                if self._correlating.is_save_due:
+                    self._correlating.save(self._database)
             self._verified = verified
             self._judge()
         except Overtaken as error:
@@ -220,7 +227,7 @@ class Matcher:
         history = ledger_store.StoredHistory(connection, matches, changes)
         ledger = Ledger(history, now, correlating.sources)
         ledger.add_all(matches, changes)
-        correlations.write(connection, {change.known.id: change.known for change in changes}.values())
+        correlating.store(connection, changes)
         return ledger_store.write(connection, ledger, self._addressing, now)
 
 

@@ -207,6 +207,7 @@ class Service:
         while not self._stopping.is_set():
             self._app.wait_for_records(MATCH_SECONDS)
             self.steps.attempt("match", self._match_once)
+        self.steps.attempt("match", self._app.matcher.save)
 
     def _match_once(self) -> None:
         if self._app.matcher.run_once():

@@ -9,14 +9,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.store.database import portions, upsert
 from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
 
 _TABLE = CORRELATED_ALERT.c
-_COLUMNS = {"group" if column.name == "group_values" else column.name: column for column in _TABLE}
+_COLUMNS = {
+    "group" if column.name == "group_values" else column.name: column for column in _TABLE if column.name != "epoch"
+}
 _ALERTS = select(*(column.label(name) for name, column in _COLUMNS.items())).order_by(_TABLE.first_at, _TABLE.id)
 
 
@@ -60,9 +62,28 @@ def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tupl
             yield row.alert_id, row.record_key
 
 
-def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
-    """Store alerts."""
-    rows = [{column.name: getattr(alert, name) for name, column in _COLUMNS.items()} for alert in changed]
+def read_all_of(connection: Connection, ids: Collection[str]) -> list[CorrelatedAlert]:
+    """Read those of the alerts that are stored."""
+    found = (connection.execute(_ALERTS.where(_TABLE.id.in_(some))).mappings() for some in portions(ids))
+    return [CorrelatedAlert(**row) for rows in found for row in rows]
+
+
+def read_newer(connection: Connection, epoch: int) -> list[CorrelatedAlert]:
+    """Read the alerts that were stored after an epoch."""
+    return [CorrelatedAlert(**row) for row in connection.execute(_ALERTS.where(_TABLE.epoch > epoch)).mappings()]
+
+
+def newest_epoch(connection: Connection) -> int:
+    """Return the newest epoch of any alert; 0 without alerts."""
+    return connection.execute(select(func.max(_TABLE.epoch))).scalar() or 0
+
+
+def write(connection: Connection, changed: Iterable[CorrelatedAlert], epoch: int) -> None:
+    """Store alerts in an epoch."""
+    rows = [
+        {**{column.name: getattr(alert, name) for name, column in _COLUMNS.items()}, "epoch": epoch}
+        for alert in changed
+    ]
     upsert(connection, CORRELATED_ALERT, *rows)
 
 

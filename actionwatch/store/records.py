@@ -259,6 +259,14 @@ def read_cluster_ids(connection: Connection, since: datetime | None) -> dict[str
     return found
 
 
+def read_by_ids(connection: Connection, ids: Collection[int]) -> dict[int, Record]:
+    """Read those of the records that are stored, by local id."""
+    found: dict[int, Record] = {}
+    for some in portions(sorted(ids)):
+        found |= {row.id: _record(row) for row in connection.execute(_RECORDS.where(RECORD.c.id.in_(some)))}
+    return found
+
+
 def read_copies(connection: Connection, key: str) -> list[Record]:
     """Read the records of an action that do not count, because another source has the one that does, oldest first."""
     rows = connection.execute(_RECORDS.where(RECORD.c.record_key == key, ~_IS_COUNTED).order_by(RECORD.c.id))

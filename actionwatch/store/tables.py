@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -384,8 +385,22 @@ CORRELATED_ALERT = Table(
     # The alert that people see, if it is another one: see `CorrelatedAlert` in base/model.py.
     Column("reported_as", Text),
     Column("resolved_at", Instant),
+    # The number of the saved state to come when it was stored.
+    Column("epoch", BigInteger),
     Index("correlated_alert_by_rule", "rule_id", "until"),
     Index("correlated_alert_by_reported", "reported_as"),
+    Index("correlated_alert_by_epoch", "epoch"),
+)
+
+# One row: the state of correlations when they had taken all records up to `position`.
+CORRELATION_STATE = Table(
+    "correlation_state",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 # The version of a correlation that runs, and the newest record from before it. Older records cannot open an alert alone.
