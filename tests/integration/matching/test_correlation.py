@@ -321,9 +321,9 @@ def test_match_that_joins_a_resolved_alert_sends_nothing(post: Post) -> None:
     assert post.states() == ["hook opened pending"]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(10))
 def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed: int) -> None:
-    """With all types of correlations, random batches and random restarts, the store contains the alerts of a backtest."""
+    """With all types of correlations, random restarts, some with a saved state, give the alerts of a backtest."""
     chance = random.Random(seed)
     rules = rules_of(RULES)
     stored = _stream(chance)
@@ -339,6 +339,8 @@ def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed
         post.store(*batch)
         see(post.database, max(record.occurred_at for record in batch) - chance.choice([0, 3]) * MINUTE)
         step.run_once()
+        if chance.random() < 0.3:
+            step.save()
         if chance.random() < 0.3:
             size = chance.choice([3, 2000])
             step = matcher(post, rules, size, keep=5 * MINUTE)

@@ -210,7 +210,9 @@ class Life:
 
         self.left, self.database.dies = die_at, self.dies
         try:
-            stepping(post, rules, Watched(rules, post, arrive, self.learn_at_once)).run_once()
+            step = stepping(post, rules, Watched(rules, post, arrive, self.learn_at_once))
+            step.run_once()
+            step.save()
         except Killed:
             return False
         finally:
@@ -238,8 +240,11 @@ def life() -> Iterator[Life]:
 
 
 @pytest.mark.parametrize("learn_at_once", [LEARN_AT_ONCE, 1])
-def test_kill_at_any_commit_loses_and_repeats_nothing(life: Life, learn_at_once: int) -> None:
-    """After a kill before or after any commit of a rebuild, nothing is lost or sent twice, also if it takes missed records."""
+def test_kill_at_any_commit_loses_and_repeats_nothing(
+    life: Life, learn_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill at any commit of a rebuild or of its saved state, nothing is lost or sent twice."""
+    monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 1)
     life.learn_at_once = learn_at_once
     pictures, kills = set[tuple[tuple[str, int, str], ...]](), 0
     for die_at in range(100):

@@ -94,7 +94,10 @@ def decode(body: bytes) -> SavedState:
     """
     try:
         inflate = zlib.decompressobj()
-        state = _DECODER.decode(inflate.decompress(body, MAX_STATE_BYTES))
+        plain = inflate.decompress(body, MAX_STATE_BYTES)
+        if not inflate.eof:
+            raise DoesNotFit("it cannot be read: it is cut, or too large")
+        state = _DECODER.decode(plain)
     except (zlib.error, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as exc:
         raise DoesNotFit(f"it cannot be read: {exc}") from exc
     if state.made_by != __version__:

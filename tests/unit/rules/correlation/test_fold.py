@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit
 from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
@@ -142,3 +144,23 @@ def test_a_copy_is_independent(case: tuple[Correlation, list[Hit]], cut: int) ->
         copied.push(hit)
     assert [_shape(found) for found in copied.alerts()] == [_shape(found) for found in whole.alerts()]
     assert [_shape(found) for found in part.alerts()] == before
+
+
+@MANY
+@given(st.one_of(_counts(), _sequences(), _absences(), _news(), _spikes()), st.integers(0, 14))
+def test_a_saved_state_continues(case: tuple[Correlation, list[Hit]], cut: int) -> None:
+    """A state that is saved as bytes and loaded gives the same alerts as if it had gone on."""
+    rule, hits = case
+    ordered = sorted(hits, key=lambda hit: hit.order)
+    whole, loaded = new_fold(rule, START), new_fold(rule, START)
+    for hit in ordered[:cut]:
+        whole.push(hit)
+    writer = HitWriter()
+    state = msgspec.msgpack.encode((whole.save(writer), writer.hits))
+    saved, saved_hits = msgspec.msgpack.decode(state, type=tuple[SavedFold, list[SavedHit]])
+    loaded.load(saved, HitReader(saved_hits, {}, is_final=True))
+    assert loaded.alerts() == whole.alerts()
+    for hit in ordered[cut:]:
+        whole.push(hit)
+        loaded.push(hit)
+    assert loaded.alerts() == whole.alerts()

@@ -1,0 +1,246 @@
+"""A start continues from the state of correlations that the process before has saved, or rebuilds it if that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from actionwatch.base.model import Entity
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import Matcher
+from actionwatch.rules.correlations.live import saved
+from actionwatch.rules.engine import Engine
+from actionwatch.store import correlation_state, positions, records
+from actionwatch.store.positions import CORRELATED
+from tests.builders import NOON, make_record
+from tests.integration.kit import Post
+from tests.integration.matching.test_correlation import BURST, MINUTE, MISSING, disk_full, matcher, only, rules_of, see
+from tests.positions import move_to
+
+LOADED, REBUILT, DISCARDED = "correlations_loaded", "correlations_rebuilt", "saved_correlations_discarded"
+OTHER_RULES = "it belongs to other rules, or to another beginning of the sources"
+
+
+def events_of(step: Matcher) -> list[str]:
+    """Run a matcher, and return how it came to its state, and why not otherwise."""
+    with capture_logs() as logs:
+        step.run_once()
+    return [log.get("why", log["event"]) for log in logs if log["event"] in (LOADED, REBUILT, DISCARDED)]
+
+
+def run_and_save(post: Post, numbers: range, rules: str = BURST) -> None:
+    """Let a process match some deletions, one a minute, and end."""
+    post.store(*(make_record(number, minutes=number) for number in numbers))
+    see(post.database, NOON + numbers.stop * MINUTE)
+    step = matcher(post, rules_of(rules))
+    step.run_once()
+    step.save()
+
+
+def test_a_start_continues_from_the_saved_state(post: Post) -> None:
+    """The burst that two records before a restart began is completed by one after it, and no old record is read again."""
+    run_and_save(post, range(2))
+    with post.database.write() as connection:
+        connection.execute(
+            text("UPDATE record SET action_kind = 'BACKUP'")
+        )  # would be no deletion if it was evaluated again
+    post.store(make_record(2, minutes=2))
+    step = matcher(post, rules_of(BURST))
+    assert events_of(step) == [LOADED]
+    assert only(post).count == 3
+
+
+def test_a_start_takes_what_was_matched_after_the_state_was_saved(post: Post) -> None:
+    """A killed process saves nothing: its records since are taken again, and its alerts are neither lost nor repeated."""
+    run_and_save(post, range(2))
+    post.store(make_record(2, minutes=2))
+    assert matcher(post, rules_of(BURST)).run_once() == 1
+    post.store(make_record(3, minutes=3))
+    step = matcher(post, rules_of(BURST))
+    assert events_of(step) == [LOADED]
+    assert only(post).count == 4
+    assert post.states() == ["hook opened pending"]
+
+
+def test_an_alert_that_was_found_after_the_state_was_saved_resolves(post: Post) -> None:
+    """What is missing was reported by a process that was killed: the next one continues, and resolves it."""
+    run_and_save(post, range(2), MISSING)
+    see(post.database, NOON + 2 * timedelta(hours=1))
+    assert matcher(post, rules_of(MISSING)).run_once() == 1
+    post.store(make_record(9, minutes=130, cluster=Entity("c-1")))
+    see(post.database, NOON + timedelta(minutes=131))
+    step = matcher(post, rules_of(MISSING))
+    assert events_of(step) == [LOADED]
+    assert only(post).resolved_at == NOON + timedelta(minutes=130)
+
+
+def _change(statement: str) -> Callable[[Post], None]:
+    def change(post: Post) -> None:
+        with post.database.write() as connection:
+            connection.execute(text(statement))
+
+    return change
+
+
+def _rewrite(change: Callable[[bytes], bytes]) -> Callable[[Post], None]:
+    """Save other bytes, with a digest that fits."""
+
+    def rewrite(post: Post) -> None:
+        with post.database.write() as connection:
+            stored = correlation_state.read(connection)
+            assert stored is not None
+            correlation_state.write(connection, stored.position, stored.epoch, change(stored.body))
+
+    return rewrite
+
+
+def _of_other_version(body: bytes) -> bytes:
+    state = saved.decode(body)
+    return saved.encode(saved.SavedState(state.alerts_from, state.rules, "0.0.1"))
+
+
+def _behind(post: Post) -> None:
+    with post.database.write() as connection:
+        move_to(connection, CORRELATED, 1)
+        connection.execute(text("UPDATE position SET record_id = 1"))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            _change("UPDATE correlation_state SET body = zeroblob(length(body))"),
+            "the saved state was changed or damaged",
+        ),
+        (_change("UPDATE correlation_state SET position = position - 1"), "the saved state was changed or damaged"),
+        (_rewrite(lambda body: body[:-9]), "it cannot be read: "),
+        (_rewrite(lambda _: b""), "it cannot be read: "),
+        (_rewrite(_of_other_version), "it was made by actionwatch 0.0.1"),
+        (_behind, "it holds the records up to 2, and they are matched up to 1"),
+        (lambda post: see(post.database, NOON + MINUTE, begins=NOON - MINUTE), "another beginning"),
+        (lambda post: see(post.database, NOON + MINUTE, alerts_from=NOON - MINUTE), "another beginning of the sources"),
+        (_change("DELETE FROM record WHERE id = 1"), "no longer in the store"),
+    ],
+    ids=["damaged", "moved", "cut", "empty", "version", "behind", "beginning", "alerts from", "pruned"],
+)
+def test_a_state_that_does_not_fit_is_discarded(post: Post, change: Callable[[Post], None], why: str) -> None:
+    """The log says why, the state is rebuilt from the records, and the next one is saved and fits."""
+    run_and_save(post, range(2))
+    change(post)
+    step = matcher(post, rules_of(BURST))
+    discarded, rebuilt = events_of(step)
+    assert why in discarded
+    assert rebuilt == REBUILT
+    post.store(make_record(2, minutes=2), make_record(3, minutes=3))
+    assert step.run_once() == 1
+    step.save()
+    assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
+
+
+def test_a_state_of_other_rules_is_discarded(post: Post) -> None:
+    """A changed rule, a new one or one less: the state is rebuilt, and a rule that is new alerts about nothing old."""
+    run_and_save(post, range(2))
+    for rules in (BURST.replace("10m", "20m"), f"{BURST}---\n{MISSING}"):
+        assert events_of(matcher(post, rules_of(rules))) == [OTHER_RULES, REBUILT]
+    assert not post.alerts()
+
+
+def test_a_state_that_is_too_far_behind_is_discarded(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild is cheaper than to take very many records in the order in which they were stored."""
+    monkeypatch.setattr("actionwatch.matching.correlating.MAX_BEHIND", 1)
+    run_and_save(post, range(2))
+    post.store(*(make_record(number, minutes=number) for number in (2, 3)))
+    assert matcher(post, rules_of(BURST)).run_once() == 1
+    assert events_of(matcher(post, rules_of(BURST)))[1:] == [REBUILT]
+    assert only(post).count == 4
+
+
+def test_a_state_for_which_a_record_came_too_late_is_discarded(post: Post) -> None:
+    """A record from before what is kept of its group needs a rebuild, as it did in the process that was killed."""
+    run_and_save(post, range(30))
+    post.store(make_record(100, minutes=-90))
+    matcher(post, rules_of(BURST), keep=5 * MINUTE).run_once()
+    step = matcher(post, rules_of(BURST), keep=5 * MINUTE)
+    step.run_once()
+    step.save()
+    post.store(*(make_record(number, minutes=number) for number in range(31, 60)))
+    see(post.database, NOON + timedelta(hours=2))
+    step.run_once()
+    step.save()
+    post.store(make_record(101, minutes=20.5))
+    matcher(post, rules_of(BURST), keep=5 * MINUTE).run_once()
+    assert events_of(matcher(post, rules_of(BURST), keep=5 * MINUTE)) == ["a record came too late for it", REBUILT]
+
+
+def test_the_state_is_saved_every_so_many_records(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed while it reads a backlog loses little."""
+    monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 10)
+    post.store(*(make_record(number, minutes=number / 10) for number in range(25)))
+    see(post.database, NOON)
+    matcher(post, rules_of(BURST), batch_size=4).run_once()
+    with post.database.read() as connection:
+        stored = correlation_state.read(connection)
+        assert stored is not None
+        assert stored.position == 24
+        assert positions.read(connection, CORRELATED) == records.newest_id(connection) == 25
+
+
+def test_a_state_is_saved_once(post: Post) -> None:
+    """Without anything new, nothing is written again; what only time brought is."""
+    run_and_save(post, range(2), MISSING)
+    step = matcher(post, rules_of(MISSING))
+    for proved, epoch in ((NOON + 3 * MINUTE, 1), (NOON + timedelta(hours=3), 2), (NOON + timedelta(hours=4), 2)):
+        see(post.database, proved)
+        step.run_once()
+        step.save()
+        with post.database.read() as connection:
+            assert correlation_state.read_epoch(connection) == epoch
+
+
+@pytest.mark.parametrize("cause", ["size", "disk"])
+def test_a_state_that_cannot_be_saved_is_reported(post: Post, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+    """The log says so once, the matcher goes on, and the next start rebuilds the state."""
+    if cause == "size":
+        monkeypatch.setattr(saved, "MAX_STATE_BYTES", 10)
+    else:
+        monkeypatch.setattr(correlation_state, "write", disk_full)
+    with capture_logs() as logs:
+        run_and_save(post, range(2))
+    (warning,) = [log for log in logs if log["log_level"] == "warning"]
+    assert warning["event"] == "correlations_not_saved"
+    assert ("at most 10" if cause == "size" else "disk full") in warning["error"]
+    post.store(make_record(2, minutes=2))
+    step = matcher(post, rules_of(BURST))
+    assert events_of(step) == [REBUILT]
+    assert only(post).count == 3
+
+
+def test_a_saved_state_that_fails_is_not_tried_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure that a saved state brings ends with a rebuild, and not in a circle."""
+    run_and_save(post, range(2))
+    correlating = Correlating(rules_of(BURST), post.addressing)
+    step = Matcher(post.database, Engine(rules_of(BURST)), post.addressing, post.clock, 2000, correlating)
+    monkeypatch.setattr(records, "read_by_ids", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        step.run_once()
+    assert events_of(step) == [REBUILT]
+
+
+def test_a_matcher_that_another_one_has_saved_a_state_beside_finds_nothing_with_an_old_number(post: Post) -> None:
+    """Two matchers at one position: what the second finds after the first has saved is known to be newer."""
+    steps = [matcher(post, rules_of(BURST)) for _ in range(2)]
+    post.store(*(make_record(number, minutes=number) for number in range(2)))
+    for step in steps:
+        step.run_once()
+    steps[0].save()
+    steps[1].save()
+    post.store(make_record(2, minutes=2))
+    assert steps[1].run_once() == 1
+    post.store(make_record(3, minutes=3))
+    assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
+    assert only(post).count == 4
+    assert post.states() == ["hook opened pending"]

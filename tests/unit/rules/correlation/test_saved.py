@@ -1,0 +1,108 @@
+"""What is saved of the state of correlations: whose records may be gone, and what is no saved state."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import pytest
+from msgspec import structs
+
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.live import saved
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.model import FoundAlert, Hit
+from tests.unit.rules.correlation.kit import START, at, hit
+from tests.unit.rules.correlation.live import ALL, in_event_order
+
+STATE = saved.SavedState(None, [])
+
+
+def stored(number: int) -> Hit:
+    """Make a hit of a stored record."""
+    made = hit(number)
+    return replace(made, records=tuple(structs.replace(record, id=number) for record in made.records))
+
+
+FIRST, SECOND = stored(1), stored(2)
+FOUND = FoundAlert(
+    "k", at(1), at(2), at(9), [FIRST, SECOND], resolved_by=FIRST, last_seen=FIRST.records[0], firing=FIRST, id="a"
+)
+
+
+def test_a_found_alert_is_saved_with_its_records() -> None:
+    """Everything of a found alert is loaded as it was, and each hit is saved once."""
+    writer = HitWriter()
+    alert = writer.alert(FOUND)
+    held = {record.id: record for each in (FIRST, SECOND) for record in each.records}
+    assert len(writer.hits) == 2
+    assert HitReader(writer.hits, held, is_final=False).alert(alert) == FOUND
+
+
+def test_records_of_a_found_alert_may_be_gone() -> None:
+    """Retention deletes records of alerts that changed long ago; an alert that another rule counts still needs them."""
+    writer = HitWriter()
+    alert = writer.alert(FOUND)
+    held = {record.id: record for record in SECOND.records}
+    loaded = HitReader(writer.hits, held, is_final=True).alert(alert)
+    gone = replace(FIRST, records=())
+    assert loaded == replace(FOUND, hits=[SECOND], resolved_by=gone, last_seen=None, firing=gone)
+    with pytest.raises(DoesNotFit, match="another rule counts"):
+        HitReader(writer.hits, held, is_final=False).alert(alert)
+
+
+def test_records_of_a_window_may_not_be_gone() -> None:
+    """What is still counted needs its records."""
+    writer = HitWriter()
+    numbers = writer.numbers([FIRST, SECOND])
+    reader = HitReader(writer.hits, {record.id: record for record in SECOND.records}, is_final=True)
+    assert reader.hits(numbers[1:]) == [SECOND]
+    with pytest.raises(DoesNotFit, match="no longer in the store"):
+        reader.hits(numbers)
+
+
+def test_a_record_that_is_not_stored_cannot_be_saved() -> None:
+    """A record without an id could not be found again."""
+    with pytest.raises(ValueError, match="without an id"):
+        HitWriter().number(hit(1))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no state", saved.encode(STATE)[:-3], zlib.compress(b"\x92\xc0\xa1x"), zlib.compress(b"\xc1")],
+    ids=["empty", "other", "cut", "other type", "no msgpack"],
+)
+def test_what_is_no_state_does_not_fit(body: bytes) -> None:
+    """Bytes that are no saved state are refused with a reason, whatever is wrong with them."""
+    with pytest.raises(DoesNotFit, match="it cannot be read"):
+        saved.decode(body)
+
+
+def test_a_state_of_another_version_does_not_fit() -> None:
+    """Another version may mean something else by the same state."""
+    with pytest.raises(DoesNotFit, match=r"actionwatch 0\.0\.1"):
+        saved.decode(saved.encode(saved.SavedState(None, [], "0.0.1")))
+
+
+def test_a_state_that_is_too_large_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state is limited before it is compressed, when it is written and when it is read."""
+    body = saved.encode(STATE)
+    monkeypatch.setattr(saved, "MAX_STATE_BYTES", 5)
+    with pytest.raises(ValueError, match="at most 5 are saved"):
+        saved.encode(STATE)
+    with pytest.raises(DoesNotFit):
+        saved.decode(body)
+
+
+def test_a_state_refers_to_few_records() -> None:
+    """The state of the rules refers to the records that matter, by id, and is far smaller than they are."""
+    correlator = Correlator(ALL, StreamBounds(begin=lambda _: START), keep=at(5) - at(0))
+    records = [structs.replace(hit(number).records[0], id=number + 1, raw="x" * 1000) for number in range(600)]
+    for place in range(0, len(records), 50):
+        correlator.take(sorted(records[place : place + 50], key=in_event_order))
+        correlator.changes(records[place].occurred_at)
+    state = correlator.save()
+    assert len(saved.encode(state)) < 100 * len(records)
+    assert max(state.record_ids()) == 600
+    assert state.record_ids() <= {record.id for record in records}
