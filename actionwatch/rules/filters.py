@@ -8,19 +8,21 @@ backtest and the service agree.
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.base.model import RuleName
 from actionwatch.rules.condition_text import is_met, parse_phrase
-from actionwatch.rules.conditions import all_of
+from actionwatch.rules.conditions import all_of, leaves
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, read_detection
 from actionwatch.text.suggestions import suggest
 
 KEYS = ("owner", "reason", "expires")
+MAX_FILTERED = 20_000  # conditions of filters times the rules that they apply to: about a second and 30 MB
 _ANY = "any"
 _REMEDIES = {
     "owner": "name the team or person responsible for it",
@@ -54,13 +56,19 @@ def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, contex
 
 
 def apply_filters(rules: Iterable[Rule], filters: Sequence[Filter]) -> list[Rule]:
-    """Return the rules, each with the filters that apply to it."""
+    """Return the rules, each with the filters that apply to it, in their order."""
+    wanted: dict[str, list[int]] = defaultdict(list)
+    for number, each in enumerate(filters):
+        for name in each.rules or (_ANY,):
+            wanted[name].append(number)
+    conditions = [each.as_condition() for each in filters]
     filtered = []
     for rule in rules:
-        own = tuple(each for each in filters if each.is_for(rule))
+        named = (number for name in (_ANY, rule.name.id, rule.name.name) for number in wanted.get(name, ()))
+        own = sorted({number for number in named if filters[number].is_for(rule)})
         if own:
-            condition = all_of([rule.condition, *(each.as_condition() for each in own)])
-            rule = dataclasses.replace(rule, condition=condition, filters=own)
+            condition = all_of([rule.condition, *(conditions[number] for number in own)])
+            rule = dataclasses.replace(rule, condition=condition, filters=tuple(filters[number] for number in own))
         filtered.append(rule)
     return filtered
 
@@ -69,18 +77,34 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
     """Report the faults of filters that depend on the rules, such as an unknown rule, and note expired filters."""
     known = {name: rule for rule in rules for name in (rule.name.id, rule.name.name)}
     names = sorted(rule.name.name for rule in rules)
+    left = MAX_FILTERED
+    finder_count = sum(rule.finds_records for rule in rules)
     for each in filters:
         for index, wanted in enumerate(each.rules):
-            place = ("filter", "rules", index)
-            if wanted not in known:
-                what = f"no rule has the name or id '{wanted}'"
-                each.report.fault(place, what, suggest(wanted, names, "rules") or "see: actionwatch rules list")
-            elif not known[wanted].finds_records:
-                what = f"'{wanted}' is a correlation of other rules and finds no records itself"
-                each.report.fault(place, what, f"name the rules that feed it: {_feeders(known[wanted], known)}")
+            _check_name(each, ("filter", "rules", index), wanted, known, names)
         if now is not None and each.expires <= now:
             what = f"the filter expired ({each.report.document.value['expires']}): it no longer hides records"
             each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still needed")
+        count = (len(each.rules) or finder_count) * sum(1 for _ in leaves(each.keeps))
+        if count > left and not each.report.faults:
+            what = f"with this filter, the filters of all files add more than {MAX_FILTERED} conditions to the rules"
+            remedy = (
+                "name the rules that need it instead of 'any', or write the values of several filters as lists of one"
+            )
+            each.report.fault(("filter", "rules"), what, f"it adds {count}: {remedy}")
+        elif not each.report.faults:
+            left -= count
+
+
+def _check_name(
+    each: Filter, place: tuple[str | int, ...], wanted: str, known: Mapping[str, Rule], names: Sequence[str]
+) -> None:
+    if wanted not in known:
+        what = f"no rule has the name or id '{wanted}'"
+        each.report.fault(place, what, suggest(wanted, names, "rules") or "see: actionwatch rules list")
+    elif not known[wanted].finds_records:
+        what = f"'{wanted}' is a correlation of other rules and finds no records itself"
+        each.report.fault(place, what, f"name the rules that feed it: {_feeders(known[wanted], known)}")
 
 
 def _feeders(rule: Rule, known: Mapping[str, Rule]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -57,9 +58,13 @@ def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[st
         if rule.document is not None:
             notes += itertools.starmap(rule.document.fault, _lint_rule(rule, rule.document.value, known_kinds, tries))
     notes += _lint_twins(rules.rules)
+    filtered: dict[str, list[Rule]] = defaultdict(list)
+    for rule in rules.rules:
+        for each in rule.filters:
+            filtered[each.name.id].append(rule)
     for each in rules.filters:
-        filtered = [rule for rule in rules.rules if each in rule.filters]
-        notes += itertools.starmap(each.report.document.fault, _lint_filter(each, filtered, known_kinds, tries))
+        found = _lint_filter(each, filtered[each.name.id], known_kinds, tries)
+        notes += itertools.starmap(each.report.document.fault, found)
     for document in documents:
         notes += itertools.starmap(document.fault, _lint_secrets(document.value, ()))
     if tries.left < 0 and documents:
