@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from actionwatch.cli.alert_list import SEARCHED_ALERTS
 from tests.integration.cli.conftest import Desk, call
+
+RULE_ID = "11111111-1111-4111-8111-111111111111"
 
 
 def alert_ids(desk: Desk, *arguments: str) -> list[str]:
@@ -65,7 +70,36 @@ def test_alerts_are_filtered(filled: Desk) -> None:
     assert (unknown.status, unknown.out) == (0, "")
     assert "no matching alerts" in unknown.err
     assert "no rule is named cluster_delted: did you mean 'cluster_deleted'?" in unknown.err
+    assert "no rule is named" not in filled.call("alerts", "list", "--rule", RULE_ID, "--level", "low").err
     assert filled.call("alerts", "list", "--level", "severe").status == 2
+
+
+NEWER_ALERTS = """
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+INSERT INTO alert (
+  id, rule_id, rule_name, rule_title, tags, level, title, body, labels, source, group_key, fields, realert, status, match_count,
+  first_at, last_at, opened_at, happened_at
+) SELECT 'made-' || n, 'made', 'made', 'Made', '[]', 1, 't', 'b', '{}', 'acme', 'made-' || n, '[]', 0, 'open', 1,
+  ? + n, ? + n, ? + n, ? + n FROM numbers
+"""
+
+
+def test_filtered_alerts_are_searched_among_the_newest_unless_since_is_given(desk: Desk) -> None:
+    """A filter looks at a bounded number of alerts, and reports how far back; without a filter or with --since, at all."""
+    desk.act("DELETE_CLUSTER", 50)
+    assert desk.call("run", "--once").status == 0
+    search = ["alerts", "list", "--user", "alice@example.com", "-o", "json"]
+    assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
+    micros = int(datetime.now(UTC).timestamp() * 1_000_000)
+    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store, store:
+        store.execute(NEWER_ALERTS, (SEARCHED_ALERTS, *[micros] * 4))
+    found = desk.call(*search)
+    assert found.json == []
+    assert "note: the newest 20,000 alerts were searched, back to " in found.err
+    assert "use --since to search further back" in found.err
+    assert (len(desk.call(*search, "--since", "1d").json), desk.call(*search, "--since", "1d").err) == (1, "")
+    assert desk.call("alerts", "list", "--rule", "made", "--limit", "3").err == ""
+    assert desk.call("alerts", "list", "--limit", "3").err == ""
 
 
 def test_several_alerts_are_decided_with_a_comment(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Desk
+from tests.integration.notifiers.http_end import Reply
 
 MORE = """\
   - {name: screen, console: {}, min_level: high}
@@ -158,3 +159,56 @@ def test_nothing_but_files_is_read_to_show_the_tree(routed: Desk, tmp_path: Path
     assert missing.status == 1
     assert "actionwatch run" in missing.err
     assert not (tmp_path / "actionwatch.db").exists()
+
+
+def test_what_delays_or_collects_messages_is_named(desk: Desk) -> None:
+    """A digest, a storm, a rate, a pause and a receiver that fails are named; what only delays is no obstacle."""
+    mail = "{host: mail.example.com, from: a@example.com, to: [b@example.com], digest: {at: '0 8 * * *'}}"
+    more = (
+        f"  - {{name: mail, email: {mail}}}\n"
+        "  - {name: screen, console: {}, rate: 6/m, storm: {above: 1, per: 1h}}\n  - {name: spare, console: {}, rate: 2/s}\n"
+    )
+    text = desk.config.read_text().replace("name: soar\n", "name: soar\n    fallback: spare\n    fallback_after: 2h\n")
+    desk.config.write_text(text.replace("web: {", more + "web: {", 1))
+    desk.act("DELETE_CLUSTER", 5)
+    desk.webhook.queue.append(Reply(503, b"not now", headers={"retry-after": "3600"}))
+    assert desk.call("run", "--once").status == 1
+    found = desk.call("routes", "test", "--rule", "cluster_deleted", "-o", "json")
+    assert found.status == 0, found.err
+    soar, mail, screen, spare = found.json["receivers"]
+    assert [[each["by"] for each in one["held_by"]] for one in (soar, mail, screen, spare)] == [
+        [],
+        ["digest"],
+        ["storm"],
+        [],
+    ]
+    assert mail["held_by"][0]["what"].startswith("held for the digest of ")
+    assert screen["notes"] == ["rate: one in 10 s"]
+    assert spare["notes"] == ["rate: at most 2 per second"]
+    paused, failing = soar["notes"]
+    assert paused.startswith("paused until ")
+    assert failing.startswith("failing since ")
+    assert "not now" in failing
+    assert failing.endswith("; spare gets a copy after 2h")
+
+
+def test_self_alerts_can_be_tested(routed: Desk) -> None:
+    """The rule of self-alerts is in no file; its level and labels are given. A label is not a note if an alert can have it."""
+    found = routed.call(
+        "routes",
+        "test",
+        "--rule",
+        "actionwatch_self",
+        "--level",
+        "high",
+        "--label",
+        "trouble=dead_letters",
+        "-o",
+        "json",
+    )
+    assert found.status == 0, found.err
+    assert found.json["labels"] == {
+        "trouble": "dead_letters", "rule": "actionwatch_self", "level": "high", "source": "acme",
+    }  # fmt: skip
+    assert found.json["notes"] == []
+    assert [each["name"] for each in found.json["receivers"]] == ["soar", "screen"]

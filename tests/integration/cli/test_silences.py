@@ -88,6 +88,11 @@ def test_active_silences_are_seen(desk: Desk) -> None:
     text = desk.call("status").out
     assert f"silence {silence[:8]}: rule=cluster_deleted until " in text
     assert "by sam: planned" in text
+    (opened,) = [line for line in desk.call("alerts", "list").out.splitlines() if "eve deleted" in line]
+    assert desk.call("alerts", "resolve", opened.split()[5]).status == 0
+    assert (
+        desk.call("alerts", "list").out.count(f"silence {silence[:8]}") == 1
+    )  # nothing more is held of a resolved alert
     desk.call("silences", "expire", silence)
     assert f"silence {silence[:8]}" not in desk.call("status").out
     assert desk.call("alerts", "list").out.count(f"silence {silence[:8]}") == 1  # it was not delivered

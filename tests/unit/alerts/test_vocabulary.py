@@ -62,6 +62,17 @@ def test_sensible_matchers(matchers: list[str]) -> None:
     assert KNOWN.doubts(matchers) == []
 
 
+def test_a_known_label_has_no_fault() -> None:
+    """The name of a label is checked alone too, with a remedy that is short if there are many labels."""
+    assert [KNOWN.check_label(name) for name in ("level", "userName")] == ["", ""]
+    many = Vocabulary({}, [f"label{number}" for number in range(20)])
+    assert many.check_label("weather") == (
+        "no alert has the label 'weather': docs/configuration.md lists the labels under route"
+    )
+    (doubt,) = Vocabulary({"rule": [f"rule{number}" for number in range(20)]}, []).doubts(["rule=weather"])
+    assert str(doubt) == "'weather' is no rule: correct it"
+
+
 def test_every_doubt_is_reported() -> None:
     """All matchers are looked at, each with its place."""
     doubts = KNOWN.doubts(["rule=nothing", "level=high", "lvel=high", "level=~.*"])

@@ -151,6 +151,45 @@ def test_nearest_rules_come_first_with_what_decided() -> None:
     ]
 
 
+def test_only_lines_that_should_hold_make_a_rule_near() -> None:
+    """A line that must not hold, the time of a rule, and the rules of a correlation do not make it near."""
+    against = "{a: {userName: bob}, robots: {actionKind: DELETE_CLUSTER}, condition: a and not robots}"
+    assert near(detection("against", against), user="eve") == []
+    timed = detection("timed", "{a: {userName: bob}, condition: a}") + "when: {during: [office]}\n"
+    (rule,) = build_rules(
+        read_text(timed, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals={"office": OFFICE}
+    ).rules
+    assert nearest_misses([(rule, explain(rule, record(at=AT.replace(hour=9))))], 9) == []
+    fed = detection("part", "{a: {userName: eve, cluster.name: x}, condition: a}")
+    asked = "correlation: {type: event_count, rules: [part], timespan: 1h, condition: {gte: 2}}\n"
+    correlation = f"title: C\nname: many\n{asked}"
+    rules = build_rules(read_text(f"{fed}---\n{correlation}", "r.yml"), lists=Lists(), known_kinds=KINDS).rules
+    (part, many) = sorted(rules, key=lambda rule: rule.correlation is not None)
+    findings = [(many, explain(many, record(), feeders=[part])), (part, explain(part, record()))]
+    assert spelled(nearest_misses(findings, 9)) == [("part", "a", True, ["cluster.name: x"])]
+
+
+def test_distance_counts_what_is_needed() -> None:
+    """Alternatives count as their nearest one; of several selections that are needed, the first decides."""
+    text = "---\n".join(
+        [
+            detection("two", "{a: {userName: eve, cluster.name: x, account.name: y}, condition: a}"),
+            detection(
+                "either",
+                "{a: {userName: eve, cluster.name: x}, b: {userName: bob, cluster.name: y, scope: z}, condition: a or b}",
+            ),
+            detection(
+                "first", "{a: {userName: eve, cluster.name: x, account.name: y}, b: {scope: z}, condition: a and b}"
+            ),
+        ]
+    )
+    assert spelled(near(text, user="eve")) == [
+        ("either", "a", True, ["cluster.name: x"]),
+        ("two", "a", True, ["cluster.name: x", "account.name: y"]),
+        ("first", "a", True, ["cluster.name: x", "account.name: y"]),
+    ]
+
+
 def test_the_nearest_of_several_alternatives_is_named() -> None:
     """Of selections joined by `or`, and of a list of alternatives, the one that lacks the fewest lines decides."""
     text = detection(
