@@ -275,7 +275,7 @@ def _value(labels: Labels, name: str) -> str:
 
 
 def _print(found: Routing, notes: Sequence[str]) -> None:
-    echo("labels: " + "  ".join(f"{name}={_value(found.labels, name)}" for name in found.labels) + "\n")
+    echo("labels: " + "  ".join(f"{spell(name)}={_value(found.labels, name)}" for name in found.labels) + "\n")
     for line in _visit_lines(found.visit, found.labels):
         echo(line)
     echo()
