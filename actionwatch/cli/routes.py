@@ -98,7 +98,12 @@ def _spell_receivers(route: Route) -> str:
 @click.option(
     "--label", "given", multiple=True, metavar="K=V", help="A label such as cluster=orders-prod (repeatable)."
 )
-@click.option("--expect", multiple=True, metavar="RECEIVER", help="Fail unless exactly these get it (repeatable).")
+@click.option(
+    "--expect",
+    multiple=True,
+    metavar="RECEIVER",
+    help="Fail unless the routes select exactly these, held or not (repeatable).",
+)
 @output_option
 @click.pass_obj
 def test(
