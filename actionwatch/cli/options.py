@@ -19,13 +19,7 @@ def time(value: str) -> datetime:
     try:
         return utc_now() - parse_duration(value)
     except (ValueError, OverflowError):
-        pass
-    try:
-        at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError) as exc:
-        remedy = "use RFC 3339 (2026-11-25T09:00:00Z) or a duration before now (7d)"
-        raise click.BadParameter(f"{value!r} is not a time: {remedy}") from exc
+        return _rfc_3339(value, "a duration before now (7d)")
 
 
 def future(value: str) -> datetime:
@@ -33,7 +27,16 @@ def future(value: str) -> datetime:
     try:
         return utc_now() + parse_duration(value)
     except (ValueError, OverflowError):
-        return time(value)
+        return _rfc_3339(value, "a duration from now (2h)")
+
+
+def _rfc_3339(value: str, other: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        remedy = f"use RFC 3339 (2026-11-25T09:00:00Z) or {other}"
+        raise click.BadParameter(f"{value!r} is not a time: {remedy}") from exc
 
 
 def duration(value: str) -> timedelta:

@@ -98,7 +98,12 @@ def _spell_receivers(route: Route) -> str:
 @click.option(
     "--label", "given", multiple=True, metavar="K=V", help="A label such as cluster=orders-prod (repeatable)."
 )
-@click.option("--expect", multiple=True, metavar="RECEIVER", help="Fail unless exactly these get it (repeatable).")
+@click.option(
+    "--expect",
+    multiple=True,
+    metavar="RECEIVER",
+    help="Fail unless the routes select exactly these, held or not (repeatable).",
+)
 @output_option
 @click.pass_obj
 def test(
@@ -275,7 +280,7 @@ def _value(labels: Labels, name: str) -> str:
 
 
 def _print(found: Routing, notes: Sequence[str]) -> None:
-    echo("labels: " + "  ".join(f"{name}={_value(found.labels, name)}" for name in found.labels) + "\n")
+    echo("labels: " + "  ".join(f"{spell(name)}={_value(found.labels, name)}" for name in found.labels) + "\n")
     for line in _visit_lines(found.visit, found.labels):
         echo(line)
     echo()

@@ -14,7 +14,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, duration, future, output_option
-from actionwatch.cli.output import echo, print_faults, print_items
+from actionwatch.cli.output import echo, print_faults, print_items, spell
 from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _print_preview(connection: Connection, made: Silence, now: datetime) -> None
     if not found.hidden:
         echo(f"note: it would have hidden none of {of}", err=True)
         return
-    rules = ", ".join(f"{count} {name}" for name, count in found.hidden.items())
+    rules = ", ".join(f"{count} {spell(name)}" for name, count in found.hidden.items())
     echo(f"note: it would have hidden {sum(found.hidden.values())} of {of}: {rules}", err=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from actionwatch.text.escaping import one_line
+
 _MAX_LISTED = 12  # a longer list of choices does not help
 _MIN_PART_CHARS = 3  # a shorter word is part of too many choices
 
@@ -19,9 +21,9 @@ def closest(word: str, choices: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return the question that suggests the closest choice; "" if there is none."""
+    """Return the question that suggests the closest choice; "" if there is none. A choice can be audit text: it is one line."""
     near = closest(word, choices)
-    return f"did you mean '{near}'?" if near else ""
+    return f"did you mean '{one_line(near)}'?" if near else ""
 
 
 def suggest(word: str, choices: Iterable[str], noun: str) -> str:
@@ -29,4 +31,4 @@ def suggest(word: str, choices: Iterable[str], noun: str) -> str:
     choices = list(choices)
     if near := did_you_mean(word, choices):
         return near
-    return f"{noun}: {', '.join(choices)}" if 0 < len(choices) <= _MAX_LISTED else ""
+    return f"{noun}: {', '.join(map(one_line, choices))}" if 0 < len(choices) <= _MAX_LISTED else ""
