@@ -134,7 +134,7 @@ def _step(name: str) -> Callable[[Store], Cost]:
 
 
 def _stateful(name: str) -> Callable[[Store], Cost]:
-    """Match with the shipped rules, in a copy of the store that no rule has seen. The second row continues there."""
+    """Match with the shipped rules, in a copy of the store that no rule has seen. The next rows continue there."""
 
     def run(store: Store) -> Cost:
         folder = store.folder / "stateful"
@@ -174,7 +174,8 @@ ROWS: Mapping[str, Callable[[Store], Cost]] = {
     "explain RECORD-KEY": _command("explain", "{key}"),
     "explain ALERT-ID": _command("explain", "{alert}"),
     "learning, shipped rules": _stateful("match"),
-    "restart, shipped rules": _stateful("match"),
+    "restart from the saved state": _stateful("match"),
+    "restart without a saved state": _stateful("rebuild"),
 }
 
 
@@ -231,8 +232,17 @@ def _scrape(folder: Path) -> dict[str, int]:
 def _match(folder: Path) -> dict[str, int]:
     service = _service(folder)
     service.matcher.run_once()
+    service.matcher.save()
     service.close()
     return {"runs": 1}
+
+
+def _rebuild(folder: Path) -> dict[str, int]:
+    database = Database(f"sqlite:///{folder / 'actionwatch.db'}")
+    with database.write() as connection:
+        connection.execute(tables.CORRELATION_STATE.delete())
+    database.close()
+    return _match(folder)
 
 
 def _service(folder: Path) -> app.App:
@@ -251,5 +261,6 @@ if __name__ == "__main__":
         "poll": _poll,
         "scrape": _scrape,
         "match": _match,
+        "rebuild": _rebuild,
     }
     measure(lambda: STEPS[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:])))

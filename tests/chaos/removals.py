@@ -575,7 +575,7 @@ class Removal:
     def _is_removed(self, alert: Row[Any]) -> bool:
         """Return whether the source or the receiver of a self-alert is not configured."""
         trouble = alert.labels.get("trouble")
-        owner = TROUBLES[trouble].ends_with
+        owner = TROUBLES[trouble].ends_with if trouble is not None else None  # of a missing group
         if owner == "source":
             return alert.source not in {source.name for source in self.settings.sources}
         return owner == "receiver" and alert.source not in {each.name for each in self.settings.receivers}
