@@ -21,7 +21,7 @@ import structlog
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery
-from actionwatch.base.errors import DeliveryError, TransientDeliveryError
+from actionwatch.base.errors import DeliveryError, Fault, TransientDeliveryError
 from actionwatch.base.model import Alert, Message, Receipt, Rendered
 from actionwatch.notifiers.base import Notifier
 from actionwatch.settings import RetryPolicy
@@ -34,9 +34,11 @@ log = structlog.get_logger()
 
 
 class Renderer(Protocol):
-    """Fills a notifier's templates: `render/renderer.py`."""
+    """Fills a notifier's templates: `render/renderer.py`. `version` changes when other templates are used."""
 
-    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[str]]:
+    version: int
+
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[Fault]]:
         """Return the texts, and what went wrong where a plain text replaces a template."""
         ...
 
@@ -72,7 +74,9 @@ class Attempt:
     """One try to send a job, and how it ended: with an error, or without one and with a receipt."""
 
     job: Job
-    render_failures: Sequence[str] = ()
+    render_failures: Sequence[Fault] = ()
+    templates_version: int = 0
+    """The version of the renderer before it filled the templates."""
     receipt: Receipt = field(default_factory=Receipt)
     error: DeliveryError | None = None
 
@@ -187,14 +191,15 @@ class ReceiverWorker:
             self.on_ended(self._attempt(job))
 
     def _attempt(self, job: Job) -> Attempt:
-        failures: Sequence[str] = ()
+        failures: Sequence[Fault] = ()
+        version = self.renderer.version
         try:
             rendered, failures = self.renderer.render(self.channel.templates, job.message)
             receipt = self.channel.notifier.send(job.message, rendered, job.reference)
         except DeliveryError as exc:
-            return Attempt(job, failures, error=exc)
+            return Attempt(job, failures, version, error=exc)
         except BaseException as exc:
             # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
-            return Attempt(job, failures, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
-        return Attempt(job, failures, receipt)
+            return Attempt(job, failures, version, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
+        return Attempt(job, failures, version, receipt)

@@ -89,7 +89,7 @@ def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: 
 
 def _note_render_failures(connection: Connection, attempts: Sequence[Attempt], now: datetime) -> None:
     lines = [
-        alert_history.Entry(now, row.alert_id, f"delivery to {row.receiver}", f"template: {visible(failure)}")
+        alert_history.Entry(now, row.alert_id, f"delivery to {row.receiver}", f"template: {visible(str(failure))}")
         for row, failures in ((each.job.delivery, each.render_failures) for each in attempts)
         for failure in failures
     ]

@@ -31,6 +31,7 @@ from actionwatch.delivery.record import Recorder
 from actionwatch.delivery.removed_receivers import bury_unknown_receivers
 from actionwatch.delivery.schedule import SUMMARIES_EVERY, Schedule
 from actionwatch.delivery.summary import Summaries
+from actionwatch.delivery.template_watch import TemplateWatch
 from actionwatch.store import delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
 
@@ -81,6 +82,7 @@ class DeliveryWorker:
         self._recorder = Recorder(self._workers, self._fallbacks, jitter)
         self._summaries = Summaries(database, global_policy, policies)
         self._watch = ReceiverWatch(database, self_alerts, policies)
+        self._templates = TemplateWatch(renderer, self_alerts)
         self._schedule = Schedule(database, self._workers.values(), self._summaries, clock)
         self._summaries_timer = _Timer(SUMMARIES_EVERY)
         self._health_timer = _Timer(HEALTH_EVERY)
@@ -140,6 +142,7 @@ class DeliveryWorker:
             self._workers[job.delivery.receiver].send(job)
         for worker in self._workers.values():
             worker.start_threads()
+        self._templates.report()
         self._check_receivers()
         return len(jobs)
 
@@ -207,6 +210,7 @@ class DeliveryWorker:
             self._recorder.record(connection, ended, self._clock())
             jobs = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
         self._inbox.ended = []
+        self._templates.note(ended)
         return jobs
 
     def _check_receivers(self, *, is_forced: bool = False) -> None:

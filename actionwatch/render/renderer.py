@@ -46,6 +46,8 @@ class Renderer:
         """Use these folders: the operator's first, the shipped one last. A folder need not exist."""
         self._folders = tuple(folders)
         self._texts: Mapping[str, str] | None = None
+        self.version = 0
+        """Changes with each call of `use`."""
         self._environments = {
             (folder, channel): environment(channel, partial(self._find, self._folders[rank:]))
             for rank, folder in enumerate(self._folders)
@@ -55,20 +57,21 @@ class Renderer:
     def use(self, texts: Mapping[str, str]) -> None:
         """Use these texts, by file name, instead of the files of the first folder."""
         self._texts = dict(texts)
+        self.version += 1
 
-    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, list[str]]:
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, list[Fault]]:
         """Fill in the templates with these names (`email.html`).
 
-        Returns: a text for every name, and one line for each failure.
+        Returns: a text for every name, and the failures.
         """
         if not names:
             return Rendered(), []
         values = variables(message)
         texts: dict[str, str] = {}
-        failures: list[str] = []
+        failures: list[Fault] = []
         for name in names:
             texts[name], faults = self._text(self._chosen(name, message), message, values)
-            failures += [str(fault) for fault in faults]
+            failures += faults
         return Rendered(texts), failures
 
     def check(self) -> list[Fault]:

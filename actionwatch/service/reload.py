@@ -42,7 +42,7 @@ class Reloader:
         self._app = app
         self._rules = RuleFiles(app.settings, app.database, app.clock)
         self._silences = SilenceFiles(app.settings, app.database, app.clock)
-        self._templates = TemplateFiles(app.settings.templates, app.renderer, app.database)
+        self._templates = TemplateFiles(app.settings.templates, app.renderer, app.database, app.self_alerts)
         self._refused = refused
         self._lock = threading.Lock()
         self._seen: Mapping[str, tuple[int, ...]] = {}

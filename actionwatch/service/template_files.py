@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import Fault
+from actionwatch.delivery.template_watch import TROUBLE
 from actionwatch.render.renderer import Renderer
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database
@@ -19,10 +21,11 @@ ROUNDS = 3  # restoring a part may reveal an error in a template that includes i
 class TemplateFiles:
     """The operator's folder, its renderer, and the store with the last good versions."""
 
-    def __init__(self, folder: Path, renderer: Renderer, database: Database) -> None:
+    def __init__(self, folder: Path, renderer: Renderer, database: Database, self_alerts: SelfAlerts) -> None:
         self._folder = folder
         self._renderer = renderer
         self._database = database
+        self._self_alerts = self_alerts
         self._read: tuple[dict[str, str], list[Fault]] | None = None
         self._last: Mapping[str, str] | None = None
         self._faults: list[Fault] = []
@@ -53,10 +56,13 @@ class TemplateFiles:
             used |= {name: last[name] for name in better}
             faults = self._renderer.check_texts(used)
         sound = {name: text for name, text in used.items() if name not in {self._name(fault) for fault in faults}}
+        self._renderer.use(used)
+        # Before the texts are stored: a process that is killed in between leaves it to the next one.
+        unchanged = {str(self._folder / name) for name in used} if sound == last else set()
+        self._self_alerts.settle_others(TROUBLE, unchanged, lambda _: "the templates were changed")
         if sound != last:
             with self._database.write() as connection:
                 template_versions.replace_all(connection, sound)
-        self._renderer.use(used)
         self._last, self._faults = sound, [*unread, *first]
         self.held = frozenset(str(self._folder / name) for name in held)
 

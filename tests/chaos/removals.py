@@ -361,12 +361,15 @@ class Removal:
             "step_failing": self.chance.choice(("tail alpha", "match", "buttons oncall")),
             "store_nearly_full": self.plan.store,
         }
-        for trouble in sorted(TROUBLES.keys() - {"unknown_kind"}):  # caused by the records of KINDS
+        apart = {"unknown_kind", "template_failing"}  # caused by the records of KINDS; reported below
+        for trouble in sorted(TROUBLES.keys() - apart):
             if self.chance.random() < 0.5:
                 names = self.plan.sources if TROUBLES[trouble].ends_with == "source" else self.plan.receivers
                 subject = others.get(trouble) or self.chance.choice([*names.values()])
                 app.self_alerts.report(trouble, subject, "it failed", "repair it")
         app.self_alerts.report("step_failing", "heartbeat", "it failed", "repair it")  # no run includes this step
+        gone = str(self.folder / "templates" / "gone.txt.j2")
+        app.self_alerts.report("template_failing", gone, "it failed", "repair it")
 
     def _leave_as_if_killed(self, database: Database) -> None:
         """Leave what a killed process leaves: leases, a backlog, windows that must be read again."""

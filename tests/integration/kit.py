@@ -12,7 +12,7 @@ from typing import Any
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery
-from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.errors import Fault, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Alert, Level, Match, Message, Receipt, Record, Rendered, RuleName
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
@@ -125,9 +125,10 @@ class Sender:
 class PlainRenderer:
     """A renderer whose templates all work, unless `failures` names some."""
 
-    failures: Sequence[str] = ()
+    failures: Sequence[Fault] = ()
+    version: int = 0
 
-    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[str]]:
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[Fault]]:
         """Render the type of the message with every template."""
         return Rendered(dict.fromkeys(names, message.type)), self.failures
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.errors import DeliveryError, StoreBusy, TransientDeliveryError
+from actionwatch.base.errors import DeliveryError, Fault, StoreBusy, TransientDeliveryError
 from actionwatch.base.model import Event, Message, Receipt, Status
 from actionwatch.delivery import inbox, schedule
 from actionwatch.delivery.claiming import LEASE
@@ -135,11 +135,27 @@ def test_receiver_reference_is_passed_to_later_messages(post: Post) -> None:
 
 def test_failed_template_does_not_stop_a_message(post: Post) -> None:
     """A message whose template fails is still sent, and the history shows the failure."""
-    post.renderer.failures = ("t.txt: no such field",)
+    post.renderer.failures = (Fault("t.txt", 3, 1, "no such field"),)
     match_record(post)
     post.deliver()
     assert post.states() == ["hook opened sent"]
-    assert history_of(post, post.rows()[0].alert_id)[0] == "template: t.txt: no such field"
+    assert history_of(post, post.rows()[0].alert_id)[0] == "template: t.txt:3:1: no such field"
+    assert post.open_troubles() == ["template_failing t.txt"]
+
+
+def test_failure_of_a_template_that_was_replaced_is_not_reported(post: Post) -> None:
+    """Nobody would settle the report of a failure that is recorded after the template was repaired."""
+    post.renderer.failures = (Fault("t.txt", 3, 1, "no such field"),)
+    hook(post).gate.clear()
+    match_record(post)
+    with post.delivering() as worker:
+        worker.run_once()
+        wait_until(lambda: hook(post).sent, "the attempt")
+        post.renderer.version += 1
+        hook(post).gate.set()
+        settle(worker)
+    assert history_of(post, post.rows()[0].alert_id)[0] == "template: t.txt:3:1: no such field"
+    assert post.open_troubles() == []
 
 
 def test_alert_that_cannot_be_rendered_becomes_a_dead_letter(post: Post) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.errors import DeliveryError, Fault, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Event, Receipt
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, ReceiverWorker
@@ -99,13 +99,13 @@ def test_render_failures(database: Database) -> None:
     """Every template that failed has a line in the history, however the attempt ended."""
     record(
         database,
-        Attempt(job("a"), ("t.txt: no\x00 field", "u.txt: bad")),
-        Attempt(job("b"), ("t.txt: bad",), error=DOWN),
+        Attempt(job("a"), (Fault("t.txt", 0, 0, "no\x00 field"), Fault("u.txt", 2, 1, "bad"))),
+        Attempt(job("b"), (Fault("t.txt", 0, 0, "bad"),), error=DOWN),
     )
     with database.read() as connection:
         assert history(connection, "a")[:2] == [
             r"delivery to hook: template: t.txt: no\x00 field",
-            "delivery to hook: template: u.txt: bad",
+            "delivery to hook: template: u.txt:2:1: bad",
         ]
         assert history(connection, "b")[0] == "delivery to hook: template: t.txt: bad"
 

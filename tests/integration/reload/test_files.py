@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.reload import LOOK_SECONDS, Reloader
 from tests.integration.cli.conftest import call
+from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule
 from tests.waiting import pause, wait_until
 
@@ -222,6 +224,57 @@ def test_broken_template_keeps_its_last_good_text(site: Site) -> None:
         wait_until(lambda: not site.broken(), "the end of the trouble")
         path.unlink()
         wait_until(lambda: text() != "fourth", "the removal")
+
+
+GREEDY = (
+    '{"text": "{% for r in records if r.description %}{% for a in r.description %}{% for b in r.description %}'
+    '{% endfor %}{% endfor %}{% endfor %}"}'
+)
+"""Within the budget for the samples, and beyond it for a long description."""
+
+
+def test_template_that_fails_for_a_message_is_reported_until_it_is_changed(site: Site) -> None:
+    """A message beyond the budget of its template is sent with another text, and people see why until it is repaired."""
+    with HttpEnd(lambda _: Reply(204)) as end:
+        site.more = f"receivers: [{{name: screen, webhook: {{url: '{end.url}', format: own}}}}]\n"
+        site.write({"rules/one.yml": rule(), "templates/own.json.j2": GREEDY})
+        path = site.folder / "templates" / "own.json.j2"
+
+        def delete(description: str) -> None:
+            site.organisation.append(DELETED, user_name="eve", description=description, account=site.account)
+            site.acted += 1
+
+        def received(found: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+            return next((each.json for each in end.requests if found(each.json)), None)
+
+        def status() -> dict[str, str]:
+            found = call("-c", str(site.config), "status", "-o", "json")
+            return {each["trouble"]: each["remedy"] for each in found.json["troubles"]}
+
+        with site.service():
+            assert not site.broken()
+            delete("short")
+            wait_until(lambda: received(lambda body: body == {"text": ""}), "the text of the template")
+            assert not site.self_alerts()
+            delete("long " * 1000)
+            plain = wait_until(lambda: received(lambda body: body.get("type") == "alert.opened"), "the other text")
+            assert plain["data"]["records"][0]["description"].startswith("long ")
+            wait_until(site.self_alerts, "the self-alert")
+            (alert,) = site.self_alerts()
+            assert (alert.labels["trouble"], alert.source) == ("template_failing", str(path))
+            assert "takes more than" in alert.body
+        site.start_and_end()
+        assert status()["template_failing"].startswith(
+            "fix the template"
+        )  # also after a restart, because it is as it was
+        with site.service():
+            put(path, '{"repaired": {{ headline | tojson }}}')
+            wait_until(lambda: site.self_alerts()[0].status is Status.RESOLVED, "the end of the trouble")
+            delete("longer " * 1000)
+            wait_until(lambda: received(lambda body: "repaired" in body), "the text of the repaired template")
+        assert "template_failing" not in status()
+        (alert,) = site.self_alerts()
+        assert alert.body.endswith("Resolved: the templates were changed")
 
 
 def test_unreadable_file_keeps_its_rules(site: Site) -> None:

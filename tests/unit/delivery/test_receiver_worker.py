@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from actionwatch.base.errors import Fault
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery.receiver_worker import (
     HELD_ELSEWHERE,
@@ -27,11 +28,13 @@ RATE = 0.5  # a message in 2 s
 class Silent:
     """A notifier and a renderer that do nothing."""
 
+    version = 0
+
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Accept everything."""
         return Receipt()
 
-    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, tuple[str, ...]]:
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, tuple[Fault, ...]]:
         """Render nothing."""
         return Rendered({}), ()
 

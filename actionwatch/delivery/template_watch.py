@@ -1,0 +1,43 @@
+"""Report templates that fail when a message is written, although they passed the check with samples when they were loaded.
+
+The message is sent with another text. `service/template_files.py` settles the self-alert when the templates change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.errors import Fault
+from actionwatch.delivery.receiver_worker import Attempt, Renderer
+
+TROUBLE = "template_failing"
+REMEDY = (
+    "fix the template: it is loaded within a second; 'actionwatch explain' of an alert shows which of its messages failed. "
+    "Until then such messages use the shipped template or a plain text"
+)
+
+
+class TemplateWatch:
+    """Collects the failures of attempts, and reports them. Only the delivery worker's thread uses it."""
+
+    def __init__(self, renderer: Renderer, self_alerts: SelfAlerts) -> None:
+        self._renderer = renderer
+        self._self_alerts = self_alerts
+        self._failures: dict[str, tuple[Fault, int]] = {}
+        """The last failure of each file, and the version of the renderer that it is about."""
+
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Collect the failures of attempts that were recorded."""
+        for each in attempts:
+            self._failures |= {fault.file: (fault, each.templates_version) for fault in each.render_failures}
+
+    def report(self) -> None:
+        """Report the failures of the templates in use. Raises: StoreError; the next call reports them again."""
+        version = self._renderer.version
+        for fault, seen in self._failures.values():
+            if seen == version:
+                self._self_alerts.report(TROUBLE, fault.file, f"a message could not be written: {fault}", REMEDY)
+        if self._failures and self._renderer.version != version:  # whoever changed them may have settled before
+            self._self_alerts.settle_others(TROUBLE, set())
+        self._failures = {}
