@@ -68,14 +68,15 @@ def _idle(folder: Path, interval: int, seconds: int) -> None:
         (folder / "idle.yaml").write_text(config)
         with kit.started("-c", "idle.yaml", "run", folder=folder, stderr=subprocess.DEVNULL) as process:
             time.sleep(SETTLED_SECONDS)
-            ticks = _ticks(process.pid)
+            used = ticks(process.pid)
             time.sleep(seconds)
-            share = 100 * (_ticks(process.pid) - ticks) / TICKS / seconds
+            share = 100 * (ticks(process.pid) - used) / TICKS / seconds
             status = Path(f"/proc/{process.pid}/status").read_text()
     (kibibytes,) = re.findall(r"VmRSS:\s+(\d+)", status)
     print(f"  idle, a poll every {interval} s   {int(kibibytes) / 1024:>6.1f} MiB resident, {share:.2f} % of a core")
 
 
-def _ticks(pid: int) -> int:
+def ticks(pid: int) -> int:
+    """Return the CPU time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])  # utime and stime

@@ -11,6 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from actionwatch.emulator.scenario import Scenario, build_simulation
 from actionwatch.emulator.wire import record
 
 LATEST_MS = 2**62
+RECENTLY = timedelta(minutes=-20)
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def upstream(count: int, days: float = 30) -> Iterator[Served]:
-    """Serve so many records over so many days, newest first."""
-    command = [sys.executable, "-m", "tests.benchmarks.upstream", str(count), str(days)]
+def upstream(count: int, days: float = 30, until: timedelta = RECENTLY) -> Iterator[Served]:
+    """Serve so many records over so many days up to a time from now, newest first. Later ones appear when they happen."""
+    command = [sys.executable, "-m", "tests.benchmarks.upstream", str(count), str(days), str(until.total_seconds())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -62,11 +64,11 @@ def upstream(count: int, days: float = 30) -> Iterator[Served]:
 class Listing:
     """The records, oldest first: their times, and their JSON."""
 
-    def __init__(self, count: int, days: float) -> None:
+    def __init__(self, count: int, days: float, until: timedelta = RECENTLY) -> None:
         simulation = build_simulation(Scenario(history=Duration(0), ordinary=False))
         self.organisation_id = simulation.organisation.id
         now = datetime.now(UTC)
-        simulation.organisation.extend_synthetic(count, now - timedelta(days=days), now - timedelta(minutes=20))
+        simulation.organisation.extend_synthetic(count, now - timedelta(days=days), now + until)
         self.times = array("q")
         self._bodies: list[bytes] = []
         self._times_of_kind: dict[str, array[int]] = {}
@@ -109,6 +111,7 @@ class _Connection(asyncio.Protocol):
                     ("pageSize", 1000),
                 )
             )
+            end = min(end, int(time.time() * 1000))
             with_counts = asked.get("getActionCounts") == ["true"]
             body = self.listing.page(start, end, offset, size, with_counts=with_counts)
             date = format_datetime(datetime.now(UTC), usegmt=True).encode()
@@ -116,8 +119,8 @@ class _Connection(asyncio.Protocol):
             self._transport.write(answer % (date, len(body)) + body)
 
 
-async def _serve(count: int, days: float) -> None:
-    _Connection.listing = Listing(count, days)
+async def _serve(count: int, days: float, until: float) -> None:
+    _Connection.listing = Listing(count, days, timedelta(seconds=until))
     server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
     print(f"http://127.0.0.1:{address[1]}", _Connection.listing.organisation_id, flush=True)
@@ -125,4 +128,4 @@ async def _serve(count: int, days: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))
