@@ -120,12 +120,12 @@ class GroupState:
         self._is_stale = True
         return True
 
-    def forget(self, cutoff: datetime | None, *, is_full: bool) -> int:
-        """Drop the hits from before `cutoff`, or all but a few if there is no room, after folding them into `_base`.
+    def forget(self, cutoff: datetime, *, is_full: bool) -> int:
+        """Drop the hits that are too old to keep, or all but a few if there is no room, after folding them into `_base`.
 
         Returns: how many hits were dropped.
         """
-        count = 0 if cutoff is None else bisect.bisect_left(self.hits, cutoff, key=lambda each: each.at)
+        count = bisect.bisect_left(self.hits, cutoff, key=lambda each: each.at)
         if is_full:
             count = max(count, len(self.hits) - _FEW)
         if count <= _FEW:

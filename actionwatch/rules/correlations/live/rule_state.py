@@ -151,7 +151,8 @@ class RuleState:
             if shared is not None:
                 shared.hold(state.group, is_held=any(map(shared.is_held, evaluation.judged)))
             self._wait(state, state.next_due(evaluation.alerts, verified))
-            self.kept -= state.forget(limits.cutoff, is_full=limits.is_full)
+            if limits.cutoff is not None:
+                self.kept -= state.forget(limits.cutoff, is_full=limits.is_full)
         return changes
 
     def _wait(self, state: GroupState, due: datetime) -> None:
