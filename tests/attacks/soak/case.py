@@ -14,7 +14,7 @@ from collections.abc import Callable
 Attack = Callable[[random.Random], str]
 """One case: returns its outcome in a few words. Raises AssertionError if a promise is broken."""
 
-CPU_SECONDS = 20  # of one case, with the server that attacks; 20 to 100 times what the slowest takes
+CPU_SECONDS = 20  # of one case, with the server that attacks; over ten times what the slowest takes
 ADDRESS_BYTES = 4 * 1024**3  # of the process, with its threads
 
 
