@@ -1,10 +1,12 @@
 """The settings of property tests: the same examples in every run, and no deadline.
 
-`pytest --hypothesis-profile explore` searches for new examples.
+`pytest --hypothesis-profile explore` searches for new examples. `--soak N` runs N schedules of chaos, or attacks of each kind,
+instead of the default few; `--soak-from SEED` begins at another seed.
 """
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
@@ -12,3 +14,33 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=SLOW)
 settings.register_profile("explore", deadline=None, suppress_health_check=SLOW, print_blob=True)
 settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options. `pytest tests/chaos --soak 5000` runs for about a quarter of an hour."""
+    parser.addoption(
+        "--soak", type=int, default=0, metavar="N", help="run N cases of chaos or attacks, from --soak-from on"
+    )
+    parser.addoption("--soak-from", type=int, default=0, metavar="SEED", help="the first seed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remove the timeout of a soak."""
+    if config.getoption("--soak"):
+        for item in items:
+            if "soak" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.timeout(0))
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> int:
+    """Return the requested number of cases; 0 means the default."""
+    found: int = request.config.getoption("--soak")
+    return found
+
+
+@pytest.fixture
+def first_seed(request: pytest.FixtureRequest) -> int:
+    """Return the first seed."""
+    found: int = request.config.getoption("--soak-from")
+    return found

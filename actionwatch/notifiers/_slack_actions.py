@@ -5,7 +5,7 @@ and if the configuration allows its user. Everything else is refused and logged.
 
 The SDK's socket client handles the WebSocket. This module works around its faults: it takes a proxy from the environment, gives
 up if the first connection fails, ignores Retry-After, uses a whole core for 20 seconds when a connection ends without a close
-frame, and needs up to four seconds to close.
+frame, needs up to four seconds to close, and cannot read large frames.
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
@@ -27,6 +27,7 @@ import structlog
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode import SocketModeClient
+from slack_sdk.socket_mode.builtin.connection import Connection
 from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
@@ -50,6 +51,8 @@ BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
 MAX_DECISION_CHARS = 300
 MAX_ENVELOPE_CHARS = 1_000_000  # a press contains the message, of at most 50 blocks of 3,000 characters
+MAX_FRAME_BYTES = 4 * MAX_ENVELOPE_CHARS  # a longer frame ends the connection
+RECEIVE_BYTES = 65_536  # at once
 WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 UNEXPECTED_WAIT = 5.0  # after an unexpected error
@@ -323,6 +326,7 @@ class _Client(SocketModeClient):
         self._app = app
         self._refuse = refuse
         self.socket_mode_request_listeners.append(take)
+        self.on_error_listeners.append(self._report)
 
     def issue_new_wss_url(self) -> str:
         url = str(self._app.call("apps.connections.open", {}).get("url") or "")
@@ -338,12 +342,21 @@ class _Client(SocketModeClient):
             return
         super().enqueue_message(message)
 
-    def connect(self) -> None:
-        """Connect; on failure, `is_connected` is False."""
-        super().connect()
-        session = self.current_session
+    def _report(self, error: Exception) -> None:
+        """Log what is wrong with a frame. Other errors of the socket are those of a lost connection."""
+        if not isinstance(error, OSError) or isinstance(error, _Unreadable):
+            self._refuse(f"it cannot be read: {error}")
+
+    @property
+    def current_session(self) -> Connection | None:
+        """The connection, if any. Its socket is replaced before the SDK's thread can see it and read."""
+        return self._session
+
+    @current_session.setter
+    def current_session(self, session: Connection | None) -> None:
         if session is not None and session.sock is not None:
-            session.sock = _RaisingSocket(session.sock)  # type: ignore[assignment]
+            session.sock = _FrameSocket(session.sock)  # type: ignore[assignment]
+        self._session = session
 
     def end(self) -> None:
         """Close. First wake the thread that waits for the next frame, because it holds the lock that closing needs."""
@@ -355,18 +368,46 @@ class _Client(SocketModeClient):
         self.close()
 
 
-class _RaisingSocket:
-    """A socket that raises when the peer has closed. The SDK would read empty data in a busy loop."""
+class _Unreadable(ConnectionError):
+    """A frame that Slack never sends. The SDK closes the connection, and `SlackActions` makes another."""
+
+
+class _FrameSocket:
+    """A socket that returns one whole frame (RFC 6455 §5.2) at a time, and raises when the peer has closed.
+
+    The SDK would read empty data in a busy loop. For each piece of a frame it would keep a copy of all pieces before, which is
+    500 MB for a frame of 1 MB, and after about 1,000 pieces or a timeout it would take the rest for other frames.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._taken = bytearray()
         self.send, self.close, self.shutdown = sock.send, sock.close, sock.shutdown
 
-    def recv(self, count: int) -> bytes:
-        data = self._socket.recv(count)
-        if not data:
-            raise ConnectionResetError("Slack closed the connection")
-        return data
+    def recv(self, _: int) -> bytes:
+        while missing := self._missing_count():
+            data = self._socket.recv(min(missing, RECEIVE_BYTES))
+            if not data:
+                raise ConnectionResetError("Slack closed the connection")
+            # Of the response that begins the WebSocket, the SDK leaves the last line end. No frame begins with it.
+            self._taken += data if self._taken else data.removeprefix(b"\n")
+        frame, self._taken = bytes(self._taken), bytearray()
+        return frame
+
+    def _missing_count(self) -> int:
+        """Return how many bytes of the header are missing, or else of the frame."""
+        taken = self._taken
+        length = taken[1] & 0x7F if len(taken) > 1 else 0
+        header = 2 + {126: 2, 127: 8}.get(length, 0)
+        if len(taken) < header:
+            return header - len(taken)
+        if header > 2:
+            length = int.from_bytes(taken[2:header])
+        if length > MAX_FRAME_BYTES:
+            raise _Unreadable(f"it has {length} bytes, and a press at most {MAX_FRAME_BYTES}")
+        if taken[1] & 0x80:
+            raise _Unreadable("its frame has a mask, which only clients use")
+        return header + length - len(taken)
 
 
 def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from actionwatch.notifiers import slack
-from actionwatch.notifiers._slack_actions import MAX_ENVELOPE_CHARS
+from actionwatch.notifiers._slack_actions import MAX_ENVELOPE_CHARS, MAX_FRAME_BYTES
 from tests.integration.notifiers.ends import TOKEN, deliver, options
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
 from tests.integration.notifiers.test_slack_actions import Pressed, is_connected, reference_of
@@ -29,6 +31,17 @@ def server() -> Iterator[SocketEnd]:
 
 def presses(server: SocketEnd, *given: dict[str, Any], users: tuple[str, ...] = ()) -> Pressed:
     """Send presses, then a valid one, and return what was obeyed."""
+    with listening(server, users) as pressed:
+        for number, each in enumerate(given):
+            server.press("actionwatch_ack", envelope_id=f"e{number}", **each)
+        server.press("actionwatch_ack", envelope_id="valid")
+        wait_until(lambda: server.api.requests[-1].path.endswith("chat.update"), "the update of the message")
+        return pressed
+
+
+@contextlib.contextmanager
+def listening(server: SocketEnd, users: tuple[str, ...] = ()) -> Iterator[Pressed]:
+    """Post a message, and listen for presses. Yield what is obeyed."""
     wanted = {"token": TOKEN, "app_token": APP_TOKEN, "channel": "#alerts", "base_url": f"{server.api.url}/api"}
     made = options(slack.Options, **wanted, **({"users": users} if users else {}))
     notifier = slack.build(made, receiver="security-slack")
@@ -40,11 +53,7 @@ def presses(server: SocketEnd, *given: dict[str, Any], users: tuple[str, ...] = 
     listener.start()
     try:
         wait_until(lambda: is_connected(listener), "the connection")
-        for number, each in enumerate(given):
-            server.press("actionwatch_ack", envelope_id=f"e{number}", **each)
-        server.press("actionwatch_ack", envelope_id="valid")
-        wait_until(lambda: server.api.requests[-1].path.endswith("chat.update"), "the update of the message")
-        return pressed
+        yield pressed
     finally:
         listener.close()
 
@@ -111,6 +120,50 @@ def test_odd_press_is_refused(server: SocketEnd, odd: dict[str, Any]) -> None:
     with capture_logs() as logs:
         assert presses(server, {"changed": odd}).calls == OBEYED
     assert problems(logs) == ["slack_press_refused"]
+
+
+def test_endless_frame_ends_the_connection(server: SocketEnd) -> None:
+    """A frame that is larger than any press is refused by its length, and the buttons work on the next connection."""
+    with listening(server) as pressed, capture_logs() as logs:
+        with contextlib.suppress(OSError):
+            server.say_text("x" * (MAX_FRAME_BYTES + 1))
+        wait_until(lambda: server.connections == 2, "another connection")
+        server.press("actionwatch_ack", envelope_id="valid")
+        wait_until(lambda: pressed.calls == OBEYED, "the press")
+    assert [each["reason"] for each in logs if each["event"] == "slack_press_refused"] == [
+        "it cannot be read: it has 4000001 bytes, and a press at most 4000000"
+    ]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "", "\n", "[" * 100_000, "x" * 3_000_000])
+def test_unreadable_text_does_not_stop_the_buttons(server: SocketEnd, text: str) -> None:
+    """After a frame that contains no press, the next one is read, on the same connection and with little memory."""
+    with listening(server) as pressed:
+        tracemalloc.start()
+        server.say_text(text)
+        server.press("actionwatch_ack", envelope_id="valid")
+        wait_until(lambda: pressed.calls == OBEYED, "the press")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10 * MAX_FRAME_BYTES
+    assert server.connections == 1
+
+
+def test_frame_with_a_mask_ends_the_connection(server: SocketEnd) -> None:
+    """A frame that only a client may send is not read as another one."""
+    with listening(server) as pressed:
+        server.say_bytes(b"\x81\x85maskhello")
+        wait_until(lambda: server.connections == 2, "another connection")
+        server.press("actionwatch_ack", envelope_id="valid")
+        wait_until(lambda: pressed.calls == OBEYED, "the press")
+
+
+def test_frame_in_pieces_is_read(server: SocketEnd) -> None:
+    """A press that arrives in tiny pieces, with its header apart, is obeyed."""
+    with listening(server) as pressed:
+        server.piece_bytes = 1
+        server.press("actionwatch_ack", envelope_id="valid")
+        wait_until(lambda: pressed.calls == OBEYED, "the press")
 
 
 def test_odd_blocks_of_a_message_do_not_stop_the_update(server: SocketEnd) -> None:

@@ -26,6 +26,8 @@ class SocketEnd(Listener):
     def __init__(self) -> None:
         self.acks: list[str] = []
         self.connections = 0
+        self.piece_bytes = 0
+        """How many bytes to send at once; 0 means all."""
         self.opening: list[Reply] = []
         """What to answer `apps.connections.open` with, before it works."""
         self.api = HttpEnd(self._reply)
@@ -55,9 +57,19 @@ class SocketEnd(Listener):
         self.say({"type": "interactive", "envelope_id": envelope_id, "payload": payload})
 
     def say(self, document: Any) -> None:
-        """Send a text frame to the connected client. The client may know of the connection slightly before the server does."""
+        """Send a document to the connected client."""
+        self.say_text(json.dumps(document))
+
+    def say_text(self, text: str) -> None:
+        """Send a text frame to the connected client."""
+        self.say_bytes(_frame(TEXT, text.encode("utf-8", "surrogatepass")))
+
+    def say_bytes(self, data: bytes) -> None:
+        """Send bytes to the connected client. The client may know of the connection slightly before the server does."""
         wait_until(lambda: self._live, "a connection")
-        self._live[-1].sendall(_frame(TEXT, json.dumps(document).encode()))
+        size = self.piece_bytes or len(data)
+        for start in range(0, len(data), size):
+            self._live[-1].sendall(data[start : start + size])
 
     def hang_up(self) -> None:
         """Break the connection."""
