@@ -1,8 +1,8 @@
 """Remove known secrets from texts that may contain them: logs, and the responses of servers that echo a request.
 
-A secret is found as it is, and as the usual encoders of JSON, URLs, HTML, hexadecimal and base64 spell it; base64 also where the
-secret is in the middle of other data, as a password in the credentials of a login. Redact first, then cut: a cut secret is not
-found, and most of it would stay readable.
+A secret is found as it is, and as the usual encoders of JSON, URLs, HTML, hexadecimal and base64 spell it; base64 also where
+the secret is in the middle of other data, as a password in the credentials of a login. Redact first, then cut: a cut secret is
+not found, and most of it would stay readable.
 """
 
 from __future__ import annotations
