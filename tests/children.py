@@ -52,7 +52,7 @@ def _signals_not_ignored() -> Iterator[None]:
 
 
 def run_child(
-    command: Command, given: str = "", limit: float = LIMIT, **options: Any
+    command: Command, given: str = "", limit: float | None = None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a process to its end, with `given` as its standard input. Return its exit status and output."""
     pipe = subprocess.PIPE
@@ -61,8 +61,9 @@ def run_child(
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def printed(process: Process, given: str | None = None, limit: float = LIMIT) -> tuple[str, str]:
-    """Wait until a process ends. Return the rest of its output from the pipes."""
+def printed(process: Process, given: str | None = None, limit: float | None = None) -> tuple[str, str]:
+    """Wait until a process ends, usually for `LIMIT` seconds. Return the rest of its output from the pipes."""
+    limit = LIMIT if limit is None else limit
     try:
         return process.communicate(given, timeout=limit)
     except subprocess.TimeoutExpired as exc:

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Dialect, Integer, Tabl
 from sqlalchemy.types import TypeEngine
 
 from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Level
 
 
@@ -40,7 +41,26 @@ class Converted(TypeDecorator[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:  # noqa: ARG002
         """Return the conversion of results."""
-        return self.restore
+        return functools.partial(_checked, self.restore)
+
+
+# What conversions raise for a value that no version has stored.
+DAMAGES = (ValueError, TypeError, OverflowError, LookupError, RecursionError)
+
+
+def _checked(restore: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return restore(value)
+    except DAMAGES as exc:
+        raise damaged(exc) from exc
+
+
+def damaged(exc: BaseException) -> StoreError:
+    """Return our error for a stored value that cannot be read."""
+    return StoreError(
+        f"the store is damaged, or was changed by hand: a value cannot be read ({exc}): stop the service, then put a backup in "
+        "place of the store"
+    )
 
 
 def to_micros(at: datetime) -> int:
@@ -62,6 +82,13 @@ def _texts(text: str | None) -> tuple[str, ...]:
     return tuple(json.loads(text)) if text else ()
 
 
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")
+    return found
+
+
 Instant = Converted(
     BigInteger(),
     lambda at: None if at is None else (at - EPOCH) // MICROSECOND,
@@ -74,7 +101,7 @@ Duration = Converted(
     lambda micros: None if micros is None else timedelta(microseconds=micros),
 )
 """A timedelta as integer microseconds."""
-Object = Converted(Text(), _unless_none(lambda value: json.dumps(dict(value))), _unless_none(json.loads))
+Object = Converted(Text(), _unless_none(lambda value: json.dumps(dict(value))), _unless_none(_object))
 """A dict as a JSON object."""
 Texts = Converted(Text(), json.dumps, _texts)
 """A tuple of texts as a JSON array."""
@@ -124,6 +151,9 @@ class RowFormat:
     def restore(self, row: Sequence[Any]) -> list[Any]:
         """Return the values of the attributes from a row of `columns`."""
         values = list(row)
-        for place, convert in self._restore:
-            values[place] = convert(values[place])
+        try:
+            for place, convert in self._restore:
+                values[place] = convert(values[place])
+        except DAMAGES as exc:
+            raise damaged(exc) from exc
         return values

@@ -9,6 +9,7 @@ other.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -224,11 +225,7 @@ class Database(StoreReader):
         Raises: StoreBusy, when another process owns it; StoreError.
         """
         _refuse_second_name(self.path)
-        try:
-            file = _lock_path(self.path).open("w")
-        except OSError as exc:
-            raise StoreError(f"cannot open {_lock_path(self.path)}: {exc.strerror}") from exc
-        with file:
+        with _open_lock(_lock_path(self.path)) as file:
             _lock(file, self.path)
             yield
 
@@ -407,6 +404,18 @@ def _path_of(url: str) -> Path:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """Open the lock file for us alone: whoever can open it can hold the lock. A link in its place is refused."""
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        what = "it is a link: remove it" if exc.errno == errno.ELOOP else exc.strerror
+        raise StoreError(f"cannot open {path}: {what}") from exc
+    with contextlib.suppress(PermissionError):  # another user created it
+        os.fchmod(fd, 0o600)
+    return os.fdopen(fd, "w")
 
 
 def _lock(file: IO[str], path: Path) -> None:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
-from actionwatch.store.column_types import as_stored, from_micros, to_micros
+from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
 from actionwatch.store.database import bulk_insert, bulk_read, has_prefix, portions, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
@@ -546,28 +546,31 @@ def _record(row: Sequence[Any]) -> Record:
         operation, scope, severity, upstream_id, is_time_readable, is_backlog, late_by, local_id,
     ) = row  # fmt: skip
     # By position, because access by name takes five times as long.
-    return Record(
-        key,
-        source,
-        from_micros(occurred),
-        _seen_at(seen),
-        kind,
-        raw,
-        domain_type,
-        user,
-        description,
-        _entity(account_id, account_name),
-        _entity(cluster_id, cluster_name),
-        _entity(organisation_id, organisation_name),
-        operation,
-        scope,
-        severity,
-        upstream_id,
-        bool(is_time_readable),
-        bool(is_backlog),
-        None if late_by is None else timedelta(microseconds=late_by),
-        local_id,
-    )
+    try:
+        return Record(
+            key,
+            source,
+            from_micros(occurred),
+            _seen_at(seen),
+            kind,
+            raw,
+            domain_type,
+            user,
+            description,
+            _entity(account_id, account_name),
+            _entity(cluster_id, cluster_name),
+            _entity(organisation_id, organisation_name),
+            operation,
+            scope,
+            severity,
+            upstream_id,
+            bool(is_time_readable),
+            bool(is_backlog),
+            None if late_by is None else timedelta(microseconds=late_by),
+            local_id,
+        )
+    except DAMAGES as exc:
+        raise damaged(exc) from exc
 
 
 def _entity(entity_id: str | None, name: str | None) -> Entity:

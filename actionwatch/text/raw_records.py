@@ -20,10 +20,13 @@ _PUNCTUATION_CHARS = len('"": , ')
 
 
 def read_raw(text: str) -> Any:
-    """Decode the object of the upstream. A number that Python or JSON cannot represent becomes its text."""
+    """Decode the object of the upstream. A number that Python or JSON cannot represent becomes its text.
+
+    What is no JSON, in a store that was damaged or changed by hand, is returned as it is.
+    """
     try:
         return _RAW.decode(text)
-    except RecursionError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -1,8 +1,8 @@
 """Remove known secrets from texts that may contain them: logs, and the responses of servers that echo a request.
 
-A secret is found as it is, and as JSON, URLs, HTML and base64 spell it; base64 also where the secret is in the middle of other
-data, as a password in the credentials of a login. Redact first, then cut: a cut secret is not found, and most of it would stay
-readable.
+A secret is found as it is, and as the usual encoders of JSON, URLs, HTML, hexadecimal and base64 spell it; base64 also where
+the secret is in the middle of other data, as a password in the credentials of a login. Redact first, then cut: a cut secret is
+not found, and most of it would stay readable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
 _LEAST_CHARS = 4  # shorter texts are no secrets, and redacting them would make texts unreadable
@@ -63,15 +63,29 @@ class Redaction:
         return text
 
 
+# What encoders of JSON write as a number although JSON does not require it, and whether in capitals: Python and Ruby, Java
+# (Jackson), Go, Gson, .NET. With "€", they do so with everything that is not ASCII.
+_JSON_NUMBERED = (("", False), ("€", False), ("€", True), ("<>&", False), ("<>&='", False), ("€<>&'+`\"", True))
+_HTML_QUOTES: tuple[Mapping[str, str], ...] = (
+    {},
+    {'"': "&quot;", "'": "&#x27;"},
+    {'"': "&quot;", "'": "&#39;"},
+    {'"': "&quot;", "'": "&apos;"},
+)
+_HTML_OF_GO = {'"': "&#34;", "'": "&#39;", "+": "&#43;"}
+_KEPT_IN_URLS = ("", "/", "-_.!~*'()", ";,/?:@&=+$-_.!~*'()#")  # a part, a path; encodeURIComponent and encodeURI
+
+
 def _spellings(secret: str) -> Iterator[str]:
-    yield secret
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield html.escape(secret)
-    for quoted in (quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")):
+    for text in dict.fromkeys(_as_json(secret, *each) for each in _JSON_NUMBERED):
+        yield from (text, text.replace("/", r"\/"), _as_json(text, "", False))
+    yield from (_as_html(secret, quotes) for quotes in (*_HTML_QUOTES, _HTML_OF_GO))
+    urls = [quote_plus(secret, errors="replace"), *(quote(secret, safe, errors="replace") for safe in _KEPT_IN_URLS)]
+    for quoted in (secret, *urls, quote(urls[1], safe="")):
         yield quoted
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
     data = secret.encode("utf-8", "replace")
+    yield from (data.hex(), data.hex().upper())
     for core in filter(lambda core: len(core) >= _LEAST_DERIVED_CHARS, _base64_cores(data)):
         yield core
         yield core.translate(_URL_SAFE)
@@ -79,6 +93,20 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 _URL_SAFE = str.maketrans("+/", "-_")
+
+
+def _as_json(text: str, numbered: str, is_upper: bool) -> str:
+    def escape(char: str) -> str:
+        if char not in numbered and (char.isascii() or "€" not in numbered):
+            return json.dumps(char, ensure_ascii=False)[1:-1]
+        units = char.encode("utf-16-be", "surrogatepass").hex(" ", 2)
+        return "".join(f"\\u{unit.upper() if is_upper else unit}" for unit in units.split())
+
+    return "".join(map(escape, text))
+
+
+def _as_html(text: str, quotes: Mapping[str, str]) -> str:
+    return "".join(quotes.get(char, char) for char in html.escape(text, quote=False))
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:

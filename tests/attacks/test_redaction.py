@@ -24,12 +24,16 @@ from tests.integration.notifiers.smtp_end import PASSWORD, RawEnd
 from tests.unit.render.messages import message
 from tests.waiting import PATIENT
 
-SECRET = 's3cr3t+/key=with "signs" & <more> of 44 chars€'
+SECRET = 's3cr3t+/key=with "signs" & <more> of it\'s 49 chars€'
 PART = 9  # so many characters of a secret in a row are too many
 
 
 def pair(secret: str) -> str:
     return base64.b64encode(f"eve:{secret}".encode()).decode()
+
+
+def replaced(text: str, escapes: dict[str, str]) -> str:
+    return "".join(escapes.get(char, char) for char in text)
 
 
 FORMS: dict[str, Callable[[str], str]] = {
@@ -41,6 +45,31 @@ FORMS: dict[str, Callable[[str], str]] = {
     "URL in lower case": lambda secret: quote(secret, safe="").replace("%2B", "%2b").replace("%2F", "%2f").replace("%3D", "%3d")
     .replace("%3C", "%3c").replace("%3E", "%3e").replace("%E2%82%AC", "%e2%82%ac"),
     "HTML": html.escape,
+    "JSON of Go": lambda secret: replaced(
+        json.dumps(secret, ensure_ascii=False), {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"}
+    ),
+    "JSON of Gson": lambda secret: replaced(
+        json.dumps(secret, ensure_ascii=False),
+        {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "=": r"\u003d", "'": r"\u0027"},
+    ),
+    "JSON of .NET": lambda secret: replaced(
+        secret,
+        {"<": r"\u003C", ">": r"\u003E", "&": r"\u0026", "+": r"\u002B", '"': r"\u0022", "'": r"\u0027", "€": r"\u20AC"},
+    ),
+    "JSON of PHP": lambda secret: json.dumps(secret).replace("/", r"\/"),
+    "JSON in upper case": lambda secret: json.dumps(secret).replace(r"\u20ac", r"\u20AC"),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "HTML of Go": lambda secret: replaced(
+        secret, {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "+": "&#43;"}
+    ),
+    "HTML with decimal numbers": lambda secret: html.escape(secret).replace("&#x27;", "&#39;"),
+    "HTML with names": lambda secret: html.escape(secret).replace("&#x27;", "&apos;"),
+    "HTML between tags": lambda secret: html.escape(secret, quote=False),
+    "path of a URL": quote,
+    "URL of JavaScript": lambda secret: quote(secret, safe=";,/?:@&=+$-_.!~*'()#"),
+    "component of JavaScript": lambda secret: quote(secret, safe="-_.!~*'()"),
+    "URL in a URL": lambda secret: quote(quote(secret, safe=""), safe=""),
+    "hexadecimal": lambda secret: secret.encode().hex(),
     "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
     "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
     "base64 in a URL": lambda secret: quote(base64.b64encode(secret.encode()).decode(), safe=""),

@@ -50,4 +50,8 @@ class MortalDatabase(Database):
         for old in self.path.parent.glob(self.path.name + "*"):
             old.unlink()
         shutil.copy(self._template, self.path)
+
+    def close(self) -> None:
+        """Close the connections. The next process opens others with the same engines."""
+        super().close()
         self._is_closed = False
