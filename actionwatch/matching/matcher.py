@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import Ledger
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
@@ -29,6 +30,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
 from actionwatch.store.records import Portion
 
+MANY_BATCHES = 10  # after so many, correlations go on although plain rules are not done: there may always be more
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
 
 log = structlog.get_logger()
@@ -117,14 +119,20 @@ class Matcher:
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
                 verified = self._correlating.read_progress(connection)
+            batch_count, advanced = 0, None
             while (is_more := self._match_next()) or not self._correlating.is_ready:
                 if self._must_leave():
                     return True
-                if not is_more:
+                batch_count += 1
+                is_long = batch_count % MANY_BATCHES == 0
+                if not self._correlating.is_ready and (is_long or not is_more):
                     self._rebuild()
+                if is_long:
+                    advanced = self._read_matched()
+                    self._verified = _later(self._verified, advanced)
                 if self._correlating.is_save_due:
                     self._correlating.save(self._database)
-            self._verified = verified
+            self._verified = _later(verified, advanced)
             self._judge()
         except Overtaken as error:
             self._correlating.forget()
@@ -134,6 +142,14 @@ class Matcher:
             self._correlating.forget()  # what it took in may not have been committed
             raise
         return True
+
+    def _read_matched(self) -> datetime | None:
+        """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
+        with self._database.read() as connection:
+            verified = self._correlating.read_progress(connection)
+            _, correlated = positions.read_both(connection)
+            oldest = records.oldest_time_after(connection, correlated)
+        return verified if verified is None or oldest is None else min(verified, oldest - MICROSECOND)
 
     def _rebuild(self) -> None:
         """Rebuild the state of correlations, unless it is no longer wanted, and commit what it found if it went ahead."""
@@ -151,8 +167,9 @@ class Matcher:
         if self._is_stopping or (requested is not None and requested[1] is not self._correlating):
             raise Abandoned
         self._switch(requested)
-        while not self._must_leave() and self._match_next():
-            pass
+        for _ in range(MANY_BATCHES):
+            if self._must_leave() or not self._match_next():
+                return
 
     def _match_next(self) -> bool:
         """Match the next records. Return whether there were any."""
@@ -229,6 +246,10 @@ class Matcher:
         ledger.add_all(matches, changes)
         correlating.store(connection, changes)
         return ledger_store.write(connection, ledger, self._addressing, now)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:

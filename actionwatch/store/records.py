@@ -428,6 +428,13 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
     return max((at for at in found if at is not None), default=None)
 
 
+def oldest_time_after(connection: Connection, position: int) -> datetime | None:
+    """Return the time of the oldest record after a local id, whatever its time; None without any."""
+    statement = select(func.min(RECORD.c.occurred_at)).where(RECORD.c.id > position)
+    oldest: datetime | None = connection.execute(statement).scalar()
+    return oldest
+
+
 def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) -> datetime | None:
     """Return the oldest time of the records that are no backlog, after an id and up to another one; None without any."""
     between_ids = (RECORD.c.id > after_id, RECORD.c.id <= up_to_id)

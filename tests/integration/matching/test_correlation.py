@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import Alert, Entity, Event, Level, Record, Status
+from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, Status
 from actionwatch.cli.rules.explain import views_from_store
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
@@ -546,3 +546,46 @@ def test_alert_continues_for_the_group_that_is_still_expected(post: Post) -> Non
     see(post.database, NOON + 80 * MINUTE)
     matcher(post, rules).run_once()
     assert only(post).status is Status.RESOLVED
+
+
+class Endless(Engine):
+    """Rules for which more records arrive while they evaluate, until `last`: the matcher never reaches the end."""
+
+    last = 40
+
+    def __init__(self, rules: Sequence[Rule], post: Post) -> None:
+        super().__init__(rules)
+        self._post = post
+        self.count = 0
+        self.step: Matcher | None = None
+
+    def evaluate(self, records: Iterable[Record]) -> list[Match]:
+        """Store another record, each 10 minutes later, and stop the matcher after the last one."""
+        self.count += 1
+        self._post.store(make_record(1000 + self.count, minutes=10 * (self.count + 1), user_name="bob"))
+        if self.count == self.last and self.step is not None:
+            self.step.stop()
+        return list(super().evaluate(records))
+
+
+def test_time_passes_although_records_arrive_faster_than_they_are_matched(post: Post) -> None:
+    """A matcher that is never done judges what is verified and matched, and no record that waits is taken for missing."""
+    rules = rules_of(MISSING)
+    post.store(make_record(0, cluster=Entity("c-1")), make_record(1, minutes=10))
+    see(post.database, NOON + timedelta(days=1))
+    engine = Endless(rules, post)
+    step = Matcher(post.database, engine, post.addressing, post.clock, 1, Correlating(rules, post.addressing))
+    engine.step = step
+    step.run_once()
+    assert engine.count == engine.last
+    assert (only(post).first_at, only(post).status) == (NOON + 60 * MINUTE, Status.OPEN)
+
+
+def test_a_record_that_waits_is_not_missing(post: Post) -> None:
+    """Time passes only up to the oldest record that is not matched: here the one that shows that nothing is missing."""
+    rules = rules_of(MISSING)
+    returns = [make_record(0, cluster=Entity("c-1")), *(make_record(n, minutes=500 + n) for n in range(1, 60))]
+    post.store(*returns, *(make_record(100 + n, minutes=50 * n, cluster=Entity("c-1")) for n in range(1, 13)))
+    see(post.database, NOON + timedelta(minutes=600))
+    step = matcher(post, rules, 1)
+    assert step.run_once() == 0

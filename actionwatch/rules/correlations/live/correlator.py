@@ -26,7 +26,8 @@ from actionwatch.rules.engine import MAX_FAILURES, Failure
 from actionwatch.rules.model import Group, Hit, Rule
 
 _MAX_GROUPS = 100_000  # per rule; beyond it the least recently used is dropped
-MAX_KEPT = 200_000  # hits kept to fold again, over all rules; beyond it groups keep only what their state needs
+MAX_KEPT = 200_000  # hits kept to fold again, over all rules; beyond it only those are kept whose time is not verified
+MAX_UNVERIFIED = 4 * MAX_KEPT  # beyond it groups keep only what their state needs
 
 
 class Correlator:
@@ -141,7 +142,7 @@ class Correlator:
         """Return what becomes of alerts as of a verified time. Cheap if nothing is due and nothing came."""
         changes: list[AlertChange] = []
         self._unjudged_from = None
-        limits = Limits(verified, self._cutoff(verified), self.count_hits() > MAX_KEPT)
+        limits = Limits(verified, self._cutoff(verified), self.count_hits() > MAX_UNVERIFIED)
         for rule_state in self._rules:  # inner rules first: their alerts are hits of the rules above
             if rule_state.is_due(verified):
                 found, outer = rule_state.judge(limits)
@@ -182,8 +183,12 @@ class Correlator:
         self._too_late = not update(group, hit) or self._too_late
 
     def _cutoff(self, verified: datetime | None) -> datetime | None:
-        """Return before when hits are old. Verified time counts too: the newest record means little while a backlog is read."""
+        """Return before when hits are dropped: `keep` before verified time, or all of verified time if there is no room.
+
+        The newest record alone means little while a backlog is read. What an inner alert that waited makes above is never
+        dropped by that: it fires at a time that was not verified before.
+        """
         newest = max((rule_state.newest for rule_state in self._rules if rule_state.newest is not None), default=None)
         if self._keep is None or newest is None or verified is None:
             return None
-        return min(newest, verified) - self._keep
+        return min(newest, verified) - (self._keep if self.count_hits() <= MAX_KEPT else timedelta(0))

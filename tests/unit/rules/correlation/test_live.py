@@ -201,6 +201,20 @@ def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> No
     assert capped.count_hits() < 1000
 
 
+@BOTH
+@FEW
+@given(runs(is_in_order=True))
+def test_without_room_for_hits_nothing_is_rebuilt(rules: str, legs: list[Leg]) -> None:
+    """Records in order need no hit from verified time, whatever waits and whichever rules count the alerts of others."""
+    steady = [replace(leg, fate=Fate.NOTHING) for leg in legs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(correlator, "MAX_KEPT", 3)
+        service = run_to_end(RULES[rules], steady, max)
+    assert service.rebuilt == 0
+    found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
+    assert found == _plain(RULES[rules], [each for leg in legs for each in leg.batch])
+
+
 def test_a_late_record_of_a_dropped_group_leads_to_a_rebuild() -> None:
     """A late record of a group that was dropped as idle and came back leads to a rebuild."""
     service = Service(ALL, keep=5 * MINUTE)
