@@ -135,6 +135,7 @@ class GroupState:
         self.floor = self.hits[count - 1].at + MICROSECOND
         del self.hits[:count]
         self._drop_settled(self.floor)
+        self._drop_reported()
         return count
 
     def around(self, record: Record) -> tuple[Fold, list[Hit], list[Hit]] | None:
@@ -221,6 +222,22 @@ class GroupState:
             if known.id not in left and (known.is_current or known.until < floor):
                 del self._known[known.id]
                 self._published.pop(known.id, None)
+
+    def _drop_reported(self) -> None:
+        """Forget which records the newest alert of `_base` was reported with: no record before the floor is taken again."""
+        if not self._context.is_final or not self._base.found:
+            return
+        newest, grown = self._base.found[-1], self._live.found[len(self._base.found) - 1]
+        known = self._known.get(grown.id)
+        keys = {record.key for hit in newest.hits for record in hit.records}
+        if known is None or not known.is_reported or not known.keys.issuperset(keys):
+            return
+        count = len(newest.hits)
+        if grown is not newest:
+            del grown.hits[:count]
+        newest.hits.clear()
+        known.keys -= keys
+        known.taken = max(known.taken - count, 0)
 
     # -- the rules above -----------------------------------------------------------------------------------------------
 

@@ -178,7 +178,6 @@ def test_an_alert_is_joined_after_a_restart_that_lacks_its_first_record(shown: s
     service.take([record_at(minute, cluster="x", key=f"x{minute}") for minute in (498, 502)], at(502))
     service.take([record_at(560, user="bob", cluster="x", key="other")], at(560))
     service.restart()
-    assert service.rebuilt == 1
     cluster = "y" if shown == "userName" else "x"
     later = [record_at(minute, cluster=cluster, key=f"later{minute}") for minute in (560.5, 561, 563, 564)]
     service.take(later[:2], at(561))
@@ -199,6 +198,25 @@ def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> No
     assert capped.count_groups() <= 10 * len(capped.rules)
     assert capped.evicted > 1000
     assert capped.count_hits() < 1000
+
+
+def test_an_alert_that_stays_open_holds_few_records() -> None:
+    """Each record of an alert that is joined for a day is reported once, and is forgotten when no late one can come."""
+    count = "type: event_count, rules: a, timespan: 5m, condition: {gte: 3}"
+    service = Service(
+        loaded(FEED.format("a", "BACKUP") + "---\n" + ABOVE.format("b", count) + "alert: {realert: 1d}\n")
+    )
+    for minute in range(1000):
+        service.take([record_at(minute, key=f"{minute:04}")], at(minute))
+    (held,) = service.held.values()
+    assert sorted(held) == [f"{minute:04}" for minute in range(1000)]
+    assert objects_held(service.correlator)["Hit"] < 50
+    assert max(len(known.keys) for known in service.correlator._rules[0]._groups[()]._known.values()) < 50
+    service.take([record_at(996.5, key="late")], at(1000))
+    assert held[-1] == "late"
+    service.restart()
+    service.take([record_at(1001, key="last")], at(1001))
+    assert sorted(held) == [*(f"{minute:04}" for minute in range(1000)), "last", "late"]
 
 
 @BOTH
