@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, Fault, StoreBusy, TransientDeliveryError
-from actionwatch.base.model import Event, Message, Receipt, Status
-from actionwatch.delivery import inbox, schedule
+from actionwatch.base.model import Event, Message, Receipt, Record, Status
+from actionwatch.delivery import compose, inbox, schedule
 from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.delivery.health import FAILING_AFTER
@@ -158,16 +158,21 @@ def test_failure_of_a_template_that_was_replaced_is_not_reported(post: Post) -> 
     assert post.open_troubles() == []
 
 
-def test_alert_that_cannot_be_rendered_becomes_a_dead_letter(post: Post) -> None:
+def test_alert_that_cannot_be_rendered_becomes_a_dead_letter(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """An alert that cannot become a message, or that is no longer stored, is a dead letter; the others are sent."""
-    post.store(make_record(raw="no json"), make_record(2, user_name="bob"))
+
+    def show(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        return (("user", {"bob": "bob"}[record.user_name or ""]),)
+
+    monkeypatch.setattr(compose, "shown_texts", show)
+    post.store(make_record(raw="no json", user_name="bob", minutes=-100), make_record(2))
     post.matcher(GROUPED).run_once()
     post.open_alerts("gone")
     with post.database.write() as connection:
         delivery_transitions.enqueue(connection, [make_delivery("unknown")])
     post.deliver()
     assert sorted((row.status.value, row.why or "") for row in post.rows()) == [
-        ("dead", "cannot be written: JSONDecodeError"),
+        ("dead", "cannot be written: KeyError"),
         ("dead", "its alert is no longer in the store"),
         ("sent", ""),
         ("sent", ""),

@@ -7,6 +7,7 @@ import hashlib
 import json
 import socket
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ class SocketEnd(Listener):
         """What to answer `apps.connections.open` with, before it works."""
         self.api = HttpEnd(self._reply)
         self._live: list[socket.socket] = []
+        self._sending = threading.Lock()  # a response to a ping must not be sent in the middle of another frame
         super().__init__()
 
     def press(
@@ -68,8 +70,9 @@ class SocketEnd(Listener):
         """Send bytes to the connected client. The client may know of the connection slightly before the server does."""
         wait_until(lambda: self._live, "a connection")
         size = self.piece_bytes or len(data)
-        for start in range(0, len(data), size):
-            self._live[-1].sendall(data[start : start + size])
+        with self._sending:
+            for start in range(0, len(data), size):
+                self._live[-1].sendall(data[start : start + size])
 
     def hang_up(self) -> None:
         """Break the connection."""
@@ -102,7 +105,8 @@ class SocketEnd(Listener):
             while True:
                 opcode, data = _read_frame(stream)
                 if opcode == PING:
-                    connection.sendall(_frame(PONG, data))
+                    with self._sending:
+                        connection.sendall(_frame(PONG, data))
                 elif opcode == TEXT:
                     self.acks.append(json.loads(data)["envelope_id"])
                 elif opcode == CLOSE:
