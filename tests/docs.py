@@ -77,7 +77,7 @@ def configuration_page() -> str:
 
     def table(found: re.Match[str]) -> str:
         name, chosen = found[1], found[2].split()
-        model = receivers.get(name) or getattr(keys, name, PeriodOptions)
+        model: type[Options] = receivers[name] if name in receivers else getattr(keys, name, PeriodOptions)
         rows = [row for key, row in _key_rows(model) if not chosen or key in chosen]
         head = found[0].partition("\n")[0]
         return f"{head}\n\n| key | default | meaning |\n| --- | --- | --- |\n{''.join(rows)}\n"
