@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from actionwatch.base.model import Mode
 from actionwatch.cli import COMMANDS, group
+from actionwatch.notifiers.base import notifier_module, notifier_types
 from actionwatch.rules.model import Rule
+from actionwatch.settings import keys
+from actionwatch.settings.keys import Retention, RetryPolicy
+from actionwatch.settings.schema import FILE_SUFFIX, SchemaGenerator
+from actionwatch.settings.timeintervals import PeriodOptions
+from actionwatch.text.options import Options
 from tests.benchmarks import noise
 
 COMMANDS_FILE = Path(__file__).parent.parent / "docs" / "commands.md"
 PACK_FILE = COMMANDS_FILE.with_name("rule-pack.md")
+CONFIGURATION_FILE = COMMANDS_FILE.with_name("configuration.md")
+KEYS_TABLE = re.compile(r"<!-- keys of (\w+)((?: \w+)*) -->\n.*?(?=<!-- end of table -->)", re.DOTALL)
 TABLE_BEGIN, TABLE_END = "stale -->\n", "<!-- end of table -->"
 WIDTH = 100
 INTRODUCTION = """\
@@ -58,6 +68,55 @@ def _help(path: tuple[str, ...], command: click.Command) -> str:
     return command.get_help(context)
 
 
+def configuration_page() -> str:
+    """Return the text of docs/configuration.md with new tables of keys.
+
+    The comment before a table names its section: a class of `settings/keys.py` or a receiver type; and the keys, if not all.
+    """
+    receivers = {kind: notifier_module(kind).Options for kind in notifier_types()}
+
+    def table(found: re.Match[str]) -> str:
+        name, chosen = found[1], found[2].split()
+        model: type[Options] = receivers[name] if name in receivers else getattr(keys, name, PeriodOptions)
+        rows = [row for key, row in _key_rows(model) if not chosen or key in chosen]
+        head = found[0].partition("\n")[0]
+        return f"{head}\n\n| key | default | meaning |\n| --- | --- | --- |\n{''.join(rows)}\n"
+
+    return KEYS_TABLE.sub(table, CONFIGURATION_FILE.read_text())
+
+
+def _key_rows(model: type[Options], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each key with its row; instead of a key with a section, the rows of the section in it."""
+    schema = model.model_json_schema(schema_generator=SchemaGenerator)
+    properties = (
+        schema.get("properties") or schema["$defs"][model.__name__]["properties"]
+    )  # the latter if it is recursive
+    for field in sorted(model.model_fields, key=lambda name: name not in model.__annotations__):  # inherited keys last
+        info = model.model_fields[field]
+        key = info.alias or field
+        if isinstance(info.default, Retention | RetryPolicy):
+            yield from _key_rows(type(info.default), f"{prefix}{key}.")
+        elif not _is_file_of_another(key, properties):
+            name = f"`{prefix}{key}`" + (
+                f", `{prefix}{key}{FILE_SUFFIX}`" if f"{key}{FILE_SUFFIX}" in properties else ""
+            )
+            meaning = " ".join((info.description or "").split()).removesuffix(".")
+            default = "required" if info.is_required() else _spelled(properties[key].get("default"))
+            yield key, f"| {name} | {default} | {meaning} |\n"
+
+
+def _is_file_of_another(key: str, properties: Mapping[str, object]) -> bool:
+    return key.endswith(FILE_SUFFIX) and key.removesuffix(FILE_SUFFIX) in properties
+
+
+def _spelled(default: object) -> str:
+    if default is None or default == []:
+        return ""
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`".replace('"', "")
+
+
 def pack_page(rules: Sequence[Rule], measured: noise.Noise) -> str:
     """Return the text of docs/rule-pack.md with a new table of the shipped rules."""
     before, _, rest = PACK_FILE.read_text().partition(TABLE_BEGIN)
@@ -79,6 +138,7 @@ def _pack_row(rule: Rule, per_day: float) -> str:
 
 if __name__ == "__main__":
     COMMANDS_FILE.write_text(commands_page())
+    CONFIGURATION_FILE.write_text(configuration_page())
     shipped = noise.shipped_rules()
     PACK_FILE.write_text(pack_page(shipped, noise.measure(shipped)))
-    print(f"wrote {COMMANDS_FILE} and {PACK_FILE}")
+    print(f"wrote {COMMANDS_FILE}, {CONFIGURATION_FILE} and {PACK_FILE}")

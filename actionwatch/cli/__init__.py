@@ -38,6 +38,7 @@ COMMANDS = {
     "explain": "Print the complete history of an alert or a record.",
     "receivers": "List, test and preview receivers.",
     "templates": "Check the message templates.",
+    "store": "Back up and restore the store.",
     "emulator": "Run an emulator of the upstream on loopback.",
 }
 """The line of each command in `--help`. Its module in `cli/` has the same name."""

@@ -1,4 +1,4 @@
-"""Apprise: a hundred more services by their Apprise URLs. Requires the extra `actionwatch[apprise]`.
+"""Apprise: a hundred more services by their Apprise URLs. Requires the extra `apprise`.
 
 https://github.com/caronc/apprise. Apprise only sends: the outbox retries, orders and gives up. Apprise follows no redirect,
 writes nothing to disk, and uses neither proxies nor credentials of the environment. Services have different markup, so texts
@@ -25,7 +25,7 @@ from actionwatch.text import options as words
 TRAITS = Traits(templates=("apprise.subject", "apprise.txt"), is_read_by_people=True)
 
 MAX_URLS = 20
-MISSING = "needs the extra: pip install 'actionwatch[apprise]'"
+MISSING = "needs the package apprise: install the project's requirements/apprise.txt"
 
 _STATUS = re.compile(r"error=([1-5]\d\d)\b", re.ASCII)  # the end of the warnings of the services
 _ENTRY_CHARS = 300
@@ -40,9 +40,12 @@ class Options(words.Options):
     """The keys of an `apprise:` receiver. Every URL counts as a secret."""
 
     url: words.Secret | None = None
+    """The URL of a service, as Apprise writes it. It is a secret. One of `url`, `url_file` and `urls` is required."""
     url_file: words.SecretFile | None = None
     urls: Annotated[list[words.Secret], Field(min_length=1, max_length=MAX_URLS)] | None = None
+    """A list of URLs, instead of one."""
     timeout: words.PositiveDuration = DEFAULT_TIMEOUT
+    """For each service."""
 
     @model_validator(mode="after")
     def _check(self) -> Options:

@@ -119,8 +119,13 @@ class HttpOptions(Options):
     """The keys that all HTTP receivers have in common."""
 
     timeout: PositiveDuration = DEFAULT_TIMEOUT
+    """For a whole request, from connecting to the last byte."""
     ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
     proxy: Proxy | None = None
+    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
+    used.
+    """
 
     def http_client(self, identity: ClientCertificate | None = None) -> HttpClient:
         """Build the client that these keys describe. Opens no connection."""
@@ -157,7 +162,9 @@ class DigestOptions(Options):
     """When to send everything in one message: a crontab line, in local time."""
 
     location: Annotated[str, AfterValidator(_location)] = "UTC"
+    """An IANA time zone: `Australia/Sydney`."""
     at: Annotated[str, AfterValidator(_at)]
+    """A crontab line: minute, hour, day of the month, month, weekday."""
 
     @property
     def crontab(self) -> Crontab:

@@ -72,16 +72,28 @@ class Options(words.Options):
     """The keys of an `email:` receiver."""
 
     host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:_\[\]-]+$")]
+    """The SMTP server."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """The port of the server. Default: `587` for `starttls`, `465` for `implicit`, `25` for `none`."""
     tls: Literal["starttls", "implicit", "none"] = "starttls"
+    """`starttls`, `implicit`, or `none` (accepted only on loopback)."""
     username: str | None = None
+    """The name to log in with. It requires a password."""
     password: words.Secret | None = None
+    """The password to log in with. It requires a user name."""
     password_file: words.SecretFile | None = None
     ca_file: words.CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
     sender: EmailAddress = Field(alias="from")
+    """The address of the sender."""
     to: Annotated[list[EmailAddress], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+    """The addresses of the recipients, at most 100."""
     timeout: words.PositiveDuration = DEFAULT_TIMEOUT
+    """For connecting, and for each response of the server."""
     digest: DigestOptions | None = None
+    """`{at: "0 8 * * mon-fri", location: Australia/Sydney}`: all messages are held and sent in one email at these
+    [times](#digest). Route urgent alerts to another receiver.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> Options:

@@ -48,8 +48,10 @@ class Options(HttpOptions):
     """The keys of a `pagerduty:` receiver."""
 
     routing_key: Annotated[words.Secret, AfterValidator(_routing_key)] | None = None
+    """The key of an Events API v2 integration. One of the two is required."""
     routing_key_file: Annotated[words.SecretFile, AfterValidator(_routing_key)] | None = None
     base_url: BaseUrl = "https://events.pagerduty.com"
+    """The address of the Events API."""
 
     @model_validator(mode="after")
     def _check(self) -> Options:

@@ -53,15 +53,24 @@ class Options(HttpOptions):
     """The keys of a `slack:` receiver: a bot token with a channel, or the URL of an incoming webhook."""
 
     token: words.Secret | None = None
+    """A bot token (`xoxb-…`) with the scope `chat:write`: one message per alert, updated in place. Either a token or
+    a webhook is required.
+    """
     token_file: words.SecretFile | None = None
     channel: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """With a token: the id of the channel."""
     webhook_url: Annotated[words.Secret, AfterValidator(_webhook_url)] | None = None
+    """Instead of a token: an incoming webhook, with one message per event."""
     webhook_url_file: Annotated[words.SecretFile, AfterValidator(_webhook_url)] | None = None
     app_token: words.Secret | None = None
+    """With a token: an app-level token (`xapp-…`) for the [buttons](receivers.md#slack)."""
     app_token_file: words.SecretFile | None = None
     users: tuple[UserId, ...] = ()
-    """Who may press the buttons; everyone in the channel, if there are none."""
+    """With an app token: the ids (`U0123456789`) of the users who may press the buttons. Default: everyone in the
+    channel.
+    """
     base_url: BaseUrl = "https://slack.com/api/"
+    """The address of Slack's API."""
 
     @model_validator(mode="after")
     def _check(self) -> Options:

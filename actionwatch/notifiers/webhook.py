@@ -103,13 +103,21 @@ class Options(HttpOptions):
     """The keys of a `webhook:` receiver. The URL counts as a secret: many services put their token into it."""
 
     url: Annotated[words.Secret, AfterValidator(_url)] | None = None
+    """Where to POST. It is a secret, because many services put their token into it. One of the two is required. http
+    is accepted too; redirects are not followed.
+    """
     url_file: Annotated[words.SecretFile, AfterValidator(_url)] | None = None
     format: Annotated[str, AfterValidator(_format)] = "actionwatch"
+    """The format of the message: [actionwatch, or that of another tool](webhook.md)."""
     signing_key: Annotated[_Key | list[_Key], AfterValidator(_at_most_two)] | None = None
+    """The key for Standard Webhooks signatures (`whsec_…`), at least 24 bytes, or a list of two during a rotation."""
     signing_key_file: Annotated[_KeyFile | list[_KeyFile], AfterValidator(_at_most_two)] | None = None
     headers: Annotated[dict[str, SecretStr], AfterValidator(_own_headers)] = Field(default_factory=dict)
+    """Additional headers; their values are secrets."""
     client_cert_file: words.ConfigPath | None = None
+    """A PEM certificate for mutual TLS."""
     client_key_file: words.ConfigPath | None = None
+    """The key of this certificate. It can be in the file of the certificate."""
 
     @model_validator(mode="after")
     def _check(self) -> Options:

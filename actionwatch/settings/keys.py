@@ -56,28 +56,56 @@ class Source(Options):
     """One organisation whose audit log is tailed."""
 
     name: Word
+    """The name in alerts, logs and metrics. Unique."""
     organisation_id: Word
+    """The organisation's id. It cannot change under the same `name`; two sources may share it: [sources and
+    organisations](proof.md#sources-and-organisations).
+    """
     username: Word
+    """The user that the key belongs to."""
     api_key: Secret | None = None
+    """That user's Organization Management API key. One of the two is required."""
     api_key_file: Annotated[SecretFile | None, AfterValidator(one_of("api_key", is_required=True))] = Field(
         default=None, validate_default=True
     )
     base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
+    """https; plain http is accepted only for loopback addresses."""
     poll_interval: PositiveDuration = timedelta(seconds=30)
+    """How often to poll."""
     overlap: Duration = timedelta(minutes=15)
+    """How far before the newest stored record each poll starts, to find late records."""
     sweeps: tuple[PositiveDuration, ...] = (
         timedelta(hours=1),
         timedelta(hours=6),
         timedelta(hours=24),
         timedelta(days=7),
     )
+    """How far back older records are checked by counts. Each sweep is checked at least every tenth of its reach. It
+    is read again if the counts differ, and once in each reach. This finds [late and vanished
+    records](proof.md#late-and-vanished-records). `[]` turns sweeps off.
+    """
     start: Annotated[Literal["now"] | timedelta | datetime, BeforeValidator(parse_start)] = "now"
+    """`now`: the server's time at the first successful poll. A duration before now (`7d`): records from before now
+    are stored and rules learn from them, but they do not alert. Or a time with its zone: `2026-11-25T09:00:00Z`.
+    """
     alert_backlog: Flag = False
+    """`true`: records from before the first poll alert too."""
     page_size: Annotated[WholeNumber, Field(ge=1, le=1000)] = 1000
+    """Records per request, 1 to 1000."""
     timeout: PositiveDuration = timedelta(seconds=30)
+    """For a whole request, from connecting to the last byte."""
     ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
     proxy: Proxy | None = None
+    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
+    used.
+    """
     field_aliases: Mapping[RecordField, tuple[Word, ...]] = Field(default_factory=dict)
+    """Names that the upstream uses for fields, tried before the built-in ones: `{user: [principalName]}`.
+    `actionwatch probe` suggests them. Set them before the first run, with the same value for every source of an
+    organisation. Record keys depend on them: after a change, the records that polls and sweeps read again count as
+    new, and the old ones as vanished.
+    """
 
     @property
     def key(self) -> str:
@@ -94,8 +122,15 @@ class Retention(Options):
     """How long the store keeps each kind of data, counted back from now."""
 
     records: PositiveDuration = timedelta(days=400)
+    """How long records and the alerts that contain them are kept. What is [still needed](operations.md#retention) is
+    kept longer.
+    """
     deliveries: PositiveDuration = timedelta(days=90)
+    """How long finished deliveries are kept. Dead letters are kept until they are retried or dropped. While an alert
+    is unresolved, its deliveries are kept, so that the notified receivers also get `alert.resolved`.
+    """
     receipts: PositiveDuration = timedelta(days=400)
+    """How long the receipts of proved windows are kept."""
 
 
 class Store(Options):
@@ -104,7 +139,11 @@ class Store(Options):
     url: Annotated[str, AfterValidator(resolve_store)] = Field(
         default="sqlite:///actionwatch.db", validate_default=True
     )
+    """A SQLite file on a local disk. Three slashes: relative to the configuration; four: absolute,
+    `sqlite:////var/lib/actionwatch/actionwatch.db`.
+    """
     retention: Retention = Retention()
+    """The minimum time that records, deliveries and receipts are kept."""
 
     @property
     def path(self) -> Path:
@@ -122,41 +161,66 @@ class RetryPolicy(Options):
     """The waits after a failed delivery: `first`, `first * factor`, … up to `max`, until `give_up_after`."""
 
     first: PositiveDuration = timedelta(seconds=1)
+    """Wait after the first failure."""
     factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    """Factor by which each wait grows, 1 to 100."""
     max: Annotated[PositiveDuration, AfterValidator(_not_below_first)] = Field(
         default=timedelta(minutes=10), validate_default=True
     )
+    """The longest wait. Each wait is random up to its length, so that retries are spread."""
     give_up_after: PositiveDuration = timedelta(hours=24)
+    """Time after the message was created; then it becomes a dead letter: kept, counted, shown, replayable."""
 
 
 class StormOptions(Options):
     """More than `above` alerts within `per` collapse into summaries."""
 
     above: Annotated[WholeNumber, Field(ge=1, le=1_000_000)] = 30
+    """The number of alerts above which a storm begins, 1 to 1,000,000."""
     per: PositiveDuration = timedelta(minutes=1)
+    """The time within which they are counted."""
 
 
 class Objective(Options):
     """The time within which 99 of 100 alerts must be delivered, counted from when they happened."""
 
     p99: PositiveDuration
+    """The time within which 99 of 100 alerts must be delivered, counted from when they happened."""
 
 
 class ReceiverOptions(Options):
     """The keys of every receiver, in addition to its type."""
 
     name: Word
+    """The name in routes and commands. Unique."""
     min_level: Annotated[Level, BeforeValidator(parse_level)] = Level.INFORMATIONAL
+    """`informational`, `low`, `medium`, `high` or `critical`: alerts below this level are not sent here."""
     rate_per_second: Annotated[float | None, BeforeValidator(parse_rate)] = Field(default=None, alias="rate")
-    """None: the default of its type."""
+    """Maximum rate of messages: `1/s`, `10/m`, `100/h`, for all processes on the store together. Default: `1/s` for
+    slack, none for others.
+    """
     concurrency: Annotated[WholeNumber, Field(ge=1, le=64)] = 4
+    """Concurrent deliveries, 1 to 64, for all processes on the store together. Messages about one alert keep their
+    order.
+    """
     updates: Duration = timedelta(seconds=10)
+    """An alert is updated at most once per this time, always with its newest state."""
     retry: RetryPolicy = RetryPolicy()
+    """The waits after a failed delivery."""
     fallback: KnownReceiver | None = None
+    """The receiver that gets a copy of messages that are given up here, or that wait while this receiver keeps
+    failing.
+    """
     fallback_after: Duration = timedelta(minutes=10)
+    """How long this receiver must fail before waiting messages are copied to its fallback."""
     storm: Annotated[StormOptions | Literal["off"] | None, BeforeValidator(parse_storm)] = None
-    """None: the default of its type."""
+    """More than `above` alerts within `per` collapse into one summary that lists and counts them. `off`: always one
+    message per alert. Default: `{above: 30, per: 1m}` for slack, email and console, `off` for others.
+    """
     slo: Objective | None = None
+    """`{p99: 60s}`: the self-alert `slo_burning` opens if more than one in a hundred alerts of the last hour took
+    longer, from when it happened to its delivery here.
+    """
 
 
 class Receiver(ReceiverOptions):
@@ -170,13 +234,21 @@ class RouteOptions(Options):
     """A node of the routing tree as written; `alerts.routes.build` makes the tree from it."""
 
     receiver: KnownReceiver | None = None
+    """The receiver of the alerts that this node takes. Default: the parent's receivers; at the root, every receiver."""
     receivers: Annotated[
         Annotated[tuple[KnownReceiver, ...], Field(min_length=1)] | None, AfterValidator(one_of("receiver"))
     ] = None
+    """Instead of `receiver`: a list of receivers."""
     matchers: tuple[MatcherText, ...] = ()
+    """All must match. The root has none."""
     is_continued: Flag = Field(default=False, alias="continue")
+    """`true`: later siblings are tried as well. Not allowed at the root."""
     mute_time_intervals: tuple[KnownInterval, ...] = ()
+    """Names of `time_intervals` during which this node delivers nothing. At their end, one summary reports what was
+    muted. Children do not inherit them.
+    """
     routes: tuple[RouteOptions, ...] = ()
+    """Child routes."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -188,8 +260,13 @@ class InhibitRuleOptions(Options):
     """Alerts that match the source matchers inhibit those that match the target matchers with equal labels in `equal`."""
 
     source_matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
+    """They select the alerts that inhibit others while they are unresolved."""
     target_matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
+    """They select the alerts that are not delivered while one that matches the source matchers is unresolved and near
+    in time.
+    """
     equal: tuple[Word, ...] = ()
+    """The labels that must have equal values in both alerts."""
 
 
 def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile | None:
@@ -204,11 +281,18 @@ class Web(Options):
     """Health and metrics. A token is required for addresses that are not loopback."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
+    """Host and port of the health and metrics endpoints; IPv6 in brackets: `"[::1]:8080"`."""
     token: Secret | None = None
+    """Clients must send this token. Required if `listen` is not a loopback address."""
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
         default=None, validate_default=True
     )
     hosts: tuple[HostName, ...] = ()
+    """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
+    reverse proxy passes on. IP addresses are always accepted. A request for another name gets 421, because a web page
+    could otherwise read `/metrics` in the browser of a person on this machine. Without effect if `listen` is not a
+    loopback address.
+    """
 
     @property
     def access_token(self) -> str | None:
@@ -220,8 +304,12 @@ class Heartbeat(Options):
     """An external dead man's switch that gets requests while the proof of every source is recent."""
 
     url: Annotated[SecretStr, AfterValidator(parse_heartbeat)] | None = None
+    """Receives GET requests while every source is [proved recently](operations.md#heartbeat). When they stop, the
+    service behind it sends the alarm.
+    """
     url_file: Annotated[SecretFile | None, AfterValidator(one_of("url"))] = None
     interval: PositiveDuration = timedelta(minutes=1)
+    """How often."""
 
     @property
     def address(self) -> str | None:
@@ -233,28 +321,50 @@ class Log(Options):
     """Level and format of the log. `auto`: text on a terminal, JSON otherwise."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning`, `error`."""
     format: Literal["auto", "text", "json"] = "auto"
+    """`text`, `json`, or `auto`: text on a terminal, JSON otherwise."""
 
 
 class Settings(Options):
     """The whole configuration. `load_settings` checks that there is a source and that names are unique."""
 
     sources: tuple[Source, ...] = ()
+    """At least one. Each is one organisation whose audit log is tailed."""
     store: Store = Field(default_factory=Store)
+    """The database."""
     rules: tuple[Existing, ...] = Field(default=(Path("rules"),), validate_default=True)
+    """Files, or folders with `*.yml` and `*.yaml`. Each must exist."""
     lists: ConfigPath = Field(default=Path("lists"), validate_default=True)
+    """The folder of the lists that rules refer to; optional."""
     templates: ConfigPath = Field(default=Path("templates"), validate_default=True)
+    """Templates in this folder replace the shipped ones with the same name; optional."""
     extra_kinds: tuple[Word, ...] = ()
+    """Additional action kinds of your upstream, so that they are not reported as unknown."""
     receivers: tuple[Receiver, ...] = ()
+    """The named destinations. Each has exactly one type."""
     route: RouteOptions = RouteOptions()
+    """The routing tree. Default: every receiver gets every alert."""
     inhibit_rules: tuple[InhibitRuleOptions, ...] = ()
+    """Each has `source_matchers`, `target_matchers` and `equal`: an alert that matches the target matchers is not delivered
+    while an alert that matches the source matchers is unresolved, near in time, and has equal values of the labels in `equal`.
+    """
     silences: ConfigPath = Field(default=Path("silences"), validate_default=True)
+    """A folder of reviewed silences, `*.yml` and `*.yaml`; optional. Each file contains one silence or a list, with
+    `matchers`, `author`, `comment`, `ends_at`, and optionally `starts_at`.
+    """
     max_silence: PositiveDuration = timedelta(days=7)
-    """The longest silence that `silences add` makes without `--force`. Reviewed files may have longer ones."""
+    """`silences add` refuses a longer silence without `--force`, so that none is forgotten. It does not limit
+    reviewed files and the button.
+    """
     time_intervals: tuple[TimeIntervalOptions, ...] = ()
+    """Named times for `when` of rules and `mute_time_intervals` of routes, in the format of Alertmanager."""
     heartbeat: Heartbeat = Heartbeat()
+    """An external service that raises the alarm when the requests of actionwatch stop."""
     web: Web = Field(default_factory=Web)
+    """The health and metrics endpoints."""
     log: Log = Log()
+    """Level and format of the log."""
 
 
 def _comment(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ from actionwatch.settings.validators import Address
 from actionwatch.text.options import Options
 
 FILE = "config.schema.json"
+FILE_SUFFIX = "_file"  # of the keys that name the file of a secret
 _DURATION = {
     "type": "string",
     "pattern": r"^((\d+(\.\d+)?(s|m|h|d|w))+|.*\$\{.*)$",
     "examples": ["30s", "15m", "26h", "7d"],
 }
+_LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")  # to a page of docs/, which editors do not have
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 _NOT_JSON_SCHEMA = ("ge", "gt", "le", "lt", "writeOnly", "format", "title")
 
 
-class _Generator(GenerateJsonSchema):
+class SchemaGenerator(GenerateJsonSchema):
     """pydantic's generator, with the types as they are written in the file."""
 
     ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
@@ -54,8 +56,12 @@ class _Generator(GenerateJsonSchema):
             return f"{dft.host}:{dft.port}"
         if isinstance(dft, Path):
             return str(dft)
-        if isinstance(dft, Options | tuple | dict):
+        if isinstance(dft, tuple):
+            return [self.encode_default(each) for each in dft]
+        if isinstance(dft, Options):
             return None  # the parts have their own defaults
+        if isinstance(dft, tzinfo):
+            return str(dft)
         return super().encode_default(dft)
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
@@ -67,17 +73,21 @@ class _Generator(GenerateJsonSchema):
 
 def config_schema(receivers: Mapping[str, type[Options]], dialect: str) -> dict[str, Any]:
     """Build the schema. `receivers` are the options of each receiver type."""
-    whole = Settings.model_json_schema(schema_generator=_Generator)
+    whole = Settings.model_json_schema(schema_generator=SchemaGenerator)
     definitions: dict[str, Any] = whole.pop("$defs", {})
-    receiver = ReceiverOptions.model_json_schema(schema_generator=_Generator)
+    receiver = ReceiverOptions.model_json_schema(schema_generator=SchemaGenerator)
     definitions.update(receiver.pop("$defs", {}))
     for name, model in receivers.items():
-        options = model.model_json_schema(schema_generator=_Generator)
+        options = model.model_json_schema(schema_generator=SchemaGenerator)
         for inner, definition in options.pop("$defs", {}).items():
             definitions.setdefault(inner, definition)
-        receiver["properties"][name] = {"anyOf": [options, {"type": "null"}]}
+        receiver["properties"][name] = {
+            "anyOf": [options, {"type": "null"}],
+            "description": f"The receiver type `{name}` with its options.",
+        }
     receiver["oneOf"] = [{"required": [name]} for name in receivers]
-    receiver["properties"]["rate"] = {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
+    receiver["properties"]["rate"] |= {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
+    receiver["properties"]["rate"].pop("anyOf")
     definitions["Receiver"] = receiver
     whole = {"$schema": dialect, **whole, "title": "The configuration of actionwatch", "definitions": definitions}
     plain: dict[str, Any] = _plain(whole)
@@ -91,11 +101,25 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     is_schema = "type" in value or "$ref" in value or "anyOf" in value or "enum" in value
+    if isinstance(value.get("properties"), dict):
+        _describe_files(value["properties"])
     made = {
         key: re.sub(r"^#/\$defs/", "#/definitions/", item) if key == "$ref" else _plain(item)
         for key, item in value.items()
         if not (is_schema and key in _NOT_JSON_SCHEMA and not isinstance(item, dict))
     }
+    if "$ref" in made and len(made) > 1:  # draft 7 ignores what is beside a reference
+        made["allOf"] = [{"$ref": made.pop("$ref")}]
+    if isinstance(description := made.get("description"), str):
+        made["description"] = _LINK.sub(r"\1", " ".join(description.split()))
     if made.get("type") in ("integer", "number", "boolean"):
-        return {"anyOf": [made, _VARIABLE]}
+        about = {key: made.pop(key) for key in ("description", "default") if key in made}
+        return {**about, "anyOf": [made, _VARIABLE]}
     return made
+
+
+def _describe_files(properties: dict[str, Any]) -> None:
+    """Describe each key `x_file` that has no description by the key `x`."""
+    for name, each in properties.items():
+        if name.endswith(FILE_SUFFIX) and isinstance(each, dict):
+            each.setdefault("description", f"A file whose first line is `{name.removesuffix(FILE_SUFFIX)}`.")

@@ -46,18 +46,28 @@ class Times(Options):
     """A part of the day: the start is included, the end is not."""
 
     start_time: Annotated[int, BeforeValidator(parse_minute), _clock]
+    """`'08:00'`: the start is included."""
     end_time: Annotated[int, BeforeValidator(parse_minute), AfterValidator(_after_start), _clock]
+    """`'18:00'`: the end is not included; `'24:00'` is the end of a day."""
 
 
 class PeriodOptions(Options):
     """A period: all given keys must match; of several ranges of one key, one must match."""
 
     times: tuple[Times, ...] = ()
+    """`{start_time: '08:00', end_time: '18:00'}`: the start is included, the end is not; `'24:00'` is the end of a
+    day. Default: all day.
+    """
     weekdays: tuple[_Weekdays, ...] = ()
+    """`'monday:friday'`, `'saturday'`. Default: all."""
     days_of_month: tuple[_DaysOfMonth, ...] = ()
+    """`'1:5'`; negative numbers count from the end of the month: `'-3:-1'`. Default: all."""
     months: tuple[_Months, ...] = ()
+    """`'april:june'`, `'4:6'`. Default: all."""
     years: tuple[_Years, ...] = ()
+    """`'2026:2028'`. Default: all."""
     location: _Location = UTC
+    """An IANA time zone: `Australia/Sydney`."""
 
     @property
     def period(self) -> Period:
@@ -77,7 +87,9 @@ class TimeIntervalOptions(Options):
     """A named list of periods."""
 
     name: Word
+    """The name in rules and routes. Unique."""
     time_intervals: Annotated[tuple[PeriodOptions, ...], Field(min_length=1)]
+    """Periods, of which one must match."""
 
     @property
     def interval(self) -> TimeInterval:

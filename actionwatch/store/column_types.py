@@ -58,8 +58,8 @@ def _checked(restore: Callable[[Any], Any], value: Any) -> Any:
 def damaged(exc: BaseException) -> StoreError:
     """Return our error for a stored value that cannot be read."""
     return StoreError(
-        f"the store is damaged, or was changed by hand: a value cannot be read ({exc}): stop the service, then put a backup in "
-        "place of the store"
+        f"the store is damaged, or was changed by hand: a value cannot be read ({exc}): stop the service, then run "
+        "'actionwatch store restore BACKUP --replace'"
     )
 
 

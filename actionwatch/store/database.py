@@ -23,6 +23,7 @@ from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     ColumnElement,
@@ -54,8 +55,8 @@ _LAST_CHARACTER = "\U0010ffff"  # no id contains it
 _LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
 _LOCK_STEP = 0.02
 _REPLACE = (
-    "stop the service, then put a backup in its place, or move it away with its -wal and -shm: 'actionwatch run' creates a "
-    "new store"
+    "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal and -shm: "
+    "'actionwatch run' creates a new store"
 )
 _DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDIES = {
@@ -84,13 +85,13 @@ class StoreReader:
         self._is_closed = False
 
     @classmethod
-    def open(cls, url: str, busy_timeout_ms: int = _BUSY_TIMEOUT_MS) -> Self:
-        """Open an existing store at an SQLAlchemy URL.
+    def open(cls, url: str | URL, busy_timeout_ms: int = _BUSY_TIMEOUT_MS, *, is_older_accepted: bool = False) -> Self:
+        """Open an existing store at an SQLAlchemy URL. An older schema is accepted to copy it, not to read rows.
 
         Raises: StoreMissing; SchemaMismatch, when the store has another schema than this version; StoreError. Each names the
         file and the remedy.
         """
-        path = _path_of(url)
+        path = path_of(url)
         if not path.exists():
             raise StoreMissing(
                 f"there is no store at {path}: check store.url in the configuration; "
@@ -99,7 +100,7 @@ class StoreReader:
         reader = _reading_engine(path, busy_timeout_ms)
         try:
             with _translated(path), reader.begin() as connection:
-                _check_version(path, connection)
+                _check_version(path, connection, is_older_accepted=is_older_accepted)
         except StoreError:
             reader.dispose()
             raise
@@ -115,10 +116,27 @@ class StoreReader:
         with _translated(self.path), self._reader.begin() as connection:
             yield connection
 
+    def copy_to(self, path: Path) -> None:
+        """Copy one state of the store into an empty file, while others read and write it, and check the copy.
+
+        Raises: StoreBusy, StoreClosed; StoreError, when the store is damaged or the copy cannot be written.
+        """
+        with self.read() as connection, contextlib.closing(sqlite3.connect(path)) as copy:
+            source: Any = connection.connection.driver_connection  # the one of sqlite3
+            try:
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log beside it
+                finding: str = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.Error as exc:
+                is_damage = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGES
+                raise _failure(self.path if is_damage else path, exc) from exc
+        if finding != "ok":
+            raise _damaged(self.path, finding)
+
     def is_owned(self) -> bool:
         """Return whether a process owns this store now: the service, or a round of it."""
         try:
-            with _lock_path(self.path).open() as file:
+            with lock_path(self.path).open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -144,7 +162,7 @@ class Database(StoreReader):
 
         Raises: StoreError, when the file cannot be created or opened.
         """
-        path = _path_of(url)
+        path = path_of(url)
         _prepare_file(path)
         super().__init__(path, _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms))
         # Two engines, because SQLite does not change `synchronous` inside a transaction.
@@ -225,8 +243,7 @@ class Database(StoreReader):
         Raises: StoreBusy, when another process owns it; StoreError.
         """
         _refuse_second_name(self.path)
-        with _open_lock(_lock_path(self.path)) as file:
-            _lock(file, self.path)
+        with locked(self.path):
             yield
 
     def close(self) -> None:
@@ -249,6 +266,17 @@ class Database(StoreReader):
             yield
         finally:
             self._turn.release()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the store at this real path until the block ends, so that no service starts on it.
+
+    Raises: StoreBusy, when another process holds it; StoreError.
+    """
+    with _open_lock(lock_path(path)) as file:
+        _lock(file, path)
+        yield
 
 
 def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
@@ -353,7 +381,7 @@ def _create(connection: Connection) -> None:
     connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")  # noqa: S608  # nosec
 
 
-def _check_version(path: Path, connection: Connection) -> None:
+def _check_version(path: Path, connection: Connection, *, is_older_accepted: bool) -> None:
     """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
     found = _version(connection)
     if found is None:
@@ -364,6 +392,8 @@ def _check_version(path: Path, connection: Connection) -> None:
     if found > SCHEMA_VERSION:
         raise _newer(path, found)
     if found < SCHEMA_VERSION:
+        if is_older_accepted:
+            return
         raise SchemaMismatch(
             f"the store {path} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: "
             "start 'actionwatch run' of this version, which upgrades it"
@@ -397,12 +427,12 @@ def _newer(path: Path, found: str) -> SchemaMismatch:
     )
 
 
-def _path_of(url: str) -> Path:
+def path_of(url: str | URL) -> Path:
     """Return the real path of the file of a URL: links are followed, as SQLite follows them."""
     return Path(make_url(url).database or "").resolve()
 
 
-def _lock_path(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 

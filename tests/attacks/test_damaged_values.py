@@ -51,5 +51,7 @@ def test_damaged_value_is_an_error_with_a_remedy(database: Database, place: str,
         delivery_transitions.enqueue(connection, [make_delivery("one")])
         assert read(connection, table)
         connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (value,))
-        with pytest.raises(StoreError, match=r"damaged, or was changed by hand: a value cannot be read .*put a backup"):
+        with pytest.raises(
+            StoreError, match=r"damaged, or was changed by hand: a value cannot be read .*store restore"
+        ):
             read(connection, table)

@@ -115,7 +115,7 @@ def test_invalid_options_are_refused(given: dict[str, Any], fault: str) -> None:
 def test_missing_extra_is_a_fault_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the extra is not installed, the configuration has a fault, and there is no traceback."""
     monkeypatch.setitem(sys.modules, "apprise", None)  # makes an import fail
-    with pytest.raises(ValidationError, match=r"pip install 'actionwatch\[apprise\]'"):
+    with pytest.raises(ValidationError, match=r"install the project's requirements/apprise\.txt"):
         options(apprise.Options, url="json://localhost")
 
 

@@ -46,7 +46,7 @@ def test_first_schema_is_migrated_to_the_newest(tmp_path: Path) -> None:
     new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
     new.upgrade()
     with migrated.write() as connection:
-        _create_first_schema(connection)
+        create_first_schema(connection)
     migrated.upgrade()
     assert _revisions(migrated) == _revisions(new) == [SCHEMA_VERSION]
     assert _schema(migrated) == _schema(new)
@@ -75,7 +75,7 @@ def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
     (folder / "versions" / "9999_later.py").write_text(LATER_MIGRATION)
     database = Database(f"sqlite:///{tmp_path / 'store.db'}")
     with database.write() as connection:
-        _create_first_schema(connection)
+        create_first_schema(connection)
         move_to(connection, positions.MATCHED, 7)
     with contextlib.suppress(ZeroDivisionError), database.write() as connection:
         migrations.migrate(connection, folder)
@@ -89,7 +89,7 @@ def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
     database.close()
 
 
-def _create_first_schema(connection: Connection) -> None:
+def create_first_schema(connection: Connection) -> None:
     """Make a store like the first version did; `schema_0001.sql` never changes."""
     for statement in (Path(__file__).parent / "schema_0001.sql").read_text().split(";\n"):
         if statement:

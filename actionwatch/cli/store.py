@@ -1,0 +1,47 @@
+"""`store`: back up and restore the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from actionwatch.base.clock import utc_now
+from actionwatch.cli.context import read_settings
+from actionwatch.cli.output import echo
+
+command = click.Group(help="Back up and restore the store.")
+
+
+@command.command("backup")
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup(config: str, target: Path) -> None:
+    """Write a copy of the store to FILE, also while the service runs.
+
+    The copy has one state of the store and is checked. Only its owner can read it. FILE must not exist.
+
+    \b
+    actionwatch store backup /backup/actionwatch-$(date +%F).db
+    """
+    from actionwatch.store.backup import write_backup
+
+    write_backup(read_settings(config).store.url, target)
+    echo(f"{target}: {target.stat().st_size:,} bytes")
+
+
+@command.command("restore")
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--replace", "is_replacing", is_flag=True, help="Keep the present store under another name.")
+@click.pass_obj
+def restore(config: str, source: Path, is_replacing: bool) -> None:
+    """Put a copy of the backup FILE at store.url, while no service runs.
+
+    If a store is there, it is refused without --replace. The next 'actionwatch run' upgrades an older schema, and reads
+    from the upstream what happened since the backup. Alerts of that time keep their ids and are sent again.
+    """
+    from actionwatch.store import backup
+
+    store = read_settings(config).store
+    kept = backup.restore(store.url, source, utc_now(), is_replacing=is_replacing)
+    echo(f"{store.path}: restored from {source}" + (f"; the store that was there is now {kept}" if kept else ""))

@@ -1,0 +1,82 @@
+"""The pages for people: every link leads somewhere, and no page names a package that is not published."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from actionwatch.base import files
+from actionwatch.instaclustr import records, walk, wire
+from actionwatch.net import http
+from actionwatch.notifiers import apprise
+from actionwatch.rules import cases
+from actionwatch.rules.compile import MAX_VALUES
+from actionwatch.rules.correlations.live import correlator
+from actionwatch.store import wal_checkpoints
+from actionwatch.tail import cursor
+from actionwatch.text import budget, options, yaml_document
+from actionwatch.web import connections
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+INIT = ROOT / "actionwatch" / "_init"
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link between pages names an existing file, and an existing heading in it."""
+    for link in LINK.findall(CODE.sub("", page.read_text())):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_leads_to_every_page() -> None:
+    """The README has a link to every page of docs/."""
+    linked = set(LINK.findall((ROOT / "README.md").read_text()))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= {link.partition("#")[0] for link in linked}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *INIT.glob("*.service"), *INIT.glob("*.yaml")], ids=lambda page: page.name)
+def test_no_page_installs_from_an_index(page: Path) -> None:
+    """actionwatch is not published: pages say how to build and install the wheel."""
+    assert not re.search(r"(pip|pipx|uv)\b.* install '?actionwatch\b(?!-)", page.read_text())
+
+
+def test_limits_are_those_of_the_code() -> None:
+    """docs/limits.md shows the values of the named limits."""
+    text = (ROOT / "docs" / "limits.md").read_text()
+    mebibyte = 1024 * 1024
+    counts = (
+        records.MAX_RECORD_CHARS,
+        wire.MAX_PAGE_RECORDS,
+        wire.MAX_PAGE_VALUES,
+        walk.MAX_PAGES,
+        cursor.MAX_WINDOW_RECORDS,
+        yaml_document.MAX_NODES,
+        MAX_VALUES,
+        correlator.MAX_KEPT,
+        cases.MAX_EVENTS,
+        budget.MAX_STEPS,
+    )
+    for count in counts:
+        assert re.search(rf"(?<![\d,]){count:,}(?!\d|,\d)", text), count
+    for size in (http.MAX_BODY_BYTES, yaml_document.MAX_BYTES, files.MAX_PEM_BYTES, wal_checkpoints.LONGEST_LOG_BYTES):
+        assert f" {size // mebibyte} MiB" in text, size
+    assert f" {options.MAX_SECRET_BYTES // 1024} KiB" in text
+    assert f"| {apprise.MAX_URLS} |" in text
+    assert f"| {connections.MAX_CONNECTIONS} |" in text
