@@ -49,6 +49,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
     "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
     "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
+    "config_differs": Trouble(Level.MEDIUM, "Not in use: the newest {}"),
     "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
     "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
     "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),

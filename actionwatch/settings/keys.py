@@ -252,6 +252,8 @@ class Settings(Options):
     max_silence: PositiveDuration = timedelta(days=7)
     """The longest silence that `silences add` makes without `--force`. Reviewed files may have longer ones."""
     time_intervals: tuple[TimeIntervalOptions, ...] = ()
+    auto_reload: Flag = False
+    """Whether the service reloads a changed configuration by itself, as it does with rules."""
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)
     log: Log = Log()
