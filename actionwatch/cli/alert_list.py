@@ -14,8 +14,8 @@ from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
-from actionwatch.cli.output import SHORT_ID, echo, level_text, print_items
-from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
+from actionwatch.cli.output import echo, level_text, print_items
+from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant, short_id
 from actionwatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ def _silences_of(connection: Connection, found: Sequence[Alert]) -> dict[str, Si
 
 def _spell_held(rows: Sequence[Stop], silence: Silence | None) -> str:
     """Return what held messages of an alert back, or holds its next ones: `silence 3f2a81c0, storm`."""
-    found = [f"silence {silence.id[:SHORT_ID]}"] if silence is not None else []
+    found = [f"silence {short_id(silence.id)}"] if silence is not None else []
     for row in rows:
         if row.why in _HOLDING:
-            ref = row.ref[:SHORT_ID] if row.ref and row.why in ("silence", "inhibition") else row.ref or ""
+            ref = short_id(row.ref) if row.ref and row.why in ("silence", "inhibition") else row.ref or ""
             found.append(f"{row.why} {ref}".strip())
     return ", ".join(dict.fromkeys(found))
 

@@ -20,7 +20,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import Fault
 from actionwatch.text.escaping import one_line, visible
-from actionwatch.text.payloads import instant
+from actionwatch.text.payloads import instant, short_id
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,6 @@ ROOMY = 100  # from this width on, times include the year
 COMFORTABLE = 28  # columns are cut to this width before a column is omitted
 NARROWEST = 10
 ID_COLUMNS = ("id", "alert")
-SHORT_ID = 8  # characters of an id on a terminal; commands accept such a prefix
 STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 
 
@@ -208,7 +207,7 @@ def _cell(value: object, column: str, width: int | None) -> Text:
     if width is not None and width < ROOMY and isinstance(value, datetime):
         text = text[len("2026-") :]
     if width is not None and column in ID_COLUMNS and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
-        text = text[:SHORT_ID]
+        text = short_id(text)
     return Text(text)
 
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import Delivery
-from actionwatch.base.errors import StoreBusy, StoreMissing
+from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import Status
 from actionwatch.cli.context import named_receiver, read_settings, reading_store
 from actionwatch.cli.options import FOLDER, output_option
 from actionwatch.cli.output import dump, echo, print_items
 
-if TYPE_CHECKING:
-    from actionwatch.service.app import App
-
-WAIT_SECONDS = 60.0  # for the receiver's response to a test; the running service may retry later
-LOOK_SECONDS = 0.1
 command = click.Group(help="List, test and preview receivers; print the webhook's schema.")
 
 
@@ -63,75 +54,32 @@ def list_receivers(config: str, form: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def test(config: str, name: str) -> int:
-    """Send a marked test alert to one receiver through the real path: outbox, templates, notifier.
+    """Send a marked test alert to one receiver, with the configuration on disk: templates, notifier, outbox.
 
-    If a service runs on the store, it sends the alert, otherwise this command does. Exits with 1 if the receiver refuses it.
+    A running service need not know the receiver yet. Exits with 1 if the receiver refuses the message, which is not retried.
     """
+    from actionwatch.delivery.receiver_tests import send_test
+    from actionwatch.matching.self_alerts import marked_alert
     from actionwatch.service import app
+    from actionwatch.service.announcement import configuration_state, read_announcement
+    from actionwatch.service.receivers import build_channel
 
     settings = read_settings(config)
-    named_receiver(settings, name)
-    with closing(app.App(settings)) as built:
-        found = _deliver(built, _enqueue(built, name))
-    if found.sent_at:
-        echo(f"{name} accepted the test message {found.id}" + (f": {found.why}" if found.why else ""))
-        return 0
-    reason = found.last_error or found.why or "no response yet: see 'actionwatch deliveries list'"
-    raise click.ClickException(f"{name} did not accept the test message: {reason}")
-
-
-def _enqueue(built: App, name: str) -> str:
-    """Enqueue a test message and return its id."""
-    from actionwatch.matching.self_alerts import marked_alert
-    from actionwatch.store import alerts
-
+    receiver = named_receiver(settings, name)
     now = utc_now()
     alert = replace(marked_alert(name, now), status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
-    with built.database.write() as connection:
-        alerts.insert_new(connection, [(alert, alert.id)])
-        return built.addressing.test(connection, alert, name, now)
-
-
-def _deliver(built: App, delivery_id: str) -> Delivery:
-    """Wait for the first attempt of a delivery, by the running service or else by this process."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            with built.database.owned():
-                return _deliver_alone(built, delivery_id, deadline)
-        except StoreBusy:
-            found = _read(built, delivery_id)
-            if _is_attempted(found) or time.monotonic() >= deadline:
-                return found
-            time.sleep(LOOK_SECONDS)
-
-
-def _deliver_alone(built: App, delivery_id: str, deadline: float) -> Delivery:
-    """Deliver what is due, like the service, until the test message was attempted."""
-    worker = built.delivery_worker()
-    thread = threading.Thread(target=worker.run, name="deliver", daemon=True)
-    thread.start()
-    try:
-        while not _is_attempted(_read(built, delivery_id)) and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
-    finally:
-        worker.stop()
-        thread.join()
-    return _read(built, delivery_id)
-
-
-def _read(built: App, delivery_id: str) -> Delivery:
-    from actionwatch.store import outbox
-
-    with built.database.read() as connection:
-        found = outbox.read(connection, delivery_id)
-    if found is None:
-        raise click.ClickException(f"the test message {delivery_id} is no longer in the store")
-    return found
-
-
-def _is_attempted(delivery: Delivery) -> bool:
-    return bool(delivery.sent_at or delivery.last_error or delivery.why)
+    with closing(app.App(settings)) as built:
+        channel = build_channel(receiver)
+        with closing(channel.notifier):
+            ended = send_test(built.database, channel, built.renderer, alert, utc_now)
+        service = read_announcement(built.database.read_note())
+    if service is not None and service.configuration != configuration_state(Path(config)):
+        echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)
+    if ended.error is not None:
+        raise click.ClickException(f"{name} did not accept the test message: {ended.error}")
+    note = ended.receipt.note
+    echo(f"{name} accepted the test message {ended.job.delivery.id}" + (f": {note}" if note else ""))
+    return 0
 
 
 @command.command("preview")

@@ -19,10 +19,10 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import SHORT_ID, console, hang, print_document, print_table, spell_ago
+from actionwatch.cli.output import console, hang, print_document, print_table, spell_ago
 from actionwatch.cli.silences import silence_document
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
-from actionwatch.text.payloads import instant
+from actionwatch.text.payloads import instant, short_id
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -213,7 +213,7 @@ def _print_silences(active: Sequence[dict[str, Any]], out: Console) -> None:
     for silence in active[:SILENCES_SHOWN]:
         until, by = instant(silence["ends_at"]), f"{silence['author']}: {silence['comment']}"
         out.print(
-            hang(f"silence {silence['id'][:SHORT_ID]}:", f"{' '.join(silence['matchers'])} until {until}, by {by}")
+            hang(f"silence {short_id(silence['id'])}:", f"{' '.join(silence['matchers'])} until {until}, by {by}")
         )
     if len(active) > SILENCES_SHOWN:
         out.print(f"and {len(active) - SILENCES_SHOWN} more silences: see 'actionwatch silences list'")

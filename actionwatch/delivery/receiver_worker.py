@@ -188,18 +188,20 @@ class ReceiverWorker:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            self.on_ended(self._attempt(job))
+            self.on_ended(attempt(self.channel, self.renderer, job))
 
-    def _attempt(self, job: Job) -> Attempt:
-        failures: Sequence[Fault] = ()
-        version = self.renderer.version
-        try:
-            rendered, failures = self.renderer.render(self.channel.templates, job.message)
-            receipt = self.channel.notifier.send(job.message, rendered, job.reference)
-        except DeliveryError as exc:
-            return Attempt(job, failures, version, error=exc)
-        except BaseException as exc:
-            # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
-            log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
-            return Attempt(job, failures, version, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
-        return Attempt(job, failures, version, receipt)
+
+def attempt(channel: Channel, renderer: Renderer, job: Job) -> Attempt:
+    """Render and send a job once. Every error is in the result."""
+    failures: Sequence[Fault] = ()
+    version = renderer.version
+    try:
+        rendered, failures = renderer.render(channel.templates, job.message)
+        receipt = channel.notifier.send(job.message, rendered, job.reference)
+    except DeliveryError as exc:
+        return Attempt(job, failures, version, error=exc)
+    except BaseException as exc:
+        # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
+        log.exception("notifier_failed", receiver=channel.name, error=type(exc).__name__)
+        return Attempt(job, failures, version, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
+    return Attempt(job, failures, version, receipt)

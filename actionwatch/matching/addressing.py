@@ -110,13 +110,6 @@ class Addressing:
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
-    def test(self, connection: Connection, alert: Alert, receiver: str, now: datetime) -> str:
-        """Enqueue a test message for one receiver, whatever the routes say. Return the delivery's id."""
-        row = new_delivery(alert.id, receiver, Event.TEST, 1, now, now)
-        delivery_transitions.enqueue(connection, [row])
-        alert_history.append(connection, [alert_history.Entry(now, alert.id, "tested", receiver)])
-        return row.id
-
     def _routed(self, steps: Steps) -> dict[str, tuple[str, ...]]:
         """Return the receivers that the routes name after any of these steps, with the mute intervals of their first route."""
         routed: dict[str, tuple[str, ...]] = {}

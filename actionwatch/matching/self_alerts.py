@@ -50,6 +50,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
     "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
     "template_failing": Trouble(Level.MEDIUM, "Messages are sent without the template {}"),
+    "config_differs": Trouble(Level.MEDIUM, "Not in use: the newest {}"),
     "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
     "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
     "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),

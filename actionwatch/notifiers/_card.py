@@ -3,13 +3,13 @@
 ▌ CRITICAL  Cluster payments-prod deleted  ×3
 ▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
 ▌ 2026-11-25 09:00:43 UTC · since 08:59:01
-▌ cluster_deleted · opened
+▌ cluster_deleted · opened · actionwatch explain 3c1dff7a
 ▌ → Ask eve@example.com whether this was planned.
 
 ▌ HIGH  12 alerts were silenced
 ▌ 4 high · 8 low
 ▌ 12 firewall_opened suppressed by silence 3f2a91c0 of sam: load test, ask sam
-▌ high  Firewall rules of staging opened  ×2
+▌ high  Firewall rules of staging opened  ×2  9d41c07e
 ▌ … and 11 more
 """
 
@@ -27,6 +27,7 @@ from rich.text import Text
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, MESSAGE_TYPES, Event, Message
 from actionwatch.text.escaping import one_line, shorten, steps
+from actionwatch.text.payloads import explain_command, short_id
 
 BAR = "▌ "
 SEPARATOR = " · "
@@ -116,7 +117,10 @@ class Card:
             state = "acknowledged"
         words_of_state = f"{state} by {self._value(by)}" if by else state
         style = RESOLVED if self._is_resolved else QUIET
-        return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, style)
+        line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, style)
+        if alert_id := self._data.get("id"):
+            line.append(self._plain(SEPARATOR) + self._value(explain_command(str(alert_id))), QUIET)
+        return line
 
     def _advice(self) -> Text:
         """Return the first step of the runbook."""
@@ -141,7 +145,8 @@ class Card:
             level = str(alert.get("level") or "")
             style = RESOLVED if alert.get("status") == "resolved" else COLOURS.get(level, STRONG)
             line = Text(overflow="fold").append(f"{self._value(level)}  ", style)
-            yield line.append(self._value(alert.get("title"), MAX_TITLE_CHARS)).append(self._times(alert), style)
+            line.append(self._value(alert.get("title"), MAX_TITLE_CHARS)).append(self._times(alert), style)
+            yield line.append(f"  {self._value(short_id(str(alert.get('id') or '')))}", QUIET)
 
     def _omitted(self) -> Text:
         shown = min(len(self._data.get("alerts") or []), MAX_LISTED)

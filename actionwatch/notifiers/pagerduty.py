@@ -163,6 +163,7 @@ def _details(message: Message) -> dict[str, Any]:
         "acked_by": data.get("acked_by"),
         "resolved_by": data.get("resolved_by"),
         "alert": data.get("id"),
+        "history": data.get("explain"),
         "message": message.id,
         **{f"label {_line(name, 80)}": value for name, value in (data.get("labels") or {}).items()},
         **{_line(name, 80): value for name, value in message.fields},

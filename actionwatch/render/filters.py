@@ -12,6 +12,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
 from actionwatch.text.budget import charge
 from actionwatch.text.escaping import one_line, shorten, steps
+from actionwatch.text.payloads import explain_command, short_id
 from actionwatch.text.sizes import check_size
 
 # Colours and emojis of levels and of resolved alerts.
@@ -141,6 +142,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "colour": lambda alert: _look(alert)[0],
     "sign": lambda alert: _look(alert)[1],
     "entity": _entity,
+    "short_id": lambda name: short_id(shown(name)),
+    "explain_command": lambda alert_id: explain_command(shown(alert_id)),
     "bars": _bars,
     "timeline": _timeline,
 }

@@ -18,11 +18,12 @@ import structlog
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.files import file_state
+from actionwatch.base.plurals import counted
 from actionwatch.render.renderer import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
-from actionwatch.service.rule_files import RuleFiles
+from actionwatch.service.rule_files import AppliedRules, RuleFiles
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
 from actionwatch.store import marks
@@ -48,15 +49,18 @@ class Reloader:
         self._seen: Mapping[str, tuple[int, ...]] = {}
         self._reported: set[str] = set()
         self._faults: list[Fault] = []
+        self._silence_faults: list[Fault] = []
         self._is_started = False
+        self.summary = ""
+        """What was loaded last, for people."""
 
     def start(self) -> None:
         """Load the files before anything runs. Report what is broken, and settle what no longer is."""
         with self._lock:
             self._settle_removed()
             broken = self._load()
-            silences = self._silences.run_once()
-            others = [*silences, *([self._refused] if self._refused else [])]
+            self._silence_faults = self._silences.run_once()
+            others = [*self._silence_faults, *([self._refused] if self._refused else [])]
             self._report({fault.file: _spell_faults([fault]) for fault in others})
             self._report(broken)
             self._reported = set(broken)
@@ -74,6 +78,11 @@ class Reloader:
             if self._are_changed():
                 self._reload()
 
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with rules, lists, templates and silences, each with its place."""
+        return [str(fault) for fault in (*self._faults, *self._silence_faults)]
+
     def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
         """Report that a configuration is broken and the previous one stays in use."""
         self._report({str(config): f"{_spell_faults(faults)}. The previous configuration stays in use"})
@@ -85,7 +94,7 @@ class Reloader:
     def load_silences(self) -> None:
         """Load the changed silence files, and report the broken ones."""
         before = self._silences.broken
-        faults = self._silences.run_once()
+        faults = self._silence_faults = self._silences.run_once()
         for file in before - {fault.file for fault in faults}:
             self._app.self_alerts.settle("rule_broken", file, _why_fixed(file))
         for fault in faults:
@@ -146,6 +155,7 @@ class Reloader:
                 seconds=seconds,
             )  # fmt: skip
         self._seen, self._is_started = seen, True
+        self.summary = _summarise(applied)
         faults = [*running.rules.faults, *template_faults]
         for fault in faults:
             if fault not in self._faults:
@@ -195,6 +205,13 @@ class Reloader:
 def _why_fixed(file: str) -> str:
     """Return why nothing is wrong with a file now, unless it was fixed."""
     return "" if Path(file).exists() else "the file was removed"
+
+
+def _summarise(applied: AppliedRules) -> str:
+    """Say how many rules run, and name those that differ from the last time."""
+    differing = (("added", applied.added), ("changed", applied.changed), ("removed", applied.removed))
+    named = "; ".join(f"{word}: {', '.join(names)}" for word, names in differing if names)
+    return f"{counted(len(applied.running.rules.rules), 'rule')} loaded" + (f" ({named})" if named else "")
 
 
 def _spell_faults(faults: Sequence[Fault]) -> str:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.service.announcement import Announcement, configuration_state
 from actionwatch.service.app import App, set_up_logs
 from actionwatch.service.configuration import read_settings
+from actionwatch.service.configuration_watch import ConfigurationWatch, changes
 from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
 from actionwatch.settings import Settings
+from actionwatch.store.ownership import Ownership
+
+UNCHANGED = "the configuration did not change"
+PREVIOUS = "the previous configuration stays in use"
 
 log = structlog.get_logger()
 
@@ -28,51 +35,109 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
 
     Raises: any error that prevents the first start, and ThreadDied.
     """
-    before: Settings | None = None
-    refused: Fault | None = None
-    while True:
+    process = _Process(config, settings, asked)
+    while process.run_service():
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A configuration with which the service did not start, and why."""
+
+    settings: Settings
+    fault: Fault
+
+
+class _Process:
+    """The services that follow each other in one process, each with its own configuration."""
+
+    def __init__(self, config: Path, settings: Settings, asked: Asked) -> None:
+        self._config = config
+        self._settings = settings
+        self._asked = asked
+        self._before: Settings | None = None
+        """The configuration to return to if the service does not start with the newest one."""
+        self._refused: _Refused | None = None
+        self._state = configuration_state(config)
+        self._announcement = Announcement(self._state)
+
+    def run_service(self) -> bool:
+        """Run one service to its end. Return whether another one follows."""
         try:
-            with contextlib.closing(App(settings)) as app:
-                refuse_other_organisations(settings, config, app.database)
-                service = Service(app, refused, on_death=functools.partial(asked.ask, "died"))
-                with service.running():
-                    before = refused = None
-                    changed = _wait(service, config, settings, asked)
+            with contextlib.closing(App(self._settings)) as app:
+                refuse_other_organisations(self._settings, self._config, app.database)
+                service, watch = self._build(app)
+                with service.running() as ownership:
+                    self._announce(service, ownership)
+                    self._before = self._refused = None
+                    changed = self._wait(service, watch)
                 if changed is not None:
                     service.wait_for_matcher()
         except Exception as exc:
-            if before is None:
+            if self._before is None:
                 raise  # the first start failed, or the configuration did not change
-            log.error("configuration_refused", file=str(config), error=str(exc))
-            refused = Fault(str(config), 0, 0, f"the service does not start with it: {exc}", "fix it and reload")
-            settings, before = before, None
-            set_up_logs(settings)
-            continue
-        if changed is None:
-            return
-        before, settings = settings, changed
-        set_up_logs(settings)
-
-
-def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> Settings | None:
-    """Wait until the service is asked to end (None), or finds a changed configuration; reload files when asked.
-
-    Raises: ThreadDied.
-    """
-    while (word := asked.wait()) != "end":
-        service.threads.check()
-        if word != "reload":
-            continue
-        try:
-            found = read_settings(config)
-        except ConfigError as exc:
-            for fault in exc.faults:
-                log.error("configuration_refused", fault=str(fault))
-            service.steps.attempt("reload", functools.partial(service.reloader.refuse, config, exc.faults))
+            log.error("configuration_refused", file=str(self._config), error=str(exc))
+            what = f"the service does not start with it: {exc}"
+            self._refused = _Refused(self._settings, Fault(str(self._config), 0, 0, what, "fix it and reload"))
+            changed, self._before = self._before, None
         else:
-            if found != settings:
-                log.info("configuration_changed", file=str(config))
-                return found
-            service.steps.attempt("reload", functools.partial(service.reloader.accept, config))
-        service.reload()
-    return None
+            self._before = self._settings
+        if changed is None:
+            return False
+        self._settings = changed
+        set_up_logs(changed)
+        return True
+
+    def _build(self, app: App) -> tuple[Service, ConfigurationWatch]:
+        refused = self._refused
+        watch = ConfigurationWatch(
+            self._config,
+            self._settings,
+            app.self_alerts,
+            functools.partial(self._asked.ask, "reload"),
+            refused.settings if refused else None,
+        )
+        on_death = functools.partial(self._asked.ask, "died")
+        return Service(app, refused.fault if refused else None, on_death=on_death, watch=watch), watch
+
+    def _announce(self, service: Service, ownership: Ownership) -> None:
+        """Let commands find the service, and report the result of the reload that started it."""
+        self._announcement.start(ownership)
+        if self._refused is not None:
+            faults = [str(self._refused.fault), *service.reloader.faults]
+            self._announcement.end_reload([PREVIOUS, service.reloader.summary], faults)
+        elif self._before is not None:
+            self._announcement.use(self._state)
+            lines = [*changes(self._before, self._settings), service.reloader.summary]
+            self._announcement.end_reload(lines, service.reloader.faults)
+
+    def _wait(self, service: Service, watch: ConfigurationWatch) -> Settings | None:
+        """Wait until the service is asked to end (None), or finds a changed configuration; reload files when asked.
+
+        Raises: ThreadDied.
+        """
+        while (word := self._asked.wait()) != "end":
+            service.threads.check()
+            if word != "reload":
+                continue
+            self._announcement.begin_reload()
+            self._state = configuration_state(self._config)
+            lines, faults = [UNCHANGED], []
+            try:
+                found = read_settings(self._config)
+            except ConfigError as exc:
+                lines, faults = [PREVIOUS], [str(fault) for fault in exc.faults]
+                for fault in exc.faults:
+                    log.error("configuration_refused", fault=str(fault))
+                service.steps.attempt("reload", functools.partial(service.reloader.refuse, self._config, exc.faults))
+                watch.is_refused = True
+            else:
+                if found != self._settings:
+                    log.info("configuration_changed", file=str(self._config))
+                    return found
+                service.steps.attempt("reload", functools.partial(service.reloader.accept, self._config))
+                watch.is_refused = False
+                self._announcement.use(self._state)
+            faults += service.reload()
+            self._announcement.end_reload([*lines, service.reloader.summary], faults)
+        return None

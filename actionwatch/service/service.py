@@ -17,6 +17,7 @@ from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
+from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.service.reload import Reloader
@@ -24,6 +25,7 @@ from actionwatch.service.schedule import add_job, catch_up, make_scheduler, star
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store import backlog_progress, positions, receivers
+from actionwatch.store.ownership import Ownership
 from actionwatch.tail.accounts import LIST_EVERY
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
@@ -47,13 +49,15 @@ class Service:
         refused: Fault | None = None,
         on_death: Callable[[], None] = lambda: None,
         stop_seconds: float = STOP_SECONDS,
+        watch: ConfigurationWatch | None = None,
     ) -> None:
-        """`refused` is the reason why the service does not run with a newer configuration.
+        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one.
 
         `on_death` is called in a thread that ends while the service runs. `threads.check` raises an error afterwards.
         `stop_seconds`: how long the end of `running` waits for threads that do not end.
         """
         self._app = app
+        self._watch = watch
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
         self._jobs = DaemonThreads("job")
@@ -70,14 +74,14 @@ class Service:
         self.url = ""
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Iterator[Ownership]:
         """Run until the block ends, then stop cleanly: messages that are being sent are finished and recorded.
 
         A thread that hangs, for example in a request to an upstream that does not answer, is left behind. It ends with the
         process, or where it meets the closed store; the next start repeats what it did not commit.
         """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._app.database.owned())
+            ownership = stack.enter_context(self._app.database.owned())
             self._clock_watch.start()
             self.reloader.start()
             for name in ("deliver", "reload", "clock"):
@@ -100,14 +104,15 @@ class Service:
             if self._heartbeat:
                 stack.callback(self._heartbeat.close)
             log.info("service_started", sources=list(self._app.tails), rules=len(self._app.rules.rules), url=self.url)
-            yield
+            yield ownership
             log.info("service_stopping")
         log.info("service_stopped")
 
-    def reload(self) -> None:
-        """Load changed rules, lists, templates and silences now."""
-        self.steps.attempt("reload", self.reloader.run_once)
-        self.steps.attempt("silences", self.reloader.load_silences)
+    def reload(self) -> list[str]:
+        """Load changed rules, lists, templates and silences now. Return what is wrong with them, or what failed."""
+        works = {"reload": self.reloader.run_once, "silences": self.reloader.load_silences}
+        failed = [step for step, work in works.items() if not self.steps.attempt(step, work)]
+        return [*self.reloader.faults, *(f"{step}: {self.steps.error_of(step)}" for step in failed)]
 
     def wait_for_matcher(self) -> None:
         """Wait without a limit until matching has ended, because two matchers must not run at once."""
@@ -172,6 +177,8 @@ class Service:
         add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
         if self._heartbeat:
             add("heartbeat", self._heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False)
+        if self._watch:
+            add("configuration", self._watch.run_once, LOOK_EVERY)
         add("silences", self.reloader.load_silences, SILENCES_EVERY, is_first_now=False)
         add("prune", self._prune, PRUNE_EVERY)
         return scheduler

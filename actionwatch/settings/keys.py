@@ -359,6 +359,8 @@ class Settings(Options):
     """
     time_intervals: tuple[TimeIntervalOptions, ...] = ()
     """Named times for `when` of rules and `mute_time_intervals` of routes, in the format of Alertmanager."""
+    auto_reload: Flag = False
+    """Whether the service reloads a changed configuration by itself, as it does with rules."""
     heartbeat: Heartbeat = Heartbeat()
     """An external service that raises the alarm when the requests of actionwatch stop."""
     web: Web = Field(default_factory=Web)

@@ -15,7 +15,8 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store.database import StoreReader, lock_path, locked, path_of
+from actionwatch.store.database import StoreReader, path_of
+from actionwatch.store.ownership import lock_path, owning
 
 _LOG, _LOG_INDEX = "-wal", "-shm"  # SQLite adds them to the name of the database
 
@@ -51,7 +52,7 @@ def restore(url: str, backup: Path, now: datetime, *, is_replacing: bool) -> Pat
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(path))
+        stack.enter_context(owning(path))
         draft = stack.enter_context(_new_file(path))
         _copy_backup(backup, draft)
         _refuse_store(path, is_replacing=is_replacing)

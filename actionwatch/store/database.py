@@ -9,17 +9,14 @@ other.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import functools
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -42,7 +39,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreMissing
-from actionwatch.store import schema
+from actionwatch.store import ownership, schema
 from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
@@ -52,8 +49,6 @@ _BUSY_TIMEOUT_MS = 30_000
 _PAGE_BYTES = 16_384
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
 _LAST_CHARACTER = "\U0010ffff"  # no id contains it
-_LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
-_LOCK_STEP = 0.02
 _REPLACE = (
     "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal and -shm: "
     "'actionwatch run' creates a new store"
@@ -135,14 +130,11 @@ class StoreReader:
 
     def is_owned(self) -> bool:
         """Return whether a process owns this store now: the service, or a round of it."""
-        try:
-            with lock_path(self.path).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False  # no process ever owned it, or we may not read its lock
-        return False
+        return ownership.is_owned(self.path)
+
+    def read_note(self) -> bytes:
+        """Return what the service that runs on this store wrote for commands; empty if none runs."""
+        return ownership.read_note(self.path)
 
     def close(self) -> None:
         """Close every pooled connection. A thread that still uses the store gets StoreClosed."""
@@ -234,7 +226,7 @@ class Database(StoreReader):
             _check_tables(self.path, connection)
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[None]:
+    def owned(self) -> Iterator[ownership.Ownership]:
         """Be the only service on this store until the block ends, because a start ends every lease.
 
         The lock file is next to the real file, also if links lead there. A file with a second name is refused: SQLite keeps its
@@ -243,8 +235,8 @@ class Database(StoreReader):
         Raises: StoreBusy, when another process owns it; StoreError.
         """
         _refuse_second_name(self.path)
-        with locked(self.path):
-            yield
+        with ownership.owning(self.path) as owned:
+            yield owned
 
     def close(self) -> None:
         """Close every pooled connection, after the transaction that writes now. A thread that comes later gets StoreClosed."""
@@ -266,17 +258,6 @@ class Database(StoreReader):
             yield
         finally:
             self._turn.release()
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the store at this real path until the block ends, so that no service starts on it.
-
-    Raises: StoreBusy, when another process holds it; StoreError.
-    """
-    with _open_lock(lock_path(path)) as file:
-        _lock(file, path)
-        yield
 
 
 def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
@@ -430,38 +411,6 @@ def _newer(path: Path, found: str) -> SchemaMismatch:
 def path_of(url: str | URL) -> Path:
     """Return the real path of the file of a URL: links are followed, as SQLite follows them."""
     return Path(make_url(url).database or "").resolve()
-
-
-def lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _open_lock(path: Path) -> IO[str]:
-    """Open the lock file for us alone: whoever can open it can hold the lock. A link in its place is refused."""
-    try:
-        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        what = "it is a link: remove it" if exc.errno == errno.ELOOP else exc.strerror
-        raise StoreError(f"cannot open {path}: {what}") from exc
-    with contextlib.suppress(PermissionError):  # another user created it
-        os.fchmod(fd, 0o600)
-    return os.fdopen(fd, "w")
-
-
-def _lock(file: IO[str], path: Path) -> None:
-    """Take the lock. Raises: StoreBusy, when another process holds it."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            if time.monotonic() >= deadline:
-                raise StoreBusy(
-                    f"another actionwatch runs on {path}: stop it, or give this one its own store.url"
-                ) from exc
-            time.sleep(_LOCK_STEP)
-        else:
-            return
 
 
 def _refuse_second_name(path: Path) -> None:

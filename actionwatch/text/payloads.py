@@ -17,8 +17,19 @@ from actionwatch.text.raw_records import read_raw
 
 RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
 ALERTS_SHOWN = 50  # in a summary
+SHORT_ID = 8  # characters of an id, of 32 random bits: among 1,000 alerts, two share them once in 8,000 stores
 _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
 _RULES_SHOWN = 10  # of each cause
+
+
+def short_id(name: str) -> str:
+    """Shorten an id as people see it; commands accept any unique prefix."""
+    return name[:SHORT_ID]
+
+
+def explain_command(alert_id: str) -> str:
+    """Return the command that prints the history of an alert, for messages."""
+    return f"actionwatch explain {short_id(alert_id)}"
 
 
 def instant(at: datetime) -> str:
@@ -64,6 +75,7 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
         "last_at": instant(alert.last_at),
         "late": alert.late_by is not None,
         "late_by_seconds": alert.late_by.total_seconds() if alert.late_by is not None else None,
+        "explain": explain_command(alert.id),
         "records": [record_document(record) for record in records[-RECORDS_SHOWN:]],
     }
 

@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
-from actionwatch.base.delivery import Delivery
+from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.errors import Fault, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Alert, Level, Match, Message, Receipt, Record, Rendered, RuleName
+from actionwatch.base.model import Alert, Event, Level, Match, Message, Receipt, Record, Rendered, RuleName
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
@@ -235,6 +237,11 @@ class Post:
         """Deliver what is due now, in a process that starts and ends."""
         with self.delivering() as worker:
             settle(worker)
+
+
+def enqueue_test(connection: Connection, alert: Alert, receiver: str, now: datetime) -> None:
+    """Enqueue a test message, as older versions did."""
+    delivery_transitions.enqueue(connection, [new_delivery(alert.id, receiver, Event.TEST, 1, now, now)])
 
 
 def settle(worker: DeliveryWorker, rounds: int = 1000) -> None:

@@ -74,6 +74,7 @@ def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
         "count": data.get("count"),
         "acked_by": data.get("acked_by"),
         "resolved_by": data.get("resolved_by"),
+        "explain": data.get("explain"),
     }
     return _texts(shown)
 

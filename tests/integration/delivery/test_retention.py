@@ -14,7 +14,7 @@ from actionwatch.service import prune
 from actionwatch.settings import Retention
 from actionwatch.store import alert_history, alerts
 from tests.integration.delivery.kit import Desk, Rule
-from tests.integration.kit import REFUSED, Sender
+from tests.integration.kit import REFUSED, Sender, enqueue_test
 
 RETENTION = Retention(records=timedelta(days=400), deliveries=timedelta(days=90))
 PRUNED_EVERY = 10  # days
@@ -124,7 +124,7 @@ def test_test_alerts_are_deleted(desk: Desk) -> None:
     alert = marked_alert("hook", desk.clock())
     with desk.database.write() as connection:
         alerts.insert_new(connection, [(alert, "test")])
-        desk.addressing.test(connection, alert, "hook", desk.clock())
+        enqueue_test(connection, alert, "hook", desk.clock())
     desk.deliver()
     pass_days(desk, 91)
     assert desk.all_rows() == []

@@ -261,15 +261,6 @@ def test_history(database: Database) -> None:
         assert history(connection, "c")[-1] == "routed: no receiver: see route"
 
 
-def test_test_message(database: Database) -> None:
-    """A test message is one row for its receiver and one line of the history."""
-    with database.write() as connection:
-        delivery_id = Addressing(Route(("hook",)), HOOK).test(connection, ALERT, "other", NOW)
-        (row,) = outbox.read_of_alert(connection, ALERT.id)
-        assert (row.id, row.receiver, row.event, row.ordinal, row.due_at) == (delivery_id, "other", Event.TEST, 1, NOW)
-        assert history(connection, ALERT.id) == ["tested: other"]
-
-
 def test_every_step_of_a_batch_is_routed(database: Database) -> None:
     """Each match of a batch adds its receivers; the first one that names a receiver decides on its mute intervals."""
     from actionwatch.alerts.routes import parse_matcher

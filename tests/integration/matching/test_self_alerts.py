@@ -16,7 +16,7 @@ from actionwatch.matching.self_alerts import (
 from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from actionwatch.store.tables import SELF_ALERT
 from tests.builders import NOON, Clock, open_database
-from tests.integration.kit import Post
+from tests.integration.kit import Post, enqueue_test
 from tests.waiting import all_at_once
 
 
@@ -174,12 +174,11 @@ def test_every_trouble_has_a_title_and_an_id(trouble: str) -> None:
 
 
 def test_troubles_are_those_of_the_contract() -> None:
-    """The contract's, and `mark_ahead`, `records_cut`, `slo_burning`, `template_failing`, `window_unproved`."""
+    """Those of the contract, and `config_differs mark_ahead records_cut slo_burning template_failing window_unproved`."""
     assert " ".join(sorted(TROUBLES)) == (
-        "accounts_refused clock_skew clock_stepped dead_letters filter_ignored key_refused mark_ahead proof_lagging "
-        "receiver_failing records_cut rule_broken slo_burning step_failing store_nearly_full template_failing "
-        "unknown_field unknown_kind "
-        "upstream_unreachable window_shrunk window_unproved"
+        "accounts_refused clock_skew clock_stepped config_differs dead_letters filter_ignored key_refused mark_ahead "
+        "proof_lagging receiver_failing records_cut rule_broken slo_burning step_failing store_nearly_full template_failing "
+        "unknown_field unknown_kind upstream_unreachable window_shrunk window_unproved"
     )
 
 
@@ -188,7 +187,7 @@ def test_test_message_goes_only_to_its_receiver(post: Post) -> None:
     alert = marked_alert("hook", NOON)
     with post.database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])
-        post.addressing.test(connection, alert, "hook", NOON)
+        enqueue_test(connection, alert, "hook", NOON)
     post.deliver()
     (message,) = post.senders["hook"].sent
     assert (message.type, message.data["labels"]) == ("receiver.test", {"test": "true"})

@@ -24,7 +24,7 @@ from actionwatch.text.crontab import parse_crontab
 from tests.builders import NOON, Machine
 from tests.integration.delivery.kit import Desk
 from tests.integration.delivery.test_deliver import BusyDatabase
-from tests.integration.kit import DOWN, Post, settle
+from tests.integration.kit import DOWN, Post, enqueue_test, settle
 
 STEPS = [timedelta(hours=-1), timedelta(hours=25), timedelta(days=3000), timedelta(days=-30), timedelta(minutes=2)]
 SLOW = RetryPolicy(first=timedelta(seconds=10), factor=1.0)
@@ -269,7 +269,7 @@ def test_row_with_the_old_time_becomes_due_in_time(post: Post, machine: Machine)
     machine.set_clock(hours=-1)
     watching.run_once()
     with post.database.write() as connection:
-        post.addressing.test(connection, marked_alert("hook", before), "hook", before)
+        enqueue_test(connection, marked_alert("hook", before), "hook", before)
     assert row_of_test(post).due_at > machine()
     watching.run_once()
     assert row_of_test(post).due_at <= machine()
@@ -440,7 +440,7 @@ def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -
             with post.database.write() as connection:
                 now = machine()
                 alert = marked_alert("hook", now + timedelta(microseconds=number))
-                post.addressing.test(connection, alert, "hook", now)
+                enqueue_test(connection, alert, "hook", now)
 
     thread = threading.Thread(target=add_deliveries)
     thread.start()

@@ -41,6 +41,17 @@ def test_the_shipped_templates_render() -> None:
     assert Renderer([SHIPPED]).check() == []
 
 
+@pytest.mark.parametrize("name", ["slack.json", "email.txt", "email.html", "apprise.txt"])
+def test_messages_name_the_alert_and_the_command(name: str) -> None:
+    """Every message of an alert has the command that explains it; a summary has the short id of each alert that it lists."""
+    renderer = Renderer([SHIPPED])
+    for sent in sample_messages():
+        text = renderer.render((name,), sent)[0].texts[name]
+        if "id" in sent.data:
+            assert sent.data["explain"] in text
+        assert all(each["id"] in text for each in sent.data.get("alerts", [])[:8])
+
+
 def test_the_operators_folder_comes_first(folder: Path) -> None:
     """A template in the operator's folder replaces the shipped one, and no others."""
     (folder / "email.subject.j2").write_text("mine: {{ alert.title }}")

@@ -72,7 +72,7 @@ def test_alert_has_the_keys_of_the_contract() -> None:
     found = alert_document(alert, [make_record()])
     assert " ".join(found) == (
         "id rule level title body runbook labels source group status acked_by resolved_by count first_at last_at late "
-        "late_by_seconds records"
+        "late_by_seconds explain records"
     )
     assert found["rule"] == {
         "id": "rule-1",
@@ -82,6 +82,7 @@ def test_alert_has_the_keys_of_the_contract() -> None:
     }
     assert (found["level"], found["status"], found["resolved_by"], found["count"]) == ("high", "resolved", "eve", 3)
     assert (found["late"], found["late_by_seconds"]) == (True, 90.5)
+    assert found["explain"] == f"actionwatch explain {found['id'][:8]}"
     assert json.loads(json.dumps(found)) == found
 
 

@@ -1,0 +1,95 @@
+"""What the running service writes for commands: which process it is, what it runs with, and how its last reload ended.
+
+`actionwatch reload` reads it to find the process, and waits for the result of a reload that began after its request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from actionwatch.base.files import file_state
+from actionwatch.store.ownership import Ownership
+
+MAX_LINES = 100  # of each list in a result; more broken files at once are a broken deployment
+MAX_LINE_CHARS = 1000
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """How a reload ended: its number, what was loaded, and what was not. Each is a line for people."""
+
+    number: int
+    lines: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+class RunningService(msgspec.Struct, frozen=True):
+    """The note of a service. `process_space` tells containers apart: a process number means something in one of them only."""
+
+    process: int
+    process_space: int
+    configuration: tuple[int, ...]
+    """The state of the configuration file that it runs with."""
+    reloads_begun: int = 0
+    last: Reloaded = Reloaded(0)
+
+
+class Announcement:
+    """Keeps the note in the lock file of the store. One thread uses it."""
+
+    def __init__(self, configuration: tuple[int, ...]) -> None:
+        self._service = RunningService(os.getpid(), process_space(), configuration)
+        self._ownership: Ownership | None = None
+
+    def start(self, ownership: Ownership) -> None:
+        """Write the note: the service runs and can be asked to reload."""
+        self._ownership = ownership
+        self._change()
+
+    def begin_reload(self) -> None:
+        """Write that the files are being read."""
+        self._change(reloads_begun=self._service.reloads_begun + 1)
+
+    def use(self, configuration: tuple[int, ...]) -> None:
+        """Write the state of the configuration file that is used now."""
+        self._change(configuration=configuration)
+
+    def end_reload(self, lines: Sequence[str], faults: Sequence[str]) -> None:
+        """Write how the reload ended."""
+        self._change(last=Reloaded(self._service.reloads_begun, _shortened(lines), _shortened(faults)))
+
+    def _change(self, **changes: object) -> None:
+        self._service = msgspec.structs.replace(self._service, **changes)
+        if self._ownership is not None:
+            self._ownership.write(msgspec.json.encode(self._service))
+
+
+def read_announcement(note: bytes) -> RunningService | None:
+    """Read a note; None if there is none, or it is being written."""
+    with contextlib.suppress(msgspec.DecodeError):
+        return msgspec.json.decode(note, type=RunningService)
+    return None
+
+
+def process_space() -> int:
+    """Return a number of the space in which process numbers are unique; 0 where the system has only one."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/ns/pid").stat().st_ino
+    return 0
+
+
+def configuration_state(config: Path) -> tuple[int, ...]:
+    """Return the state of the configuration file; empty if it is missing."""
+    with contextlib.suppress(OSError):
+        return file_state(config.stat())
+    return ()
+
+
+def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return what fits into a note."""
+    more = [f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
+    return (*(line[:MAX_LINE_CHARS] for line in lines[:MAX_LINES]), *more)

@@ -1,0 +1,105 @@
+"""Own a store: a lock on the file next to it shows that a process works on the store, and its content is for commands.
+
+The operating system releases the lock when the process ends, however it ends. The content is what the owner wrote last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from actionwatch.base.errors import StoreBusy, StoreError
+from actionwatch.base.files import read_regular
+
+LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
+LOCK_STEP = 0.02
+MAX_NOTE_BYTES = 4 * 1024 * 1024  # service/announcement.py writes at most 200 lines of 1,000 characters
+
+
+class Ownership:
+    """The lock of a store, held."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, note: bytes) -> None:
+        """Replace the note for commands. A reader sees all of it, or for an instant none."""
+        with contextlib.suppress(OSError):  # a full disk, which `disk` reports: a note must not end the service
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, note, 0)
+
+
+@contextlib.contextmanager
+def owning(path: Path) -> Iterator[Ownership]:
+    """Hold the lock of the store at `path` until the block ends.
+
+    Raises: StoreBusy, when another process holds it; StoreError.
+    """
+    descriptor = _open(lock_path(path))
+    try:
+        _lock(descriptor, path)
+        ownership = Ownership(descriptor)
+        ownership.write(b"")
+        yield ownership
+    finally:
+        os.close(descriptor)
+
+
+def is_owned(path: Path) -> bool:
+    """Return whether a process owns the store at `path` now: the service, or a round of it."""
+    try:
+        with lock_path(path).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no process ever owned it, or we may not read its lock
+    return False
+
+
+def read_note(path: Path) -> bytes:
+    """Return the note of the process that owns the store at `path`. It is empty if none owns it, or it wrote none."""
+    if not is_owned(path):
+        return b""
+    try:
+        return read_regular(lock_path(path), MAX_NOTE_BYTES)
+    except OSError:
+        return b""
+
+
+def lock_path(path: Path) -> Path:
+    """Return the lock file of the store at `path`."""
+    return path.with_name(path.name + ".lock")
+
+
+def _open(path: Path) -> int:
+    """Open the lock file for us alone: whoever can open it can hold the lock. A link in its place is refused."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        what = "it is a link: remove it" if exc.errno == errno.ELOOP else exc.strerror
+        raise StoreError(f"cannot open {path}: {what}") from exc
+    with contextlib.suppress(PermissionError):  # another user created it
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Take the lock. Raises: StoreBusy, when another process holds it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            if time.monotonic() >= deadline:
+                raise StoreBusy(
+                    f"another actionwatch runs on {path}: stop it, or give this one its own store.url"
+                ) from exc
+            time.sleep(LOCK_STEP)
+        else:
+            return
