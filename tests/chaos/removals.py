@@ -235,6 +235,7 @@ class Removal:
         self.ends = ends
         self.tally = tally
         self.wrong: list[str] = []
+        self._decided: set[str] = set()  # the sources whose self-alerts people resolved; retention deletes the alerts
         self.plan = Plan()
         self.settings: Settings
         self.running: dict[str, Any] = {}
@@ -603,8 +604,8 @@ class Removal:
         silent = dead - {each.subject for each in opened if each.trouble == "dead_letters"}
         self._note(silent, "silent: dead letters of ")
         people = select(tables.ALERT.c.source).where(tables.ALERT.c.resolved_by != "actionwatch")
-        decided = set(connection.execute(people.where(tables.ALERT.c.rule_id == SELF_RULE.id)).scalars())
-        silent = unknown - decided - {each.subject for each in opened if each.trouble == "unknown_kind"}
+        self._decided |= set(connection.execute(people.where(tables.ALERT.c.rule_id == SELF_RULE.id)).scalars())
+        silent = unknown - self._decided - {each.subject for each in opened if each.trouble == "unknown_kind"}
         self._note(silent, "silent: unknown kinds of ")
 
     def _check_other_tables(self, connection: Connection) -> None:
