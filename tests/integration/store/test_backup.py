@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import threading
@@ -144,6 +145,19 @@ def test_restore_destroys_no_store(tmp_path: Path) -> None:
     with closing(Database(url_of(path))) as database, database.owned():
         database.upgrade()
     assert path.stat().st_nlink == kept.stat().st_nlink == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize("is_replacing", [False, True])
+def test_root_restores_for_the_user_of_the_service(tmp_path: Path, is_replacing: bool) -> None:
+    """What root restores belongs to the owner of the store, or else of its folder, so that the service can open it."""
+    backup, folder = make_store(tmp_path / "b.db", 7), tmp_path / "state"
+    folder.mkdir()
+    path = folder / "store.db"
+    os.chown(make_store(path, 8) if is_replacing else folder, 12_345, 12_346)
+    restore(url_of(path), backup, NOON, is_replacing=is_replacing)
+    for file in (path, folder / "store.db.lock"):
+        assert (file.stat().st_uid, file.stat().st_gid) == (12_345, 12_346)
 
 
 def test_restore_is_refused_while_a_service_runs(tmp_path: Path) -> None:

@@ -87,3 +87,19 @@ def test_the_examples_are_well_formed() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string((files("actionwatch") / "_init" / "actionwatch.service").read_text())
     assert unit["Service"]["ExecStart"].endswith("run")
+
+
+def test_operations_describe_the_compose_file() -> None:
+    """docs/operations.md says how the compose file runs the image."""
+    page = " ".join((Path(__file__).parents[3] / "docs" / "operations.md").read_text().split())
+    service = yaml.safe_load((files("actionwatch") / "_init" / "compose.yaml").read_text())["services"]["actionwatch"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "`--read-only --cap-drop ALL`, as the compose file runs it" in page
+    assert f"`restart: {service['restart']}`" in page
+    assert service["image"] == "actionwatch:latest"
+    assert "`docker build -t actionwatch .`" in page
+    store = service["environment"]["ACTIONWATCH_STORE"].removeprefix("sqlite:///")
+    (folder,) = [volume.partition(":")[2] for volume in service["volumes"] if volume.startswith("store:")]
+    assert Path(store).parent == Path(folder)
+    assert f"writes only to `{folder}`, a volume in the compose file" in page
