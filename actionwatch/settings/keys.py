@@ -8,14 +8,14 @@ keys is wrong, but all errors should be reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from actionwatch.base.model import Level
-from actionwatch.settings.timeintervals import TimeIntervalOptions
+from actionwatch.settings.timeintervals import Location, TimeIntervalOptions
 from actionwatch.settings.validators import (
     Address,
     Existing,
@@ -252,6 +252,8 @@ class Settings(Options):
     max_silence: PositiveDuration = timedelta(days=7)
     """The longest silence that `silences add` makes without `--force`. Reviewed files may have longer ones."""
     time_intervals: tuple[TimeIntervalOptions, ...] = ()
+    time_zone: Location = UTC
+    """The time zone of the people who read messages. Messages show each time in it and in UTC."""
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)
     log: Log = Log()

@@ -153,7 +153,9 @@ def test_cut_record_is_bounded_and_readable(fields: dict[str, Any], text: str, r
     assert len(cut.user_name) <= 256
 
 
-@pytest.mark.parametrize("raw", ["[" * 60_000 + "]" * 60_000, f'"{"x" * 60_000}"', "[" + "0," * 30_000 + "0]", "{" * 60_000])
+@pytest.mark.parametrize(
+    "raw", ["[" * 60_000 + "]" * 60_000, f'"{"x" * 60_000}"', "[" + "0," * 30_000 + "0]", "{" * 60_000]
+)
 def test_raw_text_that_is_no_object_is_cut_too(raw: str) -> None:
     """A store of an earlier version may hold any text."""
     cut = cut_record(make_record(raw=raw), 1000)
