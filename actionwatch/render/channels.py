@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
 from typing import Any
 
 from jinja2 import FunctionLoader, Undefined
 from markupsafe import Markup
 
-from actionwatch.render.filters import FILTER_STEPS, FILTERS, JsonText, SlackMarkup, shown
+from actionwatch.render.filters import FILTER_STEPS, JsonText, SlackMarkup, filters_for, shown
 from actionwatch.text.escaping import one_line, visible, without_slack_markup
 from actionwatch.text.sandbox import SandboxedEnvironment
 
@@ -28,10 +29,10 @@ FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
 """Finds a template by file name. Returns its text, its path, and a function that returns whether both are current."""
 
 
-def environment(channel: str, find: FindTemplate) -> SandboxedEnvironment:
-    """Make the environment of a channel, which takes its templates from `find`."""
+def environment(channel: str, find: FindTemplate, zone: tzinfo = UTC) -> SandboxedEnvironment:
+    """Make the environment of a channel, which takes its templates from `find`. Its readers live in `zone`."""
     is_html = channel == "html"
-    filters = dict(FILTERS)
+    filters = filters_for(zone)
     if not is_html:
         safe = _inert_in_slack if channel == "slack.json" else _unchanged
         filters["tojson"] = lambda value: JsonText(dump(safe(value)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from typing import Any
 
 from actionwatch.base.clock import EPOCH
@@ -13,7 +14,9 @@ from actionwatch.base.model import LEVELS
 from actionwatch.text.budget import charge
 from actionwatch.text.escaping import one_line, shorten, steps
 from actionwatch.text.payloads import explain_command, short_id
+from actionwatch.text.phrases import deed, label, sentence
 from actionwatch.text.sizes import check_size
+from actionwatch.text.times import spell_both, spell_time
 
 # Colours and emojis of levels and of resolved alerts.
 _LEVEL_LOOKS = {
@@ -26,6 +29,8 @@ _LEVEL_LOOKS = {
 _RESOLVED_LOOK = ("#2e7d32", "✅")
 _MAX_BARS = 24
 _STRFTIME_CHARS = 256  # for each character of a format: a format can have widths, which Python bounds so
+_MAX_NAME_CHARS = 120  # of each name in a sentence, so that the others stay visible
+_COMPARED_CHARS = 200  # the end of a long text may be cut where it is shown first
 _STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
 
 
@@ -53,6 +58,13 @@ def _moment(value: Any) -> datetime:
 
 def _utc(value: Any) -> str:
     return f"{_moment(value):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _local(zone: tzinfo, value: Any, form: str | None = None) -> str:
+    if form is None:
+        return spell_both(_moment(value), zone)
+    check_size(_STRFTIME_CHARS * len(form))
+    return spell_time(_moment(value), zone, form)
 
 
 def _date(value: Any, form: str = "%Y-%m-%d") -> str:
@@ -89,6 +101,19 @@ def _look(alert: Mapping[str, Any] | str) -> tuple[str, str]:
 def _entity(value: Any) -> str:
     """Return the name of an account or a cluster, or its id, or an empty text."""
     return str(value.get("name") or value.get("id") or "") if isinstance(value, Mapping) else ""
+
+
+def _sentence(record: Mapping[str, Any]) -> str:
+    """Say who did what in a record, with the kind beside it."""
+    names = (shorten(_entity(record.get(key)), _MAX_NAME_CHARS) for key in ("cluster", "account"))
+    user, kind = (shorten(shown(record.get(key)), _MAX_NAME_CHARS) for key in ("userName", "actionKind"))
+    return sentence(user, kind, *names)
+
+
+def unless_in(value: Any, text: Any) -> str:
+    """Return a text, or nothing if the other text contains it: a message says everything once."""
+    words = " ".join(shown(value).split())
+    return "" if words[:_COMPARED_CHARS] in " ".join(shown(text).split()) else shown(value)
 
 
 def _bars(levels: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -131,7 +156,12 @@ def _percent(count: int, longest: int) -> int:
     return max(round(100 * count / longest), 1) if count else 0
 
 
-FILTERS: dict[str, Callable[..., Any]] = {
+def filters_for(zone: tzinfo) -> dict[str, Callable[..., Any]]:
+    """Return the filters for readers in a time zone."""
+    return {**_FILTERS, "local": partial(_local, zone)}
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
     "shorten": lambda text, limit: shorten(shown(text), limit),
     "line": lambda text: one_line(shown(text)),
     "utc": _utc,
@@ -144,13 +174,17 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "entity": _entity,
     "short_id": lambda name: short_id(shown(name)),
     "explain_command": lambda alert_id: explain_command(shown(alert_id)),
+    "sentence": _sentence,
+    "deed": lambda kind, name="": deed(shown(kind), shown(name)),
+    "label": lambda name: label(shown(name)),
+    "unless_in": unless_in,
     "bars": _bars,
     "timeline": _timeline,
 }
 
 # The costs of those that read less or more than usual (text/sizes.py).
 FILTER_STEPS: dict[str, float | None] = {
-    **dict.fromkeys(("bars", "colour", "duration", "entity", "shorten", "sign", "timeline")),
+    **dict.fromkeys(("bars", "colour", "duration", "entity", "sentence", "shorten", "sign", "timeline")),
     "line": 10,
     "steps": 1 / 8,
 }

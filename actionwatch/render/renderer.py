@@ -12,6 +12,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from functools import partial
 from html import escape as escape_html
 from pathlib import Path
@@ -23,6 +24,7 @@ from actionwatch.base.errors import ConfigError, Fault, TemplateError
 from actionwatch.base.files import file_state
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
 from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert
+from actionwatch.render.filters import unless_in
 from actionwatch.render.samples import sample_messages
 from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
 from actionwatch.text.payloads import instant
@@ -32,6 +34,8 @@ from actionwatch.text.yaml_document import read_bounded
 SUFFIX = ".j2"
 _SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
 _MAX_TEXT_CHARS = 2_000  # of the plain text
+_MAX_BODY_CHARS = 4_000  # that the shipped templates show
+_SHOWN_ELSEWHERE = ("timestamp", "actionKind")  # than in the fields
 _MAX_ALERTS = 50  # in the plain text
 _SUMMARY_PREFIX = "summary."  # for a summary, `summary.email.html.j2` replaces `email.html.j2`
 
@@ -42,14 +46,15 @@ class Renderer:
     A changed file is read again at its next use. After `use`, the given texts replace the operator's folder.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        """Use these folders: the operator's first, the shipped one last. A folder need not exist."""
+    def __init__(self, folders: Sequence[Path], zone: tzinfo = UTC) -> None:
+        """Use these folders: the operator's first, the shipped one last. A folder need not exist. Readers live in `zone`."""
         self._folders = tuple(folders)
+        self._zone = zone
         self._texts: Mapping[str, str] | None = None
         self.version = 0
         """Changes with each call of `use`."""
         self._environments = {
-            (folder, channel): environment(channel, partial(self._find, self._folders[rank:]))
+            (folder, channel): environment(channel, partial(self._find, self._folders[rank:]), zone)
             for rank, folder in enumerate(self._folders)
             for channel in CHANNELS
         }
@@ -80,7 +85,7 @@ class Renderer:
 
     def check_texts(self, texts: Mapping[str, str]) -> list[Fault]:
         """Check texts that are meant for `use`, by file name."""
-        folder, other = self._folders[0], Renderer(self._folders)
+        folder, other = self._folders[0], Renderer(self._folders, self._zone)
         other.use(texts)
         return other._check((folder, folder / name) for name in sorted(texts))
 
@@ -217,12 +222,22 @@ def variables(message: Message) -> dict[str, Any]:
         "alert": data,
         "data": data,
         "fields": [{"name": name, "value": value} for name, value in message.fields],
+        "shown": [{"name": name, "value": value} for name, value in _untold(message)],
         "records": list(reversed(data.get("records") or [])),
         "message_id": message.id,
         "headline": message.headline,
         "causes": message.causes,
         "level": message.level,
     }
+
+
+def _untold(message: Message) -> Iterator[tuple[str, str]]:
+    """Leave out the fields that a message shows elsewhere: the time, the kind, and a description that the body contains."""
+    body = str(message.data.get("body") or "")[:_MAX_BODY_CHARS]
+    for name, value in message.fields:
+        is_told = name == "description" and not unless_in(value, body)
+        if name not in _SHOWN_ELSEWHERE and not is_told:
+            yield name, value
 
 
 def plain(name: str, message: Message) -> str:

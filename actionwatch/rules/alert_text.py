@@ -17,7 +17,7 @@ from actionwatch.base.model import Entity, Record, RuleName
 from actionwatch.rules.fields import BLANK, ENTITIES, VARIABLES, Subject, variable
 from actionwatch.text.budget import BudgetError
 from actionwatch.text.escaping import shorten
-from actionwatch.text.payloads import instant
+from actionwatch.text.phrases import deed, sentence
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
 from actionwatch.text.suggestions import suggest
 
@@ -97,24 +97,20 @@ def one_line(text: str) -> str:
 def plain_title(rule: RuleName, record: Record) -> str:
     """Return the title to use if a template fails: the title of the rule with the user, the kind and the cluster."""
     cluster = record.cluster.name or record.cluster.id
-    where = f" on {cluster}" if cluster else ""
-    return one_line(f"{rule.title}: {record.user_name or 'someone'} did {record.action_kind}{where}")
+    return one_line(f"{rule.title}: {sentence(record.user_name, record.action_kind, cluster, None)}")
 
 
 def plain_body(record: Record) -> str:
-    """Return one sentence with the user, the kind, the cluster, the account, the time and the description."""
+    """Return one sentence with the user, the action, the cluster, the account and the description. Messages show the time."""
     cluster = record.cluster.name or record.cluster.id
     account = record.account.name or record.account.id
-    sentence = f"{record.user_name or 'Someone'} did {record.action_kind}"
-    sentence += f" on cluster {cluster}" if cluster else ""
-    sentence += f" (account {account})" if account else ""
-    sentence += f" at {instant(record.occurred_at)}"
+    what = sentence(record.user_name, record.action_kind, cluster, account)
     if not record.description:
-        return f"{sentence}."
+        return f"{what}."
     description = _on_one_line(record.description)
     if len(description) > _MAX_DESCRIPTION_CHARS:
         description = f"{description[:_MAX_DESCRIPTION_CHARS]}…"
-    return f"{sentence}: {description}"
+    return f"{what}: {description}"
 
 
 def _excess(wording: Wording) -> list[str]:
@@ -147,4 +143,9 @@ def _on_one_line(text: str) -> str:
     return _LINE_END.sub(" ", text)
 
 
-_ENVIRONMENT = SandboxedEnvironment(finalize=_printed)
+def _deed(kind: Any, name: Any = "") -> str:
+    """Say what was done, and to which cluster or account, if the record names one."""
+    return deed(_printed(kind), str(name) if name else "")
+
+
+_ENVIRONMENT = SandboxedEnvironment(finalize=_printed, filters={"deed": _deed})

@@ -75,4 +75,4 @@ def build_global_policy(settings: Settings) -> GlobalPolicy:
 
 def build_renderer(settings: Settings) -> Renderer:
     """Build the renderer. The operator's templates have precedence over the shipped ones."""
-    return Renderer([settings.templates, shipped("templates")])
+    return Renderer([settings.templates, shipped("templates")], settings.time_zone)

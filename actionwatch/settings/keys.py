@@ -8,14 +8,14 @@ keys is wrong, but all errors should be reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from actionwatch.base.model import Level
-from actionwatch.settings.timeintervals import TimeIntervalOptions
+from actionwatch.settings.timeintervals import Location, TimeIntervalOptions
 from actionwatch.settings.validators import (
     Address,
     Existing,
@@ -361,6 +361,8 @@ class Settings(Options):
     """Named times for `when` of rules and `mute_time_intervals` of routes, in the format of Alertmanager."""
     auto_reload: Flag = False
     """Whether the service reloads a changed configuration by itself, as it does with rules."""
+    time_zone: Location = UTC
+    """The time zone of the people who read messages. Messages show each time in it and in UTC."""
     heartbeat: Heartbeat = Heartbeat()
     """An external service that raises the alarm when the requests of actionwatch stop."""
     web: Web = Field(default_factory=Web)

@@ -36,7 +36,7 @@ _Weekdays = Annotated[Range, BeforeValidator(parse_weekdays), _range_text("monda
 _DaysOfMonth = Annotated[Range, BeforeValidator(parse_days_of_month), _range_text("-3:-1")]
 _Months = Annotated[Range, BeforeValidator(parse_months), _range_text("april:june")]
 _Years = Annotated[Range, BeforeValidator(parse_years), _range_text("2026:2028")]
-_Location = Annotated[
+Location = Annotated[
     Any, BeforeValidator(parse_location), WithJsonSchema({"type": "string", "examples": ["Australia/Sydney"]})
 ]
 _clock = WithJsonSchema({"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"})
@@ -66,7 +66,7 @@ class PeriodOptions(Options):
     """`'april:june'`, `'4:6'`. Default: all."""
     years: tuple[_Years, ...] = ()
     """`'2026:2028'`. Default: all."""
-    location: _Location = UTC
+    location: Location = UTC
     """An IANA time zone: `Australia/Sydney`."""
 
     @property

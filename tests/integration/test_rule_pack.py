@@ -346,3 +346,15 @@ def _pack_with_hours_of(zone: str) -> tuple[Rule, ...]:
     return noise.shipped_rules(
         {"business-hours": TimeInterval("business-hours", (replace(usual, location=ZoneInfo(zone)),))}
     )
+
+
+def test_no_runbook_asks_a_service_user_in_person(pack: Rules) -> None:
+    """Where a runbook has people ask the user, it names whom to ask about a service user."""
+    asked = [
+        line
+        for rule in pack.rules
+        for line in (rule.alert.runbook or "").splitlines()
+        if "ask the user" in line.lower()
+    ]
+    assert asked
+    assert [line for line in asked if "in person" in line and "a service user's owner" not in line] == []

@@ -147,7 +147,9 @@ def test_colour_shows_the_level_and_times_are_local_to_the_reader(
     deliver(notifier, "slack", message(level=Level.HIGH))
     [attachment] = server.requests[0].json["attachments"]
     assert attachment["color"] == "#f4511e"
-    assert "<!date^1795597243^{date_short_pretty} {time_secs}|2026-11-25 09:00:43 UTC>" in json.dumps(attachment)
+    assert "<!date^1795597243^{date_short_pretty} {time_secs} (09:00:43 UTC)|2026-11-25 09:00:43 UTC>" in json.dumps(
+        attachment
+    )
 
 
 def test_lengths_are_within_the_limits(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
@@ -244,7 +246,7 @@ def test_preview_looks_like_slack() -> None:
     rendered, _ = RENDERER.render(("slack.json",), sent)
     files = slack.preview(made, sent, rendered, receiver="slack")
     lines = files["slack.txt"].splitlines()
-    assert lines[0] == "🔴 *Critical*  deleted <!channel> & more"
+    assert lines[0] == "🔴 *Critical*  deleted <!channel> & more  `DELETE_CLUSTER`"
     assert lines[-1] == "▌ [Acknowledge]  [Silence 1 h]  [Resolve]"
     assert any("2026-11-25 09:00:43 UTC" in line for line in lines)
     assert set(json.loads(files["slack.json"])) == {"text", "blocks", "attachments"}

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -210,6 +211,13 @@ def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
         ("7200 | duration", "2h"),
         ("alert.runbook | steps | join('; ')", "Ask eve.; Restore the newest backup."),
         ("records[0].cluster | entity", "payments-prod"),
+        ("alert.last_at | local", "2026-11-25 09:00:43 UTC"),
+        ("alert.last_at | local('%d %b %H:%M')", "25 Nov 09:00 UTC"),
+        ("records[0] | sentence", "eve@example.com deleted cluster payments-prod in account payments (DELETE_CLUSTER)"),
+        ("'DELETE_CLUSTER' | deed('x')", "deleted cluster x"),
+        ("'clusterId' | label", "Cluster id"),
+        ("'Ask  eve.' | unless_in(alert.runbook) ~ 'Bob' | unless_in(alert.runbook)", "Bob"),
+        ("shown[0].name", "User"),
         ("alert | colour", "#d32f2f"),
         ("alert | sign", "🔴"),
         ("event", "opened"),
@@ -231,7 +239,54 @@ def test_the_time_is_shown_once(name: str) -> None:
     fields = (("timestamp", "2026-11-25T09:00:43.770Z"), ("userName", "eve@example.com"))
     rendered, _ = Renderer([SHIPPED]).render((name,), replace(message(), fields=fields))
     assert "09:00:43.770" not in rendered.texts[name]
-    assert "userName" in rendered.texts[name]
+    assert "User" in rendered.texts[name]
+
+
+@pytest.mark.parametrize("name", ["email.html", "email.txt", "slack.json", "apprise.txt"])
+def test_a_message_says_everything_once_in_words(name: str) -> None:
+    """The description is shown once, with the kind, and the names of fields are words."""
+    fields = (
+        ("userName", "eve"),
+        ("cluster.name", "prod"),
+        ("actionKind", "DELETE_CLUSTER"),
+        ("description", "Deleted it"),
+    )
+    sent = message(
+        title="eve deleted cluster prod",
+        body="eve deleted cluster prod (DELETE_CLUSTER): Deleted it",
+        records=[record(description="Deleted it")],
+    )
+    text = Renderer([SHIPPED]).render((name,), replace(sent, fields=fields))[0].texts[name]
+    assert "\n\n\n" not in text or name == "email.html"
+    assert text.count("Deleted it") == 1
+    assert "DELETE_CLUSTER" in text
+    assert not [key for key in ("userName", "cluster.name", "actionKind") if key in text]
+    assert [word for word in ("User", "Cluster") if word not in text] == []
+
+
+@pytest.mark.parametrize("name", ["email.html", "email.txt", "apprise.txt"])
+def test_times_are_in_the_configured_zone_and_in_utc(name: str) -> None:
+    """Messages show a time in the zone of their readers and in UTC."""
+    text = Renderer([SHIPPED], ZoneInfo("Australia/Sydney")).render((name,), message())[0].texts[name]
+    assert "2026-11-25 20:00:43 AEDT (09:00:43 UTC)" in text
+
+
+def test_the_rows_of_a_plain_text_are_aligned() -> None:
+    """All values of the rows of a plain text begin in one column, also beside a long label."""
+    fields = (("userName", "eve"), ("raw.originalRequesterAddress", "192.0.2.1"))
+    sent = replace(message(acked_by="sam"), fields=fields)
+    lines = Renderer([SHIPPED]).render(("email.txt",), sent)[0].texts["email.txt"].splitlines()
+    values = {"User:": "eve", "When:": "2026-11-25", "Count:": "1", "Source:": "acme", "Acknowledged:": "by sam"}
+    rows = [(line, value) for line in lines for label, value in values.items() if line.startswith(label)]
+    assert len(rows) == len(values)
+    assert len({line.index(value, line.index(":")) for line, value in rows}) == 1
+
+
+@pytest.mark.parametrize("name", ["email.html", "email.txt"])
+def test_several_records_are_sentences(name: str) -> None:
+    """Where an alert has several records, each is a sentence with the kind beside it."""
+    text = Renderer([SHIPPED]).render((name,), message(records=[record(1), record(0)], count=2))[0].texts[name]
+    assert text.count("eve@example.com deleted cluster payments-prod in account payments (DELETE_CLUSTER)") == 2
 
 
 @pytest.mark.parametrize("name", ["email.html", "email.txt", "slack.json", "apprise.txt"])

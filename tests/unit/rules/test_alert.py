@@ -20,12 +20,10 @@ EVE = record(
 
 
 def test_rule_without_an_alert_block_has_default_texts() -> None:
-    """Without an alert block, the title is that of the rule, and the body names user, action, place and time."""
+    """Without an alert block, the title is that of the rule, and the body names user, action, place and kind."""
     match = only_match(RULE, EVE)
     assert match.title == "T"
-    assert (
-        match.body == "eve did DELETE_CLUSTER on cluster prod-eu (account Payments) at 2026-03-04T05:06:07.000Z: gone"
-    )
+    assert match.body == "eve deleted cluster prod-eu in account Payments (DELETE_CLUSTER): gone"
     assert (match.level, match.group, match.realert, match.fields, match.runbook) == (
         Level.HIGH,
         None,
@@ -37,7 +35,7 @@ def test_rule_without_an_alert_block_has_default_texts() -> None:
 
 def test_default_body_of_a_bare_record() -> None:
     """The body omits what the record lacks."""
-    assert only_match(RULE, record(user=None)).body == "Someone did DELETE_CLUSTER at 2026-03-04T05:06:07.000Z."
+    assert only_match(RULE, record(user=None)).body == "Someone deleted a cluster (DELETE_CLUSTER)."
 
 
 def test_match_has_every_value_of_the_block() -> None:
@@ -129,8 +127,8 @@ def test_a_failing_template_falls_back(template: str) -> None:
     rules = rules_in(RULE + f'alert:\n  title: "{text}"\n  body: "{text}"\n')
     engine = Engine(rules.rules)
     (match,) = engine.evaluate([EVE])
-    assert match.title == "T: eve did DELETE_CLUSTER on prod-eu"
-    assert match.body.startswith("eve did DELETE_CLUSTER")
+    assert match.title == "T: eve deleted cluster prod-eu (DELETE_CLUSTER)"
+    assert match.body.startswith("eve deleted cluster prod-eu")
     failures = engine.take_failures()
     assert [failure.what.split(":")[0] for failure in failures] == ["alert.title", "alert.body"]
     assert {(failure.rule.name, failure.record_key) for failure in failures} == {("n", "k")}

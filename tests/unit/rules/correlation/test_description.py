@@ -77,7 +77,7 @@ def test_the_body_counts_the_records_and_shows_the_newest() -> None:
     """Several records are counted; a single one is described alone. A value that is absent is unknown."""
     records = [record_at(1, cluster="c-1", description="first"), record_at(3, cluster="c-1", description="second")]
     (alert,) = run(loaded(HEAD + BACKUP + COUNT % ("clusterId, account.id", 2)), records)
-    newest = f"eve did BACKUP on cluster c-1 at {T % '03'}: second"
+    newest = "eve backed up cluster c-1 (BACKUP): second"
     head = f"2 records for clusterId c-1, account.id unknown from {T % '01'} to {T % '03'}. The newest: "
     assert alert.body == head + newest
     (alert,) = run(loaded(HEAD + BACKUP + COUNT % ("userName", 1)), records[1:])

@@ -1,0 +1,28 @@
+"""Spell times for people: in their time zone, always with its name. Files and `-o json` have UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+
+DATE_AND_TIME = "%Y-%m-%d %H:%M:%S"
+
+
+def spell_time(at: datetime, zone: tzinfo | None = None, form: str = DATE_AND_TIME) -> str:
+    """Spell a time in a zone, with its name: `2026-11-25 20:00:43 AEDT`. Without a zone, in the zone of this machine."""
+    local = at.astimezone(zone)
+    return f"{local.strftime(form)} {_zone_name(local)}"
+
+
+def spell_both(at: datetime, zone: tzinfo) -> str:
+    """Spell a time in a zone and in UTC: `2026-11-25 20:00:43 AEDT (09:00:43 UTC)`; once if the zone is UTC."""
+    local, utc = at.astimezone(zone), at.astimezone(UTC)
+    spelled = spell_time(at, zone)
+    if _zone_name(local) == "UTC":
+        return spelled
+    return f"{spelled} ({utc.strftime('%H:%M:%S' if local.date() == utc.date() else DATE_AND_TIME)} UTC)"
+
+
+def _zone_name(at: datetime) -> str:
+    """Name the zone of a time; many zones have only an offset as their name, such as `-03`."""
+    name = at.tzname() or ""
+    return name if name[:1].isalpha() else f"UTC{name}"

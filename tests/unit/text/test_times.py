@@ -1,0 +1,26 @@
+"""Times for people: with their zone, and in UTC beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from actionwatch.text.times import spell_both
+
+AT = datetime(2026, 11, 25, 9, 0, 43, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "words"),
+    [
+        ("UTC", AT, "2026-11-25 09:00:43 UTC"),
+        ("Australia/Sydney", AT, "2026-11-25 20:00:43 AEDT (09:00:43 UTC)"),
+        ("America/Sao_Paulo", AT, "2026-11-25 06:00:43 UTC-03 (09:00:43 UTC)"),
+        ("Australia/Sydney", AT.replace(hour=22), "2026-11-26 09:00:43 AEDT (2026-11-25 22:00:43 UTC)"),
+    ],
+)
+def test_a_time_has_its_zone_and_utc(zone: str, at: datetime, words: str) -> None:
+    """A time is shown with its zone and in UTC, with the date where it differs."""
+    assert spell_both(at, ZoneInfo(zone)) == words
