@@ -190,10 +190,11 @@ class Reloader:
             )
 
     def _settle_removed(self) -> None:
-        """Settle the self-alerts of removed sources and receivers."""
+        """Settle the self-alerts of removed sources and receivers, and of a configuration that is in use now."""
         settings = self._app.settings
         names = [source.name for source in settings.sources]
         self._app.self_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
+        self._app.self_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
         with self._app.database.write() as connection:
             marks.forget_reports(connection, names)
 

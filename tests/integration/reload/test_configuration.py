@@ -210,6 +210,19 @@ def test_unknown_kinds_of_a_source_that_comes_back_are_reported_again(site: Site
     assert _unknown_kinds(site) == [(what, False), (what, False)]
 
 
+def test_a_start_uses_the_newest_configuration(site: Site) -> None:
+    """What a killed service reported about its older configuration ends with the next start, whatever the file is called now."""
+    site.write({"rules/one.yml": rule()})
+    with contextlib.closing(App(read_settings(site.config, {}))) as app:
+        app.database.upgrade()
+        app.self_alerts.report(
+            "config_differs", "/etc/old.yaml", "the service runs with an older configuration", "reload"
+        )
+    _run_once_as(site, "acme")
+    with site.read() as database, database.read() as connection:
+        assert self_alerts.read_all(connection) == []
+
+
 BACK_TO_0001 = (
     "DROP TABLE unknown_kind",
     "DROP TABLE correlation_state",
