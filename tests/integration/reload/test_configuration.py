@@ -211,7 +211,7 @@ def test_unknown_kinds_of_a_source_that_comes_back_are_reported_again(site: Site
 
 
 def test_a_start_uses_the_newest_configuration(site: Site) -> None:
-    """What a killed service reported about its older configuration ends with the next start, whatever the file is called now."""
+    """What a killed service reported about its configuration ends with the next start, whatever the file is called now."""
     site.write({"rules/one.yml": rule()})
     with contextlib.closing(App(read_settings(site.config, {}))) as app:
         app.database.upgrade()
