@@ -268,12 +268,8 @@ class Correlating:
             known, newer, leading = self._read_alerts(connection, state, stored, correlator.rules)
             held = records.read_by_ids(connection, state.record_ids())
         correlator.load(state, held, known, newer, leading)
-        at = stored.position
-        while at < position:
-            with database.read() as connection:
-                portion = records.read_unmatched(connection, at, PAUSE_EVERY)
-            correlator.take(record for record in portion.records if record.id <= position)
-            at = portion.through
+        for record_batch in _between(database, stored.position, position):
+            correlator.take(record_batch)
             on_pause()
         if correlator.too_late is not None:
             raise DoesNotFit("a record came too late for it")
@@ -355,6 +351,18 @@ def read_records(connection: Connection, found: Collection[CorrelatedAlert]) -> 
         keys.setdefault(alert_id, set()).add(key)
     for each in found:
         each.keys = keys.setdefault(each.alert_id, set())
+
+
+def _between(database: Database, after: int, through: int) -> Iterator[list[Record]]:
+    """Yield the records after a position and up to another one, in batches; retention may have deleted any of them."""
+    at = after
+    while at < through:
+        with database.read() as connection:
+            portion = records.read_unmatched(connection, at, PAUSE_EVERY)
+        if portion.through == at:
+            return
+        yield [record for record in portion.records if record.id <= through]
+        at = portion.through
 
 
 def _with_pauses(stored: Iterator[Record], pause: Callable[[], None]) -> Iterator[Record]:

@@ -149,6 +149,16 @@ def test_a_state_of_other_rules_is_discarded(post: Post) -> None:
     assert not post.alerts()
 
 
+def test_a_start_does_not_wait_for_records_that_were_deleted(post: Post) -> None:
+    """Retention may delete all records that were matched after the state was saved, and those before."""
+    run_and_save(post, range(2), MISSING)
+    post.store(make_record(2, minutes=2), make_record(3, minutes=3))
+    matcher(post, rules_of(MISSING)).run_once()
+    with post.database.write() as connection:
+        connection.execute(text("DELETE FROM record"))
+    assert events_of(matcher(post, rules_of(MISSING))) == [LOADED]
+
+
 def test_a_state_that_is_too_far_behind_is_discarded(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebuild is cheaper than to take very many records in the order in which they were stored."""
     monkeypatch.setattr("actionwatch.matching.correlating.MAX_BEHIND", 1)
