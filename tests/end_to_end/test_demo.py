@@ -44,7 +44,10 @@ def test_two_demos_at_once(empty: Path) -> None:
         assert all(re.search(rf"│ {name} ", text) for name in SUMMARY)
         assert "\x1b" not in text
     assert re.search(r"^· \d\d:\d\d:\d\d", before, re.MULTILINE)
-    made, shown = re.search(r"made (\d+) alerts?", rest), len(re.findall(r"· opened\n", before + rest))
+    made, shown = (
+        re.search(r"made (\d+) alerts?", rest),
+        len(re.findall(r"· opened · actionwatch explain [0-9a-f]+\n", before + rest)),
+    )
     assert made is not None
     assert 1 <= shown <= int(made[1])  # Ctrl-C may come between an alert and its delivery
     assert list(empty.iterdir()) == []
