@@ -159,11 +159,7 @@ def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
     itself. Empty only if the root does not match or has no receiver.
 
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for node in visit(route, labels).takers:
-        for name in node.receivers:
-            found.setdefault(name, node.mutes)
-    return found
+    return visit(route, labels).mutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +185,15 @@ class Visit:
         if not self.is_met:
             return []
         return [route for each in self.below for route in each.takers] or [self.route]
+
+    @property
+    def mutes(self) -> dict[str, tuple[str, ...]]:
+        """The receivers that get the alert, each with the mute intervals of the first node that takes it for them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for node in self.takers:
+            for name in node.receivers:
+                found.setdefault(name, node.mutes)
+        return found
 
 
 def visit(route: Route, labels: Labels) -> Visit:
@@ -225,6 +230,12 @@ def alert_labels(alert: Alert, record: Record | None) -> Labels:
         "scope": record.scope or "",
         "crudOperation": record.operation or "",
     }
+
+
+def newest_labels(alert: Alert, newest: Mapping[str, Sequence[Record]]) -> Labels:
+    """Return the labels of an alert with its newest record. `newest` has the newest records of each alert, newest last."""
+    found = newest.get(alert.id)
+    return alert_labels(alert, found[-1] if found else None)
 
 
 def group_labels(alert: Alert) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.base.errors import StoreMissing
+from actionwatch.base.ids import UUID
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.base.unicode import canonical
 from actionwatch.cli.context import reading_client, reading_store
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from actionwatch.instaclustr.client import Client
 
 PAGE_SIZE = 1000
-_ID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @click.command()
@@ -61,7 +60,7 @@ def _cluster_ids(config: str, cluster: str | None) -> list[str | None]:
 
     Raises: click.ClickException, if no stored record names it.
     """
-    if cluster is None or _ID.fullmatch(cluster):
+    if cluster is None or UUID.fullmatch(cluster):
         return [cluster]
     from actionwatch.store import records
 

@@ -125,7 +125,7 @@ def _print_alerts(
 
 def _silences_of(connection: Connection, found: Sequence[Alert]) -> dict[str, Silence]:
     """Return the active silences that match unresolved alerts, by the id of the alert."""
-    from actionwatch.alerts.routes import alert_labels
+    from actionwatch.alerts.routes import newest_labels
     from actionwatch.alerts.silences import silence_for
     from actionwatch.store import records, silences
 
@@ -133,7 +133,7 @@ def _silences_of(connection: Connection, found: Sequence[Alert]) -> dict[str, Si
     active = silences.read_active(connection, now)
     near = [alert for alert in found if alert.status is not Status.RESOLVED] if active else []
     newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
-    labels = {alert.id: alert_labels(alert, next(iter(newest[alert.id]), None)) for alert in near}
+    labels = {alert.id: newest_labels(alert, newest) for alert in near}
     silencing = {alert_id: silence_for(each, active, now) for alert_id, each in labels.items()}
     return {alert_id: silence for alert_id, silence in silencing.items() if silence is not None}
 

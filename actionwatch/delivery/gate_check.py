@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.inhibition import Labelled
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
-from actionwatch.alerts.routes import Labels, alert_labels
+from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Event, Record
 from actionwatch.delivery import lifecycle
@@ -94,7 +94,7 @@ class GateCheck:
                 each.delivery,
                 event_of(each),
                 each.alert,
-                _labels(each.alert, newest),
+                newest_labels(each.alert, newest),
                 each.is_notified,
                 now,
                 policy,
@@ -116,7 +116,7 @@ class GateCheck:
         first, last = min(alert.last_at for alert in targets), max(alert.last_at for alert in targets)
         found = alerts.read_at_work(connection, first, last, only)
         newest = records.read_of_alerts(connection, [alert.id for alert in found], 1)
-        return [Labelled(alert, _labels(alert, newest)) for alert in found]
+        return [Labelled(alert, newest_labels(alert, newest)) for alert in found]
 
 
 def event_of(due: DueDelivery) -> Event:
@@ -142,8 +142,3 @@ def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str,
 
 def _is_gated(delivery: Delivery) -> bool:
     return not delivery.is_frozen and delivery.event not in (Event.TEST, Event.SUMMARY)
-
-
-def _labels(alert: Alert, newest: Mapping[str, Sequence[Record]]) -> Labels:
-    found = newest.get(alert.id)
-    return alert_labels(alert, found[-1] if found else None)

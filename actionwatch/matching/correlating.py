@@ -219,7 +219,7 @@ class Correlating:
 
         A state that cannot be saved is reported in the log, and a start rebuilds it.
         """
-        if self.is_idle or self._correlator is None or not self.is_ready or self._is_saved:
+        if self._correlator is None or not self.is_ready or self._is_saved:
             return
         self._saved_position, self._is_saved = self.position, True
         try:
@@ -286,7 +286,7 @@ class Correlating:
         merging = [rule for rule in rules if rule.is_merging]
         known = correlations.read_all_of(connection, state.known_ids())
         newer = correlations.read_newer(connection, stored.epoch)
-        leading = read_known(connection, merging, self._starts(moment - self._keep) if moment is not None else {})
+        leading = find_known(connection, merging, self._starts(moment - self._keep) if moment is not None else {})
         by_id = {each.id: each for each in (*leading, *newer, *known)}
         read_records(connection, by_id.values())
         return by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading]
@@ -334,13 +334,21 @@ def read_known(
     connection: Connection, rules: Iterable[Correlation], starts: Mapping[str, datetime]
 ) -> list[CorrelatedAlert]:
     """Return the alerts that each rule found since its start, with the records that they hold."""
+    found = find_known(connection, rules, starts)
+    read_records(connection, found)
+    return found
+
+
+def find_known(
+    connection: Connection, rules: Iterable[Correlation], starts: Mapping[str, datetime]
+) -> list[CorrelatedAlert]:
+    """Return the alerts that each rule found since its start, without the records that they hold."""
     found: list[CorrelatedAlert] = []
     for rule in rules:
         start = starts.get(rule.name.id)
         if start is not None and rule.is_merging:
             start -= rule.realert  # the leading one of alerts that share an alert may have fired that much earlier
         found += correlations.read(connection, rule.name.id, start)
-    read_records(connection, found)
     return found
 
 

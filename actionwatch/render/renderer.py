@@ -222,7 +222,7 @@ def variables(message: Message) -> dict[str, Any]:
         "alert": data,
         "data": data,
         "fields": [{"name": name, "value": value} for name, value in message.fields],
-        "shown": [{"name": name, "value": value} for name, value in _untold(message)],
+        "shown": [{"name": name, "value": value} for name, value in _shown_fields(message)],
         "records": list(reversed(data.get("records") or [])),
         "message_id": message.id,
         "headline": message.headline,
@@ -231,12 +231,12 @@ def variables(message: Message) -> dict[str, Any]:
     }
 
 
-def _untold(message: Message) -> Iterator[tuple[str, str]]:
+def _shown_fields(message: Message) -> Iterator[tuple[str, str]]:
     """Leave out the fields that a message shows elsewhere: the time, the kind, and a description that the body contains."""
     body = str(message.data.get("body") or "")[:_MAX_BODY_CHARS]
     for name, value in message.fields:
-        is_told = name == "description" and not unless_in(value, body)
-        if name not in _SHOWN_ELSEWHERE and not is_told:
+        is_repeated = name == "description" and not unless_in(value, body)
+        if name not in _SHOWN_ELSEWHERE and not is_repeated:
             yield name, value
 
 

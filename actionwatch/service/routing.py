@@ -86,7 +86,8 @@ def forecast(
     """Route an alert by its newest record, and ask each gate. Without a store, only gates that need none can stop it."""
     labels = alert_labels(alert, newest)
     root = routes.build(settings.route, [receiver.name for receiver in settings.receivers])
-    visit, mutes = routes.visit(root, labels), routes.mutes_for(root, labels)
+    visit = routes.visit(root, labels)
+    mutes = visit.mutes
     global_policy = build_global_policy(settings)
     health = receivers.read_all(connection) if connection is not None else {}
     found = []

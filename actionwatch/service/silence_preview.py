@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, parse_matcher
+from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, newest_labels, parse_matcher
 from actionwatch.alerts.silences import is_matched
 from actionwatch.base.model import Silence
 from actionwatch.store import alerts, records
@@ -38,7 +38,7 @@ def preview(connection: Connection, silence: Silence, now: datetime) -> Preview:
     near = [alert for alert in delivered if is_matched(early, alert_labels(alert, None))]
     if len(early) < len(silence.matchers):
         newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
-        labels = {alert.id: alert_labels(alert, next(iter(newest[alert.id]), None)) for alert in near}
+        labels = {alert.id: newest_labels(alert, newest) for alert in near}
         near = [alert for alert in near if is_matched(silence.matchers, labels[alert.id])]
     counts = Counter(alert.rule.name for alert in near)
     return Preview(len(delivered), dict(counts.most_common()), len(found) == MOST_PREVIEWED)

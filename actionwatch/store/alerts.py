@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, e
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import bulk_insert, has_prefix, portions
+from actionwatch.store.database import bulk_insert, first_two, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -109,8 +109,7 @@ def read_at_work(connection: Connection, first: datetime, last: datetime, rules:
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Alert]:
     """Read at most two alerts whose id has this prefix: two show that it is not unique."""
-    statement = _ALERTS.where(has_prefix(ALERT.c.id, beginning)).order_by(ALERT.c.id).limit(2)
-    return [alert_of(row) for row in connection.execute(statement)]
+    return [alert_of(row) for row in connection.execute(first_two(_ALERTS, ALERT.c.id, beginning))]
 
 
 def read_newest_of_rule(connection: Connection, rule_id: str) -> Alert | None:

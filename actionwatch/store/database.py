@@ -28,6 +28,7 @@ from sqlalchemy import (
     Engine,
     Insert,
     QueuePool,
+    Select,
     Table,
     and_,
     bindparam,
@@ -331,6 +332,11 @@ def _upserting(table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -
     changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in key}
     changed |= {name: table.c[name] + statement.excluded[name] for name in added}
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
+
+
+def first_two(statement: Select[Any], column: Column[Any], beginning: str) -> Select[Any]:
+    """Return the query of the first two rows of a statement whose id has a prefix: two show that it is not unique."""
+    return statement.where(has_prefix(column, beginning)).order_by(column).limit(2)
 
 
 def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:

@@ -17,7 +17,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.database import has_prefix, portions
+from actionwatch.store.database import first_two, portions
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -200,8 +200,7 @@ def read_started(connection: Connection, ids: Collection[str]) -> dict[str, date
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     """Read at most two rows whose id has this prefix: two show that it is not unique."""
-    statement = _DELIVERIES.where(has_prefix(DELIVERY.c.id, beginning)).order_by(DELIVERY.c.id).limit(2)
-    return [delivery_of(row) for row in connection.execute(statement)]
+    return [delivery_of(row) for row in connection.execute(first_two(_DELIVERIES, DELIVERY.c.id, beginning))]
 
 
 def read_dead_letters(connection: Connection, wanted: DeliveryFilter) -> list[Delivery]:

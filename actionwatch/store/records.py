@@ -32,7 +32,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
-from actionwatch.store.database import bulk_insert, bulk_read, has_prefix, portions, without_index
+from actionwatch.store.database import bulk_insert, bulk_read, first_two, portions, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -213,9 +213,8 @@ def read_by_key(connection: Connection, key: str) -> Record | None:
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Record]:
     """Read at most two records whose key has this prefix: two show that it is not unique. A whole key is always unique."""
-    is_it = has_prefix(RECORD.c.record_key, beginning)
-    statement = select(RECORD.c.record_key).distinct().where(is_it).order_by(RECORD.c.record_key).limit(2)
-    keys = list(connection.execute(statement).scalars())
+    of_keys = select(RECORD.c.record_key).distinct()
+    keys = list(connection.execute(first_two(of_keys, RECORD.c.record_key, beginning)).scalars())
     found = (read_by_key(connection, key) for key in (keys[:1] if beginning in keys else keys))
     return [record for record in found if record is not None]
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, select
 
 from actionwatch.base.model import Silence
 from actionwatch.store.column_types import Instant
-from actionwatch.store.database import has_prefix, upsert
+from actionwatch.store.database import first_two, upsert
 from actionwatch.store.tables import SILENCE
 
 _NOW = bindparam("now", type_=Instant)
@@ -41,7 +41,7 @@ def read_active(connection: Connection, now: datetime) -> list[Silence]:
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
     """Read at most two silences whose id has this prefix: two show that it is not unique."""
-    return _read(connection, select(SILENCE).where(has_prefix(SILENCE.c.id, beginning)).order_by(SILENCE.c.id).limit(2))
+    return _read(connection, first_two(select(SILENCE), SILENCE.c.id, beginning))
 
 
 def expire(connection: Connection, ids: Collection[str], now: datetime) -> int:

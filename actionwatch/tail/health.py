@@ -28,9 +28,7 @@ LAG_POLLS = 20  # poll intervals without proof
 LAG_LEAST = timedelta(minutes=10)
 MAX_SKEW = timedelta(minutes=2)
 FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
-MAX_KINDS = (
-    1000  # unknown kinds of a source that are kept: an upstream could invent them without end; 81 are documented
-)
+MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, but an upstream could invent more
 MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
 NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
 NAME_SHOWN = 60

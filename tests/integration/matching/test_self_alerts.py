@@ -87,19 +87,25 @@ def test_open_self_alert_is_updated(post: Post) -> None:
     assert self_states(post) == ["opened sent", "updated sent", "resolved sent"]
 
 
-def test_resolved_self_alert_is_not_updated(post: Post) -> None:
-    """An alert that was resolved while its problem lasts keeps its text and sends nothing."""
-    post.troubles.report("unknown_kind", "acme", "one", "")
-    post.deliver()
+def resolve_as_person(post: Post) -> str:
+    """Resolve the alert of the only open problem, and return its id."""
     with post.database.write() as connection:
         (opened,) = self_alerts.read_all(connection)
         alert = alerts.read(connection, opened.alert_id)
         assert alert is not None
         alerts.update(connection, replace(alert, status=Status.RESOLVED, resolved_by="eve"))
+    return opened.alert_id
+
+
+def test_resolved_self_alert_is_not_updated(post: Post) -> None:
+    """An alert that was resolved while its problem lasts keeps its text and sends nothing."""
+    post.troubles.report("unknown_kind", "acme", "one", "")
+    post.deliver()
+    alert_id = resolve_as_person(post)
     post.troubles.update("unknown_kind", "acme", "two")
     assert self_states(post) == ["opened sent"]
     with post.database.read() as connection:
-        alert = alerts.read(connection, opened.alert_id)
+        alert = alerts.read(connection, alert_id)
     assert alert is not None
     assert alert.body == "one"
 
@@ -132,11 +138,7 @@ def test_problem_with_a_resolved_or_deleted_alert_ends_silently(post: Post) -> N
     """If an operator resolved the alert, or retention deleted it, the problem ends without another message."""
     post.troubles.report("key_refused", "acme", "401", "")
     post.deliver()
-    with post.database.write() as connection:
-        (opened,) = self_alerts.read_all(connection)
-        alert = alerts.read(connection, opened.alert_id)
-        assert alert is not None
-        alerts.update(connection, replace(alert, status=Status.RESOLVED, resolved_by="eve"))
+    resolve_as_person(post)
     post.troubles.settle("key_refused", "acme")
     assert self_states(post) == ["opened sent"]
     assert post.open_troubles() == []

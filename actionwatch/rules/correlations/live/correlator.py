@@ -142,7 +142,8 @@ class Correlator:
         """Return what becomes of alerts as of a verified time. Cheap if nothing is due and nothing came."""
         changes: list[AlertChange] = []
         self._unjudged_from = None
-        limits = Limits(verified, self._cutoff(verified), self.count_hits() > MAX_UNVERIFIED)
+        kept_count = self.count_hits()
+        limits = Limits(verified, self._cutoff(verified, kept_count), kept_count > MAX_UNVERIFIED)
         for rule_state in self._rules:  # inner rules first: their alerts are hits of the rules above
             if rule_state.is_due(verified):
                 found, outer = rule_state.judge(limits)
@@ -182,7 +183,7 @@ class Correlator:
         self._unjudged_from = hit.at if self._unjudged_from is None else min(self._unjudged_from, hit.at)
         self._too_late = not update(group, hit) or self._too_late
 
-    def _cutoff(self, verified: datetime | None) -> datetime | None:
+    def _cutoff(self, verified: datetime | None, kept_count: int) -> datetime | None:
         """Return before when hits are dropped: `keep` before verified time, or all of verified time if there is no room.
 
         The newest record alone means little while a backlog is read. What an inner alert that waited makes above is never
@@ -191,4 +192,4 @@ class Correlator:
         newest = max((rule_state.newest for rule_state in self._rules if rule_state.newest is not None), default=None)
         if self._keep is None or newest is None or verified is None:
             return None
-        return min(newest, verified) - (self._keep if self.count_hits() <= MAX_KEPT else timedelta(0))
+        return min(newest, verified) - (self._keep if kept_count <= MAX_KEPT else timedelta(0))

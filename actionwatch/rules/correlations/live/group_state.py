@@ -290,9 +290,10 @@ class GroupState:
         self._base.load(saved.base, reader)
         self.hits = reader.hits(saved.hits)
         self._known = {each.id: known.get(each.id, each) for each in saved.known}
-        held = {record.key for found in self._base.found for hit in found.hits for record in hit.records}
-        for each in self._known.values():
-            if each.id not in known:  # retention deleted it: its records must not be reported again
+        deleted = [each for each in self._known.values() if each.id not in known]
+        if deleted:  # by retention: their records must not be reported again
+            held = {record.key for found in self._base.found for hit in found.hits for record in hit.records}
+            for each in deleted:
                 each.keys = held
         self._published = {
             name: [_outer(each, reader, numbers) for each in outer] for name, outer in saved.published.items()
