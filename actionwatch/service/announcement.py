@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from actionwatch.base.files import file_state
-from actionwatch.store.ownership import Ownership
+from actionwatch.store.database import Ownership
 
 MAX_LINES = 100  # of each list in a result; more broken files at once are a broken deployment
 MAX_LINE_CHARS = 1000

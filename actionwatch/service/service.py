@@ -25,7 +25,7 @@ from actionwatch.service.schedule import add_job, catch_up, make_scheduler, star
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store import backlog_progress, positions, receivers
-from actionwatch.store.ownership import Ownership
+from actionwatch.store.database import Ownership
 from actionwatch.tail.accounts import LIST_EVERY
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed

@@ -15,8 +15,9 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store.database import StoreReader, path_of
+from actionwatch.store.database import StoreReader
 from actionwatch.store.ownership import lock_path, owning
+from actionwatch.store.sqlite import path_of
 
 _LOG, _LOG_INDEX = "-wal", "-shm"  # SQLite adds them to the name of the database
 

@@ -1,23 +1,19 @@
-"""The database behind the store: engines, transactions and the schema version. Only this module knows SQLite.
+"""The store: transactions and the schema version, in any database. Each kind of database has a `Backend` in its own module.
 
-Writers take the write lock at once (`BEGIN IMMEDIATE`), because a transaction that reads first and writes later fails under
-contention instead of waiting. The writers of one process queue in the process, because SQLite would let each poll for the lock
-and serve the newest first. Readers use a second engine that cannot write. With WAL, readers and the writer do not wait for each
-other.
+Writers take the write lock at once, because a transaction that reads first and writes later fails under contention instead of
+waiting. The writers of one process queue in the process, because the database would let each poll for the lock and serve the
+newest first. Readers use a second engine that cannot write, and each of their transactions sees one state of the store.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -27,80 +23,134 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
-    QueuePool,
     Select,
     Table,
     and_,
     bindparam,
-    create_engine,
-    event,
 )
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreMissing
-from actionwatch.store import ownership, schema
+from actionwatch.store import schema
 from actionwatch.store.tables import METADATA
-from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION = "0003"  # the newest revision under migrations/versions/
+BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
-_BUSY_TIMEOUT_MS = 30_000
-_PAGE_BYTES = 16_384
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
 _LAST_CHARACTER = "\U0010ffff"  # no id contains it
-_REPLACE = (
-    "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal and -shm: "
-    "'actionwatch run' creates a new store"
-)
-_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_REMEDIES = {
-    sqlite3.SQLITE_FULL: "free space on the disk of",
-    sqlite3.SQLITE_IOERR: "check the disk of",
-    sqlite3.SQLITE_CANTOPEN: "check the owner and the mode of the file and the folder of",
-}
-_MOUNTS = Path("/proc/self/mountinfo")  # Linux only
-_WRITER_PRAGMAS = (
-    f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
-    "journal_mode=WAL",
-    f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
-)
-# Survives a kill at any point; a power cut may lose the last commits, which are repeated.
-_REPEATED = "synchronous=NORMAL"
-# Survives a power cut too, and so does every commit before it; each waits for the disk.
-_DURABLE = "synchronous=FULL"
+
+
+class Ownership(Protocol):
+    """What the one service on a store holds while it runs."""
+
+    def write(self, note: bytes) -> None:
+        """Replace the note that commands read."""
+        ...
+
+
+class Backend(Protocol):
+    """What only one kind of database knows: its engines, its errors, and who owns the store."""
+
+    name: str
+    """The store in messages: a path, or a URL without the password."""
+    replacing: str
+    """How a person replaces a store that cannot be used."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if the store is one."""
+        ...
+
+    def check_exists(self) -> None:
+        """Check that there is a store to read. Raises: StoreMissing, StoreError."""
+        ...
+
+    def create(self) -> None:
+        """Create an empty database if there is none, and it can. Raises: StoreError."""
+        ...
+
+    def reader(self) -> Engine:
+        """Return an engine whose transactions see one state of the store and cannot write."""
+        ...
+
+    def writer(self, *, is_durable: bool) -> Engine:
+        """Return an engine whose transactions hold the write lock from their beginning.
+
+        Commits that are not durable may be lost in a power cut of the machine, never in a kill of the process.
+        """
+        ...
+
+    def failure(self, error: BaseException) -> StoreError:
+        """Return our error for an error of the driver, with the remedy."""
+        ...
+
+    def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Yield what `schema.expected` yields for the tables that the database has."""
+        ...
+
+    def version(self) -> int:
+        """Return a number that every commit changes, ours or another process's. Raises: StoreError."""
+        ...
+
+    def note_commit(self) -> None:
+        """Note that this process has committed, while it holds `turn`."""
+        ...
+
+    def is_owned(self) -> bool:
+        """Return whether a service, or a round of one, runs on the store."""
+        ...
+
+    def read_note(self) -> bytes:
+        """Return the note of that service; empty if there is none."""
+        ...
+
+    def owned(self) -> contextlib.AbstractContextManager[Ownership]:
+        """Be the only service on the store until the block ends. Raises: StoreBusy, when another one is; StoreError."""
+        ...
+
+    def copy_to(self, connection: Connection, path: Path) -> None:
+        """Copy the state that a transaction sees into an empty file, and check the copy. Raises: StoreError."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds beside the engines."""
+        ...
 
 
 class StoreReader:
     """A store that is only read: it creates no file and changes no schema. Safe to share between threads."""
 
-    def __init__(self, path: Path, reader: Engine) -> None:
-        self.path = path
-        self._reader = reader
+    def __init__(self, backend: Backend) -> None:
+        self.name = backend.name
+        self.path = backend.path
+        self._backend = backend
+        self._reader = backend.reader()
         self._is_closed = False
 
     @classmethod
-    def open(cls, url: str | URL, busy_timeout_ms: int = _BUSY_TIMEOUT_MS, *, is_older_accepted: bool = False) -> Self:
+    def open(cls, url: str | URL, busy_seconds: float = BUSY_SECONDS, *, is_older_accepted: bool = False) -> Self:
         """Open an existing store at an SQLAlchemy URL. An older schema is accepted to copy it, not to read rows.
 
         Raises: StoreMissing; SchemaMismatch, when the store has another schema than this version; StoreError. Each names the
-        file and the remedy.
+        store and the remedy.
         """
-        path = path_of(url)
-        if not path.exists():
-            raise StoreMissing(
-                f"there is no store at {path}: check store.url in the configuration; "
-                "'actionwatch run' creates the store at its first start"
-            )
-        reader = _reading_engine(path, busy_timeout_ms)
+        backend = backend_of(url, busy_seconds)
+        backend.check_exists()
+        store = cls(backend)
         try:
-            with _translated(path), reader.begin() as connection:
-                _check_version(path, connection, is_older_accepted=is_older_accepted)
+            with store.read() as connection:
+                _check_version(backend, connection, is_older_accepted=is_older_accepted)
         except StoreError:
-            reader.dispose()
+            store.close()
             raise
-        return cls(path, reader)
+        return store
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -109,7 +159,7 @@ class StoreReader:
         Raises: StoreBusy, StoreClosed, StoreError.
         """
         self._check_open()
-        with _translated(self.path), self._reader.begin() as connection:
+        with self._translated(), self._reader.begin() as connection:
             yield connection
 
     def copy_to(self, path: Path) -> None:
@@ -117,30 +167,27 @@ class StoreReader:
 
         Raises: StoreBusy, StoreClosed; StoreError, when the store is damaged or the copy cannot be written.
         """
-        with self.read() as connection, contextlib.closing(sqlite3.connect(path)) as copy:
-            source: Any = connection.connection.driver_connection  # the one of sqlite3
-            try:
-                source.backup(copy)
-                copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log beside it
-                finding: str = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
-            except sqlite3.Error as exc:
-                is_damage = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGES
-                raise _failure(self.path if is_damage else path, exc) from exc
-        if finding != "ok":
-            raise _damaged(self.path, finding)
+        with self.read() as connection:
+            self._backend.copy_to(connection, path)
 
     def is_owned(self) -> bool:
         """Return whether a process owns this store now: the service, or a round of it."""
-        return ownership.is_owned(self.path)
+        return self._backend.is_owned()
 
     def read_note(self) -> bytes:
         """Return what the service that runs on this store wrote for commands; empty if none runs."""
-        return ownership.read_note(self.path)
+        return self._backend.read_note()
 
     def close(self) -> None:
         """Close every pooled connection. A thread that still uses the store gets StoreClosed."""
         self._is_closed = True
+        self._backend.close()
         self._reader.dispose()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        with _translated(self._backend):
+            yield
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -150,23 +197,17 @@ class StoreReader:
 class Database(StoreReader):
     """A store that is read and written. Safe to share between threads; every transaction has its own connection."""
 
-    def __init__(self, url: str, busy_timeout_ms: int = _BUSY_TIMEOUT_MS) -> None:
-        """Open the database at an SQLAlchemy URL. Create the file (mode 0600) if there is none, but no tables.
+    def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        """Open the store at an SQLAlchemy URL. Create a database (a file has mode 0600) if there is none, but no tables.
 
-        Raises: StoreError, when the file cannot be created or opened.
+        Raises: StoreError, when it cannot be created or opened.
         """
-        path = path_of(url)
-        _prepare_file(path)
-        super().__init__(path, _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms))
-        # Two engines, because SQLite does not change `synchronous` inside a transaction.
-        self._writer, self._durable_writer = (
-            _engine(path, begin="BEGIN IMMEDIATE", pragmas=(*_WRITER_PRAGMAS, each), timeout_ms=busy_timeout_ms)
-            for each in (_REPEATED, _DURABLE)
-        )
-        self._busy_seconds = busy_timeout_ms / 1000
         self._turn = threading.Lock()
-        self._checkpoints = Checkpoints(self.path, self._turn)
-        self._watcher: sqlite3.Connection | None = None
+        backend = backend_of(url, busy_seconds, self._turn)
+        backend.create()
+        super().__init__(backend)
+        self._writer, self._durable_writer = (backend.writer(is_durable=each) for each in (False, True))
+        self._busy_seconds = busy_seconds
         self.write_failure: str | None = None
         """Why the last write transaction failed (a full disk); None while the store can be written."""
 
@@ -182,7 +223,7 @@ class Database(StoreReader):
             self._check_open()
             try:
                 writer = self._durable_writer if is_durable else self._writer
-                with _translated(self.path), writer.begin() as connection:
+                with self._translated(), writer.begin() as connection:
                     yield connection
             except StoreBusy:
                 raise
@@ -191,7 +232,7 @@ class Database(StoreReader):
                 raise
             self.write_failure = None
             on_commit()
-            self._checkpoints.note_commit()
+            self._backend.note_commit()
 
     def version(self) -> int:
         """Return a number that every commit changes, ours or another process's. It costs a hundredth of a query.
@@ -199,44 +240,35 @@ class Database(StoreReader):
         Raises: StoreClosed, StoreError.
         """
         self._check_open()
-        try:
-            if self._watcher is None:
-                self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error as exc:
-            raise _failure(self.path, exc) from exc
-        return number
+        with self._translated():
+            return self._backend.version()
 
     def upgrade(self) -> None:
         """Create the tables in an empty database, or migrate an older schema to this version.
 
         Raises: SchemaMismatch, when a newer or an unreleased actionwatch, or another program, wrote this store.
         """
-        with _translated(self.path), self._writer.begin() as connection:
+        with self._translated(), self._writer.begin() as connection:
             found = _version(connection)
             if found is not None and found > SCHEMA_VERSION:
-                raise _newer(self.path, found)
+                raise _newer(self.name, found)
             if found is None:
-                _check_empty(self.path, connection)
+                _check_empty(self.name, connection)
                 _create(connection)
             elif found < SCHEMA_VERSION:
                 # alembic takes 0.75 s and 8 MB to import.
                 from actionwatch.store.migrations import migrate
 
                 migrate(connection)
-            _check_tables(self.path, connection)
+            _check_tables(self._backend, connection)
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[ownership.Ownership]:
-        """Be the only service on this store until the block ends, because a start ends every lease.
-
-        The lock file is next to the real file, also if links lead there. A file with a second name is refused: SQLite keeps its
-        log next to the name that it opened, so that two names mean two logs.
+    def owned(self) -> Iterator[Ownership]:
+        """Be the only service on this store until the block ends, because a start ends every lease of a delivery.
 
         Raises: StoreBusy, when another process owns it; StoreError.
         """
-        _refuse_second_name(self.path)
-        with ownership.owning(self.path) as owned:
+        with self._backend.owned() as owned:
             yield owned
 
     def close(self) -> None:
@@ -244,9 +276,6 @@ class Database(StoreReader):
         self._is_closed = True
         with contextlib.suppress(StoreBusy), self._my_turn():
             pass
-        self._checkpoints.close()
-        if self._watcher is not None:
-            self._watcher.close()
         self._writer.dispose()
         self._durable_writer.dispose()
         super().close()
@@ -259,6 +288,18 @@ class Database(StoreReader):
             yield
         finally:
             self._turn.release()
+
+
+def backend_of(url: str | URL, busy_seconds: float = BUSY_SECONDS, turn: threading.Lock | None = None) -> Backend:
+    """Return what knows the database at a URL. `turn` is the lock that the writers of this process hold."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        from actionwatch.store.postgresql import PostgresqlBackend  # psycopg is an optional package
+
+        return PostgresqlBackend(parsed, busy_seconds)
+    from actionwatch.store.sqlite import SqliteBackend
+
+    return SqliteBackend(parsed, busy_seconds, turn or threading.Lock())
 
 
 def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
@@ -275,8 +316,9 @@ def bulk_read(
     Uses the driver, because SQLAlchemy spends more time on a statement with many values than SQLite.
     """
     head = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column} IN "  # noqa: S608  # nosec
+    mark = _mark(connection)
     for some in portions(values):
-        yield from connection.exec_driver_sql(f"{head}({', '.join('?' * len(some))})", tuple(some))
+        yield from connection.exec_driver_sql(f"{head}({', '.join([mark] * len(some))})", tuple(some))
 
 
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
@@ -285,7 +327,7 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
     the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
     """
-    row_marks = f"({', '.join('?' * len(columns))})"
+    row_marks = f"({', '.join([_mark(connection)] * len(columns))})"
     head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  # nosec
     new_count = 0
     for some in portions(rows):
@@ -308,26 +350,47 @@ def bulk_update(
     """
     key, *changed = columns
     column, value = only
-    row_marks = f"({', '.join('?' * len(columns))})"
-    changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
+    mark = _mark(connection)
+    row_marks = f"({', '.join([mark] * len(columns))})"
+    changes = ", ".join(f"{name} = {_given(connection, table.c[name], place)}" for place, name in enumerate(changed, 2))
     count = 0
     for some in portions(rows):
         given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
-        is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = ?"
+        is_chosen = f"{table.name}.{key} = {_given(connection, table.c[key], 1)} AND {table.name}.{column} = {mark}"
         statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec
         count += connection.exec_driver_sql(statement, (*chain.from_iterable(some), value)).rowcount
     return count
 
 
+def _mark(connection: Connection) -> str:
+    """Return what stands for a value in a statement of the driver."""
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+
+
+def _given(connection: Connection, column: Column[Any], place: int) -> str:
+    """Return a column of given rows. PostgreSQL takes values that are all NULL for texts."""
+    name = f"given.column{place}"
+    if isinstance(connection.dialect, SQLiteDialect):
+        return name
+    return f"CAST({name} AS {column.type.compile(connection.dialect)})"
+
+
 def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
     """Insert rows with the same columns. Where the primary key exists, replace those columns, or add to the `added` ones."""
     if rows:
-        connection.execute(_upserting(table, tuple(rows[0]), added), rows)
+        connection.execute(_upserting(connection.dialect.name, table, tuple(rows[0]), added), rows)
 
 
 @functools.cache  # building the statement costs as much as running it
-def _upserting(table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -> Insert:
-    statement = sqlite.insert(table).values({name: bindparam(name) for name in columns})
+def _upserting(dialect: str, table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -> Insert:
+    statement: sqlite.Insert | postgresql.Insert
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # only where it is used: it takes long to import
+
+        statement = postgresql.insert(table)
+    else:
+        statement = sqlite.insert(table)
+    statement = statement.values({name: bindparam(name) for name in columns})
     key = [column.name for column in table.primary_key]
     changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in key}
     changed |= {name: table.c[name] + statement.excluded[name] for name in added}
@@ -368,9 +431,9 @@ def _create(connection: Connection) -> None:
     connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")  # noqa: S608  # nosec
 
 
-def _check_version(path: Path, connection: Connection, *, is_older_accepted: bool) -> None:
+def _check_version(backend: Backend, connection: Connection, *, is_older_accepted: bool) -> None:
     """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
-    found = _version(connection)
+    found, path = _version(connection), backend.name
     if found is None:
         _check_empty(path, connection)
         raise StoreMissing(
@@ -385,10 +448,10 @@ def _check_version(path: Path, connection: Connection, *, is_older_accepted: boo
             f"the store {path} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: "
             "start 'actionwatch run' of this version, which upgrades it"
         )
-    _check_tables(path, connection)
+    _check_tables(backend, connection)
 
 
-def _check_empty(path: Path, connection: Connection) -> None:
+def _check_empty(path: str, connection: Connection) -> None:
     """Refuse a database without a revision that has tables. Raises: SchemaMismatch."""
     names = schema.read_tables(connection)
     if names:
@@ -398,119 +461,29 @@ def _check_empty(path: Path, connection: Connection) -> None:
         )
 
 
-def _check_tables(path: Path, connection: Connection) -> None:
+def _check_tables(backend: Backend, connection: Connection) -> None:
     """Refuse tables that differ from those of the newest revision. Raises: SchemaMismatch."""
-    difference = schema.find_difference(connection)
+    difference = schema.find_difference(connection, dict(backend.shape(connection)))
     if difference is not None:
         raise SchemaMismatch(
-            f"the store {path} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "
-            f"actionwatch wrote it, or it was changed by hand: {_REPLACE}"
+            f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "
+            f"actionwatch wrote it, or it was changed by hand: {backend.replacing}"
         )
 
 
-def _newer(path: Path, found: str) -> SchemaMismatch:
+def _newer(path: str, found: str) -> SchemaMismatch:
     return SchemaMismatch(
         f"the store {path} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
     )
 
 
-def path_of(url: str | URL) -> Path:
-    """Return the real path of the file of a URL: links are followed, as SQLite follows them."""
-    return Path(make_url(url).database or "").resolve()
-
-
-def _refuse_second_name(path: Path) -> None:
-    """Refuse a file that has hard links or is mounted by itself (sqlite.org/howtocorrupt.html, "Multiple links").
-
-    Raises: StoreError.
-    """
-    if path.stat().st_nlink > 1:
-        raise StoreError(
-            f"the store {path} has a second name (a hard link): remove one, otherwise they overwrite each other"
-        )
-    mounted = str(path).replace(" ", r"\040")
-    with contextlib.suppress(OSError):
-        if any(line.split()[4] == mounted for line in _MOUNTS.read_text().splitlines()):
-            raise StoreError(f"the store {path} is mounted as a single file: mount its folder, which holds its log too")
-
-
-def _prepare_file(path: Path) -> None:
-    """Create the file if there is none, before SQLite does, because alerts and audit records are private.
-
-    Do not open an existing file: closing it would release the locks that SQLite holds on it for this process.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except OSError as exc:
-        raise StoreError(f"cannot open the store {path}: {exc.strerror}") from exc
-
-
-def _reading_engine(path: Path, timeout_ms: int) -> Engine:
-    """Return an engine that reads a file and leaves no other file behind.
-
-    Even to read, SQLite needs a log and its index next to the file; the last connection removes them when it closes. If they
-    cannot be created (a full disk, a read-only folder) and nothing runs, the file alone is the whole store.
-    """
-    engine = _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="mode=rw")
-    try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
-    except OperationalError:
-        log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
-            return engine  # the next read raises the error
-        engine.dispose()
-        return _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="immutable=1")
-    except (SQLAlchemyError, UnicodeDecodeError):
-        pass  # the next read raises it again
-    return engine
-
-
-def _engine(path: Path, *, begin: str, pragmas: Sequence[str], timeout_ms: int, mode: str = "mode=rwc") -> Engine:
-    def connect() -> sqlite3.Connection:
-        name = f"file:{quote(str(path))}?{mode}"
-        return sqlite3.connect(name, uri=True, timeout=timeout_ms / 1000, check_same_thread=False)
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # the driver would begin transactions according to its own rules
-        for pragma in ("foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16384", *pragmas):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(backend: Backend) -> Iterator[None]:
     try:
         yield
     except DBAPIError as exc:
-        raise _failure(path, exc.orig or exc) from exc
-    except UnicodeDecodeError as exc:  # the driver raises it for a message of SQLite that quotes a damaged schema
-        raise _damaged(path, str(exc)) from exc
+        raise backend.failure(exc.orig or exc) from exc
+    except UnicodeDecodeError as exc:  # a driver raises it for a message that quotes a damaged schema
+        raise backend.failure(exc) from exc
     except SQLAlchemyError as exc:
         raise StoreError(f"the store failed: {exc}") from exc
-
-
-def _failure(path: Path, error: BaseException) -> StoreError:
-    """Return our error for an error of SQLite."""
-    text = str(error)
-    if isinstance(error, sqlite3.OperationalError) and ("locked" in text or "busy" in text):
-        return StoreBusy(f"the store is busy: {text}")
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
-    if code in _DAMAGES:
-        return _damaged(path, text)
-    remedy = _REMEDIES.get(code)
-    return StoreError(f"the store failed: {text}: {remedy} {path}" if remedy else f"the store failed: {text}")
-
-
-def _damaged(path: Path, text: str) -> StoreError:
-    return StoreError(f"the store {path} is damaged, or no database ({text}): check store.url; {_REPLACE}")

@@ -48,7 +48,7 @@ _WRITTEN: Mapping[str, Callable[[Record], Any]] = {
     "record_key": attrgetter("key"),
     "occurred_at": lambda record: to_micros(record.occurred_at),
     "seen_at": lambda record: _seen_micros(record.seen_at),
-    "is_time_readable": lambda record: int(record.is_time_readable),
+    "is_time_readable": attrgetter("is_time_readable"),
 }
 """The value of each column that a record determines. A `Judge` determines the others."""
 _READ = (
@@ -155,7 +155,7 @@ def insert_new(connection: Connection, records: Iterable[Record], judge: Judge =
         return 0
     judged = [judge(record) for record in ordered]
     columns = {name: list(map(spell, ordered)) for name, spell in _WRITTEN.items()}
-    columns["is_backlog"] = [int(is_backlog) for is_backlog, _ in judged]
+    columns["is_backlog"] = [is_backlog for is_backlog, _ in judged]
     columns["late_by"] = [None if late_by is None else late_by // MICROSECOND for _, late_by in judged]
     # Leave out columns that are null in all records: the driver spends more time on a NULL than on a text.
     used = {name: values for name, values in columns.items() if any(value is not None for value in values)}

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection
 
 from actionwatch.store.tables import METADATA
-
-_COLUMNS = """
-SELECT tables.name, columns.name, columns.type, columns."notnull", columns.pk
-FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
-"""
-_INDEXES = """
-SELECT indexes.name, indexes."unique", columns.name
-FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN pragma_index_info(indexes.name) AS columns
-WHERE tables.type = 'table' ORDER BY indexes.name, columns.seqno
-"""
 
 
 def read_tables(connection: Connection) -> list[str]:
@@ -24,12 +14,12 @@ def read_tables(connection: Connection) -> list[str]:
     return connection.dialect.get_table_names(connection)
 
 
-def find_difference(connection: Connection) -> str | None:
-    """Return the first column or index that a store should have and does not, or has and should not.
+def find_difference(connection: Connection, found: Mapping[str, tuple[object, ...]]) -> str | None:
+    """Return the first column or index that a store should have and does not, or has and should not. `found` are those it has.
 
     Further tables and indexes are allowed: no statement of ours depends on them.
     """
-    expected, found = dict(_expected(connection)), dict(_found(connection))
+    expected = dict(_expected(connection))
     for name, shape in expected.items():
         if name not in found:
             return f"the {name} is missing"
@@ -46,16 +36,6 @@ def _expected(connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]
             yield f"column {table.name}.{column.name}", (type_, column.nullable, column.primary_key)
         for index in table.indexes:
             yield f"index {index.name}", (bool(index.unique), [column.name for column in index.columns])
-
-
-def _found(connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-    for table, name, type_, is_required, place in connection.exec_driver_sql(_COLUMNS):
-        yield f"column {table}.{name}", (type_, not is_required, place > 0)
-    columns: dict[tuple[str, bool], list[str]] = {}
-    for name, is_unique, column in connection.exec_driver_sql(_INDEXES):
-        columns.setdefault((name, bool(is_unique)), []).append(column)
-    for (name, is_unique), names in columns.items():
-        yield f"index {name}", (is_unique, names)
 
 
 def _table_of(column: str) -> str:

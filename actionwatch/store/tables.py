@@ -5,10 +5,13 @@ A change here requires a migration in `migrations/versions/`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -288,15 +291,17 @@ IS_LET_THROUGH = and_(DELIVERY.c.event == literal_column("'opened'"), DELIVERY.c
 """An alert that passed the gates of a receiver. A literal, because SQLite compares it with the text of the index."""
 
 
-# Partial indexes are small. SQLite uses one only in a query that contains its condition.
-Index("record_vanished", RECORD.c.source, RECORD.c.record_key, sqlite_where=RECORD.c.vanished_at.is_not(None))
-Index("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, sqlite_where=IS_LET_THROUGH)
-Index(
-    "delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, sqlite_where=DELIVERY.c.leased_until.is_not(None)
-)
-Index("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, sqlite_where=DELIVERY.c.awaits.is_not(None))
-Index("delivery_reported", DELIVERY.c.reported_in, sqlite_where=DELIVERY.c.reported_in.is_not(None))
-Index("delivery_copied", DELIVERY.c.fallback_of, sqlite_where=DELIVERY.c.fallback_of.is_not(None))
+def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
+    """Add an index of the rows that meet a condition. SQLite uses it only in a query that contains the condition."""
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_partial("record_vanished", RECORD.c.source, RECORD.c.record_key, where=RECORD.c.vanished_at.is_not(None))
+_partial("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, where=IS_LET_THROUGH)
+_partial("delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, where=DELIVERY.c.leased_until.is_not(None))
+_partial("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, where=DELIVERY.c.awaits.is_not(None))
+_partial("delivery_reported", DELIVERY.c.reported_in, where=DELIVERY.c.reported_in.is_not(None))
+_partial("delivery_copied", DELIVERY.c.fallback_of, where=DELIVERY.c.fallback_of.is_not(None))
 
 MESSAGE_REFERENCE = Table(
     "message_reference",

@@ -313,7 +313,7 @@ def test_second_database_waits(tmp_path: Path) -> None:
 
 def test_locked_store_raises_store_busy(tmp_path: Path) -> None:
     """A store that stays locked raises the temporary error StoreBusy, and the pool can still be used."""
-    one, other = open_database(tmp_path), Database(f"sqlite:///{tmp_path / 'store.db'}", busy_timeout_ms=10)
+    one, other = open_database(tmp_path), Database(f"sqlite:///{tmp_path / 'store.db'}", busy_seconds=10 / 1000)
     with one.write(), pytest.raises(StoreBusy), other.write():
         raise AssertionError("two writers at once")
     with other.write() as connection:
@@ -325,7 +325,7 @@ def test_locked_store_raises_store_busy(tmp_path: Path) -> None:
 def test_writer_that_waits_too_long_raises_store_busy(tmp_path: Path) -> None:
     """A writer that waits too long for another thread gets the temporary error StoreBusy."""
     database = open_database(tmp_path)
-    impatient = Database(f"sqlite:///{database.path}", busy_timeout_ms=10)
+    impatient = Database(f"sqlite:///{database.path}", busy_seconds=10 / 1000)
     refused: list[StoreBusy] = []
 
     def write() -> None:

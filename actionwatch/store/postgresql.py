@@ -1,0 +1,159 @@
+"""A store in PostgreSQL, version 14 or later. Only this module knows PostgreSQL.
+
+One write transaction runs at a time, in all processes: each takes an advisory lock first, under READ COMMITTED, because a
+snapshot from before the lock would hide what the writer before it has committed. So positions, ids and ordinals mean the same
+as in SQLite. Reading transactions see one snapshot and do not wait. Nothing depends on a session, so that a pooler in transaction
+mode may stand between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, event
+from sqlalchemy.ext.compiler import compiles
+
+from actionwatch.base.errors import StoreBusy, StoreError
+
+_WRITE_LOCK = 0x61637477  # any number that no other program uses for its locks
+_CONNECT_SECONDS = 10
+# A process that is frozen in a transaction would hold the write lock: the server ends that transaction.
+_IDLE = "idle_in_transaction_session_timeout = '8s'"
+_BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
+_REMEDIES = {
+    "25006": "it accepts no writes: name the primary server in store.url",
+    "28000": "check the user in store.url, and what pg_hba.conf allows",
+    "28P01": "check the password in store.url",
+    "3D000": "create the database, or check store.url",
+    "42501": "give the user of store.url the right to create tables in the schema",
+    "53100": "free space on the disk of the server",
+    "53300": "allow more connections on the server, or use a pooler",
+}
+_COLUMNS = """
+SELECT pg_class.relname, attname, format_type(atttypid, atttypmod), collname, attnotnull, coalesce(attnum = ANY (indkey), false)
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+LEFT JOIN pg_index ON indrelid = pg_class.oid AND indisprimary
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+"""
+_INDEXES = """
+SELECT named.relname, indisunique, array_agg(attname ORDER BY place)
+FROM pg_index JOIN pg_class named ON named.oid = indexrelid
+CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
+JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2
+"""
+
+
+@compiles(Text, "postgresql")
+def _as_bytes(_: Text, __: Any, **___: Any) -> str:
+    """Keys and times in keys are compared by their bytes, as in SQLite, whatever the locale of the database."""
+    return 'TEXT COLLATE "C"'
+
+
+class PostgresqlBackend:
+    """The database of one URL."""
+
+    path = None
+    replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
+
+    def __init__(self, url: URL, busy_seconds: float) -> None:
+        self.name = url.render_as_string(hide_password=True)
+        self._url = url
+        self._busy_seconds = busy_seconds
+        self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def check_exists(self) -> None:
+        """Leave the answer to the first transaction."""
+
+    def create(self) -> None:
+        """Leave the database to its owner; the tables come with the first start."""
+
+    def reader(self) -> Engine:
+        """Return the engine of readers: each transaction sees one snapshot, and the server refuses writes."""
+        engine = self._engine()
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _: object) -> None:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+
+        return engine
+
+    def writer(self, *, is_durable: bool) -> Engine:
+        """Return an engine of writers. Only commits that are durable wait for the disk."""
+        engine = self._engine()
+        commit = "on" if is_durable else "off"
+        settings = (f"lock_timeout = {int(self._busy_seconds * 1000)}", _IDLE, f"synchronous_commit = {commit}")
+        begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"])
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+    def failure(self, error: BaseException) -> StoreError:
+        """Return our error for an error of psycopg."""
+        text = " ".join(str(error).split())
+        state = getattr(error, "sqlstate", None) or ""
+        if state in _BUSY_STATES:
+            return StoreBusy(f"the store is busy: {text}")
+        if isinstance(error, psycopg.OperationalError) and not state:
+            return StoreError(f"the store {self.name} cannot be reached: {text}")
+        remedy = _REMEDIES.get(state)
+        return StoreError(f"the store {self.name} failed: {text}" + (f": {remedy}" if remedy else ""))
+
+    def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Yield the columns and indexes of the tables."""
+        for table, name, type_, collation, is_required, is_key in connection.exec_driver_sql(_COLUMNS):
+            spelled = type_.upper() + (f' COLLATE "{collation}"' if type_ == "text" else "")
+            yield f"column {table}.{name}", (spelled, not is_required, is_key)
+        for name, is_unique, columns in connection.exec_driver_sql(_INDEXES):
+            yield f"index {name}", (is_unique, list(columns))
+
+    def version(self) -> int:
+        """Return the number of the next transaction of the server that writes. Raises: StoreError."""
+        try:
+            if self._watcher is None or self._watcher.closed:
+                url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+                self._watcher = psycopg.connect(
+                    url, autocommit=True, prepare_threshold=None, connect_timeout=_CONNECT_SECONDS
+                )
+            ((number,),) = self._watcher.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        except psycopg.Error as exc:
+            raise self.failure(exc) from exc
+        return int(number)
+
+    def note_commit(self) -> None:
+        """Do nothing: the server keeps its log short by itself."""
+
+    def copy_to(self, connection: Connection, path: Path) -> None:
+        """Refuse it. Raises: StoreError."""
+        del connection
+        raise StoreError(
+            f"{path} is not written: back up {self.name} with pg_dump, or as you back up your other databases"
+        )
+
+    def close(self) -> None:
+        """Close the connection that looks at the version."""
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def is_owned(self) -> bool:
+        return False
+
+    def read_note(self) -> bytes:
+        return b""
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[Any]:
+        yield None
+
+    def _engine(self) -> Engine:
+        given = {"prepare_threshold": None, "connect_timeout": _CONNECT_SECONDS, "application_name": "actionwatch"}
+        return create_engine(self._url, poolclass=QueuePool, connect_args=given)

@@ -1,0 +1,255 @@
+"""A store in a SQLite file. Only this module knows SQLite.
+
+Writers take the write lock at once (`BEGIN IMMEDIATE`). With WAL, readers and the writer do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing
+from actionwatch.store import ownership
+from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
+
+_PAGE_BYTES = 16_384
+_REPLACING = (
+    "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal and -shm: "
+    "'actionwatch run' creates a new store"
+)
+_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free space on the disk of",
+    sqlite3.SQLITE_IOERR: "check the disk of",
+    sqlite3.SQLITE_CANTOPEN: "check the owner and the mode of the file and the folder of",
+}
+_MOUNTS = Path("/proc/self/mountinfo")  # Linux only
+_WRITER_PRAGMAS = (
+    f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
+    "journal_mode=WAL",
+    f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
+)
+# Survives a kill at any point; a power cut may lose the last commits, which are repeated.
+_REPEATED = "synchronous=NORMAL"
+# Survives a power cut too, and so does every commit before it; each waits for the disk.
+_DURABLE = "synchronous=FULL"
+
+
+_COLUMNS = """
+SELECT tables.name, columns.name, columns.type, columns."notnull", columns.pk
+FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
+"""
+_INDEXES = """
+SELECT indexes.name, indexes."unique", columns.name
+FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN pragma_index_info(indexes.name) AS columns
+WHERE tables.type = 'table' ORDER BY indexes.name, columns.seqno
+"""
+
+
+class SqliteBackend:
+    """The file of one URL."""
+
+    replacing = _REPLACING
+
+    def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
+        self.path = path_of(url)
+        self.name = str(self.path)
+        self._busy_seconds = busy_seconds
+        self._is_created = False
+        self._checkpoints = Checkpoints(self.path, turn)
+        self._watcher: sqlite3.Connection | None = None
+
+    def check_exists(self) -> None:
+        """Check that there is a file. Raises: StoreMissing."""
+        if not self.path.exists():
+            raise StoreMissing(
+                f"there is no store at {self.path}: check store.url in the configuration; "
+                "'actionwatch run' creates the store at its first start"
+            )
+
+    def create(self) -> None:
+        """Create the file (mode 0600) if there is none. Raises: StoreError."""
+        _prepare_file(self.path)
+        self._is_created = True
+
+    def reader(self) -> Engine:
+        """Return the engine of readers: for a store that is only read, one that leaves no other file behind."""
+        if self._is_created:
+            return _engine(self.path, begin="BEGIN", pragmas=("query_only=ON",), busy_seconds=self._busy_seconds)
+        return _reading_engine(self.path, self._busy_seconds)
+
+    def writer(self, *, is_durable: bool) -> Engine:
+        """Return an engine of writers: one for each kind, because SQLite does not change `synchronous` in a transaction."""
+        pragmas = (*_WRITER_PRAGMAS, _DURABLE if is_durable else _REPEATED)
+        return _engine(self.path, begin="BEGIN IMMEDIATE", pragmas=pragmas, busy_seconds=self._busy_seconds)
+
+    def failure(self, error: BaseException) -> StoreError:
+        """Return our error for an error of the driver."""
+        if isinstance(error, UnicodeDecodeError):
+            return _damaged(self.path, str(error))
+        return _failure(self.path, error)
+
+    def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Yield the columns and indexes of the tables."""
+        for table, name, type_, is_required, place in connection.exec_driver_sql(_COLUMNS):
+            yield f"column {table}.{name}", (type_, not is_required, place > 0)
+        columns: dict[tuple[str, bool], list[str]] = {}
+        for name, is_unique, column in connection.exec_driver_sql(_INDEXES):
+            columns.setdefault((name, bool(is_unique)), []).append(column)
+        for (name, is_unique), names in columns.items():
+            yield f"index {name}", (is_unique, names)
+
+    def version(self) -> int:
+        """Return SQLite's `data_version`, which costs a hundredth of a query. Raises: StoreError."""
+        try:
+            if self._watcher is None:
+                self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as exc:
+            raise _failure(self.path, exc) from exc
+        return number
+
+    def note_commit(self) -> None:
+        """Count a commit, so that the log is written back in time."""
+        self._checkpoints.note_commit()
+
+    def is_owned(self) -> bool:
+        """Return whether a process holds the lock of the file."""
+        return ownership.is_owned(self.path)
+
+    def read_note(self) -> bytes:
+        """Return what that process wrote into the lock file."""
+        return ownership.read_note(self.path)
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[ownership.Ownership]:
+        """Hold the lock of the file until the block ends.
+
+        The lock file is next to the real file, also if links lead there. A file with a second name is refused: SQLite keeps its
+        log next to the name that it opened, so that two names mean two logs.
+
+        Raises: StoreBusy, when another process holds it; StoreError.
+        """
+        _refuse_second_name(self.path)
+        with ownership.owning(self.path) as owned:
+            yield owned
+
+    def copy_to(self, connection: Connection, path: Path) -> None:
+        """Copy one state of the store into an empty file, while others read and write it, and check the copy."""
+        with contextlib.closing(sqlite3.connect(path)) as copy:
+            source: Any = connection.connection.driver_connection  # the one of sqlite3
+            try:
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log beside it
+                finding: str = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.Error as exc:
+                is_damage = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGES
+                raise _failure(self.path if is_damage else path, exc) from exc
+        if finding != "ok":
+            raise _damaged(self.path, finding)
+
+    def close(self) -> None:
+        """End the checkpoints and the look at the version."""
+        self._checkpoints.close()
+        if self._watcher is not None:
+            self._watcher.close()
+
+
+def path_of(url: str | URL) -> Path:
+    """Return the real path of the file of a URL: links are followed, as SQLite follows them."""
+    return Path(make_url(url).database or "").resolve()
+
+
+def _refuse_second_name(path: Path) -> None:
+    """Refuse a file that has hard links or is mounted by itself (sqlite.org/howtocorrupt.html, "Multiple links").
+
+    Raises: StoreError.
+    """
+    if path.stat().st_nlink > 1:
+        raise StoreError(
+            f"the store {path} has a second name (a hard link): remove one, otherwise they overwrite each other"
+        )
+    mounted = str(path).replace(" ", r"\040")
+    with contextlib.suppress(OSError):
+        if any(line.split()[4] == mounted for line in _MOUNTS.read_text().splitlines()):
+            raise StoreError(f"the store {path} is mounted as a single file: mount its folder, which holds its log too")
+
+
+def _prepare_file(path: Path) -> None:
+    """Create the file if there is none, before SQLite does, because alerts and audit records are private.
+
+    Do not open an existing file: closing it would release the locks that SQLite holds on it for this process.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as exc:
+        raise StoreError(f"cannot open the store {path}: {exc.strerror}") from exc
+
+
+def _reading_engine(path: Path, busy_seconds: float) -> Engine:
+    """Return an engine that reads a file and leaves no other file behind.
+
+    Even to read, SQLite needs a log and its index next to the file; the last connection removes them when it closes. If they
+    cannot be created (a full disk, a read-only folder) and nothing runs, the file alone is the whole store.
+    """
+    engine = _engine(path, begin="BEGIN", pragmas=("query_only=ON",), busy_seconds=busy_seconds, mode="mode=rw")
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except OperationalError:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return engine  # the next read raises the error
+        engine.dispose()
+        return _engine(path, begin="BEGIN", pragmas=("query_only=ON",), busy_seconds=busy_seconds, mode="immutable=1")
+    except (SQLAlchemyError, UnicodeDecodeError):
+        pass  # the next read raises it again
+    return engine
+
+
+def _engine(path: Path, *, begin: str, pragmas: Sequence[str], busy_seconds: float, mode: str = "mode=rwc") -> Engine:
+    def connect() -> sqlite3.Connection:
+        name = f"file:{quote(str(path))}?{mode}"
+        return sqlite3.connect(name, uri=True, timeout=busy_seconds, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # the driver would begin transactions according to its own rules
+        for pragma in ("foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16384", *pragmas):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _failure(path: Path, error: BaseException) -> StoreError:
+    """Return our error for an error of SQLite."""
+    text = str(error)
+    if isinstance(error, sqlite3.OperationalError) and ("locked" in text or "busy" in text):
+        return StoreBusy(f"the store is busy: {text}")
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
+    if code in _DAMAGES:
+        return _damaged(path, text)
+    remedy = _REMEDIES.get(code)
+    return StoreError(f"the store failed: {text}: {remedy} {path}" if remedy else f"the store failed: {text}")
+
+
+def _damaged(path: Path, text: str) -> StoreError:
+    return StoreError(f"the store {path} is damaged, or no database ({text}): check store.url; {_REPLACING}")
