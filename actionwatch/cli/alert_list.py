@@ -12,6 +12,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
+from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items
@@ -30,7 +31,14 @@ SEARCHED_ALERTS = 20_000  # the newest ones, unless --since is given: to look at
 
 @click.command("list")
 @click.option("--level", "levels", multiple=True, type=click.Choice(list(LEVELS)), help="Only this level (repeatable).")
-@click.option("--rule", "rules", multiple=True, metavar="R", help="Only this rule, by name or id (repeatable).")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="R",
+    shell_complete=completing.rules,
+    help="Only this rule, by name or id (repeatable).",
+)
 @click.option(
     "--status",
     "statuses",

@@ -11,7 +11,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Status
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.alert_list import list_alerts, suppressed
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, output_option
@@ -21,6 +21,7 @@ from actionwatch.cli.output import (
     echo,
     hang,
     print_document,
+    print_items,
     print_table,
     spell,
 )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from actionwatch.matching.operator_actions import OperatorActions
 
-_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.alerts)
 _comment_option = click.option(
     "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
 )
@@ -41,7 +42,7 @@ command.add_command(list_alerts)
 
 
 @command.command("show")
-@click.argument("alert_id", metavar="ID")
+@click.argument("alert_id", metavar="ID", shell_complete=completing.alerts)
 @output_option
 @click.pass_obj
 def show(config: str, alert_id: str, form: str) -> None:
@@ -55,17 +56,20 @@ def show(config: str, alert_id: str, form: str) -> None:
 @_ids_argument
 @_comment_option
 @author_option
+@output_option
 @click.pass_obj
-def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str) -> int:
+def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> int:
     """Acknowledge alerts. This stops their escalation, but not counting and updates. A unique prefix of an id is enough."""
-    status = 0
+    status, decided = 0, []
     for alert in _decide(config, ids, lambda actions, found: actions.acknowledge(found, author, comment)):
+        decided.append(alert)
         if alert.status is Status.RESOLVED:
             what = f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged"
             echo(f"actionwatch: {what}{'; the comment is kept' if comment else ''}", err=True)
             status = EXIT_FAILED
-        else:
+        elif form == "table":
             echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+    _print_decided(decided, form)
     return status
 
 
@@ -73,11 +77,24 @@ def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str) ->
 @_ids_argument
 @_comment_option
 @author_option
+@output_option
 @click.pass_obj
-def resolve(config: str, ids: tuple[str, ...], comment: str, author: str) -> None:
+def resolve(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
     """Resolve alerts. The next match opens a new one. A unique prefix of an id is enough."""
+    decided = []
     for alert in _decide(config, ids, lambda actions, found: actions.resolve(found, author, comment)):
-        echo(f"{alert.id} is resolved by {alert.resolved_by}")
+        decided.append(alert)
+        if form == "table":
+            echo(f"{alert.id} is resolved by {alert.resolved_by}")
+    _print_decided(decided, form)
+
+
+def _print_decided(decided: Sequence[Alert], form: str) -> None:
+    """Print the alerts as JSON, if that is wanted. As text, each is reported at once, because a later one can fail."""
+    if form == "table":
+        return
+    names = ("id", "status", "acked_by", "resolved_by")
+    print_items(decided, form, document=lambda alert: {name: getattr(alert, name) for name in names})
 
 
 def _decide(

@@ -12,6 +12,7 @@ from click.decorators import FC
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import parse_duration
+from actionwatch.cli import completing
 
 
 def time(value: str) -> datetime:
@@ -59,7 +60,12 @@ output_option = click.option(
     show_default=True,
     help="Output format.",
 )
-source_option = click.option("--source", metavar="NAME", help="The source to use, if several are configured.")
+source_option = click.option(
+    "--source",
+    metavar="NAME",
+    shell_complete=completing.sources,
+    help="The source to use, if several are configured.",
+)
 since_option = click.option(
     "--since", type=time, help="Only at or after this time: RFC 3339, or a duration before now (7d)."
 )

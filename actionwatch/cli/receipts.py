@@ -11,7 +11,7 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option, time
 from actionwatch.cli.output import echo, print_items
@@ -42,7 +42,7 @@ class CheckedReceipt:
 
 
 @click.command("receipts")
-@click.option("--source", metavar="NAME", help="Only this source.")
+@click.option("--source", metavar="NAME", shell_complete=completing.sources, help="Only this source.")
 @click.option(
     "--since",
     type=time,
@@ -161,7 +161,7 @@ class Stretch:
 
 
 @click.command("proof")
-@click.option("--source", metavar="NAME", help="Only this source.")
+@click.option("--source", metavar="NAME", shell_complete=completing.sources, help="Only this source.")
 @click.option("--since", type=time, help="Start of the time: RFC 3339, or a duration before now (7d).")
 @click.option("--until", type=time, help="End of the time.")
 @output_option

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from actionwatch.base.model import Record, RecordFilter
+from actionwatch.cli import completing
 from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import duration, limit_option, output_option
 from actionwatch.cli.output import dump, echo, print_items
@@ -76,6 +77,7 @@ command.add_command(proof)
     "--around",
     type=(str, duration),
     metavar="KEY DURATION",
+    shell_complete=completing.records,
     help="Only records within this time before and after the record with this key: of its user, unless --user, --account or "
     "--cluster is given.",
 )
@@ -125,9 +127,11 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
 @command.command("export")
 @filter_options
 @click.option(
+    "-o",
+    "--output",
     "--format",
     "form",
-    type=click.Choice(["jsonl", "csv", "cloudevents", "ocsf"]),
+    type=click.Choice(["jsonl", "json", "csv", "cloudevents", "ocsf"]),
     default="jsonl",
     show_default=True,
     help="Output format.",
@@ -136,7 +140,7 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
 def export(config: str, form: str, wanted: RecordFilter) -> None:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
-    All formats except CSV are JSON lines, one event per line.
+    CSV has a header, and `json` is one array. All other formats are JSON lines, one event per line.
     """
     from actionwatch.store import records
 
@@ -147,8 +151,20 @@ def export(config: str, form: str, wanted: RecordFilter) -> None:
         if form == "csv":
             _write_csv(found)
             return
+        if form == "json":
+            _write_array(found)
+            return
         for record in found:
             echo(dump(events[form](record_document(record))))
+
+
+def _write_array(found: Iterable[Record]) -> None:
+    """Print one JSON array, item by item: a store may hold more records than memory."""
+    before = "["
+    for record in found:
+        echo(f"{before}\n{dump(record_document(record))}", nl=False)
+        before = ","
+    echo("[]" if before == "[" else "\n]")
 
 
 def _write_csv(found: Iterator[Record]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.model import Record
+from actionwatch.cli import completing
 from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, spell
@@ -31,8 +32,8 @@ ANY_ID = 2**62
 
 
 @click.command("explain")
-@click.argument("record")
-@click.argument("rule")
+@click.argument("record", shell_complete=completing.records_and_files)
+@click.argument("rule", shell_complete=completing.rules_and_files)
 @click.option(
     "--records",
     "file",
