@@ -26,6 +26,7 @@ from actionwatch.cli.output import (
     spell,
 )
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,7 +158,7 @@ def _print(document: dict[str, Any]) -> None:
     out = console()
     style = STYLES.get(document["level"], "dim") + " reverse"
     out.print(hang(f" {document['level'].upper()} ", document["title"], style))
-    out.print(spell(document["body"]), markup=False)
+    out.print(spell(local_times(document["body"])), markup=False)
     facts = [
         ("rule", f"{document['rule']['name']} ({document['rule']['id']})"),
         ("alert", document["id"]),
@@ -165,7 +166,7 @@ def _print(document: dict[str, Any]) -> None:
         ("acked by", document["acked_by"]),
         ("resolved by", document["resolved_by"]),
         ("count", document["count"]),
-        ("first, last", f"{document['first_at']}, {document['last_at']}"),
+        ("first, last", local_times(f"{document['first_at']}, {document['last_at']}")),
         ("group", ", ".join(f"{name}={value}" for name, value in document["group"].items())),
     ]
     for name, value in facts:
@@ -186,13 +187,16 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
         (datetime.fromisoformat(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
         for item in document["records"]
     ]
-    columns = ("time (UTC)", "kind", "user", "description")
+    columns = ("time", "kind", "user", "description")
     _print_part(out, head, columns, rows, "none: this is a self-alert", leave_out=("kind",))
     names = ("receiver", "event", "status", "attempts", "id")
-    sent = [(*(item[name] for name in names), item["last_error"] or item["why"]) for item in document["deliveries"]]
+    sent = [
+        (*(item[name] for name in names), local_times(item["last_error"] or item["why"] or ""))
+        for item in document["deliveries"]
+    ]
     _print_part(out, "deliveries", (*names, "last error"), sent, "none: no route selected a receiver")
-    history = [(line["at"], line["stage"], line["what"]) for line in document["history"]]
-    _print_part(out, "history", ("at (UTC)", "stage", "what"), history, "none")
+    history = [(line["at"], line["stage"], local_times(line["what"])) for line in document["history"]]
+    _print_part(out, "history", ("at", "stage", "what"), history, "none")
 
 
 def _print_part(

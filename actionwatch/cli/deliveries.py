@@ -18,6 +18,7 @@ from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import console, echo, hang, print_document, print_items
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,7 +45,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
         found,
         form,
         document=delivery_document,
-        columns=("created (UTC)", "receiver", "event", "status", "attempts", "id", "last error"),
+        columns=("created", "receiver", "event", "status", "attempts", "id", "last error"),
         row=lambda row: (
             row.created_at,
             row.receiver,
@@ -52,7 +53,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
             row.status.value,
             row.attempts,
             row.id,
-            row.last_error or row.why,
+            local_times(row.last_error or row.why or ""),
         ),
         nothing="no dead letters" if is_dead else "no deliveries",
         cut=("last error", "receiver"),
@@ -204,7 +205,7 @@ def _print(document: dict[str, Any]) -> None:
     out = console()
     for name, value in document.items():
         if name != "message" and value is not None:
-            out.print(hang(f"{name:<11}", str(value), "dim"))
+            out.print(hang(f"{name:<11}", local_times(str(value)), "dim"))
     if document["message"] is None:
         out.print("\nno message yet: it is written at the first attempt")
     else:

@@ -16,7 +16,7 @@ from actionwatch.cli import completing
 
 
 def time(value: str) -> datetime:
-    """Parse a time: RFC 3339, or a duration before now. `--help` shows the name of this function."""
+    """Parse a time: RFC 3339, local without a zone, or a duration before now. `--help` shows the name of this function."""
     try:
         return utc_now() - parse_duration(value)
     except (ValueError, OverflowError):
@@ -24,7 +24,7 @@ def time(value: str) -> datetime:
 
 
 def future(value: str) -> datetime:
-    """Parse a time that is still to come: RFC 3339, or a duration from now."""
+    """Parse a time that is still to come: RFC 3339, local without a zone, or a duration from now."""
     try:
         return utc_now() + parse_duration(value)
     except (ValueError, OverflowError):
@@ -34,9 +34,9 @@ def future(value: str) -> datetime:
 def _rfc_3339(value: str, other: str) -> datetime:
     try:
         at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return at.astimezone(UTC)  # of a time without a zone: from the local one
     except (ValueError, OverflowError) as exc:
-        remedy = f"use RFC 3339 (2026-11-25T09:00:00Z) or {other}"
+        remedy = f"use RFC 3339 (2026-11-25T09:00:00Z; without a zone, it is local) or {other}"
         raise click.BadParameter(f"{value!r} is not a time: {remedy}") from exc
 
 

@@ -17,6 +17,7 @@ from actionwatch.cli.context import named_receiver, read_settings, reading_store
 from actionwatch.cli.options import FOLDER, output_option
 from actionwatch.cli.output import echo, print_document, print_items
 from actionwatch.cli.schema import print_schema
+from actionwatch.text.times import local_times
 
 command = click.Group(help="List, test and preview receivers.")
 
@@ -46,7 +47,7 @@ def list_receivers(config: str, form: str) -> None:
         form,
         document=lambda item: item,
         columns=("name", "type", "from level", "pending", "dead", "last error"),
-        row=lambda item: tuple(item.values()),
+        row=lambda item: tuple(local_times(value) if isinstance(value, str) else value for value in item.values()),
         nothing="no receivers are configured: alerts are stored but not sent",
         cut=("last error", "name"),
         leave_out=("from level",),

@@ -23,6 +23,7 @@ from actionwatch.notifiers._formats.cloudevents import cloudevents_event
 from actionwatch.notifiers._formats.ocsf import ocsf_event
 from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant, record_document
+from actionwatch.text.times import spell_time
 
 SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
@@ -50,7 +51,7 @@ def print_records(
         found,
         form,
         document=record_document,
-        columns=("time (UTC)", *(["key"] if keys else []), "kind", "user", "account", "cluster", "description"),
+        columns=("time", *(["key"] if keys else []), "kind", "user", "account", "cluster", "description"),
         row=lambda record: (
             record.occurred_at,
             *([keys(record)] if keys else []),
@@ -109,7 +110,7 @@ def list_records(
             shown = {record.key: records.short_key(connection, record.key, SHORT_KEY) for record in found}
     print_records(found, form, "no matching records", lambda record: shown.get(record.key, record.key))
     if oldest is not None and len(found) < limit:
-        searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {instant(oldest)}"
+        searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {spell_time(oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
 
 

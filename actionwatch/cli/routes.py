@@ -18,6 +18,7 @@ from actionwatch.cli.context import named_receiver, only_one, read_settings, rea
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, spell
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -300,12 +301,12 @@ def _print(found: Routing, notes: Sequence[str]) -> None:
     rows = [(each.name, ", ".join(each.places), _now(each)) for each in found.receivers]
     print_table(("receiver", "route", "now"), rows, nothing="nobody gets this alert", is_wrapped=True)
     for note in notes:
-        echo(f"note: {note}", err=True)
+        echo(f"note: {local_times(note)}", err=True)
 
 
 def _now(found: ReceiverForecast) -> str:
     held = [each.what for each in found.held_by]
-    return "; ".join([*(held or ["sent"]), *found.notes])
+    return local_times("; ".join([*(held or ["sent"]), *found.notes]))
 
 
 def _visit_lines(visit: Visit, labels: Labels, place: str = ROOT, depth: int = 0, taker: str = "") -> Iterator[str]:

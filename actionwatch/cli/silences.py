@@ -15,7 +15,7 @@ from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, duration, future, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, print_items, spell
-from actionwatch.text.payloads import instant
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -74,6 +74,7 @@ def add(
         _refuse_doubtful(settings, made, now, is_forced=is_forced)
         with database.write(is_durable=True) as connection:
             silences.write(connection, made)
+        echo(f"note: active from {spell_time(made.starts_at)} to {spell_time(made.ends_at)}", err=True)
         with database.read() as connection:
             _print_preview(connection, made, now)
     print_document(silence_document(made, now), form, as_text=lambda: echo(made.id))
@@ -89,7 +90,7 @@ def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_for
     span, most = made.ends_at - made.starts_at, settings.max_silence
     doubts = []
     if made.starts_at < now:
-        doubts.append(f"it would start in the past, at {instant(made.starts_at)}: omit --start, or correct it")
+        doubts.append(f"it would start in the past, at {spell_time(made.starts_at)}: omit --start, or correct it")
     if span > most:
         doubts.append(f"--for {spell_duration(span)} is longer than max_silence, {spell_duration(most)}: shorten it")
     doubts += map(str, configuration.vocabulary(settings, configuration.read_rules(settings)).doubts(made.matchers))
@@ -131,7 +132,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
         shown,
         form,
         document=lambda silence: silence_document(silence, now),
-        columns=("status", "ends (UTC)", "author", "id", "matchers", "comment"),
+        columns=("status", "ends", "author", "id", "matchers", "comment"),
         row=lambda silence: (
             silence.status(now),
             silence.ends_at,

@@ -25,6 +25,7 @@ from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.payloads import instant, record_document
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from actionwatch.rules.case_runner import SimulationResult
@@ -207,7 +208,7 @@ def _show(rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecor
     print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
     echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
-        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
+        f"{spell_time(begin)} to {spell_time(end)} (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
     )
 
 

@@ -20,6 +20,7 @@ from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.cli.rules.record_source import read_jsonl, read_object, reader_for
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -149,4 +150,4 @@ def _print(record: Record, findings: list[Explanation]) -> None:
     echo(spell(plain_body(record)))
     for finding in findings:
         for line in finding.lines():
-            echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
+            echo(" " * (len(line) - len(line.lstrip())) + spell(local_times(line.lstrip())))
