@@ -21,6 +21,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
+from actionwatch.cli.init import FIRST, OWN_FILES
 from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import console, echo, spell
 from actionwatch.emulator.simulation import playing
@@ -132,12 +133,17 @@ def _emulator(seed: int) -> Iterator[dict[str, str]]:
 
 
 def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int) -> Path:
+    """Write the configuration and the rules. Inhibition is that of `init`, so that a deletion is one card here too."""
+    import yaml
+
     from actionwatch.service.configuration import shipped
 
+    first = yaml.safe_load((OWN_FILES / FIRST).read_text(encoding="utf-8"))
+    inhibition = yaml.safe_dump({"inhibit_rules": first["inhibit_rules"]}, sort_keys=False)
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
-    config = folder / "actionwatch.yaml"
+    config = folder / FIRST
     config.touch(mode=0o600)
-    config.write_text(CONFIGURATION.format(port=port, **upstream))
+    config.write_text(CONFIGURATION.format(port=port, **upstream) + inhibition)
     return config
 
 
@@ -200,12 +206,21 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
     out.print(
         f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
-        f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics"
+        f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics\n"
+        f"{_spell_hours(built, utc_now())}"
     )
     out.print(
         f"[dim]·[/] a record when it is stored (times in {common_zone([utc_now()])})    [dim]▌[/] an alert when it is delivered"
     )
     out.print(Rule(style="dim"))
+
+
+def _spell_hours(built: App, now: datetime) -> str:
+    """Say whose hours "outside business hours" is about. The head office is where it is night at the start of the demo."""
+    (interval,) = built.settings.time_intervals
+    zone = interval.interval.periods[0].location
+    hours = f"Business hours are those of its head office ({zone}): Monday to Friday, 08:00 to 18:00"
+    return f"{hours}. It is {now.astimezone(zone):%A, %H:%M} there: the office is closed."
 
 
 def _summarise(out: Console, built: App, seconds: float) -> None:

@@ -29,13 +29,12 @@ for module in (test, explain, backtest, new, coverage):
 
 
 @command.command("list")
+@paths_argument
 @output_option
 @click.pass_obj
-def list_rules(config: str, form: str) -> int:
-    """List the loaded rules. Exits with 1 if a rule does not load."""
-    from actionwatch.service import configuration
-
-    loaded = configuration.read_rules(configuration.read_settings(Path(config)))
+def list_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
+    """List the rules of the configuration, or of the given files and folders. Exits with 1 if a rule does not load."""
+    loaded = load(config, paths).found
     print_items(
         loaded.rules,
         form,
@@ -84,19 +83,20 @@ def schema(is_config: bool) -> None:
 
 @command.command("export")
 @paths_argument
-@click.option("--sigma", is_flag=True, help="Plain Sigma, for pySigma, sigma-cli and similar tools (the only format).")
+@click.option(
+    "--sigma", is_flag=True, expose_value=False, help="The format: plain Sigma. It is the only one, and the default."
+)
 @click.pass_obj
-def export(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
+def export(config: str, paths: tuple[Path, ...]) -> int:
     """Print the rules of the configuration, or of the given files and folders, as plain Sigma documents.
 
-    What Sigma cannot express is omitted and listed on standard error. Exits with 1 if a rule is broken.
+    They are for pySigma, sigma-cli and similar tools. What Sigma cannot express is omitted and listed on standard error.
+    Exits with 1 if a rule is broken.
     """
     import yaml
 
     from actionwatch.rules.export import export_rules
 
-    if not sigma:
-        raise click.UsageError("choose a format: --sigma")
     found = load(config, paths).found
     documents: list[Any] = []
     for exported in export_rules(found.rules, found.filters, utc_now()):

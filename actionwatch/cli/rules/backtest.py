@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BACK = timedelta(days=90)
 BARS = " ▁▂▃▄▅▆▇█"
 HISTOGRAM_CHARS = 30
+IDLE_NAMED = 5  # rules that did not fire
 
 
 @click.command("backtest")
@@ -60,6 +61,7 @@ HISTOGRAM_CHARS = 30
 @click.option(
     "--max-alerts", type=click.IntRange(0), metavar="N", help="Exit with 1 if a rule opens more alerts than this."
 )
+@click.option("--all", "is_all", is_flag=True, help="Also list the rules that did not fire.")
 @output_option
 @click.pass_obj
 def command(
@@ -74,6 +76,7 @@ def command(
     estimate: bool,
     others: tuple[Path, ...],
     max_alerts: int | None,
+    is_all: bool,
     form: str,
 ) -> int:
     """Report what RULES (files, folders, or names of configured rules) would have fired.
@@ -104,7 +107,7 @@ def command(
         if others:
             _show_changes(chosen, compared, outcome, _run(compared, found), form)
         else:
-            _show(chosen, outcome, found, form)
+            _show(chosen, outcome, found, form, is_all=is_all)
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
@@ -187,7 +190,10 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
             advance(1000)
 
 
-def _show(rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecords | None, form: str) -> None:
+def _show(
+    rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecords | None, form: str, *, is_all: bool
+) -> None:
+    """Print what fired, most first. Rules that did not fire are counted, and listed only on request."""
     alerts = outcome.alerts
     if form != "table":
         print_items(alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
@@ -197,15 +203,22 @@ def _show(rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecor
         return
     begin, end = found.begin, found.end
     days = max((end - begin).total_seconds() / 86_400, 1e-9)
+    fired: dict[str, list[Alert]] = {rule.name.id: [] for rule in rules if not rule.is_silent}
+    for alert in alerts:
+        fired[alert.rule.id].append(alert)
     rows = []
     for rule in rules:
-        if rule.is_silent:
-            continue
-        own = [alert for alert in alerts if alert.rule.id == rule.name.id]
-        counts = (len(own), sum(alert.count for alert in own), f"{len(own) / days:.2f}" if days >= 1 else "")
-        rows.append((level_text(rule.level.word), rule.name.name, *counts, histogram(own, begin, end)))
+        own = fired.get(rule.name.id, [])
+        if own or (is_all and not rule.is_silent):
+            counts = (len(own), sum(alert.count for alert in own), f"{len(own) / days:.2f}" if days >= 1 else "")
+            rows.append((level_text(rule.level.word), rule.name.name, *counts, histogram(own, begin, end)))
     rows.sort(key=lambda row: -row[2])
-    print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
+    columns = ("level", "rule", "alerts", "records", "per day", "over time")
+    print_table(columns, rows, nothing="no rule fired", cut=("rule",))
+    idle = [rule.name.name for rule in rules if fired.get(rule.name.id) == []]
+    if idle and not is_all:
+        named = f": {', '.join(idle)}" if len(idle) <= IDLE_NAMED else " (--all lists them)"
+        echo(f"{counted(len(idle), 'rule')} did not fire{named}")
     echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
         f"{spell_time(begin)} to {spell_time(end)} (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
