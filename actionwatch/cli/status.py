@@ -125,6 +125,7 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
                 "last_poll": poll and poll.last_poll_at,
                 "records": found.record_counts.get(source.name, 0),
                 **({"backlog": _backlog(found.backlogs[source.name])} if source.name in found.backlogs else {}),
+                **({"failing": _failing(poll)} if poll and poll.failures else {}),
             }
         )
     receivers = []
@@ -142,6 +143,11 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
     }
+
+
+def _failing(poll: Poll) -> dict[str, Any]:
+    """Return how a source fails, and when a running service polls it again at the earliest."""
+    return {"polls": poll.failures, "error": poll.last_error, "resumes_at": poll.resumes_at}
 
 
 def _backlog(backlog: Backlog) -> dict[str, Any]:
@@ -194,7 +200,9 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
         poll = found.polls.get(source["name"])
         if poll is not None and poll.failures:
             which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
-            out.print(hang(f"{source['name']}:", f"{which} failed: {local_times(poll.last_error or '')}", "yellow"))
+            left = max(poll.resumes_at - utc_now(), timedelta(0))
+            then = f"; the next poll starts in {spell_duration(left)}" if found.is_running else ""
+            out.print(hang(f"{source['name']}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow"))
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
