@@ -202,7 +202,9 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
             which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
             left = max(poll.resumes_at - utc_now(), timedelta(0))
             then = f"; the next poll starts in {spell_duration(left)}" if found.is_running else ""
-            out.print(hang(f"{source['name']}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow"))
+            out.print(
+                hang(f"{source['name']}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow")
+            )
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
