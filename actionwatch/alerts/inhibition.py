@@ -6,12 +6,15 @@ itself, and an alert that matches both sides of a rule is not inhibited by anoth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actionwatch.alerts.routes import Labels, Matcher
 from actionwatch.base.model import Alert, Status
 from actionwatch.base.unicode import canonical
+
+_WORDS = re.compile(r"[\w-]+(?:\|[\w-]+)*", re.ASCII)  # alternatives without any other operator of regular expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,21 @@ class InhibitRule:
     @property
     def source_rules(self) -> tuple[str, ...]:
         """Return the only rule names that can be sources; empty if any can, or if a name can be written in several ways."""
-        names = [matcher.value for matcher in self.sources if (matcher.label, matcher.operator) == ("rule", "=")]
-        return tuple(names) if all(map(str.isascii, names)) else ()
+        return _rules_named(self.sources)
+
+    @property
+    def target_rules(self) -> tuple[str, ...]:
+        """Return the only rule names that can be targets, as `source_rules` does."""
+        return _rules_named(self.targets)
+
+
+def _rules_named(matchers: Iterable[Matcher]) -> tuple[str, ...]:
+    for matcher in matchers:
+        if (matcher.label, matcher.operator) == ("rule", "=") and matcher.value.isascii():
+            return (matcher.value,)
+        if (matcher.label, matcher.operator) == ("rule", "=~") and _WORDS.fullmatch(matcher.value):
+            return tuple(matcher.value.split("|"))
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,11 @@ def inhibitor_of(target: Labelled, rules: Iterable[InhibitRule], candidates: Ite
         return None
     near = [found for found in candidates if _is_near(found.alert, target.alert)]
     return next((found.alert for rule in hit for found in near if _inhibits(rule, found, target)), None)
+
+
+def rules_with_source(source: Labels, rules: Iterable[InhibitRule]) -> list[InhibitRule]:
+    """Return the rules of which an alert with these labels is a source."""
+    return [rule for rule in rules if _meets(rule.sources, source)]
 
 
 def _inhibits(rule: InhibitRule, source: Labelled, target: Labelled) -> bool:

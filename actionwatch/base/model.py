@@ -276,6 +276,8 @@ _SUMMARY_HEADLINES = {
 # The commands accept the first 8 characters of an id.
 _CAUSE_WORDS = {"mute": "mute interval {ref}", "silence": "silence {ref:.8}"}
 
+_INHIBITED_NAMED = 5  # of the alerts that an alert inhibits: more are not read
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -304,6 +306,14 @@ class Message:
         """One line for each silence or mute interval that suppressed alerts of a summary, with unescaped texts of people."""
         reason = str(self.data.get("reason"))
         return [_spell_cause(reason, cause) for cause in self.data.get("causes", ())]
+
+    @property
+    def inhibited(self) -> str:
+        """The alerts that this one inhibits, by rule and short id; empty if there are none."""
+        found = self.data.get("inhibits") or {"count": 0, "alerts": ()}
+        named = [f"{each['rule']} {each['id']:.8}" for each in found["alerts"][:_INHIBITED_NAMED]]
+        more = found["count"] - len(named)
+        return ", ".join([*named, *([f"{more} more"] if more else [])])
 
     @property
     def level(self) -> str:

@@ -21,10 +21,12 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
+from actionwatch.cli.init import FIRST, OWN_FILES
 from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import console, echo, spell
 from actionwatch.emulator.simulation import playing
 from actionwatch.service.signals import ENDING, Asked, asked_by_signals
+from actionwatch.text.times import common_zone, spell_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -131,12 +133,17 @@ def _emulator(seed: int) -> Iterator[dict[str, str]]:
 
 
 def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int) -> Path:
+    """Write the configuration and the rules. Inhibition is that of `init`, so that a deletion is one card here too."""
+    import yaml
+
     from actionwatch.service.configuration import shipped
 
+    first = yaml.safe_load((OWN_FILES / FIRST).read_text(encoding="utf-8"))
+    inhibition = yaml.safe_dump({"inhibit_rules": first["inhibit_rules"]}, sort_keys=False)
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
-    config = folder / "actionwatch.yaml"
+    config = folder / FIRST
     config.touch(mode=0o600)
-    config.write_text(CONFIGURATION.format(port=port, **upstream))
+    config.write_text(CONFIGURATION.format(port=port, **upstream) + inhibition)
     return config
 
 
@@ -185,7 +192,7 @@ def _line(record: Record, width: int) -> Text:
     from rich.text import Text
 
     where = record.cluster.name or record.account.name or ""
-    at, kind, user = f"{record.occurred_at:%H:%M:%S}", spell(record.action_kind), spell(record.user_name)
+    at, kind, user = f"{record.occurred_at.astimezone():%H:%M:%S}", spell(record.action_kind), spell(record.user_name)
     parts = (at, f"{kind:<30}", f"{user:<22}", where) if width >= ROOMY else (at, f"{kind:<26}", f"{user:<17}", where)
     gap = "  " if width >= ROOMY else " "
     return Text("· " + gap.join(spell(part) for part in parts), style="dim")
@@ -199,10 +206,21 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
     out.print(
         f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
-        f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics"
+        f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics\n"
+        f"{_spell_hours(built, utc_now())}"
     )
-    out.print("[dim]·[/] a record when it is stored    [dim]▌[/] an alert when it is delivered")
+    out.print(
+        f"[dim]·[/] a record when it is stored (times in {common_zone([utc_now()])})    [dim]▌[/] an alert when it is delivered"
+    )
     out.print(Rule(style="dim"))
+
+
+def _spell_hours(built: App, now: datetime) -> str:
+    """Say whose hours "outside business hours" is about. The head office is where it is night at the start of the demo."""
+    (interval,) = built.settings.time_intervals
+    zone = interval.interval.periods[0].location
+    hours = f"Business hours are those of its head office ({zone}): Monday to Friday, 08:00 to 18:00"
+    return f"{hours}. It is {now.astimezone(zone):%A, %H:%M} there: the office is closed."
 
 
 def _summarise(out: Console, built: App, seconds: float) -> None:
@@ -252,7 +270,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
 def _spell_proof(proved: list[datetime]) -> str:
     if not proved:
         return "nothing yet: the first poll is not complete"
-    return f"complete through {min(proved):%H:%M:%S} UTC: the upstream counts the same, kind by kind"
+    return f"complete through {spell_time(min(proved), form='%H:%M:%S')}: the upstream counts the same, kind by kind"
 
 
 def _spell_latency(times: list[tuple[datetime, datetime, datetime]]) -> str:

@@ -13,6 +13,7 @@ from actionwatch.cli.options import FOLDER
 from actionwatch.cli.output import echo
 
 FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
+OWN_FILES = Path(__file__).parent.parent / "_init"
 
 
 @click.command()
@@ -48,7 +49,7 @@ def _files() -> Iterator[tuple[bytes, Path]]:
     from actionwatch.service import configuration
     from actionwatch.settings.schema import FILE as CONFIG_SCHEMA
 
-    own = [path for path in (Path(__file__).parent.parent / "_init").iterdir() if path.is_file()]
+    own = [path for path in OWN_FILES.iterdir() if path.is_file()]
     for path in sorted(own, key=lambda path: (path.name != FIRST, path.name)):
         yield path.read_bytes(), Path(path.name)
     for name, schema in ((CONFIG_SCHEMA, configuration.config_schema()), (RULE_SCHEMA, configuration.rule_schema())):

@@ -42,7 +42,7 @@ class Claimer:
                 break
             checked = self._gates.check(connection, channel.policy, due, free, now)
             self._fallbacks.copy_ends(connection, checked.ends, now)
-            jobs += _lease(connection, worker, compose(connection, checked.passed, now), now)
+            jobs += _lease(connection, worker, compose(connection, checked.passed, now, self._gates.inhibit_rules), now)
             free -= len(checked.passed)
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
@@ -54,7 +54,7 @@ class Claimer:
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
         """Write the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
         due = [as_received(each) for each in _read_unfrozen(connection, receiver, now)]
-        return list(zip(due, write_messages(connection, due, now), strict=True))
+        return list(zip(due, write_messages(connection, due, now, self._gates.inhibit_rules), strict=True))
 
     def freeze_due(
         self, connection: Connection, receiver: str, policy: ReceiverPolicy, prepared: Prepared, now: datetime

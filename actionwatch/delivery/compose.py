@@ -6,6 +6,7 @@ letter, so that no single alert can stop the others.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,16 +17,18 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Event, Message, Record
 from actionwatch.delivery import lifecycle
+from actionwatch.delivery.inhibiting import read_inhibited
 from actionwatch.delivery.receiver_worker import Job
 from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import fallback_deliveries, records
 from actionwatch.store.outbox import DueDelivery
-from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
+from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, inhibited_document
 from actionwatch.text.raw_records import cut_record
 
 MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the vendor have about 50 KB
@@ -39,22 +42,27 @@ class Failure(NamedTuple):
     why: str
 
 
-def compose(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Job]:
-    """Return the jobs of deliveries that passed the gates, in order.
+def compose(
+    connection: Connection, passed: Sequence[DueDelivery], now: datetime, rules: Sequence[InhibitRule] = ()
+) -> list[Job]:
+    """Return the jobs of deliveries that passed the gates, in order. `rules` say which alerts a message names with its own.
 
     A delivery whose message cannot be composed is left out, and is a dead letter in the store.
     """
-    composed = write_messages(connection, passed, now)
+    composed = write_messages(connection, passed, now, rules)
     bury(connection, composed, now)
     return [each for each in composed if isinstance(each, Job)]
 
 
-def write_messages(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Job | Failure]:
+def write_messages(
+    connection: Connection, passed: Sequence[DueDelivery], now: datetime, rules: Sequence[InhibitRule] = ()
+) -> list[Job | Failure]:
     """Write the messages of deliveries, in order. It only reads, in a few statements."""
     new = [due for due in passed if not due.delivery.is_frozen]
     newest = records.read_of_alerts(connection, {due.delivery.alert_id for due in new}, RECORDS_SHOWN) if new else {}
     replaced = fallback_deliveries.read_replaced(connection, [due.delivery for due in new])
-    return [_composed(due, newest, replaced, now) for due in passed]
+    inhibited = read_inhibited(connection, rules, {due.alert.id: due.alert for due in new if due.alert}.values())
+    return [_composed(due, newest, replaced, inhibited, now) for due in passed]
 
 
 def bury(connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> None:
@@ -72,8 +80,11 @@ def message_of(
     newest: Sequence[Record],
     now: datetime,
     reasons: tuple[tuple[str, str], ...] = (),
+    inhibited: Sequence[Alert] = (),
 ) -> Message:
     """Compose the message of an alert. `newest` are its newest records, newest last; `reasons` are its first fields.
+
+    It names the alerts that it inhibits, because they have no message.
 
     If the records are too large together, each is cut to the same size, so that a message has at most about 1 MB.
     """
@@ -81,19 +92,33 @@ def message_of(
     if sum(len(record.raw) for record in shown) > MAX_RAW_CHARS:
         shown = [cut_record(record, MAX_RAW_CHARS // RECORDS_SHOWN) for record in shown]
     fields = shown_texts(shown[-1], alert.fields) if shown else ()
-    return Message(delivery_id, MESSAGE_TYPES[event], now, alert_document(alert, shown), (*reasons, *fields))
+    data = {**alert_document(alert, shown), **inhibited_document(inhibited)}
+    message = Message(delivery_id, MESSAGE_TYPES[event], now, data)
+    also = (("also open", message.inhibited),) if inhibited else ()
+    return dataclasses.replace(message, fields=(*reasons, *also, *fields))
 
 
 def _composed(
-    due: DueDelivery, newest: Mapping[str, Sequence[Record]], replaced: Mapping[str, str], now: datetime
+    due: DueDelivery,
+    newest: Mapping[str, Sequence[Record]],
+    replaced: Mapping[str, str],
+    inhibited: Mapping[str, Sequence[Alert]],
+    now: datetime,
 ) -> Job | Failure:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if delivery.body is not None:
             return Job(delivery, thaw(delivery.id, delivery.body), due.alert)
         if due.alert is not None:
-            reasons = _reasons(delivery, replaced)
-            message = message_of(delivery.id, delivery.event, due.alert, newest[delivery.alert_id], now, reasons)
+            message = message_of(
+                delivery.id,
+                delivery.event,
+                due.alert,
+                newest[delivery.alert_id],
+                now,
+                _reasons(delivery, replaced),
+                inhibited.get(due.alert.id, ()),
+            )
             return Job(replace(delivery, body=freeze(message)), message, due.alert)
     except Exception as exc:
         why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"

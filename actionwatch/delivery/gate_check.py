@@ -1,6 +1,6 @@
 """Check due rows against the gates: read what the gates need, and apply their decisions.
 
-Works in the claiming transaction. A batch of matching commits its alerts together, so an inhibiting alert is never missed.
+Works in the claiming transaction.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from datetime import datetime
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import Labelled
+from actionwatch.alerts.inhibition import InhibitRule, Labelled
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Event, Record
 from actionwatch.delivery import lifecycle
-from actionwatch.delivery.gates import UPDATES, GateContext, decide, decisions
+from actionwatch.delivery.gates import UPDATES, GateContext, decide, decisions, is_kept_from_receiver
+from actionwatch.delivery.inhibiting import read_inhibitors
 from actionwatch.delivery.lifecycle import GateDecision
-from actionwatch.store import alerts, records, silences, suppressed_deliveries
+from actionwatch.store import outbox, records, silences, suppressed_deliveries
 from actionwatch.store.outbox import DueDelivery
 
 
@@ -37,6 +38,11 @@ class GateCheck:
 
     def __init__(self, global_policy: GlobalPolicy) -> None:
         self._global_policy = global_policy
+
+    @property
+    def inhibit_rules(self) -> Sequence[InhibitRule]:
+        """Which alerts inhibit which others."""
+        return self._global_policy.inhibit_rules
 
     def check(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], most: int, now: datetime
@@ -86,9 +92,9 @@ class GateCheck:
         known = {each.alert.id: each.alert for each in due if each.alert is not None}
         active = silences.read_active(connection, now)
         newest: Mapping[str, Sequence[Record]] = {}
-        if active or self._global_policy.inhibit_rules:  # nothing else looks at labels
+        if active or self.inhibit_rules:  # nothing else looks at labels
             newest = records.read_of_alerts(connection, known, 1)
-        inhibitors = self._inhibitors(connection, list(known.values()))
+        inhibitors = self._inhibitors(connection, policy, due[0].delivery.receiver, list(known.values()), now)
         return {
             each.delivery.id: GateContext(
                 each.delivery,
@@ -106,17 +112,33 @@ class GateCheck:
             if each.alert is not None
         }
 
-    def _inhibitors(self, connection: Connection, targets: Sequence[Alert]) -> list[Labelled]:
-        """Read the alerts that may inhibit any of these."""
-        rules = self._global_policy.inhibit_rules
-        if not rules or not targets:
-            return []
-        names = [rule.source_rules for rule in rules]
-        only = {name for some in names for name in some} if all(names) else None
-        first, last = min(alert.last_at for alert in targets), max(alert.last_at for alert in targets)
-        found = alerts.read_at_work(connection, first, last, only)
-        newest = records.read_of_alerts(connection, [alert.id for alert in found], 1)
-        return [Labelled(alert, newest_labels(alert, newest)) for alert in found]
+    def _inhibitors(
+        self, connection: Connection, policy: ReceiverPolicy, receiver: str, targets: Sequence[Alert], now: datetime
+    ) -> list[Labelled]:
+        """Read the alerts that may inhibit any of these at a receiver: only those of which it gets a message.
+
+        Otherwise an alert that a silence or the route keeps from it would hide another one, and it would learn of neither.
+        """
+        found = {each.alert.id: each for each in read_inhibitors(connection, self.inhibit_rules, targets)}
+        active = silences.read_active(connection, now) if found else ()
+        reached = {
+            row.alert_id
+            for row in outbox.read_of_receiver(connection, receiver, found)
+            if not is_kept_from_receiver(
+                GateContext(
+                    row,
+                    row.event,
+                    found[row.alert_id].alert,
+                    found[row.alert_id].labels,
+                    False,
+                    now,
+                    policy,
+                    self._global_policy,
+                    active,
+                )
+            )
+        }
+        return [each for alert_id, each in found.items() if alert_id in reached]
 
 
 def event_of(due: DueDelivery) -> Event:

@@ -16,7 +16,7 @@ from actionwatch.alerts.inhibition import Labelled, inhibitor_of
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import Labels
 from actionwatch.alerts.silences import silence_for
-from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, Event, Silence, Status
 from actionwatch.delivery.lifecycle import Collapse, GateDecision, Hold, Suppress
 from actionwatch.text.payloads import instant
@@ -64,7 +64,7 @@ def silence(context: GateContext) -> GateDecision | None:
 
 
 def inhibition(context: GateContext) -> GateDecision | None:
-    """Suppress news of an alert that another alert inhibits."""
+    """Suppress news of an alert that another alert inhibits. `inhibitors` are alerts that this receiver gets."""
     rules = context.global_policy.inhibit_rules
     source = inhibitor_of(Labelled(context.alert, context.labels), rules, context.inhibitors)
     if source is None:
@@ -140,6 +140,19 @@ alarming people, or a ticket would stay open.
 def decide(context: GateContext) -> GateDecision | None:
     """Return the decision of the first gate that stops a message; None if it passes all."""
     return next(decisions(context), None)
+
+
+def is_kept_from_receiver(context: GateContext) -> bool:
+    """Return whether the receiver of a row gets no message by it, now or in a summary of a storm or digest.
+
+    An escalation that ended because people handle the alert counts as one that its receiver got.
+    """
+    row = context.delivery
+    if row.status is DeliveryStatus.SUPPRESSED:
+        return row.why != Status.ACKED
+    if row.status is not DeliveryStatus.PENDING or row.is_frozen or row.is_fallback:
+        return False
+    return any(gate(context) is not None for gate in (silence, mute, min_level))
 
 
 def decisions(context: GateContext) -> Iterator[GateDecision]:

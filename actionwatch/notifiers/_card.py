@@ -4,6 +4,7 @@
 ▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
 ▌ 2026-11-25 09:00:43 UTC · since 08:59:01
 ▌ cluster_deleted · opened · actionwatch explain 3c1dff7a
+▌ also open: cluster_created 9d41c07e
 ▌ → Ask eve@example.com whether this was planned.
 
 ▌ HIGH  12 alerts were silenced
@@ -28,6 +29,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, MESSAGE_TYPES, Event, Message
 from actionwatch.text.escaping import one_line, shorten, steps
 from actionwatch.text.payloads import explain_command, short_id
+from actionwatch.text.times import spell_time
 
 BAR = "▌ "
 SEPARATOR = " · "
@@ -77,7 +79,8 @@ class Card:
             return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted()]
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
-        return [self._headline(), self._who_what_where(newest), self._when(), self._origin(), self._advice()]
+        about = [self._headline(), self._who_what_where(newest), self._when(), self._origin()]
+        return [*about, self._inhibited(), self._advice()]
 
     def _headline(self) -> Text:
         level = self._message.level or ("summary" if self._is_summary else "")
@@ -99,8 +102,9 @@ class Card:
     def _when(self) -> Text:
         if not self._data.get("last_at"):
             return Text()
-        last, first = (datetime.fromisoformat(self._data[name]) for name in ("last_at", "first_at"))
-        parts = [f"{last:%Y-%m-%d %H:%M:%S} UTC"]
+        # On a terminal, times are those of its zone. A pipe gets them too: the zone stands beside them.
+        last, first = (datetime.fromisoformat(self._data[name]).astimezone() for name in ("last_at", "first_at"))
+        parts = [spell_time(last)]
         if first < last:
             parts.append(f"since {first:%H:%M:%S}" if first.date() == last.date() else f"since {first:%F %H:%M:%S}")
         if self._data.get("late"):
@@ -121,6 +125,11 @@ class Card:
         if alert_id := self._data.get("id"):
             line.append(self._plain(SEPARATOR) + self._value(explain_command(str(alert_id))), QUIET)
         return line
+
+    def _inhibited(self) -> Text:
+        """Name the alerts that have no card of their own, because this one inhibits them."""
+        also = self._message.inhibited
+        return Text(self._value(f"also open: {also}", MAX_TITLE_CHARS), QUIET, overflow="fold") if also else Text()
 
     def _advice(self) -> Text:
         """Return the first step of the runbook."""

@@ -133,6 +133,14 @@ def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     return [delivery_of(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
 
 
+def read_of_receiver(connection: Connection, receiver: str, alert_ids: Collection[str]) -> list[Delivery]:
+    """Read the rows of these alerts for a receiver, by alert and order."""
+    c = DELIVERY.c
+    statement = _DELIVERIES.where(c.receiver == receiver).order_by(c.alert_id, c.ordinal)
+    chosen = (statement.where(c.alert_id.in_(some)) for some in portions(alert_ids))
+    return [delivery_of(row) for each in chosen for row in connection.execute(each)]
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     """A row that a gate stopped: `why` is the gate, `ref` what it refers to."""

@@ -16,7 +16,7 @@ from actionwatch.base.model import Alert, Cause, Level, Record
 from actionwatch.text.raw_records import read_raw
 
 RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
-ALERTS_SHOWN = 50  # in a summary
+ALERTS_SHOWN = 50  # in a summary, and of those that an alert inhibits
 SHORT_ID = 8  # characters of an id, of 32 random bits: among 1,000 alerts, two share them once in 8,000 stores
 _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
 _RULES_SHOWN = 10  # of each cause
@@ -78,6 +78,12 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
         "explain": explain_command(alert.id),
         "records": [record_document(record) for record in records[-RECORDS_SHOWN:]],
     }
+
+
+def inhibited_document(inhibited: Sequence[Alert]) -> dict[str, Any]:
+    """Return what `data` says about the alerts that its alert inhibits, oldest first; nothing if there are none."""
+    named = [{"id": alert.id, "rule": alert.rule.name, "title": alert.title} for alert in inhibited[:ALERTS_SHOWN]]
+    return {"inhibits": {"count": len(inhibited), "alerts": named}} if named else {}
 
 
 def summary_document(

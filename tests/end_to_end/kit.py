@@ -65,10 +65,10 @@ class Upstream:
 
 
 @contextlib.contextmanager
-def upstream(folder: Path) -> Iterator[Upstream]:
-    """Run an emulator without any activity."""
+def upstream(folder: Path, plan: str = QUIET) -> Iterator[Upstream]:
+    """Run an emulator, without any activity unless a scenario plans some."""
     scenario = folder / "scenario.yml"
-    scenario.write_text(QUIET)
+    scenario.write_text(plan)
     with started(
         "emulator", "--port", "0", "--scenario", str(scenario), folder=folder, stdout=subprocess.PIPE
     ) as process:

@@ -44,6 +44,9 @@ def test_two_demos_at_once(empty: Path) -> None:
         assert all(re.search(rf"│ {name} ", text) for name in SUMMARY)
         assert "\x1b" not in text
     assert re.search(r"^· \d\d:\d\d:\d\d", before, re.MULTILINE)
+    assert re.search(
+        r"Business hours are those of its head office \(\w+/\w+\): .* the office is closed", " ".join(before.split())
+    )
     made, shown = (
         re.search(r"made (\d+) alerts?", rest),
         len(re.findall(r"· opened · actionwatch explain [0-9a-f]+\n", before + rest)),

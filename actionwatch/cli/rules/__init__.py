@@ -12,9 +12,10 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
-from actionwatch.cli.output import dump, echo, level_text, print_faults, print_findings, print_items
+from actionwatch.cli.output import echo, level_text, print_faults, print_findings, print_items
 from actionwatch.cli.rules import backtest, coverage, explain, new, test
 from actionwatch.cli.rules.loaded_rules import load
+from actionwatch.cli.schema import print_schema
 
 if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
@@ -28,13 +29,12 @@ for module in (test, explain, backtest, new, coverage):
 
 
 @command.command("list")
+@paths_argument
 @output_option
 @click.pass_obj
-def list_rules(config: str, form: str) -> int:
-    """List the loaded rules. Exits with 1 if a rule does not load."""
-    from actionwatch.service import configuration
-
-    loaded = configuration.read_rules(configuration.read_settings(Path(config)))
+def list_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
+    """List the rules of the configuration, or of the given files and folders. Exits with 1 if a rule does not load."""
+    loaded = load(config, paths).found
     print_items(
         loaded.rules,
         form,
@@ -74,33 +74,29 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
     return EXIT_FAILED if found.faults else 0
 
 
-@command.command("schema")
+@command.command("schema", hidden=True)
 @click.option("--config", "is_config", is_flag=True, help="Print the schema of the configuration instead.")
-def print_schema(is_config: bool) -> None:
-    """Print the JSON Schema of rule files.
-
-    `init` writes both schemas to the folder `schemas`. The first line of each shipped file refers editors to them.
-    """
-    from actionwatch.service import configuration
-
-    echo(dump(configuration.config_schema() if is_config else configuration.rule_schema(), indent=2))
+def schema(is_config: bool) -> None:
+    """Print the JSON Schema of rule files: the older name of `schema rules`."""
+    print_schema("config" if is_config else "rules")
 
 
 @command.command("export")
 @paths_argument
-@click.option("--sigma", is_flag=True, help="Plain Sigma, for pySigma, sigma-cli and similar tools (the only format).")
+@click.option(
+    "--sigma", is_flag=True, expose_value=False, help="The format: plain Sigma. It is the only one, and the default."
+)
 @click.pass_obj
-def export(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
+def export(config: str, paths: tuple[Path, ...]) -> int:
     """Print the rules of the configuration, or of the given files and folders, as plain Sigma documents.
 
-    What Sigma cannot express is omitted and listed on standard error. Exits with 1 if a rule is broken.
+    They are for pySigma, sigma-cli and similar tools. What Sigma cannot express is omitted and listed on standard error.
+    Exits with 1 if a rule is broken.
     """
     import yaml
 
     from actionwatch.rules.export import export_rules
 
-    if not sigma:
-        raise click.UsageError("choose a format: --sigma")
     found = load(config, paths).found
     documents: list[Any] = []
     for exported in export_rules(found.rules, found.filters, utc_now()):

@@ -16,7 +16,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.options import FILE, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
@@ -25,6 +25,7 @@ from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.payloads import instant, record_document
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from actionwatch.rules.case_runner import SimulationResult
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 BACK = timedelta(days=90)
 BARS = " ▁▂▃▄▅▆▇█"
 HISTOGRAM_CHARS = 30
+IDLE_NAMED = 5  # rules that did not fire
 
 
 @click.command("backtest")
-@click.argument("rules", nargs=-1, required=True)
+@click.argument("rules", nargs=-1, required=True, shell_complete=completing.rules_and_files)
 @click.option("--since", type=time, help="Start of the time.  [default: 90d before now; a file is read completely]")
 @click.option("--until", type=time, help="End of the time.")
 @click.option(
@@ -51,13 +53,15 @@ HISTOGRAM_CHARS = 30
     type=click.Choice(["store", "upstream"]),
     help="Where to read the records without --records.  [default: store]",
 )
-@click.option("--source", "source", metavar="NAME", help="Only this configured source.")
+@click.option("--source", "source", metavar="NAME", shell_complete=completing.sources,
+              help="Only this configured source.")  # fmt: skip
 @click.option("--estimate", is_flag=True, help="Request only counts: the maximum number of records that could match.")
 @click.option("--compare", "others", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="OTHER_RULES",
               help="Report what changes compared with these rules (repeatable).")  # fmt: skip
 @click.option(
     "--max-alerts", type=click.IntRange(0), metavar="N", help="Exit with 1 if a rule opens more alerts than this."
 )
+@click.option("--all", "is_all", is_flag=True, help="Also list the rules that did not fire.")
 @output_option
 @click.pass_obj
 def command(
@@ -72,6 +76,7 @@ def command(
     estimate: bool,
     others: tuple[Path, ...],
     max_alerts: int | None,
+    is_all: bool,
     form: str,
 ) -> int:
     """Report what RULES (files, folders, or names of configured rules) would have fired.
@@ -102,7 +107,7 @@ def command(
         if others:
             _show_changes(chosen, compared, outcome, _run(compared, found), form)
         else:
-            _show(chosen, outcome, found, form)
+            _show(chosen, outcome, found, form, is_all=is_all)
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
@@ -185,7 +190,10 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
             advance(1000)
 
 
-def _show(rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecords | None, form: str) -> None:
+def _show(
+    rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecords | None, form: str, *, is_all: bool
+) -> None:
+    """Print what fired, most first. Rules that did not fire are counted, and listed only on request."""
     alerts = outcome.alerts
     if form != "table":
         print_items(alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
@@ -195,18 +203,25 @@ def _show(rules: Sequence[Rule], outcome: SimulationResult, found: BacktestRecor
         return
     begin, end = found.begin, found.end
     days = max((end - begin).total_seconds() / 86_400, 1e-9)
+    fired: dict[str, list[Alert]] = {rule.name.id: [] for rule in rules if not rule.is_silent}
+    for alert in alerts:
+        fired[alert.rule.id].append(alert)
     rows = []
     for rule in rules:
-        if rule.is_silent:
-            continue
-        own = [alert for alert in alerts if alert.rule.id == rule.name.id]
-        counts = (len(own), sum(alert.count for alert in own), f"{len(own) / days:.2f}" if days >= 1 else "")
-        rows.append((level_text(rule.level.word), rule.name.name, *counts, histogram(own, begin, end)))
+        own = fired.get(rule.name.id, [])
+        if own or (is_all and not rule.is_silent):
+            counts = (len(own), sum(alert.count for alert in own), f"{len(own) / days:.2f}" if days >= 1 else "")
+            rows.append((level_text(rule.level.word), rule.name.name, *counts, histogram(own, begin, end)))
     rows.sort(key=lambda row: -row[2])
-    print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
+    columns = ("level", "rule", "alerts", "records", "per day", "over time")
+    print_table(columns, rows, nothing="no rule fired", cut=("rule",))
+    idle = [rule.name.name for rule in rules if fired.get(rule.name.id) == []]
+    if idle and not is_all:
+        named = f": {', '.join(idle)}" if len(idle) <= IDLE_NAMED else " (--all lists them)"
+        echo(f"{counted(len(idle), 'rule')} did not fire{named}")
     echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
-        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
+        f"{spell_time(begin)} to {spell_time(end)} (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
     )
 
 

@@ -15,6 +15,7 @@ import click
 
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import LEVELS
+from actionwatch.cli import completing
 from actionwatch.cli.init import write_new
 from actionwatch.cli.options import FOLDER
 from actionwatch.cli.output import confirm, echo
@@ -35,7 +36,8 @@ MAX_HOURS = 366 * 24
 @click.command("new")
 @click.option("--title", help="What the rule detects, in a few words.")
 @click.option("--name", help="The name for routes and commands.  [default: derived from the title]")
-@click.option("--kind", "kinds", multiple=True, metavar="K", help="A kind that the rule matches (repeatable).")
+@click.option("--kind", "kinds", multiple=True, metavar="K", shell_complete=completing.kinds,
+              help="A kind that the rule matches (repeatable).")  # fmt: skip
 @click.option("--level", type=click.Choice(list(LEVELS)), help="The level of the alert.  [default: medium]")
 @click.option("--except-user", "users", multiple=True, metavar="U", help="Exclude this user (repeatable).")
 @click.option("--cluster", metavar="C", help="Only this cluster, by id or name, with wildcards.")

@@ -27,7 +27,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
     is_summary = message.type == "alerts.summary"
     key = message.id if is_summary else str(data.get("id") or message.id)
     labels = _summary_labels(message) if is_summary else _labels(message)
-    annotations = _summary_annotations(message) if is_summary else _annotations(data)
+    annotations = _summary_annotations(message) if is_summary else _annotations(message)
     is_resolved = message.type == "alert.resolved" or data.get("status") == "resolved"
     status = "resolved" if is_resolved else "firing"
     alert = {
@@ -66,7 +66,8 @@ def _labels(message: Message) -> dict[str, str]:
     return _texts({**(data.get("group") or {}), **(data.get("labels") or {}), **own})
 
 
-def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
+def _annotations(message: Message) -> dict[str, str]:
+    data = message.data
     shown = {
         "summary": data.get("title"),
         "description": data.get("body"),
@@ -75,6 +76,7 @@ def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
         "acked_by": data.get("acked_by"),
         "resolved_by": data.get("resolved_by"),
         "explain": data.get("explain"),
+        "inhibits": message.inhibited,
     }
     return _texts(shown)
 

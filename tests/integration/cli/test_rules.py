@@ -235,11 +235,24 @@ def test_new_rule_that_cannot_match_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_rules_of_files_are_listed(desk: Desk, tmp_path: Path) -> None:
+    """`rules list FILE` lists the rules of the file, with or without a configuration; a broken one exits with 1."""
+    file = tmp_path / "mine.yml"
+    file.write_text(GOOD)
+    for config in (str(desk.folder / "actionwatch.yaml"), "none.yaml"):
+        listed = call("-c", config, "rules", "list", str(file), "-o", "json")
+        assert ([rule["name"] for rule in listed.json], listed.status) == (["backup_deleted"], 0)
+    file.write_text(GOOD.replace("title:", "titel:"))
+    assert call("-c", "none.yaml", "rules", "list", str(file)).status == 1
+    assert call("-c", "none.yaml", "rules", "list").status == 2
+
+
 def test_schema_export_and_coverage(desk: Desk) -> None:
     """The schemas are JSON, pySigma parses the export, and coverage lists the kinds without a rule."""
     assert call("rules", "schema").json["properties"]["detection"]
     assert call("rules", "schema", "--config").json["properties"]["sources"]
-    exported = desk.call("rules", "export", "--sigma")
+    exported = desk.call("rules", "export")
+    assert exported.out == desk.call("rules", "export", "--sigma").out
     assert [rule.name for rule in SigmaCollection.from_yaml(exported.out).rules] == ["cluster_deleted"]
     document = desk.call("rules", "coverage", "-o", "json").json
     kinds = {row["kind"]: row["rules"] for row in document["kinds"]}

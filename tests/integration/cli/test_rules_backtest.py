@@ -100,6 +100,32 @@ def test_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
     assert busy.call("rules", "backtest", "cluster_deleted", "--max-alerts", "2").status == 0
 
 
+def test_table_ends_with_what_fired(busy: Desk) -> None:
+    """The rules that fired are listed, most first. The others are named if they are few, else counted; `--all` lists them."""
+    busy.call("run", "--once")
+    names = [f"idle_{number}" for number in range(6)]
+    for name in names:
+        text = BURST.replace("burst", name).replace("Burst", name).replace("CHANGE_CLUSTER_FIREWALL_RULES", "RESTORE")
+        (busy.folder / "rules" / f"{name}.yml").write_text(text)
+    paths = [str(busy.folder / "burst.yml"), str(busy.folder / "rules")]
+
+    def listed(*more: str) -> list[str]:
+        return [
+            line.split()[1]
+            for line in busy.call("rules", "backtest", *more).out.splitlines()
+            if "█" in line or " 0 " in line
+        ]
+
+    many = busy.call("rules", "backtest", *paths)
+    assert listed(*paths) == ["cluster_deleted", "burst"]
+    assert "6 rules did not fire (--all lists them)\n3 alerts from 5 records" in many.out
+    assert listed(*paths, "--all") == ["cluster_deleted", "burst", *names]
+    assert "did not fire" not in busy.call("rules", "backtest", *paths, "--all").out
+    one = busy.call("rules", "backtest", "idle_0")
+    assert (one.status, one.err) == (0, "no rule fired\n")
+    assert "1 rule did not fire: idle_0\n" in one.out
+
+
 def test_compare_shows_the_differences(busy: Desk, tmp_path: Path) -> None:
     """The comparison with other rules has one row per rule in a table, and one object per alert in JSON."""
     other = tmp_path / "other.yml"

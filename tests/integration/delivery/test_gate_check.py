@@ -13,11 +13,14 @@ from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import make_silence
-from actionwatch.base.delivery import Delivery
-from actionwatch.base.model import Event, Level, Status
+from actionwatch.base.delivery import ESCALATION, Delivery
+from actionwatch.base.model import Entity, Event, Level, Status
+from actionwatch.delivery.compose import compose
 from actionwatch.delivery.gate_check import CheckedRows, GateCheck
 from actionwatch.store import alerts, delivery_transitions, outbox, records, silences
 from actionwatch.store.database import Database
+from actionwatch.store.tables import DELIVERY
+from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
 
 MINUTE = timedelta(minutes=1)
@@ -135,19 +138,19 @@ def test_inhibition_reads_the_alerts_at_work(database: Database, sources: str) -
     rule = InhibitRule(
         tuple(map(parse_matcher, (sources, "level=critical"))), (parse_matcher("level=low"),), ("userName",)
     )
-    put(database, make_delivery("source", receiver="other"), level=Level.CRITICAL, realert=QUARTER)
+    put(database, make_delivery("source"), level=Level.CRITICAL, realert=QUARTER)
     put(database, make_delivery("target"), make_delivery("also"), last_at=NOON + 10 * MINUTE, **LOW)
     put(database, make_delivery("too late"), last_at=NOON + 16 * MINUTE, **LOW)
     with database.write() as connection:
         checked = check(connection, ANY, global_policy=GlobalPolicy((rule,)))
-        assert names(checked) == {"too late"}
+        assert names(checked) == {"source", "too late"}
         assert states(connection)["target"] == "suppressed inhibition"
     put(database, make_delivery("another"), last_at=NOON + 10 * MINUTE, **LOW)
     with database.write() as connection:
         source = alerts.read(connection, "source")
         assert source is not None
         alerts.update(connection, replace(source, status=Status.RESOLVED, resolved_by="sam", resolved_at=NOON))
-        assert names(check(connection, ANY, global_policy=GlobalPolicy((rule,)))) == {"too late", "another"}
+        assert names(check(connection, ANY, global_policy=GlobalPolicy((rule,)))) == {"source", "too late", "another"}
 
 
 def test_inhibition_reads_the_alerts_of_every_rule_and_target(database: Database) -> None:
@@ -155,11 +158,67 @@ def test_inhibition_reads_the_alerts_of_every_rule_and_target(database: Database
     named = InhibitRule((parse_matcher("rule=other"),), (parse_matcher("level=medium"),))
     unnamed = InhibitRule((parse_matcher("level=critical"),), (parse_matcher("level=low"),))
     begun = {"first_at": NOON + 12 * MINUTE, "last_at": NOON + 12 * MINUTE}
-    put(database, make_delivery("source", receiver="other"), level=Level.CRITICAL, realert=QUARTER, **begun)
+    put(database, make_delivery("source"), level=Level.CRITICAL, realert=QUARTER, **begun)
     put(database, make_delivery("early"), last_at=NOON + 10 * MINUTE, **LOW)
     put(database, make_delivery("later"), last_at=NOON + 16 * MINUTE, **LOW)
     with database.write() as connection:
-        assert names(check(connection, ANY, global_policy=GlobalPolicy((named, unnamed)))) == {"early"}
+        assert names(check(connection, ANY, global_policy=GlobalPolicy((named, unnamed)))) == {"source", "early"}
+
+
+INHIBIT = GlobalPolicy((InhibitRule((parse_matcher("level=critical"),), (parse_matcher("level=low"),), ("cluster",)),))
+SOURCE = {"level": Level.CRITICAL, "realert": QUARTER}
+NIGHTS = GlobalPolicy(INHIBIT.inhibit_rules, {"nights": TimeInterval("nights", (Period(times=((0, 24 * 60),)),))})
+
+
+@pytest.mark.parametrize(
+    ("row", "is_inhibited"),
+    [
+        ({}, True),
+        ({"receiver": "other"}, False),
+        ({"mutes": ("nights",)}, False),
+        ({"mutes": ("nights",), "body": "{}"}, True),  # it was attempted: gates no longer apply
+        ({"status": "suppressed", "why": "silence"}, False),
+        ({"status": "suppressed", "why": "acked", "ordinal": ESCALATION}, True),
+        ({"status": "sent", "sent_at": NOON, "body": "{}"}, True),
+        ({"status": "dead", "last_error": "gone"}, True),  # a dead letter is reported
+        ({"status": "collapsed", "awaits": "storm"}, True),  # so is it in a summary
+    ],
+    ids=str,
+)
+def test_source_inhibits_only_where_it_is_received(database: Database, row: dict[str, Any], is_inhibited: bool) -> None:
+    """A source that a receiver does not get hides no other alert from it: it would learn of neither."""
+    put(database, make_delivery("source"), **SOURCE)
+    put(database, make_delivery("target"), **LOW)
+    with database.write() as connection:
+        if row:
+            connection.execute(DELIVERY.update().where(DELIVERY.c.alert_id == "source").values(row))
+        assert ("target" not in names(check(connection, ANY, global_policy=NIGHTS))) is is_inhibited
+
+
+def test_silenced_source_does_not_inhibit(database: Database) -> None:
+    """A silence that hides the source, and a `min_level` above it, do not hide the target, which they do not name."""
+    put(database, make_delivery("target"), **LOW)
+    put(database, make_delivery("source"), **SOURCE)
+    silence = make_silence(["level=critical"], "sam", "planned", NOON, NOON + MINUTE, made_at=NOON)
+    with database.write() as connection:
+        silences.write(connection, silence)
+        assert names(check(connection, ANY, global_policy=INHIBIT)) == {"target"}
+
+
+def test_message_names_what_its_alert_inhibits(database: Database) -> None:
+    """The message of a source names the alerts of its cluster that it inhibits, and no others."""
+    with database.write() as connection:
+        made = [make_record(number, cluster=Entity(name=name)) for number, name in enumerate("ab", 1)]
+        records.insert_new(connection, made)
+        alerts.insert_new(connection, [(make_alert("source", **SOURCE), "s")])
+        alerts.insert_new(connection, [(make_alert(name, **LOW), name) for name in "ab"])
+        alerts.join(connection, [("source", 1), ("a", 1), ("b", 2)])
+        delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("source", "a", "b")])
+        checked = check(connection, ANY, global_policy=INHIBIT)
+        assert names(checked) == {"source", "b"}
+        jobs = compose(connection, checked.passed, NOON, INHIBIT.inhibit_rules)
+        named = {job.delivery.alert_id: job.message.inhibited for job in jobs}
+        assert named == {"source": "cluster_deleted a", "b": ""}
 
 
 def test_gates_are_foreseen_without_a_change(database: Database) -> None:

@@ -221,6 +221,11 @@ def test_source_inhibits_a_target_of_the_same_batch(desk: Desk, is_source_first:
     desk.deliver()
     assert [message.data["rule"]["name"] for message in desk.hook.sent] == ["big"]
     assert desk.gated() == ["hook opened suppressed by inhibition"]
+    (page,) = desk.hook.sent
+    (named,) = page.data["inhibits"]["alerts"]
+    assert page.data["inhibits"]["count"] == 1
+    assert named["rule"] == "small"
+    assert ("also open", f"small {named['id'][:8]}") in page.fields
     desk.later(days=1)
     assert len(desk.hook.sent) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from actionwatch.base.model import Level, Rendered, Status
 from actionwatch.notifiers import console
+from actionwatch.text.payloads import inhibited_document
+from tests.builders import make_alert
 from tests.unit.render.messages import AT, HOSTILE, hostile_message, message
 
 
@@ -47,6 +50,16 @@ def test_card_shows_who_what_where_when_and_the_runbook() -> None:
         "▌ → Ask eve.\n"
         "\n"
     )
+
+
+def test_card_names_what_its_alert_inhibits() -> None:
+    """The alerts that have no card of their own are named, and counted if there are many."""
+    shown = message()
+    data = {**shown.data, **inhibited_document([make_alert(f"{number:08}-x") for number in range(7)])}
+    stream = io.StringIO()
+    console.build(console.Options(), receiver="screen", stream=stream).send(replace(shown, data=data), Rendered(), None)
+    named = ", ".join(f"cluster_deleted {number:08}" for number in range(5))
+    assert f"▌ also open: {named}, 2 more\n" in stream.getvalue()
 
 
 def test_state_is_shown_with_its_author() -> None:

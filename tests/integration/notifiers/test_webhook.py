@@ -22,6 +22,8 @@ from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryErr
 from actionwatch.base.model import Entity, Message, Rendered
 from actionwatch.notifiers import webhook
 from actionwatch.notifiers._formats import encode, message_document
+from actionwatch.text.payloads import inhibited_document
+from tests.builders import make_alert
 from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
@@ -147,12 +149,12 @@ def test_schema_names_every_property() -> None:
     described_alert, rule, shown = (schema["$defs"][name] for name in ("alert", "rule", "record"))
     for described, sent in (
         (schema, document),
-        (described_alert, document["data"]),
+        (described_alert, document["data"] | inhibited_document([make_alert()])),
         (rule, document["data"]["rule"]),
         (shown, document["data"]["records"][0]),
     ):
         assert list(described["properties"]) == list(sent)
-        assert described["required"] == [name for name in sent if name != "explain"]
+        assert described["required"] == [name for name in sent if name not in ("explain", "inhibits")]
         for name in described["required"]:
             assert not VALIDATOR.is_valid({**document, "data": {key: 1 for key in document["data"] if key != name}})
 

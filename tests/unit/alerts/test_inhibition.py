@@ -137,7 +137,14 @@ def test_first_candidate_is_the_reason() -> None:
 
 @pytest.mark.parametrize(
     ("sources", "names"),
-    [("rule=big", ("big",)), ("level=high", ()), ("rule=~big.*", ()), ("rule!=big", ()), ("level=high rule=a", ("a",))],
+    [
+        ("rule=big", ("big",)),
+        ("level=high", ()),
+        ("rule=~big.*", ()),
+        ("rule!=big", ()),
+        ("level=high rule=a", ("a",)),
+        ("rule=~a|b-c", ("a", "b-c")),
+    ],
 )
 def test_rules_that_can_be_sources_are_found(sources: str, names: tuple[str, ...]) -> None:
     """Every rule that can be a source is included, so that the store is asked for all of their alerts."""
