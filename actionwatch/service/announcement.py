@@ -28,10 +28,10 @@ class Reloaded(msgspec.Struct, frozen=True):
 
 
 class RunningService(msgspec.Struct, frozen=True):
-    """The note of a service. `process_space` tells containers apart: a process number means something in one of them only."""
+    """The note of a service. `process_space` tells machines and containers apart."""
 
     process: int
-    process_space: int
+    process_space: str
     configuration: tuple[int, ...]
     """The state of the configuration file that it runs with."""
     reloads_begun: int = 0
@@ -75,11 +75,13 @@ def read_announcement(note: bytes) -> RunningService | None:
     return None
 
 
-def process_space() -> int:
-    """Return a number of the space in which process numbers are unique; 0 where the system has only one."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/self/ns/pid").stat().st_ino
-    return 0
+def process_space() -> str:
+    """Return what identifies the space in which process numbers are unique: a container, or this machine since it started."""
+    space = ""
+    for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
+        with contextlib.suppress(OSError):
+            space += path.readlink().name if path.is_symlink() else path.read_text().strip()
+    return space
 
 
 def configuration_state(config: Path) -> tuple[int, ...]:

@@ -60,7 +60,8 @@ def run_once(app: App, wait: timedelta) -> Round:
         steps.start()
         for source, tail in app.tails.items():
             attempt(f"tail {source}", functools.partial(poll, source, tail))
-        attempt("disk", functools.partial(check_disk, app.database.path, app.self_alerts))
+        if app.database.path is not None:
+            attempt("disk", functools.partial(check_disk, app.database.path, app.self_alerts))
         attempt("clock", clock_watch.run_once)  # reading a backlog may have taken hours
         attempt("match", app.matcher.run_once)
         attempt("match", app.matcher.save)

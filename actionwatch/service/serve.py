@@ -21,8 +21,9 @@ from actionwatch.service.configuration_watch import ConfigurationWatch, changes
 from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
+from actionwatch.service.standby import wait_for_store
 from actionwatch.settings import Settings
-from actionwatch.store.ownership import Ownership
+from actionwatch.store.database import Ownership
 
 UNCHANGED = "the configuration did not change"
 PREVIOUS = "the previous configuration stays in use"
@@ -65,6 +66,8 @@ class _Process:
         """Run one service to its end. Return whether another one follows."""
         try:
             with contextlib.closing(App(self._settings)) as app:
+                if not wait_for_store(app, self._asked):
+                    return False
                 refuse_other_organisations(self._settings, self._config, app.database)
                 service, watch = self._build(app)
                 with service.running() as ownership:

@@ -82,6 +82,8 @@ class Service:
         """
         with contextlib.ExitStack() as stack:
             ownership = stack.enter_context(self._app.database.owned())
+            if self._app.database.is_shared:
+                self.threads.start("lease", functools.partial(ownership.keep, self._stopping))
             self._clock_watch.start()
             self.reloader.start()
             for name in ("deliver", "reload", "clock"):
@@ -174,7 +176,8 @@ class Service:
         for receiver, check in self._button_checks.items():
             add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
         add("send", self._worker.check_sends, CHECK_EVERY, is_first_now=False)
-        add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
+        if app.database.path is not None:
+            add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
         if self._heartbeat:
             add("heartbeat", self._heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False)
         if self._watch:

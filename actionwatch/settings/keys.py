@@ -142,14 +142,15 @@ class Store(Options):
         default="sqlite:///actionwatch.db", validate_default=True
     )
     """A SQLite file on a local disk. Three slashes: relative to the configuration; four: absolute,
-    `sqlite:////var/lib/actionwatch/actionwatch.db`.
+    `sqlite:////var/lib/actionwatch/actionwatch.db`. Or a database in PostgreSQL, for
+    [several replicas](postgresql.md): `postgresql+psycopg://user@host/actionwatch`.
     """
     retention: Retention = Retention()
     """The minimum time that records, deliveries and receipts are kept."""
 
     @property
     def path(self) -> Path:
-        """The database file."""
+        """The file of a SQLite store."""
         return Path(self.url.removeprefix("sqlite:///"))
 
 

@@ -27,6 +27,7 @@ _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _SQLITE = "sqlite:///"
+_POSTGRESQL = "postgresql+psycopg://"
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
@@ -122,14 +123,26 @@ def parse_origin(url: str) -> str:
     return url.rstrip("/")
 
 
+def _check_postgresql(url: str) -> str:
+    if not url.startswith(_POSTGRESQL):
+        raise ValueError(f"the driver is psycopg: write {_POSTGRESQL}user@host/actionwatch")
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise ValueError("remove the password: give it in PGPASSWORD, or in a file that PGPASSFILE names")
+    if not parts.path.strip("/"):
+        raise ValueError(f"names no database: write {_POSTGRESQL}user@host/actionwatch")
+    return url
+
+
 def resolve_store(url: str, info: ValidationInfo) -> str:
-    """Make the URL of a SQLite file absolute, relative to the folder of the configuration."""
-    if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
-        raise ValueError("PostgreSQL is not supported yet: use sqlite:///actionwatch.db")
+    """Make the URL of a SQLite file absolute, relative to the folder of the configuration; check one of PostgreSQL."""
+    if url.startswith(("postgresql", "postgres:")):
+        return _check_postgresql(url)
     name = url.removeprefix(_SQLITE)
     if name == url or not name.strip("/ ") or name.startswith("file:") or set(name) & set("?#\0"):
         raise ValueError(
-            "not the URL of a SQLite file: write sqlite:///actionwatch.db, or sqlite:////srv/actionwatch.db"
+            "not the URL of a store: write sqlite:///actionwatch.db, sqlite:////srv/actionwatch.db, or "
+            "postgresql+psycopg://user@host/actionwatch"
         )
     if name.startswith(":memory:"):
         raise ValueError("a store in memory is lost at a restart: use sqlite:///actionwatch.db")

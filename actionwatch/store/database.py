@@ -54,12 +54,18 @@ class Ownership(Protocol):
         """Replace the note that commands read."""
         ...
 
+    def keep(self, stopping: threading.Event) -> None:
+        """Keep it until `stopping`; only a store that `is_shared` needs this. Raises: StoreError, when it is lost."""
+        ...
+
 
 class Backend(Protocol):
     """What only one kind of database knows: its engines, its errors, and who owns the store."""
 
     name: str
     """The store in messages: a path, or a URL without the password."""
+    is_shared: bool
+    """Whether processes on several machines can use the store."""
     replacing: str
     """How a person replaces a store that cannot be used."""
 
@@ -74,6 +80,10 @@ class Backend(Protocol):
 
     def create(self) -> None:
         """Create an empty database if there is none, and it can. Raises: StoreError."""
+        ...
+
+    def prepare(self, connection: Connection) -> None:
+        """Create what this kind of database needs beside the tables of the store."""
         ...
 
     def reader(self) -> Engine:
@@ -130,6 +140,7 @@ class StoreReader:
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name
         self.path = backend.path
+        self.is_shared = backend.is_shared
         self._backend = backend
         self._reader = backend.reader()
         self._is_closed = False
@@ -260,6 +271,7 @@ class Database(StoreReader):
                 from actionwatch.store.migrations import migrate
 
                 migrate(connection)
+            self._backend.prepare(connection)
             _check_tables(self._backend, connection)
 
     @contextlib.contextmanager
@@ -372,7 +384,8 @@ def _given(connection: Connection, column: Column[Any], place: int) -> str:
     name = f"given.column{place}"
     if isinstance(connection.dialect, SQLiteDialect):
         return name
-    return f"CAST({name} AS {column.type.compile(connection.dialect)})"
+    type_ = column.type.compile(connection.dialect).partition(" ")[0]  # without its collation
+    return f"CAST({name} AS {type_})"
 
 
 def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:

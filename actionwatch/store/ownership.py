@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,10 @@ class Ownership:
         with contextlib.suppress(OSError):  # a full disk, which `disk` reports: a note must not end the service
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, note, 0)
+
+    def keep(self, stopping: threading.Event) -> None:
+        """Return when it is no longer needed: the operating system keeps the lock."""
+        stopping.wait()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 One write transaction runs at a time, in all processes: each takes an advisory lock first, under READ COMMITTED, because a
 snapshot from before the lock would hide what the writer before it has committed. So positions, ids and ordinals mean the same
-as in SQLite. Reading transactions see one snapshot and do not wait. Nothing depends on a session, so that a pooler in transaction
-mode may stand between.
+as in SQLite. Reading transactions see one snapshot and do not wait. Nothing depends on a session, so that a pooler in
+transaction mode may stand between.
 """
 
 from __future__ import annotations
@@ -18,9 +18,19 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, 
 from sqlalchemy.ext.compiler import compiles
 
 from actionwatch.base.errors import StoreBusy, StoreError
+from actionwatch.store.lease import CREATE, Lease, holder
 
-_WRITE_LOCK = 0x61637477  # any number that no other program uses for its locks
-_CONNECT_SECONDS = 10
+_TAKE_LOCK = "SELECT pg_advisory_xact_lock(1633907831)"  # a number that no other program uses for its locks
+# No prepared statements, so that a pooler may stand between. A network that is cut shows within ten seconds.
+_CONNECTING: dict[str, Any] = {
+    "prepare_threshold": None,
+    "connect_timeout": 5,
+    "application_name": "actionwatch",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+}
 # A process that is frozen in a transaction would hold the write lock: the server ends that transaction.
 _IDLE = "idle_in_transaction_session_timeout = '8s'"
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
@@ -59,6 +69,7 @@ class PostgresqlBackend:
     """The database of one URL."""
 
     path = None
+    is_shared = True
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:
@@ -66,12 +77,17 @@ class PostgresqlBackend:
         self._url = url
         self._busy_seconds = busy_seconds
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._lease = Lease(self._connect, _TAKE_LOCK, self.name)
 
     def check_exists(self) -> None:
         """Leave the answer to the first transaction."""
 
     def create(self) -> None:
         """Leave the database to its owner; the tables come with the first start."""
+
+    def prepare(self, connection: Connection) -> None:
+        """Create the table of the lease."""
+        connection.exec_driver_sql(CREATE)
 
     def reader(self) -> Engine:
         """Return the engine of readers: each transaction sees one snapshot, and the server refuses writes."""
@@ -89,11 +105,18 @@ class PostgresqlBackend:
         engine = self._engine()
         commit = "on" if is_durable else "off"
         settings = (f"lock_timeout = {int(self._busy_seconds * 1000)}", _IDLE, f"synchronous_commit = {commit}")
-        begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"])
+        begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), _TAKE_LOCK])
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            check = self._lease.check()
+            driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip
+            with driver.cursor() as cursor:
+                cursor.execute(begin if check is None else f"{begin}; {check}")
+                while cursor.nextset():
+                    pass
+                if check is not None and cursor.fetchone() is None:
+                    raise StoreError(f"this process no longer owns {self.name}: another one takes over")
 
         return engine
 
@@ -118,15 +141,10 @@ class PostgresqlBackend:
 
     def version(self) -> int:
         """Return the number of the next transaction of the server that writes. Raises: StoreError."""
-        try:
+        with self._translated():
             if self._watcher is None or self._watcher.closed:
-                url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-                self._watcher = psycopg.connect(
-                    url, autocommit=True, prepare_threshold=None, connect_timeout=_CONNECT_SECONDS
-                )
+                self._watcher = self._connect()
             ((number,),) = self._watcher.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        except psycopg.Error as exc:
-            raise self.failure(exc) from exc
         return int(number)
 
     def note_commit(self) -> None:
@@ -145,15 +163,35 @@ class PostgresqlBackend:
             self._watcher.close()
 
     def is_owned(self) -> bool:
-        return False
+        """Return whether a process holds the lease. Raises: StoreError."""
+        return self._holder() is not None
 
     def read_note(self) -> bytes:
-        return b""
+        """Return the note of that process. Raises: StoreError."""
+        found = self._holder()
+        return b"" if found is None else found[1]
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[Any]:
-        yield None
+    def owned(self) -> Iterator[Lease]:
+        """Hold the lease until the block ends. Raises: StoreBusy, when another process holds it; StoreError."""
+        with self._translated(), self._lease.held() as lease:
+            yield lease
+
+    def _holder(self) -> tuple[str, bytes] | None:
+        with self._translated(), contextlib.closing(self._connect()) as connection:
+            return holder(connection)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as exc:
+            raise self.failure(exc) from exc
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Open a connection that commits each statement."""
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True, **_CONNECTING)
 
     def _engine(self) -> Engine:
-        given = {"prepare_threshold": None, "connect_timeout": _CONNECT_SECONDS, "application_name": "actionwatch"}
-        return create_engine(self._url, poolclass=QueuePool, connect_args=given)
+        return create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)

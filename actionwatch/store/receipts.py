@@ -128,7 +128,7 @@ def stream(
         statement = statement.where(RECEIPT.c.ends_at >= since)
     if until is not None:
         statement = statement.where(RECEIPT.c.starts_at <= until)
-    rows = connection.execution_options(yield_per=1000).execute(statement).mappings()
+    rows = connection.execute(statement.execution_options(yield_per=1000)).mappings()
     return (_receipt(row) for row in rows)
 
 

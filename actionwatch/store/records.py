@@ -17,11 +17,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Text,
     and_,
     bindparam,
     desc,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -302,7 +304,7 @@ def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = Fals
     `is_once`: yield each action once, even if several sources read it.
     """
     statement = _matching(wanted).where(*[_IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
-    rows = connection.execution_options(yield_per=1000).execute(statement)
+    rows = connection.execute(statement.execution_options(yield_per=1000))
     return (_record(row) for row in rows)
 
 
@@ -318,8 +320,8 @@ def stream_since(connection: Connection, since: datetime | None, up_to_id: int) 
         stored.where(*_timed(since)).order_by(*_IN_TIME),
         others.order_by(RECORD.c.occurred_at, *_IN_TIME),
     )
-    streaming = connection.execution_options(yield_per=1000)
-    return heapq.merge(*(map(_record, streaming.execute(each)) for each in statements), key=_in_time)
+    streams = (connection.execute(each.execution_options(yield_per=1000)) for each in statements)
+    return heapq.merge(*(map(_record, rows) for rows in streams), key=_in_time)
 
 
 def count_by_source(connection: Connection) -> dict[str, int]:
@@ -538,7 +540,9 @@ _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "kinds": RECORD.c.action_kind.in_,
     "operations": RECORD.c.operation.in_,
     # SQLite's `lower` knows only ASCII: use it on both sides.
-    "user": lambda name: func.lower(RECORD.c.user_name).in_([func.lower(form) for form in forms(name)]),
+    "user": lambda name: func.lower(RECORD.c.user_name).in_(
+        [func.lower(literal(form, Text())) for form in forms(name)]
+    ),
     "scope": lambda scope: RECORD.c.scope == scope,
     "account": _is_entity("account"),
     "cluster": _is_entity("cluster"),

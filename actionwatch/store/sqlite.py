@@ -59,6 +59,7 @@ WHERE tables.type = 'table' ORDER BY indexes.name, columns.seqno
 class SqliteBackend:
     """The file of one URL."""
 
+    is_shared = False
     replacing = _REPLACING
 
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
@@ -81,6 +82,9 @@ class SqliteBackend:
         """Create the file (mode 0600) if there is none. Raises: StoreError."""
         _prepare_file(self.path)
         self._is_created = True
+
+    def prepare(self, connection: Connection) -> None:
+        """Need no other table."""
 
     def reader(self) -> Engine:
         """Return the engine of readers: for a store that is only read, one that leaves no other file behind."""
@@ -166,8 +170,14 @@ class SqliteBackend:
 
 
 def path_of(url: str | URL) -> Path:
-    """Return the real path of the file of a URL: links are followed, as SQLite follows them."""
-    return Path(make_url(url).database or "").resolve()
+    """Return the real path of the file of a URL: links are followed, as SQLite follows them.
+
+    Raises: StoreError, for the URL of another database.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise StoreError(f"{parsed} is not a SQLite file: back it up and restore it with pg_dump and pg_restore")
+    return Path(parsed.database or "").resolve()
 
 
 def _refuse_second_name(path: Path) -> None:

@@ -43,6 +43,20 @@ def health_routes(
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
+def standby_routes() -> list[Route]:
+    """Build the routes of a replica that stands by: it is alive, and not ready because another one does the work."""
+
+    def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "dead": []})
+
+    def readyz(_: Request) -> Response:
+        return JSONResponse(
+            {"ready": False, "reasons": ["standing by: another replica runs on the store"]}, status_code=503
+        )
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
 def metrics_routes(
     database: Database,
     sources: Collection[str],

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from actionwatch.store.database import Database
+from tests.builders import file_of
 
 
 class Killed(BaseException):
@@ -47,9 +48,10 @@ class MortalDatabase(Database):
     def renew(self) -> None:
         """Start with an empty store, a copy, because creating the schema would take longer than a schedule."""
         self.close()
-        for old in self.path.parent.glob(self.path.name + "*"):
+        file = file_of(self)
+        for old in file.parent.glob(file.name + "*"):
             old.unlink()
-        shutil.copy(self._template, self.path)
+        shutil.copy(self._template, file)
 
     def close(self) -> None:
         """Close the connections. The next process opens others with the same engines."""

@@ -18,7 +18,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_record, open_database
+from tests.builders import NOON, file_of, make_record, open_database
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.kit import Post
 from tests.integration.matching.test_correlation import BURST, DELETED, HEAD, MINUTE, MISSING, matcher, rules_of, see
@@ -233,7 +233,7 @@ def life() -> Iterator[Life]:
     database.renew()
     fill(Post(database))
     database.close()
-    shutil.copy(database.path, folder / "template.db")
+    shutil.copy(file_of(database), folder / "template.db")
     yield Life(database)
     database.close()
     shutil.rmtree(folder)

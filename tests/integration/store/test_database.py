@@ -24,7 +24,7 @@ from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader, has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import COMMITS
-from tests.builders import NOON, open_database
+from tests.builders import NOON, file_of, open_database
 from tests.children import child, printed, run_child
 from tests.positions import move_to
 from tests.threads import raise_in_thread
@@ -450,7 +450,7 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
 
     def is_carried_over() -> bool:
         # In another process: closing the file here would release the locks that SQLite holds on it for this process.
-        return run_child(["grep", "-q", "checkpointed", database.path]).returncode == 0
+        return run_child(["grep", "-q", "checkpointed", file_of(database)]).returncode == 0
 
     assert not is_carried_over()
     commit()

