@@ -6,6 +6,9 @@ instead of the default few; `--soak-from SEED` begins at another seed.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -30,6 +33,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "soak" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.timeout(0))
+
+
+@pytest.fixture
+def sydney(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the process be in Sydney. The rules of the zone are spelled out, because a machine may have no files of zones."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "AEST-10AEDT,M10.1.0,M4.1.0/3")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

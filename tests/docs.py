@@ -32,13 +32,20 @@ INTRODUCTION = """\
 
 Generated from `--help` by `python -m tests.docs`; a test fails if it is outdated.
 
-Every command that prints data accepts `-o table|json|jsonl`. A time is RFC 3339 or a duration before now (`7d`). Exit status:
+Every command that prints data accepts `-o table|json|jsonl`. `-c FILE` can stand before or after the command. Exit status:
 0 success, 1 the command failed or found something, 2 usage or configuration error (with file:line:column), 130 interrupted.
+
+A time is RFC 3339 or a duration before now (`7d`). A time without a zone is local; a date is its midnight. Commands show times
+in the local zone, with its name; `-o json` and exports have UTC. The local zone is that of the process, as for `date`:
+`TZ`, or else the zone of the machine. `time_zone` in the configuration is the zone of messages, and changes nothing here.
+
+`source <(actionwatch completion bash)` makes a shell complete commands, options, and values such as kinds, rules, receivers,
+sources and ids. `actionwatch completion --help` has the lines for zsh and fish.
 """
 
 
 def every_command() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield each command with its path, groups before their commands, in the order of the overview."""
+    """Yield each command with its path, groups before their commands, in the order of the overview; no hidden ones."""
     context = click.Context(group, info_name="actionwatch")
     for name in COMMANDS:
         command = group.get_command(context, name)
@@ -46,7 +53,8 @@ def every_command() -> Iterator[tuple[tuple[str, ...], click.Command]]:
         yield (name,), command
         if isinstance(command, click.Group):
             for below in command.list_commands(context):
-                yield (name, below), command.commands[below]
+                if not command.commands[below].hidden:
+                    yield (name, below), command.commands[below]
 
 
 def commands_page() -> str:

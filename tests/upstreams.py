@@ -243,10 +243,8 @@ def tail_of(
 ) -> SourceTail:
     """Make a tail with small pages."""
     values: dict[str, Any] = {"name": SOURCE, "organisation": "org", "page_size": 7, "poll_interval": POLL}
-    accounts = options.pop("accounts", None)
-    on_backlog = options.pop("on_backlog", lambda _: None)
-    made = TailOptions(**{**values, **options})
-    return SourceTail(made, upstream, database, watch, clock, accounts, on_backlog=on_backlog)
+    edges = {name: options.pop(name) for name in ("accounts", "on_backlog", "elapsed") if name in options}
+    return SourceTail(TailOptions(**{**values, **options}), upstream, database, watch, clock, **edges)
 
 
 # -- the store and the truth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
@@ -19,6 +20,9 @@ from actionwatch.text.suggestions import closest
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+EXIT_STATUS = (
+    "Exit status: 0 success, 1 the command failed or found something, 2 usage or configuration error, 130 interrupted."
+)
 
 COMMANDS = {
     "demo": "Show real alerts from an emulated organisation.",
@@ -41,8 +45,46 @@ COMMANDS = {
     "templates": "Check the message templates.",
     "store": "Back up and restore the store.",
     "emulator": "Run an emulator of the upstream on loopback.",
+    "schema": "Print the JSON Schema of a file or a message.",
+    "completion": "Print the completion script for a shell.",
 }
 """The line of each command in `--help`. Its module in `cli/` has the same name."""
+WITHOUT_CONFIGURATION = ("demo", "init", "emulator", "schema", "completion")
+
+
+def _choose_config(context: click.Context, _option: click.Parameter, given: str | None) -> None:
+    """Set what commands get as `config`: the innermost `-c` wins."""
+    if given is not None:
+        context.obj = given
+    elif context.obj is None:
+        context.obj = os.environ.get("ACTIONWATCH_CONFIG") or "actionwatch.yaml"
+
+
+def _config_option(*names: str, is_hidden: bool = False) -> click.Option:
+    return click.Option(
+        names,
+        metavar="FILE",
+        type=click.Path(),
+        callback=_choose_config,
+        expose_value=False,
+        hidden=is_hidden,
+        help="The configuration file.  [default: $ACTIONWATCH_CONFIG, then actionwatch.yaml]",
+    )
+
+
+@functools.cache
+def load_command(name: str) -> click.Command:
+    """Import a command, and add to it and to the commands below it what all of them have: `-c`, and the exit status in help."""
+    command: click.Command = import_module(f"actionwatch.cli.{name}").command
+    waiting = [command]
+    while waiting:
+        each = waiting.pop()
+        taken = {opt for param in each.params for opt in param.opts}
+        names = [opt for opt in ("-c", "--config") if opt not in taken]
+        each.params.append(_config_option(*names, is_hidden=name in WITHOUT_CONFIGURATION))
+        each.epilog = EXIT_STATUS
+        waiting += each.commands.values() if isinstance(each, click.Group) else ()
+    return command
 
 
 class LazyGroup(click.Group):
@@ -54,10 +96,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"actionwatch.cli.{cmd_name}").command
-        return command
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,23 +116,13 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    metavar="FILE",
-    default=lambda: os.environ.get("ACTIONWATCH_CONFIG") or "actionwatch.yaml",
-    help="The configuration file.  [default: $ACTIONWATCH_CONFIG, then actionwatch.yaml]",
+group = LazyGroup(
+    "actionwatch",
+    help=f"Watch the audit log of an Instaclustr organisation and deliver alerts.\n\n{EXIT_STATUS}",
+    params=[_config_option("-c", "--config")],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, prog_name="actionwatch")
-@click.pass_context
-def group(ctx: click.Context, config: str) -> None:
-    """Watch the audit log of an Instaclustr organisation and deliver alerts.
-
-    Exit status: 0 success, 1 the command failed or found something, 2 usage or configuration error, 130 interrupted.
-    """
-    ctx.obj = config
+click.version_option(__version__, prog_name="actionwatch")(group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ import click
 from actionwatch.base.model import LinkedAccount
 from actionwatch.cli.context import chosen_source, reading_client
 from actionwatch.cli.options import output_option, source_option
-from actionwatch.cli.output import confirm, echo, print_items
+from actionwatch.cli.output import confirm, echo, print_document, print_items
 from actionwatch.text.suggestions import did_you_mean
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -46,23 +46,26 @@ def list_accounts(config: str, source: str | None, form: str) -> None:
 @click.argument("name")
 @source_option
 @yes_option
+@output_option
 @click.pass_obj
-def create(config: str, name: str, source: str | None, yes: bool) -> None:
+def create(config: str, name: str, source: str | None, yes: bool, form: str) -> None:
     """Create an account, link it to the organisation, and print its id."""
     from actionwatch.instaclustr import admin
     from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
     _confirm(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?", yes)
-    echo(admin.create_account(upstream.connection_to(chosen), name))
+    made = admin.create_account(upstream.connection_to(chosen), name)
+    print_document({"id": made, "name": name}, form, as_text=lambda: echo(made))
 
 
 @command.command("unlink")
 @click.argument("account", metavar="ID|NAME")
 @source_option
 @yes_option
+@output_option
 @click.pass_obj
-def unlink(config: str, account: str, source: str | None, yes: bool) -> None:
+def unlink(config: str, account: str, source: str | None, yes: bool, form: str) -> None:
     """Unlink an account. Its later actions are not in the organisation's log, so actionwatch no longer sees them."""
     from actionwatch.instaclustr import admin
     from actionwatch.service import upstream
@@ -72,7 +75,8 @@ def unlink(config: str, account: str, source: str | None, yes: bool) -> None:
     found = _linked(config, source, account)
     _confirm(f"Unlink account {found.name} ({found.id}) from {place}? actionwatch will not see its later actions.", yes)
     admin.unlink_account(upstream.connection_to(chosen), found.id)
-    echo(f"{found.id} is no longer linked")
+    document = {"id": found.id, "name": found.name}
+    print_document(document, form, as_text=lambda: echo(f"{found.id} is no longer linked"))
 
 
 def _linked(config: str, source: str | None, account: str) -> LinkedAccount:

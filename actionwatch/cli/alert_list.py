@@ -12,11 +12,13 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
+from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items
-from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant, short_id
+from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, short_id
 from actionwatch.text.suggestions import did_you_mean
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,7 +32,14 @@ SEARCHED_ALERTS = 20_000  # the newest ones, unless --since is given: to look at
 
 @click.command("list")
 @click.option("--level", "levels", multiple=True, type=click.Choice(list(LEVELS)), help="Only this level (repeatable).")
-@click.option("--rule", "rules", multiple=True, metavar="R", help="Only this rule, by name or id (repeatable).")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="R",
+    shell_complete=completing.rules,
+    help="Only this rule, by name or id (repeatable).",
+)
 @click.option(
     "--status",
     "statuses",
@@ -85,7 +94,7 @@ def list_alerts(
     nothing = "no matching alerts" if wanted.is_searching else "no alerts"
     _print_alerts(found, form, shown, stopped, held, nothing)
     if oldest is not None and len(found) < limit:
-        searched = f"the newest {SEARCHED_ALERTS:,} alerts were searched, back to {instant(oldest)}"
+        searched = f"the newest {SEARCHED_ALERTS:,} alerts were searched, back to {spell_time(oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
     if not found:
         _note_unknown_rules(settings, rules)
@@ -106,7 +115,7 @@ def _print_alerts(
             **alert_document(alert, shown[alert.id]),
             "suppressed": suppressed(stopped[alert.id]),
         },
-        columns=("opened (UTC)", "level", "status", "count", "id", "held", "title", "rule"),
+        columns=("opened", "level", "status", "count", "id", "held", "title", "rule"),
         row=lambda alert: (
             alert.opened_at,
             level_text(alert.level.word),

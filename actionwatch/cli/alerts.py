@@ -11,7 +11,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Status
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.alert_list import list_alerts, suppressed
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, output_option
@@ -21,10 +21,12 @@ from actionwatch.cli.output import (
     echo,
     hang,
     print_document,
+    print_items,
     print_table,
     spell,
 )
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from actionwatch.matching.operator_actions import OperatorActions
 
-_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.alerts)
 _comment_option = click.option(
     "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
 )
@@ -41,7 +43,7 @@ command.add_command(list_alerts)
 
 
 @command.command("show")
-@click.argument("alert_id", metavar="ID")
+@click.argument("alert_id", metavar="ID", shell_complete=completing.alerts)
 @output_option
 @click.pass_obj
 def show(config: str, alert_id: str, form: str) -> None:
@@ -55,17 +57,20 @@ def show(config: str, alert_id: str, form: str) -> None:
 @_ids_argument
 @_comment_option
 @author_option
+@output_option
 @click.pass_obj
-def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str) -> int:
+def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> int:
     """Acknowledge alerts. This stops their escalation, but not counting and updates. A unique prefix of an id is enough."""
-    status = 0
+    status, decided = 0, []
     for alert in _decide(config, ids, lambda actions, found: actions.acknowledge(found, author, comment)):
+        decided.append(alert)
         if alert.status is Status.RESOLVED:
             what = f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged"
             echo(f"actionwatch: {what}{'; the comment is kept' if comment else ''}", err=True)
             status = EXIT_FAILED
-        else:
+        elif form == "table":
             echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+    _print_decided(decided, form)
     return status
 
 
@@ -73,11 +78,24 @@ def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str) ->
 @_ids_argument
 @_comment_option
 @author_option
+@output_option
 @click.pass_obj
-def resolve(config: str, ids: tuple[str, ...], comment: str, author: str) -> None:
+def resolve(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
     """Resolve alerts. The next match opens a new one. A unique prefix of an id is enough."""
+    decided = []
     for alert in _decide(config, ids, lambda actions, found: actions.resolve(found, author, comment)):
-        echo(f"{alert.id} is resolved by {alert.resolved_by}")
+        decided.append(alert)
+        if form == "table":
+            echo(f"{alert.id} is resolved by {alert.resolved_by}")
+    _print_decided(decided, form)
+
+
+def _print_decided(decided: Sequence[Alert], form: str) -> None:
+    """Print the alerts as JSON, if that is wanted. As text, each is reported at once, because a later one can fail."""
+    if form == "table":
+        return
+    names = ("id", "status", "acked_by", "resolved_by")
+    print_items(decided, form, document=lambda alert: {name: getattr(alert, name) for name in names})
 
 
 def _decide(
@@ -140,7 +158,7 @@ def _print(document: dict[str, Any]) -> None:
     out = console()
     style = STYLES.get(document["level"], "dim") + " reverse"
     out.print(hang(f" {document['level'].upper()} ", document["title"], style))
-    out.print(spell(document["body"]), markup=False)
+    out.print(spell(local_times(document["body"])), markup=False)
     facts = [
         ("rule", f"{document['rule']['name']} ({document['rule']['id']})"),
         ("alert", document["id"]),
@@ -148,7 +166,7 @@ def _print(document: dict[str, Any]) -> None:
         ("acked by", document["acked_by"]),
         ("resolved by", document["resolved_by"]),
         ("count", document["count"]),
-        ("first, last", f"{document['first_at']}, {document['last_at']}"),
+        ("first, last", local_times(f"{document['first_at']}, {document['last_at']}")),
         ("group", ", ".join(f"{name}={value}" for name, value in document["group"].items())),
     ]
     for name, value in facts:
@@ -169,13 +187,16 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
         (datetime.fromisoformat(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
         for item in document["records"]
     ]
-    columns = ("time (UTC)", "kind", "user", "description")
+    columns = ("time", "kind", "user", "description")
     _print_part(out, head, columns, rows, "none: this is a self-alert", leave_out=("kind",))
     names = ("receiver", "event", "status", "attempts", "id")
-    sent = [(*(item[name] for name in names), item["last_error"] or item["why"]) for item in document["deliveries"]]
+    sent = [
+        (*(item[name] for name in names), local_times(item["last_error"] or item["why"] or ""))
+        for item in document["deliveries"]
+    ]
     _print_part(out, "deliveries", (*names, "last error"), sent, "none: no route selected a receiver")
-    history = [(line["at"], line["stage"], line["what"]) for line in document["history"]]
-    _print_part(out, "history", ("at (UTC)", "stage", "what"), history, "none")
+    history = [(line["at"], line["stage"], local_times(line["what"])) for line in document["history"]]
+    _print_part(out, "history", ("at", "stage", "what"), history, "none")
 
 
 def _print_part(

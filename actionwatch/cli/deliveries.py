@@ -13,20 +13,25 @@ from click.decorators import FC
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.plurals import counted
+from actionwatch.cli import completing
 from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import console, echo, hang, print_document, print_items
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+receiver_option = click.option(
+    "--receiver", metavar="NAME", shell_complete=completing.receivers, help="Only deliveries to this receiver."
+)
 command = click.Group(help="List and show deliveries, retry or drop dead letters.")
 
 
 @command.command("list")
 @click.option("--dead", "is_dead", is_flag=True, help="Only dead letters.")
-@click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
+@receiver_option
 @limit_option("deliveries")
 @output_option
 @click.pass_obj
@@ -40,7 +45,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
         found,
         form,
         document=delivery_document,
-        columns=("created (UTC)", "receiver", "event", "status", "attempts", "id", "last error"),
+        columns=("created", "receiver", "event", "status", "attempts", "id", "last error"),
         row=lambda row: (
             row.created_at,
             row.receiver,
@@ -48,7 +53,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
             row.status.value,
             row.attempts,
             row.id,
-            row.last_error or row.why,
+            local_times(row.last_error or row.why or ""),
         ),
         nothing="no dead letters" if is_dead else "no deliveries",
         cut=("last error", "receiver"),
@@ -57,7 +62,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
 
 
 @command.command("show")
-@click.argument("delivery_id", metavar="ID")
+@click.argument("delivery_id", metavar="ID", shell_complete=completing.deliveries)
 @output_option
 @click.pass_obj
 def show(config: str, delivery_id: str, form: str) -> None:
@@ -75,9 +80,9 @@ def _selecting_options(function: FC) -> FC:
     """Add the options that select dead letters."""
     for option in (
         click.option("--since", type=time, help="Only deliveries created at or after this time."),
-        click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver."),
+        receiver_option,
         click.option("--dead", "is_all", is_flag=True, help="All dead letters."),
-        click.argument("ids", metavar="[ID]...", nargs=-1),
+        click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=completing.dead_letters),
     ):
         option(function)
     return function
@@ -85,10 +90,17 @@ def _selecting_options(function: FC) -> FC:
 
 @command.command("retry")
 @_selecting_options
-@click.option("--to", metavar="NAME", help="Send them to this receiver instead.")
+@click.option("--to", metavar="NAME", shell_complete=completing.receivers, help="Send them to this receiver instead.")
+@output_option
 @click.pass_obj
 def retry(
-    config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, to: str | None
+    config: str,
+    ids: tuple[str, ...],
+    is_all: bool,
+    receiver: str | None,
+    since: datetime | None,
+    to: str | None,
+    form: str,
 ) -> None:
     """Send dead letters again, each under its old id. A running service sends them within a second.
 
@@ -115,7 +127,7 @@ def retry(
         if count:
             warn_if_nothing_runs(database)
     if count or not stranded:
-        _print_count(count, f"will be sent to {to}" if to else "will be tried again")
+        _print_count(count, "retried", f"will be sent to {to}" if to else "will be tried again", form)
     if stranded:
         raise click.ClickException(_stranded(stranded))
 
@@ -123,9 +135,16 @@ def retry(
 @command.command("drop")
 @_selecting_options
 @author_option
+@output_option
 @click.pass_obj
 def drop(
-    config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, author: str
+    config: str,
+    ids: tuple[str, ...],
+    is_all: bool,
+    receiver: str | None,
+    since: datetime | None,
+    author: str,
+    form: str,
 ) -> None:
     """Give up dead letters for good. They stay in the list, but no longer count as dead.
 
@@ -137,7 +156,7 @@ def drop(
     with changing_store(config) as (_, database), database.write(is_durable=True) as connection:
         chosen = _dead(connection, ids)
         count = delivery_transitions.drop(connection, outbox.DeliveryFilter(chosen, receiver, since), author)
-    _print_count(count, "dropped")
+    _print_count(count, "dropped", "dropped", form)
 
 
 def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
@@ -167,8 +186,10 @@ def _stranded(counts: Mapping[str, int]) -> str:
     )
 
 
-def _print_count(count: int, what: str) -> None:
-    if count:
+def _print_count(count: int, key: str, what: str, form: str) -> None:
+    if form != "table":
+        print_document({key: count}, form, as_text=lambda: None)
+    elif count:
         echo(f"{counted(count, 'dead letter')} {what}")
     else:
         echo("no dead letters", err=True)
@@ -184,7 +205,7 @@ def _print(document: dict[str, Any]) -> None:
     out = console()
     for name, value in document.items():
         if name != "message" and value is not None:
-            out.print(hang(f"{name:<11}", str(value), "dim"))
+            out.print(hang(f"{name:<11}", local_times(str(value)), "dim"))
     if document["message"] is None:
         out.print("\nno message yet: it is written at the first attempt")
     else:

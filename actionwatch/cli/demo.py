@@ -26,6 +26,7 @@ from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import console, echo, spell
 from actionwatch.emulator.simulation import playing
 from actionwatch.service.signals import ENDING, Asked, asked_by_signals
+from actionwatch.text.times import common_zone, spell_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -191,7 +192,7 @@ def _line(record: Record, width: int) -> Text:
     from rich.text import Text
 
     where = record.cluster.name or record.account.name or ""
-    at, kind, user = f"{record.occurred_at:%H:%M:%S}", spell(record.action_kind), spell(record.user_name)
+    at, kind, user = f"{record.occurred_at.astimezone():%H:%M:%S}", spell(record.action_kind), spell(record.user_name)
     parts = (at, f"{kind:<30}", f"{user:<22}", where) if width >= ROOMY else (at, f"{kind:<26}", f"{user:<17}", where)
     gap = "  " if width >= ROOMY else " "
     return Text("· " + gap.join(spell(part) for part in parts), style="dim")
@@ -208,7 +209,9 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
         f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics\n"
         f"{_spell_hours(built, utc_now())}"
     )
-    out.print("[dim]·[/] a record when it is stored    [dim]▌[/] an alert when it is delivered")
+    out.print(
+        f"[dim]·[/] a record when it is stored (times in {common_zone([utc_now()])})    [dim]▌[/] an alert when it is delivered"
+    )
     out.print(Rule(style="dim"))
 
 
@@ -267,7 +270,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
 def _spell_proof(proved: list[datetime]) -> str:
     if not proved:
         return "nothing yet: the first poll is not complete"
-    return f"complete through {min(proved):%H:%M:%S} UTC: the upstream counts the same, kind by kind"
+    return f"complete through {spell_time(min(proved), form='%H:%M:%S')}: the upstream counts the same, kind by kind"
 
 
 def _spell_latency(times: list[tuple[datetime, datetime, datetime]]) -> str:

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.polls import Poll
 
-POLLS_RUNNING = 5  # a running service may poll late: a slow upstream, a busy machine; as in /readyz
 POLLS_STOPPED = 2  # without a running service, the next cron run may be about to begin
 GRACE = timedelta(minutes=1)  # for the poll itself, and for cron, which starts at whole minutes
-
 REMEDIES = {
     "store_missing": "check store.url in the configuration, then start the service: 'actionwatch run'",
     "store_unreadable": "read the message; 'actionwatch run' of this version upgrades an older store",
@@ -59,6 +57,8 @@ def late_polls(
     Whether a process runs decides the wording and the limit only: between two runs of `run --once` nothing runs, and a running
     service may be stuck. A source that reads a backlog is rarely polled, so its progress counts.
     """
+    from actionwatch.store.polls import MISSED_POLLS
+
     trouble = "poll_overdue" if is_running else "service_stopped"
     runs = "the service is running but does not poll" if is_running else "no service is running on this store"
     for source in sources:
@@ -69,7 +69,8 @@ def late_polls(
             yield DetectedTrouble(trouble, source.name, None, what, REMEDIES[trouble])
             continue
         last = max(seen)
-        allowed = source.poll_interval * (POLLS_RUNNING if is_running else POLLS_STOPPED) + GRACE
+        backoff = poll.backoff if poll and is_running else timedelta(0)  # `run --once` does not wait
+        allowed = source.poll_interval * (MISSED_POLLS if is_running else POLLS_STOPPED) + GRACE + backoff
         if now - last > allowed:
             what = f"last polled {spell_duration(_rounded(now - last))} ago, with a poll_interval of "
             what += f"{spell_duration(source.poll_interval)}: {runs}"

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.cli.options import FILE
-from actionwatch.cli.output import echo, print_table
+from actionwatch.cli.options import FILE, output_option
+from actionwatch.cli.output import echo, print_items, print_table
 from actionwatch.emulator.simulation import playing
 
 
@@ -23,7 +23,8 @@ from actionwatch.emulator.simulation import playing
     "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that is active from the start (repeatable)."
 )
 @click.option("--list-faults", "is_list", is_flag=True, help="Print all faults and exit.")
-def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...], is_list: bool) -> None:
+@output_option
+def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...], is_list: bool, form: str) -> None:
     """Run the upstream's API with all four operations and an active organisation. Stops on SIGINT or SIGTERM.
 
     Without a scenario, it uses the one of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
@@ -35,7 +36,7 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     from actionwatch.emulator.server import serve_forever
 
     if is_list:
-        _list_faults()
+        _list_faults(form)
         return
     try:
         simulation = build_simulation(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
@@ -59,8 +60,11 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {reason}: choose another --port") from exc
 
 
-def _list_faults() -> None:
+def _list_faults(form: str) -> None:
     from actionwatch.emulator.faults.fault import described
 
     rows = [(name, does, argument) for name, argument, does, _ in described()]
-    print_table(("fault", "what it does", "argument"), rows, cut=("what it does", "argument"), is_wrapped=True)
+    if form == "table":
+        print_table(("fault", "what it does", "argument"), rows, cut=("what it does", "argument"), is_wrapped=True)
+    else:
+        print_items(rows, form, document=lambda row: {"fault": row[0], "does": row[1], "argument": row[2]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
+from actionwatch.cli import completing
 from actionwatch.cli.context import only_one, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import print_document, print_table
 from actionwatch.cli.rules.explain import feeders_of, views_from_store
 from actionwatch.text.payloads import instant
+from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,7 +44,7 @@ class _Line:
 
 
 @click.command()
-@click.argument("subject", metavar="ALERT-ID|RECORD-KEY")
+@click.argument("subject", metavar="ALERT-ID|RECORD-KEY", shell_complete=completing.alerts_and_records)
 @output_option
 @click.pass_obj
 def command(config: str, subject: str, form: str) -> None:
@@ -62,8 +64,8 @@ def command(config: str, subject: str, form: str) -> None:
     with reading_store(config) as (settings, connection):
         name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
     document = {"subject": name, "story": [asdict(line) for line in lines]}
-    rows = [astuple(line) for line in lines]
-    columns = ("at (UTC)", "alert", "stage", "what")
+    rows = [(line.at, line.alert, line.stage, local_times(line.what)) for line in lines]
+    columns = ("at", "alert", "stage", "what")
     print_document(document, form, as_text=lambda: print_table(columns, rows, leave_out=("alert",), is_wrapped=True))
 
 
@@ -100,7 +102,7 @@ def _unknown(connection: Connection, settings: Settings, subject: str) -> str:
     oldest = records.oldest_time(connection) or min(begins, default=None)
     if at is not None and oldest is not None and at < oldest:
         kept = spell_duration(settings.store.retention.records)
-        when = f"the record of {instant(at)} is not stored: the store begins at {instant(oldest)}"
+        when = f"the record of {spell_time(at)} is not stored: the store begins at {spell_time(oldest)}"
         return f"{when} (store.retention.records is {kept}); 'actionwatch actions --until TIME' asks the upstream"
     where = "'actionwatch alerts list' and 'actionwatch records list' show them"
     return f"no alert has the id {subject} and no stored record has this key: {where}"

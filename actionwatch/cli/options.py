@@ -12,10 +12,11 @@ from click.decorators import FC
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import parse_duration
+from actionwatch.cli import completing
 
 
 def time(value: str) -> datetime:
-    """Parse a time: RFC 3339, or a duration before now. `--help` shows the name of this function."""
+    """Parse a time: RFC 3339, local without a zone, or a duration before now. `--help` shows the name of this function."""
     try:
         return utc_now() - parse_duration(value)
     except (ValueError, OverflowError):
@@ -23,7 +24,7 @@ def time(value: str) -> datetime:
 
 
 def future(value: str) -> datetime:
-    """Parse a time that is still to come: RFC 3339, or a duration from now."""
+    """Parse a time that is still to come: RFC 3339, local without a zone, or a duration from now."""
     try:
         return utc_now() + parse_duration(value)
     except (ValueError, OverflowError):
@@ -33,9 +34,9 @@ def future(value: str) -> datetime:
 def _rfc_3339(value: str, other: str) -> datetime:
     try:
         at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return at.astimezone(UTC)  # of a time without a zone: from the local one
     except (ValueError, OverflowError) as exc:
-        remedy = f"use RFC 3339 (2026-11-25T09:00:00Z) or {other}"
+        remedy = f"use RFC 3339 (2026-11-25T09:00:00Z; without a zone, it is local) or {other}"
         raise click.BadParameter(f"{value!r} is not a time: {remedy}") from exc
 
 
@@ -59,7 +60,12 @@ output_option = click.option(
     show_default=True,
     help="Output format.",
 )
-source_option = click.option("--source", metavar="NAME", help="The source to use, if several are configured.")
+source_option = click.option(
+    "--source",
+    metavar="NAME",
+    shell_complete=completing.sources,
+    help="The source to use, if several are configured.",
+)
 since_option = click.option(
     "--since", type=time, help="Only at or after this time: RFC 3339, or a duration before now (7d)."
 )

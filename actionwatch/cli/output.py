@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,6 +21,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import Fault
 from actionwatch.text.escaping import one_line, visible
 from actionwatch.text.payloads import instant, short_id
+from actionwatch.text.times import DATE_AND_TIME, common_zone, spell_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,19 +109,25 @@ def print_table(
 ) -> None:
     """Print a table, one line per row. On a narrow terminal, columns are cut or omitted; in a pipe, nothing is cut.
 
+    Times are local. The head of their column names the zone, or each time does if they have several.
+
     `cut` names the columns that may be cut, `leave_out` those that may be omitted, each in this order. With `is_wrapped`, the
     last column is wrapped instead of cut.
     """
     from rich.text import Text
 
     if not rows:
-        echo(nothing, err=True)
+        if nothing:
+            echo(nothing, err=True)
         return
     out = console()
     is_terminal = sys.stdout.isatty()
     width = out.width if is_terminal else None
-    lines = [{name: Text(name, "bold") for name in columns}]
-    lines += [{name: _cell(value, name, width) for name, value in zip(columns, row, strict=True)} for row in rows]
+    zones = _zones(columns, rows)
+    lines = [{name: Text(f"{name} ({zones[name]})" if zones.get(name) else name, "bold") for name in columns}]
+    lines += [
+        {name: _cell(value, name, width, zones) for name, value in zip(columns, row, strict=True)} for row in rows
+    ]
     natural = {name: max(line[name].cell_len for line in lines) for name in columns}
     last = columns[-1]
     widths = natural if width is None else _fit(natural, width, [last, *cut] if is_wrapped else cut, leave_out)
@@ -177,11 +184,11 @@ def level_text(word: str) -> Text:
 
 
 def spell(value: object) -> str:
-    """Return the text of a table cell: times in UTC to the second, nothing for None, control characters escaped."""
+    """Return the text of a value: local times to the second, nothing for None, control characters escaped."""
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return spell_time(value)
     return one_line(str(value))
 
 
@@ -198,14 +205,22 @@ def dump(document: Any, indent: int | None = None) -> str:
     return json.dumps(document, indent=indent, ensure_ascii=True, default=instant)
 
 
-def _cell(value: object, column: str, width: int | None) -> Text:
+def _zones(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dict[str, str]:
+    """Return the zone of each column of times; nothing if its times have several."""
+    times = {name: [row[place] for row in rows] for place, name in enumerate(columns)}
+    found = {name: [value for value in values if isinstance(value, datetime)] for name, values in times.items()}
+    return {name: common_zone(values) for name, values in found.items() if values}
+
+
+def _cell(value: object, column: str, width: int | None, zones: Mapping[str, str]) -> Text:
     from rich.text import Text
 
     if isinstance(value, Text):
         return value.copy()
     text = spell(value)
-    if width is not None and width < ROOMY and isinstance(value, datetime):
-        text = text[len("2026-") :]
+    if isinstance(value, datetime):
+        text = value.astimezone().strftime(DATE_AND_TIME) if zones[column] else text
+        text = text[len("2026-") :] if width is not None and width < ROOMY else text
     if width is not None and column in ID_COLUMNS and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
         text = short_id(text)
     return Text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,12 +12,13 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option, time
 from actionwatch.cli.output import echo, print_items
 from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.planning import overdue_windows
+from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,7 +44,7 @@ class CheckedReceipt:
 
 
 @click.command("receipts")
-@click.option("--source", metavar="NAME", help="Only this source.")
+@click.option("--source", metavar="NAME", shell_complete=completing.sources, help="Only this source.")
 @click.option(
     "--since",
     type=time,
@@ -73,7 +75,8 @@ def receipts(
 
     While nothing new happens, further proofs are merged into one receipt: `judged` is the time of the last one.
 
-    With --verify, exits with 1 if the stored records differ from those that a receipt attests.
+    --verify lists only the receipts that the stored records do not match, and ends with a summary. It exits with 1 if records
+    differ from those that a receipt attests; records that retention deleted are no difference. JSON lists every receipt.
     """
     from actionwatch.store import receipts as store
 
@@ -82,13 +85,14 @@ def receipts(
             _refuse_unknown(source, settings, connection)
         listed = list(store.stream(connection, source, since, until, limit or (None if is_verified else LIMIT)))
         found = [_check(connection, each, settings) if is_verified else CheckedReceipt(each) for each in listed]
+    is_summary = is_verified and form == "table"
     print_items(
-        found,
+        [each for each in found if each.check != SAME] if is_summary else found,
         form,
         document=_document,
         columns=COLUMNS if is_verified else COLUMNS[:-1],
         row=_row,
-        nothing="no receipts",
+        nothing="" if is_summary else "no receipts",
         cut=("kinds",),
         leave_out=("proofs", "judged", "kinds", "source"),
     )
@@ -96,11 +100,30 @@ def receipts(
     for each in differing:
         receipt = each.receipt
         echo(
-            f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the "
+            f"actionwatch: {receipt.source}, {spell_time(receipt.starts_at)} to {spell_time(receipt.ends_at)}: the "
             f"receipt attests {counted(receipt.record_count, 'record')}, the store has {each.stored_count}: they differ",
             err=True,
         )
+    if is_summary:
+        echo(_summary(found))
     return EXIT_FAILED if differing else 0
+
+
+def _summary(found: Sequence[CheckedReceipt]) -> str:
+    """Return how many receipts were verified, of which time, and with which results."""
+    if not found:
+        return "no receipts to verify"
+    begins, ends = min(each.receipt.starts_at for each in found), max(each.receipt.ends_at for each in found)
+    checks = Counter(each.check for each in found)
+    results = [
+        f"{checks[SAME]:,} match the stored records",
+        f"{checks[DIFFERENT]:,} {'differs' if checks[DIFFERENT] == 1 else 'differ'}",
+    ]
+    if checks[EXPIRED]:
+        results.append(f"{checks[EXPIRED]:,} cannot be verified, because retention deleted records")
+    return (
+        f"verified {counted(len(found), 'receipt')}, {spell_time(begins)} to {spell_time(ends)}: {', '.join(results)}"
+    )
 
 
 def _refuse_unknown(source: str | None, settings: Settings, connection: Connection) -> None:
@@ -161,7 +184,7 @@ class Stretch:
 
 
 @click.command("proof")
-@click.option("--source", metavar="NAME", help="Only this source.")
+@click.option("--source", metavar="NAME", shell_complete=completing.sources, help="Only this source.")
 @click.option("--since", type=time, help="Start of the time: RFC 3339, or a duration before now (7d).")
 @click.option("--until", type=time, help="End of the time.")
 @output_option
@@ -189,7 +212,7 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
             "why": one.why or None,
         },
         columns=("source", "from", "to", "proved", "why not"),
-        row=lambda one: (one.source, one.start, one.end, "yes" if one.is_proved else "NO", one.why),
+        row=lambda one: (one.source, one.start, one.end, "yes" if one.is_proved else "NO", local_times(one.why)),
         nothing="no source was read yet",
         cut=("why not",),
     )

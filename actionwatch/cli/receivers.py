@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from msgspec.structs import replace
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import Status
+from actionwatch.cli import completing
 from actionwatch.cli.context import named_receiver, read_settings, reading_store
 from actionwatch.cli.options import FOLDER, output_option
-from actionwatch.cli.output import dump, echo, print_items
+from actionwatch.cli.output import echo, print_document, print_items
+from actionwatch.cli.schema import print_schema
+from actionwatch.text.times import local_times
 
-command = click.Group(help="List, test and preview receivers; print the webhook's schema.")
+command = click.Group(help="List, test and preview receivers.")
 
 
 @command.command("list")
@@ -43,7 +47,7 @@ def list_receivers(config: str, form: str) -> None:
         form,
         document=lambda item: item,
         columns=("name", "type", "from level", "pending", "dead", "last error"),
-        row=lambda item: tuple(item.values()),
+        row=lambda item: tuple(local_times(value) if isinstance(value, str) else value for value in item.values()),
         nothing="no receivers are configured: alerts are stored but not sent",
         cut=("last error", "name"),
         leave_out=("from level",),
@@ -51,9 +55,10 @@ def list_receivers(config: str, form: str) -> None:
 
 
 @command.command("test")
-@click.argument("name")
+@click.argument("receiver_name", metavar="NAME", shell_complete=completing.receivers)
+@output_option
 @click.pass_obj
-def test(config: str, name: str) -> int:
+def test(config: str, receiver_name: str, form: str) -> None:
     """Send a marked test alert to one receiver, with the configuration on disk: templates, notifier, outbox.
 
     A running service need not know the receiver yet. Exits with 1 if the receiver refuses the message, which is not retried.
@@ -65,7 +70,7 @@ def test(config: str, name: str) -> int:
     from actionwatch.service.receivers import build_channel
 
     settings = read_settings(config)
-    receiver = named_receiver(settings, name)
+    receiver, name = named_receiver(settings, receiver_name), receiver_name
     now = utc_now()
     alert = replace(marked_alert(name, now), status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
     with closing(app.App(settings)) as built:
@@ -77,41 +82,43 @@ def test(config: str, name: str) -> int:
         echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)
     if ended.error is not None:
         raise click.ClickException(f"{name} did not accept the test message: {ended.error}")
-    note = ended.receipt.note
-    echo(f"{name} accepted the test message {ended.job.delivery.id}" + (f": {note}" if note else ""))
-    return 0
+    note, message = ended.receipt.note, ended.job.delivery.id
+    text = f"{name} accepted the test message {message}" + (f": {note}" if note else "")
+    print_document({"receiver": name, "message": message, "note": note}, form, as_text=lambda: echo(text))
 
 
 @command.command("preview")
-@click.argument("rule_name", metavar="RULE")
-@click.argument("name", metavar="RECEIVER")
+@click.argument("rule_name", metavar="RULE", shell_complete=completing.rules)
+@click.argument("receiver_name", metavar="RECEIVER", shell_complete=completing.receivers)
 @click.option("--to", "folder", type=FOLDER, help="Write files to this folder instead of printing.")
+@output_option
 @click.pass_obj
-def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
+def preview(config: str, rule_name: str, receiver_name: str, folder: Path | None, form: str) -> None:
     """Show the message that RECEIVER would get from RULE: the email, the blocks, the body. Sends nothing."""
     from actionwatch.service.preview import preview_files
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
-    receiver = named_receiver(settings, name)
+    receiver = named_receiver(settings, receiver_name)
     with ExitStack() as stack:
         try:
             store = stack.enter_context(closing(StoreReader.open(settings.store.url)))
         except StoreMissing:
             store = None  # before the first start, the rule's tests provide the alert
         files = preview_files(settings, store, rule_name, receiver)
-    for file_name, text in files.items():
-        if folder is None:
-            echo(f"--- {file_name}\n{text}\n")
-            continue
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / file_name).write_text(text, encoding="utf-8")
-        echo(str(folder / file_name))
+        for file_name, text in files.items():
+            (folder / file_name).write_text(text, encoding="utf-8")
+    print_document(files, form, as_text=lambda: _print_files(files, folder))
 
 
-@command.command("schema")
+def _print_files(files: Mapping[str, str], folder: Path | None) -> None:
+    for file_name, text in files.items():
+        echo(f"--- {file_name}\n{text}\n" if folder is None else str(folder / file_name))
+
+
+@command.command("schema", hidden=True)
 def schema() -> None:
-    """Print the JSON Schema of the webhook message."""
-    from actionwatch.notifiers.webhook import message_schema
-
-    echo(dump(message_schema(), indent=2))
+    """Print the JSON Schema of the webhook message: the older name of `schema webhook`."""
+    print_schema("webhook")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from actionwatch.base.model import RecordFilter
+from actionwatch.cli import completing
 from actionwatch.cli.options import since_option, until_option
 from actionwatch.cli.output import echo
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
@@ -21,6 +22,7 @@ _OPTIONS = (
         "kinds",
         multiple=True,
         metavar="K",
+        shell_complete=completing.kinds,
         callback=lambda _context, _option, kinds: _normalised(kinds),
         help="Only this kind (repeatable).",
     ),

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from actionwatch.base.model import Record, RecordFilter
+from actionwatch.cli import completing
 from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import duration, limit_option, output_option
 from actionwatch.cli.output import dump, echo, print_items
@@ -22,6 +23,7 @@ from actionwatch.notifiers._formats.cloudevents import cloudevents_event
 from actionwatch.notifiers._formats.ocsf import ocsf_event
 from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant, record_document
+from actionwatch.text.times import spell_time
 
 SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
@@ -49,7 +51,7 @@ def print_records(
         found,
         form,
         document=record_document,
-        columns=("time (UTC)", *(["key"] if keys else []), "kind", "user", "account", "cluster", "description"),
+        columns=("time", *(["key"] if keys else []), "kind", "user", "account", "cluster", "description"),
         row=lambda record: (
             record.occurred_at,
             *([keys(record)] if keys else []),
@@ -76,6 +78,7 @@ command.add_command(proof)
     "--around",
     type=(str, duration),
     metavar="KEY DURATION",
+    shell_complete=completing.records,
     help="Only records within this time before and after the record with this key: of its user, unless --user, --account or "
     "--cluster is given.",
 )
@@ -107,7 +110,7 @@ def list_records(
             shown = {record.key: records.short_key(connection, record.key, SHORT_KEY) for record in found}
     print_records(found, form, "no matching records", lambda record: shown.get(record.key, record.key))
     if oldest is not None and len(found) < limit:
-        searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {instant(oldest)}"
+        searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {spell_time(oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
 
 
@@ -125,9 +128,11 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
 @command.command("export")
 @filter_options
 @click.option(
+    "-o",
+    "--output",
     "--format",
     "form",
-    type=click.Choice(["jsonl", "csv", "cloudevents", "ocsf"]),
+    type=click.Choice(["jsonl", "json", "csv", "cloudevents", "ocsf"]),
     default="jsonl",
     show_default=True,
     help="Output format.",
@@ -136,7 +141,7 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
 def export(config: str, form: str, wanted: RecordFilter) -> None:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
-    All formats except CSV are JSON lines, one event per line.
+    CSV has a header, and `json` is one array. All other formats are JSON lines, one event per line.
     """
     from actionwatch.store import records
 
@@ -147,8 +152,20 @@ def export(config: str, form: str, wanted: RecordFilter) -> None:
         if form == "csv":
             _write_csv(found)
             return
+        if form == "json":
+            _write_array(found)
+            return
         for record in found:
             echo(dump(events[form](record_document(record))))
+
+
+def _write_array(found: Iterable[Record]) -> None:
+    """Print one JSON array, item by item: a store may hold more records than memory."""
+    before = "["
+    for record in found:
+        echo(f"{before}\n{dump(record_document(record))}", nl=False)
+        before = ","
+    echo("[]" if before == "[" else "\n]")
 
 
 def _write_csv(found: Iterator[Record]) -> None:

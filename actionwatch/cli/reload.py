@@ -12,7 +12,8 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.output import echo
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import echo, print_document
 
 if TYPE_CHECKING:
     from actionwatch.service.announcement import Reloaded, RunningService
@@ -23,8 +24,9 @@ LOOK_SECONDS = 0.1
 
 
 @click.command()
+@output_option
 @click.pass_obj
-def command(config: str) -> int:
+def command(config: str, form: str) -> int:
     """Make the running service load rules, lists, templates, silences and the configuration, and print what changed.
 
     Waits until the service has loaded them. Exits with 1 if the service refused the configuration, or a file is broken: then
@@ -35,11 +37,16 @@ def command(config: str) -> int:
     settings = read_settings(config)
     with closing(StoreReader.open(settings.store.url)) as store:
         result = _reload(store)
+    document = {"changes": list(result.lines), "faults": list(result.faults)}
+    print_document(document, form, as_text=lambda: _print(result))
+    return EXIT_FAILED if result.faults else 0
+
+
+def _print(result: Reloaded) -> None:
     for line in result.lines:
         echo(line)
     for fault in result.faults:
         echo(fault, err=True)
-    return EXIT_FAILED if result.faults else 0
 
 
 def _reload(store: StoreReader) -> Reloaded:

@@ -13,11 +13,12 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import LEVELS, SELF_RULE_NAME, Alert, Record
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import named_receiver, only_one, read_settings, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, spell
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -92,9 +93,21 @@ def _spell_receivers(route: Route) -> str:
 
 
 @command.command("test")
-@click.option("--alert", "alert_id", metavar="ID", help="Route this stored alert, by its newest record.")
+@click.option(
+    "--alert",
+    "alert_id",
+    metavar="ID",
+    shell_complete=completing.alerts,
+    help="Route this stored alert, by its newest record.",
+)
 @click.option("--level", type=click.Choice(list(LEVELS)), help="The level.  [default: the level of --rule]")
-@click.option("--rule", "rule_name", metavar="NAME", help="The rule. Its labels and its escalation count too.")
+@click.option(
+    "--rule",
+    "rule_name",
+    metavar="NAME",
+    shell_complete=completing.rules,
+    help="The rule. Its labels and its escalation count too.",
+)
 @click.option(
     "--label", "given", multiple=True, metavar="K=V", help="A label such as cluster=orders-prod (repeatable)."
 )
@@ -102,6 +115,7 @@ def _spell_receivers(route: Route) -> str:
     "--expect",
     multiple=True,
     metavar="RECEIVER",
+    shell_complete=completing.receivers,
     help="Fail unless the routes select exactly these, held or not (repeatable).",
 )
 @output_option
@@ -287,12 +301,12 @@ def _print(found: Routing, notes: Sequence[str]) -> None:
     rows = [(each.name, ", ".join(each.places), _now(each)) for each in found.receivers]
     print_table(("receiver", "route", "now"), rows, nothing="nobody gets this alert", is_wrapped=True)
     for note in notes:
-        echo(f"note: {note}", err=True)
+        echo(f"note: {local_times(note)}", err=True)
 
 
 def _now(found: ReceiverForecast) -> str:
     held = [each.what for each in found.held_by]
-    return "; ".join([*(held or ["sent"]), *found.notes])
+    return local_times("; ".join([*(held or ["sent"]), *found.notes]))
 
 
 def _visit_lines(visit: Visit, labels: Labels, place: str = ROOT, depth: int = 0, taker: str = "") -> Iterator[str]:

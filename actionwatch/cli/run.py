@@ -16,7 +16,7 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import duration
 from actionwatch.cli.output import echo, progress_bar
 from actionwatch.service.signals import ENDING, asked_by_signals
-from actionwatch.text.payloads import instant
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +77,9 @@ def _run_once(config: Path, wait: timedelta) -> int:
         echo(f"actionwatch: {failure}", err=True)
     for line in waiting:
         if not _is_late(line, done.due_until):
-            echo(f"{line.receiver}: {counted(line.count, 'message')} not due yet, the next at {instant(line.due_at)}")
+            echo(
+                f"{line.receiver}: {counted(line.count, 'message')} not due yet, the next at {spell_time(line.due_at)}"
+            )
     return EXIT_FAILED if failures else 0
 
 
@@ -86,7 +88,7 @@ def _undelivered(waiting: Sequence[Waiting], queues: Mapping[str, Queue], due_un
     for line in waiting:
         if _is_late(line, due_until):
             verb = "is" if line.count == 1 else "are"
-            retried = f"failed and {verb} retried at {instant(line.due_at)}"
+            retried = f"failed and {verb} retried at {spell_time(line.due_at)}"
             why = retried if line.has_failed else f"{verb} due and not sent"
             yield f"{line.receiver}: {counted(line.count, 'message')} {why}: 'actionwatch deliveries list' shows why"
     for name, queue in queues.items():

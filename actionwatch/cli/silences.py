@@ -11,11 +11,11 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, duration, future, output_option
-from actionwatch.cli.output import echo, print_faults, print_items, spell
-from actionwatch.text.payloads import instant
+from actionwatch.cli.output import echo, print_document, print_faults, print_items, spell
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,6 +36,7 @@ command = click.Group(help="Add, list and expire silences.")
 @click.option(
     "--force", "is_forced", is_flag=True, help="Add it although it is too long, or its matchers are doubtful."
 )
+@output_option
 @click.pass_obj
 def add(
     config: str,
@@ -45,6 +46,7 @@ def add(
     comment: str,
     author: str,
     is_forced: bool,
+    form: str,
 ) -> None:
     """Silence alerts that match every MATCHER, such as rule="cluster_deleted" or userName=~"ci-.*", and print the id.
 
@@ -72,9 +74,10 @@ def add(
         _refuse_doubtful(settings, made, now, is_forced=is_forced)
         with database.write(is_durable=True) as connection:
             silences.write(connection, made)
+        echo(f"note: active from {spell_time(made.starts_at)} to {spell_time(made.ends_at)}", err=True)
         with database.read() as connection:
             _print_preview(connection, made, now)
-    echo(made.id)
+    print_document(silence_document(made, now), form, as_text=lambda: echo(made.id))
 
 
 def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_forced: bool) -> None:
@@ -87,7 +90,7 @@ def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_for
     span, most = made.ends_at - made.starts_at, settings.max_silence
     doubts = []
     if made.starts_at < now:
-        doubts.append(f"it would start in the past, at {instant(made.starts_at)}: omit --start, or correct it")
+        doubts.append(f"it would start in the past, at {spell_time(made.starts_at)}: omit --start, or correct it")
     if span > most:
         doubts.append(f"--for {spell_duration(span)} is longer than max_silence, {spell_duration(most)}: shorten it")
     doubts += map(str, configuration.vocabulary(settings, configuration.read_rules(settings)).doubts(made.matchers))
@@ -129,7 +132,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
         shown,
         form,
         document=lambda silence: silence_document(silence, now),
-        columns=("status", "ends (UTC)", "author", "id", "matchers", "comment"),
+        columns=("status", "ends", "author", "id", "matchers", "comment"),
         row=lambda silence: (
             silence.status(now),
             silence.ends_at,
@@ -147,9 +150,10 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 
 
 @command.command("expire")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.silences)
+@output_option
 @click.pass_obj
-def expire(config: str, ids: tuple[str, ...]) -> None:
+def expire(config: str, ids: tuple[str, ...], form: str) -> None:
     """End silences now. A unique prefix of an id is enough. The summaries of what they hid are sent within two seconds."""
     from actionwatch.service.silence_files import SilenceFiles
     from actionwatch.store import silences
@@ -168,7 +172,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
             count = silences.expire(connection, [silence.id for silence in chosen], now)
         if count:
             warn_if_nothing_runs(database)
-    echo(f"{counted(count, 'silence')} ended")
+    print_document({"ended": count}, form, as_text=lambda: echo(f"{counted(count, 'silence')} ended"))
 
 
 def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:

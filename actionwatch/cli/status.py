@@ -22,7 +22,8 @@ from actionwatch.cli.options import output_option
 from actionwatch.cli.output import console, hang, print_document, print_table, spell_ago
 from actionwatch.cli.silences import silence_document
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
-from actionwatch.text.payloads import instant, short_id
+from actionwatch.text.payloads import short_id
+from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -124,6 +125,7 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
                 "last_poll": poll and poll.last_poll_at,
                 "records": found.record_counts.get(source.name, 0),
                 **({"backlog": _backlog(found.backlogs[source.name])} if source.name in found.backlogs else {}),
+                **({"failing": _failing(poll)} if poll and poll.failures else {}),
             }
         )
     receivers = []
@@ -141,6 +143,11 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
     }
+
+
+def _failing(poll: Poll) -> dict[str, Any]:
+    """Return how a source fails, and when a running service polls it again at the earliest."""
+    return {"polls": poll.failures, "error": poll.last_error, "resumes_at": poll.resumes_at}
 
 
 def _backlog(backlog: Backlog) -> dict[str, Any]:
@@ -193,7 +200,11 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
         poll = found.polls.get(source["name"])
         if poll is not None and poll.failures:
             which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
-            out.print(hang(f"{source['name']}:", f"{which} failed: {poll.last_error}", "yellow"))
+            left = max(poll.resumes_at - utc_now(), timedelta(0))
+            then = f"; the next poll starts in {spell_duration(left)}" if found.is_running else ""
+            out.print(
+                hang(f"{source['name']}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow")
+            )
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
@@ -202,7 +213,7 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
         out.print("no service is running on this store")
     for trouble in found.troubles:
         since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
-        out.print(hang(f"{trouble.trouble}:", f"{trouble.subject}{since}: {trouble.what}", "bold red"))
+        out.print(hang(f"{trouble.trouble}:", f"{trouble.subject}{since}: {local_times(trouble.what)}", "bold red"))
         if trouble.remedy:
             out.print(hang("  remedy:", trouble.remedy))
     if not found.troubles:
@@ -211,7 +222,7 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
 
 def _print_silences(active: Sequence[dict[str, Any]], out: Console) -> None:
     for silence in active[:SILENCES_SHOWN]:
-        until, by = instant(silence["ends_at"]), f"{silence['author']}: {silence['comment']}"
+        until, by = spell_time(silence["ends_at"]), f"{silence['author']}: {silence['comment']}"
         out.print(
             hang(f"silence {short_id(silence['id'])}:", f"{' '.join(silence['matchers'])} until {until}, by {by}")
         )
@@ -232,8 +243,8 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
     speed = "" if rate is None else f", {rate:,.0f} per second"
     left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
     return (
-        f"catching up from {instant(backlog['from'])} to {instant(backlog['to'])}: {backlog['share']:.0%} done, "
-        f"through {instant(backlog['through'])}, {backlog['records']:,} new records{speed}{left}"
+        f"catching up from {spell_time(backlog['from'])} to {spell_time(backlog['to'])}: {backlog['share']:.0%} done, "
+        f"through {spell_time(backlog['through'])}, {backlog['records']:,} new records{speed}{left}"
     )
 
 

@@ -8,15 +8,17 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.output import echo
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import echo, print_document
 
 command = click.Group(help="Back up and restore the store.")
 
 
 @command.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+@output_option
 @click.pass_obj
-def backup(config: str, target: Path) -> None:
+def backup(config: str, target: Path, form: str) -> None:
     """Write a copy of the store to FILE, also while the service runs.
 
     The copy has one state of the store and is checked. Only its owner can read it. FILE must not exist.
@@ -27,14 +29,16 @@ def backup(config: str, target: Path) -> None:
     from actionwatch.store.backup import write_backup
 
     write_backup(read_settings(config).store.url, target)
-    echo(f"{target}: {target.stat().st_size:,} bytes")
+    size = target.stat().st_size
+    print_document({"file": str(target), "bytes": size}, form, as_text=lambda: echo(f"{target}: {size:,} bytes"))
 
 
 @command.command("restore")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--replace", "is_replacing", is_flag=True, help="Keep the present store under another name.")
+@output_option
 @click.pass_obj
-def restore(config: str, source: Path, is_replacing: bool) -> None:
+def restore(config: str, source: Path, is_replacing: bool, form: str) -> None:
     """Put a copy of the backup FILE at store.url, while no service runs.
 
     If a store is there, it is refused without --replace. The next 'actionwatch run' upgrades an older schema, and reads
@@ -44,4 +48,6 @@ def restore(config: str, source: Path, is_replacing: bool) -> None:
 
     store = read_settings(config).store
     kept = backup.restore(store.url, source, utc_now(), is_replacing=is_replacing)
-    echo(f"{store.path}: restored from {source}" + (f"; the store that was there is now {kept}" if kept else ""))
+    document = {"store": str(store.path), "from": str(source), "kept": str(kept) if kept else None}
+    text = f"{store.path}: restored from {source}" + (f"; the store that was there is now {kept}" if kept else "")
+    print_document(document, form, as_text=lambda: echo(text))

@@ -34,7 +34,8 @@ class Recorder:
 
     def record(self, connection: Connection, attempts: Sequence[Attempt], now: datetime) -> None:
         """Record attempts in the order in which they ended."""
-        _note_acceptances(connection, [each for each in attempts if each.error is None], now)
+        accepted = [each for each in attempts if each.error is None]
+        _note_acceptances(connection, accepted, now)
         _note_render_failures(connection, attempts, now)
         # Read it again: a step of the clock since the claim has moved the stored times.
         failed = [each.job.delivery.id for each in attempts if each.error is not None]
@@ -55,7 +56,6 @@ class Recorder:
         if attempt.error is not None:
             started_at = started.get(delivery.id, delivery.started_at)
             return self._failure(connection, delivery, attempt.error, started_at, now)
-        log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
         note = attempt.receipt.note
         return Accepted(attempt.job.message.type, note and visible(note))
 
@@ -75,8 +75,10 @@ class Recorder:
 
 def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:
     """Store that receivers work, their references for the messages, and how long openings took."""
-    for name in {each.job.delivery.receiver for each in accepted}:
+    for name in dict.fromkeys(each.job.delivery.receiver for each in accepted):
         receivers.note_success(connection, name, now)
+        sent = [each.job.delivery.id for each in accepted if each.job.delivery.receiver == name]
+        log.info("delivery_sent", receiver=name, count=len(sent), deliveries=sent)
     for each in accepted:
         delivery, reference = each.job.delivery, each.receipt.reference
         if reference is not None and delivery.event is not Event.SUMMARY:  # a summary is never updated

@@ -19,6 +19,7 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, records, self_alerts, silences
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import visible
+from actionwatch.text.payloads import instant
 
 SILENCE_BY_BUTTON = timedelta(hours=1)
 PRESSED_TOGETHER = timedelta(minutes=1)  # two people who press the button within this time mean the same silence
@@ -110,7 +111,7 @@ class OperatorActions:
             comment = f"by a button of alert {alert_id}"
             made = make_silence(matchers, who, comment, now, now + SILENCE_BY_BUTTON, made_at=now)
             silences.write(connection, made)
-            what = f"by {who} until {made.ends_at:%Y-%m-%d %H:%M:%S} UTC ({made.id}): {' '.join(matchers)}"
+            what = f"by {who} until {instant(made.ends_at)} ({made.id}): {' '.join(matchers)}"
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
         log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
         return Decision(_describe_silence(made), is_new=True)

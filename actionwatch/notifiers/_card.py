@@ -29,6 +29,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, MESSAGE_TYPES, Event, Message
 from actionwatch.text.escaping import one_line, shorten, steps
 from actionwatch.text.payloads import explain_command, short_id
+from actionwatch.text.times import spell_time
 
 BAR = "▌ "
 SEPARATOR = " · "
@@ -101,8 +102,9 @@ class Card:
     def _when(self) -> Text:
         if not self._data.get("last_at"):
             return Text()
-        last, first = (datetime.fromisoformat(self._data[name]) for name in ("last_at", "first_at"))
-        parts = [f"{last:%Y-%m-%d %H:%M:%S} UTC"]
+        # On a terminal, times are those of its zone. A pipe gets them too: the zone stands beside them.
+        last, first = (datetime.fromisoformat(self._data[name]).astimezone() for name in ("last_at", "first_at"))
+        parts = [spell_time(last)]
         if first < last:
             parts.append(f"since {first:%H:%M:%S}" if first.date() == last.date() else f"since {first:%F %H:%M:%S}")
         if self._data.get("late"):

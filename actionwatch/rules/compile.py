@@ -22,6 +22,7 @@ from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetect
 
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.budget import spend
+from actionwatch.rules.condition_text import Phrase, names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, equality, fold, on_text
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
@@ -31,6 +32,7 @@ from actionwatch.text.suggestions import suggest
 _T = TypeVar("_T")
 
 MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
+_TOO_MANY = f"lists and selections have more than {MAX_VALUES} values together"
 _MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 _MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
 
@@ -49,12 +51,28 @@ def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:
     Raises: ValueError (the base of pySigma's errors) with a message for the author; RecursionError.
     """
     parsed = SigmaDetections.from_dict(dict(detection), policy=POLICY)
-    whole, parts = _Compiler(lists), _Compiler(lists)
-    condition = any_of([whole.compile(each.parse()) for each in parsed.parsed_condition])
+    compiler = _Compiler(lists)
+    selections, sizes = dict[str, Condition](), dict[str, int]()
+    for name, selection in parsed.detections.items():
+        before = compiler.count
+        selections[name] = compiler.compile(selection.postprocess(parsed))
+        sizes[name] = compiler.count - before
+    phrase = parse_phrase(detection["condition"], list(selections))
+    if any(total > MAX_VALUES for total in itertools.accumulate(sizes[name] for name in names_in(phrase))):
+        raise ValueError(_TOO_MANY)
+    condition = _joined(phrase, selections)
     if depth(condition) > _MAX_DEPTH:
         raise ValueError(f"the condition nests deeper than {_MAX_DEPTH} levels")
-    selections = {name: parts.compile(selection.postprocess(parsed)) for name, selection in parsed.detections.items()}
     return Compiled(condition, selections)
+
+
+def _joined(phrase: Phrase, selections: Mapping[str, Condition]) -> Condition:
+    if isinstance(phrase, str):
+        return selections[phrase]
+    parts = [_joined(part, selections) for part in phrase.parts]
+    if phrase.word == "not":
+        return Not(parts[0])
+    return all_of(parts) if phrase.is_every else any_of(parts)
 
 
 def compile_item(key: str, value: Any, lists: Lists) -> Condition:
@@ -89,7 +107,7 @@ class _Compiler:
 
     def __init__(self, lists: Lists) -> None:
         self._lists = lists
-        self._left = MAX_VALUES
+        self.count = 0
 
     def compile(self, tree: Any) -> Condition:
         match tree:
@@ -114,9 +132,9 @@ class _Compiler:
 
     def _leaf(self, name: str | None, value: types.SigmaType) -> Leaf:
         spend(1)
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError(f"lists and selections have more than {MAX_VALUES} values together")
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise ValueError(_TOO_MANY)
         return _keyword_leaf(value) if name is None else _leaf(name, value)
 
 

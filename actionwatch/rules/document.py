@@ -190,13 +190,18 @@ def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName |
     return _name(value, report), LEVELS[str(value.get("level") or "medium").lower()]
 
 
+def name_of(value: Mapping[Any, Any], title: str) -> str:
+    """Return the name of a rule. The default is made from its title."""
+    return value.get("name") or re.sub(r"\W+", "_", title.lower()).strip("_") or value.get("id") or title
+
+
 def _name(value: Mapping[Any, Any], report: Report) -> RuleName | None:
-    """Name the rule. The default name is made from the title; the default id is the name."""
+    """Name the rule. The default id is the name."""
     title: str = " ".join(value["title"].split())
     if not title:
         report.fault(("title",), "the title is empty", "describe what the rule finds")
         return None
-    name = value.get("name") or re.sub(r"\W+", "_", title.lower()).strip("_") or value.get("id") or title
+    name = name_of(value, title)
     if name == SELF_RULE_NAME:
         report.fault(("name",), f"the name '{SELF_RULE_NAME}' is reserved for actionwatch", "choose another name")
         return None

@@ -1,13 +1,13 @@
 """Reads detections with a location for every fault, because the errors of pySigma have none.
 
-Each `field|modifiers: value` is first compiled separately, so that a fault has its line, and its item in a list.
+A detection with a fault is compiled once more, each value separately, so that the fault has its line, and its item in a list.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,16 @@ class ReadContext:
     time_intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One `field|modifiers: value`, or keywords (`key` is empty). `whole` is the list if every value of it is sound."""
+
+    key: str
+    place: Place
+    whole: list[Any] | None
+    values: tuple[tuple[Any, Place], ...]
+
+
 def read_detection(value: Any, report: Report, context: ReadContext, place: Place = ("detection",)) -> Compiled | None:
     """Read a `detection` block or a similar one. Return None if there are faults, which go to the report."""
     if not isinstance(value, dict):
@@ -54,33 +64,48 @@ def read_detection(value: Any, report: Report, context: ReadContext, place: Plac
         return None
     before = len(report.faults)
     selections = {name: selection for name, selection in value.items() if name != "condition"}
+    items: list[_Item] = []
     for name, selection in selections.items():
         _check_name(name, selection, (*place, str(name)), report)
-        _check_selection(selection, (*place, str(name)), report, context)
+        items += _items(selection, (*place, str(name)), report)
     if not selections:
         report.fault(place, "no selection is defined", "for example: selection: {actionKind: DELETE_CLUSTER}")
     _check_condition(value, place, report)
-    if len(report.faults) > before:
-        return None
-    return _compile(value, (*place, "condition"), report, context)
+    return _compile(value, items, len(report.faults) > before, (*place, "condition"), report, context)
 
 
 def read_selection(value: Any, place: Place, report: Report, context: ReadContext) -> Condition | None:
     """Read one selection outside a detection. Return None if there are faults, which go to the report."""
     before = len(report.faults)
-    _check_selection(value, place, report, context)
-    if len(report.faults) > before:
-        return None
-    compiled = _compile({"selection": value, "condition": "selection"}, place, report, context)
+    items = list(_items(value, place, report))
+    detection = {"selection": value, "condition": "selection"}
+    compiled = _compile(detection, items, len(report.faults) > before, place, report, context)
     return None if compiled is None else compiled.condition
 
 
-def _compile(detection: Mapping[str, Any], place: Place, report: Report, context: ReadContext) -> Compiled | None:
-    try:
-        return compile_detection(detection, context.lists)
-    except PARSE_ERRORS as exc:
-        report.fault(place, explain(exc))
-        return None
+def _compile(
+    detection: Mapping[str, Any],
+    items: Sequence[_Item],
+    is_faulty: bool,
+    place: Place,
+    report: Report,
+    context: ReadContext,
+) -> Compiled | None:
+    """Compile a detection. If that is not possible, compile each value separately to locate the faults."""
+    compiled, failure = None, ""
+    if not is_faulty:
+        try:
+            compiled = compile_detection(detection, context.lists)
+        except PARSE_ERRORS as exc:
+            failure = explain(exc)
+    before = len(report.faults)
+    for item in items:
+        if compiled is None:
+            _locate_faults(item, report, context)
+        _note_impossible(item, report, context)
+    if failure and len(report.faults) == before:
+        report.fault(place, failure)
+    return compiled
 
 
 def check_field(name: Any, place: Place, report: Report) -> bool:
@@ -112,23 +137,27 @@ def _check_name(name: Any, selection: Any, place: Place, report: Report) -> None
         report.fault(place, f"'{name}' is not a valid name of a selection: it is not a string", f"quote it: '{name}'")
 
 
-def _check_selection(value: Any, place: Place, report: Report, context: ReadContext) -> None:
+def _items(value: Any, place: Place, report: Report) -> Iterator[_Item]:
+    """Yield the items of a selection. Report faults that show without compiling a value."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            _check_item(key, item, (*place, str(key)), report, context)
+            where = (*place, str(key))
+            if _is_key(key, where, report):
+                yield from _item(key, item, where, report)
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for index, item in enumerate(value):
-            _check_selection(item, (*place, index), report, context)
+            yield from _items(item, (*place, index), report)
     elif value in ({}, [], None):
         report.fault(place, "an empty selection matches nothing", "name a field and a value")
     else:
-        _try_values(None, value, place, report, context)
+        yield from _item("", value, place, report)
 
 
-def _check_item(key: Any, value: Any, place: Place, report: Report, context: ReadContext) -> None:
+def _is_key(key: Any, place: Place, report: Report) -> bool:
+    """Check `field|modifiers`, and report a fault otherwise."""
     if not isinstance(key, str):
         report.fault(place, f"unknown field '{key}'", "the name of a field is a string")
-        return
+        return False
     name, *modifiers = key.split("|")
     is_known = not name or check_field(name, place, report)
     for modifier in modifiers:
@@ -138,51 +167,55 @@ def _check_item(key: Any, value: Any, place: Place, report: Report, context: Rea
     if is_known and "re" not in modifiers and (flags := _FLAGS.intersection(modifiers)):
         flag = min(flags)
         report.fault(place, f"'{flag}' is a flag of 're' and has no effect without it", f"write: {name}|re|{flag}")
-        return
+        return False
     if not name and not modifiers:
         report.fault(place, "an empty field name", "name a field, or a modifier for keywords")
-    elif is_known:
-        _try_values(key, value, place, report, context)
+        return False
+    return is_known
 
 
-def _try_values(key: str | None, value: Any, place: Place, report: Report, context: ReadContext) -> None:
-    """Compile each value of an item separately, then all together."""
+def _item(key: str, value: Any, place: Place, report: Report) -> Iterator[_Item]:
+    """Yield the item if any of its values can be compiled."""
     if isinstance(value, list) and not value:
         report.fault(place, "an empty list matches nothing", "write null to match an absent field")
         return
-    before = len(report.faults)
-    for index, single in enumerate(value if isinstance(value, list) else [value]):
-        where = (*place, index) if isinstance(value, list) else place
-        _try_value(key, single, where, report, context)
-    if len(report.faults) == before and isinstance(value, list):
-        try:
-            compile_item(key or "", value, context.lists)
-        except PARSE_ERRORS as exc:
-            report.fault(place, explain(exc))
+    values = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
+    placed = [(single, place if index is None else (*place, index)) for index, single in values]
+    sound = tuple((single, where) for single, where in placed if _is_value(key, single, where, report))
+    yield _Item(key, place, value if isinstance(value, list) and len(sound) == len(placed) else None, sound)
 
 
-def _try_value(key: str | None, value: Any, place: Place, report: Report, context: ReadContext) -> None:
-    name, *modifiers = (key or "").split("|")
+def _is_value(key: str, value: Any, place: Place, report: Report) -> bool:
+    """Check that the modifiers take a value of this type, and report a fault otherwise."""
+    _, *modifiers = key.split("|")
     if isinstance(value, dict | list):
         report.fault(place, "a value must be a string, a number, true, false or null")
-        return
-    if not isinstance(value, str) and {"re", "fieldref", "cidr"} & set(modifiers):
+    elif not isinstance(value, str) and {"re", "fieldref", "cidr"} & set(modifiers):
         report.fault(place, f"'{modifiers[0]}' needs a string", "quote the value")
-        return
-    if "exists" in modifiers and not isinstance(value, bool):
+    elif "exists" in modifiers and not isinstance(value, bool):
         report.fault(place, "'exists' needs true or false", f"'{value}' is a string" if isinstance(value, str) else "")
-        return
-    if "fieldref" in modifiers and not check_field(value, place, report):
-        return
-    if _PARTS.intersection(modifiers) and isinstance(value, float) and not value.is_integer():
+    elif "fieldref" in modifiers:
+        return check_field(value, place, report)
+    elif _PARTS.intersection(modifiers) and isinstance(value, float) and not value.is_integer():
         report.fault(place, f"a part of a time is never {value}", "it is a whole number")
-        return
-    try:
-        condition = compile_item(key or "", value, context.lists)
-    except PARSE_ERRORS as exc:
-        report.fault(place, explain(exc, value), _takes(modifiers, value))
-        return
-    _note_impossible(name, value, condition, place, report, context)
+    else:
+        return True
+    return False
+
+
+def _locate_faults(item: _Item, report: Report, context: ReadContext) -> None:
+    """Compile each value separately, then all together."""
+    before = len(report.faults)
+    for value, place in item.values:
+        try:
+            compile_item(item.key, value, context.lists)
+        except PARSE_ERRORS as exc:
+            report.fault(place, explain(exc, value), _takes(item.key.split("|")[1:], value))
+    if item.whole is not None and len(report.faults) == before:
+        try:
+            compile_item(item.key, item.whole, context.lists)
+        except PARSE_ERRORS as exc:
+            report.fault(item.place, explain(exc))
 
 
 def _takes(modifiers: Sequence[str], value: Any) -> str:
@@ -192,15 +225,19 @@ def _takes(modifiers: Sequence[str], value: Any) -> str:
     return hint or ("quote the number" if modifiers and is_number else "")
 
 
-def _note_impossible(
-    name: str, value: Any, condition: Condition, place: Place, report: Report, context: ReadContext
-) -> None:
+def _note_impossible(item: _Item, report: Report, context: ReadContext) -> None:
     """Note a value that matches no known value of its field: it is probably misspelt, or newer than this version."""
-    known = context.known_values.get(name)
-    if not known or not isinstance(value, str) or not isinstance(condition, Leaf) or condition.slot is None:
-        return
-    if not any(condition.test((each,)) for each in known):
-        report.note(place, f"no known {name} matches '{value}'", suggest(value.strip("*"), known, "known are"))
+    name = item.key.partition("|")[0]
+    known = context.known_values.get(name, ())
+    for value, place in item.values if known else ():
+        if not isinstance(value, str) or (name == item.key and value in known):
+            continue
+        try:
+            condition = compile_item(item.key, value, context.lists)
+        except PARSE_ERRORS:  # a fault, reported with its place
+            continue
+        if isinstance(condition, Leaf) and condition.slot and not any(condition.test((each,)) for each in known):
+            report.note(place, f"no known {name} matches '{value}'", suggest(value.strip("*"), known, "known are"))
 
 
 def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:

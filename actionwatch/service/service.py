@@ -170,7 +170,7 @@ class Service:
             add(f"accounts {source}", watch.run_once, LIST_EVERY)
         for source, tail in app.tails.items():
             progress = functools.partial(self._backlog, source)
-            add(f"tail {source}", tail.run_once, app.poll_intervals[source], progress=progress)
+            add(f"tail {source}", tail.run_if_due, app.poll_intervals[source], progress=progress)
         for receiver, check in self._button_checks.items():
             add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
         add("send", self._worker.check_sends, CHECK_EVERY, is_first_now=False)

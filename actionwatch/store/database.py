@@ -44,7 +44,7 @@ from actionwatch.store import ownership, schema
 from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
-SCHEMA_VERSION = "0003"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0004"  # the newest revision under migrations/versions/
 _T = TypeVar("_T")
 _BUSY_TIMEOUT_MS = 30_000
 _PAGE_BYTES = 16_384

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
@@ -10,24 +11,35 @@ from sqlalchemy import Connection, select
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import POLL
 
+MISSED_POLLS = (
+    10  # intervals after which a running service is late: two failures wait up to four, the third is reported
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:
     """The last poll of a source; `failures` counts the failed polls in a row up to it.
 
     `clock_skew` is how far the clock of the upstream was ahead of ours: the marks of the source are times of that clock.
+    `backoff` is how long a running service waits from `last_poll_at` on, at least; zero if it keeps its interval.
     """
 
     last_poll_at: datetime
     failures: int
     last_error: str | None
     clock_skew: timedelta = timedelta(0)
+    backoff: timedelta = timedelta(0)
+
+    @property
+    def resumes_at(self) -> datetime:
+        """When the backoff ends."""
+        return self.last_poll_at + self.backoff
 
 
 def read_all(connection: Connection) -> dict[str, Poll]:
     """Read the last poll of every source by name."""
     return {
-        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew)
+        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew, row.backoff or timedelta(0))
         for row in connection.execute(select(POLL))
     }
 
@@ -38,17 +50,16 @@ def read_skews(connection: Connection) -> dict[str, timedelta]:
 
 
 def note(
-    connection: Connection, source: str, at: datetime, error: str | None, clock_skew: timedelta = timedelta(0)
-) -> int:
-    """Store a poll that ended; `error` is None if it succeeded. Return how many have failed in a row."""
+    connection: Connection,
+    source: str,
+    at: datetime,
+    error: str | None,
+    clock_skew: timedelta = timedelta(0),
+    backoff_after: Callable[[int], timedelta] = lambda _: timedelta(0),
+) -> Poll:
+    """Store a poll that ended; `error` is None if it succeeded. `backoff_after` is asked with the failures in a row."""
     before: int | None = connection.execute(select(POLL.c.failures).where(POLL.c.source == source)).scalar()
     failures = 0 if error is None else (before or 0) + 1
-    values = {
-        "source": source,
-        "last_poll_at": at,
-        "failures": failures,
-        "last_error": error,
-        "clock_skew": clock_skew,
-    }
-    upsert(connection, POLL, values)
-    return failures
+    poll = Poll(at, failures, error, clock_skew, backoff_after(failures))
+    upsert(connection, POLL, {"source": source, **asdict(poll)})
+    return poll

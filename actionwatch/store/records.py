@@ -65,6 +65,7 @@ Judge = Callable[[Record], tuple[bool, timedelta | None]]
 
 _by_key = attrgetter("key")
 _by_place = attrgetter("key", "source")
+_ANY_OF_KEYS = select(RECORD.c.id).where(RECORD.c.record_key.between(bindparam("low"), bindparam("high"))).limit(1)
 _OF_SOURCE = RECORD_COUNT.c.source == bindparam("name")
 _ADD_STORED = (
     RECORD_COUNT.update().where(_OF_SOURCE).values(stored_count=RECORD_COUNT.c.stored_count + bindparam("added"))
@@ -167,8 +168,11 @@ def _unknown(connection: Connection, records: Iterable[Record]) -> Collection[Re
     found: dict[tuple[str, str], Record] = {}
     for record in records:
         found.setdefault(_by_place(record), record)
-    for key, source in bulk_read(connection, RECORD, ("record_key", "source"), "record_key", {key for key, _ in found}):
-        found.pop((key, source), None)
+    keys = {key for key, _ in found}
+    # A page of a backlog is new as a whole: one look at its span is enough.
+    if keys and connection.execute(_ANY_OF_KEYS, {"low": min(keys), "high": max(keys)}).first() is not None:
+        for key, source in bulk_read(connection, RECORD, ("record_key", "source"), "record_key", keys):
+            found.pop((key, source), None)
     return found.values()
 
 

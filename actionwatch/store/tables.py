@@ -73,6 +73,8 @@ POLL = Table(
     Column("last_error", Text),
     # How far the clock of the upstream is ahead of ours.
     Column("clock_skew", Duration, nullable=False),
+    # How long the source waits after a poll that failed; NULL in a row of an older version.
+    Column("backoff", Duration),
 )
 
 RECORD = Table(

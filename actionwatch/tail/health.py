@@ -16,6 +16,8 @@ from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.records import MAX_RECORD_CHARS, MAX_UNMAPPED_FIELDS, RecordReader
 from actionwatch.store import receipts, records, seen_fields, unknown_kinds, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.store.polls import Poll
+from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.sweeping import FAILURES_TO_REPORT
@@ -79,12 +81,14 @@ class SourceWatch:
         with database.read() as connection:
             self._settle_identity(seen_fields.read(connection, reader.organisation))
 
-    def note_failure(self, error: SourceError, failures: int) -> None:
-        """Report why a poll failed: at once if a person must act, otherwise after some failures in a row."""
+    def note_failure(self, error: SourceError, poll: Poll) -> None:
+        """Report why a poll failed: at once if a person must act or the next poll is far off, else after some failures."""
         if isinstance(error, AccessDenied):
             self._self_alerts.report("key_refused", self._source, error.what, error.remedy)
-        elif failures >= UNREACHABLE_POLLS:
-            what = f"{failures} polls failed in a row: {error.what}"
+        elif poll.failures >= UNREACHABLE_POLLS or poll.backoff > LONGEST:
+            which = "a poll failed" if poll.failures == 1 else f"{poll.failures} polls failed in a row"
+            then = f"; the next one starts in {spell_duration(poll.backoff)}" if poll.backoff > LONGEST else ""
+            what = f"{which}: {error.what}{then}"
             self._self_alerts.report("upstream_unreachable", self._source, what, error.remedy)
 
     def note_poll(self, report: PollReport, state: TailState) -> None:

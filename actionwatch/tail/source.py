@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import SourceError, StoreError
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
+from actionwatch.tail.backoff import backoff_after
 from actionwatch.tail.catching_up import CatchingUp, OnBacklog
 from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.health import SourceWatch
@@ -41,8 +43,12 @@ class SourceTail:
         accounts: AccountWatch | None = None,
         on_stored: Callable[[], None] = lambda: None,
         on_backlog: OnBacklog = lambda _: None,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call `on_stored` after new records were committed, and `on_backlog` with the progress of catching up."""
+        """Call `on_stored` after new records were committed, and `on_backlog` with the progress of catching up.
+
+        `elapsed` returns seconds that no step of the clock changes.
+        """
         self._upstream = upstream
         self._watch = watch
         self._accounts = accounts
@@ -55,12 +61,14 @@ class SourceTail:
         sweeper = Sweeper(self._state, comparison, reader)
         self._catching_up = CatchingUp(self._state, on_backlog)
         self._poller = Poller(self._state, pager, comparison, reader, sweeper, self._catching_up)
+        self._elapsed = elapsed
         self._noted_at: float | None = None
+        self._resumes_at = elapsed()
 
     @property
     def age(self) -> timedelta | None:
         """The time since the last poll of this process was noted, whatever happens to the clock; None before the first."""
-        return None if self._noted_at is None else timedelta(seconds=time.monotonic() - self._noted_at)
+        return None if self._noted_at is None else timedelta(seconds=self._elapsed() - self._noted_at)
 
     def follow_clock(self, step: timedelta) -> None:
         """Adjust to a step of our clock: the upstream's time goes on."""
@@ -70,6 +78,11 @@ class SourceTail:
     def stop(self) -> None:
         """Break off the poll at its next page."""
         self._state.stopping.set()
+
+    def run_if_due(self) -> None:
+        """Poll, unless the backoff of a failed poll of this process lasts: the next call is one interval later."""
+        if self._elapsed() >= self._resumes_at:
+            self.run_once()
 
     def run_once(self) -> PollReport:
         """Poll once. Never raises a SourceError: it is in the report."""
@@ -128,20 +141,29 @@ class SourceTail:
     def _note(self, report: PollReport) -> None:
         """Store how the poll went, and open or resolve the self-alerts that follow from it."""
         name, error = self._state.options.name, report.error
+        interval, retry_after = self._state.options.poll_interval, error.retry_after if error else None
         try:
             with self._state.database.write() as connection:
-                text = str(error) if error else None
-                failures = polls.note(connection, name, self._state.clock(), text, self._state.server.skew)
+                poll = polls.note(
+                    connection,
+                    name,
+                    self._state.clock(),
+                    str(error) if error else None,
+                    self._state.server.skew,
+                    lambda failures: backoff_after(failures, interval, retry_after),
+                )
         except StoreError as exc:
             log.warning("poll_not_noted", source=name, error=str(exc))
             return
-        self._noted_at = time.monotonic()
+        self._noted_at = self._elapsed()
+        self._resumes_at = self._noted_at + poll.backoff.total_seconds()
         if error is None:
             self._watch.note_poll(report, self._state)
             log.debug("poll_completed", source=name, new=report.new_count, requests=report.request_count)
         else:
-            self._watch.note_failure(error, failures)
-            log.warning("poll_failed", source=name, error=str(error), failures=failures)
+            self._watch.note_failure(error, poll)
+            waits = spell_duration(poll.backoff)
+            log.warning("poll_failed", source=name, error=str(error), failures=poll.failures, waits=waits)
 
 
 def _first_marks(options: TailOptions, now: datetime) -> marks.Marks:

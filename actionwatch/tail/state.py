@@ -36,7 +36,7 @@ class TailOptions:
     sweeps: tuple[timedelta, ...] = ()
     page_size: int = 1000
     alert_backlog: bool = False
-    poll_interval: timedelta = timedelta(seconds=30)
+    poll_interval: timedelta = timedelta(seconds=10)
     configured: frozenset[str] = frozenset()
     """The names of all sources: marks under another name belong to a source that was removed or renamed."""
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 
 from actionwatch.text.escaping import one_line, visible
 from actionwatch.text.redaction import Redaction
+from actionwatch.text.times import local_times
 
 REDACTED = "**redacted**"
 # Log only their errors.
@@ -46,7 +47,7 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
         printed = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-        renderers = [_escape, printed]
+        renderers = [*([_localise] if sys.stderr.isatty() else []), _escape, printed]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -79,6 +80,14 @@ class _Seldom(logging.Filter):
             self._logged.clear()
         self._logged[key] = now
         return True
+
+
+def _localise(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Spell every time in the zone of the terminal."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = local_times(value)
+    return event
 
 
 def _escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 
 DATE_AND_TIME = "%Y-%m-%d %H:%M:%S"
+_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 
 
 def spell_time(at: datetime, zone: tzinfo | None = None, form: str = DATE_AND_TIME) -> str:
@@ -20,6 +23,25 @@ def spell_both(at: datetime, zone: tzinfo) -> str:
     if _zone_name(local) == "UTC":
         return spelled
     return f"{spelled} ({utc.strftime('%H:%M:%S' if local.date() == utc.date() else DATE_AND_TIME)} UTC)"
+
+
+def local_times(text: str) -> str:
+    """Spell every instant in a text, such as `2026-11-25T09:00:43.500Z`, in the zone of this machine. Stored texts have UTC."""
+    return _INSTANT.sub(_local, text)
+
+
+def common_zone(times: Iterable[datetime]) -> str:
+    """Return the name of the local zone of all these times; nothing if they differ, as around a change to summer time."""
+    names = {_zone_name(at.astimezone()) for at in times}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _local(found: re.Match[str]) -> str:
+    try:
+        at = datetime.fromisoformat(found[0])
+        return spell_time(at, form=f"{DATE_AND_TIME}{(found[1] or '').rstrip('.0')}")
+    except (ValueError, OverflowError):  # no such day, or not in this zone
+        return found[0]
 
 
 def _zone_name(at: datetime) -> str:

@@ -15,7 +15,6 @@ from actionwatch.base.plurals import counted
 from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
 
-MISSED_POLLS = 5  # after so many poll intervals without a poll, a source is stale
 FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
 _URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
 
@@ -75,6 +74,7 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mappi
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures >= FAILED_POLLS:
             reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
-        elif age > interval * MISSED_POLLS:
-            reasons.append(f"source {name}: last polled {spell_duration(age)} ago")
+        elif age > interval * polls.MISSED_POLLS:
+            waits = f", waits {spell_duration(poll.backoff)} after a failure" if poll.backoff else ""
+            reasons.append(f"source {name}: last polled {spell_duration(age)} ago{waits}")
     return reasons

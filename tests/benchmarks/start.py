@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from actionwatch.service.configuration import shipped
+from tests.benchmarks.latency import configured
 from tests.end_to_end import kit
 
 RUNS = 5
@@ -53,18 +54,8 @@ def _cpu_seconds(command: list[str], folder: Path) -> float:
 
 def _idle(folder: Path, interval: int, seconds: int) -> None:
     with kit.upstream(folder) as upstream:
-        config = (folder / "actionwatch.yaml").read_text()
-        for before, after in (
-            ("${ACTIONWATCH_ORGANISATION_ID}", upstream.organisation_id),
-            ("${ACTIONWATCH_USERNAME}", upstream.username),
-            ("${ACTIONWATCH_API_KEY}", upstream.api_key),
-            ("#base_url: https://api.instaclustr.com", f"base_url: {upstream.base_url}"),
-            ("#poll_interval: 30s", f"poll_interval: {interval}s"),
-            ("actionwatch.db", f"{interval}.db"),
-            ("127.0.0.1:8080", "127.0.0.1:0"),
-        ):
-            assert before in config, before
-            config = config.replace(before, after)
+        changes = ("#poll_interval: 10s", f"poll_interval: {interval}s"), ("actionwatch.db", f"{interval}.db")
+        config = configured((folder / "actionwatch.yaml").read_text(), upstream, *changes)
         (folder / "idle.yaml").write_text(config)
         with kit.started("-c", "idle.yaml", "run", folder=folder, stderr=subprocess.DEVNULL) as process:
             time.sleep(SETTLED_SECONDS)

@@ -1,7 +1,7 @@
 """What a new record costs in normal operation, compared with one in a backlog: `python -m tests.benchmarks steady [RATE]`.
 
 RATE is records per second, 500 by default. The first poll reads a backlog of 15 minutes. 8 minutes later, when its second look
-is over, polls every 30 seconds are measured for 15 minutes, with the default overlap and sweeps, in simulated time. The
+is over, polls at the default interval are measured for 15 minutes, with the default overlap and sweeps, in simulated time. The
 upstream runs in the same process; the time that it takes is left out.
 """
 
@@ -24,7 +24,7 @@ from tests.builders import Clock
 from tests.upstreams import DirectClient, World, self_watch, tail_of
 
 BACKLOG, SETTLED, WATCHED = timedelta(minutes=15), timedelta(minutes=8), timedelta(minutes=15)
-POLL = timedelta(seconds=30)
+POLL: timedelta = Source.model_fields["poll_interval"].default
 DELAY = timedelta(seconds=1)  # records are shown so late
 SERVED_BEFORE = timedelta(minutes=20)  # the newest record of a `Listing`
 

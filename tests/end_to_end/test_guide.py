@@ -41,8 +41,8 @@ def test_guide_can_be_followed(
     follow(*init[:2], where=tmp_path)
     config = folder / "actionwatch.yaml"
     text = config.read_text().replace("#base_url: https://api.instaclustr.com", f"base_url: {up.base_url}")
-    assert "#poll_interval: 30s" in text
-    config.write_text(text.replace("#poll_interval: 30s", "poll_interval: 1s"))
+    assert "#poll_interval: 10s" in text
+    config.write_text(text.replace("#poll_interval: 10s", "poll_interval: 1s"))
     up.delete_cluster("alice@example.com")
     for step in ("3.", "4.", "5."):
         for arguments in commands(step):

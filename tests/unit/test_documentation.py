@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from actionwatch.rules import cases
 from actionwatch.rules.compile import MAX_VALUES
 from actionwatch.rules.correlations.live import correlator
 from actionwatch.store import wal_checkpoints
-from actionwatch.tail import cursor
+from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
 from actionwatch.web import connections
 
@@ -80,3 +81,4 @@ def test_limits_are_those_of_the_code() -> None:
     assert f" {options.MAX_SECRET_BYTES // 1024} KiB" in text
     assert f"| {apprise.MAX_URLS} |" in text
     assert f"| {connections.MAX_CONNECTIONS} |" in text
+    assert f"upstream | {backoff.LONGEST_RETRY_AFTER // timedelta(hours=1)} hour |" in text

@@ -12,9 +12,10 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
-from actionwatch.cli.output import dump, echo, level_text, print_faults, print_findings, print_items
+from actionwatch.cli.output import echo, level_text, print_faults, print_findings, print_items
 from actionwatch.cli.rules import backtest, coverage, explain, new, test
 from actionwatch.cli.rules.loaded_rules import load
+from actionwatch.cli.schema import print_schema
 
 if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
@@ -73,16 +74,11 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
     return EXIT_FAILED if found.faults else 0
 
 
-@command.command("schema")
+@command.command("schema", hidden=True)
 @click.option("--config", "is_config", is_flag=True, help="Print the schema of the configuration instead.")
-def print_schema(is_config: bool) -> None:
-    """Print the JSON Schema of rule files.
-
-    `init` writes both schemas to the folder `schemas`. The first line of each shipped file refers editors to them.
-    """
-    from actionwatch.service import configuration
-
-    echo(dump(configuration.config_schema() if is_config else configuration.rule_schema(), indent=2))
+def schema(is_config: bool) -> None:
+    """Print the JSON Schema of rule files: the older name of `schema rules`."""
+    print_schema("config" if is_config else "rules")
 
 
 @command.command("export")

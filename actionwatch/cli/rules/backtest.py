@@ -16,7 +16,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.options import FILE, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
@@ -25,6 +25,7 @@ from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.payloads import instant, record_document
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
     from actionwatch.rules.case_runner import SimulationResult
@@ -37,7 +38,7 @@ IDLE_NAMED = 5  # rules that did not fire
 
 
 @click.command("backtest")
-@click.argument("rules", nargs=-1, required=True)
+@click.argument("rules", nargs=-1, required=True, shell_complete=completing.rules_and_files)
 @click.option("--since", type=time, help="Start of the time.  [default: 90d before now; a file is read completely]")
 @click.option("--until", type=time, help="End of the time.")
 @click.option(
@@ -52,7 +53,8 @@ IDLE_NAMED = 5  # rules that did not fire
     type=click.Choice(["store", "upstream"]),
     help="Where to read the records without --records.  [default: store]",
 )
-@click.option("--source", "source", metavar="NAME", help="Only this configured source.")
+@click.option("--source", "source", metavar="NAME", shell_complete=completing.sources,
+              help="Only this configured source.")  # fmt: skip
 @click.option("--estimate", is_flag=True, help="Request only counts: the maximum number of records that could match.")
 @click.option("--compare", "others", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="OTHER_RULES",
               help="Report what changes compared with these rules (repeatable).")  # fmt: skip
@@ -220,7 +222,7 @@ def _show(
         echo(f"{counted(len(idle), 'rule')} did not fire{named}")
     echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
-        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
+        f"{spell_time(begin)} to {spell_time(end)} (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
     )
 
 

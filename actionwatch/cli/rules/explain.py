@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.model import Record
+from actionwatch.cli import completing
 from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, spell
@@ -19,6 +20,7 @@ from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.cli.rules.record_source import read_jsonl, read_object, reader_for
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.suggestions import suggest
+from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,8 +33,8 @@ ANY_ID = 2**62
 
 
 @click.command("explain")
-@click.argument("record")
-@click.argument("rule")
+@click.argument("record", shell_complete=completing.records_and_files)
+@click.argument("rule", shell_complete=completing.rules_and_files)
 @click.option(
     "--records",
     "file",
@@ -148,4 +150,4 @@ def _print(record: Record, findings: list[Explanation]) -> None:
     echo(spell(plain_body(record)))
     for finding in findings:
         for line in finding.lines():
-            echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
+            echo(" " * (len(line) - len(line.lstrip())) + spell(local_times(line.lstrip())))

@@ -13,7 +13,7 @@ import click
 
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import LEVELS, Mode
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.init import write_new
 from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import echo
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @click.command("new")
 @click.option("--title", help="What the rule detects, in a few words.")
 @click.option("--name", help="The name for routes and commands.  [default: derived from the title]")
-@click.option("--kind", "kinds", multiple=True, metavar="K", help="A kind that the rule matches (repeatable).")
+@click.option("--kind", "kinds", multiple=True, metavar="K", shell_complete=completing.kinds,
+              help="A kind that the rule matches (repeatable).")  # fmt: skip
 @click.option("--level", type=click.Choice(list(LEVELS)), help="The level of the alert.  [default: medium]")
 @click.option("--except-user", "users", multiple=True, metavar="U", help="Exclude this user (repeatable).")
 @click.option("--cluster", metavar="C", help="Only this cluster, by id or name, with wildcards.")
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     "--count", type=click.IntRange(2, MAX_COUNT), metavar="N", help="Alert if N records come --within a time."
 )
 @click.option("--distinct", metavar="FIELD", help="With --count: count the different values of this field.")
-@click.option("--then", "then", multiple=True, metavar="K[,K…]",
+@click.option("--then", "then", multiple=True, metavar="K[,K…]", shell_complete=completing.kinds,
               help="Alert if one of these kinds follows --within a time (repeatable: a further step).")  # fmt: skip
 @click.option("--missing", "is_missing", is_flag=True, help="Alert if no record comes --within a time.")
 @click.option("--within", type=duration, metavar="TIME", help="The time of --count, --then and --missing, such as 10m.")

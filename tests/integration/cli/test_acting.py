@@ -6,11 +6,13 @@ import contextlib
 import json
 import socket
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from actionwatch.service import app, configuration
+from actionwatch.text.times import spell_time
 from tests.integration.cli.conftest import BROKEN_RULE, Desk, call
 from tests.integration.notifiers.http_end import Reply, dead_port
 
@@ -51,7 +53,8 @@ def test_run_once_with_a_message_due_later_succeeds(desk: Desk) -> None:
     second = desk.call("run", "--once")
     assert second.status == 0, second.err
     (waiting,) = [row for row in desk.call("deliveries", "list", "-o", "json").json if row["status"] == "pending"]
-    assert second.out == f"soar: 1 message not due yet, the next at {waiting['due_at']}\n"
+    due = spell_time(datetime.fromisoformat(waiting["due_at"]))
+    assert second.out == f"soar: 1 message not due yet, the next at {due}\n"
     assert desk.call("run", "--once").status == 0
     assert len(desk.webhook.requests) == 1
 

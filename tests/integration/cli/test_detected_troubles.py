@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -191,6 +192,32 @@ def test_between_two_runs_of_cron(desk: Desk) -> None:
     for ago, status in ((0, 0), (10, 0), (20, 0), (22, 1)):
         polled(desk, timedelta(minutes=ago))
         assert desk.call("status").status == status, ago
+
+
+def test_source_that_waits_after_failures(desk: Desk) -> None:
+    """`status` shows how a source fails and when it is polled again, and takes no wait of a running service for a hang."""
+    desk.faults.set("rate_limited:20m")
+    assert desk.call("run", "--once").status == 1
+    with owning(desk):
+        text = desk.call("status").out
+        assert "the last poll failed: the upstream limits the request rate: HTTP 429" in " ".join(text.split())
+        assert re.search(r"the next poll starts in (20m|19m\d+s)", " ".join(text.split()))
+        (source,) = desk.call("status", "-o", "json").json["sources"]
+        assert source["failing"]["polls"] == 1
+        assert "HTTP 429" in source["failing"]["error"]
+        last, resumes = (datetime.fromisoformat(at) for at in (source["last_poll"], source["failing"]["resumes_at"]))
+        assert resumes - last == timedelta(minutes=20)
+        polled(desk, timedelta(minutes=20))
+        assert "poll_overdue" not in desk.call("status").out
+        polled(desk, timedelta(minutes=23))
+        assert "poll_overdue" in desk.call("status").out
+    polled(desk, timedelta(minutes=20))
+    assert "service_stopped" in desk.call("status").out
+    assert "the next poll" not in desk.call("status").out
+    desk.faults.clear()
+    assert desk.call("run", "--once").status == 0
+    (source,) = desk.call("status", "-o", "json").json["sources"]
+    assert "failing" not in source
 
 
 def test_a_source_that_was_never_polled(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from actionwatch.store.records import key_floor
+from actionwatch.text.times import spell_time
 from tests.integration.cli.conftest import Desk
 
 OTHERS = """\
@@ -114,7 +115,7 @@ def test_unknown_keys_and_records_older_than_the_store(filled: Desk) -> None:
     unknown = filled.call("explain", "zzz")
     assert (unknown.status, unknown.out) == (1, "")
     assert "'actionwatch alerts list' and 'actionwatch records list' show them" in unknown.err
-    oldest = filled.call("records", "export").jsonl[0]["timestamp"]
+    oldest = spell_time(datetime.fromisoformat(filled.call("records", "export").jsonl[0]["timestamp"]))
     old = filled.call("explain", f"{key_floor(datetime.now(UTC) - timedelta(days=500))}-0a")
     assert old.status == 1
     assert f"is not stored: the store begins at {oldest} (store.retention.records is 400d)" in old.err

@@ -21,6 +21,7 @@ from actionwatch.service import app, configuration
 from actionwatch.store import backlog_progress
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
+from actionwatch.text.times import spell_time
 from tests.integration.cli.conftest import Desk, Terminal
 
 RECORD = [
@@ -381,14 +382,20 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     verified = desk.call("records", "receipts", "--verify", "-o", "json")
     assert verified.status == 0
     assert {found["check"] for found in verified.json} == {"same"}
+    begins = min(datetime.fromisoformat(each["from"]) for each in verified.json)
+    ends = max(datetime.fromisoformat(each["to"]) for each in verified.json)
+    count, span = len(verified.json), f"{spell_time(begins)} to {spell_time(ends)}"
+    summary = f"verified {count} receipts, {span}: {count} match the stored records, 0 differ\n"
+    assert desk.call("records", "receipts", "--verify").out == summary
     with sqlite3.connect(desk.folder / "actionwatch.db") as store:
         store.execute("DELETE FROM record WHERE action_kind = 'DELETE_CLUSTER'")
     store.close()
     tampered = desk.call("records", "receipts", "--verify")
     assert tampered.status == 1
     assert "DIFFERS" in tampered.out
-    assert f"{receipt['from'][:19]}" in tampered.err
+    assert spell_time(datetime.fromisoformat(receipt["from"])) in tampered.err
     assert "attests 2 records, the store has 1" in tampered.err
+    assert tampered.out.splitlines()[-1].endswith(" 1 differs")
 
 
 def test_proof_shows_unproved_time(desk: Desk) -> None:

@@ -73,7 +73,10 @@ def test_a_silence_that_starts_later(desk: Desk) -> None:
     assert desk.call("status", "-o", "json").json["silences"] == []
     wrong = desk.call(*ADD, "rule=cluster_deleted", "--start", "soon", "--for", "1h")
     assert wrong.status == 2
-    assert "'soon' is not a time: use RFC 3339 (2026-11-25T09:00:00Z) or a duration from now (2h)" in wrong.err
+    assert (
+        "'soon' is not a time: use RFC 3339 (2026-11-25T09:00:00Z; without a zone, it is local) or a duration from now (2h)"
+        in wrong.err
+    )
 
 
 def test_active_silences_are_seen(desk: Desk) -> None:

@@ -68,9 +68,14 @@ def test_failed_polls_are_counted(database: Database) -> None:
     """Consecutive failures are counted, and a successful poll resets the count."""
     with database.write() as connection:
         assert polls.read_all(connection) == {}
-        assert [polls.note(connection, "acme", NOON, text) for text in ("a", "b", None, "c")] == [1, 2, 0, 1]
-        assert polls.note(connection, "other", LATER, None) == 0
-        assert polls.read_all(connection) == {"acme": polls.Poll(NOON, 1, "c"), "other": polls.Poll(LATER, 0, None)}
+        noted = [polls.note(connection, "acme", NOON, text) for text in ("a", "b", None, "c")]
+        assert [poll.failures for poll in noted] == [1, 2, 0, 1]
+        skew = timedelta(seconds=7)
+        other = polls.note(connection, "other", LATER, "d", skew, lambda failures: timedelta(minutes=failures))
+        assert other == polls.Poll(LATER, 1, "d", skew, timedelta(minutes=1))
+        assert polls.read_all(connection) == {"acme": polls.Poll(NOON, 1, "c"), "other": other}
+        connection.exec_driver_sql("UPDATE poll SET backoff = NULL")  # as an older version stored it
+        assert polls.read_all(connection)["other"].backoff == timedelta(0)
 
 
 def test_position_starts_at_zero(database: Database) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from actionwatch.base.errors import AccessDenied, SourceUnavailable
+from actionwatch.base.errors import AccessDenied, RateLimited, SourceUnavailable
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import marks, receipts, records, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.store.polls import Poll
 from actionwatch.store.unproved_windows import UnprovedWindow
+from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.health import REMEDIES, SourceWatch
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailOptions, TailState
@@ -329,14 +331,29 @@ def vanish(watched: Watched, number: int, at: datetime) -> None:
         receipts.write(connection, receipt)
 
 
+def failed(failures: int, backoff: timedelta = MINUTE) -> Poll:
+    """Return a poll that failed."""
+    return Poll(NOON, failures, "x", backoff=backoff)
+
+
+def test_long_wait_is_reported_at_once(watched: Watched) -> None:
+    """If the upstream asks for a longer wait than failures cause, people are told at the first failure."""
+    error = RateLimited("too many requests", "poll less often")
+    watched.watch.note_failure(error, failed(1, LONGEST))
+    assert watched.open.found == {}
+    watched.watch.note_failure(error, failed(1, 20 * MINUTE))
+    what = "a poll failed: too many requests; the next one starts in 20m"
+    assert watched.open.found == {("upstream_unreachable", SOURCE): what}
+
+
 def test_failures(watched: Watched) -> None:
     """A refusal is reported at once, other failures from the third in a row on, until a response comes."""
     error = SourceUnavailable("the line is dead", "look at the line")
-    watched.watch.note_failure(error, 2)
+    watched.watch.note_failure(error, failed(2))
     assert watched.open.found == {}
-    watched.watch.note_failure(error, 3)
+    watched.watch.note_failure(error, failed(3))
     assert watched.open.found == {("upstream_unreachable", SOURCE): "3 polls failed in a row: the line is dead"}
     assert watched.poll() == {}
-    watched.watch.note_failure(AccessDenied("the key is wrong", "change it"), 1)
+    watched.watch.note_failure(AccessDenied("the key is wrong", "change it"), failed(1))
     assert watched.open.found == {("key_refused", SOURCE): "the key is wrong"}
     assert watched.poll() == {}

@@ -11,7 +11,7 @@ from actionwatch.base.errors import AccessDenied, StoreError
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.client import Client
 from actionwatch.matching.self_alerts import SelfAlertStore
-from actionwatch.store import marks
+from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
 from tests.builders import NOON, make_marks
@@ -19,7 +19,7 @@ from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
 
-MINUTE = timedelta(minutes=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,61 @@ def test_listing_that_hangs_or_fails_stops_no_poll(world: World, database: Datab
     world.log(description="another")
     world.clock.advance(seconds=30)
     assert tail.run_once().new_count == 1
+
+
+def test_source_waits_after_failures(world: World, database: Database) -> None:
+    """After failures, polls that come before the backoff ends are left out, whatever the clock says; a success ends it."""
+    seconds = [0.0]
+    client = DirectClient(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    tail = tail_of(
+        database, client, world.clock, watch, start=HOUR, poll_interval=10 * SECOND, elapsed=lambda: seconds[0]
+    )
+
+    def polled(count: int) -> list[int]:
+        """Let the scheduler call so many times; return in which calls the source was polled."""
+        found = []
+        for number in range(count):
+            before = client.request_count
+            tail.run_if_due()
+            if client.request_count > before:
+                found.append(number)
+            seconds[0] += 10
+            world.clock.advance(seconds=10)
+        return found
+
+    assert polled(3) == [0, 1, 2]
+    world.faults.set("rate_limited")
+    assert polled(100) == [0, 2, 6, 14, 30, 60, 90]
+    with database.read() as connection:
+        (poll,) = polls.read_all(connection).values()
+    assert (poll.failures, poll.backoff, poll.resumes_at) == (7, 5 * MINUTE, poll.last_poll_at + 5 * MINUTE)
+    world.clock.advance(hours=-5)
+    assert polled(20) == []
+    world.faults.clear()
+    assert polled(3) == [0, 1, 2]
+    with database.read() as connection:
+        (poll,) = polls.read_all(connection).values()
+    assert (poll.failures, poll.backoff) == (0, timedelta(0))
+
+
+def test_source_waits_as_long_as_it_is_asked_to(world: World, database: Database) -> None:
+    """A Retry-After that is longer than the backoff is respected, and another source is polled meanwhile."""
+    seconds = [0.0]
+    client = DirectClient(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    options = {"start": HOUR, "poll_interval": 10 * SECOND, "elapsed": lambda: seconds[0]}
+    tail = tail_of(database, client, world.clock, watch, **options)
+    other = tail_of(database, client, world.clock, watch, name="other", **options)
+    world.faults.set("rate_limited:400s,times=2")
+    tail.run_if_due()
+    assert open_troubles(database) == ["upstream_unreachable"]
+    for elapsed, is_polled in ((399.9, False), (400.0, True)):
+        seconds[0] = elapsed
+        before = client.request_count
+        tail.run_if_due()
+        assert (client.request_count > before) is is_polled
+    before = client.request_count
+    other.run_if_due()
+    assert client.request_count > before
+    assert open_troubles(database) == []

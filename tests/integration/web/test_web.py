@@ -29,7 +29,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.web import server
-from actionwatch.web.routes import FAILED_POLLS, MISSED_POLLS, health_routes, metrics_routes
+from actionwatch.web.routes import FAILED_POLLS, health_routes, metrics_routes
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
 from tests.positions import move_to
@@ -101,10 +101,15 @@ def test_failed_or_old_poll_makes_the_process_not_ready(
     assert asked() == (503, ["source acme: not polled yet"])
     ages["acme"] = timedelta(0)
     assert asked() == (200, [])
-    ages["acme"] = INTERVAL * MISSED_POLLS
+    overdue = INTERVAL * polls.MISSED_POLLS
+    ages["acme"] = overdue
     assert asked() == (200, [])
-    ages["acme"] = INTERVAL * MISSED_POLLS + timedelta(seconds=1)
-    assert asked() == (503, ["source acme: last polled 2m31s ago"])
+    ages["acme"] = overdue + timedelta(seconds=1)
+    assert asked() == (503, ["source acme: last polled 5m1s ago"])
+    with database.write() as connection:
+        polls.note(connection, "acme", clock(), "asked to wait", backoff_after=lambda _: timedelta(minutes=20))
+    assert asked() == (503, ["source acme: last polled 5m1s ago, waits 20m after a failure"])
+    poll(database, clock)
     ages["acme"] = timedelta(0)
     for _ in range(FAILED_POLLS - 1):
         poll(database, clock, "refused")

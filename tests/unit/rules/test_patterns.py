@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 import pytest
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,24 @@ def test_filter_keeps_every_pattern_that_occurs(patterns: list[str], drawn: list
     possible = PatternFilter(patterns).possible(JoinedTexts(drawn).whole)
     found = {place for place, pattern in enumerate(patterns) if any(map(pattern_check(pattern), drawn))}
     assert found <= set(possible)
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(st.sampled_from([*"aAbe .*+?\\_-<", "\\.", "\\*", "\\\\", ".*", ".+?", "é", "|", "(?i)"]), max_size=6).map(
+        "".join
+    ),
+    st.lists(st.sampled_from([*"aAbe .*+?\\_-<", "\n", "é", "e\u0301", "a\u0301", "\ud835"]), max_size=8).map("".join),
+)
+def test_required_texts_decide_like_re2(pattern: str, text: str) -> None:
+    """The texts that a pattern requires are looked for first; the result is that of RE2 alone."""
+    try:
+        expected = re2.compile(pattern).search(encode(text)) is not None
+    except re2.error:
+        with pytest.raises(ValueError, match="RE2 refuses"):
+            pattern_check(pattern)
+        return
+    assert pattern_check(pattern)(text) is expected
 
 
 @pytest.mark.parametrize("text", [b"x", b""])

@@ -23,7 +23,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     assert source.model_dump(exclude={"name", "organisation_id", "username", "api_key"}) == {
         "api_key_file": None,
         "base_url": "https://api.instaclustr.com",
-        "poll_interval": timedelta(seconds=30),
+        "poll_interval": timedelta(seconds=10),
         "overlap": timedelta(minutes=15),
         "sweeps": (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24), timedelta(days=7)),
         "start": "now",

@@ -1,0 +1,115 @@
+"""Complete values in a shell: kinds, the names in the configuration, and the newest ids and keys of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from actionwatch.base.errors import ActionwatchError
+from actionwatch.cli.context import read_settings, reading_store
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.text.escaping import one_line
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+NEWEST = 50  # ids and keys to choose from, as many as the lists show
+
+Values = Iterable[tuple[str, str]]
+"""Each value, and what a shell shows beside it."""
+Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
+def _completer(find: Callable[[str], Values], *, are_files: bool = False) -> Completer:
+    """Make what click calls for a value, from what finds all values by the configuration. With `are_files`, add the files."""
+
+    def complete(context: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        try:
+            found = list(find(context.obj))
+        except (ActionwatchError, OSError):
+            found = []  # a message would garble the line that is being typed
+        items = [
+            CompletionItem(value, help=one_line(about))
+            for value, about in found
+            if value.startswith(beginning) and value == one_line(value)
+        ]
+        return [*items, CompletionItem(beginning, type="file")] if are_files else items
+
+    return complete
+
+
+def _sources(config: str) -> Values:
+    return ((source.name, source.organisation_id) for source in read_settings(config).sources)
+
+
+def _receivers(config: str) -> Values:
+    return ((receiver.name, receiver.type) for receiver in read_settings(config).receivers)
+
+
+def _rules(config: str) -> Values:
+    """Find the names of rules without compiling these: a key press must not take a second."""
+    from actionwatch.rules.document import name_of
+    from actionwatch.rules.load import read_documents
+
+    for document in read_documents(read_settings(config).rules).documents:
+        title = document.value.get("title") if isinstance(document.value, dict) else None
+        if title:
+            yield str(name_of(document.value, str(title))), str(title)
+
+
+def _alerts(config: str) -> Values:
+    from actionwatch.store import alerts
+
+    with reading_store(config) as (_, connection):
+        return [(alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, NEWEST)]
+
+
+def _records(config: str) -> Values:
+    from actionwatch.base.model import RecordFilter
+    from actionwatch.store import records
+
+    with reading_store(config) as (_, connection):
+        found = records.find(connection, RecordFilter(), NEWEST)
+        return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
+
+
+def _deliveries(config: str) -> Values:
+    from actionwatch.store import outbox
+
+    with reading_store(config) as (_, connection):
+        found = outbox.find(connection, limit=NEWEST)
+        return [(each.id, f"{each.status.value}: {each.event.word} to {each.receiver}") for each in found]
+
+
+def _dead_letters(config: str) -> Values:
+    from actionwatch.store import outbox
+
+    with reading_store(config) as (_, connection):
+        found = outbox.find(connection, limit=NEWEST, is_dead=True)
+        return [(each.id, f"{each.receiver}: {each.last_error}") for each in found]
+
+
+def _silences(config: str) -> Values:
+    from actionwatch.store import silences
+
+    with reading_store(config) as (_, connection):
+        found = silences.read_all(connection)[:NEWEST]
+        return [(each.id, f"{' '.join(each.matchers)}: {each.comment}") for each in found]
+
+
+kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
+sources = _completer(_sources)
+receivers = _completer(_receivers)
+rules = _completer(_rules)
+rules_and_files = _completer(_rules, are_files=True)
+alerts = _completer(_alerts)
+records = _completer(_records)
+records_and_files = _completer(_records, are_files=True)
+alerts_and_records = _completer(lambda config: [*_alerts(config), *_records(config)])
+deliveries = _completer(_deliveries)
+dead_letters = _completer(_dead_letters)
+silences = _completer(_silences)
