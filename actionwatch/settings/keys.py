@@ -318,7 +318,7 @@ class Heartbeat(Options):
 
 
 class Log(Options):
-    """Level and format of the log."""
+    """Level and format of the log, which depend on the terminal unless they are set."""
 
     level: Literal["auto", "debug", "info", "warning", "error"] = "auto"
     """`debug`, `info`, `warning`, `error`, or `auto`: `warning` on a terminal, which may show alerts too, `info` otherwise."""
