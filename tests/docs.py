@@ -59,13 +59,13 @@ def every_command() -> Iterator[tuple[tuple[str, ...], click.Command]]:
 
 def commands_page() -> str:
     """Return the text of docs/commands.md."""
-    parts = [INTRODUCTION, f"```\n{_help((), group)}\n```\n"]
+    parts = [INTRODUCTION, f"```text\n{_help((), group)}\n```\n"]
     for path, command in every_command():
         parts.append(f"{'#' * (len(path) + 1)} actionwatch {' '.join(path)}\n")
         parts.append(
             f"{inspect.cleandoc(command.help or '')}\n"
             if isinstance(command, click.Group)
-            else f"```\n{_help(path, command)}\n```\n"
+            else f"```text\n{_help(path, command)}\n```\n"
         )
     return "\n".join(parts)
 

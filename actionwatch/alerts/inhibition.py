@@ -2,12 +2,15 @@
 
 Source: Alertmanager's `inhibit/inhibit.go`. The labels in `equal` must be equal (two absent ones are), no alert inhibits
 itself, and an alert that matches both sides of a rule is not inhibited by another one that does.
+
+Unlike there, an alert that is inhibited inhibits no other one, because nobody gets its message. If two alerts would inhibit
+each other by different rules, the source of the first rule wins.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from actionwatch.alerts.routes import Labels, Matcher
@@ -53,22 +56,42 @@ class Labelled:
     labels: Labels
 
 
-def inhibitor_of(target: Labelled, rules: Iterable[InhibitRule], candidates: Iterable[Labelled]) -> Alert | None:
-    """Return the alert that inhibits a target, the first one in the order of the candidates."""
-    hit = [rule for rule in rules if _meets(rule.targets, target.labels)]
-    if not hit:
-        return None
-    near = [found for found in candidates if _is_near(found.alert, target.alert)]
-    return next((found.alert for rule in hit for found in near if _inhibits(rule, found, target)), None)
+def inhibitor_of(target: Labelled, rules: Sequence[InhibitRule], candidates: Iterable[Labelled]) -> Alert | None:
+    """Return the alert that inhibits a target, the first one in the order of the rules and then of the candidates.
+
+    The candidates are `uninhibited`.
+    """
+    near = [each for each in candidates if _is_near(each.alert, target.alert)]
+    for number, rule in enumerate(rules):
+        for source in near if _meets(rule.targets, target.labels) else ():
+            if _inhibits(rule, source, target) and not _is_contrary(rules[:number], source, target):
+                return source.alert
+    return None
 
 
-def rules_with_source(source: Labels, rules: Iterable[InhibitRule]) -> list[InhibitRule]:
+def uninhibited(rules: Sequence[InhibitRule], candidates: Sequence[Labelled]) -> list[Labelled]:
+    """Return the candidates that no other candidate would inhibit: only these inhibit, so that nothing is silent."""
+    sources = [each for each in candidates if rules_with_source(each.labels, rules)]
+    return [each for each in candidates if inhibitor_of(each, rules, sources) is None]
+
+
+def _is_contrary(rules: Iterable[InhibitRule], source: Labelled, target: Labelled) -> bool:
+    """Return whether a target would inhibit its source by one of these rules."""
+    return _is_near(target.alert, source.alert) and any(_inhibits(rule, target, source) for rule in rules)
+
+
+def rules_with_source(labels: Labels, rules: Iterable[InhibitRule]) -> list[InhibitRule]:
     """Return the rules of which an alert with these labels is a source."""
-    return [rule for rule in rules if _meets(rule.sources, source)]
+    return [rule for rule in rules if _meets(rule.sources, labels)]
+
+
+def rules_with_target(labels: Labels, rules: Iterable[InhibitRule]) -> list[InhibitRule]:
+    """Return the rules of which an alert with these labels is a target."""
+    return [rule for rule in rules if _meets(rule.targets, labels)]
 
 
 def _inhibits(rule: InhibitRule, source: Labelled, target: Labelled) -> bool:
-    if not _meets(rule.sources, source.labels):
+    if not (_meets(rule.sources, source.labels) and _meets(rule.targets, target.labels)):
         return False
     if _meets(rule.sources, target.labels) and _meets(rule.targets, source.labels):
         return False  # each would inhibit the other, and an alert itself

@@ -206,7 +206,7 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
     out.print(
         f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
-        f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics\n"
+        f"{counted(len(built.rules.rules), 'shipped rule')}.\nHealth and metrics: {url}/readyz and {url}/metrics\n"
         f"{_spell_hours(built, utc_now())}"
     )
     out.print(
@@ -251,7 +251,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
         sent = outbox.count_sent(connection)
         times = outbox.delivered_latencies(connection, 10_000)
         wrong = self_alerts.read_all(connection)
-    yield "seen", f"{seen:,} records, including two days of history"
+    yield "seen", f"{counted(seen, 'record')}, including two days of history"
     yield "proved", _spell_proof(proved)
     levels = ", ".join(f"{count} {level.word}" for level, count in sorted(by_level.items(), reverse=True))
     count = sum(by_level.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.plurals import counted
 from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import echo, print_items, print_table
 from actionwatch.emulator.simulation import playing
@@ -50,7 +51,7 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         echo(f"organisation_id: {organisation.id}")
         echo(f"username: {DEMO_USER}")
         echo(f"api_key: {DEMO_KEY}")
-        echo(f"ready: {len(organisation)} actions so far; Ctrl-C stops it")
+        echo(f"ready: {counted(len(organisation), 'action')} so far; Ctrl-C stops it")
 
     try:
         with playing(simulation):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch import __version__
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import Mode
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import duration
-from actionwatch.cli.output import echo, progress_bar
+from actionwatch.cli.output import console, echo, progress_bar, spell
 from actionwatch.service.signals import ENDING, asked_by_signals
 from actionwatch.text.times import spell_time
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
+    from actionwatch.service.app import App
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.outbox import Queue, Waiting
 
@@ -45,6 +51,9 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
     With --once, exits with 1 if a step failed: a source could not be polled, a message that was due did not reach its receiver,
     or dead letters are left. Messages that are due later are listed, and are not a failure.
+
+    On a terminal, prints in five lines what it watches. The log shows only warnings there, unless log.level is set, because
+    alerts can appear on the same screen.
     """
     if wait and not once:
         raise click.UsageError("--wait requires --once")
@@ -56,8 +65,35 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
         settings = configuration.read_settings(Path(config))
         app.set_up_logs(settings)
-        serve.serve(Path(config), settings, asked)
+        serve.serve(Path(config), settings, asked, _greet)
     return 0
+
+
+def _greet(built: App, url: str) -> None:
+    """Print on a terminal what a service that started does. Elsewhere, the log says it."""
+    if not sys.stdout.isatty():
+        return
+    out = console()
+    for line in _first_lines(built, url):
+        out.print(spell(line), no_wrap=True, overflow="ellipsis", markup=False)
+    out.print()
+
+
+def _first_lines(built: App, url: str) -> Iterator[str]:
+    settings, rules = built.settings, built.rules
+    watched = (f"{source.name} every {spell_duration(source.poll_interval)}" for source in settings.sources)
+    yield f"actionwatch {__version__} watches {', '.join(watched)}"
+    modes = Counter(rule.mode for rule in rules.rules)
+    meanings = {Mode.LIVE: "live", Mode.SHADOW: "shadow (stored, not delivered)", Mode.OFF: "off"}
+    counts = [f"{modes[mode]} {word}" for mode, word in meanings.items() if modes[mode] or mode is Mode.LIVE]
+    if broken := {fault.file for fault in rules.faults}:
+        counts.append(f"{counted(len(broken), 'broken file')}: 'actionwatch rules check' shows why")
+    yield f"rules:  {', '.join(counts)}"
+    receivers = (f"{receiver.name} ({receiver.type})" for receiver in settings.receivers)
+    yield f"alerts: {', '.join(receivers) or 'no receivers: alerts are stored but not sent'}"
+    yield f"health: {url}/readyz; 'actionwatch status' shows progress"
+    is_quiet = settings.log.level == "auto" and sys.stderr.isatty()
+    yield f"stop:   Ctrl-C{'; the log shows only warnings here: log.level changes that' if is_quiet else ''}"
 
 
 def _run_once(config: Path, wait: timedelta) -> int:
@@ -111,7 +147,7 @@ def showing_backlogs() -> Iterator[Callable[[Backlog], None]]:
                 return
             if backlog.source not in tasks:
                 tasks[backlog.source] = bar.add_task(backlog.source, total=1.0)
-            what = f"{backlog.source}: {backlog.record_count:,} records"
+            what = f"{backlog.source}: {counted(backlog.record_count, 'record')}"
             bar.update(tasks[backlog.source], completed=backlog.share, description=what)
 
         yield show

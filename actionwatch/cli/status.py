@@ -227,7 +227,7 @@ def _print_silences(active: Sequence[dict[str, Any]], out: Console) -> None:
             hang(f"silence {short_id(silence['id'])}:", f"{' '.join(silence['matchers'])} until {until}, by {by}")
         )
     if len(active) > SILENCES_SHOWN:
-        out.print(f"and {len(active) - SILENCES_SHOWN} more silences: see 'actionwatch silences list'")
+        out.print(f"and {counted(len(active) - SILENCES_SHOWN, 'more silence')}: see 'actionwatch silences list'")
 
 
 def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
@@ -244,7 +244,7 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
     left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
     return (
         f"catching up from {spell_time(backlog['from'])} to {spell_time(backlog['to'])}: {backlog['share']:.0%} done, "
-        f"through {spell_time(backlog['through'])}, {backlog['records']:,} new records{speed}{left}"
+        f"through {spell_time(backlog['through'])}, {counted(backlog['records'], 'new record')}{speed}{left}"
     )
 
 

@@ -17,7 +17,8 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.alerts.inhibition import InhibitRule, Labelled
+from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Event, Message, Record
@@ -61,7 +62,9 @@ def write_messages(
     new = [due for due in passed if not due.delivery.is_frozen]
     newest = records.read_of_alerts(connection, {due.delivery.alert_id for due in new}, RECORDS_SHOWN) if new else {}
     replaced = fallback_deliveries.read_replaced(connection, [due.delivery for due in new])
-    inhibited = read_inhibited(connection, rules, {due.alert.id: due.alert for due in new if due.alert}.values())
+    known = {due.alert.id: due.alert for due in new if due.alert is not None}
+    sources = [Labelled(alert, newest_labels(alert, newest)) for alert in known.values()]
+    inhibited = read_inhibited(connection, rules, sources)
     return [_composed(due, newest, replaced, inhibited, now) for due in passed]
 
 

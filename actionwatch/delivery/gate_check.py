@@ -12,11 +12,11 @@ from datetime import datetime
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import InhibitRule, Labelled
+from actionwatch.alerts.inhibition import InhibitRule, Labelled, uninhibited
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
-from actionwatch.base.model import Alert, Event, Record
+from actionwatch.base.model import Event, Record
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.gates import UPDATES, GateContext, decide, decisions, is_kept_from_receiver
 from actionwatch.delivery.inhibiting import read_inhibitors
@@ -94,8 +94,7 @@ class GateCheck:
         newest: Mapping[str, Sequence[Record]] = {}
         if active or self.inhibit_rules:  # nothing else looks at labels
             newest = records.read_of_alerts(connection, known, 1)
-        inhibitors = self._inhibitors(connection, policy, due[0].delivery.receiver, list(known.values()), now)
-        return {
+        contexts = {
             each.delivery.id: GateContext(
                 each.delivery,
                 event_of(each),
@@ -106,39 +105,39 @@ class GateCheck:
                 policy,
                 self._global_policy,
                 active,
-                inhibitors,
             )
             for each in due
             if each.alert is not None
         }
+        inhibitors = self._inhibitors(connection, list(contexts.values()))
+        if not inhibitors:
+            return contexts
+        return {row_id: replace(context, inhibitors=inhibitors) for row_id, context in contexts.items()}
 
-    def _inhibitors(
-        self, connection: Connection, policy: ReceiverPolicy, receiver: str, targets: Sequence[Alert], now: datetime
-    ) -> list[Labelled]:
-        """Read the alerts that may inhibit any of these at a receiver: only those of which it gets a message.
+    def _inhibitors(self, connection: Connection, targets: Sequence[GateContext]) -> list[Labelled]:
+        """Read the alerts that may inhibit any of these at their receiver: only those of which it gets a message.
 
         Otherwise an alert that a silence or the route keeps from it would hide another one, and it would learn of neither.
         """
-        found = {each.alert.id: each for each in read_inhibitors(connection, self.inhibit_rules, targets)}
-        active = silences.read_active(connection, now) if found else ()
+        labelled = [Labelled(context.alert, context.labels) for context in targets]
+        found = {each.alert.id: each for each in read_inhibitors(connection, self.inhibit_rules, labelled)}
+        if not found:
+            return []
+        beside = targets[0]
         reached = {
             row.alert_id
-            for row in outbox.read_of_receiver(connection, receiver, found)
+            for row in outbox.read_of_receiver(connection, beside.delivery.receiver, found)
             if not is_kept_from_receiver(
-                GateContext(
-                    row,
-                    row.event,
-                    found[row.alert_id].alert,
-                    found[row.alert_id].labels,
-                    False,
-                    now,
-                    policy,
-                    self._global_policy,
-                    active,
+                replace(
+                    beside,
+                    delivery=row,
+                    event=row.event,
+                    alert=found[row.alert_id].alert,
+                    labels=found[row.alert_id].labels,
                 )
             )
         }
-        return [each for alert_id, each in found.items() if alert_id in reached]
+        return uninhibited(self.inhibit_rules, [each for alert_id, each in found.items() if alert_id in reached])
 
 
 def event_of(due: DueDelivery) -> Event:

@@ -18,6 +18,7 @@ from actionwatch.alerts.routes import Labels
 from actionwatch.alerts.silences import silence_for
 from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, Event, Silence, Status
+from actionwatch.base.plurals import counted
 from actionwatch.delivery.lifecycle import Collapse, GateDecision, Hold, Suppress
 from actionwatch.text.payloads import instant
 
@@ -93,7 +94,8 @@ def storm(context: GateContext) -> GateDecision | None:
     limit = context.policy.storm
     if limit is None or context.passed_count < limit.above:
         return None
-    what = f"storm: {limit.above} alerts were sent to it recently; a summary reports this one"
+    sent = f"{counted(limit.above, 'alert')} {'was' if limit.above == 1 else 'were'} sent"
+    what = f"storm: {sent} to it recently; a summary reports this one"
     return Collapse(context.now + context.policy.updates, what)
 
 

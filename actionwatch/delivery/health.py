@@ -10,6 +10,7 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.plurals import counted
 from actionwatch.delivery.removed_receivers import bury_unknown_receivers
 from actionwatch.store import delivery_latency, outbox, receivers
 from actionwatch.store.database import Database
@@ -89,6 +90,6 @@ class ReceiverWatch:
             if slow > count * SLOW_SHARE:
                 burning.add(name)
                 span = spell_duration(policy.objective)
-                what = f"{slow} of {count} alerts of the last hour took longer than {span} from when they happened"
+                what = f"{slow} of {counted(count, 'alert')} of the last hour took longer than {span} from when they happened"
                 self._self_alerts.report("slo_burning", name, what, SLOW_REMEDY)
         self._self_alerts.settle_others("slo_burning", burning)

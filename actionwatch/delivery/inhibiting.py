@@ -5,31 +5,33 @@ Works in the claiming transaction. A batch of matching commits its alerts togeth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of, rules_with_source
+from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of, rules_with_source, rules_with_target
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts, records
 
 
-def read_inhibitors(connection: Connection, rules: Sequence[InhibitRule], targets: Collection[Alert]) -> list[Labelled]:
-    """Read the alerts that may inhibit any of these."""
-    if not rules or not targets:
+def read_inhibitors(
+    connection: Connection, rules: Sequence[InhibitRule], targets: Iterable[Labelled]
+) -> list[Labelled]:
+    """Read the alerts that may inhibit any of these. It reads nothing unless a rule has one of them as a target."""
+    alerts_at = [each.alert.last_at for each in targets if rules_with_target(each.labels, rules)]
+    if not alerts_at:
         return []
-    first, last = min(alert.last_at for alert in targets), max(alert.last_at for alert in targets)
-    found = alerts.read_at_work(connection, first, last, _all_names([rule.source_rules for rule in rules]))
-    return _labelled(connection, found)
+    names = _all_names([rule.source_rules for rule in rules])
+    return _labelled(connection, alerts.read_at_work(connection, min(alerts_at), max(alerts_at), names))
 
 
 def read_inhibited(
-    connection: Connection, rules: Sequence[InhibitRule], sources: Collection[Alert]
+    connection: Connection, rules: Sequence[InhibitRule], sources: Iterable[Labelled]
 ) -> dict[str, list[Alert]]:
     """Read the alerts that each of these inhibits, oldest first; sources that inhibit nothing are left out."""
     found: dict[str, list[Alert]] = {}
-    for source in _labelled(connection, sources) if rules else ():
+    for source in sources:
         if own := rules_with_source(source.labels, rules):
             first, last = source.alert.first_at, source.alert.last_at + source.alert.realert
             near = alerts.read_at_work(connection, first, last, _all_names([rule.target_rules for rule in own]))

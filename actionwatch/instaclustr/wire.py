@@ -17,6 +17,7 @@ import msgspec
 from actionwatch.base.clock import TIMES_END
 from actionwatch.base.errors import BadResponse, OversizedPage
 from actionwatch.base.model import Record
+from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.identity import without_time
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.instaclustr.lenient import REFUSALS, FastJsonParts, JsonParts, LenientJsonParts, Piece
@@ -169,7 +170,9 @@ class _Shape:
 
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         if self._most is not None and len(items) > self._most:
-            raise BadResponse(f"the page has {len(items):,} records, and at most {self._most:,} are read", _REMEDY)
+            raise BadResponse(
+                f"the page has {counted(len(items), 'record')}, and at most {self._most:,} are read", _REMEDY
+            )
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
             some = items[start : start + _BATCH_SIZE]

@@ -190,7 +190,7 @@ def _number(rule: Correlation, hits: Sequence[Hit]) -> str:
         return f"{rule.type.value} {measured(rule, hits)} of {_count(hits)}"
     if rule.type in TEMPORAL_TYPES:
         met = [step.rule_id for place, step in enumerate(rule.steps) if any(hit.step == place for hit in hits)]
-        return f"{len(met)} of {len(rule.steps)} steps{': ' if met else ''}{', '.join(map(_step_name, met))}"
+        return f"{len(met)} of {plurals.counted(len(rule.steps), 'step')}{': ' if met else ''}{', '.join(map(_step_name, met))}"
     return _count(hits)
 
 

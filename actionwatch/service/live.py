@@ -23,6 +23,7 @@ from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.tail.health import MAX_SKEW
+from actionwatch.tail.state import MAX_SKEW as IGNORED_SKEW
 
 PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
 CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
@@ -115,9 +116,9 @@ def _clock(subject: str, page: Page) -> Outcome:
     side = "ahead of" if skew > timedelta(0) else "behind"
     seconds = timedelta(seconds=round(abs(skew).total_seconds()))
     what = (
-        f"the upstream's clock is {spell_duration(seconds)} {side} ours"
-        if seconds
-        else "the upstream's clock agrees with ours"
+        "the upstream's clock agrees with ours"
+        if abs(skew) <= IGNORED_SKEW
+        else f"the upstream's clock is {spell_duration(seconds)} {side} ours"
     )
     if abs(skew) > MAX_SKEW:
         return Outcome(subject, False, what, "set this machine's clock (NTP), or ask the vendor")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,16 @@ PREVIOUS = "the previous configuration stays in use"
 log = structlog.get_logger()
 
 
-def serve(config: Path, settings: Settings, asked: Asked) -> None:
+OnStart = Callable[[App, str], None]
+"""Is called with the parts and the URL of each service that started."""
+
+
+def serve(config: Path, settings: Settings, asked: Asked, on_start: OnStart = lambda *_: None) -> None:
     """Run the service until it is asked to end, with the newest valid configuration.
 
     Raises: any error that prevents the first start, and ThreadDied.
     """
-    process = _Process(config, settings, asked)
+    process = _Process(config, settings, asked, on_start)
     while process.run_service():
         pass
 
@@ -52,8 +57,9 @@ class _Refused:
 class _Process:
     """The services that follow each other in one process, each with its own configuration."""
 
-    def __init__(self, config: Path, settings: Settings, asked: Asked) -> None:
+    def __init__(self, config: Path, settings: Settings, asked: Asked, on_start: OnStart) -> None:
         self._config = config
+        self._on_start = on_start
         self._settings = settings
         self._asked = asked
         self._before: Settings | None = None
@@ -72,6 +78,7 @@ class _Process:
                 service, watch = self._build(app)
                 with service.running() as ownership:
                     self._announce(service, ownership)
+                    self._on_start(app, service.url)
                     self._before = self._refused = None
                     changed = self._wait(service, watch)
                 if changed is not None:

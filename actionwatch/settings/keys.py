@@ -321,10 +321,10 @@ class Heartbeat(Options):
 
 
 class Log(Options):
-    """Level and format of the log. `auto`: text on a terminal, JSON otherwise."""
+    """Level and format of the log, which depend on the terminal unless they are set."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """`debug`, `info`, `warning`, `error`."""
+    level: Literal["auto", "debug", "info", "warning", "error"] = "auto"
+    """`debug`, `info`, `warning`, `error`, or `auto`: `warning` on a terminal, which may show alerts too, `info` otherwise."""
     format: Literal["auto", "text", "json"] = "auto"
     """`text`, `json`, or `auto`: text on a terminal, JSON otherwise."""
 

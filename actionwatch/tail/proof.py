@@ -157,7 +157,7 @@ def _is_equal(counts: Mapping[str, int] | None, kinds: Counter[str]) -> bool:
 def _why_unproved(walk: Walk, earlier: Walk | None) -> str:
     before, after = walk.before.size, walk.after.size
     if before is not None and after is not None and before != after and max(before, after) >= walk.received:
-        return f"the window changed: {before} records before, {after} after"
+        return f"the window changed: {counted(before, 'record')} before, {after} after"
     if _is_contradicted(walk):
         return f"{counted(walk.received, 'record')} came, the upstream counts {before if before is not None else after}"
     if earlier is None:

@@ -28,7 +28,9 @@ _MAX_MESSAGES = 200  # remembered; more than there are, unless a message contain
 
 
 def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:
-    """Log to stderr at this level and in this format, and redact these secrets."""
+    """Log to stderr at this level and in this format, and redact these secrets. On a terminal, `auto` is quiet text."""
+    if level == "auto":
+        level = "warning" if sys.stderr.isatty() else "info"
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,

@@ -103,9 +103,9 @@ def command(
             found = record_source.from_upstream(spool, config, about, source, span)
         else:
             found = record_source.from_store(spool, config, about, source, span)
-        outcome = _run(chosen, found)
+        outcome = run_rules(chosen, found)
         if others:
-            _show_changes(chosen, compared, outcome, _run(compared, found), form)
+            _show_changes(chosen, compared, outcome, run_rules(compared, found), form)
         else:
             _show(chosen, outcome, found, form, is_all=is_all)
     return _check_noise(chosen, outcome.alerts, max_alerts)
@@ -168,7 +168,8 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _run(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResult:
+def run_rules(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResult:
+    """Run rules over the records; report up to five failures of a rule."""
     from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.service.simulation import replay
 

@@ -85,7 +85,7 @@ def size(client: ProbeClient, sample: Sample) -> ProbeFinding:
     if came >= LARGE:
         return fine("pageSize", f"applied, up to {LARGE}", "walks advance by the number of received records")
     if is_cut:
-        says = f"applied, but pages have at most {came} records, although {LARGE} were requested"
+        says = f"applied, but pages have at most {counted(came, 'record')}, although {LARGE} were requested"
         return costly("pageSize", says, more_requests)
     if not came:
         return unsettled("pageSize", "the log has no records")

@@ -200,6 +200,16 @@ def test_errors_of_the_upstream_have_different_texts(tmp_path: Path, world: Worl
     assert what in called.err
 
 
+def test_clock_within_the_resolution_of_the_header_agrees(tmp_path: Path, world: World) -> None:
+    """A clock that differs by less than the header can show is not reported as different."""
+    world.faults.set("clock:-3s")
+    try:
+        called = run(configure(tmp_path, world), "check", "--live")
+    finally:
+        world.faults.clear()
+    assert "source acme: clock: the upstream's clock agrees with ours" in called.out
+
+
 def test_ctrl_c_does_not_wait_for_a_hanging_receiver(tmp_path: Path, world: World) -> None:
     """Ctrl-C does not wait for a receiver that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as end:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of
+from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of, uninhibited
 from actionwatch.alerts.routes import Labels, parse_matcher
 from actionwatch.base.model import Status
 from tests.builders import NOON, QUARTER, make_alert
@@ -156,9 +156,41 @@ LABELS = st.fixed_dictionaries({"rule": WORDS, "x": WORDS | st.tuples(WORDS, WOR
 SIDES = st.sampled_from(("rule=a", "rule=~a|b", "rule!=a", "x=a", "rule=a x=b", 'rule=""'))
 
 
-@given(LABELS, LABELS, SIDES, SIDES, st.booleans())
-def test_two_alerts_never_inhibit_each_other(ones: Labels, others: Labels, a: str, b: str, is_equal: bool) -> None:
-    """No inhibition rule suppresses both of two alerts because of each other."""
-    rules = [rule(a, b, *(("x",) if is_equal else ()))]
+RULES = st.lists(st.tuples(SIDES, SIDES, st.booleans()), min_size=1, max_size=4)
+
+
+@given(LABELS, LABELS, RULES)
+def test_two_alerts_never_inhibit_each_other(ones: Labels, others: Labels, sides: list[tuple[str, str, bool]]) -> None:
+    """No inhibition rules, one or several, suppress both of two alerts because of each other."""
+    rules = [rule(a, b, *(("x",) if is_equal else ())) for a, b, is_equal in sides]
     one, other = source(ones), Labelled(make_alert("other", realert=QUARTER), others)
     assert not (is_inhibited(rules, one, other) and is_inhibited(rules, other, one))
+
+
+def test_first_of_two_contrary_rules_wins() -> None:
+    """If two rules are contrary, the alert that the first one inhibits has no message, and the other one has."""
+    big, small = source(), Labelled(make_alert("small", realert=QUARTER), {"rule": "small"})
+    contrary = [rule("rule=big", "rule=small"), rule("rule=small", "rule=big")]
+    assert (is_inhibited(contrary, big, small), is_inhibited(contrary, small, big)) == (True, False)
+    assert (is_inhibited(contrary[::-1], big, small), is_inhibited(contrary[::-1], small, big)) == (False, True)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_inhibited_alert_does_not_inhibit(is_reversed: bool) -> None:
+    """An alert that is inhibited has no message that could explain another alert, in any order of the rules."""
+    ones = [Labelled(make_alert(name, realert=QUARTER), {"rule": name}) for name in "abc"]
+    rules = [rule("rule=a", "rule=b"), rule("rule=b", "rule=c")][:: -1 if is_reversed else 1]
+    left = uninhibited(rules, ones)
+    assert left == [ones[0]]
+    assert [inhibitor_of(each, rules, left) is not None for each in ones] == [False, True, False]
+    assert inhibitor_of(ones[2], rules, uninhibited(rules, ones[1:])) == ones[1].alert
+
+
+@given(st.lists(LABELS, min_size=1, max_size=5), RULES)
+def test_nothing_is_silent(labels: list[Labels], sides: list[tuple[str, str, bool]]) -> None:
+    """Whatever the rules, also in circles: each alert that is inhibited is so by one that is not."""
+    rules = [rule(a, b, *(("x",) if is_equal else ())) for a, b, is_equal in sides]
+    ones = [Labelled(make_alert(str(number), realert=QUARTER), each) for number, each in enumerate(labels)]
+    left = uninhibited(rules, ones)
+    sent = {each.alert.id for each in ones if inhibitor_of(each, rules, left) is None}
+    assert {by.id for each in ones if (by := inhibitor_of(each, rules, left)) is not None} <= sent

@@ -127,7 +127,7 @@ TOP = [
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
     ("web: {hosts: ['metrics.example.com:80']}", "2:15: hosts: not a host name: write it without scheme and port"),
-    ("log: {level: warn}", "2:7: level: must be one of debug, info, warning or error: did you mean 'warning'?"),
+    ("log: {level: warn}", "2:7: level: must be one of auto, debug, info, warning or error: did you mean 'warning'?"),
     ("log: {format: 5}", "2:7: format: must be one of auto, text or json"),
     ("inhibit_rules: [{source_matchers: [a=b]}]", "2:17: the key 'target_matchers' is missing: add it"),
     ("inhibit_rules: [{source_matchers: [], target_matchers: [a=b]}]", "2:18: source_matchers: must not be empty"),

@@ -54,7 +54,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     assert (settings.route.targets, settings.route.matchers, settings.route.routes) == ((), (), ())
     assert (settings.heartbeat.address, settings.heartbeat.interval) == (None, timedelta(minutes=1))
     assert (settings.web.listen, settings.web.access_token) == (Address("127.0.0.1", 8080), None)
-    assert (settings.log.level, settings.log.format) == ("info", "auto")
+    assert (settings.log.level, settings.log.format) == ("auto", "auto")
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_walk_proves_what_its_claims_allow(
     [
         (a_walk("ab", before=2, after=3), None, "the window changed: 2 records before, 3 after"),
         (a_walk("ab", before=3, after=2), None, "the window changed: 3 records before, 2 after"),
-        (a_walk("ab", before=1, after=2), None, "the window changed: 1 records before, 2 after"),
+        (a_walk("ab", before=1, after=2), None, "the window changed: 1 record before, 2 after"),
         (a_walk("ab", before=3), None, "2 records came, the upstream counts 3"),
         (replace(a_walk("ab"), claims=[Claim(3), Claim()]), None, "2 records came, the upstream counts 3"),
         (a_walk("ab", after=3), None, "2 records came, the upstream counts 3"),

@@ -232,3 +232,26 @@ def test_flood_of_a_library_is_logged_once() -> None:
         "another",
         *["poll_failed"] * 2,
     ]
+
+
+def test_the_automatic_level_is_quiet_on_a_terminal_only() -> None:
+    """`auto` logs information, but on a terminal only warnings, in the local zone."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def act() -> None:
+        structlog.get_logger().info("page_stored")
+        structlog.get_logger().warning("clock_stepped", before="2026-11-25T09:00:43.000Z")
+
+    assert [json.loads(line)["event"] for line in lines_of("auto", act, level="auto").splitlines()] == [
+        "page_stored",
+        "clock_stepped",
+    ]
+    with redirect_stderr(Terminal()) as out:
+        set_up("auto", "auto", ())
+        act()
+    assert "page_stored" not in out.getvalue()
+    assert "clock_stepped" in out.getvalue()
+    assert "Z" not in out.getvalue()

@@ -192,7 +192,7 @@ def _read_temporal(
             or least != int(least)
             or not 1 <= least <= len(names)
         ):
-            what = f"'{type_}' counts how many of its {len(names)} rules match"
+            what = f"'{type_}' counts how many of its rules match: 1 to {len(names)}"
             report.fault(_CONDITION, what, f"write: condition: {{gte: {len(names)}}}, or a string with and, or, not")
             return ()
         return any_of_steps(len(names), int(least))

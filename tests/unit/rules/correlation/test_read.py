@@ -84,8 +84,8 @@ FAULTS: list[tuple[str, str, str]] = [
     (TWO, f"{{{ORDER}, condition: a and b and not a}}", "the condition can never hold"),
     (TWO, f"{{{ORDER}, condition: {'(' * 16}a and b{')' * 16}}}", "the condition nests too deeply"),
     (TWO, f"{{{ORDER}, condition: {'not ' * 60}a and b}}", "the condition nests too deeply"),
-    (TWO, f"{{{ORDER}, condition: {{gte: 3}}}}", "'temporal_ordered' counts how many of its 2 rules match"),
-    (TWO, f"{{{ORDER}, condition: {{lt: 2}}}}", "'temporal_ordered' counts how many of its 2 rules match"),
+    (TWO, f"{{{ORDER}, condition: {{gte: 3}}}}", "'temporal_ordered' counts how many of its rules match: 1 to 2"),
+    (TWO, f"{{{ORDER}, condition: {{lt: 2}}}}", "'temporal_ordered' counts how many of its rules match: 1 to 2"),
     (TWO, f"{{{ORDER}, condition: 5}}", "'condition' must be a string or a comparison"),
     (TWO, f"{{{ORDER}, aliases: {{who: {{c: userName}}}}}}", "'c' is not among the rules"),
     (TWO, f"{{{ORDER}, aliases: {{who: {{a: usrName}}}}}}", "unknown field 'usrName'"),
@@ -190,8 +190,8 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, COUNT.replace("10m", "3661d"), "'timespan' is longer than ten years"),
     (TWO, f"{ORDER}, condition: {{gt: 1}}", ""),
     (TWO, f"{ORDER}, aliases: {{userName: {{a: source}}}}", ""),  # `b` has the field with this name
-    (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its 2 rules match"),
-    (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules match"),
+    (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its rules match: 1 to 2"),
+    (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its rules match: 1 to 2"),
     (TWO, f"{ORDER}, condition: ''", "the condition does not name 'a'"),
     (TWO, f"{ORDER}, condition: {'(' * 15}a and b{')' * 15}", ""),
     (TWO, f"{ORDER}, condition: {ROUND}", ""),  # sixteen, but none nested

@@ -1,0 +1,24 @@
+"""All pictures by name, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.pictures import flow, messages, terminal, windows
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+PICTURES: Mapping[str, Callable[[], str]] = {
+    "flow.svg": flow.draw,
+    "windows.svg": windows.draw,
+    "demo.svg": terminal.draw,
+    "email.svg": messages.draw_email,
+    "slack.svg": messages.draw_slack,
+}
+
+
+def write() -> None:
+    """Write all pictures."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, draw in PICTURES.items():
+        (FOLDER / name).write_text(draw())
