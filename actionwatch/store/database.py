@@ -306,8 +306,12 @@ def backend_of(url: str | URL, busy_seconds: float = BUSY_SECONDS, turn: threadi
     """Return what knows the database at a URL. `turn` is the lock that the writers of this process hold."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        from actionwatch.store.postgresql import PostgresqlBackend  # psycopg is an optional package
-
+        try:
+            from actionwatch.store.postgresql import PostgresqlBackend
+        except ImportError as exc:  # psycopg is an optional package
+            raise StoreError(
+                f"a store in PostgreSQL needs more packages ({exc}): install the project's requirements/postgres.txt"
+            ) from exc
         return PostgresqlBackend(parsed, busy_seconds)
     from actionwatch.store.sqlite import SqliteBackend
 

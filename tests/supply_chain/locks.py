@@ -50,6 +50,8 @@ def write(options: Sequence[str]) -> None:
     as_dev = ["--constraint", f"requirements/{DEV}.txt", "--upgrade"]
     _compile("build", ["-", *as_dev], backend)
     _compile("runtime", ["pyproject.toml", *as_dev, *_without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)])
+    postgres = _without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)
+    _compile("postgres", ["pyproject.toml", "--extra", "postgres", *as_dev, *postgres])
     _compile("apprise", ["pyproject.toml", "--extra", "apprise", *as_dev, *_without(*NEVER_IMPORTED)])
 
 
