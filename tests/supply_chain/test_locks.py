@@ -50,16 +50,16 @@ def pins(lock: str) -> dict[str, Pin]:
 
 def closure(requirements: list[str]) -> set[str]:
     """Return the names of everything that requirements need on this machine, from what is installed."""
-    waiting = [Requirement(text) for text in requirements]
+    waiting: list[tuple[Requirement, tuple[str, ...]]] = [(Requirement(text), ("",)) for text in requirements]
     found: set[str] = set()
     while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        requirement, extras = waiting.pop()
+        name, marker = canonicalize_name(requirement.name), requirement.marker
+        if name in found or (marker and not any(marker.evaluate({"extra": extra}) for extra in extras)):
             continue
         found.add(name)
         try:
-            waiting += [Requirement(text) for text in requires(name) or []]
+            waiting += [(Requirement(text), ("", *requirement.extras)) for text in requires(name) or []]
         except PackageNotFoundError:
             pytest.fail(f"{name} is required but not installed: install requirements/{DEV}.txt again")
     return found
