@@ -114,6 +114,12 @@ def test_a_store_starts_at_the_file(url: str, expected: str, tmp_path: Path) -> 
     assert store.url == f"sqlite:///{store.path}"
 
 
+def test_a_store_in_postgresql_is_taken_as_it_is(tmp_path: Path) -> None:
+    """The URL of a database in PostgreSQL depends on no folder."""
+    url = "postgresql+psycopg://actionwatch@db.example:5432/audit?sslmode=verify-full"
+    assert load(f"{SOURCE}store: {{url: '{url}'}}", tmp_path).store.url == url
+
+
 def test_relative_paths_do_not_depend_on_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration with a relative path has absolute paths."""
     load(SOURCE, tmp_path)
