@@ -116,6 +116,10 @@ class StoreBusy(StoreError):
     """Another process locked the store for too long. Temporary."""
 
 
+class StoreOwned(StoreBusy):
+    """Another replica runs on the shared store."""
+
+
 class StoreClosed(StoreError):
     """This process closed the store, because it is stopping. Whoever meets it ends; the next start repeats what is missing."""
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from actionwatch.base.errors import StoreError
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.reload import Reloader
 from actionwatch.service.step_watch import StepWatch
+from actionwatch.store.database import Ownership
 from actionwatch.tail.source import SourceTail
 
 
@@ -52,7 +55,7 @@ def run_once(app: App, wait: timedelta) -> Round:
         elif app.database.write_failure is not None:
             failures.append(f"poll of {source} not recorded: {app.database.write_failure}")
 
-    with app.database.owned():
+    with app.database.owned() as ownership, _kept(ownership):
         followers = [tail.follow_clock for tail in app.tails.values()]
         clock_watch = ClockWatch(app.clock, app.database, app.self_alerts, followers)
         clock_watch.start()
@@ -68,3 +71,20 @@ def run_once(app: App, wait: timedelta) -> Round:
         due_until = app.clock() + wait
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
     return Round(failures, due_until)
+
+
+@contextlib.contextmanager
+def _kept(ownership: Ownership) -> Iterator[None]:
+    """Keep the store until the block ends. If it is lost, the next write of a step fails and says so."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        with contextlib.suppress(StoreError):
+            ownership.keep(ended)
+
+    thread = threading.Thread(target=keep, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()

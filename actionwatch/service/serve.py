@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.base.errors import ConfigError, Fault, StoreOwned
 from actionwatch.service.announcement import Announcement, configuration_state
 from actionwatch.service.app import App, set_up_logs
 from actionwatch.service.configuration import read_settings
@@ -22,7 +22,7 @@ from actionwatch.service.configuration_watch import ConfigurationWatch, changes
 from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
-from actionwatch.service.standby import wait_for_store
+from actionwatch.service.standby import is_taken, stand_by
 from actionwatch.settings import Settings
 from actionwatch.store.database import Ownership
 
@@ -72,8 +72,8 @@ class _Process:
         """Run one service to its end. Return whether another one follows."""
         try:
             with contextlib.closing(App(self._settings)) as app:
-                if not wait_for_store(app, self._asked):
-                    return False
+                if is_taken(app):
+                    return stand_by(app, self._asked) and self._read_again()
                 refuse_other_organisations(self._settings, self._config, app.database)
                 service, watch = self._build(app)
                 with service.running() as ownership:
@@ -83,6 +83,8 @@ class _Process:
                     changed = self._wait(service, watch)
                 if changed is not None:
                     service.wait_for_matcher()
+        except StoreOwned:
+            return True  # another replica was faster
         except Exception as exc:
             if self._before is None:
                 raise  # the first start failed, or the configuration did not change
@@ -96,6 +98,20 @@ class _Process:
             return False
         self._settings = changed
         set_up_logs(changed)
+        return True
+
+    def _read_again(self) -> bool:
+        """Use the configuration as it is now, because it may have changed while another replica worked. Return True."""
+        self._state = configuration_state(self._config)
+        try:
+            found = read_settings(self._config)
+        except ConfigError as exc:
+            for fault in exc.faults:
+                log.error("configuration_refused", fault=str(fault))
+            return True
+        if found != self._settings:
+            self._before, self._settings = self._settings, found
+            set_up_logs(found)
         return True
 
     def _build(self, app: App) -> tuple[Service, ConfigurationWatch]:

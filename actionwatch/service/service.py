@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -83,7 +84,7 @@ class Service:
         with contextlib.ExitStack() as stack:
             ownership = stack.enter_context(self._app.database.owned())
             if self._app.database.is_shared:
-                self.threads.start("lease", functools.partial(ownership.keep, self._stopping))
+                self._keep(ownership, stack)
             self._clock_watch.start()
             self.reloader.start()
             for name in ("deliver", "reload", "clock"):
@@ -119,6 +120,13 @@ class Service:
     def wait_for_matcher(self) -> None:
         """Wait without a limit until matching has ended, because two matchers must not run at once."""
         self.threads.join("match", None)
+
+    def _keep(self, ownership: Ownership, stack: contextlib.ExitStack) -> None:
+        """Keep the store until the last thread has recorded what it did, which takes longer than a lease."""
+        ended = threading.Event()
+        self.threads.start("lease", functools.partial(ownership.keep, ended))
+        stack.callback(ended.set)
+        stack.callback(self._stopping.set)
 
     def _listen_to_buttons(self, stack: contextlib.ExitStack) -> None:
         """Start the listener of each receiver with buttons. A click is an action of the user who clicked."""
@@ -224,7 +232,7 @@ class Service:
             self._worker.wake()
 
     def _stop_threads(self) -> None:
-        """Stop all threads except the web listener, which stops last."""
+        """Stop all threads except the web listener and the one that keeps the lease, which stop last."""
         deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
         for tail in self._app.tails.values():
@@ -232,7 +240,7 @@ class Service:
         self._app.matcher.stop()
         self._app.wake_matcher()
         self._worker.stop()
-        others = [name for name in self.threads.are_alive() if name != "web"]
+        others = [name for name in self.threads.are_alive() if name not in ("web", "lease")]
         for name in others:
             self.threads.join(name, max(deadline - time.monotonic(), 0))
         job_count = self._jobs.join(max(deadline - time.monotonic(), 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Iterator
 
 import structlog
 
@@ -17,28 +18,35 @@ LOOK_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def wait_for_store(app: App, asked: Asked) -> bool:
-    """Wait until no other process runs on a shared store. Return False if this one is asked to end before that."""
-    if not app.database.is_shared or not _is_taken(app):
+def is_taken(app: App) -> bool:
+    """Return whether another process runs, or may run, on a shared store."""
+    try:
+        return app.database.is_shared and app.database.is_owned()
+    except StoreError as exc:  # it may be a network that is cut, or a failover: whoever owns it must be asked again
+        log.warning("store_failed", step="stand by", error=str(exc))
         return True
+
+
+def stand_by(app: App, asked: Asked) -> bool:
+    """Wait until no other process runs on the store. Return False if this one is asked to end before that."""
     threads = Threads(functools.partial(asked.ask, "died"))
-    with _health(app, threads):
-        log.info("standing_by", store=app.database.name, why="another replica runs on it")
-        while _is_taken(app):
+    with _health(app, threads) as url, _ending(threads):
+        log.info("standing_by", store=app.database.name, why="another replica runs on it", url=url)
+        while is_taken(app):
             if asked.wait(LOOK_SECONDS) in ("end", "died"):
                 threads.check()
                 return False
-        threads.stopping.set()
     log.info("taking_over", store=app.database.name)
     return True
 
 
-def _is_taken(app: App) -> bool:
+@contextlib.contextmanager
+def _ending(threads: Threads) -> Iterator[None]:
+    """Note at the end of the block that its threads are meant to end."""
     try:
-        return app.database.is_owned()
-    except StoreError as exc:  # it may be a network that is cut, or a failover: whoever owns it must be asked again
-        log.warning("store_failed", step="stand by", error=str(exc))
-        return True
+        yield
+    finally:
+        threads.stopping.set()
 
 
 def _health(app: App, threads: Threads) -> contextlib.AbstractContextManager[str]:

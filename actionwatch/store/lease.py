@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from actionwatch.base.errors import StoreBusy, StoreError
+from actionwatch.base.errors import StoreError, StoreOwned
 
 SPAN = timedelta(seconds=8)  # after a death, another replica takes over within this time and its next look
 RENEW_EVERY = timedelta(seconds=2)
@@ -71,14 +71,14 @@ class Lease:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Lease]:
-        """Hold it until the block ends. Raises: StoreBusy, when another process holds it; StoreError."""
+        """Hold it until the block ends. Raises: StoreOwned, when another process holds it; StoreError."""
         with contextlib.closing(self._connect()) as connection:
             with connection.transaction():
                 connection.execute(self._lock)
                 row = connection.execute(_TAKE, self._values()).fetchone()
             if row is None:
                 host, _ = holder(connection) or ("another machine", b"")
-                raise StoreBusy(
+                raise StoreOwned(
                     f"another actionwatch runs on {self._name}, on {host}: stop it, or give this one its own store.url"
                 )
             self._term = row[0]

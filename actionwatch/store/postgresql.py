@@ -107,11 +107,15 @@ class PostgresqlBackend:
         settings = (f"lock_timeout = {int(self._busy_seconds * 1000)}", _IDLE, f"synchronous_commit = {commit}")
         begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), _TAKE_LOCK])
 
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _: object) -> None:
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # the server may have another default
+
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             check = self._lease.check()
             driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip
-            with driver.cursor() as cursor:
+            with self._translated(), driver.cursor() as cursor:
                 cursor.execute(begin if check is None else f"{begin}; {check}")
                 while cursor.nextset():
                     pass
@@ -140,12 +144,15 @@ class PostgresqlBackend:
             yield f"index {name}", (is_unique, list(columns))
 
     def version(self) -> int:
-        """Return the number of the next transaction of the server that writes. Raises: StoreError."""
+        """Return a number for which transactions of the server have ended. Raises: StoreError.
+
+        The next transaction to begin would not do: one that began before a reading may commit after it.
+        """
         with self._translated():
             if self._watcher is None or self._watcher.closed:
                 self._watcher = self._connect()
-            ((number,),) = self._watcher.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        return int(number)
+            ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
+        return hash(snapshot)
 
     def note_commit(self) -> None:
         """Do nothing: the server keeps its log short by itself."""
@@ -173,7 +180,7 @@ class PostgresqlBackend:
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[Lease]:
-        """Hold the lease until the block ends. Raises: StoreBusy, when another process holds it; StoreError."""
+        """Hold the lease until the block ends. Raises: StoreOwned, when another process holds it; StoreError."""
         with self._translated(), self._lease.held() as lease:
             yield lease
 
@@ -191,7 +198,9 @@ class PostgresqlBackend:
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection that commits each statement."""
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(url, autocommit=True, **_CONNECTING)
+        connection = psycopg.connect(url, autocommit=True, **_CONNECTING)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return connection
 
     def _engine(self) -> Engine:
         return create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
