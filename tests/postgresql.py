@@ -22,7 +22,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
 from actionwatch.store.tables import METADATA
 
-QUICK = ("fsync", "synchronous_commit", "full_page_writes")
+OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def server_uri() -> str:
         found = get_server(folder, cleanup_mode="delete")
     uri: str = found.get_uri()
     with psycopg.connect(uri, autocommit=True) as connection:
-        for name in QUICK:
+        for name in OFF:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
     atexit.register(found.cleanup)
