@@ -246,7 +246,7 @@ def test_prefix_is_looked_up_in_the_index(database: Database) -> None:
 
 def test_reader_cannot_write(database: Database) -> None:
     """A read transaction that tries to write fails, and changes nothing."""
-    with pytest.raises(StoreError, match="read-?only"), database.read() as connection:
+    with pytest.raises(StoreError, match=r"read-?only"), database.read() as connection:
         move_to(connection, "match", 1)
     with database.read() as connection:
         assert positions.read(connection, "match") == 0
@@ -347,6 +347,7 @@ def test_writer_that_waits_too_long_raises_store_busy(tmp_path: Path) -> None:
 
 def test_second_service_on_a_store_is_refused(database: Database) -> None:
     """While one process is the service of a store, a second is refused; after the first ends or is killed, it is accepted."""
+    file_of(database)  # a lease outlives a kill: test_lease.py
     code = (
         "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
         "with d.owned():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
