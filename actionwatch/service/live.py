@@ -22,7 +22,7 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.settings import Receiver, Settings, Source
-from actionwatch.tail.health import MAX_SKEW
+from actionwatch.tail.cursor import REPORTED_SKEW
 
 PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
 CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
@@ -119,7 +119,7 @@ def _clock(subject: str, page: Page) -> Outcome:
         if seconds
         else "the upstream's clock agrees with ours"
     )
-    if abs(skew) > MAX_SKEW:
+    if abs(skew) > REPORTED_SKEW:
         return Outcome(subject, False, what, "set this machine's clock (NTP), or ask the vendor")
     return Outcome(subject, True, what)
 
