@@ -100,7 +100,7 @@ def test_reload_signals_only_a_service_in_its_own_process_space(desk: Desk) -> N
         Announcement(()).start(ownership)
         note = database.read_note()
         assert f'"process":{os.getpid()},' in note.decode()
-        ownership.write(note.replace(b'"process_space":', b'"process_space":1'))
+        ownership.write(note.replace(b'"process_space":"', b'"process_space":"1'))
         other = desk.call("reload")
         assert (other.status, "in another container or on another machine" in other.err) == (1, True)
 
