@@ -6,13 +6,14 @@ block says what it needs if it cannot run here.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.children import child
+from tests.children import Process, child
 from tests.end_to_end import kit
 from tests.waiting import wait_until
 
@@ -23,7 +24,7 @@ BLOCK = re.compile(
     r"(?:<!-- not run by the tests: needs (?P<need>[^>]+) -->\n)?^```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$",
     re.MULTILINE,
 )
-FOLLOWED = "the page was followed to its end"
+FOLLOWED = "block {} was followed"
 # `actionwatch run` is what a reader starts in a terminal of its own: here it runs in the background.
 SHELL = """\
 set -euo pipefail
@@ -69,9 +70,10 @@ def followed(
     """
     texts = shell_blocks(page)
     edits = [*before, *[""] * (len(texts) - len(before))]
-    steps = [line for pair in zip(edits, texts, strict=True) for line in pair]
+    ends = [FOLLOWED.format(number) for number in range(len(texts))]
+    steps = [f"{edit}\n{text}\necho '{end}'\n" for edit, text, end in zip(edits, texts, ends, strict=True)]
     script, printed = folder / "page.sh", folder / "page.out"
-    script.write_text(SHELL + "\n".join(steps) + f"\necho '{FOLLOWED}'\nsleep infinity\n")
+    script.write_text(f"{SHELL}{''.join(steps)}sleep infinity\n")
     typed = folder / "typed"
     typed.write_text(given)
     path = f"{kit.COMMAND.parent}:{kit.environment()['PATH']}"
@@ -87,6 +89,11 @@ def followed(
             stderr=out,
         ) as process,
     ):
-        wait_until(lambda: f"\n{FOLLOWED}\n" in printed.read_text() or process.poll() is not None, page)
-        assert process.poll() is None, printed.read_text()
+        for end in ends:
+            wait_until(functools.partial(_is_over, process, printed, end), end, printed.read_text)
+            assert process.poll() is None, printed.read_text()
         yield
+
+
+def _is_over(process: Process, printed: Path, end: str) -> bool:
+    return f"\n{end}\n" in printed.read_text() or process.poll() is not None

@@ -66,7 +66,7 @@ FREE = (
         "users",
         "rules_",
     ),
-    *("group_by", "outside", "faults"),
+    *("group_by", "distinct", "expect", "outside", "faults"),
 )
 """Parameters with any text as their value: a shell completes nothing."""
 
