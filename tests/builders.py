@@ -188,6 +188,11 @@ def open_database(folder: Path, name: str = "store.db") -> Database:
     return database
 
 
+def url_of(database: StoreReader) -> str:
+    """Return the URL of a store."""
+    return database.name if database.path is None else f"sqlite:///{database.path}"
+
+
 def file_of(database: StoreReader) -> Path:
     """Return the file of a SQLite store."""
     if database.path is None:

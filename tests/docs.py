@@ -16,7 +16,7 @@ from actionwatch.notifiers.base import notifier_module, notifier_types
 from actionwatch.rules.model import Rule
 from actionwatch.settings import keys
 from actionwatch.settings.keys import Retention, RetryPolicy
-from actionwatch.settings.schema import FILE_SUFFIX, SchemaGenerator
+from actionwatch.settings.schema import FILE_SUFFIX, SchemaGenerator, key_descriptions
 from actionwatch.settings.timeintervals import PeriodOptions
 from actionwatch.text.options import Options
 from tests.benchmarks import noise
@@ -99,6 +99,7 @@ def _key_rows(model: type[Options], prefix: str = "") -> Iterator[tuple[str, str
     properties = (
         schema.get("properties") or schema["$defs"][model.__name__]["properties"]
     )  # the latter if it is recursive
+    descriptions = key_descriptions(model)
     for field in sorted(model.model_fields, key=lambda name: name not in model.__annotations__):  # inherited keys last
         info = model.model_fields[field]
         key = info.alias or field
@@ -108,7 +109,7 @@ def _key_rows(model: type[Options], prefix: str = "") -> Iterator[tuple[str, str
             name = f"`{prefix}{key}`" + (
                 f", `{prefix}{key}{FILE_SUFFIX}`" if f"{key}{FILE_SUFFIX}" in properties else ""
             )
-            meaning = " ".join((info.description or "").split()).removesuffix(".")
+            meaning = " ".join(descriptions.get(field, "").split()).removesuffix(".")
             default = "required" if info.is_required() else _spelled(properties[key].get("default"))
             yield key, f"| {name} | {default} | {meaning} |\n"
 

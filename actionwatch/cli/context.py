@@ -25,14 +25,23 @@ Item = TypeVar("Item")
 
 
 def read_settings(config: str) -> Settings:
-    """Read the configuration for an interactive command, which logs only errors.
+    """Read the configuration for a command that only reads: files, and the store. Such a command logs nothing.
 
     Raises: ConfigError, with every fault.
     """
     from actionwatch.service import configuration
-    from actionwatch.text import logs
 
-    settings = configuration.read_settings(Path(config))
+    return configuration.read_settings(Path(config))
+
+
+def read_settings_to_act(config: str) -> Settings:
+    """Read the configuration for a command that writes or connects: by parts that log. Only their errors are shown.
+
+    Raises: ConfigError, with every fault.
+    """
+    from actionwatch.text import logs  # takes 0.1 s to import: commands that only read do without
+
+    settings = read_settings(config)
     logs.set_up("error", settings.log.format, list(logs.secrets_in(settings)))
     return settings
 
@@ -58,7 +67,7 @@ def changing_store(config: str) -> Iterator[tuple[Settings, Database]]:
     """
     from actionwatch.store.database import Database, StoreReader
 
-    settings = read_settings(config)
+    settings = read_settings_to_act(config)
     StoreReader.open(settings.store.url).close()
     with closing(Database(settings.store.url)) as database:
         yield settings, database
@@ -94,7 +103,7 @@ def only_record(connection: Connection, beginning: str) -> Record:
 
 def chosen_source(config: str, name: str | None) -> Source:
     """Return the source with this name, or the only source if the name is None."""
-    return named_source(read_settings(config), name)
+    return named_source(read_settings_to_act(config), name)
 
 
 def reading_client(config: str, name: str | None) -> Client:

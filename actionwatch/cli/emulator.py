@@ -31,14 +31,14 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     Without a scenario, it uses the one of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
     a fault as NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10. Limits are times, every, for, operation and seed.
     """
+    if is_list:
+        _list_faults(form)
+        return
     from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
     from actionwatch.emulator.faults.fault import FaultError
     from actionwatch.emulator.scenario import ScenarioError, build_simulation, demo_scenario, load_scenario
     from actionwatch.emulator.server import serve_forever
 
-    if is_list:
-        _list_faults(form)
-        return
     try:
         simulation = build_simulation(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
         app = create_app(simulation.organisation, faults=faults)

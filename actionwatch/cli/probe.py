@@ -9,7 +9,7 @@ import click
 
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import named_source, read_settings
+from actionwatch.cli.context import named_source, read_settings_to_act
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import console, dump, echo, hang, print_document, print_table
 from actionwatch.instaclustr.probe.findings import ProofImpact
@@ -35,7 +35,7 @@ def command(config: str, source: str | None, form: str) -> int:
     """
     from actionwatch.service import live
 
-    settings = read_settings(config)
+    settings = read_settings_to_act(config)
     report = live.probe(settings, named_source(settings, source))
     if form == "jsonl":
         for finding in report.findings:

@@ -13,7 +13,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import Status
 from actionwatch.cli import completing
-from actionwatch.cli.context import named_receiver, read_settings, reading_store
+from actionwatch.cli.context import named_receiver, read_settings_to_act, reading_store
 from actionwatch.cli.options import FOLDER, output_option
 from actionwatch.cli.output import echo, print_document, print_items
 from actionwatch.cli.schema import print_schema
@@ -69,7 +69,7 @@ def test(config: str, receiver_name: str, form: str) -> None:
     from actionwatch.service.announcement import configuration_state, read_announcement
     from actionwatch.service.receivers import build_channel
 
-    settings = read_settings(config)
+    settings = read_settings_to_act(config)
     receiver, name = named_receiver(settings, receiver_name), receiver_name
     now = utc_now()
     alert = replace(marked_alert(name, now), status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
@@ -98,7 +98,7 @@ def preview(config: str, rule_name: str, receiver_name: str, folder: Path | None
     from actionwatch.service.preview import preview_files
     from actionwatch.store.database import StoreReader
 
-    settings = read_settings(config)
+    settings = read_settings_to_act(config)
     receiver = named_receiver(settings, receiver_name)
     with ExitStack() as stack:
         try:

@@ -14,7 +14,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import LEVELS, SELF_RULE_NAME, Alert, Record
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import named_receiver, only_one, read_settings, reading_store
+from actionwatch.cli.context import named_receiver, only_one, read_settings, read_settings_to_act, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, spell
 from actionwatch.text.suggestions import suggest
@@ -143,7 +143,7 @@ def test(
     """
     from actionwatch.service import routing
 
-    settings, now = read_settings(config), utc_now()
+    settings, now = read_settings_to_act(config), utc_now()  # the gates of deliveries log
     for name in expect:
         named_receiver(settings, name)
     if alert_id is not None and (level or rule_name or given):

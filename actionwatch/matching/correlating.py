@@ -22,7 +22,7 @@ from actionwatch.matching.unexpected import end_unexpected
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
+from actionwatch.rules.correlations.live.order import KEEP, in_feeding_order, lookbacks
 from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.model import Correlation, Rule
@@ -34,7 +34,6 @@ from actionwatch.store.positions import CORRELATED, Overtaken
 
 SAVE_EVERY = 20_000  # records: a start takes them again, in about a second
 MAX_BEHIND = 200_000  # records that a start takes on top of a saved state: more of them are cheaper to rebuild
-KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
 LEARN_AT_ONCE = 20_000  # missed records from which on a rebuild takes them too: in the order of time they cost half
 PAUSE_EVERY = 2000  # records of a rebuild: a tenth of a second, in which a look at the store costs little
 

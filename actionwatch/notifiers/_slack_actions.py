@@ -32,8 +32,9 @@ from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Decision, Message
+from actionwatch.base.model import Decision
 from actionwatch.notifiers._slack_api import SlackApi, escaped
+from actionwatch.notifiers._slack_buttons import BLOCK_ID, BUTTONS, MAX_VALUE_CHARS, PREFIX
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
 
@@ -45,10 +46,6 @@ It may raise an ActionwatchError, whose text is shown to the user."""
 ReferenceOf = Callable[[str], str | None]
 """Returns this receiver's reference (`channel:ts`) of its message about an alert, None if it posted none."""
 
-BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
-PREFIX = "actionwatch_"
-BLOCK_ID = "actionwatch"
-MAX_VALUE_CHARS = 2_000  # of a button
 MAX_DECISION_CHARS = 300
 MAX_ENVELOPE_CHARS = 1_000_000  # a press contains the message, of at most 50 blocks of 3,000 characters
 MAX_FRAME_BYTES = 4 * MAX_ENVELOPE_CHARS  # a longer frame ends the connection
@@ -120,27 +117,6 @@ class _Workspace(msgspec.Struct):
 
 class _Refused(Exception):
     """A press that is not obeyed; str() is the reason."""
-
-
-def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]:
-    """Add buttons to the message of an unresolved alert."""
-    alert_id = str(message.data.get("id") or "")
-    status = message.data.get("status")
-    is_unresolved = message.type in ("alert.opened", "alert.updated") and status != "resolved"
-    if not is_unresolved or not 0 < len(alert_id) <= MAX_VALUE_CHARS:
-        return dict(payload)
-    names = [name for name in BUTTONS if name != "ack" or status != "acked"]
-    block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
-    attachments = list(payload.get("attachments") or [])
-    if attachments and isinstance(attachments[-1], dict) and isinstance(attachments[-1].get("blocks"), list):
-        attachments[-1] = {**attachments[-1], "blocks": [*attachments[-1]["blocks"], block]}
-        return {**payload, "attachments": attachments}
-    return {**payload, "blocks": [*(payload.get("blocks") or []), block]} if payload.get("blocks") else dict(payload)
-
-
-def _button(name: str, alert_id: str) -> dict[str, Any]:
-    text = {"type": "plain_text", "text": BUTTONS[name]}
-    return {"type": "button", "action_id": f"{PREFIX}{name}", "text": text, "value": alert_id}
 
 
 class SlackActions:

@@ -20,14 +20,15 @@ from actionwatch.base.plurals import counted
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
-from actionwatch.notifiers._slack_actions import OnAction, ReferenceOf, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
+from actionwatch.notifiers._slack_buttons import with_buttons
 from actionwatch.notifiers.base import AddressNotifier, BaseUrl, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
+    from actionwatch.notifiers._slack_actions import OnAction, ReferenceOf, SlackActions
 
 # Slack accepts about one message per second and channel.
 TRAITS = Traits(templates=("slack.json",), rate_per_second=1.0, is_read_by_people=True)
@@ -102,6 +103,8 @@ def listener(options: Options, on_action: OnAction, reference_of: ReferenceOf, *
     """Build the listener for pressed buttons; None without an app token. Call `start`, and `close` at the end."""
     if not options.has_app_token:
         return None
+    from actionwatch.notifiers._slack_actions import SlackActions  # and with it the SDK: commands do without
+
     http = options.http_client()
     return SlackActions(
         _app_api(options, http),

@@ -22,7 +22,8 @@ from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import names_demanding
 from actionwatch.rules.versions import correlated
 from actionwatch.service.configuration import known_kinds, read_rules
-from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy, build_renderer
+from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
+from actionwatch.service.rendering import build_renderer
 from actionwatch.service.upstream import reading_client
 from actionwatch.settings import Settings, Source
 from actionwatch.store.database import Database

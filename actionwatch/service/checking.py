@@ -13,12 +13,12 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.notifiers._formats import FORMATS
 from actionwatch.notifiers.base import templates_of
 from actionwatch.render.renderer import SUFFIX, Renderer
+from actionwatch.rules.correlations.live.order import memories
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
-from actionwatch.service.prune import memories
-from actionwatch.service.receivers import build_renderer
+from actionwatch.service.rendering import build_renderer
 from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings
 from actionwatch.settings.keys import RouteOptions

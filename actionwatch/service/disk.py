@@ -5,15 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import structlog
-
 from actionwatch.alerts.self_alerts import SelfAlerts
 
 LOW_BYTES = 1024**3  # less free space than this is reported, or less than LOW_SHARE of a small disk
 LOW_SHARE = 0.05
 REMEDY = "free space, move store.url, or shorten store.retention: actionwatch cannot watch what it cannot store"
-
-log = structlog.get_logger()
 
 
 def check_disk(store: Path, self_alerts: SelfAlerts, low_bytes: int = LOW_BYTES, low_share: float = LOW_SHARE) -> None:
@@ -26,7 +22,9 @@ def check_disk(store: Path, self_alerts: SelfAlerts, low_bytes: int = LOW_BYTES,
     )
     if what is None:
         return
-    log.error("store_nearly_full", store=str(store), what=what)
+    import structlog  # only here: `status` imports this module, and logs nothing
+
+    structlog.get_logger().error("store_nearly_full", store=str(store), what=what)
     self_alerts.report("store_nearly_full", store.name, what, REMEDY)
 
 

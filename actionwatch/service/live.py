@@ -22,7 +22,7 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.settings import Receiver, Settings, Source
-from actionwatch.tail.health import MAX_SKEW
+from actionwatch.tail.cursor import REPORTED_SKEW
 from actionwatch.tail.state import MAX_SKEW as IGNORED_SKEW
 
 PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
@@ -120,7 +120,7 @@ def _clock(subject: str, page: Page) -> Outcome:
         if abs(skew) <= IGNORED_SKEW
         else f"the upstream's clock is {spell_duration(seconds)} {side} ours"
     )
-    if abs(skew) > MAX_SKEW:
+    if abs(skew) > REPORTED_SKEW:
         return Outcome(subject, False, what, "set this machine's clock (NTP), or ask the vendor")
     return Outcome(subject, True, what)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.settings import Settings
-from actionwatch.store import marks
-from actionwatch.store.database import Database
 from actionwatch.text.yaml_document import read_file
+
+if TYPE_CHECKING:
+    from actionwatch.store.database import Database
 
 
 def refuse_other_organisations(settings: Settings, config: Path, database: Database) -> None:
@@ -21,6 +23,8 @@ def refuse_other_organisations(settings: Settings, config: Path, database: Datab
 
     Raises: ConfigError, with every such source.
     """
+    from actionwatch.store import marks  # only here: `check` imports this module, and opens no store
+
     with database.read() as connection:
         known = marks.read_all(connection)
     others = [

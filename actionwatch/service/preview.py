@@ -18,7 +18,7 @@ from actionwatch.notifiers.base import notifier_module, templates_of
 from actionwatch.rules.case_runner import make_records, simulate_case
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
-from actionwatch.service.receivers import build_renderer
+from actionwatch.service.rendering import build_renderer
 from actionwatch.service.simulation import simulate
 from actionwatch.settings import Receiver, Settings
 from actionwatch.store import alerts, records

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.matching.correlating import KEEP
-from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
+from actionwatch.rules.correlations.live.order import memories
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Retention, Source
@@ -66,12 +65,6 @@ def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence
     if ALWAYS + realert < found_since < NEVER:
         found_since -= realert  # the first of several alerts that are reported as one may have fired that much earlier
     return Lookback((*of_sources, *of_rules), found_since)
-
-
-def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
-    """Return by rule id how far back each stateful rule must read the records after a restart."""
-    remembering = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
-    return {rule_id: span + KEEP for rule_id, span in lookbacks(remembering).items()}
 
 
 def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:

@@ -8,8 +8,7 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.matching.addressing import Addressing
 from actionwatch.notifiers.base import DigestOptions, notifier_module, templates_of
-from actionwatch.render.renderer import Renderer
-from actionwatch.service.configuration import shipped, time_intervals
+from actionwatch.service.configuration import time_intervals
 from actionwatch.settings import Receiver, Settings
 
 
@@ -71,8 +70,3 @@ def build_global_policy(settings: Settings) -> GlobalPolicy:
         for rule in settings.inhibit_rules
     ]
     return GlobalPolicy(tuple(rules), time_intervals(settings))
-
-
-def build_renderer(settings: Settings) -> Renderer:
-    """Build the renderer. The operator's templates have precedence over the shipped ones."""
-    return Renderer([settings.templates, shipped("templates")], settings.time_zone)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import EVER, make_silence
@@ -19,9 +20,10 @@ from actionwatch.base.model import Silence
 from actionwatch.settings import Settings
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import SilenceOptions
-from actionwatch.store import silences
-from actionwatch.store.database import Database
 from actionwatch.text.yaml_document import Document, Place, read_file
+
+if TYPE_CHECKING:
+    from actionwatch.store.database import Database
 
 
 def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
@@ -105,6 +107,8 @@ class SilenceFiles:
 
     def run_once(self) -> list[Fault]:
         """Read the files and store the changes. Return the faults."""
+        from actionwatch.store import silences  # only here: `check` reads silences too, and opens no store
+
         found, faults = read_silences(self._settings)
         if (found, faults) != self._last:
             now = self._clock()

@@ -17,13 +17,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    Text,
     and_,
     bindparam,
     desc,
     exists,
     func,
-    literal,
     literal_column,
     or_,
     select,
@@ -532,6 +530,10 @@ def _matching(wanted: RecordFilter) -> Select[Any]:
     return _RECORDS.where(*conditions(wanted))
 
 
+def _ascii_lower(text: str) -> str:
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
 def _is_entity(name: str) -> Callable[[str], ColumnElement[bool]]:
     return lambda value: or_(RECORD.c[f"{name}_id"] == value, RECORD.c[f"{name}_name"].in_(forms(value)))
 
@@ -539,10 +541,8 @@ def _is_entity(name: str) -> Callable[[str], ColumnElement[bool]]:
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "kinds": RECORD.c.action_kind.in_,
     "operations": RECORD.c.operation.in_,
-    # SQLite's `lower` knows only ASCII: use it on both sides.
-    "user": lambda name: func.lower(RECORD.c.user_name).in_(
-        [func.lower(literal(form, Text())) for form in forms(name)]
-    ),
+    # `lower` of the store knows only ASCII.
+    "user": lambda name: func.lower(RECORD.c.user_name).in_(map(_ascii_lower, forms(name))),
     "scope": lambda scope: RECORD.c.scope == scope,
     "account": _is_entity("account"),
     "cluster": _is_entity("cluster"),

@@ -12,13 +12,9 @@ import sqlite3
 import threading
 from pathlib import Path
 
-import structlog
-
 COMMITS = 200  # a log of about 30 MB for single deliveries; twenty times as much for pages of records
 # Beyond it SQLite runs a checkpoint in a commit: large commits, or a failed thread.
 LONGEST_LOG_BYTES = 128 * 1024 * 1024
-
-log = structlog.get_logger()
 
 
 class Checkpoints:
@@ -54,7 +50,10 @@ class Checkpoints:
         try:
             self._run_checkpoints()
         except BaseException as exc:
+            import structlog  # only here: commands that only read the store import this module, and log nothing
+
             # The writers go on, SQLite runs checkpoints itself, and the next checkpoint starts a new thread.
+            log = structlog.get_logger()
             log.error("checkpoint_failed", store=str(self._database), error=repr(exc), exc_info=exc)
 
     def _run_checkpoints(self) -> None:

@@ -18,6 +18,7 @@ from actionwatch.store import receipts, records, seen_fields, unknown_kinds, unp
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.tail.backoff import LONGEST
+from actionwatch.tail.cursor import REPORTED_SKEW
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.sweeping import FAILURES_TO_REPORT
@@ -28,7 +29,6 @@ from actionwatch.text.raw_records import is_cut
 UNREACHABLE_POLLS = 3  # failures in a row: a single lost response is not worth an alert
 LAG_POLLS = 20  # poll intervals without proof
 LAG_LEAST = timedelta(minutes=10)
-MAX_SKEW = timedelta(minutes=2)
 FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
 MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, but an upstream could invent more
 MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
@@ -130,7 +130,7 @@ class SourceWatch:
     def _check_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
         what = f"the upstream's clock is {spell_duration(abs(skew))} {ahead} ours"
-        self._set("clock_skew", self._source, what, is_wrong=abs(skew) > MAX_SKEW)
+        self._set("clock_skew", self._source, what, is_wrong=abs(skew) > REPORTED_SKEW)
 
     def _check_marks(self, report: PollReport) -> None:
         """Report that the source was taken to be read up to a time in the future. It ends when it is read up to now."""

@@ -24,7 +24,7 @@ MAX_SECRET_BYTES = 65_536  # a private key has about 3,000
 class Options(BaseModel):
     """The base class of all configuration sections: immutable, and without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _positive(span: timedelta) -> timedelta:

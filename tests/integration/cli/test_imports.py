@@ -1,18 +1,23 @@
-"""What is imported: commands that read only files do not import the store, and an idle service only what it needs.
+"""What is imported: each command only what it needs, and so does an idle service.
 
-Each library here takes 20 to 400 ms to import, and 2 to 20 MB of memory. `--help` has a separate test (test_help.py).
+Each library here takes 20 to 400 ms to import, and 2 to 20 MB of memory. `--help` has a separate test (test_help.py), and
+`python -m tests.benchmarks commands` measures what the commands cost.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from actionwatch.service.configuration import shipped
+from tests import docs
 from tests.children import run_child
+from tests.integration.cli.conftest import Desk, new_desk
 from tests.supply_chain.locks import NEVER_IMPORTED, ONLY_FOR_APPRISE
 
 CONFIG = """\
@@ -64,6 +69,101 @@ with contextlib.closing(App(read_settings(pathlib.Path("actionwatch.yaml"), {}))
     app.matcher.run_once()
 """
 
+HEAVY = (
+    *(
+        "alembic",
+        "apscheduler",
+        "asyncio",
+        "httpx",
+        "jinja2",
+        "prometheus_client",
+        "pydantic",
+        "rich",
+        "sigma",
+        "slack_sdk",
+    ),
+    *("sqlalchemy", "starlette", "structlog", "uvicorn", "yaml"),
+)
+CONFIGURATION = {"pydantic", "yaml"}
+STORE = {*CONFIGURATION, "sqlalchemy", "asyncio", "rich"}  # sqlalchemy imports asyncio
+RULES = {*CONFIGURATION, "sigma", "jinja2", "rich"}
+DELIVERY = {*STORE, "structlog"}
+UPSTREAM = {*CONFIGURATION, "httpx", "asyncio", "rich", "structlog"}
+NEEDED: list[tuple[set[str], list[str]]] = [
+    (set(), ["completion bash"]),
+    ({"rich", "asyncio", "starlette", "uvicorn"}, ["emulator --list-faults"]),
+    ({"pydantic"}, ["schema webhook"]),
+    (CONFIGURATION, ["routes show"]),
+    (
+        STORE,
+        [
+            *("status", "receivers list", "silences list", "silences list --all", "alerts list", "alerts list -o json"),
+            *(
+                "alerts list --user eve@example.com",
+                "alerts show ALERT",
+                "records list",
+                "records export",
+                "records proof",
+            ),
+            *("records list --around RECORD 1h", "records receipts", "records receipts --verify", "deliveries list"),
+            *("deliveries show DELIVERY", "reload", "store backup copy.db", "store restore copy.db"),
+        ],
+    ),
+    (
+        RULES,
+        [
+            "rules list",
+            "rules check",
+            "rules test",
+            "rules coverage",
+            "rules export --sigma",
+            "check",
+            "templates check",
+        ],
+    ),
+    (
+        RULES,
+        [
+            "schema rules",
+            "schema config",
+            "rules new --title A --kind BACKUP --print",
+            "rules backtest cluster_deleted --records records.jsonl",
+        ],
+    ),
+    ({*STORE, *RULES}, ["explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"]),
+    ({*STORE, *RULES}, ["rules backtest cluster_deleted --since 1d"]),
+    (
+        {*DELIVERY, *RULES},
+        ["routes test --alert ALERT", "routes test --level high", "receivers preview cluster_deleted soar"],
+    ),
+    ({*DELIVERY, *RULES}, ["silences add level=low --for 1h --comment x", "silences expire SILENCE"]),
+    (DELIVERY, ["alerts ack ALERT", "alerts resolve ALERT", "deliveries retry --dead", "deliveries drop --dead"]),
+    (UPSTREAM, ["actions", "accounts list", "accounts create shop --yes", "accounts unlink shop --yes", "probe"]),
+    ({*UPSTREAM, *DELIVERY, *RULES}, ["check --live", "receivers test soar"]),
+]
+"""What groups of commands may import. Those of one group run in one process, one after the other."""
+MORE_RECEIVERS = """\
+  - name: chat
+    slack: {token: xoxb-1, app_token: xapp-1, channel: C0123456789}
+  - name: mail
+    email: {host: smtp.example.com, from: a@example.com, to: [b@example.com]}
+  - name: page
+    pagerduty: {routing_key: 0123456789abcdef0123456789abcdef}
+"""
+SERVICES = {("demo",), ("init",), ("run",), ("emulator",)}
+CALLS = """
+import contextlib, io
+found = []
+for words in json.loads(sys.argv[2]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
+        status = cli.call(words)
+    log = sys.modules.get("structlog")
+    if status not in (0, 1) or (log is not None and not log.is_configured()):
+        raise SystemExit(f"{words}: {status}, {err.getvalue()}")
+    found.append([" ".join(words), [name for name in json.loads(sys.argv[1]) if name in sys.modules]])
+print(json.dumps(found))
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -89,6 +189,45 @@ def test_rules_are_checked_without_a_service(folder: Path) -> None:
     pack = str(shipped("rules"))
     assert _imported(CHECK, (*OF_SERVICES, "pydantic"), folder / "rules", "rules", "check", pack) == []
     assert _imported(CHECK, OF_SERVICES, folder, "rules", "check") == []
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk with an alert, a delivery and a silence."""
+    with new_desk(tmp_path_factory.mktemp("busy")) as desk:
+        desk.act("DELETE_CLUSTER", 40, "eve@example.com")
+        assert desk.call("run", "--once").status == 0
+        (desk.folder / "records.jsonl").write_text(desk.call("records", "export").out)
+        assert desk.call("silences", "add", "level=low", "--for", "2h", "--comment", "x").status == 0
+        config = desk.config.read_text()
+        (desk.folder / "loopback.yaml").write_text(config)
+        desk.config.write_text(config.replace("receivers:\n", f"receivers:\n{MORE_RECEIVERS}"))
+        yield desk
+
+
+@pytest.mark.parametrize(("allowed", "commands"), [pytest.param(*row, id=row[1][0]) for row in NEEDED])
+def test_commands_import_only_what_they_need(allowed: set[str], commands: list[str], busy: Desk) -> None:
+    """Each command imports no library that only others need, and logs nothing before the logs are set up."""
+    names = {
+        "ALERT": busy.call("alerts", "list", "-o", "json").json[0]["id"],
+        "RECORD": busy.call("records", "list", "-o", "json").json[0]["key"],
+        "DELIVERY": busy.call("deliveries", "list", "-o", "json").json[0]["id"],
+        "SILENCE": busy.call("silences", "list", "-o", "json").json[0]["id"],
+    }
+    config = busy.folder / "loopback.yaml" if "check --live" in commands else busy.config
+    words = [["-c", str(config), *(names.get(word, word) for word in command.split())] for command in commands]
+    code = f"import json, sys\nfrom actionwatch import cli\n{CALLS}"
+    ran = run_child([sys.executable, "-c", code, json.dumps(HEAVY), json.dumps(words)], cwd=busy.folder)
+    assert ran.returncode == 0, ran.stderr
+    assert [(command, more) for command, found in json.loads(ran.stdout) if (more := set(found) - allowed)] == []
+
+
+def test_the_table_of_imports_has_every_command() -> None:
+    """No command is missing in the table, except those that run a service."""
+    listed = {tuple(command.split()[:2]) for _, commands in NEEDED for command in commands}
+    listed |= {path[:1] for path in listed}
+    leaves = {path for path, command in docs.every_command() if not isinstance(command, click.Group)}
+    assert leaves - listed - SERVICES == set()
 
 
 def test_idle_service_imports_only_what_it_needs(folder: Path) -> None:

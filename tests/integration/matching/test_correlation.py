@@ -22,6 +22,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.store import alert_history, alerts, marks, records
 from actionwatch.store.database import Database
+from actionwatch.store.tables import ALERT
 from actionwatch.text.yaml_document import read_text
 from tests.builders import NOON, make_marks, make_record, open_database
 from tests.integration.kit import Post
@@ -502,7 +503,7 @@ def test_each_alert_that_nobody_expects_is_looked_at(post: Post) -> None:
     with post.database.write() as connection:
         by_eve = structs.replace(alerts_by_rule["aa"], status=Status.RESOLVED, resolved_by="eve", resolved_at=NOON)
         alerts.update(connection, by_eve)
-        connection.exec_driver_sql("DELETE FROM alert WHERE id = ?", (alerts_by_rule["mm"].id,))
+        connection.execute(ALERT.delete().where(ALERT.c.id == alerts_by_rule["mm"].id))
     matcher(post, rules_of(together.replace("[c-1, c-2]", "[c-2]"))).run_once()
     after = {alert.rule.name: alert for alert in post.alerts().values()}
     assert {name: (alert.status, alert.resolved_by) for name, alert in after.items()} == {

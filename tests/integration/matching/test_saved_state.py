@@ -113,7 +113,7 @@ def _behind(post: Post) -> None:
     ("change", "why"),
     [
         (
-            _change("UPDATE correlation_state SET body = zeroblob(length(body))"),
+            _change("UPDATE correlation_state SET digest = 'of other bytes'"),
             "the saved state was changed or damaged",
         ),
         (_change("UPDATE correlation_state SET position = position - 1"), "the saved state was changed or damaged"),

@@ -228,6 +228,7 @@ BACK_TO_0001 = (
     "DROP TABLE correlation_state",
     "DROP INDEX correlated_alert_by_epoch",
     "ALTER TABLE correlated_alert DROP COLUMN epoch",
+    "ALTER TABLE poll DROP COLUMN backoff",
 )
 
 

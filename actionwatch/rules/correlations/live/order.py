@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from graphlib import TopologicalSorter
 
-from actionwatch.rules.model import Correlation, CorrelationType
+from actionwatch.rules.model import Correlation, CorrelationType, Rule
+
+KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
@@ -50,3 +52,9 @@ def lookbacks(rules: Sequence[Correlation]) -> dict[str, timedelta]:
             if step.rule_id in lookback:
                 lookback[step.rule_id] = max(lookback[step.rule_id], lookback[rule.name.id])
     return lookback
+
+
+def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
+    """Return by rule id how far back each stateful rule must read the records after a restart."""
+    remembering = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
+    return {rule_id: span + KEEP for rule_id, span in lookbacks(remembering).items()}

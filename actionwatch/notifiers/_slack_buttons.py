@@ -1,0 +1,34 @@
+"""The buttons of Slack messages. `_slack_actions.py` listens for them, and imports the SDK, which only the service needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from actionwatch.base.model import Message
+
+BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
+PREFIX = "actionwatch_"
+BLOCK_ID = "actionwatch"
+MAX_VALUE_CHARS = 2_000  # of a button
+
+
+def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]:
+    """Add buttons to the message of an unresolved alert."""
+    alert_id = str(message.data.get("id") or "")
+    status = message.data.get("status")
+    is_unresolved = message.type in ("alert.opened", "alert.updated") and status != "resolved"
+    if not is_unresolved or not 0 < len(alert_id) <= MAX_VALUE_CHARS:
+        return dict(payload)
+    names = [name for name in BUTTONS if name != "ack" or status != "acked"]
+    block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
+    attachments = list(payload.get("attachments") or [])
+    if attachments and isinstance(attachments[-1], dict) and isinstance(attachments[-1].get("blocks"), list):
+        attachments[-1] = {**attachments[-1], "blocks": [*attachments[-1]["blocks"], block]}
+        return {**payload, "attachments": attachments}
+    return {**payload, "blocks": [*(payload.get("blocks") or []), block]} if payload.get("blocks") else dict(payload)
+
+
+def _button(name: str, alert_id: str) -> dict[str, Any]:
+    text = {"type": "plain_text", "text": BUTTONS[name]}
+    return {"type": "button", "action_id": f"{PREFIX}{name}", "text": text, "value": alert_id}
