@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -96,9 +96,14 @@ def _created() -> str:
 @contextlib.contextmanager
 def other_database(name: str) -> Iterator[str]:
     """Create a database without tables, and return its URL; drop it at the end."""
+    _administer("CREATE DATABASE {}", name)
+    try:
+        yield url_of(name)
+    finally:
+        _administer("DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _administer(statement: LiteralString, name: str) -> None:
+    """Run a statement about a database, with a connection of its own: a test may restart the server."""
     with psycopg.connect(server_uri(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield url_of(name)
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
