@@ -19,6 +19,7 @@ NOT_RUN = Counter(
         ("docs/guide.md", "a package index"): 1,
         ("docs/install.md", "a package index"): 3,
         ("docs/maintenance.md", "systemd"): 2,
+        ("docs/postgresql.md", "a PostgreSQL"): 4,
     }
 )
 """The blocks that cannot run here; tests/supply_chain/test_wheel.py installs the wheel without an index."""
