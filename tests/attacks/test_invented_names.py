@@ -58,7 +58,9 @@ def test_kinds_that_are_kept_have_a_limit(world: World, database: Database) -> N
     assert len(kept) == MAX_KINDS
     assert max(len(kind.name) for kind in kept) == MAX_NAME
     assert history(database) == ["unknown_kind"]
-    assert what_is_wrong(database)["unknown_kind"].startswith("records of at least 1,000 unknown kinds come from acme: ")
+    assert what_is_wrong(database)["unknown_kind"].startswith(
+        "records of at least 1,000 unknown kinds come from acme: "
+    )
 
 
 def test_invented_fields_are_one_short_text(database: Database) -> None:
