@@ -343,6 +343,10 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
     the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
     """
+    if len(rows) > _ROWS_PER_STATEMENT and not isinstance(connection.dialect, SQLiteDialect):
+        from actionwatch.store.postgresql import copy_in
+
+        return copy_in(connection, table.name, columns, rows)
     row_marks = f"({', '.join([_mark(connection)] * len(columns))})"
     head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  # nosec
     new_count = 0

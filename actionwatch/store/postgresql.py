@@ -9,11 +9,12 @@ transaction mode may stand between.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, event
 from sqlalchemy.ext.compiler import compiles
 
@@ -57,6 +58,12 @@ CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
 WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2
 """
+
+
+# A temporary table, because COPY itself refuses all rows for one whose key exists.
+_GIVEN = sql.SQL("CREATE TEMPORARY TABLE given ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")
+_COPY = sql.SQL("COPY given ({names}) FROM STDIN")
+_INSERT = sql.SQL("INSERT INTO {table} ({names}) SELECT {names} FROM given ON CONFLICT DO NOTHING")
 
 
 @compiles(Text, "postgresql")
@@ -204,3 +211,18 @@ class PostgresqlBackend:
 
     def _engine(self) -> Engine:
         return create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
+
+
+def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Insert many rows with COPY, and skip those whose key exists. Return how many are new."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    parts = {"names": names, "table": sql.Identifier(table)}
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor:
+        cursor.execute(_GIVEN.format(**parts))
+        with cursor.copy(_COPY.format(**parts)) as copy:
+            for row in rows:
+                copy.write_row(row)
+        new_count: int = cursor.execute(_INSERT.format(**parts)).rowcount
+        cursor.execute("DROP TABLE given")
+    return new_count
