@@ -23,6 +23,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
+    Row,
     Select,
     Table,
     and_,
@@ -335,6 +336,12 @@ def bulk_read(
     mark = _mark(connection)
     for some in portions(values):
         yield from connection.exec_driver_sql(f"{head}({', '.join([mark] * len(some))})", tuple(some))
+
+
+def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+    """Yield the rows of a query without holding them all, and close its cursor however the iteration ends."""
+    with connection.execute(statement.execution_options(yield_per=1000)) as rows:
+        yield from rows
 
 
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, func, o
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
+from actionwatch.store.database import stream_rows
 from actionwatch.store.records import between, newest_id
 from actionwatch.store.tables import RECEIPT, RECORD
 
@@ -128,8 +129,8 @@ def stream(
         statement = statement.where(RECEIPT.c.ends_at >= since)
     if until is not None:
         statement = statement.where(RECEIPT.c.starts_at <= until)
-    rows = connection.execute(statement.execution_options(yield_per=1000)).mappings()
-    return (_receipt(row) for row in rows)
+    names = RECEIPT.c.keys()
+    return (_receipt(dict(zip(names, row, strict=True))) for row in stream_rows(connection, statement))
 
 
 def spans(connection: Connection, sources: Sequence[str]) -> list[tuple[datetime, datetime]]:
@@ -184,5 +185,5 @@ def _newest(source: str) -> Select[Any]:
     return select(RECEIPT).where(RECEIPT.c.source == source).order_by(RECEIPT.c.judged_at.desc()).limit(1)
 
 
-def _receipt(row: RowMapping) -> WindowReceipt:
+def _receipt(row: RowMapping | Mapping[str, Any]) -> WindowReceipt:
     return WindowReceipt(**{name: value for name, value in row.items() if name != "id"})

@@ -32,7 +32,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
-from actionwatch.store.database import bulk_insert, bulk_read, first_two, portions, without_index
+from actionwatch.store.database import bulk_insert, bulk_read, first_two, portions, stream_rows, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -302,8 +302,7 @@ def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = Fals
     `is_once`: yield each action once, even if several sources read it.
     """
     statement = _matching(wanted).where(*[_IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
-    rows = connection.execute(statement.execution_options(yield_per=1000))
-    return (_record(row) for row in rows)
+    return map(_record, stream_rows(connection, statement))
 
 
 def stream_since(connection: Connection, since: datetime | None, up_to_id: int) -> Iterator[Record]:
@@ -318,8 +317,7 @@ def stream_since(connection: Connection, since: datetime | None, up_to_id: int) 
         stored.where(*_timed(since)).order_by(*_IN_TIME),
         others.order_by(RECORD.c.occurred_at, *_IN_TIME),
     )
-    streams = (connection.execute(each.execution_options(yield_per=1000)) for each in statements)
-    return heapq.merge(*(map(_record, rows) for rows in streams), key=_in_time)
+    return heapq.merge(*(map(_record, stream_rows(connection, each)) for each in statements), key=_in_time)
 
 
 def count_by_source(connection: Connection) -> dict[str, int]:
