@@ -129,7 +129,7 @@ def stream(
         statement = statement.where(RECEIPT.c.ends_at >= since)
     if until is not None:
         statement = statement.where(RECEIPT.c.starts_at <= until)
-    names = RECEIPT.c.keys()
+    names = _RECEIPTS.selected_columns.keys()
     return (_receipt(dict(zip(names, row, strict=True))) for row in stream_rows(connection, statement))
 
 
