@@ -67,6 +67,8 @@ class Backend(Protocol):
     """The store in messages: a path, or a URL without the password."""
     is_shared: bool
     """Whether processes on several machines can use the store."""
+    driver_error: type[Exception]
+    """What the driver raises where a statement does not go through SQLAlchemy."""
     replacing: str
     """How a person replaces a store that cannot be used."""
 
@@ -511,6 +513,8 @@ def _translated(backend: Backend) -> Iterator[None]:
         yield
     except DBAPIError as exc:
         raise backend.failure(exc.orig or exc) from exc
+    except backend.driver_error as exc:
+        raise backend.failure(exc) from exc
     except UnicodeDecodeError as exc:  # a driver raises it for a message that quotes a damaged schema
         raise backend.failure(exc) from exc
     except SQLAlchemyError as exc:

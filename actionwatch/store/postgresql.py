@@ -77,6 +77,7 @@ class PostgresqlBackend:
 
     path = None
     is_shared = True
+    driver_error: type[Exception] = psycopg.Error
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:

@@ -60,6 +60,7 @@ class SqliteBackend:
     """The file of one URL."""
 
     is_shared = False
+    driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
 
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
