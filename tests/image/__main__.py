@@ -22,7 +22,7 @@ IMAGE, CONTAINER = "localhost/actionwatch-test", f"actionwatch-test-{os.getpid()
 # A health check that asked this proxy would fail; so would a poll or a webhook.
 PROXY = tuple(f"--env={name}=http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"))
 PORT = 8080
-STORE = "store: {url: 'sqlite:////var/lib/actionwatch/actionwatch.db'}\n"
+STORE = "sqlite:////var/lib/actionwatch/actionwatch.db"
 FIND_PIP = "find / -xdev -name pip -o -name 'pip[-0-9]*' -o -name ensurepip; python -m pip --version"
 
 
@@ -60,9 +60,9 @@ def check_service(engine: Engine, health: list[str], folder: Path) -> None:
     """Let the service of the image deliver one signed alert, be healthy, have no privilege, and stop on SIGTERM."""
     soar = kit.Soar()
     with kit.upstream(folder) as upstream, HttpEnd(soar.take) as webhook:
-        post = kit.Post(folder / "config", upstream).write(webhook)
+        post = kit.Post(folder / "config", upstream, STORE).write(webhook)
         config = post.folder / "actionwatch.yaml"
-        config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{PORT}") + STORE)
+        config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{PORT}"))
         with running(engine, post.folder) as process:
             upstream.delete_cluster("eve@example.com")
             wait_until(lambda: soar.arrivals or process.poll() is not None, "an alert")
