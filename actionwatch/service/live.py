@@ -22,8 +22,7 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.settings import Receiver, Settings, Source
-from actionwatch.tail.cursor import REPORTED_SKEW
-from actionwatch.tail.state import MAX_SKEW as IGNORED_SKEW
+from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
 PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
 CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))

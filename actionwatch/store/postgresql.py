@@ -20,6 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 
 from actionwatch.base.errors import StoreBusy, StoreError
 from actionwatch.store.lease import CREATE, Lease, holder
+from actionwatch.store.tables import METADATA
 
 _TAKE_LOCK = "SELECT pg_advisory_xact_lock(1633907831)"  # a number that no other program uses for its locks
 # No prepared statements, so that a pooler may stand between. A network that is cut shows within ten seconds.
@@ -70,6 +71,11 @@ _INSERT = sql.SQL("INSERT INTO {table} ({names}) SELECT {names} FROM given ON CO
 def _as_bytes(_: Text, __: Any, **___: Any) -> str:
     """Keys and times in keys are compared by their bytes, as in SQLite, whatever the locale of the database."""
     return 'TEXT COLLATE "C"'
+
+
+for _table in METADATA.tables.values():
+    for _index in _table.indexes:
+        _index.dialect_options["postgresql"]["where"] = _index.dialect_options["sqlite"]["where"]
 
 
 class PostgresqlBackend:

@@ -294,8 +294,11 @@ IS_LET_THROUGH = and_(DELIVERY.c.event == literal_column("'opened'"), DELIVERY.c
 
 
 def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
-    """Add an index of the rows that meet a condition. SQLite uses it only in a query that contains the condition."""
-    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+    """Add an index of the rows that meet a condition. SQLite uses it only in a query that contains the condition.
+
+    `postgresql.py` takes the condition from here: naming it for both would import the dialect of PostgreSQL in every command.
+    """
+    Index(name, *columns, sqlite_where=where)
 
 
 _partial("record_vanished", RECORD.c.source, RECORD.c.record_key, where=RECORD.c.vanished_at.is_not(None))

@@ -19,6 +19,8 @@ MIN_WINDOW = timedelta(
 )  # bounds are milliseconds: a much shorter window can be neither requested nor cut
 EDGE = timedelta(milliseconds=1)  # bounds may be inclusive or exclusive: adjacent windows share this much
 EDGE_SECOND = timedelta(seconds=1)  # servers may cut a bound to whole seconds: so close to it, presence proves nothing
+# Between the clocks, below it: the one-second resolution of `Date` is worth less than this machine's clock.
+IGNORED_SKEW = timedelta(seconds=5)
 REPORTED_SKEW = timedelta(minutes=2)  # between the upstream's clock and ours; more is a trouble
 COARSEST_UNIT = timedelta(days=1)  # no upstream is expected to cut a bound to more than that
 

@@ -18,12 +18,12 @@ from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.store import marks, receipts
 from actionwatch.tail.catching_up import CatchingUp
 from actionwatch.tail.comparison import Comparison
-from actionwatch.tail.cursor import Window, next_window
+from actionwatch.tail.cursor import IGNORED_SKEW, Window, next_window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.planning import proved_part
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
-from actionwatch.tail.state import ALLOWED_SKEW, MAX_SKEW, PollReport, TailState
+from actionwatch.tail.state import ALLOWED_SKEW, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
@@ -59,7 +59,7 @@ class Poller:
         skew = self._state.server.skew
         self._rewind(report)
         counted, is_whole = self._read_once(report)
-        if self._state.server.skew - skew > MAX_SKEW:  # our clock was set back: the window ended before now
+        if self._state.server.skew - skew > IGNORED_SKEW:  # our clock was set back: the window ended before now
             counted, is_whole = self._read_once(report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:

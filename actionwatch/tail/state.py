@@ -14,10 +14,9 @@ from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.store.unproved_windows import UnprovedWindow
-from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
+from actionwatch.tail.cursor import EDGE, IGNORED_SKEW, MIN_WINDOW, Window
 from actionwatch.tail.proof import Walk, confirms_totals, counts_kinds, refutes_totals
 
-MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` is worth less than this machine's clock
 ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this machine's confirms it so closely
 
 
@@ -96,7 +95,7 @@ class ServerClock:
         """Compare with the `Date` of a response."""
         if page.server_date is not None:
             skew = page.server_date + timedelta(milliseconds=500) - self._clock()
-            self.skew = skew if abs(skew) > MAX_SKEW else timedelta(0)
+            self.skew = skew if abs(skew) > IGNORED_SKEW else timedelta(0)
             self._is_known = True
 
     def follow_clock(self, step: timedelta) -> None:

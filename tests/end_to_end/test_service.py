@@ -193,7 +193,7 @@ def test_a_broken_configuration_stops_the_start(post: kit.Post) -> None:
     assert ran.returncode == 2
     assert ran.stderr.splitlines() == [
         "actionwatch.yaml:7:5: unknown key 'poll_intervall': did you mean 'poll_interval'?",
-        "actionwatch.yaml:15:7: format: must be one of auto, text or json",
+        "actionwatch.yaml:16:7: format: must be one of auto, text or json",
     ]
 
 

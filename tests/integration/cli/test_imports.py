@@ -126,11 +126,11 @@ NEEDED: list[tuple[set[str], list[str]]] = [
         [
             "schema rules",
             "schema config",
-            "rules new --title A --kind BACKUP --print",
             "rules backtest cluster_deleted --records records.jsonl",
         ],
     ),
     ({*STORE, *RULES}, ["explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"]),
+    ({*STORE, *RULES}, ["rules new --title A --kind BACKUP --print"]),  # it shows how often the draft would have fired
     ({*STORE, *RULES}, ["rules backtest cluster_deleted --since 1d"]),
     (
         {*DELIVERY, *RULES},
