@@ -195,9 +195,15 @@ def url_of(database: StoreReader) -> str:
 
 def file_of(database: StoreReader) -> Path:
     """Return the file of a SQLite store."""
-    if database.path is None:
-        pytest.skip("this store is no file")
+    only_sqlite(database)
+    assert database.path is not None
     return database.path
+
+
+def only_sqlite(database: StoreReader) -> None:
+    """Skip the rest of a test that is about SQLite, such as its plans."""
+    if database.is_shared:
+        pytest.skip("about SQLite")
 
 
 @functools.cache

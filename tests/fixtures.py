@@ -26,13 +26,6 @@ def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Databas
 
 
 @pytest.fixture
-def only_sqlite(request: pytest.FixtureRequest) -> None:
-    """Skip a test of what only SQLite has, such as its plans."""
-    if request.config.getoption("--store") != "sqlite":
-        pytest.skip("about SQLite")
-
-
-@pytest.fixture
 def post(database: Database) -> Post:
     """A pipeline with one receiver, `hook`, that accepts everything."""
     return Post(database)

@@ -61,9 +61,10 @@ def inhibitor_of(target: Labelled, rules: Sequence[InhibitRule], candidates: Ite
 
     The candidates are `uninhibited`.
     """
-    near = [each for each in candidates if _is_near(each.alert, target.alert)]
-    for number, rule in enumerate(rules):
-        for source in near if _meets(rule.targets, target.labels) else ():
+    own = [(number, rule) for number, rule in enumerate(rules) if _meets(rule.targets, target.labels)]
+    near = [each for each in candidates if _is_near(each.alert, target.alert)] if own else []
+    for number, rule in own:
+        for source in near:
             if _inhibits(rule, source, target) and not _is_contrary(rules[:number], source, target):
                 return source.alert
     return None

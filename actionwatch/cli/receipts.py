@@ -97,6 +97,13 @@ def receipts(
         leave_out=("proofs", "judged", "kinds", "source"),
     )
     differing = [each for each in found if each.check == DIFFERENT]
+    _report_differing(differing)
+    if is_summary:
+        echo(_summary(found))
+    return EXIT_FAILED if differing else 0
+
+
+def _report_differing(differing: Sequence[CheckedReceipt]) -> None:
     for each in differing:
         receipt = each.receipt
         echo(
@@ -104,9 +111,6 @@ def receipts(
             f"receipt attests {counted(receipt.record_count, 'record')}, the store has {each.stored_count}: they differ",
             err=True,
         )
-    if is_summary:
-        echo(_summary(found))
-    return EXIT_FAILED if differing else 0
 
 
 def _summary(found: Sequence[CheckedReceipt]) -> str:

@@ -55,7 +55,7 @@ def run_once(app: App, wait: timedelta) -> Round:
         elif app.database.write_failure is not None:
             failures.append(f"poll of {source} not recorded: {app.database.write_failure}")
 
-    with app.database.owned() as ownership, _kept(ownership):
+    with app.database.owned() as ownership, _kept(ownership) if app.database.is_shared else contextlib.nullcontext():
         followers = [tail.follow_clock for tail in app.tails.values()]
         clock_watch = ClockWatch(app.clock, app.database, app.self_alerts, followers)
         clock_watch.start()

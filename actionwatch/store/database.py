@@ -30,7 +30,6 @@ from sqlalchemy import (
     bindparam,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -109,7 +108,7 @@ class Backend(Protocol):
         ...
 
     def version(self) -> int:
-        """Return a number that every commit changes, ours or another process's. Raises: StoreError."""
+        """Return a number that every commit changes, ours or another process's. Raises: errors of the driver."""
         ...
 
     def note_commit(self) -> None:
@@ -200,8 +199,15 @@ class StoreReader:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        with _translated(self._backend):
+        try:
             yield
+        except DBAPIError as exc:
+            raise self._backend.failure(exc.orig or exc) from exc
+        # A driver raises UnicodeDecodeError for a message that quotes a damaged schema.
+        except (self._backend.driver_error, UnicodeDecodeError) as exc:
+            raise self._backend.failure(exc) from exc
+        except SQLAlchemyError as exc:
+            raise StoreError(f"the store failed: {exc}") from exc
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -277,14 +283,12 @@ class Database(StoreReader):
             self._backend.prepare(connection)
             _check_tables(self._backend, connection)
 
-    @contextlib.contextmanager
-    def owned(self) -> Iterator[Ownership]:
+    def owned(self) -> contextlib.AbstractContextManager[Ownership]:
         """Be the only service on this store until the block ends, because a start ends every lease of a delivery.
 
         Raises: StoreBusy, when another process owns it; StoreError.
         """
-        with self._backend.owned() as owned:
-            yield owned
+        return self._backend.owned()
 
     def close(self) -> None:
         """Close every pooled connection, after the transaction that writes now. A thread that comes later gets StoreClosed."""
@@ -352,7 +356,7 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
     the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
     """
-    if len(rows) > _ROWS_PER_STATEMENT and not isinstance(connection.dialect, SQLiteDialect):
+    if len(rows) > _ROWS_PER_STATEMENT and _is_postgresql(connection):
         from actionwatch.store.postgresql import copy_in
 
         return copy_in(connection, table.name, columns, rows)
@@ -391,15 +395,19 @@ def bulk_update(
     return count
 
 
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
 def _mark(connection: Connection) -> str:
     """Return what stands for a value in a statement of the driver."""
-    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    return "%s" if _is_postgresql(connection) else "?"
 
 
 def _given(connection: Connection, column: Column[Any], place: int) -> str:
     """Return a column of given rows. PostgreSQL takes values that are all NULL for texts."""
     name = f"given.column{place}"
-    if isinstance(connection.dialect, SQLiteDialect):
+    if not _is_postgresql(connection):
         return name
     type_ = column.type.compile(connection.dialect).partition(" ")[0]  # without its collation
     return f"CAST({name} AS {type_})"
@@ -408,13 +416,13 @@ def _given(connection: Connection, column: Column[Any], place: int) -> str:
 def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
     """Insert rows with the same columns. Where the primary key exists, replace those columns, or add to the `added` ones."""
     if rows:
-        connection.execute(_upserting(connection.dialect.name, table, tuple(rows[0]), added), rows)
+        connection.execute(_upserting(_is_postgresql(connection), table, tuple(rows[0]), added), rows)
 
 
 @functools.cache  # building the statement costs as much as running it
-def _upserting(dialect: str, table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -> Insert:
+def _upserting(is_postgresql: bool, table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -> Insert:
     statement: sqlite.Insert | postgresql.Insert
-    if dialect == "postgresql":
+    if is_postgresql:
         from sqlalchemy.dialects import postgresql  # only where it is used: it takes long to import
 
         statement = postgresql.insert(table)
@@ -505,17 +513,3 @@ def _newer(path: str, found: str) -> SchemaMismatch:
     return SchemaMismatch(
         f"the store {path} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
     )
-
-
-@contextlib.contextmanager
-def _translated(backend: Backend) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as exc:
-        raise backend.failure(exc.orig or exc) from exc
-    except backend.driver_error as exc:
-        raise backend.failure(exc) from exc
-    except UnicodeDecodeError as exc:  # a driver raises it for a message that quotes a damaged schema
-        raise backend.failure(exc) from exc
-    except SQLAlchemyError as exc:
-        raise StoreError(f"the store failed: {exc}") from exc

@@ -59,8 +59,6 @@ CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
 WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2
 """
-
-
 # A temporary table, because COPY itself refuses all rows for one whose key exists.
 _GIVEN = sql.SQL("CREATE TEMPORARY TABLE given ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")
 _COPY = sql.SQL("COPY given ({names}) FROM STDIN")
@@ -73,6 +71,7 @@ def _as_bytes(_: Text, __: Any, **___: Any) -> str:
     return 'TEXT COLLATE "C"'
 
 
+# PostgreSQL has the same partial indexes.
 for _table in METADATA.tables.values():
     for _index in _table.indexes:
         _index.dialect_options["postgresql"]["where"] = _index.dialect_options["sqlite"]["where"]
@@ -129,7 +128,7 @@ class PostgresqlBackend:
         def _begin(connection: Connection) -> None:
             check = self._lease.check()
             driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip
-            with self._translated(), driver.cursor() as cursor:
+            with driver.cursor() as cursor:
                 cursor.execute(begin if check is None else f"{begin}; {check}")
                 while cursor.nextset():
                     pass
@@ -158,14 +157,13 @@ class PostgresqlBackend:
             yield f"index {name}", (is_unique, list(columns))
 
     def version(self) -> int:
-        """Return a number for which transactions of the server have ended. Raises: StoreError.
+        """Return a number for which transactions of the server have ended.
 
         The next transaction to begin would not do: one that began before a reading may commit after it.
         """
-        with self._translated():
-            if self._watcher is None or self._watcher.closed:
-                self._watcher = self._connect()
-            ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
+        if self._watcher is None or self._watcher.closed:
+            self._watcher = self._connect()
+        ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
         return hash(snapshot)
 
     def note_commit(self) -> None:

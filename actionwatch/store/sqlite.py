@@ -115,13 +115,10 @@ class SqliteBackend:
             yield f"index {name}", (is_unique, names)
 
     def version(self) -> int:
-        """Return SQLite's `data_version`, which costs a hundredth of a query. Raises: StoreError."""
-        try:
-            if self._watcher is None:
-                self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error as exc:
-            raise _failure(self.path, exc) from exc
+        """Return SQLite's `data_version`, which costs a hundredth of a query."""
+        if self._watcher is None:
+            self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         return number
 
     def note_commit(self) -> None:

@@ -32,27 +32,25 @@ def health_routes(
     cannot show this, because clocks can be set. `step_reasons` describes each step of the service that keeps failing or hangs.
     """
 
-    def healthz(_: Request) -> Response:
-        dead = sorted(name for name, is_alive in workers().items() if not is_alive)
-        return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
-
-    def readyz(_: Request) -> Response:
-        reasons = [*_unready(database, intervals, ages()), *step_reasons()]
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
-
-    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return _routes(
+        lambda: sorted(name for name, is_alive in workers().items() if not is_alive),
+        lambda: [*_unready(database, intervals, ages()), *step_reasons()],
+    )
 
 
 def standby_routes() -> list[Route]:
     """Build the routes of a replica that stands by: it is alive, and not ready because another one does the work."""
+    return _routes(list, lambda: ["standing by: another replica runs on the store"])
 
+
+def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[str]]) -> list[Route]:
     def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "dead": []})
+        dead = dead_threads()
+        return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
     def readyz(_: Request) -> Response:
-        return JSONResponse(
-            {"ready": False, "reasons": ["standing by: another replica runs on the store"]}, status_code=503
-        )
+        reasons = unready()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 

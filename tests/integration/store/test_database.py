@@ -24,7 +24,7 @@ from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader, has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import COMMITS
-from tests.builders import NOON, file_of, open_database, url_of
+from tests.builders import NOON, file_of, only_sqlite, open_database, url_of
 from tests.children import child, printed, run_child
 from tests.positions import move_to
 from tests.threads import raise_in_thread
@@ -234,7 +234,7 @@ def test_other_file_is_refused_as_a_store(tmp_path: Path) -> None:
 
 def test_prefix_is_looked_up_in_the_index(database: Database) -> None:
     """A prefix reads a range of the index of any table, and no row beside it."""
-    file_of(database)  # a plan of SQLite
+    only_sqlite(database)
     with database.read() as connection:
         for column in (ALERT.c.id, DELIVERY.c.id, SILENCE.c.id, RECORD.c.record_key):
             statement = select(column).where(has_prefix(column, "00ab"))
@@ -347,7 +347,7 @@ def test_writer_that_waits_too_long_raises_store_busy(tmp_path: Path) -> None:
 
 def test_second_service_on_a_store_is_refused(database: Database) -> None:
     """While one process is the service of a store, a second is refused; after the first ends or is killed, it is accepted."""
-    file_of(database)  # a lease outlives a kill: test_lease.py
+    only_sqlite(database)  # a lease outlives a kill: test_lease.py
     code = (
         "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
         "with d.owned():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
@@ -418,7 +418,7 @@ def test_file_mounted_alone_is_refused(tmp_path: Path) -> None:
 
 def test_write_failure_is_reported_while_it_lasts(database: Database) -> None:
     """A process that cannot write to a full store reports that, until a write succeeds again."""
-    file_of(database)
+    only_sqlite(database)
 
     def fill(connection: Connection) -> None:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS filler (content BLOB)")
@@ -465,7 +465,7 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
 
 def test_checkpoints_continue_after_an_exception(database: Database) -> None:
     """After an exception in the checkpoint thread, checkpoints continue."""
-    file_of(database)
+    only_sqlite(database)
 
     def commit() -> None:
         for _ in range(COMMITS):

@@ -17,7 +17,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter, Queue, Waiting
 from actionwatch.store.suppressed_deliveries import SummaryGroup
-from tests.builders import NOON, file_of, lease_due, make_alert, make_delivery, make_record
+from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record, only_sqlite
 
 LEASE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
@@ -339,7 +339,7 @@ def crowded(database: Database) -> Database:
 
 def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[tuple[str, str]]:
     """Return the SQL and the plan of each statement that a query runs."""
-    file_of(database)  # plans of SQLite
+    only_sqlite(database)
     statements: list[tuple[str, object]] = []
     with database.write() as connection:
 

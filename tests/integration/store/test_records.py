@@ -20,7 +20,7 @@ from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
 from actionwatch.store.tables import RECORD
-from tests.builders import NOON, file_of, make_alert, make_record, open_database
+from tests.builders import NOON, make_alert, make_record, only_sqlite, open_database
 
 FULL = make_record(
     domain_type="cluster",
@@ -127,7 +127,7 @@ def test_known_records_use_no_ids(database: Database) -> None:
         store(database, *batch[:last], *batch[:last])
     with database.read() as connection:
         assert [found.id for found in records.read_after(connection, 0, 1000)] == list(range(1, 601))
-        file_of(database)  # how SQLite counts
+        only_sqlite(database)
         used = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'record'").scalar()
     assert used == 600
 
@@ -263,7 +263,7 @@ COPIES = "CORRELATED SCALAR SUBQUERY 1\nSEARCH other USING INDEX record_by_key (
 
 def plans(database: Database, ask: Callable[[Connection], object]) -> str:
     """Return how SQLite executes a query."""
-    file_of(database)  # plans of SQLite
+    only_sqlite(database)
     details: list[str] = []
     with database.read() as connection:
 
