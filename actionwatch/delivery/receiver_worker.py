@@ -95,6 +95,8 @@ class ReceiverWorker:
     """The deliveries whose attempt has not ended, each with the monotonic time at which `send` received it."""
     sender_count: int = 1
     """How many processes share the receiver."""
+    sender_rank: int = 0
+    """The place of this process among them, from 0."""
     ended_count: int = 0
     """How many attempts ended during the delivery worker's last round."""
     paused_until: datetime | None = None
@@ -114,13 +116,15 @@ class ReceiverWorker:
 
     def _most_in_hand(self) -> int:
         # A quick receiver gets twice what it took during one round, so that rounds are few and large; a slow one gets few.
-        least, most = (self.share * jobs for jobs in (IN_HAND, MOST_IN_HAND))
+        # Others may be idle: what waits for a thread here, they could send.
+        in_hand = IN_HAND if self.sender_count == 1 else 1
+        least, most = (self.share * jobs for jobs in (in_hand, MOST_IN_HAND))
         return max(least, min(2 * self.ended_count, most))
 
     @property
     def share(self) -> int:
-        """How many messages this process sends at a time."""
-        return max(self.channel.concurrency // self.sender_count, 1)
+        """How many messages this process sends at a time. The shares add up to `concurrency`, if that is enough for all."""
+        return max((self.channel.concurrency + self.sender_count - 1 - self.sender_rank) // self.sender_count, 1)
 
     def wait_seconds(self, now: datetime) -> float:
         """Return how long a Retry-After, the rate or other processes keep the receiver closed."""

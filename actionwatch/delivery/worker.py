@@ -234,9 +234,9 @@ class DeliveryWorker:
     def _share_out(self, connection: Connection) -> None:
         """Divide what receivers take at a time among the processes that send."""
         if self._database.is_shared:
-            count = len({self._sender, *self._database.read_senders(connection)})
+            senders = sorted({self._sender, *self._database.read_senders(connection)})
             for worker in self._workers.values():
-                worker.sender_count = count
+                worker.sender_count, worker.sender_rank = len(senders), senders.index(self._sender)
 
     def _check_receivers(self, *, is_forced: bool = False) -> None:
         """Report failing receivers and dead letters, and copy what waits for failing receivers to their fallbacks."""

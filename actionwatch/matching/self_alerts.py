@@ -61,6 +61,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
     "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
+    "replicas_differ": Trouble(Level.MEDIUM, "Replicas do not agree on {}"),
     "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -11,6 +12,7 @@ from socket import gethostname
 
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
 from actionwatch.base.clock import Clock
+from actionwatch.base.errors import StoreError
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -175,7 +177,9 @@ class App:
         else:  # another replica may store them
             deadline = time.monotonic() + seconds
             while not self._records_stored.wait(self.database.look_seconds) and time.monotonic() < deadline:
-                before, self._seen_version = self._seen_version, self.database.version()
+                before = self._seen_version
+                with contextlib.suppress(StoreError):  # the step that follows reports it
+                    self._seen_version = self.database.version()
                 if before != self._seen_version:
                     break
         self._records_stored.clear()

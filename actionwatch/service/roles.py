@@ -102,11 +102,12 @@ class Roles:
         self._free_since = {name: self._free_since.get(name, now) for name in free}
         left = next((name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS), None)
         move = choose(self.roster, list(self._roles))
-        if move.take is not None:
-            self._take(membership, move.take)
-        elif left is not None:
-            self._unwanted.add(left)
-            self._take(membership, left)
+        wanted = move.take or left
+        if wanted is not None:
+            if move.take is None:
+                self._unwanted.add(wanted)
+            if self._take(membership, wanted):
+                log.info("role_taken", role=wanted)
         elif move.give is not None:
             self._hand_over(membership, move.give)
 
@@ -146,8 +147,6 @@ class Roles:
             raise
         with self._lock:
             self._held.add(name)
-        if self.roster.holders or len(self.roster.hosts) > 1:
-            log.info("role_taken", role=name)
         return True
 
     def _hand_over(self, membership: Membership, names: Sequence[str]) -> None:
@@ -182,7 +181,7 @@ def choose(roster: Roster, roles: Sequence[str]) -> Move:
     if free and len(mine) < share:
         return Move(take=free[0])
     fewest = min((count for name, count in counts.items() if name != roster.mine), default=len(mine))
-    if len(mine) > share and fewest < share:
+    if len(mine) - fewest > 1:
         return Move(give=mine[::-1])
     return Move()
 

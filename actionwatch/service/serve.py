@@ -20,6 +20,7 @@ from actionwatch.service.app import App, set_up_logs
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.configuration_watch import ConfigurationWatch, changes
 from actionwatch.service.organisations import refuse_other_organisations
+from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
 from actionwatch.service.store_wait import wait_for_store
@@ -122,7 +123,9 @@ class _Process:
             refused.settings if refused else None,
         )
         on_death = functools.partial(self._asked.ask, "died")
-        return Service(app, refused.fault if refused else None, on_death=on_death, watch=watch), watch
+        replicas = ReplicaWatch(self._config, self._settings, app.leading_alerts) if app.database.is_shared else None
+        fault = refused.fault if refused else None
+        return Service(app, fault, on_death=on_death, watch=watch, replicas=replicas), watch
 
     def _announce(self, service: Service, membership: Membership) -> None:
         """Let commands find the service, and report the result of the reload that started it."""

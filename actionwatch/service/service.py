@@ -25,6 +25,8 @@ from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWat
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.service.reload import Reloader
+from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
+from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
@@ -56,14 +58,17 @@ class Service:
         on_death: Callable[[], None] = lambda: None,
         stop_seconds: float = STOP_SECONDS,
         watch: ConfigurationWatch | None = None,
+        replicas: ReplicaWatch | None = None,
     ) -> None:
-        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one.
+        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one; `replicas`
+        compares this replica with others.
 
         `on_death` is called in a thread that ends while the service runs. `threads.check` raises an error afterwards.
         `stop_seconds`: how long the end of `running` waits for threads that do not end.
         """
         self._app = app
         self._watch = watch
+        self._replicas = replicas
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
         self._jobs = DaemonThreads("job")
@@ -102,7 +107,7 @@ class Service:
                 self.steps.add(name)
             self.steps.add("match", progress=self._positions, is_of_role=True)
             self._listen_to_buttons(stack)
-            scheduler = self._scheduler()
+            scheduler = self._scheduler(membership)
             self.roles.start(membership)
             if self._app.database.is_shared:
                 self._keep(membership, stack)
@@ -231,7 +236,7 @@ class Service:
             routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
         )
 
-    def _scheduler(self) -> BlockingScheduler:
+    def _scheduler(self, membership: Membership) -> BlockingScheduler:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""
         app = self._app
         scheduler = make_scheduler(self._jobs)
@@ -268,6 +273,8 @@ class Service:
         if self._heartbeat:
             every = app.settings.heartbeat.interval
             add("heartbeat", self._heartbeat.run_once, every, is_first_now=False, role=LEADER)
+        if self._replicas is not None:
+            add("replicas", functools.partial(self._compare, self._replicas, membership), REPLICAS_EVERY)
         if self._watch:
             add("configuration", self._watch.run_once, LOOK_EVERY)
         add("silences", self.reloader.load_silences, SILENCES_EVERY, is_first_now=False, role=LEADER)
@@ -285,6 +292,12 @@ class Service:
 
     def _poll(self, source: str) -> None:
         self._app.tails[source].run_if_due()
+
+    def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
+        """Tell the others what this replica runs with; on the leader, compare them."""
+        membership.tell(replicas.digest())
+        if self.leads():
+            replicas.compare(self.roles.roster)
 
     def _prune(self) -> None:
         app = self._app

@@ -23,19 +23,20 @@ from actionwatch.base.clock import SharedClock
 from actionwatch.base.errors import StoreError, StoreOwned
 from actionwatch.store.membership import Roster
 
-SPAN = timedelta(seconds=8)  # after a death, another replica takes over within this time and its next look
+SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
 FORGOTTEN_AFTER = timedelta(days=1)
 CREATE = """
 CREATE TABLE IF NOT EXISTS replica (
-    id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL
+    id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL,
+    digest text NOT NULL
 );
 CREATE TABLE IF NOT EXISTS lease (
     name text PRIMARY KEY, owner text NOT NULL, term bigint NOT NULL, until timestamptz NOT NULL
 )
 """
 _JOIN = """
-INSERT INTO replica VALUES (%(owner)s, %(host)s, clock_timestamp(), clock_timestamp() + %(span)s, %(note)s)
-ON CONFLICT (id) DO UPDATE SET until = excluded.until, note = excluded.note
+INSERT INTO replica VALUES (%(owner)s, %(host)s, clock_timestamp(), clock_timestamp() + %(span)s, %(note)s, %(digest)s)
+ON CONFLICT (id) DO UPDATE SET until = excluded.until, note = excluded.note, digest = excluded.digest
 """
 _OTHERS = "SELECT host FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()"
 # Also after its end, if nobody has taken it since: owner and term show that.
@@ -51,7 +52,7 @@ _HAND_OVER = "UPDATE lease SET until = '-infinity' WHERE owner = %(owner)s AND n
 _LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
 _NOTE = "UPDATE replica SET note = %(note)s WHERE id = %(owner)s"
 _CHECK = "SELECT 1 FROM lease WHERE name = {role} AND owner = {owner} AND term = {term} AND until > clock_timestamp()"
-_LIVING = "SELECT id, host, note FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
+_LIVING = "SELECT id, host, note, digest FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
 _HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 
 _PATIENCE = "SET LOCAL lock_timeout = '2s'"
@@ -83,6 +84,7 @@ class Leases:
         self.clock = SharedClock()
         self._host = socket.gethostname()
         self._note = b""
+        self._digest = ""
         self._has_joined = False
         self._terms: dict[str, int] = {}
         self._turn = threading.Lock()
@@ -121,6 +123,10 @@ class Leases:
         self._note = note  # a renewal writes it too, if the server does not answer now
         with contextlib.suppress(StoreError), self._session() as connection:
             connection.execute(_NOTE, self._values())
+
+    def tell(self, digest: str) -> None:
+        """Tell the others a digest of what this process runs with, from the next renewal on."""
+        self._digest = digest
 
     def renew(self) -> Roster:
         """Renew the leases, and say who runs and who has which role. Raises: StoreError."""
@@ -184,6 +190,7 @@ class Leases:
             "host": self._host,
             "span": SPAN,
             "note": self._note,
+            "digest": self._digest,
             "roles": list(roles),
             "forgotten": FORGOTTEN_AFTER,
         }
@@ -194,8 +201,9 @@ def roster(connection: Connection, mine: str = "") -> Roster:
     living = connection.execute(_LIVING).fetchall()
     return Roster(
         mine,
-        hosts={name: host for name, host, _ in living},
-        notes={name: bytes(note) for name, _, note in living},
+        hosts={row[0]: row[1] for row in living},
+        notes={row[0]: bytes(row[2]) for row in living},
+        digests={row[0]: row[3] for row in living},
         holders=dict(connection.execute(_HELD).fetchall()),
     )
 

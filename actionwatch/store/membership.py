@@ -28,6 +28,8 @@ class Roster:
     notes: Mapping[str, bytes] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     """The replica that has a role, by role. A role that nobody has is left out."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """The digest of what a replica runs with, by id; empty until it has told."""
 
 
 class Membership(Protocol):
@@ -35,6 +37,10 @@ class Membership(Protocol):
 
     def write(self, note: bytes) -> None:
         """Replace the note that commands and other replicas read."""
+        ...
+
+    def tell(self, digest: str) -> None:
+        """Tell the others a digest of what this process runs with, from the next renewal on."""
         ...
 
     def renew(self) -> Roster:

@@ -37,6 +37,9 @@ class Ownership:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, note, 0)
 
+    def tell(self, digest: str) -> None:
+        """Do nothing: there is nobody to tell."""
+
     def renew(self) -> Roster:
         """Do nothing: the operating system keeps the lock."""
         return Roster(_ONLY, {_ONLY: socket.gethostname()}, holders=dict.fromkeys(self._roles, _ONLY))
