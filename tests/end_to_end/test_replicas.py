@@ -83,6 +83,7 @@ def test_replicas_share_the_work(
     elsewhere = replicas.place("elsewhere").folder
     shown = kit.finished("status", "-o", "json", folder=elsewhere)
     assert (shown.returncode, json.loads(shown.stdout)["troubles"]) == (0, []), shown.stderr
+    assert sorted(each["roles"] for each in json.loads(shown.stdout)["replicas"]) == [["leader"], ["tail acme"]]
     round_ = kit.finished("run", "--once", folder=elsewhere)
     assert round_.returncode == 1
     assert "another actionwatch runs on postgresql+psycopg://" in round_.stderr
