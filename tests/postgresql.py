@@ -44,6 +44,12 @@ def stopped() -> Iterator[None]:
         server.ensure_postgres_running()
 
 
+def programs() -> Path:
+    """Return the folder of the server's programs."""
+    found: Path = _server().bin_path
+    return found
+
+
 @functools.cache
 def _server() -> Any:
     """Start the server, and return what controls it."""
