@@ -228,7 +228,9 @@ class DeliveryWorker:
             claiming = self._schedule.free_workers() if ended else self._schedule.due_workers()
         if not ended and not claiming:
             return []
-        with self._database.write() as connection:
+        # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
+        # it would be written again, with another time under the same id.
+        with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:
             self._recorder.record(connection, ended, self._clock())
             self._share_out(connection)
             jobs = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]

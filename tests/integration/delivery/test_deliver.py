@@ -816,6 +816,38 @@ def test_drain_does_not_wait_for_a_paused_receiver(post: Post) -> None:
     assert len(hook(post).sent) == 4
 
 
+def test_row_that_is_forgotten_is_sent(post: Post) -> None:
+    """A row that this process claimed without learning that the commit succeeded is sent at once, not after its lease."""
+    post.open_alerts("one")
+    worker = post.worker()
+    with post.database.write() as connection:
+        due = outbox.read_due(connection, "hook", post.clock(), 1)
+        until = post.clock() + timedelta(minutes=5)
+        written = replace(due[0].delivery, body=freeze(make_message()))
+        (row,) = delivery_transitions.claim(connection, [written], until, worker._sender)
+    assert worker.run_once() == 0
+    worker.recover_soon()
+    with beside(worker.run, stop=worker.stop):
+        wait_until(lambda: post.states() == ["hook opened sent"], "the message")
+    assert [found.attempts for found in post.rows()] == [row.attempts + 1]
+
+
+def test_recovery_leaves_what_is_being_sent(post: Post) -> None:
+    """A recovery does not end the lease of a message that this process is sending."""
+    post.open_alerts("one")
+    hook(post).gate.clear()
+    worker = post.worker()
+    worker.run_once()
+    wait_until(lambda: hook(post).sent, "a message to hold")
+    worker.recover()
+    assert worker.run_once() == 0
+    hook(post).gate.set()
+    settle(worker)
+    worker.finish()
+    assert len(hook(post).sent) == 1
+    assert post.states() == ["hook opened sent"]
+
+
 def test_drain_reports_dead_letters(post: Post) -> None:
     """A message that becomes dead during a run is reported in the same run."""
     post.senders["ops"] = Sender()

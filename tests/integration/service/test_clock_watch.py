@@ -18,7 +18,7 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
 from actionwatch.settings import RetryPolicy
-from actionwatch.store import alerts, outbox, polls, receivers, waits
+from actionwatch.store import alerts, outbox, polls, receivers, self_alerts, waits
 from actionwatch.store.database import Database
 from actionwatch.text.crontab import parse_crontab
 from tests.builders import NOON, Machine
@@ -455,3 +455,23 @@ def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -
         dues = {found.due_at for found in outbox.find(connection, limit=100_000) if found.event == "test"}
         assert waits.read_last_alive(connection) is None
     assert dues == {machine()}
+
+
+def test_replica_that_does_not_lead_only_follows(post: Post, machine: Machine) -> None:
+    """On a shared store, one replica moves the waits; the others follow the clock, and report nothing."""
+    post.senders["hook"].answer = lambda message: DOWN
+    post.open_alerts("one")
+    followed: list[timedelta] = []
+    troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
+    watching = ClockWatch(
+        machine.clock, post.database, troubles, [followed.append], machine.elapsed, leads=lambda: False
+    )
+    before = row(post).due_at
+    machine.set_clock(hours=2)
+    watching.run_once()
+    watching.run_once()
+    assert followed == [timedelta(hours=2)]
+    assert machine() == machine.now
+    assert row(post).due_at == before
+    with post.database.read() as connection:
+        assert self_alerts.read_all(connection) == []
