@@ -1,7 +1,8 @@
 """What a hit in an open window takes in memory: `python -m tests.benchmarks windows [RECORDS] [RATE]`.
 
-The matcher takes RECORDS records (100,000 by default) of RATE a second (500) from a real store, with the shipped rules, and all time
-verified up to the newest. Then all objects that the process made meanwhile are counted, so that the machine does not matter.
+The matcher takes RECORDS records (100,000 by default) of RATE a second (500) from a real store, with the shipped rules, and all
+time verified up to the newest. Then all objects that the process made meanwhile are counted, so that the machine does not
+matter.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import gc
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -75,14 +76,14 @@ def count_hits(state: SavedState) -> int:
     )
 
 
-def _match(post: Post, step: Matcher, page: list[Record], begins: datetime) -> None:
+def _match(post: Post, step: Matcher, page: Sequence[Record], begins: datetime) -> None:
     with post.database.write() as connection:
         records.insert_new(connection, page)
     see(post.database, page[-1].occurred_at, name=SOURCE, begins=begins, alerts_from=begins)
     step.run_once()
 
 
-def _pages(count: int, days: float) -> Iterator[list[Record]]:
+def _pages(count: int, days: float) -> Iterator[Sequence[Record]]:
     """Yield the records of an emulated organisation, oldest first."""
     listing = Listing(count, days)
     reader = RecordReader(SOURCE, organisation_id=listing.organisation_id)
