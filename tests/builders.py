@@ -152,7 +152,7 @@ def make_delivery(alert_id: str = "alert-1", receiver: str = "hook", ordinal: in
 def lease_due(connection: Connection, receiver: str, now: datetime, limit: int = 10) -> list[Delivery]:
     """Lease what is due, like a process that dies before it records any outcome."""
     due = outbox.read_due(connection, receiver, now, limit)
-    return delivery_transitions.claim(connection, [each.delivery for each in due], now + timedelta(minutes=5))
+    return delivery_transitions.claim(connection, [each.delivery for each in due], now + timedelta(minutes=5), "sender")
 
 
 def make_message(data: Mapping[str, Any] | None = None, **changes: Any) -> Message:

@@ -71,7 +71,7 @@ def url_of(name: str = "store") -> str:
 def open_store() -> Database:
     """Open an empty store. The caller closes it."""
     database = Database(_created())
-    tables = ", ".join([*METADATA.tables, "lease"])
+    tables = ", ".join([*METADATA.tables, "lease", "replica"])
     try:
         with database.write() as connection:
             connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import Protocol
+
+_ID_CHARS = 6
+_PLACED = re.compile(rf" on replica \S+ \(([0-9a-f]{{{_ID_CHARS}}})\)$")
 
 
 class SelfAlerts(Protocol):
@@ -27,3 +31,41 @@ class SelfAlerts(Protocol):
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = ...) -> None:
         """Settle a problem for every subject except these; `why` returns the reason for a subject."""
         ...
+
+
+def placed(subject: str, host: str, replica: str) -> str:
+    """Return the subject of a problem that one of several replicas has, where another one may have it too."""
+    return f"{subject} on replica {host} ({replica[:_ID_CHARS]})"
+
+
+def is_placed(subject: str, replicas: Collection[str] | None = None) -> bool:
+    """Return whether a subject names a replica; with `replicas`, whether it names one of these."""
+    found = _PLACED.search(subject)
+    return found is not None and (replicas is None or found[1] in {each[:_ID_CHARS] for each in replicas})
+
+
+class OwnAlerts:
+    """The self-alerts of one replica, which names itself in each subject."""
+
+    def __init__(self, self_alerts: SelfAlerts, host: str, replica: str) -> None:
+        self._self_alerts = self_alerts
+        self._host = host
+        self._replica = replica
+
+    def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
+        """Report a problem of this replica."""
+        self._self_alerts.report(trouble, self._placed(subject), what, remedy)
+
+    def update(self, trouble: str, subject: str, what: str) -> None:
+        """Change what an open alert says."""
+        self._self_alerts.update(trouble, self._placed(subject), what)
+
+    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+        """Report that a problem of this replica ended."""
+        self._self_alerts.settle(trouble, self._placed(subject), why)
+
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
+        """Do nothing: the id of a replica is new at each start, so nothing is open; the leader settles what others leave."""
+
+    def _placed(self, subject: str) -> str:
+        return placed(subject, self._host, self._replica)

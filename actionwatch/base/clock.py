@@ -26,11 +26,30 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class SharedClock:
+    """The clock of another machine, by the last reading of it and our monotonic clock. Safe to share between threads."""
+
+    def __init__(self, elapsed: Callable[[], float] = time.monotonic) -> None:
+        """Begin with the time of this machine's clock. `elapsed` reads a monotonic clock in seconds."""
+        self._elapsed = elapsed
+        self._origin = utc_now() - timedelta(seconds=elapsed())
+
+    def __call__(self) -> datetime:
+        """Return the time there."""
+        return self._origin + timedelta(seconds=self._elapsed())
+
+    def compare(self, read: Callable[[], datetime]) -> None:
+        """Read the other clock, unless that takes so long that the reading says little."""
+        before, there, after = self._elapsed(), read(), self._elapsed()
+        if after - before < READ_SECONDS:
+            self._origin = there - timedelta(seconds=(before + after) / 2)
+
+
 class Clock:
     """Wall time in UTC without unnoticed steps. Call it for the time. Safe to share between threads."""
 
     def __init__(self, wall: Callable[[], datetime] = utc_now, elapsed: Callable[[], float] = time.monotonic) -> None:
-        """`wall` reads the machine's clock, `elapsed` a monotonic clock in seconds."""
+        """`wall` reads the clock, `elapsed` a monotonic clock in seconds."""
         self._wall = wall
         self._elapsed = elapsed
         self._lock = threading.Lock()

@@ -177,6 +177,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     """The delivery that it copies, where its receiver is the fallback of another."""
     awaits: str | None = None
     """The reason of the summary that still has to report it, where a gate stopped it."""
+    leased_by: str | None = None
+    """The process that is sending it."""
 
     @property
     def is_frozen(self) -> bool:

@@ -120,6 +120,14 @@ class StoreOwned(StoreBusy):
     """Another replica runs on the shared store."""
 
 
+class StoreUnreachable(StoreError):
+    """The server of the store does not answer. Temporary."""
+
+
+class RoleLost(StoreError):
+    """This process no longer has the role for which it writes: another replica took over. Nothing was written."""
+
+
 class StoreClosed(StoreError):
     """This process closed the store, because it is stopping. Whoever meets it ends; the next start repeats what is missing."""
 

@@ -66,7 +66,7 @@ def test(config: str, receiver_name: str, form: str) -> None:
     from actionwatch.delivery.receiver_tests import send_test
     from actionwatch.matching.self_alerts import marked_alert
     from actionwatch.service import app
-    from actionwatch.service.announcement import configuration_state, read_announcement
+    from actionwatch.service.announcement import configuration_state, read_announcements
     from actionwatch.service.receivers import build_channel
 
     settings = read_settings_to_act(config)
@@ -77,8 +77,8 @@ def test(config: str, receiver_name: str, form: str) -> None:
         channel = build_channel(receiver)
         with closing(channel.notifier):
             ended = send_test(built.database, channel, built.renderer, alert, utc_now)
-        service = read_announcement(built.database.read_note())
-    if service is not None and service.configuration != configuration_state(Path(config)):
+        running = read_announcements(built.database.roster())
+    if any(service.configuration != configuration_state(Path(config)) for service in running):
         echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)
     if ended.error is not None:
         raise click.ClickException(f"{name} did not accept the test message: {ended.error}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.options import output_option
@@ -50,11 +51,11 @@ def _print(result: Reloaded) -> None:
 
 
 def _reload(store: StoreReader) -> Reloaded:
-    """Ask the service that runs on a store, and wait until a reload ends that began after this."""
-    from actionwatch.service.announcement import process_space, read_announcement
+    """Ask the services of this machine that run on a store, and wait until a reload of each ends that began after this."""
+    from actionwatch.service.announcement import Reloaded, process_space, read_announcements
 
-    service = read_announcement(store.read_note())
-    if service is None:
+    services = read_announcements(store.roster())
+    if not services:
         starts = "the service is starting or 'run --once' works on it: try again"
         runs = "'actionwatch run' starts one. If you changed store.url, restart the service"
         raise click.ClickException(
@@ -62,14 +63,31 @@ def _reload(store: StoreReader) -> Reloaded:
             if store.is_owned()
             else f"no service is running on the store {store.name}: {runs}"
         )
-    if service.process_space != process_space():
+    here = [service for service in services if service.process_space == process_space()]
+    if not here:
         raise click.ClickException(
             "the service runs in another container or on another machine: run this command there, or send it SIGHUP"
         )
-    _signal(service, signal.SIGHUP)
+    for service in here:
+        _signal(service, signal.SIGHUP)
+    results = [_wait(store, service) for service in here]
+    lines = [line for result in results for line in result.lines]
+    if elsewhere := len(services) - len(here):
+        lines.append(
+            f"{counted(elsewhere, 'replica')} on other machines or in other containers: run this command there too"
+        )
+    return Reloaded(
+        0, tuple(dict.fromkeys(lines)), tuple(dict.fromkeys(fault for each in results for fault in each.faults))
+    )
+
+
+def _wait(store: StoreReader, service: RunningService) -> Reloaded:
+    """Wait until a reload of a service ends that began after it wrote this note."""
+    from actionwatch.service.announcement import read_announcements
+
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
-        found = read_announcement(store.read_note())
+        found = next((each for each in read_announcements(store.roster()) if each.is_same(service)), None)
         if found is not None and found.last.number > service.reloads_begun:
             return found.last
         if found is None:  # it restarts with the new configuration, or it ended

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import StoreReader
     from actionwatch.store.marks import Marks
+    from actionwatch.store.membership import Roster
     from actionwatch.store.outbox import Queue
     from actionwatch.store.polls import Poll
     from actionwatch.store.receivers import Health
@@ -77,6 +78,8 @@ class Snapshot:
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
     silences: Sequence[Silence] = ()
     is_running: bool = False
+    roster: Roster | None = None
+    """The replicas; None for a store that is not shared."""
     troubles: Sequence[OpenSelfAlert | DetectedTrouble]
 
 
@@ -89,7 +92,8 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
         late_by = records.lateness(connection, LATENESS_RECORDS)
         last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
         opened = self_alerts.read_all(connection)
-        is_running = store.is_owned()
+        roster = store.roster()
+        is_running = bool(roster.hosts)
         late = late_polls(settings.sources, last_polls, behind, is_running=is_running, now=utc_now())
         known = {trouble.trouble for trouble in opened}
         around = [each for each in (*late, *(full_disk(store.path) if store.path else ())) if each.trouble not in known]
@@ -104,6 +108,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             late={source.name: (source.overlap, late_by.get(source.name, [])) for source in settings.sources},
             silences=silence_table.read_active(connection, utc_now()),
             is_running=is_running,
+            roster=roster if store.is_shared else None,
             troubles=[*around, *opened],
         )
 
@@ -142,7 +147,21 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
             {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
+        **({"replicas": _replicas(found.roster)} if found.roster is not None else {}),
     }
+
+
+def _replicas(roster: Roster) -> list[dict[str, Any]]:
+    """Return who runs on the store: each replica with its host, its roles and the digest of the files that it runs with."""
+    return [
+        {
+            "id": replica,
+            "host": host,
+            "roles": sorted(role for role, holder in roster.holders.items() if holder == replica),
+            "files": roster.digests.get(replica) or None,
+        }
+        for replica, host in roster.hosts.items()
+    ]
 
 
 def _failing(poll: Poll) -> dict[str, Any]:
@@ -192,6 +211,13 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     print_table(
         ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored but not sent"
     )
+    if found.roster is not None:
+        out.print()
+        replicas = [
+            (f"{each['host']} ({each['id'][:6]})", ", ".join(each["roles"]) or "sends", (each["files"] or "?")[:8])
+            for each in document["replicas"]
+        ]
+        print_table(("replica", "roles", "files"), replicas, nothing="no replica is running on this store")
     rules = document["rules"]
     shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
@@ -209,7 +235,7 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
     _print_silences(document["silences"], out)
-    if not found.is_running:
+    if not found.is_running and found.roster is None:
         out.print("no service is running on this store")
     for trouble in found.troubles:
         since = f", since {spell_ago(trouble.since)}" if trouble.since else ""

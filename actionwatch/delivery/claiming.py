@@ -24,11 +24,12 @@ Prepared = list[tuple[DueDelivery, Job | Failure]]
 
 
 class Claimer:
-    """Claims rows for the receivers of one process."""
+    """Claims rows for the receivers of one process, which `sender` names."""
 
-    def __init__(self, gates: GateCheck, fallbacks: Fallbacks) -> None:
+    def __init__(self, gates: GateCheck, fallbacks: Fallbacks, sender: str) -> None:
         self._gates = gates
         self._fallbacks = fallbacks
+        self._sender = sender
 
     def claim(self, connection: Connection, worker: ReceiverWorker, now: datetime) -> list[Job]:
         """Return the jobs that a receiver can take now, claimed; in the caller's transaction."""
@@ -42,7 +43,8 @@ class Claimer:
                 break
             checked = self._gates.check(connection, channel.policy, due, free, now)
             self._fallbacks.copy_ends(connection, checked.ends, now)
-            jobs += _lease(connection, worker, compose(connection, checked.passed, now, self._gates.inhibit_rules), now)
+            composed = compose(connection, checked.passed, now, self._gates.inhibit_rules)
+            jobs += self._lease(connection, worker, composed, now)
             free -= len(checked.passed)
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
@@ -50,6 +52,17 @@ class Claimer:
             worker.closed_until = now + worker.interval
             receivers.note_next(connection, channel.name, worker.closed_until)
         return jobs
+
+    def _lease(self, connection: Connection, worker: ReceiverWorker, jobs: list[Job], now: datetime) -> list[Job]:
+        claimed = delivery_transitions.claim(connection, [job.delivery for job in jobs], now + LEASE, self._sender)
+        references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
+        by_id = {job.delivery.id: job for job in jobs}
+        # A send that outlasts its lease is not started twice: claiming it has renewed the lease.
+        return [
+            replace(by_id[each.id], delivery=each, reference=references.get(each.alert_id))
+            for each in claimed
+            if each.id not in worker.in_hand
+        ]
 
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
         """Write the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
@@ -85,15 +98,3 @@ def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -
     if not free and leased > mine and not worker.wait_seconds(now):
         worker.closed_until = now + HELD_ELSEWHERE
     return free
-
-
-def _lease(connection: Connection, worker: ReceiverWorker, jobs: list[Job], now: datetime) -> list[Job]:
-    claimed = delivery_transitions.claim(connection, [job.delivery for job in jobs], now + LEASE)
-    references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
-    by_id = {job.delivery.id: job for job in jobs}
-    # A send that outlasts its lease is not started twice: claiming it has renewed the lease.
-    return [
-        replace(by_id[each.id], delivery=each, reference=references.get(each.alert_id))
-        for each in claimed
-        if each.id not in worker.in_hand
-    ]

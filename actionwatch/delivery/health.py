@@ -39,10 +39,9 @@ class ReceiverWatch:
         self._self_alerts = self_alerts
         self._policies = policies
 
-    def check(self, now: datetime, *, is_alone: bool) -> dict[str, Health]:
-        """Check all receivers and return their health. `is_alone`: no other process delivers from this store."""
-        if is_alone:
-            self.bury_unknown_receivers(now)
+    def check(self, now: datetime) -> dict[str, Health]:
+        """Check all receivers and return their health."""
+        self.bury_unknown_receivers(now)
         with self._database.read() as connection:
             queues, health = outbox.count_queues(connection), receivers.read_all(connection)
         dead = {name: waiting.dead for name, waiting in queues.items() if waiting.dead}

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
 from actionwatch.store.database import Database
 
-POLL_SECONDS = 1.0  # other processes write to the outbox too, for example a replay
 GATHER_SECONDS = 0.04  # the longest wait of a round for the next attempts of a quick receiver
 GATHER_STEP = 0.002
 
@@ -66,9 +65,9 @@ class Inbox:
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._attempts.get(timeout=max(min(left, POLL_SECONDS), 0))
+                return self._attempts.get(timeout=max(min(left, self._database.look_seconds), 0))
             except queue.Empty:
-                if left <= POLL_SECONDS or self._database.version() != self._seen_version:
+                if left <= self._database.look_seconds or self._database.version() != self._seen_version:
                     raise
 
     def _take_all(self, workers: dict[str, ReceiverWorker]) -> bool:

@@ -84,7 +84,7 @@ DeliveryOutcome = Accepted | Failed | Bury | GateDecision
 
 def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOutcome]], now: datetime) -> None:
     """Make the transition that follows each outcome, and write a line for each into its alert's history."""
-    accepted: dict[str, dict[str, str | None]] = defaultdict(dict)
+    accepted: dict[tuple[str, str | None], dict[str, str | None]] = defaultdict(dict)
     suppressed: list[Suppression] = []
     collapsed: list[tuple[Delivery, datetime]] = []
     held: list[tuple[Delivery, datetime]] = []
@@ -92,16 +92,16 @@ def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOut
     for delivery, outcome in outcomes:
         match outcome:
             case Accepted(message_type, note):
-                accepted[delivery.receiver][delivery.id] = note
+                accepted[delivery.receiver, delivery.leased_by][delivery.id] = note
                 what = f"{message_type} accepted" + (f"; {note}" if note else "")
             case Failed(error, RetryAt(at)):
                 delivery_transitions.retry(connection, delivery, at, error)
                 what = f"{error}; next attempt at {instant(at)}"
             case Failed(error, Bury(why)):
-                delivery_transitions.bury(connection, delivery.id, visible(why), error)
+                delivery_transitions.bury(connection, delivery, visible(why), error)
                 what = f"{error}; dead letter: {visible(why)}"
             case Bury(why):
-                delivery_transitions.bury(connection, delivery.id, why)
+                delivery_transitions.bury(connection, delivery, why)
                 what = f"dead letter: {why}"
             case Suppress(by, ref, what, awaits):
                 suppressed.append(Suppression(delivery, by, ref, awaits))
@@ -110,8 +110,8 @@ def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOut
             case Hold(until, what):
                 held.append((delivery, until))
         lines.append(_history_line(delivery, outcome, what, now))
-    for receiver, notes in accepted.items():
-        delivery_transitions.sent(connection, receiver, notes, now)
+    for (receiver, sender), notes in accepted.items():
+        delivery_transitions.sent(connection, receiver, sender, notes, now)
     delivery_transitions.suppress(connection, suppressed)
     delivery_transitions.collapse(connection, collapsed)
     delivery_transitions.hold(connection, held)

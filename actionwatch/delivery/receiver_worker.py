@@ -1,7 +1,8 @@
 """Send: each receiver has its own threads, rate and backlog, so that a receiver that hangs delays no other.
 
-Rate, pause and concurrency apply to all processes that deliver from the store: each claim reads what the others do. A single
-process claims messages in advance, so that no thread waits; several processes together hold at most `concurrency` messages.
+Rate, pause and concurrency apply to all processes that deliver from the store: each claim reads what the others do. A process
+claims messages in advance, so that no thread waits, and sends at most its share of `concurrency` at a time. Where there are
+more processes than that, they take turns.
 
 Only the delivery worker (`worker.py`) sends jobs; attempts return through its inbox.
 """
@@ -92,6 +93,10 @@ class ReceiverWorker:
     threads: list[threading.Thread] = field(default_factory=list)
     in_hand: dict[str, float] = field(default_factory=dict)
     """The deliveries whose attempt has not ended, each with the monotonic time at which `send` received it."""
+    sender_count: int = 1
+    """How many processes share the receiver."""
+    sender_rank: int = 0
+    """The place of this process among them, from 0."""
     ended_count: int = 0
     """How many attempts ended during the delivery worker's last round."""
     paused_until: datetime | None = None
@@ -102,14 +107,24 @@ class ReceiverWorker:
         """Return how many more messages the receiver can take now; `held_elsewhere` are being sent by other processes."""
         if self.wait_seconds(now) > 0:
             return 0
-        most = self.channel.concurrency - held_elsewhere if held_elsewhere else self._most_in_hand()
+        is_shared_out = 1 < self.sender_count <= self.channel.concurrency
+        most = (
+            self.channel.concurrency - held_elsewhere if held_elsewhere and not is_shared_out else self._most_in_hand()
+        )
         slots = max(most - len(self.in_hand), 0)
         return slots if self.channel.rate_per_second is None else min(slots, 1)
 
     def _most_in_hand(self) -> int:
         # A quick receiver gets twice what it took during one round, so that rounds are few and large; a slow one gets few.
-        least, most = (self.channel.concurrency * jobs for jobs in (IN_HAND, MOST_IN_HAND))
+        # Others may be idle: what waits for a thread here, they could send.
+        in_hand = IN_HAND if self.sender_count == 1 else 1
+        least, most = (self.share * jobs for jobs in (in_hand, MOST_IN_HAND))
         return max(least, min(2 * self.ended_count, most))
+
+    @property
+    def share(self) -> int:
+        """How many messages this process sends at a time. The shares add up to `concurrency`, if that is enough for all."""
+        return max((self.channel.concurrency + self.sender_count - 1 - self.sender_rank) // self.sender_count, 1)
 
     def wait_seconds(self, now: datetime) -> float:
         """Return how long a Retry-After, the rate or other processes keep the receiver closed."""
@@ -147,8 +162,14 @@ class ReceiverWorker:
         self.jobs.put(job)
 
     def start_threads(self) -> None:
-        """Start the threads that the jobs in hand need. If the system refuses one, the next call tries again."""
-        while len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
+        """Start the threads that the jobs in hand need, and end those beyond the share of this process.
+
+        If the system refuses one, the next call tries again.
+        """
+        while len(self.threads) > self.share:
+            self.threads.pop()
+            self.jobs.put(None)  # whichever thread takes it ends
+        while len(self.threads) < min(self.share, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process from ending.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -163,7 +184,7 @@ class ReceiverWorker:
     @property
     def is_busy(self) -> bool:
         """Whether attempts ended in this round, and more jobs wait than its threads are sending."""
-        return self.ended_count > 0 and len(self.in_hand) > self.channel.concurrency
+        return self.ended_count > 0 and len(self.in_hand) > self.share
 
     def take_back(self, attempt: Attempt) -> None:
         """Count an attempt that ended."""

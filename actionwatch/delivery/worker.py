@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import queue
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
@@ -25,17 +27,19 @@ from actionwatch.delivery.claiming import LEASE, Claimer
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.health import ReceiverWatch
-from actionwatch.delivery.inbox import POLL_SECONDS, Inbox
+from actionwatch.delivery.inbox import Inbox
 from actionwatch.delivery.receiver_worker import Channel, Job, ReceiverWorker, Renderer
 from actionwatch.delivery.record import Recorder
 from actionwatch.delivery.removed_receivers import bury_unknown_receivers
 from actionwatch.delivery.schedule import SUMMARIES_EVERY, Schedule
 from actionwatch.delivery.summary import Summaries
 from actionwatch.delivery.template_watch import TemplateWatch
-from actionwatch.store import delivery_transitions, outbox, receivers
+from actionwatch.store import delivery_transitions, receivers
 from actionwatch.store.database import Database
+from actionwatch.store.membership import LEADER
 
 STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
+FAILED_SECONDS = 1.0  # until the next round after one that failed, for example because the store was busy
 HEALTH_EVERY = timedelta(seconds=5)  # counting dead letters takes time
 
 log = structlog.get_logger()
@@ -66,22 +70,29 @@ class DeliveryWorker:
         jitter: Callable[[], float] = random.random,
         stop_seconds: float = STOP_SECONDS,
         global_policy: GlobalPolicy = GlobalPolicy(),  # noqa: B008 - a frozen value
+        leads: Callable[[], bool] = lambda: True,
+        leader_alerts: SelfAlerts | None = None,
     ) -> None:
+        """`leads` returns whether this process does what one of all that send must do: report, summarise, give up.
+
+        It does that with `leader_alerts`; by default, with `self_alerts`.
+        """
         policies = {channel.name: channel.policy for channel in channels}
         self._database = database
         self._clock = clock
         self._stop_seconds = stop_seconds
         self._stopping = threading.Event()
         self._clock_steps: queue.SimpleQueue[timedelta] = queue.SimpleQueue()
-        self._is_alone = False
-        """Whether `recover` ran: no other process delivers from this store, and all its receivers are ours."""
+        self._leads = leads
+        self._sender = database.sender or secrets.token_hex(8)
+        self._is_recovered = False
         self._inbox = Inbox(database)
         self._workers = {channel.name: ReceiverWorker(channel, renderer, self._inbox.put) for channel in channels}
         self._fallbacks = Fallbacks(policies)
-        self._claimer = Claimer(GateCheck(global_policy), self._fallbacks)
+        self._claimer = Claimer(GateCheck(global_policy), self._fallbacks, self._sender)
         self._recorder = Recorder(self._workers, self._fallbacks, jitter)
         self._summaries = Summaries(database, global_policy, policies)
-        self._watch = ReceiverWatch(database, self_alerts, policies)
+        self._watch = ReceiverWatch(database.as_holder(LEADER), leader_alerts or self_alerts, policies)
         self._templates = TemplateWatch(renderer, self_alerts)
         self._schedule = Schedule(database, self._workers.values(), self._summaries, clock)
         self._summaries_timer = _Timer(SUMMARIES_EVERY)
@@ -100,7 +111,7 @@ class DeliveryWorker:
         """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
         while not self._stopping.is_set():
             if not attempt(self._run_round):
-                self._stopping.wait(POLL_SECONDS)
+                self._stopping.wait(FAILED_SECONDS)
         self.finish()
 
     def stop(self) -> None:
@@ -119,18 +130,24 @@ class DeliveryWorker:
             raise DeliveryError(f"sends to {', '.join(hung)} have been running for more than {limit}")
 
     def recover(self) -> None:
-        """Release the leases of a dead process, and bury what waits for removed receivers."""
+        """End the leases of processes that are dead, and give up what waits for removed receivers."""
         with self._database.write() as connection:
             now = self._clock()
-            interrupted = outbox.read_leaseholders(connection)
-            released = delivery_transitions.release(connection)
-            buried = bury_unknown_receivers(connection, self._workers.keys(), now)
-            for name in self._workers.keys() & interrupted:
+            released = delivery_transitions.release(
+                connection, {self._sender, *self._database.read_senders(connection)}
+            )
+            buried = bury_unknown_receivers(connection, self._workers.keys(), now) if self._leads() else 0
+            for name in self._workers.keys() & released.keys():
                 # A receiver that hangs until each of our processes ends fails too, though none of them records it.
                 receivers.note_failure(connection, name, now, "no response before the process ended", None)
-        self._is_alone = True
+        self._is_recovered = True
         if released or buried:
-            log.info("outbox_recovered", released=released, buried=buried)
+            log.info("outbox_recovered", released=sum(released.values()), buried=buried)
+
+    def recover_soon(self) -> None:
+        """Let the next round call `recover`: another process has ended."""
+        self._is_recovered = False
+        self.wake()
 
     def run_once(self, patience: float = 0.0) -> int:
         """Run one round; wait up to `patience` seconds for attempts to end. Return how many messages were claimed."""
@@ -178,7 +195,7 @@ class DeliveryWorker:
             worker.close()
 
     def _run_round(self) -> None:
-        if not self._is_alone:
+        if not self._is_recovered:
             self.recover()
         self.run_once(self._seconds_until_next())
 
@@ -195,7 +212,7 @@ class DeliveryWorker:
 
     def _make_summaries(self, *, is_forced: bool = False) -> None:
         now = self._clock()
-        if not self._stopping.is_set() and self._summaries_timer.is_due(now, is_forced=is_forced):
+        if not self._stopping.is_set() and self._leads() and self._summaries_timer.is_due(now, is_forced=is_forced):
             self._summaries.make_due(now)
 
     def _record_and_claim(self) -> list[Job]:
@@ -208,17 +225,25 @@ class DeliveryWorker:
             return []
         with self._database.write() as connection:
             self._recorder.record(connection, ended, self._clock())
+            self._share_out(connection)
             jobs = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
         self._inbox.ended = []
         self._templates.note(ended)
         return jobs
 
+    def _share_out(self, connection: Connection) -> None:
+        """Divide what receivers take at a time among the processes that send."""
+        if self._database.is_shared:
+            senders = sorted({self._sender, *self._database.read_senders(connection)})
+            for worker in self._workers.values():
+                worker.sender_count, worker.sender_rank = len(senders), senders.index(self._sender)
+
     def _check_receivers(self, *, is_forced: bool = False) -> None:
         """Report failing receivers and dead letters, and copy what waits for failing receivers to their fallbacks."""
         now = self._clock()
-        if self._stopping.is_set() or not self._health_timer.is_due(now, is_forced=is_forced):
+        if self._stopping.is_set() or not self._leads() or not self._health_timer.is_due(now, is_forced=is_forced):
             return
-        health = self._watch.check(now, is_alone=self._is_alone)
+        health = self._watch.check(now)
         for name in self._fallbacks.failing(health, now):
             with self._database.read() as connection:
                 prepared = self._claimer.prepare(connection, name, now)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import resolve
+from actionwatch.alerts.self_alerts import is_placed
 from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import SELF_RULE_NAME, Alert, Level, RuleName, Status
@@ -60,6 +61,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
     "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
+    "replicas_differ": Trouble(Level.MEDIUM, "Replicas do not agree on {}"),
     "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
 }
 
@@ -106,12 +108,23 @@ class SelfAlertStore:
                 self._resolve(connection, opened, self._clock(), why)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
-        """Settle a trouble for every subject except these. `why` returns the reason for a subject."""
+        """Settle a trouble for every subject except these. `why` returns the reason for a subject.
+
+        A subject that names a replica is left to `settle_gone`.
+        """
         with self._database.read() as connection:
             opened = [found.subject for found in self_alerts.read_all(connection) if found.trouble == trouble]
         for subject in opened:
-            if subject not in subjects:
+            if subject not in subjects and not is_placed(subject):
                 self.settle(trouble, subject, why(subject))
+
+    def settle_gone(self, replicas: Collection[str]) -> None:
+        """Settle the troubles of all replicas but these."""
+        with self._database.read() as connection:
+            opened = [found for found in self_alerts.read_all(connection) if is_placed(found.subject)]
+        for found in opened:
+            if not is_placed(found.subject, replicas):
+                self.settle(found.trouble, found.subject, "the replica no longer runs")
 
     def settle_removed(self, sources: Collection[str], receivers: Collection[str]) -> None:
         """Settle the troubles of sources and receivers that are no longer configured, and those of another version."""

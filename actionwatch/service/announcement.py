@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from actionwatch.base.files import file_state
-from actionwatch.store.database import Ownership
+from actionwatch.store.membership import Membership, Roster
 
 MAX_LINES = 100  # of each list in a result; more broken files at once are a broken deployment
 MAX_LINE_CHARS = 1000
@@ -37,17 +37,21 @@ class RunningService(msgspec.Struct, frozen=True):
     reloads_begun: int = 0
     last: Reloaded = Reloaded(0)
 
+    def is_same(self, other: RunningService) -> bool:
+        """Return whether another note is of the same process."""
+        return (self.process, self.process_space) == (other.process, other.process_space)
+
 
 class Announcement:
-    """Keeps the note in the lock file of the store. One thread uses it."""
+    """Keeps the note of this process on the store. One thread uses it."""
 
     def __init__(self, configuration: tuple[int, ...]) -> None:
         self._service = RunningService(os.getpid(), process_space(), configuration)
-        self._ownership: Ownership | None = None
+        self._membership: Membership | None = None
 
-    def start(self, ownership: Ownership) -> None:
+    def start(self, membership: Membership) -> None:
         """Write the note: the service runs and can be asked to reload."""
-        self._ownership = ownership
+        self._membership = membership
         self._change()
 
     def begin_reload(self) -> None:
@@ -64,15 +68,17 @@ class Announcement:
 
     def _change(self, **changes: object) -> None:
         self._service = msgspec.structs.replace(self._service, **changes)
-        if self._ownership is not None:
-            self._ownership.write(msgspec.json.encode(self._service))
+        if self._membership is not None:
+            self._membership.write(msgspec.json.encode(self._service))
 
 
-def read_announcement(note: bytes) -> RunningService | None:
-    """Read a note; None if there is none, or it is being written."""
-    with contextlib.suppress(msgspec.DecodeError):
-        return msgspec.json.decode(note, type=RunningService)
-    return None
+def read_announcements(roster: Roster) -> list[RunningService]:
+    """Return the notes of the services that run. One is left out while it starts, or is being written."""
+    found = []
+    for note in roster.notes.values():
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(note, type=RunningService))
+    return found
 
 
 def process_space() -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from socket import gethostname
 
+from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
 from actionwatch.base.clock import Clock
+from actionwatch.base.errors import StoreError
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -27,6 +32,7 @@ from actionwatch.service.rendering import build_renderer
 from actionwatch.service.upstream import reading_client
 from actionwatch.settings import Settings, Source
 from actionwatch.store.database import Database
+from actionwatch.store.membership import LEADER, tail_role
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import OnBacklog
 from actionwatch.tail.health import SourceWatch
@@ -52,16 +58,23 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock = Clock()
         self.database = open_store(settings)
+        self.clock = Clock(self.database.now)
         self._rules: Rules | None = None
         self._correlating: tuple[object, Correlating] | None = None
         self.addressing = build_addressing(settings)
         self.self_alerts = SelfAlertStore(self.database, self.addressing, self.clock)
+        self.leading = self.database.as_holder(LEADER)
+        """The store for what only the leader does."""
+        self.leading_alerts = SelfAlertStore(self.leading, self.addressing, self.clock)
+        sender = self.database.sender
+        self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
+        """The self-alerts about this process, which another replica may have too."""
         self._records_stored = threading.Event()
+        self._seen_version: int | None = None
         self.on_backlog: OnBacklog = lambda _: None
         """Called with the progress of each source that catches up."""
-        self._clients: list[Client] = []
+        self._clients: dict[str, Client] = {}
         self._account_watches: dict[str, AccountWatch] = {}
 
     @property
@@ -84,7 +97,7 @@ class App:
     def matcher(self) -> Matcher:
         """The matching step, with the rules in use."""
         correlating = self._correlations(self.rules.rules)
-        return Matcher(self.database, Engine(self.rules.rules), self.addressing, self.clock, correlating=correlating)
+        return Matcher(self.leading, Engine(self.rules.rules), self.addressing, self.clock, correlating=correlating)
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:
         """Return the correlations. Reuse them if none of them changed, because their state is expensive to rebuild."""
@@ -103,10 +116,21 @@ class App:
             self._correlating = parts, Correlating(rules, self.addressing, sources=sources)
         return self._correlating[1]
 
+    def begin_leading(self) -> None:
+        """Forget what this process matched as an earlier leader: another replica has led since."""
+        self.__dict__.pop("matcher", None)
+        self._correlating = None
+
     @functools.cached_property
     def tails(self) -> dict[str, SourceTail]:
         """The tailing step of each source."""
         return {source.name: self._build_tail(source) for source in self.settings.sources}
+
+    def begin_tailing(self, source: Source) -> None:
+        """Forget what this process knows about a source that it tailed before: another replica has tailed it since."""
+        if source.name in self.__dict__.get("tails", {}):
+            self._clients[source.name].close()
+            self.tails[source.name] = self._build_tail(source)
 
     @property
     def account_watches(self) -> dict[str, AccountWatch]:
@@ -118,12 +142,19 @@ class App:
         """The poll interval of each source."""
         return {source.name: source.poll_interval for source in self.settings.sources}
 
-    def delivery_worker(self) -> DeliveryWorker:
-        """Build the delivering step."""
+    def delivery_worker(self, leads: Callable[[], bool] = lambda: True) -> DeliveryWorker:
+        """Build the delivering step. `leads` returns whether this process is the leader."""
         channels = [build_channel(receiver) for receiver in self.settings.receivers]
         global_policy = build_global_policy(self.settings)
         return DeliveryWorker(
-            self.database, channels, self.renderer, self.self_alerts, self.clock, global_policy=global_policy
+            self.database,
+            channels,
+            self.renderer,
+            self.self_alerts,
+            self.clock,
+            global_policy=global_policy,
+            leads=leads,
+            leader_alerts=self.leading_alerts,
         )
 
     def operator_actions(self, wake: Callable[[], None]) -> OperatorActions:
@@ -141,25 +172,35 @@ class App:
 
     def wait_for_records(self, seconds: float) -> None:
         """Wait until records were stored, but no longer than `seconds`."""
-        self._records_stored.wait(seconds)
+        if not self.database.is_shared:
+            self._records_stored.wait(seconds)
+        else:  # another replica may store them
+            deadline = time.monotonic() + seconds
+            while not self._records_stored.wait(self.database.look_seconds) and time.monotonic() < deadline:
+                before = self._seen_version
+                with contextlib.suppress(StoreError):  # the step that follows reports it
+                    self._seen_version = self.database.version()
+                if before != self._seen_version:
+                    break
         self._records_stored.clear()
 
     def close(self) -> None:
         """Close the upstream connections and the store."""
-        for client in self._clients:
+        for client in self._clients.values():
             client.close()
         self.database.close()
 
     def _build_tail(self, source: Source) -> SourceTail:
-        client = reading_client(source, self.clock)
-        self._clients.append(client)
+        client = self._clients[source.name] = reading_client(source, self.clock)
+        database = self.database.as_holder(tail_role(source.name))
+        self_alerts = SelfAlertStore(database, self.addressing, self.clock)
         organisation = client.reader.organisation
         accounts = self._account_watches[source.name] = AccountWatch(
             source.name,
             client,
-            self.database,
+            database,
             self.clock,
-            self.self_alerts,
+            self_alerts,
             on_stored=self.wake_matcher,
             affected_rules=lambda: names_demanding(self.rules.rules, OWN_KINDS),
             organisation=organisation,
@@ -180,14 +221,14 @@ class App:
             source.poll_interval,
             known_kinds(self.settings),
             client.reader,
-            self.database,
-            self.self_alerts,
+            database,
+            self_alerts,
             self.clock,
         )
         return SourceTail(
             options,
             client,
-            self.database,
+            database,
             watch,
             self.clock,
             accounts,

@@ -34,7 +34,10 @@ log = structlog.get_logger()
 
 
 class ClockWatch:
-    """Watches the clock of one process. Calls `followers` with a step after it has moved the waits in the store."""
+    """Watches the clock of one process: on a shared store, that of the server.
+
+    Calls `followers` with a step after it has moved the waits in the store.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,10 @@ class ClockWatch:
         self_alerts: SelfAlerts,
         followers: Sequence[Callable[[timedelta], None]] = (),
         elapsed: Callable[[], float] = time.monotonic,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`leads` returns whether this process moves the waits in the store; another one only follows the clock."""
+        self._leads = leads
         self._clock = clock
         self._database = database
         self._self_alerts = self_alerts
@@ -78,7 +84,7 @@ class ClockWatch:
         step = self._clock.step()
         if step:
             self._follow(step)
-        elif self._is_just_set:
+        elif self._is_just_set and self._leads():
             self._is_just_set = False
             with self._database.write() as connection:  # written by a step that read the clock just before it was set
                 waits.clamp(connection, self._clock(), MAX_RETRY_AFTER)
@@ -91,11 +97,16 @@ class ClockWatch:
         if not self._is_logged:
             log.warning("clock_stepped", seconds=round(step.total_seconds(), 3), before=instant(before))
             self._is_logged = True
-        with self._database.write(on_commit=lambda: self._clock.take_up(step)) as connection:
-            waits.shift(connection, step, before)
-        self._is_logged, self._is_just_set = False, True
+        if leads := self._leads():
+            with self._database.write(on_commit=lambda: self._clock.take_up(step)) as connection:
+                waits.shift(connection, step, before)
+        else:
+            self._clock.take_up(step)
+        self._is_logged, self._is_just_set = False, leads
         for follow in self._followers:
             follow(step)
+        if not leads:
+            return
         way = "forward" if step > timedelta(0) else "back"
         span = f"from {instant(before)} to {instant(before + step)}"
         size = timedelta(seconds=round(abs(step).total_seconds()))

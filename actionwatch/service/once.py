@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.base.errors import StoreError
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.reload import Reloader
+from actionwatch.service.roles import Role, Roles
 from actionwatch.service.step_watch import StepWatch
-from actionwatch.store.database import Ownership
+from actionwatch.store.membership import LEADER, tail_role
 from actionwatch.tail.source import SourceTail
 
 
@@ -55,9 +55,9 @@ def run_once(app: App, wait: timedelta) -> Round:
         elif app.database.write_failure is not None:
             failures.append(f"poll of {source} not recorded: {app.database.write_failure}")
 
-    with app.database.owned() as ownership, _kept(ownership) if app.database.is_shared else contextlib.nullcontext():
-        followers = [tail.follow_clock for tail in app.tails.values()]
-        clock_watch = ClockWatch(app.clock, app.database, app.self_alerts, followers)
+    followers = [tail.follow_clock for tail in app.tails.values()]
+    clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers)
+    with _all_roles(app):
         clock_watch.start()
         Reloader(app).start()
         steps.start()
@@ -74,17 +74,18 @@ def run_once(app: App, wait: timedelta) -> Round:
 
 
 @contextlib.contextmanager
-def _kept(ownership: Ownership) -> Iterator[None]:
-    """Keep the store until the block ends. If it is lost, the next write of a step fails and says so."""
+def _all_roles(app: App) -> Iterator[None]:
+    """Have all roles until the block ends. If one is lost, the next write of its step fails and says so.
+
+    Raises: StoreBusy, when a service runs on the store; StoreError.
+    """
+    names = [LEADER, *(tail_role(source) for source in app.tails)]
+    roles = Roles([Role(name, lambda: None, lambda: None) for name in names])
     ended = threading.Event()
-
-    def keep() -> None:
-        with contextlib.suppress(StoreError):
-            ownership.keep(ended)
-
-    thread = threading.Thread(target=keep, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
+    with app.database.joined(alone=True) as membership:
+        roles.start(membership)
+        threading.Thread(target=roles.renew, args=(membership, ended), name="lease", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()

@@ -37,26 +37,27 @@ log = structlog.get_logger()
 
 
 class Reloader:
-    """Loads changed files into the running service. Safe to share between threads."""
+    """Loads changed files into the running service. Safe to share between threads.
+
+    The leader applies rules, lists and silences, for all replicas, and reports what is broken. The others need only templates.
+    """
 
     def __init__(self, app: App, refused: Fault | None = None) -> None:
         self._app = app
-        self._rules = RuleFiles(app.settings, app.database, app.clock)
-        self._silences = SilenceFiles(app.settings, app.database, app.clock)
-        self._templates = TemplateFiles(app.settings.templates, app.renderer, app.database, app.self_alerts)
         self._refused = refused
         self._lock = threading.Lock()
-        self._seen: Mapping[str, tuple[int, ...]] = {}
-        self._reported: set[str] = set()
+        self._seen: Mapping[str, tuple[int, ...]]
+        self._reported: set[str]
         self._faults: list[Fault] = []
         self._silence_faults: list[Fault] = []
-        self._is_started = False
         self.summary = ""
         """What was loaded last, for people."""
+        self._forget()
 
     def start(self) -> None:
-        """Load the files before anything runs. Report what is broken, and settle what no longer is."""
+        """Load the files before anything is matched. Report what is broken, and settle what no longer is."""
         with self._lock:
+            self._forget()
             self._settle_removed()
             broken = self._load()
             self._silence_faults = self._silences.run_once()
@@ -65,7 +66,16 @@ class Reloader:
             self._report(broken)
             self._reported = set(broken)
             still_broken = {*broken, *(fault.file for fault in others)}
-            self._app.self_alerts.settle_others("rule_broken", still_broken, _why_fixed)
+            self._app.leading_alerts.settle_others("rule_broken", still_broken, _why_fixed)
+
+    def follow(self) -> None:
+        """Use changed templates, on a replica that does not lead."""
+        with self._lock:
+            if self._are_changed():
+                states = _states(self._folders())
+                self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
+                self._seen = states
+                self.summary = "templates loaded: the replica that leads loads rules, lists and silences"
 
     def run_once(self) -> None:
         """Load the files."""
@@ -89,33 +99,46 @@ class Reloader:
 
     def accept(self, config: Path) -> None:
         """Report that the configuration is valid again."""
-        self._app.self_alerts.settle("rule_broken", str(config))
+        self._app.leading_alerts.settle("rule_broken", str(config))
 
     def load_silences(self) -> None:
         """Load the changed silence files, and report the broken ones."""
         before = self._silences.broken
         faults = self._silence_faults = self._silences.run_once()
         for file in before - {fault.file for fault in faults}:
-            self._app.self_alerts.settle("rule_broken", file, _why_fixed(file))
+            self._app.leading_alerts.settle("rule_broken", file, _why_fixed(file))
         for fault in faults:
             remedy = "fix the file; its last good content is used until then"
-            self._app.self_alerts.report("rule_broken", fault.file, str(fault), remedy)
+            self._app.leading_alerts.report("rule_broken", fault.file, str(fault), remedy)
 
-    def watch(self, stopping: threading.Event, attempt: Callable[[Callable[[], object]], bool]) -> None:
+    def watch(
+        self,
+        stopping: threading.Event,
+        attempt: Callable[[Callable[[], object]], bool],
+        leads: Callable[[], bool],
+    ) -> None:
         """Reload when a file changes, until `stopping` is set; for use in a separate thread.
 
-        `attempt` calls what it is given and returns whether that succeeded.
+        `attempt` calls what it is given and returns whether that succeeded. `leads` returns whether this is the leader.
         """
         while not stopping.wait(LOOK_SECONDS):
-            if not attempt(self.look):
+            if not attempt(self.look if leads() else self.follow):
                 stopping.wait(RETRY_SECONDS)
+
+    def _forget(self) -> None:
+        """Forget what this process applied: the store says what runs, because another replica may have led since."""
+        app = self._app
+        self._rules = RuleFiles(app.settings, app.leading, app.clock)
+        self._silences = SilenceFiles(app.settings, app.leading, app.clock)
+        self._templates = TemplateFiles(app.settings.templates, app.renderer, app.leading, app.leading_alerts)
+        self._seen, self._reported, self._is_started = {}, set(), False
 
     def _reload(self) -> None:
         try:
             broken = self._load()
             self._report(broken)
             for file in self._reported - broken.keys():
-                self._app.self_alerts.settle("rule_broken", file, _why_fixed(file))
+                self._app.leading_alerts.settle("rule_broken", file, _why_fixed(file))
         except BaseException:
             self._seen, self._is_started = {}, False  # do everything again next time
             raise
@@ -185,7 +208,7 @@ class Reloader:
     def _report(self, broken: Mapping[str, str]) -> None:
         """Open one alert per file, regardless of the number of faults."""
         for file, what in broken.items():
-            self._app.self_alerts.report(
+            self._app.leading_alerts.report(
                 "rule_broken", file, what, "fix the file; 'actionwatch check' shows what is wrong and where"
             )
 
@@ -193,9 +216,9 @@ class Reloader:
         """Settle the self-alerts of removed sources and receivers, and of a configuration that is in use now."""
         settings = self._app.settings
         names = [source.name for source in settings.sources]
-        self._app.self_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
-        self._app.self_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
-        with self._app.database.write() as connection:
+        self._app.leading_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
+        self._app.leading_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
+        with self._app.leading.write() as connection:
             marks.forget_reports(connection, names)
 
     def _folders(self) -> list[Path]:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from apscheduler.events import EVENT_SCHEDULER_STARTED
 from apscheduler.executors.pool import BasePoolExecutor
+from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -56,10 +57,11 @@ def make_scheduler(threads: DaemonThreads) -> BlockingScheduler:
     )
 
 
-def add_job(scheduler: BaseScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool) -> None:
+def add_job(scheduler: BaseScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool) -> Job:
     """Run a job once per interval, the first time now or after one interval."""
     first_at = utc_now() + (timedelta(0) if is_first_now else interval)
-    scheduler.add_job(run, Every(interval), next_run_time=first_at)
+    job: Job = scheduler.add_job(run, Every(interval), next_run_time=first_at)
+    return job
 
 
 def start(scheduler: BaseScheduler, start_thread: Callable[[Callable[[], None]], object]) -> None:

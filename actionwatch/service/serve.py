@@ -14,17 +14,18 @@ from pathlib import Path
 
 import structlog
 
-from actionwatch.base.errors import ConfigError, Fault, StoreOwned
+from actionwatch.base.errors import ConfigError, Fault, StoreUnreachable
 from actionwatch.service.announcement import Announcement, configuration_state
 from actionwatch.service.app import App, set_up_logs
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.configuration_watch import ConfigurationWatch, changes
 from actionwatch.service.organisations import refuse_other_organisations
+from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
-from actionwatch.service.standby import is_taken, stand_by
+from actionwatch.service.store_wait import wait_for_store
 from actionwatch.settings import Settings
-from actionwatch.store.database import Ownership
+from actionwatch.store.membership import Membership
 
 UNCHANGED = "the configuration did not change"
 PREVIOUS = "the previous configuration stays in use"
@@ -72,19 +73,17 @@ class _Process:
         """Run one service to its end. Return whether another one follows."""
         try:
             with contextlib.closing(App(self._settings)) as app:
-                if is_taken(app):
-                    return stand_by(app, self._asked) and self._read_again()
                 refuse_other_organisations(self._settings, self._config, app.database)
                 service, watch = self._build(app)
-                with service.running() as ownership:
-                    self._announce(service, ownership)
+                with service.running() as membership:
+                    self._announce(service, membership)
                     self._on_start(app, service.url)
                     self._before = self._refused = None
                     changed = self._wait(service, watch)
                 if changed is not None:
                     service.wait_for_matcher()
-        except StoreOwned:
-            return True  # another replica was faster
+        except StoreUnreachable as exc:
+            return wait_for_store(self._settings, exc, self._asked) and self._read_again()
         except Exception as exc:
             if self._before is None:
                 raise  # the first start failed, or the configuration did not change
@@ -101,7 +100,7 @@ class _Process:
         return True
 
     def _read_again(self) -> bool:
-        """Use the configuration as it is now, because it may have changed while another replica worked. Return True."""
+        """Use the configuration as it is now, because it may have changed while the store was away. Return True."""
         self._state = configuration_state(self._config)
         try:
             found = read_settings(self._config)
@@ -119,16 +118,18 @@ class _Process:
         watch = ConfigurationWatch(
             self._config,
             self._settings,
-            app.self_alerts,
+            app.own_alerts,
             functools.partial(self._asked.ask, "reload"),
             refused.settings if refused else None,
         )
         on_death = functools.partial(self._asked.ask, "died")
-        return Service(app, refused.fault if refused else None, on_death=on_death, watch=watch), watch
+        replicas = ReplicaWatch(self._config, self._settings, app.leading_alerts) if app.database.is_shared else None
+        fault = refused.fault if refused else None
+        return Service(app, fault, on_death=on_death, watch=watch, replicas=replicas), watch
 
-    def _announce(self, service: Service, ownership: Ownership) -> None:
+    def _announce(self, service: Service, membership: Membership) -> None:
         """Let commands find the service, and report the result of the reload that started it."""
-        self._announcement.start(ownership)
+        self._announcement.start(membership)
         if self._refused is not None:
             faults = [str(self._refused.fault), *service.reloader.faults]
             self._announcement.end_reload([PREVIOUS, service.reloader.summary], faults)

@@ -6,12 +6,15 @@ import contextlib
 import functools
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import structlog
+from apscheduler.job import Job
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from actionwatch.base.clock import utc_now
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import Fault
 from actionwatch.notifiers.base import notifier_module
@@ -22,11 +25,15 @@ from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWat
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.service.reload import Reloader
+from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
+from actionwatch.service.replicas import ReplicaWatch
+from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.threads import Threads
+from actionwatch.settings import Source
 from actionwatch.store import backlog_progress, positions, receivers
-from actionwatch.store.database import Ownership
+from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
@@ -51,69 +58,84 @@ class Service:
         on_death: Callable[[], None] = lambda: None,
         stop_seconds: float = STOP_SECONDS,
         watch: ConfigurationWatch | None = None,
+        replicas: ReplicaWatch | None = None,
     ) -> None:
-        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one.
+        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one; `replicas`
+        compares this replica with others.
 
         `on_death` is called in a thread that ends while the service runs. `threads.check` raises an error afterwards.
         `stop_seconds`: how long the end of `running` waits for threads that do not end.
         """
         self._app = app
         self._watch = watch
+        self._replicas = replicas
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
         self._jobs = DaemonThreads("job")
         self._stopping = self.threads.stopping
-        self.steps = StepWatch(app.self_alerts)
+        self.steps = StepWatch(app.leading_alerts, own_alerts=app.own_alerts)
+        self.roles = Roles(
+            [
+                Role(LEADER, self._begin_leading, self._end_leading, is_movable=False),
+                *(self._tailing(source) for source in app.settings.sources),
+            ],
+            self._note_replicas,
+        )
+        self._jobs_of: defaultdict[str, list[tuple[str, Job]]] = defaultdict(list)
+        """For each role its steps, with their jobs."""
         self._button_checks: dict[str, Callable[[], object]] = {}
         """For each receiver with buttons, the check that its listener is connected."""
         self.reloader = Reloader(app, refused)
-        self._worker = app.delivery_worker()
+        self._worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
         self._heartbeat = Heartbeat(url, app.poll_intervals, app.database, app.clock) if url else None
-        followers = [self._worker.follow_clock, *(tail.follow_clock for tail in app.tails.values())]
-        self._clock_watch = ClockWatch(app.clock, app.database, app.self_alerts, followers)
+        followers = [self._worker.follow_clock, self._follow_clock]
+        self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
+        self._is_scheduling = False
         self.url = ""
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Ownership]:
+    def running(self) -> Iterator[Membership]:
         """Run until the block ends, then stop cleanly: messages that are being sent are finished and recorded.
 
         A thread that hangs, for example in a request to an upstream that does not answer, is left behind. It ends with the
         process, or where it meets the closed store; the next start repeats what it did not commit.
         """
         with contextlib.ExitStack() as stack:
-            ownership = stack.enter_context(self._app.database.owned())
-            if self._app.database.is_shared:
-                self._keep(ownership, stack)
-            self._clock_watch.start()
-            self.reloader.start()
-            for name in ("deliver", "reload", "clock"):
+            membership = stack.enter_context(self._app.database.joined())
+            for name in ("deliver", "reload", "clock", "roles"):
                 self.steps.add(name)
-            self.steps.add("match", progress=self._positions)
+            self.steps.add("match", progress=self._positions, is_of_role=True)
             self._listen_to_buttons(stack)
-            scheduler = self._scheduler()
-            self.steps.start()
+            scheduler = self._scheduler(membership)
+            self.roles.start(membership)
+            if self._app.database.is_shared:
+                self._keep(membership, stack)
+            if not self.leads():
+                self.reloader.follow()
             self.url = stack.enter_context(self._web())
             stack.callback(self._stop_threads)
             self.threads.start("match", self._match)
             delivering = functools.partial(self.steps.attempt, "deliver")
             self.threads.start("deliver", functools.partial(self._worker.run, delivering))
-            reloading = functools.partial(self.steps.attempt, "reload")
-            self.threads.start("reload", functools.partial(self.reloader.watch, self._stopping, reloading))
+            self.threads.start("reload", self._reload_changed)
             start(scheduler, functools.partial(self.threads.start, "schedule"))
+            self._is_scheduling = True
             stack.callback(scheduler.shutdown)
             self.threads.start("clock", functools.partial(self._watch_clock, scheduler))
             stack.callback(self._stopping.set)
             if self._heartbeat:
                 stack.callback(self._heartbeat.close)
             log.info("service_started", sources=list(self._app.tails), rules=len(self._app.rules.rules), url=self.url)
-            yield ownership
+            yield membership
             log.info("service_stopping")
         log.info("service_stopped")
 
     def reload(self) -> list[str]:
         """Load changed rules, lists, templates and silences now. Return what is wrong with them, or what failed."""
-        works = {"reload": self.reloader.run_once, "silences": self.reloader.load_silences}
+        works = {"reload": self.reloader.follow}
+        if self.leads():
+            works = {"reload": self.reloader.run_once, "silences": self.reloader.load_silences}
         failed = [step for step, work in works.items() if not self.steps.attempt(step, work)]
         return [*self.reloader.faults, *(f"{step}: {self.steps.error_of(step)}" for step in failed)]
 
@@ -121,12 +143,66 @@ class Service:
         """Wait without a limit until matching has ended, because two matchers must not run at once."""
         self.threads.join("match", None)
 
-    def _keep(self, ownership: Ownership, stack: contextlib.ExitStack) -> None:
-        """Keep the store until the last thread has recorded what it did, which takes longer than a lease."""
+    def leads(self) -> bool:
+        """Return whether this process is the leader."""
+        return self.roles.has(LEADER)
+
+    def _keep(self, membership: Membership, stack: contextlib.ExitStack) -> None:
+        """Keep the roles until the last thread has recorded what it did, which takes longer than a lease."""
         ended = threading.Event()
-        self.threads.start("lease", functools.partial(ownership.keep, ended))
+        self.threads.start("lease", functools.partial(self.roles.renew, membership, ended))
         stack.callback(ended.set)
         stack.callback(self._stopping.set)
+        self.threads.start("roles", functools.partial(self._spread_roles, membership))
+
+    def _spread_roles(self, membership: Membership) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            self.steps.attempt("roles", functools.partial(self.roles.spread, membership))
+
+    def _begin_leading(self) -> None:
+        self._app.begin_leading()
+        self._clock_watch.start()
+        self.reloader.start()
+        self.steps.start()
+        self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
+        self._begin_steps(LEADER)
+
+    def _end_leading(self) -> None:
+        self._app.matcher.stop()
+        self._app.wake_matcher()
+
+    def _tailing(self, source: Source) -> Role:
+        """Return the role that tails a source."""
+        role = tail_role(source.name)
+
+        def begin() -> None:
+            self._app.begin_tailing(source)
+            self._begin_steps(role)
+
+        return Role(role, begin, lambda: self._app.tails[source.name].stop())
+
+    def _begin_steps(self, role: str) -> None:
+        """Forget how the steps of a role went before, and run them now."""
+        for step, job in self._jobs_of[role]:
+            self.steps.forget(step)
+            if self._is_scheduling:
+                job.modify(next_run_time=utc_now())
+
+    def _note_replicas(self, before: Roster, now: Roster) -> None:
+        """Take up what a replica left that has ended."""
+        if before.hosts.keys() - now.hosts.keys():
+            self._worker.recover_soon()
+            if self.leads():
+                self.steps.attempt("roles", functools.partial(self._app.leading_alerts.settle_gone, now.hosts))
+
+    def _follow_clock(self, step: timedelta) -> None:
+        for tail in self._app.tails.values():
+            tail.follow_clock(step)
+
+    def _reload_changed(self) -> None:
+        """Load files when they change."""
+        attempt = functools.partial(self.steps.attempt, "reload")
+        self.reloader.watch(self._stopping, attempt, self.leads)
 
     def _listen_to_buttons(self, stack: contextlib.ExitStack) -> None:
         """Start the listener of each receiver with buttons. A click is an action of the user who clicked."""
@@ -152,7 +228,7 @@ class Service:
 
         app, options = self._app, self._app.settings.web
         routes = [
-            *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self.steps.reasons),
+            *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self._reasons),
             *metrics_routes(app.database, app.tails.keys(), app.clock, lambda: app.matcher.dropped_groups),
         ]
         address = options.listen
@@ -160,7 +236,7 @@ class Service:
             routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
         )
 
-    def _scheduler(self) -> BlockingScheduler:
+    def _scheduler(self, membership: Membership) -> BlockingScheduler:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""
         app = self._app
         scheduler = make_scheduler(self._jobs)
@@ -172,33 +248,62 @@ class Service:
             *,
             is_first_now: bool = True,
             progress: Callable[[], object] = lambda: None,
+            role: str | None = None,
         ) -> None:
-            self.steps.add(step, failures=FAILURES if every < RARE else 1, progress=progress)
-            add_job(scheduler, functools.partial(self.steps.attempt, step, run), every, is_first_now=is_first_now)
+            failures = FAILURES if every < RARE else 1
+            self.steps.add(step, failures=failures, progress=progress, is_of_role=role is not None)
+            work = functools.partial(self._attempt_as, role, step, run)
+            job = add_job(scheduler, work, every, is_first_now=is_first_now)
+            if role is not None:
+                self._jobs_of[role].append((step, job))
 
-        for source, watch in app.account_watches.items():  # first, because the first poll of each waits a little for it
-            add(f"accounts {source}", watch.run_once, LIST_EVERY)
-        for source, tail in app.tails.items():
+        for source in app.tails:  # first, because the first poll of each waits a little for it
+            add(
+                f"accounts {source}", functools.partial(self._list_accounts, source), LIST_EVERY, role=tail_role(source)
+            )
+        for source, interval in app.poll_intervals.items():
             progress = functools.partial(self._backlog, source)
-            add(f"tail {source}", tail.run_if_due, app.poll_intervals[source], progress=progress)
+            poll = functools.partial(self._poll, source)
+            add(f"tail {source}", poll, interval, progress=progress, role=tail_role(source))
         for receiver, check in self._button_checks.items():
             add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
         add("send", self._worker.check_sends, CHECK_EVERY, is_first_now=False)
         if app.database.path is not None:
             add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
         if self._heartbeat:
-            add("heartbeat", self._heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False)
+            every = app.settings.heartbeat.interval
+            add("heartbeat", self._heartbeat.run_once, every, is_first_now=False, role=LEADER)
+        if self._replicas is not None:
+            add("replicas", functools.partial(self._compare, self._replicas, membership), REPLICAS_EVERY)
         if self._watch:
             add("configuration", self._watch.run_once, LOOK_EVERY)
-        add("silences", self.reloader.load_silences, SILENCES_EVERY, is_first_now=False)
-        add("prune", self._prune, PRUNE_EVERY)
+        add("silences", self.reloader.load_silences, SILENCES_EVERY, is_first_now=False, role=LEADER)
+        add("prune", self._prune, PRUNE_EVERY, role=LEADER)
         return scheduler
+
+    def _attempt_as(self, role: str | None, step: str, run: Callable[[], object]) -> None:
+        """Run a step, if this process has the role that it needs."""
+        with self.roles.working(role) as is_mine:
+            if is_mine:
+                self.steps.attempt(step, run)
+
+    def _list_accounts(self, source: str) -> None:
+        self._app.account_watches[source].run_once()
+
+    def _poll(self, source: str) -> None:
+        self._app.tails[source].run_if_due()
+
+    def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
+        """Tell the others what this replica runs with; on the leader, compare them."""
+        membership.tell(replicas.digest())
+        if self.leads():
+            replicas.compare(self.roles.roster)
 
     def _prune(self) -> None:
         app = self._app
         with app.database.read() as connection:
             back = prune.look_back(connection, app.settings.sources, app.rules.rules)
-        prune.run_once(app.database, app.settings.store.retention, app.clock(), back)
+        prune.run_once(app.leading, app.settings.store.retention, app.clock(), back)
 
     def _watch_clock(self, scheduler: BlockingScheduler) -> None:
         def watch() -> None:
@@ -218,14 +323,20 @@ class Service:
             return backlog_progress.read_all(connection).get(source)
 
     def _ages(self) -> dict[str, timedelta | None]:
-        """Return how long ago each source was last polled."""
-        return {name: tail.age for name, tail in self._app.tails.items()}
+        """Return how long ago each source that this process tails was last polled."""
+        return {name: tail.age for name, tail in self._app.tails.items() if self.roles.has(tail_role(name))}
+
+    def _reasons(self) -> Iterator[str]:
+        """Describe each step that fails, and each role that no replica has."""
+        yield from self.steps.reasons()
+        yield from self.roles.missing()
 
     def _match(self) -> None:
         while not self._stopping.is_set():
             self._app.wait_for_records(MATCH_SECONDS)
-            self.steps.attempt("match", self._match_once)
-        self.steps.attempt("match", self._app.matcher.save)
+            self._attempt_as(LEADER, "match", self._match_once)
+        if self.leads():
+            self.steps.attempt("match", self._app.matcher.save)
 
     def _match_once(self) -> None:
         if self._app.matcher.run_once():
@@ -235,9 +346,7 @@ class Service:
         """Stop all threads except the web listener and the one that keeps the lease, which stop last."""
         deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
-        for tail in self._app.tails.values():
-            tail.stop()
-        self._app.matcher.stop()
+        self.roles.end()
         self._app.wake_matcher()
         self._worker.stop()
         others = [name for name in self.threads.are_alive() if name not in ("web", "lease")]

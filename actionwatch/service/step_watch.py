@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Step:
+    self_alerts: SelfAlerts
     failures_allowed: int
     """How many failures in a row are not reported."""
     progress: Callable[[], object]
@@ -51,19 +52,40 @@ class _Step:
 class StepWatch:
     """The steps of one process. Safe to share between threads."""
 
-    def __init__(self, self_alerts: SelfAlerts, elapsed: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        self_alerts: SelfAlerts,
+        elapsed: Callable[[], float] = time.monotonic,
+        own_alerts: SelfAlerts | None = None,
+    ) -> None:
+        """`self_alerts` are for steps that one replica at a time runs, `own_alerts` for those that each runs."""
         self._self_alerts = self_alerts
+        self._own_alerts = own_alerts or self_alerts
         self._elapsed = elapsed
         self._steps: dict[str, _Step] = {}
         self._lock = threading.Lock()
         self._looked_at = elapsed()
 
-    def add(self, name: str, *, failures: int = FAILURES, progress: Callable[[], object] = lambda: None) -> None:
+    def add(
+        self,
+        name: str,
+        *,
+        failures: int = FAILURES,
+        progress: Callable[[], object] = lambda: None,
+        is_of_role: bool = False,
+    ) -> None:
         """Watch a step. It counts as failing after so many `failures` in a row.
 
         `progress` returns what changes while a long run moves on; it is asked only when a run is longer than HUNG_AFTER.
+        `is_of_role`: one replica at a time runs it.
         """
-        self._steps[name] = _Step(failures - 1, progress)
+        self._steps[name] = _Step(self._self_alerts if is_of_role else self._own_alerts, failures - 1, progress)
+
+    def forget(self, name: str) -> None:
+        """Forget how a step went, because another replica runs it now. Its next success here settles what is open."""
+        step = self._steps[name]
+        with self._lock:
+            step.failure_count, step.is_open = 0, True
 
     def names(self) -> list[str]:
         """Return the names of the steps."""
@@ -146,10 +168,10 @@ class StepWatch:
 
     def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
         step.is_open = True
-        _try(name, functools.partial(self._self_alerts.report, TROUBLE, name, what, remedy))
+        _try(name, functools.partial(step.self_alerts.report, TROUBLE, name, what, remedy))
 
     def _settle(self, name: str, step: _Step) -> None:
-        if step.is_open and _try(name, functools.partial(self._self_alerts.settle, TROUBLE, name)):
+        if step.is_open and _try(name, functools.partial(step.self_alerts.settle, TROUBLE, name)):
             step.is_open = False
 
 

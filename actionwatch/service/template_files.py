@@ -32,14 +32,19 @@ class TemplateFiles:
         self.held: frozenset[str] = frozenset()
         """The files whose last good text is used, named as in faults."""
 
-    def apply(self, reading: tuple[dict[str, str], list[Fault]]) -> list[Fault]:
-        """Use the valid templates among those that `read_texts` read. Return the faults of the others."""
+    def apply(self, reading: tuple[dict[str, str], list[Fault]], *, is_kept: bool = True) -> list[Fault]:
+        """Use the valid templates among those that `read_texts` read. Return the faults of the others.
+
+        `is_kept`: store them as the last good ones. One replica does that for all.
+        """
         if reading != self._read:
-            self._apply(*reading)
+            if not is_kept:
+                self._last = None  # another replica stores them
+            self._apply(*reading, is_kept=is_kept)
             self._read = reading
         return self._faults
 
-    def _apply(self, texts: Mapping[str, str], unread: list[Fault]) -> None:
+    def _apply(self, texts: Mapping[str, str], unread: list[Fault], *, is_kept: bool) -> None:
         if self._last is None:
             with self._database.read() as connection:
                 self._last = template_versions.read_all(connection)
@@ -57,14 +62,20 @@ class TemplateFiles:
             faults = self._renderer.check_texts(used)
         sound = {name: text for name, text in used.items() if name not in {self._name(fault) for fault in faults}}
         self._renderer.use(used)
+        self._faults = [*unread, *first]
+        self.held = frozenset(str(self._folder / name) for name in held)
+        if is_kept:
+            self._keep(used, sound, last)
+        self._last = sound
+
+    def _keep(self, used: Mapping[str, str], sound: dict[str, str], last: Mapping[str, str]) -> None:
+        """Store the valid texts, and settle what was reported about others."""
         # Before the texts are stored: a process that is killed in between leaves it to the next one.
         unchanged = {str(self._folder / name) for name in used} if sound == last else set()
         self._self_alerts.settle_others(TROUBLE, unchanged, lambda _: "the templates were changed")
         if sound != last:
             with self._database.write() as connection:
                 template_versions.replace_all(connection, sound)
-        self._last, self._faults = sound, [*unread, *first]
-        self.held = frozenset(str(self._folder / name) for name in held)
 
     def _name(self, fault: Fault) -> str:
         path = Path(fault.file)

@@ -8,9 +8,12 @@ newest first. Readers use a second engine that cannot write, and each of their t
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -33,30 +36,19 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreMissing
+from actionwatch.base.errors import RoleLost, SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreMissing
 from actionwatch.store import schema
+from actionwatch.store.membership import ROLE, Membership, Roster
 from actionwatch.store.tables import METADATA
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0004"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0005"  # the newest revision under migrations/versions/
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
 _LAST_CHARACTER = "\U0010ffff"  # no id contains it
-
-
-class Ownership(Protocol):
-    """What the one service on a store holds while it runs."""
-
-    def write(self, note: bytes) -> None:
-        """Replace the note that commands read."""
-        ...
-
-    def keep(self, stopping: threading.Event) -> None:
-        """Keep it until `stopping`; only a store that `is_shared` needs this. Raises: StoreError, when it is lost."""
-        ...
 
 
 class Backend(Protocol):
@@ -66,6 +58,8 @@ class Backend(Protocol):
     """The store in messages: a path, or a URL without the password."""
     is_shared: bool
     """Whether processes on several machines can use the store."""
+    look_seconds: float
+    """How often to look whether another process wrote to the store."""
     driver_error: type[Exception]
     """What the driver raises where a statement does not go through SQLAlchemy."""
     replacing: str
@@ -74,6 +68,11 @@ class Backend(Protocol):
     @property
     def path(self) -> Path | None:
         """The file, if the store is one."""
+        ...
+
+    @property
+    def sender(self) -> str | None:
+        """The name of this process among those that send messages, if there can be others."""
         ...
 
     def check_exists(self) -> None:
@@ -115,16 +114,20 @@ class Backend(Protocol):
         """Note that this process has committed, while it holds `turn`."""
         ...
 
-    def is_owned(self) -> bool:
-        """Return whether a service, or a round of one, runs on the store."""
+    def now(self) -> datetime:
+        """Return the time by the one clock of all processes on the store."""
         ...
 
-    def read_note(self) -> bytes:
-        """Return the note of that service; empty if there is none."""
+    def roster(self) -> Roster:
+        """Return the services, or the round of one, that run on the store. Raises: StoreError."""
         ...
 
-    def owned(self) -> contextlib.AbstractContextManager[Ownership]:
-        """Be the only service on the store until the block ends. Raises: StoreBusy, when another one is; StoreError."""
+    def read_senders(self, connection: Connection) -> Collection[str]:
+        """Return the replicas that live and send messages."""
+        ...
+
+    def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Membership]:
+        """Be a service on the store until the block ends. Raises: StoreBusy, when it cannot, or not `alone`; StoreError."""
         ...
 
     def copy_to(self, connection: Connection, path: Path) -> None:
@@ -136,6 +139,14 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _State:
+    """What an open store and its handles for roles share."""
+
+    is_closed: bool = False
+    write_failure: str | None = None
+
+
 class StoreReader:
     """A store that is only read: it creates no file and changes no schema. Safe to share between threads."""
 
@@ -145,7 +156,7 @@ class StoreReader:
         self.is_shared = backend.is_shared
         self._backend = backend
         self._reader = backend.reader()
-        self._is_closed = False
+        self._state = _State()
 
     @classmethod
     def open(cls, url: str | URL, busy_seconds: float = BUSY_SECONDS, *, is_older_accepted: bool = False) -> Self:
@@ -184,16 +195,16 @@ class StoreReader:
             self._backend.copy_to(connection, path)
 
     def is_owned(self) -> bool:
-        """Return whether a process owns this store now: the service, or a round of it."""
-        return self._backend.is_owned()
+        """Return whether a process runs on this store now: a service, or a round of one."""
+        return bool(self._backend.roster().hosts)
 
-    def read_note(self) -> bytes:
-        """Return what the service that runs on this store wrote for commands; empty if none runs."""
-        return self._backend.read_note()
+    def roster(self) -> Roster:
+        """Return the services that run on this store, with what they wrote for commands."""
+        return self._backend.roster()
 
     def close(self) -> None:
         """Close every pooled connection. A thread that still uses the store gets StoreClosed."""
-        self._is_closed = True
+        self._state.is_closed = True
         self._backend.close()
         self._reader.dispose()
 
@@ -210,7 +221,7 @@ class StoreReader:
             raise StoreError(f"the store failed: {exc}") from exc
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._state.is_closed:
             raise StoreClosed("the store is closed, because the process is stopping")
 
 
@@ -228,8 +239,6 @@ class Database(StoreReader):
         super().__init__(backend)
         self._writer, self._durable_writer = (backend.writer(is_durable=each) for each in (False, True))
         self._busy_seconds = busy_seconds
-        self.write_failure: str | None = None
-        """Why the last write transaction failed (a full disk); None while the store can be written."""
 
     @contextlib.contextmanager
     def write(self, on_commit: Callable[[], None] = lambda: None, *, is_durable: bool = False) -> Iterator[Connection]:
@@ -237,7 +246,7 @@ class Database(StoreReader):
 
         `on_commit` is called after the commit, before any other writer of this process begins. A commit that `is_durable`
         survives a power cut: for what a person did, because nothing repeats it.
-        Raises: StoreBusy, StoreClosed, StoreError.
+        Raises: StoreBusy, StoreClosed, RoleLost, StoreError.
         """
         with self._my_turn():
             self._check_open()
@@ -245,14 +254,19 @@ class Database(StoreReader):
                 writer = self._durable_writer if is_durable else self._writer
                 with self._translated(), writer.begin() as connection:
                     yield connection
-            except StoreBusy:
+            except (StoreBusy, RoleLost):
                 raise
             except StoreError as exc:
-                self.write_failure = str(exc)
+                self._state.write_failure = str(exc)
                 raise
-            self.write_failure = None
+            self._state.write_failure = None
             on_commit()
             self._backend.note_commit()
+
+    @property
+    def write_failure(self) -> str | None:
+        """Why the last write transaction failed (a full disk); None while the store can be written."""
+        return self._state.write_failure
 
     def version(self) -> int:
         """Return a number that every commit changes, ours or another process's. It costs a hundredth of a query.
@@ -283,16 +297,44 @@ class Database(StoreReader):
             self._backend.prepare(connection)
             _check_tables(self._backend, connection)
 
-    def owned(self) -> contextlib.AbstractContextManager[Ownership]:
-        """Be the only service on this store until the block ends, because a start ends every lease of a delivery.
+    def joined(self, *, alone: bool = False) -> contextlib.AbstractContextManager[Membership]:
+        """Be a service on this store until the block ends: the only one on a file, one of the replicas on a shared store.
 
-        Raises: StoreBusy, when another process owns it; StoreError.
+        Raises: StoreBusy, when another process runs on the file, or on a store that this one wants `alone`; StoreError.
         """
-        return self._backend.owned()
+        return self._backend.joined(alone=alone)
+
+    def as_holder(self, role: str) -> Self:
+        """Return the same store, whose write transactions fail while this process runs as a replica without that role."""
+        if not self.is_shared:
+            return self
+        handle = copy.copy(self)
+        handle._writer, handle._durable_writer = (
+            each.execution_options(**{ROLE: role}) for each in (self._writer, self._durable_writer)
+        )
+        return handle
+
+    def now(self) -> datetime:
+        """Return the time by the one clock of all processes on the store."""
+        return self._backend.now()
+
+    @property
+    def sender(self) -> str | None:
+        """The name of this process among those that send messages, if there can be others."""
+        return self._backend.sender
+
+    @property
+    def look_seconds(self) -> float:
+        """How often to look whether another process wrote to the store."""
+        return self._backend.look_seconds
+
+    def read_senders(self, connection: Connection) -> Collection[str]:
+        """Return the replicas that live and send messages; on a file nobody beside this process."""
+        return self._backend.read_senders(connection)
 
     def close(self) -> None:
         """Close every pooled connection, after the transaction that writes now. A thread that comes later gets StoreClosed."""
-        self._is_closed = True
+        self._state.is_closed = True
         with contextlib.suppress(StoreBusy), self._my_turn():
             pass
         self._writer.dispose()

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import structs
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select
 
 from actionwatch.base.delivery import (
     BURY,
@@ -42,12 +42,13 @@ from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # Null in a new row. They are left out, because the driver spends more time on a NULL than on a text.
-_UNSET = ("sent_at", "last_error", "awaits")
+_UNSET = ("sent_at", "last_error", "awaits", "leased_by")
 _NEW = RowFormat(DELIVERY, {name: name for name in Delivery.__struct_fields__ if name not in ("status", *_UNSET)})
 # With the index by status, SQLite would read all pending rows of a receiver instead of those with the given ids.
 _IS_STILL_PENDING = without_index(DELIVERY.c.status) == DeliveryStatus.PENDING.value
 _ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
 _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
+_UNLEASED: dict[str, None] = {"leased_until": None, "leased_by": None}
 
 _SENT = (
     DELIVERY.update()
@@ -55,13 +56,14 @@ _SENT = (
         DELIVERY.c.id.in_(bindparam("ids", expanding=True)),
         DELIVERY.c.receiver == bindparam("wanted"),
         _IS_STILL_PENDING,
+        or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by == bindparam("sender")),
     )
     .values(
         status=DeliveryStatus.SENT.value,
         sent_at=bindparam("at", type_=Instant),
         why=None,
         last_error=None,
-        leased_until=None,
+        **_UNLEASED,
     )
 )
 _STOP = (
@@ -73,7 +75,7 @@ _STOP = (
         ref=bindparam("new_ref"),
         awaits=bindparam("new_awaits"),
         due_at=bindparam("new_due_at", type_=Instant),
-        leased_until=None,
+        **_UNLEASED,
     )
 )
 _SUPPRESSED_ENDS = (
@@ -109,12 +111,12 @@ def change_event(connection: Connection, alert_id: str, receiver: str, event: Ev
     return connection.execute(statement.values(event=event.value, due_at=due_at)).rowcount > 0
 
 
-def claim(connection: Connection, deliveries: Sequence[Delivery], until: datetime) -> list[Delivery]:
-    """Lease pending rows, count the attempt that follows, and freeze their text. Return the claimed rows as they are then."""
-    claimed = [structs.replace(delivery, attempts=delivery.attempts + 1) for delivery in deliveries]
+def claim(connection: Connection, deliveries: Sequence[Delivery], until: datetime, sender: str) -> list[Delivery]:
+    """Lease pending rows to a process, count the attempt that follows, and freeze their text. Return them as they are then."""
+    claimed = [structs.replace(delivery, attempts=delivery.attempts + 1, leased_by=sender) for delivery in deliveries]
     lease = to_micros(until)
-    rows = [(each.id, each.event.value, each.body, each.attempts, lease) for each in claimed]
-    columns = ("id", "event", "body", "attempts", "leased_until")
+    rows = [(each.id, each.event.value, each.body, each.attempts, lease, sender) for each in claimed]
+    columns = ("id", "event", "body", "attempts", "leased_until", "leased_by")
     if bulk_update(connection, DELIVERY, columns, rows, only=_ONLY_PENDING) == len(rows):
         return claimed
     pending = select(DELIVERY.c.id).where(DELIVERY.c.id.in_([each.id for each in claimed]), _IS_STILL_PENDING)
@@ -128,32 +130,41 @@ def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
     bulk_update(connection, DELIVERY, ("id", "event", "body"), rows, only=_ONLY_PENDING)
 
 
-def release(connection: Connection) -> int:
-    """End every lease: correct where one process alone works on the store, as on SQLite. Return how many there were."""
-    return connection.execute(DELIVERY.update().where(IS_PENDING, IS_LEASED).values(leased_until=None)).rowcount
+def release(connection: Connection, senders: Collection[str]) -> dict[str, int]:
+    """End the leases of all processes but these. Return how many there were for each receiver."""
+    left = (IS_PENDING, IS_LEASED, or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by.not_in(senders)))
+    found = connection.execute(select(DELIVERY.c.receiver, func.count()).where(*left).group_by(DELIVERY.c.receiver))
+    counts = {row[0]: row[1] for row in found}
+    if counts:
+        connection.execute(DELIVERY.update().where(*left).values(**_UNLEASED))
+    return counts
 
 
-def sent(connection: Connection, receiver: str, notes: Mapping[str, str | None], at: datetime) -> None:
-    """Mark pending rows of a receiver as sent, by id. A note, such as the recipients that were refused, is kept as `why`."""
+def sent(
+    connection: Connection, receiver: str, sender: str | None, notes: Mapping[str, str | None], at: datetime
+) -> None:
+    """Mark pending rows as sent, by id, unless another process than `sender` has claimed them since.
+
+    A note, such as the recipients that were refused, is kept as `why`.
+    """
     if notes:
-        connection.execute(_SENT, {"ids": list(notes), "wanted": receiver, "at": at})
+        connection.execute(_SENT, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
     rows = [(delivery_id, note) for delivery_id, note in notes.items() if note is not None]
     bulk_update(connection, DELIVERY, ("id", "why"), rows, only=("status", DeliveryStatus.SENT.value))
 
 
 def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> None:
-    """Make a pending row due later, and with it the rows that wait behind it."""
-    _end_attempt(connection, delivery.id, due_at=due_at, last_error=error)
-    if delivery.is_escalation:
+    """Make a pending row due later, and with it the rows that wait behind it, unless another process has claimed it since."""
+    if not _end_attempt(connection, delivery, due_at=due_at, last_error=error) or delivery.is_escalation:
         return
     behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _IS_STILL_PENDING)
     is_early = (DELIVERY.c.ordinal > delivery.ordinal, DELIVERY.c.due_at < due_at)
     connection.execute(DELIVERY.update().where(*behind, *is_early).values(due_at=due_at))
 
 
-def bury(connection: Connection, delivery_id: str, why: str, error: str | None = None) -> None:
-    """Make a pending row a dead letter."""
-    _end_attempt(connection, delivery_id, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
+def bury(connection: Connection, delivery: Delivery, why: str, error: str | None = None) -> None:
+    """Make a pending row a dead letter, unless another process has claimed it since."""
+    _end_attempt(connection, delivery, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
 
 
 def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:
@@ -165,7 +176,7 @@ def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str,
     order = (DELIVERY.c.alert_id, DELIVERY.c.ordinal)
     rows = connection.execute(select(DELIVERY.c.alert_id, DELIVERY.c.event).where(*waits).order_by(*order))
     found = [(row.alert_id, row.event) for row in rows]
-    dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, "leased_until": None}
+    dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, **_UNLEASED}
     connection.execute(DELIVERY.update().where(*waits).values(dead))
     return found
 
@@ -179,7 +190,7 @@ def suppress_escalations(connection: Connection, receiver: str) -> None:
     """End the pending escalations to a receiver whose alert is acknowledged or resolved."""
     escalations = (IS_PENDING, DELIVERY.c.receiver == receiver, IS_ESCALATION)
     alert_status = select(ALERT.c.status).where(ALERT.c.id == DELIVERY.c.alert_id).scalar_subquery()
-    ended = {"status": DeliveryStatus.SUPPRESSED.value, "why": alert_status, "leased_until": None}
+    ended = {"status": DeliveryStatus.SUPPRESSED.value, "why": alert_status, **_UNLEASED}
     connection.execute(DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended))
 
 
@@ -262,10 +273,14 @@ def _allows(transition: Transition) -> ColumnElement[bool]:
     return or_(*(DELIVERY.c.status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
 
 
-def _end_attempt(connection: Connection, delivery_id: str, **values: Any) -> None:
-    """Write how the attempt at a pending row ended, and end its lease."""
-    statement = DELIVERY.update().where(DELIVERY.c.id == delivery_id, _IS_STILL_PENDING)
-    connection.execute(statement.values(leased_until=None, **values))
+def _end_attempt(connection: Connection, delivery: Delivery, **values: Any) -> bool:
+    """Write how the attempt at a pending row ended, and end its lease. Return whether it still was this attempt."""
+    is_same = (
+        DELIVERY.c.attempts == delivery.attempts,
+        or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by == delivery.leased_by),
+    )
+    statement = DELIVERY.update().where(DELIVERY.c.id == delivery.id, _IS_STILL_PENDING, *is_same)
+    return connection.execute(statement.values(**_UNLEASED, **values)).rowcount > 0
 
 
 def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple[Suppression, datetime]]) -> None:
@@ -291,7 +306,7 @@ def _pending_again(now: datetime) -> dict[str, Any]:
         "due_at": now,
         "started_at": now,
         "attempts": 0,
-        "leased_until": None,
+        **_UNLEASED,
     }
 
 

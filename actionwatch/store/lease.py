@@ -1,7 +1,9 @@
-"""Who runs on a store in PostgreSQL: a lease that the database's clock judges.
+"""Which replicas run on a store in PostgreSQL, and which roles each has: leases that the database's clock judges.
 
-Each take-over raises the term. The owner's write transactions check owner and term after they have the write lock, and a
-take-over needs that lock too: so a process that was frozen or cut off never writes beside its successor, however late it wakes.
+Each replica has a lease of its own, which says that it lives. A role, such as the tail of a source, is a lease that one replica
+has at a time. Each take-over raises the term of the role. A transaction that writes for a role checks owner and term after it
+has the write lock, and a take-over needs that lock too: so a process that was frozen or cut off never writes beside its
+successor, however late it wakes.
 """
 
 from __future__ import annotations
@@ -10,108 +12,204 @@ import contextlib
 import secrets
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from actionwatch.base.clock import SharedClock
 from actionwatch.base.errors import StoreError, StoreOwned
+from actionwatch.store.membership import Roster
 
-SPAN = timedelta(seconds=8)  # after a death, another replica takes over within this time and its next look
-RENEW_EVERY = timedelta(seconds=2)
+SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
+FORGOTTEN_AFTER = timedelta(days=1)
 CREATE = """
+CREATE TABLE IF NOT EXISTS replica (
+    id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL,
+    digest text NOT NULL
+);
 CREATE TABLE IF NOT EXISTS lease (
-    name text PRIMARY KEY, owner text NOT NULL, host text NOT NULL, term bigint NOT NULL, until timestamptz NOT NULL,
-    note bytea NOT NULL
+    name text PRIMARY KEY, owner text NOT NULL, term bigint NOT NULL, until timestamptz NOT NULL
 )
 """
+_JOIN = """
+INSERT INTO replica VALUES (%(owner)s, %(host)s, clock_timestamp(), clock_timestamp() + %(span)s, %(note)s, %(digest)s)
+ON CONFLICT (id) DO UPDATE SET until = excluded.until, note = excluded.note, digest = excluded.digest
+"""
+_OTHERS = "SELECT host FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()"
+# Also after its end, if nobody has taken it since: owner and term show that.
+_RENEW = """
+UPDATE lease SET until = clock_timestamp() + %(span)s WHERE owner = %(owner)s AND name = ANY (%(roles)s) RETURNING name, term
+"""
 _TAKE = """
-INSERT INTO lease AS held VALUES ('service', %(owner)s, %(host)s, 1, clock_timestamp() + %(span)s, '')
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, host = excluded.host, term = held.term + 1, until = excluded.until,
-    note = ''
+INSERT INTO lease AS held VALUES (%(role)s, %(owner)s, 1, clock_timestamp() + %(span)s)
+ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, term = held.term + 1, until = excluded.until
 WHERE held.until <= clock_timestamp() RETURNING term
 """
-_RENEW = """
-UPDATE lease SET until = clock_timestamp() + %(span)s
-WHERE name = 'service' AND owner = %(owner)s AND term = %(term)s AND until > clock_timestamp()
-"""
-_RELEASE = """
-UPDATE lease SET until = '-infinity', note = '' WHERE name = 'service' AND owner = %(owner)s AND term = %(term)s
-"""
-_NOTE = "UPDATE lease SET note = %(note)s WHERE name = 'service' AND owner = %(owner)s AND term = %(term)s"
-_CHECK = """
-SELECT 1 FROM lease WHERE name = 'service' AND owner = {owner} AND term = {term} AND until > clock_timestamp()
-"""
-_HOLDER = "SELECT host, note FROM lease WHERE name = 'service' AND until > clock_timestamp()"
+_HAND_OVER = "UPDATE lease SET until = '-infinity' WHERE owner = %(owner)s AND name = ANY (%(roles)s)"
+_LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
+_NOTE = "UPDATE replica SET note = %(note)s WHERE id = %(owner)s"
+_CHECK = "SELECT 1 FROM lease WHERE name = {role} AND owner = {owner} AND term = {term} AND until > clock_timestamp()"
+_LIVING = "SELECT id, host, note, digest FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
+_HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 
-Connect = Callable[[], "psycopg.Connection[tuple[Any, ...]]"]
-"""Opens a connection that commits each statement."""
+_PATIENCE = "SET LOCAL lock_timeout = '2s'"
+
+LIVING_IDS = "SELECT id FROM replica WHERE until > clock_timestamp()"
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-class Lease:
-    """The lease of this process, which it holds or wants."""
+class Leases:
+    """The leases of this process: that of the replica, and those of its roles. Safe to share between threads."""
 
-    def __init__(self, connect: Connect, lock: str, name: str) -> None:
-        """`lock` is the statement that takes the write lock in a transaction; `name` is that of the store in messages."""
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        failure: Callable[[psycopg.Error], StoreError],
+        lock: str,
+        name: str,
+    ) -> None:
+        """`connect` opens a connection that commits each statement; `failure` returns our error for one of the driver.
+
+        `lock` is the statement that takes the write lock in a transaction; `name` is that of the store in messages.
+        """
         self._connect = connect
+        self._failure = failure
         self._lock = lock
         self._name = name
-        self._owner = secrets.token_hex(8)
+        self.id = secrets.token_hex(8)
+        self.clock = SharedClock()
         self._host = socket.gethostname()
-        self._term = 0  # the term since which, or until which, it was held; 0: never
+        self._note = b""
+        self._digest = ""
+        self._has_joined = False
+        self._terms: dict[str, int] = {}
+        self._turn = threading.Lock()
+        self._connection: Connection | None = None
 
-    def check(self) -> str | None:
-        """Return the query that has a row only while this process owns the store; None if it never did."""
-        if not self._term:
+    def check(self, role: str) -> str | None:
+        """Return the query that has a row only while this process has a role; None if it never was a replica."""
+        if not self._has_joined:
             return None
-        return sql.SQL(_CHECK).format(owner=self._owner, term=self._term).as_string()
+        return sql.SQL(_CHECK).format(role=role, owner=self.id, term=self._terms.get(role, 0)).as_string()
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[Lease]:
-        """Hold it until the block ends. Raises: StoreOwned, when another process holds it; StoreError."""
-        with contextlib.closing(self._connect()) as connection:
-            with connection.transaction():
-                connection.execute(self._lock)
-                row = connection.execute(_TAKE, self._values()).fetchone()
-            if row is None:
-                host, _ = holder(connection) or ("another machine", b"")
+    def joined(self, *, alone: bool) -> Iterator[Leases]:
+        """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
+        with self._opened() as connection, connection.transaction():
+            connection.execute(self._lock)
+            other = connection.execute(_OTHERS, self._values()).fetchone() if alone else None
+            if other is not None:
                 raise StoreOwned(
-                    f"another actionwatch runs on {self._name}, on {host}: stop it, or give this one its own store.url"
+                    f"another actionwatch runs on {self._name}, on {other[0]}: stop it, or give this one its own store.url"
                 )
-            self._term = row[0]
+            connection.execute(_JOIN, self._values())
+        self._has_joined = True
         try:
             yield self
         finally:
-            with contextlib.suppress(psycopg.Error, StoreError), contextlib.closing(self._connect()) as connection:
-                connection.execute(_RELEASE, self._values())
+            with contextlib.suppress(StoreError), self._opened() as connection:
+                connection.execute(_HAND_OVER, self._values(list(self._terms)))
+                connection.execute(_LEAVE, self._values())
+            self._terms = {}
+            if self._connection is not None:
+                self._connection.close()
 
     def write(self, note: bytes) -> None:
-        """Replace the note that commands read."""
-        with contextlib.suppress(psycopg.Error, StoreError), contextlib.closing(self._connect()) as connection:
-            connection.execute(_NOTE, {**self._values(), "note": note})
+        """Replace the note that commands and other replicas read."""
+        self._note = note  # a renewal writes it too, if the server does not answer now
+        with contextlib.suppress(StoreError), self._session() as connection:
+            connection.execute(_NOTE, self._values())
 
-    def keep(self, stopping: threading.Event) -> None:
-        """Renew it until `stopping`. Raises: StoreError, when it is lost, or may be lost because the database is silent."""
-        renewed = time.monotonic()
-        while not stopping.wait(RENEW_EVERY.total_seconds()):
-            began = time.monotonic()
-            with contextlib.suppress(psycopg.Error, StoreError), contextlib.closing(self._connect()) as connection:
-                if not connection.execute(_RENEW, self._values()).rowcount:
-                    break
-                renewed = began
-            if time.monotonic() - renewed >= SPAN.total_seconds():
-                break
-        if not stopping.is_set():
-            raise StoreError(f"this process no longer owns {self._name}: another one takes over")
+    def tell(self, digest: str) -> None:
+        """Tell the others a digest of what this process runs with, from the next renewal on."""
+        self._digest = digest
 
-    def _values(self) -> dict[str, Any]:
-        return {"owner": self._owner, "host": self._host, "term": self._term, "span": SPAN}
+    def renew(self) -> Roster:
+        """Renew the leases, and say who runs and who has which role. Raises: StoreError."""
+        before = self._terms
+        with self._session() as connection:
+            self.clock.compare(lambda: read_time(connection))
+            with connection.transaction():
+                connection.execute(_PATIENCE)
+                connection.execute(_JOIN, self._values())
+                kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
+            found = roster(connection, self.id)
+        lost = {role for role, term in before.items() if kept.get(role) != term}
+        self._terms = {role: term for role, term in self._terms.items() if role not in lost}
+        return found
+
+    def take(self, role: str) -> bool:
+        """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
+        with self._opened() as connection, connection.transaction():
+            connection.execute(_PATIENCE)
+            connection.execute(self._lock)  # whoever had the role has committed what it still could
+            row = connection.execute(_TAKE, {**self._values(), "role": role}).fetchone()
+        if row is not None:
+            self._terms = {**self._terms, role: row[0]}
+        return row is not None
+
+    def has(self, role: str) -> bool:
+        """Return whether this process took a role, and no renewal since has shown that it lost it."""
+        return role in self._terms
+
+    def hand_over(self, role: str) -> None:
+        """Let another replica take a role at once. Raises: StoreError."""
+        self._terms = {name: term for name, term in self._terms.items() if name != role}
+        with self._session() as connection:
+            connection.execute(_HAND_OVER, self._values([role]))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Connection]:
+        """Open a connection. Raises: StoreError, for each error of the driver."""
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                yield connection
+        except psycopg.Error as exc:
+            raise self._failure(exc) from exc
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Connection]:
+        """Yield a connection that stays open, because a renewal comes each second. Raises: StoreError."""
+        with self._turn:
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = self._connect()
+                yield self._connection
+            except psycopg.Error as exc:
+                if self._connection is not None:
+                    self._connection.close()
+                raise self._failure(exc) from exc
+
+    def _values(self, roles: Sequence[str] = ()) -> dict[str, Any]:
+        return {
+            "owner": self.id,
+            "host": self._host,
+            "span": SPAN,
+            "note": self._note,
+            "digest": self._digest,
+            "roles": list(roles),
+            "forgotten": FORGOTTEN_AFTER,
+        }
 
 
-def holder(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[str, bytes] | None:
-    """Return the host of the process that holds the lease, and its note; None if none does."""
-    row = connection.execute(_HOLDER).fetchone()
-    return None if row is None else (row[0], bytes(row[1]))
+def roster(connection: Connection, mine: str = "") -> Roster:
+    """Return which replicas live, and who has which role. `mine` is the id of this process."""
+    living = connection.execute(_LIVING).fetchall()
+    return Roster(
+        mine,
+        hosts={row[0]: row[1] for row in living},
+        notes={row[0]: bytes(row[2]) for row in living},
+        digests={row[0]: row[3] for row in living},
+        holders=dict(connection.execute(_HELD).fetchall()),
+    )
+
+
+def read_time(connection: Connection) -> datetime:
+    """Read the clock of the server."""
+    ((now,),) = connection.execute("SELECT clock_timestamp()")
+    found: datetime = now
+    return found.astimezone(UTC)

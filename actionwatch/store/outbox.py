@@ -115,12 +115,6 @@ def count_leased(connection: Connection, receiver: str, now: datetime, most: int
     return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
 
 
-def read_leaseholders(connection: Connection) -> list[str]:
-    """Return the receivers to which messages are being sent, or were when a process died."""
-    held = select(DELIVERY.c.receiver).where(IS_PENDING, IS_LEASED).distinct()
-    return list(connection.execute(held.order_by(DELIVERY.c.receiver)).scalars())
-
-
 def next_due(connection: Connection, receiver: str, now: datetime) -> datetime | None:
     """Return when the next row of a receiver that can be claimed falls due; None when none waits."""
     due: datetime | None = connection.execute(_NEXT_DUE, {"wanted": receiver, "now": now}).scalar()

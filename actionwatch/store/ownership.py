@@ -9,16 +9,18 @@ import contextlib
 import errno
 import fcntl
 import os
-import threading
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from actionwatch.base.errors import StoreBusy, StoreError
 from actionwatch.base.files import read_regular
+from actionwatch.store.membership import Roster
 
 LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
 LOCK_STEP = 0.02
+_ONLY = "this process"
 MAX_NOTE_BYTES = 4 * 1024 * 1024  # service/announcement.py writes at most 200 lines of 1,000 characters
 
 
@@ -27,6 +29,7 @@ class Ownership:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._roles: list[str] = []
 
     def write(self, note: bytes) -> None:
         """Replace the note for commands. A reader sees all of it, or for an instant none."""
@@ -34,9 +37,25 @@ class Ownership:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, note, 0)
 
-    def keep(self, stopping: threading.Event) -> None:
-        """Return when it is no longer needed: the operating system keeps the lock."""
-        stopping.wait()
+    def tell(self, digest: str) -> None:
+        """Do nothing: there is nobody to tell."""
+
+    def renew(self) -> Roster:
+        """Do nothing: the operating system keeps the lock."""
+        return Roster(_ONLY, {_ONLY: socket.gethostname()}, holders=dict.fromkeys(self._roles, _ONLY))
+
+    def take(self, role: str) -> bool:
+        """Take a role: the only process on the store has each."""
+        self._roles.append(role)
+        return True
+
+    def has(self, role: str) -> bool:
+        """Return whether this process took a role."""
+        return role in self._roles
+
+    def hand_over(self, role: str) -> None:
+        """Give up a role."""
+        self._roles.remove(role)
 
 
 @contextlib.contextmanager
@@ -67,14 +86,14 @@ def is_owned(path: Path) -> bool:
     return False
 
 
-def read_note(path: Path) -> bytes:
-    """Return the note of the process that owns the store at `path`. It is empty if none owns it, or it wrote none."""
+def roster(path: Path) -> Roster:
+    """Return the process that owns the store at `path`, and its note, which may be empty."""
     if not is_owned(path):
-        return b""
-    try:
-        return read_regular(lock_path(path), MAX_NOTE_BYTES)
-    except OSError:
-        return b""
+        return Roster("", {})
+    note = b""
+    with contextlib.suppress(OSError):
+        note = read_regular(lock_path(path), MAX_NOTE_BYTES)
+    return Roster("", {_ONLY: socket.gethostname()}, {_ONLY: note})
 
 
 def lock_path(path: Path) -> Path:

@@ -9,7 +9,8 @@ transaction mode may stand between.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from psycopg import sql
 from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, event
 from sqlalchemy.ext.compiler import compiles
 
-from actionwatch.base.errors import StoreBusy, StoreError
-from actionwatch.store.lease import CREATE, Lease, holder
+from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreachable
+from actionwatch.store.lease import CREATE, LIVING_IDS, Leases, read_time, roster
+from actionwatch.store.membership import ROLE, Roster
 from actionwatch.store.tables import METADATA
 
 _TAKE_LOCK = "SELECT pg_advisory_xact_lock(1633907831)"  # a number that no other program uses for its locks
@@ -36,6 +38,8 @@ _CONNECTING: dict[str, Any] = {
 # A process that is frozen in a transaction would hold the write lock: the server ends that transaction.
 _IDLE = "idle_in_transaction_session_timeout = '8s'"
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
+# Shut down, starting, a connection that broke, and a server that accepts no writes until it is the primary.
+_AWAY_STATES = {"57P01", "57P02", "57P03", "08000", "08001", "08003", "08004", "08006", "25006"}
 _REMEDIES = {
     "25006": "it accepts no writes: name the primary server in store.url",
     "28000": "check the user in store.url, and what pg_hba.conf allows",
@@ -82,6 +86,7 @@ class PostgresqlBackend:
 
     path = None
     is_shared = True
+    look_seconds = 0.1  # the replica that sends an alert may be another than the one that opened it
     driver_error: type[Exception] = psycopg.Error
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
 
@@ -90,7 +95,8 @@ class PostgresqlBackend:
         self._url = url
         self._busy_seconds = busy_seconds
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._lease = Lease(self._connect, _TAKE_LOCK, self.name)
+        self._leases = Leases(self._connect, self.failure, _TAKE_LOCK, self.name)
+        self.sender = self._leases.id
 
     def check_exists(self) -> None:
         """Leave the answer to the first transaction."""
@@ -99,8 +105,10 @@ class PostgresqlBackend:
         """Leave the database to its owner; the tables come with the first start."""
 
     def prepare(self, connection: Connection) -> None:
-        """Create the table of the lease."""
+        """Create the tables of the replicas and their roles, and read the clock of the server for the first time."""
         connection.exec_driver_sql(CREATE)
+        driver: Any = connection.connection.driver_connection
+        self._leases.clock.compare(lambda: read_time(driver))
 
     def reader(self) -> Engine:
         """Return the engine of readers: each transaction sees one snapshot, and the server refuses writes."""
@@ -126,14 +134,15 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            check = self._lease.check()
+            role: str | None = connection.get_execution_options().get(ROLE)
+            fence = self._leases.check(role) if role else None
             driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip
             with driver.cursor() as cursor:
-                cursor.execute(begin if check is None else f"{begin}; {check}")
+                cursor.execute(begin if fence is None else f"{begin}; {fence}")
                 while cursor.nextset():
                     pass
-                if check is not None and cursor.fetchone() is None:
-                    raise StoreError(f"this process no longer owns {self.name}: another one takes over")
+                if fence is not None and cursor.fetchone() is None:
+                    raise RoleLost(f"this process no longer has the role {role} on {self.name}: another one takes over")
 
         return engine
 
@@ -144,9 +153,10 @@ class PostgresqlBackend:
         if state in _BUSY_STATES:
             return StoreBusy(f"the store is busy: {text}")
         if isinstance(error, psycopg.OperationalError) and not state:
-            return StoreError(f"the store {self.name} cannot be reached: {text}")
+            return StoreUnreachable(f"the store {self.name} cannot be reached: {text}")
         remedy = _REMEDIES.get(state)
-        return StoreError(f"the store {self.name} failed: {text}" + (f": {remedy}" if remedy else ""))
+        kind = StoreUnreachable if state in _AWAY_STATES else StoreError
+        return kind(f"the store {self.name} failed: {text}" + (f": {remedy}" if remedy else ""))
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
         """Yield the columns and indexes of the tables."""
@@ -181,24 +191,22 @@ class PostgresqlBackend:
         if self._watcher is not None:
             self._watcher.close()
 
-    def is_owned(self) -> bool:
-        """Return whether a process holds the lease. Raises: StoreError."""
-        return self._holder() is not None
+    def now(self) -> datetime:
+        """Return the time of the server, as far as this process has compared its own clock with it."""
+        return self._leases.clock()
 
-    def read_note(self) -> bytes:
-        """Return the note of that process. Raises: StoreError."""
-        found = self._holder()
-        return b"" if found is None else found[1]
-
-    @contextlib.contextmanager
-    def owned(self) -> Iterator[Lease]:
-        """Hold the lease until the block ends. Raises: StoreOwned, when another process holds it; StoreError."""
-        with self._translated(), self._lease.held() as lease:
-            yield lease
-
-    def _holder(self) -> tuple[str, bytes] | None:
+    def roster(self) -> Roster:
+        """Return the replicas that live. Raises: StoreError."""
         with self._translated(), contextlib.closing(self._connect()) as connection:
-            return holder(connection)
+            return roster(connection)
+
+    def read_senders(self, connection: Connection) -> Collection[str]:
+        """Return the replicas that live."""
+        return list(connection.exec_driver_sql(LIVING_IDS).scalars())
+
+    def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Leases]:
+        """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
+        return self._leases.joined(alone=alone)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

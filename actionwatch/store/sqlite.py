@@ -9,7 +9,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +19,10 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing
 from actionwatch.store import ownership
+from actionwatch.store.membership import Roster
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 _PAGE_BYTES = 16_384
@@ -60,6 +63,8 @@ class SqliteBackend:
     """The file of one URL."""
 
     is_shared = False
+    sender = None
+    look_seconds = 1.0  # only people write beside the service
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
 
@@ -125,23 +130,29 @@ class SqliteBackend:
         """Count a commit, so that the log is written back in time."""
         self._checkpoints.note_commit()
 
-    def is_owned(self) -> bool:
-        """Return whether a process holds the lock of the file."""
-        return ownership.is_owned(self.path)
+    def now(self) -> datetime:
+        """Return the time of this machine, whose processes alone use the file."""
+        return utc_now()
 
-    def read_note(self) -> bytes:
-        """Return what that process wrote into the lock file."""
-        return ownership.read_note(self.path)
+    def roster(self) -> Roster:
+        """Return the process that holds the lock of the file, and what it wrote into that."""
+        return ownership.roster(self.path)
+
+    def read_senders(self, connection: Connection) -> Collection[str]:
+        """Return nobody: there is no other process that sends."""
+        del connection
+        return ()
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[ownership.Ownership]:
-        """Hold the lock of the file until the block ends.
+    def joined(self, *, alone: bool) -> Iterator[ownership.Ownership]:
+        """Hold the lock of the file until the block ends: the process is alone on it.
 
         The lock file is next to the real file, also if links lead there. A file with a second name is refused: SQLite keeps its
         log next to the name that it opened, so that two names mean two logs.
 
         Raises: StoreBusy, when another process holds it; StoreError.
         """
+        del alone
         _refuse_second_name(self.path)
         with ownership.owning(self.path) as owned:
             yield owned

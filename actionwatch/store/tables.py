@@ -274,6 +274,7 @@ DELIVERY = Table(
     Column("started_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("leased_until", Instant),
+    Column("leased_by", Text),
     Column("sent_at", Instant),
     Column("last_error", Text),
     Column("why", Text),

@@ -28,8 +28,8 @@ def health_routes(
 ) -> list[Route]:
     """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive.
 
-    `ages` returns how long ago the last poll of each source ended, None if this process has not polled it. Times in the store
-    cannot show this, because clocks can be set. `step_reasons` describes each step of the service that keeps failing or hangs.
+    `ages` returns how long ago the last poll of each source that this process tails ended, None if there was none yet. Times
+    in the store cannot show this, because clocks can be set. `step_reasons` describes each step that keeps failing or hangs.
     """
 
     return _routes(
@@ -38,9 +38,9 @@ def health_routes(
     )
 
 
-def standby_routes() -> list[Route]:
-    """Build the routes of a replica that stands by: it is alive, and not ready because another one does the work."""
-    return _routes(list, lambda: ["standing by: another replica runs on the store"])
+def waiting_routes(reason: str) -> list[Route]:
+    """Build the routes of a process that waits for its store: it is alive, and not ready for a reason."""
+    return _routes(list, lambda: [reason])
 
 
 def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[str]]) -> list[Route]:
@@ -82,11 +82,11 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mappi
     reasons += [f"source {each.subject}: {each.remedy}" for each in opened if each.trouble in _URGENT]
     for name, interval in intervals.items():
         poll, age = known.get(name), ages.get(name)
-        if poll is None or age is None:
+        if poll is None or (name in ages and age is None):
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures >= FAILED_POLLS:
             reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
-        elif age > interval * polls.MISSED_POLLS:
+        elif age is not None and age > interval * polls.MISSED_POLLS:
             waits = f", waits {spell_duration(poll.backoff)} after a failure" if poll.backoff else ""
             reasons.append(f"source {name}: last polled {spell_duration(age)} ago{waits}")
     return reasons

@@ -22,7 +22,7 @@ def test_nobody_else_can_hold_the_lock(tmp_path: Path, left_by: int | None) -> N
         if left_by is not None:
             lock.touch()
             lock.chmod(left_by)
-        with database.owned():
+        with database.joined():
             assert stat.S_IMODE(lock.stat().st_mode) == 0o600
             assert database.is_owned()
     finally:
@@ -37,7 +37,7 @@ def test_link_in_place_of_the_lock_destroys_no_file(tmp_path: Path) -> None:
     target.write_text("content")
     target.chmod(0o644)
     (tmp_path / "store.db.lock").symlink_to(target)
-    with pytest.raises(StoreError, match=r"store\.db\.lock: .*link"), database.owned():
+    with pytest.raises(StoreError, match=r"store\.db\.lock: .*link"), database.joined():
         pass
     assert target.read_text() == "content"
     assert stat.S_IMODE(target.stat().st_mode) == 0o644

@@ -199,7 +199,7 @@ def _fill_store(folder: Path, count: int) -> dict[str, int]:
             alerts.join(connection, [(_alert(number).id, number * 10 + 1) for number in numbers])
             sent = [make_delivery(_alert(number).id) for number in numbers]
             delivery_transitions.enqueue(connection, sent)
-            delivery_transitions.sent(connection, "hook", {delivery.id: None for delivery in sent}, NOON)
+            delivery_transitions.sent(connection, "hook", "sender", {delivery.id: None for delivery in sent}, NOON)
     with database.write() as connection:
         for step in (positions.MATCHED, positions.CORRELATED):
             move_to(connection, step, records.newest_id(connection))

@@ -56,4 +56,4 @@ class MortalDatabase(Database):
     def close(self) -> None:
         """Close the connections. The next process opens others with the same engines."""
         super().close()
-        self._is_closed = False
+        self._state.is_closed = False

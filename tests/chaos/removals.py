@@ -268,7 +268,7 @@ class Removal:
         """Run a process from its start to its end: one run, perhaps with files that change meanwhile."""
         with closing(App(self.settings)) as app:
             if while_it_runs is not None:
-                with app.database.owned():
+                with app.database.joined():
                     reloader = Reloader(app)
                     reloader.start()
                     while_it_runs()
@@ -379,7 +379,7 @@ class Removal:
             rows = outbox.find(connection, limit=100_000)
             tried = [row for row in rows if row.status is DeliveryStatus.PENDING and row.body is not None]
             of_receivers = {row.receiver: row for row in self._choice.sample(tried, len(tried))}
-            delivery_transitions.claim(connection, [*of_receivers.values()], now + timedelta(minutes=5))
+            delivery_transitions.claim(connection, [*of_receivers.values()], now + timedelta(minutes=5), "sender")
             source, span = self.chance.choice([*self.plan.sources.values()]), timedelta(minutes=5)
             window = (now - timedelta(minutes=40), now - timedelta(minutes=20))
             doubt = UnprovedWindow(

@@ -1,4 +1,4 @@
-"""Replicas on one store in PostgreSQL: one works, the others stand by and take over; real processes and a real server."""
+"""Replicas on one store in PostgreSQL share the work and take over from each other; real processes and a real server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from actionwatch.store.database import Database
 from tests import http_client, postgresql
-from tests.children import exit_status
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
 from tests.waiting import wait_until
-
-LOST = "no longer owns"
 
 
 class Replicas:
@@ -65,28 +61,29 @@ def replicas(tmp_path: Path, up: kit.Upstream, webhook: HttpEnd) -> Iterator[Rep
 
 @pytest.fixture
 def pair(replicas: Replicas) -> tuple[kit.Service, kit.Service]:
-    """A replica that works, and one that stands by."""
-    active = replicas.start("active")
-    active.wait_until_up()
-    standby = replicas.start("standby")
-    standby.wait_for("standing_by")
-    return active, standby
+    """A replica that leads, and one that tails."""
+    leader = replicas.start("leader")
+    leader.wait_until_up()
+    other = replicas.start("other")
+    other.wait_until_up()
+    other.wait_for("role_taken")
+    return leader, other
 
 
-def test_second_replica_stands_by(replicas: Replicas, up: kit.Upstream, soar: kit.Soar) -> None:
-    """One replica works, a second one is alive and not ready, and says why. Commands of other processes act."""
-    active = replicas.start("active")
-    url = active.wait_until_up()
-    standby = replicas.start("standby")
-    waiting = standby.wait_for("standing_by")["url"]
-    assert http_client.get(f"{waiting}/healthz").status_code == 200
-    ready = http_client.get(f"{waiting}/readyz")
-    assert (ready.status_code, ready.json()["reasons"]) == (503, ["standing by: another replica runs on the store"])
-    wait_until(lambda: http_client.get(f"{url}/readyz").status_code == 200, "a replica that is ready")
+def test_replicas_share_the_work(
+    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar
+) -> None:
+    """One replica leads, another one tails, and both are ready. Commands act from anywhere; a round is refused."""
+    leader, other = pair
+    assert [each["role"] for each in other.events("role_taken")] == ["tail acme"]
+    for replica in pair:
+        url = replica.wait_until_up()
+        wait_until(lambda url=url: http_client.get(f"{url}/readyz").status_code == 200, "a ready replica")  # type: ignore[misc]
 
     elsewhere = replicas.place("elsewhere").folder
     shown = kit.finished("status", "-o", "json", folder=elsewhere)
     assert (shown.returncode, json.loads(shown.stdout)["troubles"]) == (0, []), shown.stderr
+    assert sorted(each["roles"] for each in json.loads(shown.stdout)["replicas"]) == [["leader"], ["tail acme"]]
     round_ = kit.finished("run", "--once", folder=elsewhere)
     assert round_.returncode == 1
     assert "another actionwatch runs on postgresql+psycopg://" in round_.stderr
@@ -102,139 +99,107 @@ def test_second_replica_stands_by(replicas: Replicas, up: kit.Upstream, soar: ki
     up.delete_cluster("bob@example.com", "mallory@example.com")
     soar.wait_for(user="mallory@example.com")
     assert not soar.find(user="bob@example.com")
-
-    for replica in (standby, active):
+    for replica in (other, leader):
         replica.end()
         assert not replica.events("thread_died")
-    assert not standby.events("service_started")
 
 
-def test_standby_takes_over_from_one_that_stops(
-    replicas: Replicas,
-    pair: tuple[kit.Service, kit.Service],
-    up: kit.Upstream,
-    soar: kit.Soar,
-    webhook: HttpEnd,
-) -> None:
-    """When the active replica stops, the other takes over, with the configuration as it is then. Nothing is alerted twice."""
-    active, standby = pair
-    up.delete_cluster("before@example.com")
-    soar.wait_for(user="before@example.com")
-    second = f"  - name: second\n    webhook: {{url: '{webhook.url}/second', signing_key: {kit.KEY}}}\n"
-    replicas.place("standby").write(webhook, second)
-    active.end()
-    standby.wait_until_up()
-    up.delete_cluster("after@example.com")
-    wait_until(lambda: len(soar.find(user="after@example.com")) == 2, "a message to each receiver")
-    replicas.wait_until_sent()
-    standby.end()
-    users = Counter(found.data["records"][0]["userName"] for found in soar.arrivals)
-    assert users == {"before@example.com": 1, "after@example.com": 2}
-
-
-def test_standby_takes_over_from_one_that_is_killed(
+def test_others_take_over_from_one_that_stops(
     replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar
 ) -> None:
-    """When the active replica is killed, one of the others takes over, and nothing is lost or alerted twice.
+    """When the leader stops, the other takes over at once. Nothing is alerted twice."""
+    leader, other = pair
+    up.delete_cluster("before@example.com")
+    soar.wait_for(user="before@example.com")
+    leader.end()
+    wait_until(lambda: len(other.events("role_taken")) == 2, "the other to lead", other.log.read_text)
+    up.delete_cluster("after@example.com")
+    soar.wait_for(user="after@example.com")
+    replicas.wait_until_sent()
+    other.end()
+    assert_nothing_lost_or_doubled(replicas, up, soar, ["before@example.com", "after@example.com"])
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["leader", "tail"])
+def test_others_take_over_from_one_that_is_killed(
+    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar, victim: int
+) -> None:
+    """When a replica is killed, the others do its work, and nothing is lost or alerted twice.
 
     The killed one had sent messages and not recorded that. They repeat under the same id.
     """
-    active, *others = *pair, replicas.start("third")
-    others[1].wait_for("standing_by")
+    third = replicas.start("third")
+    third.wait_until_up()
     users = [f"user{number}@example.com" for number in range(9)]
     with soar.holding():
         up.delete_cluster(*users[:3])
-        wait_until(lambda: soar.arrivals, "a message that is not answered")
-        active.kill()
+        wait_until(lambda: len(soar.arrivals) == 3, "messages that are not answered")
+        pair[victim].kill()
     up.delete_cluster(*users[3:6])
-    winner = wait_until(lambda: [other for other in others if other.events("service_started")], "a take-over")[0]
-    loser = others[1 - others.index(winner)]
+    for user in users[:6]:
+        soar.wait_for(user=user)
     up.delete_cluster(*users[6:])
-    for user in users:
+    for user in users[6:]:
         soar.wait_for(user=user)
     replicas.wait_until_sent()
     assert_nothing_lost_or_doubled(replicas, up, soar, users)
-    assert len(soar.arrivals) > len(users)
-    assert not loser.events("service_started")
-    for replica in (loser, winner):
+    for replica in (third, pair[1 - victim]):
         replica.end()
+        assert not replica.events("thread_died")
 
 
-def test_slower_of_two_stands_by(replicas: Replicas) -> None:
-    """A replica that finds no owner, and then is slower than another one, stands by instead of ending."""
-    with contextlib.closing(Database(replicas.url)) as database:
-        database.upgrade()
-    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'lease'::regclass AND NOT granted"
-    with replicas.connected() as connection:
-        connection.execute("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE")
-        replica = replicas.start("slower")
-        wait_until(lambda: replicas.query(waiting) == [(1,)], "the replica to want the lease", replica.log.read_text)
-        connection.execute("INSERT INTO lease VALUES ('service', 'another', 'host', 1, 'infinity', '')")
-    replica.wait_for("standing_by")
-    with replicas.connected() as connection:
-        connection.execute("UPDATE lease SET until = '-infinity'")
-    replica.wait_until_up()
-    replica.end()
-
-
-def test_frozen_replica_ends_when_it_wakes(
-    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar
+@pytest.mark.parametrize("victim", [0, 1], ids=["leader", "tail"])
+def test_frozen_replica_goes_on_as_one_of_them(
+    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar, victim: int
 ) -> None:
-    """A replica that was frozen for longer than its lease writes nothing when it wakes: it ends, and says why."""
-    active, standby = pair
+    """A replica that was frozen for longer than its leases writes nothing for its old roles when it wakes, and helps again."""
+    frozen, other = pair[victim], pair[1 - victim]
     users = [f"user{number}@example.com" for number in range(6)]
     up.delete_cluster(*users[:3])
     soar.wait_for(user=users[0])
-    active.process.send_signal(signal.SIGSTOP)
+    frozen.process.send_signal(signal.SIGSTOP)
     up.delete_cluster(*users[3:])
-    standby.wait_until_up()
     for user in users:
         soar.wait_for(user=user)
     replicas.wait_until_sent()
-    owner = replicas.query("SELECT owner, term FROM lease")
-    before = contents(replicas)
-    active.process.send_signal(signal.SIGCONT)
-    assert exit_status(active.process) == 1
-    assert LOST in active.log.read_text().splitlines()[-1]
-    assert contents(replicas) == before
-    assert replicas.query("SELECT owner, term FROM lease") == owner
-    assert_nothing_lost_or_doubled(replicas, up, soar, users)
-    standby.end()
+    frozen.process.send_signal(signal.SIGCONT)
+    frozen.wait_for("role_lost")
+    up.delete_cluster("later@example.com")
+    soar.wait_for(user="later@example.com")
+    replicas.wait_until_sent()
+    assert_nothing_lost_or_doubled(replicas, up, soar, [*users, "later@example.com"])
+    other.kill()
+    up.delete_cluster("last@example.com")
+    soar.wait_for(user="last@example.com")
+    frozen.end()
 
 
 def test_server_restarts(
     replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar
 ) -> None:
-    """After a restart of PostgreSQL the active replica goes on. If it is away for longer, the standby takes over afterwards."""
-    active, standby = pair
-    url = standby.wait_for("standing_by")["url"]
+    """While PostgreSQL is away, however long, replicas say so and live; afterwards they go on, and nothing is lost."""
     users = [f"user{number}@example.com" for number in range(6)]
     up.delete_cluster(*users[:2])
     with postgresql.stopped():
         up.delete_cluster(*users[2:4])
     for user in users[:4]:
         soar.wait_for(user=user)
-    replicas.wait_until_sent()
-    assert active.process.poll() is None, active.log.read_text()
-    assert not standby.events("service_started")
-
     with postgresql.stopped():
         up.delete_cluster(*users[4:])
-        assert exit_status(active.process) == 1
-        assert LOST in active.log.read_text().splitlines()[-1]
-        assert http_client.get(f"{url}/healthz").status_code == 200
-    standby.wait_until_up()
+        late = replicas.start("late")
+        late.wait_for("store_unreachable")
+        for replica in pair:
+            url = replica.wait_until_up()
+            wait_until(lambda url=url: "cannot be reached" in http_client.get(f"{url}/readyz").text, "a reason")  # type: ignore[misc]
+            assert http_client.get(f"{url}/healthz").status_code == 200
+    late.wait_until_up()
     for user in users[4:]:
         soar.wait_for(user=user)
     replicas.wait_until_sent()
     assert_nothing_lost_or_doubled(replicas, up, soar, users)
-    standby.end()
-
-
-def contents(replicas: Replicas) -> list[Any]:
-    """Return the rows of the tables that the service writes without being asked."""
-    tables = ("record", "alert", "delivery", "alert_history")
-    return [replicas.query(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
+    for replica in (*pair, late):
+        replica.end()
+        assert not replica.events("thread_died")
 
 
 def assert_nothing_lost_or_doubled(replicas: Replicas, up: kit.Upstream, soar: kit.Soar, users: list[str]) -> None:

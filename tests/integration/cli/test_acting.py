@@ -312,7 +312,7 @@ def test_a_second_service_on_one_store_is_refused(desk: Desk) -> None:
     database = app.open_store(settings)
     try:
         assert desk.call("run", "--once").status == 0
-        with database.owned():
+        with database.joined():
             called = desk.call("run", "--once")
             assert called.status == 1
             assert "another actionwatch runs" in called.err

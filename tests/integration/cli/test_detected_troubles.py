@@ -55,7 +55,7 @@ def polled(desk: Desk, ago: timedelta) -> None:
 def owning(desk: Desk) -> Iterator[None]:
     """Hold the lock of the store, like a running service."""
     database = app.open_store(configuration.read_settings(desk.config))
-    with contextlib.closing(database), database.owned():
+    with contextlib.closing(database), database.joined():
         yield
 
 
@@ -331,7 +331,7 @@ def test_reader_does_not_prevent_a_service_from_starting(desk: Desk) -> None:
     database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
     with contextlib.closing(database):
         database.upgrade()
-        with database.owned():
+        with database.joined():
             assert database.is_owned()
         assert not database.is_owned()
 

@@ -94,11 +94,11 @@ def test_reload_reports_what_is_wrong(post: kit.Post, soar: kit.Soar, webhook: H
 def test_reload_signals_only_a_service_in_its_own_process_space(desk: Desk) -> None:
     """A process number of another container may belong to any process here: it gets no signal. Neither does `run --once`."""
     database = open_store(configuration.read_settings(desk.config))
-    with contextlib.closing(database), database.owned() as ownership:
+    with contextlib.closing(database), database.joined() as ownership:
         busy = desk.call("reload")
         assert (busy.status, "is busy" in busy.err) == (1, True)
         Announcement(()).start(ownership)
-        note = database.read_note()
+        (note,) = database.roster().notes.values()
         assert f'"process":{os.getpid()},' in note.decode()
         ownership.write(note.replace(b'"process_space":"', b'"process_space":"1'))
         other = desk.call("reload")
@@ -109,7 +109,7 @@ def test_reload_signals_only_a_service_in_its_own_process_space(desk: Desk) -> N
 def test_unfinished_note_counts_as_none(desk: Desk, note: bytes) -> None:
     """A note that is being written, or is from another version, is no error."""
     database = open_store(configuration.read_settings(desk.config))
-    with contextlib.closing(database), database.owned() as ownership:
+    with contextlib.closing(database), database.joined() as ownership:
         ownership.write(note)
         assert desk.call("reload").status == 1
 
@@ -117,9 +117,9 @@ def test_unfinished_note_counts_as_none(desk: Desk, note: bytes) -> None:
 def test_changed_configuration_is_reported_in_the_store(desk: Desk) -> None:
     """The lock file of a running service is not emptied by a second process that does not get the lock."""
     database = open_store(configuration.read_settings(desk.config))
-    with contextlib.closing(database), database.owned() as ownership:
+    with contextlib.closing(database), database.joined() as ownership:
         ownership.write(b"note")
         assert desk.call("run", "--once").status == 1
-        assert database.read_note() == b"note"
+        assert list(database.roster().notes.values()) == [b"note"]
     with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as connection:
         assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (0,)

@@ -41,7 +41,7 @@ def put(database: Database, *names: str, **changes: Any) -> None:
 
 def claim(database: Database, worker: ReceiverWorker, now: datetime = NOON + SECOND) -> list[Job]:
     """Claim what the worker can take."""
-    claimer = Claimer(GateCheck(GlobalPolicy()), Fallbacks(POLICIES))
+    claimer = Claimer(GateCheck(GlobalPolicy()), Fallbacks(POLICIES), "sender")
     with database.write() as connection:
         return claimer.claim(connection, worker, now)
 
@@ -128,7 +128,7 @@ def test_slots_that_others_hold(database: Database) -> None:
     assert len(claim(database, worker)) == 1
     assert worker.closed_until is None
     with database.write() as connection:
-        delivery_transitions.release(connection)
+        delivery_transitions.release(connection, ())
         lease_due(connection, "hook", NOON + SECOND, 2)
     assert claim(database, worker) == []
     assert worker.wait_seconds(NOON + SECOND) == HELD_ELSEWHERE.total_seconds()
@@ -173,7 +173,7 @@ def test_a_text_that_was_attempted_is_not_written_again(database: Database) -> N
     with database.write() as connection:
         delivery_transitions.retry(connection, job.delivery, NOON + 2 * SECOND, "503")
         alerts.update(connection, replace(make_alert("a"), title="another title"))
-        claimer = Claimer(GateCheck(GlobalPolicy()), Fallbacks(POLICIES))
+        claimer = Claimer(GateCheck(GlobalPolicy()), Fallbacks(POLICIES), "sender")
         prepared = claimer.prepare(connection, "hook", NOON + 3 * SECOND)
         claimer.freeze_due(connection, "hook", ReceiverPolicy(), prepared, NOON + 3 * SECOND)
         bodies = {row.alert_id: row.body for row in outbox.find(connection, limit=9)}

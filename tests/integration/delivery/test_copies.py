@@ -103,7 +103,7 @@ def test_what_waits_for_a_failing_receiver(database: Database) -> None:
         delivery_transitions.freeze(
             connection, [replace(row, body="{}") for row in (*frozen, make_delivery("d", "other"))]
         )
-        delivery_transitions.sent(connection, "hook", {frozen[1].id: None}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {frozen[1].id: None}, NOON)
         FALLBACKS.fall_back_all(connection, "hook", LATER)
         found = [row for row in outbox.find(connection, limit=9) if row.receiver == "mail"]
     assert [(row.alert_id, row.fallback_of) for row in found] == [("a", frozen[0].id)]
@@ -116,7 +116,7 @@ def freeze_due(claimer: Claimer, connection: Connection, policy: ReceiverPolicy)
 
 def test_freeze_before_copying(database: Database) -> None:
     """Due rows of a failing receiver pass the gates and are frozen; an end that a gate stops is copied if its opening was."""
-    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS, "sender")
     alert = make_alert(OPENED.alert_id)
     attempted, low = make_delivery("attempted"), make_delivery("low")
     with database.write() as connection:
@@ -126,7 +126,7 @@ def test_freeze_before_copying(database: Database) -> None:
             connection, [OPENED, RESOLVED, make_delivery("later", due_at=LATER), attempted, low]
         )
         delivery_transitions.freeze(connection, [replace(attempted, body='{"is": "unreadable"}')])
-        delivery_transitions.bury(connection, OPENED.id, "refused")
+        delivery_transitions.bury(connection, OPENED, "refused")
         FALLBACKS.fall_back(connection, [(OPENED, "refused")], NOON)
         freeze_due(claimer, connection, ReceiverPolicy(min_level=Level.HIGH))
         found = {(row.alert_id, row.ordinal): row for row in outbox.find(connection, limit=9) if row.receiver == "hook"}
@@ -136,7 +136,7 @@ def test_freeze_before_copying(database: Database) -> None:
         assert not found[("later", 1)].is_frozen
         assert found[("attempted", 1)].body == '{"is": "unreadable"}'
         delivery_transitions.enqueue(connection, [make_delivery("attempted", ordinal=2, event=Event.UPDATED)])
-        delivery_transitions.sent(connection, "hook", {attempted.id: None}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {attempted.id: None}, NOON)
         freeze_due(claimer, connection, ReceiverPolicy())
         (update,) = [row for row in outbox.read_of_alert(connection, "attempted") if row.ordinal == 2]
         assert update.is_frozen
@@ -145,7 +145,7 @@ def test_freeze_before_copying(database: Database) -> None:
 
 def test_text_of_an_alert_that_changed_meanwhile_is_not_frozen(database: Database) -> None:
     """A match that joins between the writing of a message and its freezing is not lost: the row keeps waiting."""
-    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS, "sender")
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(name), name) for name in ("same", "changed", "gone")])
         delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("same", "changed", "gone")])
@@ -153,7 +153,7 @@ def test_text_of_an_alert_that_changed_meanwhile_is_not_frozen(database: Databas
         prepared = claimer.prepare(connection, "hook", NOON)
     with database.write() as connection:
         alerts.update(connection, replace(make_alert("changed"), count=2))
-        delivery_transitions.sent(connection, "hook", {make_delivery("gone").id: None}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {make_delivery("gone").id: None}, NOON)
         claimer.freeze_due(connection, "hook", ReceiverPolicy(), prepared, NOON)
         found = {row.alert_id: row.is_frozen for row in outbox.find(connection, limit=9)}
         assert found == {"same": True, "changed": False, "gone": False}
@@ -165,7 +165,7 @@ def test_text_of_an_alert_that_changed_meanwhile_is_not_frozen(database: Databas
 @pytest.mark.parametrize("count", [1, 250])
 def test_copying_takes_few_statements(database: Database, count: int) -> None:
     """The writes of a fallback take as many statements for 250 rows as for one, and write no message."""
-    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS)
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS, "sender")
     names = [f"alert-{number}" for number in range(count)]
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(name), name) for name in names])

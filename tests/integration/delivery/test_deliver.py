@@ -18,7 +18,7 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, Fault, StoreBusy, TransientDeliveryError
 from actionwatch.base.model import Event, Message, Receipt, Record, Status
-from actionwatch.delivery import compose, inbox, schedule
+from actionwatch.delivery import compose, schedule
 from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.delivery.health import FAILING_AFTER
@@ -28,6 +28,7 @@ from actionwatch.settings import RetryPolicy
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.store.sqlite import SqliteBackend
 from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
 from tests.children import run_child
 from tests.integration.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
@@ -529,7 +530,7 @@ def test_leases_of_another_process_count_towards_the_concurrency(post: Post) -> 
     assert worker.run_once() == 2
     assert worker.run_once() == 0
     with post.database.write() as connection:
-        delivery_transitions.release(connection)
+        delivery_transitions.release(connection, ())
     post.clock.advance(seconds=1)
     assert worker.run_once() > 3
     hook(post).gate.set()
@@ -619,7 +620,7 @@ def test_idle_loop_runs_about_once_a_second(post: Post) -> None:
 
 def test_wake_delivers_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is added while the loop sleeps is sent when the loop is woken, not at its next poll."""
-    monkeypatch.setattr(inbox, "POLL_SECONDS", 2 * LIMIT)
+    monkeypatch.setattr(SqliteBackend, "look_seconds", 2 * LIMIT)
     monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
@@ -825,10 +826,11 @@ def test_drain_reports_dead_letters(post: Post) -> None:
 
 
 def test_worker_leaves_rows_of_other_receivers_alone(post: Post) -> None:
-    """A worker for some receivers does not change the rows and leases of the others."""
+    """A process that does not lead gives up nothing for receivers that it does not know: the leader may know them."""
     post.open_alerts("one", receiver="elsewhere")
     post.open_alerts("two")
-    worker = post.worker()
+    worker = post.worker(leads=lambda: False)
+    worker.recover()
     settle(worker)
     post.clock.advance(minutes=1)
     settle(worker)

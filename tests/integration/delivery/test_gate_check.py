@@ -90,9 +90,9 @@ def test_event_for_the_receiver(database: Database, event: Event, is_notified: b
     put(database, make_delivery("a", due_at=NOON + MINUTE), row)
     with database.write() as connection:
         if is_notified:
-            delivery_transitions.sent(connection, "hook", {make_delivery("a").id: None}, NOON)
+            delivery_transitions.sent(connection, "hook", "sender", {make_delivery("a").id: None}, NOON)
         else:
-            delivery_transitions.bury(connection, make_delivery("a").id, "refused")
+            delivery_transitions.bury(connection, make_delivery("a"), "refused")
         checked = check(connection, ANY)
     expected = Event.OPENED if not is_notified and event is not Event.RESOLVED else event
     is_stopped = event is Event.RESOLVED and not is_notified
@@ -108,14 +108,14 @@ def test_storm_counts_what_went_through(database: Database) -> None:
     put(database, *before)
     with database.write() as connection:
         delivery_transitions.freeze(connection, [replace(row, body="{}") for row in before])
-        delivery_transitions.sent(connection, "hook", {before[0].id: None}, NOON - MINUTE)
-        delivery_transitions.sent(connection, "hook", {before[1].id: None}, NOON - MINUTE / 2)
+        delivery_transitions.sent(connection, "hook", "sender", {before[0].id: None}, NOON - MINUTE)
+        delivery_transitions.sent(connection, "hook", "sender", {before[1].id: None}, NOON - MINUTE / 2)
     put(
         database, make_delivery("update", due_at=NOON - MINUTE), make_delivery("update", ordinal=2, event=Event.UPDATED)
     )
     put(database, *(make_delivery(f"now-{number}", due_at=NOON - (9 - number) * MINUTE / 60) for number in range(4)))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {make_delivery("update").id: None}, NOON - 5 * MINUTE)
+        delivery_transitions.sent(connection, "hook", "sender", {make_delivery("update").id: None}, NOON - 5 * MINUTE)
         checked = check(connection, policy)
         assert [each.delivery.alert_id for each in checked.passed] == ["now-0", "now-1", "update"]
         assert {name for name, state in states(connection).items() if state == "collapsed storm"} == {"now-2", "now-3"}

@@ -94,7 +94,7 @@ def leased(desk: Desk) -> None:
     desk.match_records()
     (row,) = desk.rows()
     with desk.database.write() as connection:
-        delivery_transitions.claim(connection, [row], desk.clock() + LEASE)
+        delivery_transitions.claim(connection, [row], desk.clock() + LEASE, "sender")
 
 
 def an_update(desk: Desk) -> None:

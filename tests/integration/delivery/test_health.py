@@ -41,10 +41,10 @@ class Reports:
         self.lasting[trouble] = subjects
 
 
-def check(database: Database, *, is_alone: bool = False, **policies: ReceiverPolicy) -> Reports:
+def check(database: Database, **policies: ReceiverPolicy) -> Reports:
     """Check the receivers at noon."""
     reports = Reports()
-    ReceiverWatch(database, reports, policies or {"hook": ReceiverPolicy()}).check(NOON, is_alone=is_alone)
+    ReceiverWatch(database, reports, policies or {"hook": ReceiverPolicy()}).check(NOON)
     return reports
 
 
@@ -64,7 +64,7 @@ def test_dead_letters(database: Database) -> None:
     with database.write() as connection:
         delivery_transitions.enqueue(connection, rows)
         for row in rows:
-            delivery_transitions.bury(connection, row.id, "refused")
+            delivery_transitions.bury(connection, row, "refused")
     reports = check(database)
     assert reports.lasting["dead_letters"] == {"hook", "it's gone"}
     (configured, removed) = reports.reported
@@ -74,19 +74,15 @@ def test_dead_letters(database: Database) -> None:
     assert "--receiver 'it'\"'\"'s gone' --to NAME" in removed[3]
 
 
-@pytest.mark.parametrize("is_alone", [True, False])
-def test_rows_of_removed_receivers(database: Database, is_alone: bool) -> None:
-    """Only a process that is alone buries the rows of receivers that it does not know."""
+def test_rows_of_removed_receivers(database: Database) -> None:
+    """The rows of receivers that are not configured are buried, and reported."""
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [make_delivery(), make_delivery(receiver="gone")])
-    reports = check(database, is_alone=is_alone)
+    reports = check(database)
     with database.read() as connection:
         found = {row.receiver: row.status for row in outbox.find(connection, limit=9)}
-    assert found == {
-        "hook": DeliveryStatus.PENDING,
-        "gone": DeliveryStatus.DEAD if is_alone else DeliveryStatus.PENDING,
-    }
-    assert reports.lasting["dead_letters"] == ({"gone"} if is_alone else set())
+    assert found == {"hook": DeliveryStatus.PENDING, "gone": DeliveryStatus.DEAD}
+    assert reports.lasting["dead_letters"] == {"gone"}
 
 
 @pytest.mark.parametrize(("span", "is_reported"), [(FAILING_AFTER, True), (FAILING_AFTER - SECOND, False)])
@@ -112,8 +108,8 @@ def test_objective(database: Database, slow_count: int, is_reported: bool) -> No
         alerts.insert_new(connection, [(alert, alert.id) for alert in (*made, old)])
         delivery_transitions.enqueue(connection, rows)
         delivery_transitions.freeze(connection, [replace(row, body="{}") for row in rows])
-        delivery_transitions.sent(connection, "hook", {row.id: None for row in rows[:100]}, NOON)
-        delivery_transitions.sent(connection, "hook", {rows[100].id: None}, NOON - OBJECTIVE_OVER)
+        delivery_transitions.sent(connection, "hook", "sender", {row.id: None for row in rows[:100]}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {rows[100].id: None}, NOON - OBJECTIVE_OVER)
     reports = check(database, hook=ReceiverPolicy(objective=60 * SECOND), other=ReceiverPolicy())
     assert reports.lasting["slo_burning"] == ({"hook"} if is_reported else set())
     what = "2 of 100 alerts of the last hour took longer than 1m from when they happened"

@@ -36,14 +36,16 @@ def record(database: Database, *attempts: Attempt, now: datetime = NOW) -> Recei
         rows = [attempt.job.delivery for attempt in attempts]
         alerts.insert_new(connection, [(make_alert(row.alert_id), row.alert_id) for row in rows])
         delivery_transitions.enqueue(connection, rows)
-        delivery_transitions.claim(connection, [replace(row, body="{}", attempts=0) for row in rows], NOON + 5 * MINUTE)
+        delivery_transitions.claim(
+            connection, [replace(row, body="{}", attempts=0) for row in rows], NOON + 5 * MINUTE, "sender"
+        )
         recorder.record(connection, attempts, now)
     return worker
 
 
 def job(alert_id: str = "alert-1", **changes: object) -> Job:
     """Make a job at its first attempt."""
-    row = replace(make_delivery(alert_id), attempts=1, body="{}", **changes)
+    row = replace(make_delivery(alert_id), attempts=1, body="{}", leased_by="sender", **changes)
     return Job(row, make_message(), make_alert(alert_id))
 
 

@@ -125,6 +125,6 @@ def test_next_summary_of_a_storm(
         suppressed_deliveries.note_storm(connection, "hook", summary.id)
         delivery_transitions.enqueue(connection, [replace(summary, due_at=NOON + (due_after or timedelta(0)))])
         if due_after is None:
-            delivery_transitions.sent(connection, "hook", {summary.id: None}, NOON)
+            delivery_transitions.sent(connection, "hook", "sender", {summary.id: None}, NOON)
     collapse(database, -SECOND)
     assert Summaries(database, GlobalPolicy(), {"hook": policy}).next_due(NOON) == NOON + expected

@@ -40,7 +40,7 @@ def frozen(connection: Connection) -> None:
 
 def sent_at(at: datetime) -> Prepare:
     """Send the opening at a time."""
-    return lambda connection: delivery_transitions.sent(connection, "hook", {OPENED.id: None}, at)
+    return lambda connection: delivery_transitions.sent(connection, "hook", "sender", {OPENED.id: None}, at)
 
 
 sent = sent_at(NOON)
@@ -48,7 +48,7 @@ sent = sent_at(NOON)
 
 def dead(connection: Connection) -> None:
     """Bury the opening before its first attempt."""
-    delivery_transitions.bury(connection, OPENED.id, "cannot be written")
+    delivery_transitions.bury(connection, OPENED, "cannot be written")
 
 
 def silenced(connection: Connection, row: Delivery = OPENED) -> None:
@@ -71,7 +71,7 @@ def collapsed_and_escalated(connection: Connection) -> None:
     collapsed(connection)
     escalation = make_delivery(ordinal=ESCALATION, event=Event.UPDATED)
     delivery_transitions.enqueue(connection, [escalation])
-    delivery_transitions.sent(connection, "hook", {escalation.id: None}, NOON)
+    delivery_transitions.sent(connection, "hook", "sender", {escalation.id: None}, NOON)
 
 
 def held(connection: Connection) -> None:
@@ -290,7 +290,7 @@ def test_rows_that_ended_are_not_counted_again(database: Database) -> None:
 
 
 def _sent(connection: Connection, row: Delivery) -> None:
-    delivery_transitions.sent(connection, row.receiver, {row.id: None}, NOON)
+    delivery_transitions.sent(connection, row.receiver, "sender", {row.id: None}, NOON)
 
 
 def _nothing(_: Connection, __: Delivery) -> None:

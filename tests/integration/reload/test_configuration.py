@@ -229,6 +229,7 @@ BACK_TO_0001 = (
     "DROP INDEX correlated_alert_by_epoch",
     "ALTER TABLE correlated_alert DROP COLUMN epoch",
     "ALTER TABLE poll DROP COLUMN backoff",
+    "ALTER TABLE delivery DROP COLUMN leased_by",
 )
 
 

@@ -47,7 +47,7 @@ def names(folder: Path) -> set[str]:
 def test_backup_of_a_store_in_use_is_one_state(tmp_path: Path) -> None:
     """While another thread commits, a backup has one of the states, as one private file, and writes go on."""
     path, copy = make_store(tmp_path / "store.db", 1), tmp_path / "backup.db"
-    with closing(Database(url_of(path))) as database, database.owned():
+    with closing(Database(url_of(path))) as database, database.joined():
         stop, written = threading.Event(), [1]
 
         def write() -> None:
@@ -142,7 +142,7 @@ def test_restore_destroys_no_store(tmp_path: Path) -> None:
     assert position_in(path) == 7
     with closing(sqlite3.connect(kept)) as connection:
         assert connection.execute("SELECT count(*) FROM only_in_the_log").fetchall() == [(0,)]
-    with closing(Database(url_of(path))) as database, database.owned():
+    with closing(Database(url_of(path))) as database, database.joined():
         database.upgrade()
     assert path.stat().st_nlink == kept.stat().st_nlink == 1
 
@@ -166,7 +166,7 @@ def test_restore_is_refused_while_a_service_runs(tmp_path: Path) -> None:
     write_backup(url_of(path), tmp_path / "b.db")
     with (
         closing(Database(url_of(path))) as database,
-        database.owned(),
+        database.joined(),
         pytest.raises(StoreBusy, match="another actionwatch runs on"),
     ):
         restore(url_of(path), tmp_path / "b.db", NOON, is_replacing=True)

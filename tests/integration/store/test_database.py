@@ -350,18 +350,18 @@ def test_second_service_on_a_store_is_refused(database: Database) -> None:
     only_sqlite(database)  # a lease outlives a kill: test_lease.py
     code = (
         "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
-        "with d.owned():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
+        "with d.joined():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
     )
     url = url_of(database)
     with child([sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "owned\n"
-        with pytest.raises(StoreBusy, match="another actionwatch runs on"), database.owned():
+        with pytest.raises(StoreBusy, match="another actionwatch runs on"), database.joined():
             raise AssertionError("two owners")
         printed(other, "\n")
-    with database.owned():
+    with database.joined():
         pass
-    with database.owned():
+    with database.joined():
         pass
 
 
@@ -375,9 +375,9 @@ def test_second_service_is_refused_under_any_path(tmp_path: Path) -> None:
     (tmp_path / "folder").symlink_to(real)
     code = (
         "import sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
-        "with d.owned(): print('owned')"
+        "with d.joined(): print('owned')"
     )
-    with contextlib.closing(Database(f"sqlite:///{real / 'store.db'}")) as database, database.owned():
+    with contextlib.closing(Database(f"sqlite:///{real / 'store.db'}")) as database, database.joined():
         for name in (other / "linked.db", tmp_path / "folder" / "store.db", Path("..") / "real" / "store.db"):
             second = run_child([sys.executable, "-c", code, f"sqlite:///{name}"], cwd=other)
             assert second.returncode == 1, name
@@ -391,11 +391,11 @@ def test_hard_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "second.db").hardlink_to(tmp_path / "store.db")
     for name in ("store.db", "second.db"):
         database = Database(f"sqlite:///{tmp_path / name}")
-        with pytest.raises(StoreError, match="second name"), database.owned():
+        with pytest.raises(StoreError, match="second name"), database.joined():
             raise AssertionError("owned under one of two names")
         database.close()
     (tmp_path / "second.db").unlink()
-    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'store.db'}")) as database, database.owned():
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'store.db'}")) as database, database.joined():
         pass
 
 
@@ -409,7 +409,7 @@ def test_file_mounted_alone_is_refused(tmp_path: Path) -> None:
     assert run_child(["mount", "--bind", tmp_path / "store.db", mounted]).returncode == 0
     try:
         database = Database(f"sqlite:///{mounted}")
-        with pytest.raises(StoreError, match="mount its folder"), database.owned():
+        with pytest.raises(StoreError, match="mount its folder"), database.joined():
             raise AssertionError("owned")
         database.close()
     finally:

@@ -47,13 +47,13 @@ Step = Callable[[Connection, Delivery], object]
 STEPS: dict[str, tuple[Step, ...]] = {
     "enqueue": (lambda c, row: delivery_transitions.enqueue(c, [row]),),
     "change_event": (lambda c, row: delivery_transitions.change_event(c, row.alert_id, row.receiver, Event.RESOLVED),),
-    "claim": (lambda c, row: delivery_transitions.claim(c, [replace(row, body="{}")], LATER),),
+    "claim": (lambda c, row: delivery_transitions.claim(c, [replace(row, body="{}")], LATER, "sender"),),
     "freeze": (lambda c, row: delivery_transitions.freeze(c, [replace(row, body="{}")]),),
-    "release": (lambda c, _: delivery_transitions.release(c),),
+    "release": (lambda c, _: delivery_transitions.release(c, ()),),
     "retry": (lambda c, row: delivery_transitions.retry(c, row, LATER, "503"),),
-    "sent": (lambda c, row: delivery_transitions.sent(c, row.receiver, {row.id: "noted"}, LATER),),
+    "sent": (lambda c, row: delivery_transitions.sent(c, row.receiver, "sender", {row.id: "noted"}, LATER),),
     "bury": (
-        lambda c, row: delivery_transitions.bury(c, row.id, "refused", "404"),
+        lambda c, row: delivery_transitions.bury(c, row, "refused", "404"),
         lambda c, row: delivery_transitions.bury_all(c, row.receiver, "no longer configured"),
     ),
     "suppress": (
@@ -170,7 +170,7 @@ def test_guard_aborts_other_transitions(database: Database, status: str) -> None
     """The guard of the fixture `database` aborts a change that is not in the table."""
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [ROWS[0]])
-        delivery_transitions.sent(connection, ROWS[0].receiver, {ROWS[0].id: None}, NOON)
+        delivery_transitions.sent(connection, ROWS[0].receiver, "sender", {ROWS[0].id: None}, NOON)
     with pytest.raises(StoreError, match="no such transition"), database.write() as connection:
         connection.execute(DELIVERY.update().values(status=status))
 

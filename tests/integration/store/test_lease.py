@@ -1,4 +1,4 @@
-"""The lease of a store in PostgreSQL, against a real server: one owner at a time, judged by the database's clock."""
+"""Replicas and roles on a store in PostgreSQL, against a real server: one owner at a time, judged by the database's clock."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import psycopg
 import pytest
 import time_machine
 
-from actionwatch.base.errors import StoreError, StoreOwned
+from actionwatch.base.errors import RoleLost, StoreOwned, StoreUnreachable
 from actionwatch.store import lease, positions
 from actionwatch.store.database import Database
+from actionwatch.store.membership import Membership
 from tests import postgresql
 from tests.positions import move_to
 from tests.waiting import beside, wait_for_event, wait_until
 
-QUICK = timedelta(milliseconds=20)
 LOCK = b"SELECT pg_advisory_xact_lock(1633907831)"  # the write lock of stores
-LOST = "no longer owns"
+LOST = "no longer has the role"
+ROLE = "leader"
 
 
 @pytest.fixture
@@ -46,12 +47,6 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SPAN", timedelta(hours=1))
 
 
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `keep` renew so often that tests need not wait."""
-    monkeypatch.setattr(lease, "RENEW_EVERY", QUICK)
-
-
 def execute(url: str, statement: str) -> None:
     """Change the database as its administrator."""
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
@@ -59,9 +54,9 @@ def execute(url: str, statement: str) -> None:
 
 
 def row(url: str) -> tuple[Any, ...]:
-    """Return owner, term, end and note of the lease."""
+    """Return owner, term and end of the role."""
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        found = connection.execute("SELECT owner, term, until > clock_timestamp(), note FROM lease").fetchone()
+        found = connection.execute("SELECT owner, term, until > clock_timestamp() FROM lease").fetchone()
     assert found is not None
     return found
 
@@ -83,60 +78,128 @@ def is_there(url: str, query: str) -> bool:
 
 
 def expire(url: str) -> None:
-    """Let the lease end, as if its owner had died a while ago."""
+    """Let all leases end, as if their owners had died a while ago."""
     execute(url, "UPDATE lease SET until = clock_timestamp() - interval '1 second'")
+    execute(url, "UPDATE replica SET until = clock_timestamp() - interval '1 second'")
 
 
-def test_lease_is_taken_once_and_released(url: str, replica: Callable[[], Database]) -> None:
-    """One process holds the lease; a second is refused; after a clean end it is free at once, and the next term is higher."""
+@contextlib.contextmanager
+def leading(database: Database) -> Iterator[Membership]:
+    """Be a replica with the role until the block ends."""
+    with database.joined() as membership:
+        assert membership.take(ROLE)
+        yield membership
+
+
+def test_role_is_taken_once_and_released(url: str, replica: Callable[[], Database]) -> None:
+    """One replica has a role; a second does not get it; after a clean end it is free at once, and the next term is higher."""
     one, other = replica(), replica()
-    with one.owned():
-        assert (one.is_owned(), other.is_owned()) == (True, True)
-        with pytest.raises(StoreOwned, match="another actionwatch runs on"), other.owned():
-            raise AssertionError("two owners")
-        first = row(url)
-    assert not other.is_owned()
-    with other.owned():
-        second = row(url)
-    assert (first[1], second[1]) == (1, 2)
-    assert first[0] != second[0]
+    with other.joined() as second:
+        with leading(one) as first:
+            assert not second.take(ROLE)
+            assert (first.has(ROLE), second.has(ROLE)) == (True, False)
+            assert list(second.renew().holders) == [ROLE]
+            before = row(url)
+        assert second.take(ROLE)
+        after = row(url)
+    assert (before[1], after[1]) == (1, 2)
+    assert before[0] != after[0]
 
 
-def test_lease_that_expired_is_taken_over(url: str, replica: Callable[[], Database], often: None) -> None:
-    """When the lease has expired, another process takes over. Nothing that the old owner writes later has an effect."""
+def test_role_is_handed_over(replica: Callable[[], Database]) -> None:
+    """A replica that hands a role over no longer writes for it, and another one takes it at once."""
+    one, other = replica(), replica()
+    with leading(one) as first, other.joined() as second:
+        first.hand_over(ROLE)
+        assert not first.has(ROLE)
+        assert_refused(one)
+        assert second.take(ROLE)
+        write(other, 2)
+
+
+def test_roster_says_who_lives(url: str, replica: Callable[[], Database]) -> None:
+    """Every replica and every command see which replicas live and what they wrote; nobody after their end."""
+    one, other, command = replica(), replica(), replica()
+    assert not command.is_owned()
+    with one.joined() as first, other.joined() as second:
+        first.write(b"process 7")
+        found = second.renew()
+        assert (found.mine, len(found.hosts)) == (other.sender, 2)
+        assert command.roster().notes == {one.sender: b"process 7", other.sender: b""}
+        expire(url)
+        assert not command.is_owned()
+        first.renew()
+        assert list(command.roster().hosts) == [one.sender]
+    assert not command.is_owned()
+
+
+def test_round_is_refused_beside_a_replica(replica: Callable[[], Database]) -> None:
+    """A process that must be alone is refused while a replica lives; replicas are not."""
+    one, other = replica(), replica()
+    with one.joined():
+        with pytest.raises(StoreOwned, match="another actionwatch runs on"), other.joined(alone=True):
+            raise AssertionError("not alone")
+        with other.joined():
+            pass
+    with other.joined(alone=True):
+        pass
+
+
+def test_role_that_ended_is_taken_over(url: str, replica: Callable[[], Database]) -> None:
+    """When a lease has ended, another replica takes over. Nothing that the old owner writes for the role has an effect."""
     old, new = replica(), replica()
-    with contextlib.ExitStack() as newer:
-        with old.owned() as owned:
-            with old.write() as connection:
-                move_to(connection, "match", 1)
-            expire(url)
-            assert_refused(old)
-            newer.enter_context(new.owned()).write(b"new")
-            assert_refused(old)
-            owned.write(b"old")
-            with pytest.raises(StoreError, match=LOST):
-                owned.keep(threading.Event())
+    with leading(old) as first:
+        write(old, 1)
+        expire(url)
         assert_refused(old)
-        assert row(url)[1:] == (2, True, b"new")
-        with new.write() as connection:
-            assert positions.read(connection, "match") == 1
+        with leading(new):
+            assert_refused(old)
+            first.renew()
+            assert not first.has(ROLE)
+            assert_refused(old)
+            assert row(url)[1:] == (2, True)
+            with old.write():  # what every replica may write
+                pass
+    with new.read() as connection:
+        assert positions.read(connection, "match") == 1
+
+
+def test_role_that_ended_is_kept_if_nobody_took_it(url: str, replica: Callable[[], Database]) -> None:
+    """After the server was away for longer than a lease, its owner has it again, in the same term."""
+    one = replica()
+    with leading(one) as first:
+        expire(url)
+        assert_refused(one)
+        first.renew()
+        assert first.has(ROLE)
+        assert row(url)[1:] == (1, True)
+        write(one, 1)
+
+
+def test_role_that_came_back_has_a_new_term(url: str, replica: Callable[[], Database]) -> None:
+    """A renewal does not keep a role that another replica had in between."""
+    one, other = replica(), replica()
+    with leading(one) as first:
+        expire(url)
+        with leading(other):
+            pass
+        first.renew()
+        assert not first.has(ROLE)
+        assert_refused(one)
+        assert first.take(ROLE)
+        assert row(url)[1:] == (3, True)
 
 
 def test_write_that_waits_during_a_take_over_is_refused(url: str, replica: Callable[[], Database]) -> None:
     """A write of the old owner that began before the take-over, and waited for the lock meanwhile, changes nothing."""
     old, new = replica(), replica()
-    is_taken, may_end = threading.Event(), threading.Event()
+    is_taken = threading.Event()
 
-    def take_over() -> None:
-        with new.owned():
-            is_taken.set()
-            wait_for_event(may_end, "the end of the test")
-
-    with old.owned(), contextlib.ExitStack() as stack:
+    with leading(old), new.joined() as second, contextlib.ExitStack() as stack:
         with psycopg.connect(url.replace("+psycopg", "")) as other:
             other.execute(LOCK)
             expire(url)
-            stack.enter_context(beside(take_over, stop=may_end.set))
+            stack.enter_context(beside(lambda: is_taken.set() if second.take(ROLE) else None))
             wait_until(lambda: waiting_count(url) == 1, "the take-over to wait")
             stack.enter_context(beside(lambda: assert_refused(old)))  # the server serves those who wait in their order
             wait_until(lambda: waiting_count(url) == 2, "the write to wait")
@@ -146,79 +209,59 @@ def test_write_that_waits_during_a_take_over_is_refused(url: str, replica: Calla
 
 
 def test_take_over_waits_for_a_write_that_began_before(url: str, replica: Callable[[], Database]) -> None:
-    """A write that has the lock when the lease expires ends before the take-over, so that the new owner sees it."""
+    """A write that has the lock when the lease ends is done before the take-over, so that the new owner sees it."""
     old, new = replica(), replica()
     seen: list[int] = []
 
-    def take_over() -> None:
-        with new.owned(), new.read() as connection:
+    def take_over(membership: Membership) -> None:
+        assert membership.take(ROLE)
+        with new.read() as connection:
             seen.append(positions.read(connection, "match"))
 
-    with old.owned(), contextlib.ExitStack() as stack, old.write() as connection:
+    with (
+        new.joined() as second,
+        leading(old),
+        contextlib.ExitStack() as stack,
+        old.as_holder(ROLE).write() as connection,
+    ):
         expire(url)
-        stack.enter_context(beside(take_over))
+        stack.enter_context(beside(lambda: take_over(second)))
         wait_until(lambda: waiting_count(url) == 1, "the take-over to wait")
         move_to(connection, "match", 7)
     assert seen == [7]
 
 
-def test_lease_is_renewed_until_its_end(url: str, replica: Callable[[], Database], often: None) -> None:
-    """An owner that keeps its lease has it for longer than one span, in the same term. A stop ends `keep`."""
+def test_server_that_is_silent(replica: Callable[[], Database]) -> None:
+    """While the server does not answer, renewals and writes fail with what to do; afterwards the replica goes on."""
     one = replica()
-    stopping = threading.Event()
-    with one.owned() as owned, beside(lambda: owned.keep(stopping), stop=stopping.set):
-        for _ in range(2):
-            execute(url, "UPDATE lease SET until = clock_timestamp() + interval '1 day'")
-            wait_until(
-                lambda: is_there(url, "SELECT FROM lease WHERE until < clock_timestamp() + interval '2 hours'"),
-                "a renewal, which sets the end by the span",
-            )
-        assert row(url)[1:3] == (1, True)
-
-
-def test_server_that_is_silent_ends_the_lease(replica: Callable[[], Database], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An owner that cannot reach the server gives up when the lease may have expired, and says that it lost the store."""
-    monkeypatch.setattr(lease, "RENEW_EVERY", QUICK)
-    one = replica()
-    with one.owned() as owned:
-        monkeypatch.setattr(lease, "SPAN", 10 * QUICK)
+    with leading(one) as first:
         with postgresql.stopped():
-            with pytest.raises(StoreError, match=LOST):
-                owned.keep(threading.Event())
-            with pytest.raises(StoreError, match="the store"), one.write():
+            with pytest.raises(StoreUnreachable):
+                first.renew()
+            with pytest.raises(StoreUnreachable), one.write():
                 raise AssertionError("a write without a server")
+        first.renew()
+        write(one, 1)
 
 
 def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Database]) -> None:
-    """Only the server's clock decides: a process whose clock is years off sees and takes the lease like any other."""
+    """Only the server's clock decides: a process whose clock is years off takes roles like any other, and tells its time."""
     one, other = replica(), replica()
     for off in (timedelta(days=3650), timedelta(days=-3650)):
         with time_machine.travel(datetime.now(UTC) + off, tick=True):
-            with one.owned():
-                assert other.is_owned()
-                with pytest.raises(StoreOwned), other.owned():
-                    raise AssertionError("two owners")
+            with leading(one) as first, other.joined() as second:
+                assert not second.take(ROLE)
                 assert is_there(url, "SELECT FROM lease WHERE until < clock_timestamp() + interval '2 hours'")
+                first.renew()
+                assert abs(one.now() - datetime.now(UTC)) > timedelta(days=3600)
             assert not other.is_owned()
 
 
-def test_note_is_for_commands(replica: Callable[[], Database]) -> None:
-    """A command reads the note of the owner, and nothing after its end."""
-    one, other = replica(), replica()
-    with one.owned() as owned:
-        assert other.read_note() == b""
-        owned.write(b"process 7")
-        assert other.read_note() == b"process 7"
-    assert other.read_note() == b""
-    with other.owned():
-        assert one.read_note() == b""
-
-
 def test_command_writes_beside_the_owner(replica: Callable[[], Database]) -> None:
-    """A process that never held the lease can write: a person acknowledges and silences from anywhere."""
+    """A process that never was a replica can write, also for a role: a person acknowledges and silences from anywhere."""
     one, other = replica(), replica()
-    with one.owned(), other.write() as connection:
-        move_to(connection, "match", 3)
+    with leading(one):
+        write(other, 3)
     with one.read() as connection:
         assert positions.read(connection, "match") == 3
 
@@ -226,16 +269,25 @@ def test_command_writes_beside_the_owner(replica: Callable[[], Database]) -> Non
 def test_commit_that_began_early_changes_the_version(url: str, replica: Callable[[], Database]) -> None:
     """A commit changes the version also if a later transaction, such as a renewal of the lease, has ended before it."""
     one, other = replica(), replica()
-    with other.owned():
+    with leading(other):
         with one.write() as connection:
             move_to(connection, "match", 1)
-            execute(url, "UPDATE lease SET note = 'later'")
+            execute(url, "UPDATE replica SET note = 'later'")
             before = other.version()
         assert other.version() != before
 
 
+def write(database: Database, position: int) -> None:
+    """Write for the role."""
+    with database.as_holder(ROLE).write() as connection:
+        move_to(connection, "match", position)
+
+
 def assert_refused(database: Database) -> None:
-    """Check that a process that lost the lease cannot write, durably or not."""
+    """Check that a process that does not have the role cannot write for it, durably or not."""
     for is_durable in (False, True):
-        with pytest.raises(StoreError, match=LOST), database.write(is_durable=is_durable) as connection:
+        with (
+            pytest.raises(RoleLost, match=LOST),
+            database.as_holder(ROLE).write(is_durable=is_durable) as connection,
+        ):
             move_to(connection, "match", 9)

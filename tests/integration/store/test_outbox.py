@@ -56,7 +56,9 @@ def test_claim_takes_due_rows_once(database: Database) -> None:
     """Due rows of a receiver are claimed once, those due first, up to a limit, and each claim counts as an attempt."""
     rows = [make_delivery(f"a{n}", due_at=NOON - n * SECOND) for n in range(4)]
     put(database, *rows, make_delivery("x", due_at=NOON + SECOND), make_delivery("a1", "other"))
-    assert claim(database, limit=3) == [replace(found, attempts=1) for found in (rows[3], rows[2], rows[1])]
+    assert claim(database, limit=3) == [
+        replace(found, attempts=1, leased_by="sender") for found in (rows[3], rows[2], rows[1])
+    ]
     assert [found.alert_id for found in claim(database)] == ["a0"]
     assert claim(database) == []
     assert row(database, rows[0]).attempts == 1
@@ -69,8 +71,8 @@ def test_lease_expires(database: Database) -> None:
     assert claim(database, NOON + LEASE) == []
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [2]
     with database.write() as connection:
-        assert delivery_transitions.release(connection) == 1
-        assert delivery_transitions.release(connection) == 0
+        assert delivery_transitions.release(connection, ()) == {"hook": 1}
+        assert delivery_transitions.release(connection, ()) == {}
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [3]
 
 
@@ -78,13 +80,14 @@ def test_row_waits_for_earlier_rows_of_its_alert(database: Database) -> None:
     """A row waits while an earlier row of its alert and receiver is pending; a dead or sent one does not block it."""
     rows = [make_delivery(ordinal=n, due_at=NOON - n * SECOND) for n in (1, 2, 3)]
     put(database, *rows, make_delivery("other", ordinal=2))
-    assert sorted(found.alert_id for found in claim(database)) == ["alert-1", "other"]
+    claimed = sorted(claim(database), key=lambda found: found.alert_id)
+    assert [found.alert_id for found in claimed] == ["alert-1", "other"]
     with database.write() as connection:
         assert outbox.next_due(connection, "hook", NOON) is None
-        delivery_transitions.bury(connection, rows[0].id, "gave up", "503")
+        delivery_transitions.bury(connection, claimed[0], "gave up", "503")
     assert [found.ordinal for found in claim(database)] == [2]
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {rows[1].id: None}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {rows[1].id: None}, NOON)
     assert [found.ordinal for found in claim(database)] == [3]
 
 
@@ -94,8 +97,10 @@ def test_sent_row_is_final(database: Database) -> None:
     first, second = claim(database)
     with database.write() as connection:
         delivery_transitions.retry(connection, first, NOON, "503")
-        delivery_transitions.sent(connection, "hook", {first.id: "two refused", second.id: None}, NOON + SECOND)
-        delivery_transitions.sent(connection, "hook", {}, NOON)
+        delivery_transitions.sent(
+            connection, "hook", "sender", {first.id: "two refused", second.id: None}, NOON + SECOND
+        )
+        delivery_transitions.sent(connection, "hook", "sender", {}, NOON)
         assert outbox.count_sent(connection) == 2
     found = row(database, first)
     assert (found.status, found.sent_at, found.why, found.last_error) == (
@@ -149,8 +154,8 @@ def test_receiver_is_notified_after_any_sent_message(database: Database) -> None
     )
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert("a"), "a")])
-        delivery_transitions.sent(connection, "hook", {make_delivery("a").id: None}, NOON)
-        delivery_transitions.bury(connection, make_delivery("b").id, "x")
+        delivery_transitions.sent(connection, "hook", "sender", {make_delivery("a").id: None}, NOON)
+        delivery_transitions.bury(connection, make_delivery("b"), "x")
         found = [outbox.read_due(connection, name, NOON, 9) for name in ("hook", "other")]
     assert {(each.delivery.alert_id, each.is_notified) for each in found[0]} == {
         ("a", True),
@@ -168,7 +173,7 @@ def test_requeue_resets_dead_rows(database: Database) -> None:
     with database.write() as connection:
         delivery_transitions.freeze(connection, [replace(dead, body="{}")])
         for buried in (dead, other):
-            delivery_transitions.bury(connection, buried.id, "gave up", "503")
+            delivery_transitions.bury(connection, buried, "gave up", "503")
         assert outbox.find(connection, limit=9, is_dead=True, receiver="none") == []
         assert len(outbox.find(connection, limit=9, is_dead=True)) == 2
         assert (
@@ -199,7 +204,7 @@ def test_rows_of_unknown_receivers_are_made_dead(database: Database) -> None:
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
     put(database, sent, waiting, make_delivery("c"))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "gone", {sent.id: None}, NOON)
+        delivery_transitions.sent(connection, "gone", "sender", {sent.id: None}, NOON)
         assert outbox.read_unknown_receivers(connection, ["hook"]) == ["gone"]
         assert outbox.read_unknown_receivers(connection, []) == ["gone", "hook"]
         assert delivery_transitions.bury_all(connection, "gone", "no longer configured") == [("b", Event.OPENED)]
@@ -216,8 +221,8 @@ def test_queues_count_pending_and_dead_rows(database: Database) -> None:
     rows = [make_delivery(name) for name in "abcd"]
     put(database, *rows, make_delivery("a", "other"))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {rows[0].id: None}, NOON)
-        delivery_transitions.bury(connection, rows[1].id, "x")
+        delivery_transitions.sent(connection, "hook", "sender", {rows[0].id: None}, NOON)
+        delivery_transitions.bury(connection, rows[1], "x")
         delivery_transitions.suppress(connection, [Suppression(rows[2], "why")])
         assert outbox.count_queues(connection) == {"hook": Queue(1, 1), "other": Queue(1, 0)}
     assert (row(database, rows[2]).status, row(database, rows[2]).why) == (DeliveryStatus.SUPPRESSED, "why")
@@ -228,7 +233,7 @@ def test_escalations_count_once_they_are_dead(database: Database) -> None:
     pending, dead = make_delivery(ordinal=-1, event=Event.UPDATED), make_delivery("b", ordinal=-1, event=Event.UPDATED)
     put(database, pending, dead)
     with database.write() as connection:
-        delivery_transitions.bury(connection, dead.id, "x")
+        delivery_transitions.bury(connection, dead, "x")
         assert outbox.count_queues(connection) == {"hook": Queue(0, 1)}
 
 
@@ -237,7 +242,7 @@ def test_waiting(database: Database) -> None:
     rows = [make_delivery(name, due_at=NOON + n * SECOND) for n, name in enumerate("dcba")]
     put(database, *rows, make_delivery("d", ordinal=-1), make_delivery("a", "other"))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {rows[0].id: None}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {rows[0].id: None}, NOON)
         delivery_transitions.retry(connection, rows[1], NOON + LEASE, "503")
         assert outbox.read_waiting(connection) == [
             Waiting("hook", has_failed=False, count=2, due_at=NOON + 2 * SECOND),
@@ -252,7 +257,7 @@ def test_filters(database: Database) -> None:
     put(database, old, new)
     with database.write() as connection:
         for each in (old, new):
-            delivery_transitions.bury(connection, each.id, "gave up")
+            delivery_transitions.bury(connection, each, "gave up")
         for wanted, found in (
             (DeliveryFilter(), [old, new]),
             (DeliveryFilter(since=NOON), [new]),
@@ -272,19 +277,20 @@ def test_filters(database: Database) -> None:
             assert not outbox.has_ordinal(connection, *place)
 
 
-def test_leaseholders(database: Database) -> None:
-    """Only receivers with a leased pending row count as receivers to which a process is sending."""
+def test_leased_rows(database: Database) -> None:
+    """Rows under a lease are counted for each receiver. Those of processes that live are not released."""
     put(database, make_delivery(), make_delivery("b"), make_delivery("c", "other"), make_delivery("d", "sent"))
     claim(database)
     (row_sent,) = claim(database, receiver="sent")
     with database.write() as connection:
-        delivery_transitions.sent(connection, "sent", {row_sent.id: None}, NOON)
-        assert outbox.read_leaseholders(connection) == ["hook"]
+        delivery_transitions.sent(connection, "sent", "sender", {row_sent.id: None}, NOON)
         assert [outbox.count_leased(connection, "hook", NOON + at, most) for at, most in ((LEASE, 9), (LEASE, 1))] == [
             2,
             1,
         ]
         assert outbox.count_leased(connection, "hook", NOON + LEASE + SECOND, 9) == 0
+        assert delivery_transitions.release(connection, ("sender",)) == {}
+        assert delivery_transitions.release(connection, ("another",)) == {"hook": 2}
 
 
 def test_last_row_of_each_receiver(database: Database) -> None:
@@ -303,7 +309,7 @@ def test_retention_deletes_only_old_final_rows(database: Database) -> None:
     rows = [make_delivery(name, created_at=NOON - timedelta(days=at)) for name, at in (("a", 2), ("b", 2), ("c", 0))]
     put(database, *rows, make_delivery("d", created_at=NOON - timedelta(days=9)))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {found.id: None for found in rows}, NOON)
+        delivery_transitions.sent(connection, "hook", "sender", {found.id: None for found in rows}, NOON)
         before = NOON - timedelta(days=1)
         assert [retention.delete_deliveries(connection, before, before, NOON, 1) for _ in range(3)] == [1, 1, 0]
         assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
@@ -314,8 +320,10 @@ def test_latency_is_that_of_the_first_accepted_message(database: Database) -> No
     put(database, make_delivery(), make_delivery(receiver="other"))
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON + SECOND), "group")])
-        delivery_transitions.sent(connection, "hook", {make_delivery().id: None}, NOON + 3 * SECOND)
-        delivery_transitions.sent(connection, "other", {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND)
+        delivery_transitions.sent(connection, "hook", "sender", {make_delivery().id: None}, NOON + 3 * SECOND)
+        delivery_transitions.sent(
+            connection, "other", None, {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND
+        )
         found = outbox.delivered_latencies(connection, 10)
     assert found == [(NOON, NOON + SECOND, NOON + 2 * SECOND)]
 
@@ -331,7 +339,9 @@ def crowded(database: Database) -> Database:
     put(database, *(make_delivery(f"p{n}") for n in range(ROWS)))
     put(database, *(make_delivery(f"s{n}") for n in range(ROWS)))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {make_delivery(f"s{n}").id: None for n in range(ROWS)}, NOON)
+        delivery_transitions.sent(
+            connection, "hook", None, {make_delivery(f"s{n}").id: None for n in range(ROWS)}, NOON
+        )
         records.insert_new(connection, [make_record(n) for n in range(ROWS)])
         alerts.join(connection, [(f"p{n}", n + 1) for n in range(ROWS)])
     return database
@@ -360,15 +370,17 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "next_due": lambda c: outbox.next_due(c, "hook", NOON),
     "change_event": lambda c: delivery_transitions.change_event(c, "p1", "hook", Event.RESOLVED),
     "retry": lambda c: delivery_transitions.retry(c, make_delivery("p1"), NOON, "x"),
-    "sent": lambda c: delivery_transitions.sent(c, "hook", {make_delivery(f"p{n}").id: None for n in range(8)}, NOON),
+    "sent": lambda c: delivery_transitions.sent(
+        c, "hook", None, {make_delivery(f"p{n}").id: None for n in range(8)}, NOON
+    ),
     "freeze": lambda c: delivery_transitions.freeze(c, [make_delivery("p1", body="{}")]),
-    "bury": lambda c: delivery_transitions.bury(c, make_delivery("p1").id, "x"),
+    "bury": lambda c: delivery_transitions.bury(c, make_delivery("p1"), "x"),
     "suppress": lambda c: delivery_transitions.suppress(c, [Suppression(make_delivery("p1"), "mute", None, "mute")]),
     "summarise": lambda c: delivery_transitions.summarise(c, "hook", [SummaryGroup("mute", None, (), NOON)], "s", NOON),
     "readdress": lambda c: delivery_transitions.readdress(c, make_delivery("p1"), "new", 1, Event.OPENED, NOON),
     "progress": lambda c: receiver_progress.read(c, "p1"),
     "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
-    "release": delivery_transitions.release,
+    "release": lambda c: delivery_transitions.release(c, ()),
     "queues": outbox.count_queues,
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
     "joined": lambda c: alerts.read_joined(c, {1, 2, 3}),
@@ -413,9 +425,9 @@ def test_claim_skips_rows_that_ended(database: Database) -> None:
     ended, waits = make_delivery("a"), make_delivery("b")
     put(database, ended, waits)
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {ended.id: None}, NOON)
-        claimed = delivery_transitions.claim(connection, [ended, waits], NOON + LEASE)
-    assert claimed == [replace(waits, attempts=1)]
+        delivery_transitions.sent(connection, "hook", "sender", {ended.id: None}, NOON)
+        claimed = delivery_transitions.claim(connection, [ended, waits], NOON + LEASE, "sender")
+    assert claimed == [replace(waits, attempts=1, leased_by="sender")]
     assert row(database, ended).attempts == 0
 
 
@@ -444,7 +456,7 @@ def test_dead_letter_keeps_its_last_error(database: Database) -> None:
     letter = make_delivery()
     put(database, letter)
     with database.write() as connection:
-        delivery_transitions.bury(connection, letter.id, "refused", "404")
+        delivery_transitions.bury(connection, letter, "refused", "404")
     assert row(database, letter) == replace(letter, status=DeliveryStatus.DEAD, why="refused", last_error="404")
 
 
@@ -456,7 +468,7 @@ def test_readdressing_keeps_the_link_to_the_fallback(database: Database) -> None
     with database.write() as connection:
         delivery_transitions.readdress(connection, letter, "pager", 1, letter.event, NOON)
         assert set(outbox.read_of_alert(connection, letter.alert_id)) == {letter, copy}
-        delivery_transitions.bury(connection, letter.id, "refused")
+        delivery_transitions.bury(connection, letter, "refused")
         delivery_transitions.readdress(connection, letter, "pager", 1, letter.event, NOON)
     original = row(database, copy).fallback_of
     assert original not in (None, letter.id)

@@ -214,7 +214,7 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
             connection, [(make_alert("a"), "g"), (make_alert("b", level=Level.LOW, status=Status.RESOLVED), "g")]
         )
         delivery_transitions.enqueue(connection, [make_delivery("one"), dead])
-        delivery_transitions.bury(connection, dead.id, "x")
+        delivery_transitions.bury(connection, dead, "x")
         receivers.note_failure(connection, "hook", NOON, "x", None)
         receivers.note_success(connection, "fine", NOON)
         self_alerts.insert(connection, self_alerts.OpenSelfAlert("dead_letters", 'ho"ok', NOON, "x", "", "id"))

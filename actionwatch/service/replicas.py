@@ -1,0 +1,95 @@
+"""Compare what the replicas run with. A difference that lasts becomes the self-alert `replicas_differ`.
+
+Each replica tells the others a digest of its configuration and of its rules, lists, templates and silences. What may differ
+from machine to machine (`web`, `log`) does not count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+
+from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.durations import spell_duration
+from actionwatch.settings import Settings
+from actionwatch.store.membership import Roster
+
+LOOK_EVERY = timedelta(seconds=10)
+DIFFER_AFTER = timedelta(minutes=5)  # the time in which a change reaches all machines
+TROUBLE = "replicas_differ"
+SUBJECT = "configuration, rules, lists, templates or silences"
+REMEDY = (
+    "bring the same files to all machines, then run 'actionwatch reload' on each; 'actionwatch status' shows which replica "
+    "runs with which files. Only the rules and routes of the leader count until then"
+)
+_OF_MACHINES = ("web", "log")
+
+
+class ReplicaWatch:
+    """Says what this replica runs with, and on the leader compares all of them."""
+
+    def __init__(
+        self,
+        config: Path,
+        settings: Settings,
+        self_alerts: SelfAlerts,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`config` is the file whose content `settings` are."""
+        self._self_alerts = self_alerts
+        self._elapsed = elapsed
+        self._configuration = _configuration(config)
+        self._paths = [*settings.rules, settings.lists, settings.templates, settings.silences]
+        self._since: float | None = None
+
+    def digest(self) -> str:
+        """Return the digest of the configuration in use and of the files as they are now. 64 bits tell accidents apart."""
+        found = hashlib.sha256(self._configuration)
+        for path in self._paths:
+            for name, content in _files(path):
+                found.update(f"{name}\0{len(content)}\0".encode())
+                found.update(content)
+        return found.hexdigest()[:16]
+
+    def compare(self, roster: Roster) -> None:
+        """Report a difference that lasts, and settle one that is over."""
+        known = {replica: digest for replica, digest in roster.digests.items() if digest}
+        if len(set(known.values())) < 2:
+            self._since = None
+            self._self_alerts.settle(TROUBLE, SUBJECT)
+            return
+        now = self._elapsed()
+        self._since = now if self._since is None else self._since
+        if now - self._since >= DIFFER_AFTER.total_seconds():
+            which = ", ".join(f"{roster.hosts[replica]}: {digest[:8]}" for replica, digest in known.items())
+            what = f"replicas have run with different files for {spell_duration(DIFFER_AFTER)} ({which})"
+            self._self_alerts.report(TROUBLE, SUBJECT, what, REMEDY)
+
+
+def _configuration(path: Path) -> bytes:
+    """Return the content of the configuration file, without what may differ from machine to machine."""
+    text = path.read_bytes()
+    with contextlib.suppress(yaml.YAMLError, TypeError, ValueError):
+        document = yaml.load(text, Loader=yaml.CSafeLoader)
+        if isinstance(document, dict):
+            kept = {key: value for key, value in document.items() if key not in _OF_MACHINES}
+            return json.dumps(kept, sort_keys=True, default=str).encode()
+    return text
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the files at a path, which may be a folder, in the order of their names."""
+    names: Sequence[Path] = [path]
+    if path.is_dir():
+        names = sorted(each for each in path.rglob("*") if not any(part.startswith(".") for part in each.parts))
+    for each in names:
+        with contextlib.suppress(OSError):
+            if each.is_file():
+                yield each.relative_to(path).as_posix(), each.read_bytes()

@@ -1,0 +1,191 @@
+"""The roles of a service: what one replica at a time does for all that share a store.
+
+The `leader` matches, applies rules and silences, and does what the store needs once; each source has a role that tails it. The
+roles are spread over the replicas. On a file there is one process, which has them all.
+
+Two threads work here. `renew` keeps the leases, and does nothing that can take long: a lease that ends hands the role over.
+`spread` takes roles that nobody has, begins them, and hands those over that are too many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from actionwatch.base.errors import StoreError
+from actionwatch.store.membership import Membership, Roster
+
+LOOK_SECONDS = 1.0
+LEFT_FOR_SECONDS = 3.0  # then the other replicas do not want the role: they may not know the source
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role. `begin` makes ready what it needs, before its first step; `end` breaks off what runs for it."""
+
+    name: str
+    begin: Callable[[], None]
+    end: Callable[[], None]
+    is_movable: bool = True
+    """Whether it is handed to a replica that has fewer roles."""
+
+
+class Roles:
+    """The roles that this process has. Safe to share between threads."""
+
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        on_roster: Callable[[Roster, Roster], None] = lambda _, __: None,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`roles` are in the order in which they are taken. `on_roster` gets the roster before and now, when others live."""
+        self._roles = {role.name: role for role in roles}
+        self._on_roster = on_roster
+        self._elapsed = elapsed
+        self._lock = threading.Lock()
+        self._held: set[str] = set()
+        self._running: Counter[str] = Counter()
+        self.roster = Roster("", {})
+        """Who ran at the last renewal."""
+        self._free_since: dict[str, float] = {}
+        self._unwanted: set[str] = set()
+        """Roles that no other replica took: they are not handed over again."""
+
+    def has(self, role: str) -> bool:
+        """Return whether this process has a role, as far as it knows."""
+        return role in self._held
+
+    @contextlib.contextmanager
+    def working(self, role: str | None) -> Iterator[bool]:
+        """Yield whether this process has a role (None: every process has it). It is not handed over before the block ends."""
+        with self._lock:
+            is_mine = role is None or role in self._held
+            if is_mine and role is not None:
+                self._running[role] += 1
+        try:
+            yield is_mine
+        finally:
+            if is_mine and role is not None:
+                with self._lock:
+                    self._running[role] -= 1
+
+    def start(self, membership: Membership) -> None:
+        """Take and begin what nobody has, before any step runs. Raises: whatever a role raises that cannot begin."""
+        self._note(membership, membership.renew())
+        while (role := choose(self.roster, list(self._roles)).take) is not None and self._take(membership, role):
+            self._note(membership, membership.renew())
+
+    def renew(self, membership: Membership, stopping: threading.Event) -> None:
+        """Keep the leases until `stopping`. While the store does not answer, its transactions say who has a role."""
+        while not stopping.wait(LOOK_SECONDS):
+            try:
+                roster = membership.renew()
+            except StoreError as exc:
+                log.warning("leases_not_renewed", error=str(exc))
+            else:
+                self._note(membership, roster)
+
+    def spread(self, membership: Membership) -> None:
+        """Take a role that nobody has, or hand one over. Raises: whatever a role raises that cannot begin; StoreError."""
+        now = self._elapsed()
+        free = [name for name in self._roles if name not in self.roster.holders and name not in self._held]
+        self._free_since = {name: self._free_since.get(name, now) for name in free}
+        left = next((name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS), None)
+        move = choose(self.roster, list(self._roles))
+        wanted = move.take or left
+        if wanted is not None:
+            if move.take is None:
+                self._unwanted.add(wanted)
+            if self._take(membership, wanted):
+                log.info("role_taken", role=wanted)
+        elif move.give is not None:
+            self._hand_over(membership, move.give)
+
+    def missing(self) -> Iterator[str]:
+        """Describe each role that no replica has, and has not had for a while."""
+        now = self._elapsed()
+        for name, since in list(self._free_since.items()):
+            if now - since >= 2 * LEFT_FOR_SECONDS:
+                yield f"no replica has the role {name}; the log says why"
+
+    def end(self) -> None:
+        """Break off what runs for each role."""
+        for name in list(self._held):
+            self._roles[name].end()
+
+    def _note(self, membership: Membership, roster: Roster) -> None:
+        before, self.roster = self.roster, roster
+        if before.hosts.keys() != roster.hosts.keys():
+            self._unwanted.clear()
+            self._on_roster(before, roster)
+        for name in [each for each in self._held if not membership.has(each)]:
+            log.warning(
+                "role_lost", role=name, why="another replica took over, because this one was silent for too long"
+            )
+            with self._lock:
+                self._held.discard(name)
+            self._roles[name].end()
+
+    def _take(self, membership: Membership, name: str) -> bool:
+        if name in self._held or not membership.take(name):
+            return False
+        try:
+            self._roles[name].begin()
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                membership.hand_over(name)
+            raise
+        with self._lock:
+            self._held.add(name)
+        return True
+
+    def _hand_over(self, membership: Membership, names: Sequence[str]) -> None:
+        """Hand over the first of these roles for which no step runs."""
+        for name in names:
+            with self._lock:
+                is_idle = name in self._held and not self._running[name]
+                if is_idle and name not in self._unwanted and self._roles[name].is_movable:
+                    self._held.discard(name)
+                else:
+                    continue
+            self._roles[name].end()
+            membership.hand_over(name)
+            log.info("role_handed_over", role=name)
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a replica does next: take a role, or give one of these."""
+
+    take: str | None = None
+    give: Sequence[str] | None = None
+
+
+def choose(roster: Roster, roles: Sequence[str]) -> Move:
+    """Decide what the replica `roster.mine` does so that each has its share of the roles. Pure."""
+    counts = _counts(roster.holders, roster.hosts)
+    mine = [name for name in roles if roster.holders.get(name) == roster.mine]
+    share = math.ceil(len(roles) / max(len(roster.hosts), 1))
+    free = [name for name in roles if name not in roster.holders]
+    if free and len(mine) < share:
+        return Move(take=free[0])
+    fewest = min((count for name, count in counts.items() if name != roster.mine), default=len(mine))
+    if len(mine) - fewest > 1:
+        return Move(give=mine[::-1])
+    return Move()
+
+
+def _counts(holders: Mapping[str, str], replicas: Collection[str]) -> dict[str, int]:
+    counts = Counter(holders.values())
+    return {name: counts[name] for name in replicas}

@@ -1,0 +1,59 @@
+"""Wait for a store whose server does not answer: answer health checks meanwhile, and say why nothing is watched."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+
+import structlog
+
+from actionwatch.base.errors import StoreError, StoreUnreachable
+from actionwatch.service.signals import Asked
+from actionwatch.service.threads import Threads
+from actionwatch.settings import Settings
+from actionwatch.store.database import StoreReader, backend_of
+
+LOOK_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+def wait_for_store(settings: Settings, error: StoreUnreachable, asked: Asked) -> bool:
+    """Wait until the server of the store answers. Return False if the process is asked to end before that."""
+    from actionwatch.web.routes import waiting_routes
+    from actionwatch.web.server import serving
+
+    threads = Threads(functools.partial(asked.ask, "died"))
+    options = settings.web
+    address, reason = options.listen, str(error)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            serving(
+                waiting_routes(reason),
+                address.host,
+                address.port,
+                options.access_token,
+                threads.start,
+                names=options.hosts,
+            )
+        )
+        stack.callback(threads.stopping.set)
+        log.warning("store_unreachable", error=reason, remedy="it is tried each second; nothing is watched until then")
+        while True:
+            word = asked.wait(LOOK_SECONDS)
+            if word in ("end", "died"):
+                threads.check()
+                return False
+            if word == "reload" or _answers(settings):
+                return True
+
+
+def _answers(settings: Settings) -> bool:
+    """Return whether the server answers, be it with an error that a start reports."""
+    try:
+        with contextlib.closing(StoreReader(backend_of(settings.store.url))) as store, store.read():
+            return True
+    except StoreUnreachable:
+        return False
+    except StoreError:
+        return True

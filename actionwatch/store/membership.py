@@ -1,0 +1,60 @@
+"""The services that run on a store: which live, and which of them has each role. A file has one, which has every role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+ROLE = "actionwatch_role"  # the option of a connection that names the role for which it writes
+LEADER = "leader"
+"""The role of the replica that matches, applies rules and silences, and does what the store needs once."""
+
+
+def tail_role(source: str) -> str:
+    """Return the name of the role of the replica that tails a source."""
+    return f"tail {source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The replicas that live, oldest first: the host and the note of each, by id.
+
+    `mine` is the id of the replica that this process is; empty if it is none.
+    """
+
+    mine: str
+    hosts: Mapping[str, str]
+    notes: Mapping[str, bytes] = field(default_factory=dict)
+    holders: Mapping[str, str] = field(default_factory=dict)
+    """The replica that has a role, by role. A role that nobody has is left out."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """The digest of what a replica runs with, by id; empty until it has told."""
+
+
+class Membership(Protocol):
+    """What a service holds on a store while it runs: its place among the replicas, and roles."""
+
+    def write(self, note: bytes) -> None:
+        """Replace the note that commands and other replicas read."""
+        ...
+
+    def tell(self, digest: str) -> None:
+        """Tell the others a digest of what this process runs with, from the next renewal on."""
+        ...
+
+    def renew(self) -> Roster:
+        """Keep the place and the roles, and say who runs. Raises: StoreError, when the database does not answer."""
+        ...
+
+    def take(self, role: str) -> bool:
+        """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
+        ...
+
+    def has(self, role: str) -> bool:
+        """Return whether this process took a role, and no renewal since has shown that it lost it."""
+        ...
+
+    def hand_over(self, role: str) -> None:
+        """Let another replica take a role at once. Raises: StoreError."""
+        ...

@@ -1,0 +1,337 @@
+"""Chaos with three replicas on one PostgreSQL: real processes, a real server, faults by seed, and the truth afterwards.
+
+`python -m tests.chaos.replicas ROUNDS [SEED]` runs it for long, and prints what it did. `test_replicas.py` runs a few rounds.
+
+In each round, users delete clusters while replicas are killed, frozen, cut off or moved in time, and the server restarts or
+crashes. Then everything heals, and the round ends when each action has its alert. Nothing may be lost, no alert made twice, and
+a message may repeat only with the same id and the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests import postgresql
+from tests.chaos.database_proxy import DatabaseProxy
+from tests.children import child
+from tests.end_to_end import kit
+from tests.integration.notifiers.http_end import HttpEnd, Reply
+from tests.waiting import wait_until
+
+NAMES = ("one", "two", "three")
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+OFFSETS = ("+90", "-90", "+3h", "-2d")
+LEASE_SECONDS = 6.0
+SPREE_RULE = """\
+title: Several clusters deleted by one user
+id: 0b5e8a52-4a3f-4f0e-9a5e-6c1d2f3a4b5c
+name: deletion_spree
+status: stable
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  deletion: {actionKind: DELETE_CLUSTER}
+  condition: deletion
+correlation: {type: event_count, group-by: [userName], timespan: 1h, condition: {gte: 3}}
+level: high
+alert:
+  title: "{{ userName }} deleted {{ count }} clusters"
+"""
+
+
+@dataclass
+class Tally:
+    """What happened."""
+
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    actions: int = 0
+    repeated: int = 0
+    take_overs: list[float] = field(default_factory=list)
+    """Seconds from the death of a replica that had roles until another one has taken each of them."""
+
+
+class Cluster:
+    """Three replicas, each with its own connection to the server, an emulator and a webhook."""
+
+    def __init__(self, folder: Path, seed: int, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        self.stack = stack
+        self.tally = Tally()
+        self.soar = kit.Soar()
+        self.webhook = stack.enter_context(HttpEnd(self.soar.take))
+        self.up = stack.enter_context(kit.upstream(folder))
+        url = stack.enter_context(postgresql.other_database("chaos"))
+        server = Path(url.partition("?host=")[2])
+        self.server_url = url.replace("+psycopg", "")
+        self.proxies: dict[str, DatabaseProxy] = {}
+        self.services: dict[str, kit.Service] = {}
+        self.ends: dict[str, contextlib.ExitStack] = {}
+        self.starts: Counter[str] = Counter()
+        for name in NAMES:
+            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proxy-"))) / "s"
+            self.proxies[name] = stack.enter_context(DatabaseProxy(sockets, server))
+            place = kit.Post(folder / name, self.up, url.replace(str(server), str(sockets)))
+            place.write(self.webhook, rules={"spree.yml": SPREE_RULE})
+            self.start(name)
+        for name in NAMES:
+            self.services[name].wait_until_up()
+
+    def start(self, name: str, offset: str | None = None) -> None:
+        """Start a replica, with a clock that is off by an offset."""
+        self.starts[name] += 1
+        log_path = self.folder / name / f"service-{self.starts[name]}.log"
+        options: dict[str, Any] = {}
+        if offset is not None:
+            options["env"] = kit.environment(LD_PRELOAD=str(FAKETIME), FAKETIME=offset, DONT_FAKE_MONOTONIC="1")
+        end = contextlib.ExitStack()
+        log = end.enter_context(log_path.open("w"))
+        process = end.enter_context(
+            child(
+                [kit.COMMAND, "run"],
+                cwd=self.folder / name,
+                stderr=log,
+                stdout=log,
+                **{"env": kit.environment(), **options},
+            )
+        )
+        self.services[name] = kit.Service(process, log_path)
+        self.ends[name] = end
+        self.stack.callback(end.close)
+
+    def round(self) -> None:
+        """Let users act while faults happen, heal everything, and check what came of it."""
+        number = self.tally.rounds
+        users = [f"round{number}-{each}@example.com" for each in range(self.random.randint(4, 9))]
+        spree = f"spree{number}@example.com"
+        actions = [*users, spree, spree, spree]
+        self.random.shuffle(actions)
+        fault = threading.Thread(target=self._faults)
+        fault.start()
+        for user in actions:
+            time.sleep(self.random.uniform(0, 0.8))
+            self.up.delete_cluster(user)
+        fault.join()
+        self._heal()
+        for user in users:
+            self._wait(lambda user=user: self.soar.find(user=user, rule="cluster_deleted"), f"the alert of {user}")  # type: ignore[misc]
+        self._wait(
+            lambda: len({each.id for each in self.soar.find(user=spree, rule="cluster_deleted")}) == 3,
+            "the alerts of a spree",
+        )
+        self._wait(lambda: self.soar.find(user=spree, rule="deletion_spree"), f"the alert of the spree of {spree}")
+        self._wait(lambda: self.query("SELECT DISTINCT status FROM delivery") == [("sent",)], "an empty outbox")
+        self.check(users, spree)
+        self.tally.rounds += 1
+        self.tally.actions += len(actions)
+
+    def check(self, users: list[str], spree: str) -> None:
+        """Check the alerts and messages of a round."""
+        arrivals = list(self.soar.arrivals)
+        for user in (*users, spree):
+            opened = [each for each in arrivals if kit._facts(each)["user"] == user and each.type == "alert.opened"]
+            rules = Counter({each.data["id"]: each.data["rule"]["name"] for each in opened}.values())
+            expected = {"cluster_deleted": 3, "deletion_spree": 1} if user == spree else {"cluster_deleted": 1}
+            assert rules == expected, (user, rules, [(each.id, each.type) for each in opened])
+        by_id: dict[str, set[bytes]] = {}
+        for each in arrivals:
+            assert each.is_genuine
+            by_id.setdefault(each.id, set()).add(each.body)
+        changed = {name: bodies for name, bodies in by_id.items() if len(bodies) > 1}
+        assert not changed, f"messages with one id and several contents: {changed}"
+        self.tally.repeated = len(arrivals) - len(by_id)
+        truth = Counter(json.dumps(record, sort_keys=True) for record in self.up.control("GET", "/truth"))
+        stored = Counter(json.dumps(json.loads(raw), sort_keys=True) for (raw,) in self.query("SELECT raw FROM record"))
+        assert stored == truth, (truth - stored, stored - truth)
+
+    def query(self, statement: str) -> list[Any]:
+        """Query the store, past the proxies."""
+        with psycopg.connect(self.server_url) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def _faults(self) -> None:
+        faults: dict[str, Callable[[], None]] = {
+            "kill": self._kill,
+            "freeze": self._freeze,
+            "cut": self._cut,
+            "refuse": self._refuse,
+            "stall": self._stall,
+            "terminate": self._terminate,
+            "restart": self._restart,
+            "crash": self._crash,
+            "receiver": self._fail_receiver,
+        }
+        if FAKETIME.exists():
+            faults["clock"] = self._move_clock
+        for _ in range(self.random.randint(1, 3)):
+            name = self.random.choice(sorted(faults))
+            self.tally.faults[name] += 1
+            time.sleep(self.random.uniform(0, 1.5))
+            faults[name]()
+
+    def _victim(self) -> str:
+        return self.random.choice(NAMES)
+
+    def _kill(self) -> None:
+        name = self._victim()
+        roles = self._roles_of(name)
+        died = time.time()
+        self.services[name].kill()
+        self.ends[name].close()
+        if roles and self.random.random() < 0.6:
+            self._measure(name, roles, died)
+        time.sleep(self.random.uniform(0, 3))
+        self.start(name)
+
+    def _move_clock(self) -> None:
+        name = self._victim()
+        self.services[name].kill()
+        self.ends[name].close()
+        self.start(name, self.random.choice(OFFSETS))
+
+    def _freeze(self) -> None:
+        process = self.services[self._victim()].process
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(self.random.choice((0.5, LEASE_SECONDS + 2)))
+        process.send_signal(signal.SIGCONT)
+
+    def _cut(self) -> None:
+        self.proxies[self._victim()].cut()
+
+    def _refuse(self) -> None:
+        proxy = self.proxies[self._victim()]
+        proxy.mode = "refuse"
+        proxy.cut()
+        time.sleep(self.random.choice((0.5, LEASE_SECONDS + 2)))
+        proxy.mode = "pass"
+
+    def _stall(self) -> None:
+        proxy = self.proxies[self._victim()]
+        proxy.mode = "stall"
+        time.sleep(self.random.choice((0.5, LEASE_SECONDS + 2)))
+        proxy.mode = "pass"
+
+    def _terminate(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+    def _restart(self) -> None:
+        with postgresql.stopped():
+            time.sleep(self.random.choice((0.0, 1.0, LEASE_SECONDS + 1)))
+
+    def _crash(self) -> None:
+        """Kill one process of the server: all connections break, and commits that were not flushed are lost."""
+        with contextlib.suppress(psycopg.Error), psycopg.connect(self.server_url) as connection:
+            ((pid,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+            os.kill(pid, signal.SIGKILL)
+        wait_until(self._is_server_up, "the server to recover")
+
+    def _is_server_up(self) -> bool:
+        try:
+            return self.query("SELECT 1") == [(1,)]
+        except psycopg.Error:
+            return False
+
+    def _fail_receiver(self) -> None:
+        self.soar.answer = lambda: Reply(503)
+        time.sleep(self.random.uniform(0.5, 3))
+        self.soar.answer = lambda: Reply(204)
+
+    def _roles_of(self, name: str) -> list[str]:
+        """Return the roles of a replica that runs."""
+        with contextlib.suppress(psycopg.Error):
+            number = self.services[name].process.pid
+            statement = (
+                "SELECT name FROM lease JOIN replica ON owner = id WHERE lease.until > clock_timestamp() "
+                f"AND convert_from(note, 'UTF8') LIKE '%\"process\":{number},%'"
+            )
+            return [row[0] for row in self.query(statement)]
+        return []
+
+    def _measure(self, name: str, roles: list[str], died: float) -> None:
+        """Wait until the others have the roles, and note how long that took."""
+        others = [self.services[other] for other in NAMES if other != name]
+
+        def taken() -> list[float]:
+            found = {
+                each["role"]: datetime.fromisoformat(each["timestamp"]).timestamp()
+                for service in others
+                for each in service.events("role_taken")
+                if datetime.fromisoformat(each["timestamp"]).timestamp() > died
+            }
+            return list(found.values()) if found.keys() >= set(roles) else []
+
+        deadline = time.monotonic() + 30
+        while not (times := taken()):
+            if time.monotonic() > deadline:
+                return  # another fault had the roles moved
+            time.sleep(0.1)
+        self.tally.take_overs.append(max(times) - died)
+
+    def _heal(self) -> None:
+        self.soar.answer = lambda: Reply(204)
+        for proxy in self.proxies.values():
+            proxy.mode = "pass"
+        for name, service in self.services.items():
+            assert service.process.poll() is None, (name, service.log.read_text()[-3000:])
+
+    def _wait(self, look: Callable[[], Any], what: str) -> None:
+        wait_until(look, what, self.describe, pause=0.1)
+
+    def describe(self) -> str:
+        """Describe where it stands, for a failure."""
+        logs = (f"== {name}\n{service.log.read_text()[-4000:]}" for name, service in self.services.items())
+        rows = self.query(
+            "SELECT id, receiver, status, attempts, due_at, leased_by, last_error FROM delivery WHERE status <> 'sent'"
+        )
+        return "\n".join([f"seed round {self.tally.rounds}", *map(str, rows), *logs])
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, seed: int) -> Iterator[Cluster]:
+    """Run three replicas until the block ends."""
+    with contextlib.ExitStack() as stack:
+        yield Cluster(folder, seed, stack)
+
+
+def main() -> None:
+    """Run many rounds, and print what happened."""
+    rounds, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, cluster(Path(folder), seed) as running:
+        for number in range(rounds):
+            running.round()
+            if number % 10 == 9 or number + 1 == rounds:
+                tally = running.tally
+                times = sorted(tally.take_overs)
+                spread = (
+                    f"{statistics.median(times):.1f} s, at most {times[-1]:.1f} s of {len(times)}" if times else "none"
+                )
+                print(
+                    f"{tally.rounds} rounds in {time.monotonic() - began:.0f} s, {tally.actions} actions, lost 0, doubled 0, "
+                    f"repeated {tally.repeated}; take-over: {spread}; faults: {dict(tally.faults)}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
