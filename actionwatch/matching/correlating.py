@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -147,7 +148,7 @@ class Correlating:
                 alerts_from=progress.alerts_from,
                 settled_before=moment - self._keep if moment is not None and progress.verified is not None else None,
             )
-            correlator = Correlator(self._rules, bounds, keep=self._keep)
+            correlator = self._correlator_of(bounds, database)
             since = min(starts.values()) if len(starts) == len(self._correlations) else None
             known = read_known(connection, correlator.rules, starts)
             stored = records.stream_since(connection, since, through) if through else iter(())
@@ -172,7 +173,10 @@ class Correlating:
         return self._correlator is not None and self._correlator.is_due(verified)
 
     def changes(self, verified: datetime | None) -> list[AlertChange]:
-        """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them."""
+        """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them.
+
+        Raises: DoesNotFit, if the store no longer has a record that an alert needs: forget the state, and rebuild it.
+        """
         if self._correlator is None:
             return []
         changes = self._correlator.changes(verified)
@@ -262,10 +266,10 @@ class Correlating:
         bounds = StreamBounds(
             begin=lambda _: progress.begin, floors=lambda rule: floors[rule.name.id], alerts_from=progress.alerts_from
         )
-        correlator = Correlator(self._rules, bounds, keep=self._keep)
+        correlator = self._correlator_of(bounds, database)
         with database.read() as connection:
             known, newer, leading = self._read_alerts(connection, state, stored, correlator.rules)
-            held = records.read_by_ids(connection, state.record_ids())
+            held = records.read_stored_ids(connection, state.record_ids())
         correlator.load(state, held, known, newer, leading)
         for record_batch in _between(database, stored.position, position):
             correlator.take(record_batch)
@@ -291,6 +295,9 @@ class Correlating:
         return by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading]
 
     # -- the state -----------------------------------------------------------------------------------------------------
+
+    def _correlator_of(self, bounds: StreamBounds, database: Database) -> Correlator:
+        return Correlator(self._rules, bounds, keep=self._keep, read=partial(_read, database))
 
     def _source_progress(self, connection: Connection) -> SourceProgress:
         known = {} if self.is_idle else marks.read_all(connection)
@@ -358,6 +365,12 @@ def read_records(connection: Connection, found: Collection[CorrelatedAlert]) -> 
         keys.setdefault(alert_id, set()).add(key)
     for each in found:
         each.keys = keys.setdefault(each.alert_id, set())
+
+
+def _read(database: Database, ids: Collection[int]) -> dict[int, Record]:
+    """Read the records that an alert needs. They were committed before, so that any transaction sees them."""
+    with database.read() as connection:
+        return records.read_by_ids(connection, ids)
 
 
 def _between(database: Database, after: int, through: int) -> Iterator[list[Record]]:

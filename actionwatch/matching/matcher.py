@@ -25,6 +25,7 @@ from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
@@ -137,6 +138,10 @@ class Matcher:
         except Overtaken as error:
             self._correlating.forget()
             log.warning("matcher_overtaken", error=str(error))
+            return False
+        except DoesNotFit as error:
+            self._correlating.forget()
+            log.warning("correlations_discarded", why=str(error), effect="they are rebuilt from the records")
             return False
         except BaseException:
             self._correlating.forget()  # what it took in may not have been committed

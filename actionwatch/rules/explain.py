@@ -209,7 +209,7 @@ def _span(hits: Sequence[Hit]) -> str | None:
 def _spell_hit(rule: Correlation, hit: Hit) -> str:
     step = f" ({_step_name(rule.steps[hit.step].rule_id)})" if rule.type in TEMPORAL_TYPES else ""
     newest = hit.records[-1] if hit.records else None
-    who = f"{newest.action_kind} by {newest.user_name or 'nobody'}" if newest is not None else "an alert"
+    who = f"{newest.action_kind} by {newest.user_name or 'nobody'}" if isinstance(newest, Record) else "an alert"
     return f"{instant(hit.at)} {who}{step}: {newest.key if newest is not None else hit.key}"
 
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from actionwatch.base.ids import group_id, stable_id
 from actionwatch.base.model import Level, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
@@ -243,8 +245,20 @@ class Correlation:
         return stable_id("alert", group_id(self.name.id, self.grouping(group)), first_key)
 
 
-@dataclass(slots=True)
-class Hit:
+class RecordRef(msgspec.Struct, frozen=True, gc=False):
+    """What a window remembers of a stored record: a twentieth of it, because the record has the text of the upstream."""
+
+    key: str
+    id: int
+    occurred_at: datetime
+    is_backlog: bool
+
+
+KeptRecord = Record | RecordRef
+"""A record as a hit has it. Where no store can return it later, the whole record is kept."""
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
     """One record, or one alert of an inner rule, that met one step of a correlation.
 
     `records` are the records that it adds to an alert, newest last. An inner alert adds its own, or none for an absence.
@@ -253,7 +267,7 @@ class Hit:
     at: datetime
     step: int
     key: str
-    records: tuple[Record, ...]
+    records: tuple[KeptRecord, ...]
     value: Any = None
 
     @property
@@ -281,7 +295,7 @@ class FoundAlert:
     judged_at: datetime | None = None
     resolved_at: datetime | None = None
     resolved_by: Hit | None = None
-    last_seen: Record | None = None
+    last_seen: KeptRecord | None = None
     firing: Hit | None = None
     is_quiet: bool = False
     """The alert fired while its rule was still learning: it is remembered but not sent."""

@@ -270,6 +270,12 @@ def read_by_ids(connection: Connection, ids: Collection[int]) -> dict[int, Recor
     return found
 
 
+def read_stored_ids(connection: Connection, ids: Collection[int]) -> set[int]:
+    """Return which of these local ids records have that are stored."""
+    found = (connection.execute(select(RECORD.c.id).where(RECORD.c.id.in_(some))) for some in portions(ids))
+    return {row.id for rows in found for row in rows}
+
+
 def read_copies(connection: Connection, key: str) -> list[Record]:
     """Read the records of an action that do not count, because another source has the one that does, oldest first."""
     rows = connection.execute(_RECORDS.where(RECORD.c.record_key == key, ~_IS_COUNTED).order_by(RECORD.c.id))

@@ -18,7 +18,7 @@ from tests.end_to_end import kit
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-PAGES = {page.relative_to(ROOT).as_posix(): page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
 KINDS = {"sh", "console", "text", "yaml", "json", "python", "mermaid", "cron"}
 BLOCK = re.compile(
     r"(?:<!-- not run by the tests: needs (?P<need>[^>]+) -->\n)?^```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$",

@@ -21,7 +21,7 @@ from actionwatch.text import budget, options, yaml_document
 from actionwatch.web import connections
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 INIT = ROOT / "actionwatch" / "_init"
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
@@ -34,7 +34,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     """Every link between pages names an existing file, and an existing heading in it."""
     for link in LINK.findall(CODE.sub("", page.read_text())):
@@ -49,7 +49,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_readme_leads_to_every_page() -> None:
     """The README has a link to every page of docs/."""
     linked = set(LINK.findall((ROOT / "README.md").read_text()))
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= {link.partition("#")[0] for link in linked}
+    pages = {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert pages <= {link.partition("#")[0] for link in linked}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *INIT.glob("*.service"), *INIT.glob("*.yaml")], ids=lambda page: page.name)

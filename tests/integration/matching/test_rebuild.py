@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from actionwatch.base.model import Record
 from actionwatch.matching.correlating import LEARN_AT_ONCE, PAUSE_EVERY, Correlating
@@ -263,3 +265,21 @@ def test_kill_at_any_commit_loses_and_repeats_nothing(
     assert len(pictures) == 1
     assert [name for *_, name in sorted(pictures.pop(), key=lambda one: one[2])] == ["burst", "plain", "plain", "plain"]
     assert kills > 8
+
+
+def test_a_record_that_is_gone_is_not_counted(post: Post) -> None:
+    """If a record of an open window is no longer in the store, the state is rebuilt without it, as after a restart."""
+    step = matcher(post, rules_of(BURST))
+    for number in range(2):
+        post.store(make_record(number, minutes=number))
+        assert step.run_once() == 0
+    with post.database.write() as connection:
+        connection.execute(text("DELETE FROM record WHERE id = 1"))
+    post.store(make_record(2, minutes=2))
+    with capture_logs() as logs:
+        assert step.run_once() == 0
+    (discarded,) = [log for log in logs if log["event"] == "correlations_discarded"]
+    assert "the record with the id 1" in discarded["why"]
+    post.store(make_record(3, minutes=3))
+    assert step.run_once() == 1
+    assert [alert.count for alert in post.alerts().values()] == [3]

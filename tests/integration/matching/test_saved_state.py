@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -100,7 +101,7 @@ def _rewrite(change: Callable[[bytes], bytes]) -> Callable[[Post], None]:
 
 def _of_other_version(body: bytes) -> bytes:
     state = saved.decode(body)
-    return saved.encode(saved.SavedState(state.alerts_from, state.rules, "0.0.1"))
+    return saved.encode(structs.replace(state, made_by="0.0.1"))
 
 
 def _behind(post: Post) -> None:
@@ -234,7 +235,7 @@ def test_a_saved_state_that_fails_is_not_tried_again(post: Post, monkeypatch: py
     run_and_save(post, range(2))
     correlating = Correlating(rules_of(BURST), post.addressing)
     step = Matcher(post.database, Engine(rules_of(BURST)), post.addressing, post.clock, 2000, correlating)
-    monkeypatch.setattr(records, "read_by_ids", lambda *_: 1 / 0)
+    monkeypatch.setattr(records, "read_stored_ids", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         step.run_once()
     assert events_of(step) == [REBUILT]

@@ -1,35 +1,44 @@
 """What is saved of a fold, so that a later process continues from it. Pure.
 
-Hits are saved once and referred to by number, because a hit is in a window and in an alert. Of a record only the id is saved.
+Hits and records are saved once and referred to by number, because many rules count a record. Of a record only what a hit keeps
+is saved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
 
-from actionwatch.base.model import Record
-from actionwatch.rules.model import FoundAlert, Hit
+from actionwatch.rules.model import FoundAlert, Hit, KeptRecord, RecordRef
 
 
 class DoesNotFit(Exception):
     """What was saved does not belong to the rules or to the records of today: the state must be rebuilt."""
 
 
-class SavedHit(msgspec.Struct, frozen=True, array_like=True):
-    """A hit; `records` are ids."""
+class SavedRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A `RecordRef`."""
 
-    at: datetime
-    step: int
     key: str
+    id: int
+    occurred_at: datetime
+    is_backlog: bool
+
+
+class SavedHit(msgspec.Struct, frozen=True, array_like=True):
+    """A hit; `records` are numbers of records. `own` are its time and key; None where they are those of its only record."""
+
+    step: int
     records: tuple[int, ...]
     value: int | float | tuple[str, ...] | None
+    own: tuple[datetime, str] | None
 
 
 class SavedAlert(msgspec.Struct, frozen=True, array_like=True):
-    """A found alert; `hits`, `resolved_by` and `firing` are numbers of hits, `last_seen` is the id of a record."""
+    """A found alert; `hits`, `resolved_by` and `firing` are numbers of hits, `last_seen` is the number of a record."""
 
     origin: str
     first_at: datetime
@@ -67,12 +76,14 @@ class SavedFold(msgspec.Struct, array_like=True):
 
 
 class HitWriter:
-    """Numbers the hits of a rule that are saved."""
+    """Numbers the hits and records that are saved."""
 
     def __init__(self) -> None:
         self.hits: list[SavedHit] = []
+        self.records: list[SavedRecord] = []
         self._numbers: dict[int, int] = {}
         self._kept: list[Hit] = []  # so that no id of an object is used twice
+        self._record_numbers: dict[int, int] = {}
 
     def number(self, hit: Hit) -> int:
         """Return the number of a hit.
@@ -81,12 +92,23 @@ class HitWriter:
         """
         number = self._numbers.get(id(hit))
         if number is None:
-            ids = tuple(record.id for record in hit.records)
-            if 0 in ids:
-                raise ValueError("a record without an id")
+            records = tuple(map(self.record, hit.records))
+            is_of_record = len(records) == 1 and (hit.at, hit.key) == _own(hit.records[0])
             number = self._numbers[id(hit)] = len(self.hits)
-            self.hits.append(SavedHit(hit.at, hit.step, hit.key, ids, hit.value))
+            self.hits.append(SavedHit(hit.step, records, hit.value, None if is_of_record else (hit.at, hit.key)))
             self._kept.append(hit)
+        return number
+
+    def record(self, record: KeptRecord) -> int:
+        """Return the number of a record.
+
+        Raises: ValueError, if it is not stored.
+        """
+        if record.id == 0:
+            raise ValueError("a record without an id")
+        number = self._record_numbers.setdefault(record.id, len(self.records))
+        if number == len(self.records):
+            self.records.append(SavedRecord(record.key, record.id, record.occurred_at, record.is_backlog))
         return number
 
     def number_if(self, hit: Hit | None) -> int | None:
@@ -106,7 +128,7 @@ class HitWriter:
             found.judged_at,
             found.resolved_at,
             self.number_if(found.resolved_by),
-            None if found.last_seen is None else found.last_seen.id,
+            None if found.last_seen is None else self.record(found.last_seen),
             self.number_if(found.firing),
             found.is_quiet,
             found.id,
@@ -114,17 +136,26 @@ class HitWriter:
 
 
 class HitReader:
-    """The hits of a rule that were saved. `records` are those that the store still has, by id."""
+    """The hits that were saved, and which of them still have all their records."""
 
-    def __init__(self, saved: Sequence[SavedHit], records: Mapping[int, Record], *, is_final: bool) -> None:
-        """`is_final`: the rule's alerts are no hits of another rule, so that their records may be gone."""
-        self._records = records
-        self._is_final = is_final
-        self._is_whole = [all(each in records for each in hit.records) for hit in saved]
-        self._hits = [
-            Hit(hit.at, hit.step, hit.key, tuple(records[each] for each in hit.records if each in records), hit.value)
-            for hit in saved
-        ]
+    def __init__(self, hits: Sequence[SavedHit], records: Sequence[SavedRecord], stored: Collection[int]) -> None:
+        """`stored` are the ids of those of the records that the store still has."""
+        refs = [RecordRef(each.key, each.id, each.occurred_at, each.is_backlog) for each in records]
+        self._records = [ref if ref.id in stored else None for ref in refs]
+        self._is_whole = [all(self._records[number] is not None for number in each.records) for each in hits]
+        self._hits = [self._hit(each, refs) for each in hits]
+        self._is_final = False
+
+    def of_rule(self, *, is_final: bool) -> HitReader:
+        """Return the reader of a rule. `is_final`: no other rule counts its alerts, so that their records may be gone."""
+        reader = copy.copy(self)
+        reader._is_final = is_final
+        return reader
+
+    def _hit(self, saved: SavedHit, refs: Sequence[RecordRef]) -> Hit:
+        at, key = _own(refs[saved.records[0]]) if saved.own is None else saved.own
+        records = (self._records[number] for number in saved.records)
+        return Hit(at, saved.step, key, tuple(each for each in records if each is not None), saved.value)
 
     def hit(self, number: int) -> Hit:
         """Return a hit whose records all still exist.
@@ -149,7 +180,7 @@ class HitReader:
         """
         if not self._is_final and not all(self._is_whole[number] for number in saved.hits):
             raise DoesNotFit("a record of an alert that another rule counts is no longer in the store")
-        last_seen = None if saved.last_seen is None else self._records.get(saved.last_seen)
+        last_seen = None if saved.last_seen is None else self._records[saved.last_seen]
         return FoundAlert(
             saved.origin,
             saved.first_at,
@@ -168,3 +199,8 @@ class HitReader:
     def hit_if(self, number: int | None) -> Hit | None:
         """Return a hit, without those of its records that are gone."""
         return None if number is None else self._hits[number]
+
+
+def _own(record: KeptRecord) -> tuple[datetime, str]:
+    """Return the time and the key that most hits of a record have."""
+    return record.occurred_at, record.key

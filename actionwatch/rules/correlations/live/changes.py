@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Record
+from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
 from actionwatch.rules.correlations.live.group_state import Evaluation
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, KeptRecord
 
-FoundChange = tuple[AlertChange, FoundAlert | None]
-"""A change of a known alert, without texts, and the alert that the fold found, if there still is one."""
+
+class FoundChange(NamedTuple):
+    """A change of a known alert, as it is without its records and texts, and the alert that the fold found, if it still does.
+
+    `records` are those that the alert did not hold before, in event order.
+    """
+
+    change: AlertChange
+    found: FoundAlert | None
+    records: tuple[KeptRecord, ...]
+
+    @property
+    def described_by(self) -> tuple[KeptRecord, ...]:
+        """The records that the texts are made from: the new ones or, for an absence, the newest before it, if there is one."""
+        if self.found is None or self.found.last_seen is None or self.change.kind in (None, ChangeKind.RESOLVE):
+            return self.records
+        return (self.found.last_seen,)
 
 
 def compare(
@@ -170,16 +186,16 @@ def _change(
     rule: Correlation,
     known: CorrelatedAlert,
     found: FoundAlert | None,
-    records: tuple[Record, ...] = (),
+    records: tuple[KeptRecord, ...] = (),
     at: datetime | None = None,
 ) -> FoundChange:
     at = at or (found.first_at if found is not None else known.first_at)
-    return AlertChange(kind, known, at, rule.is_absence, records), found
+    return FoundChange(AlertChange(kind, known, at, rule.is_absence), found, records)
 
 
-def _new_records(known: CorrelatedAlert, found: FoundAlert) -> tuple[Record, ...]:
+def _new_records(known: CorrelatedAlert, found: FoundAlert) -> tuple[KeptRecord, ...]:
     """Return the records that an alert did not hold before, each once, and note that it holds them."""
-    new: dict[str, Record] = {}
+    new: dict[str, KeptRecord] = {}
     for hit in found.hits[known.taken :]:
         for record in hit.records:
             if record.key not in known.keys:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.live.order import needs, waiting
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, KeptRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class RuleContext:
             return all(record.key in known.keys for hit in found.hits for record in hit.records)
         return not self.may_open(found, NEVER)
 
-    def _is_new(self, record: Record) -> bool:
+    def _is_new(self, record: KeptRecord) -> bool:
         return not record.is_backlog and record.id > self.record_floor
 
 

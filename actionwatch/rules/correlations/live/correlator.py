@@ -9,21 +9,25 @@ Pure: the caller passes in what the store knows, and stores the changes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain, islice
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Mode, Record
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.saved import DoesNotFit
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.live.changes import FoundChange
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
+from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.group_state import OuterHit
+from actionwatch.rules.correlations.live.kept_records import KeptRecords, RecordReader
 from actionwatch.rules.correlations.live.order import in_feeding_order
 from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
 from actionwatch.rules.correlations.live.saved import SavedState
 from actionwatch.rules.engine import MAX_FAILURES, Failure
-from actionwatch.rules.model import Group, Hit, Rule
+from actionwatch.rules.model import Correlation, Group, Hit, Rule
 
 _MAX_GROUPS = 100_000  # per rule; beyond it the least recently used is dropped
 MAX_KEPT = 200_000  # hits kept to fold again, over all rules; beyond it only those are kept whose time is not verified
@@ -40,11 +44,16 @@ class Correlator:
         *,
         keep: timedelta | None = None,
         max_groups: int = _MAX_GROUPS,
+        read: RecordReader | None = None,
     ) -> None:
-        """`keep`: for how long hits are kept to fold them again when one comes late (None: for ever)."""
+        """`keep`: for how long hits are kept to fold them again when one comes late (None: for ever).
+
+        `read`: reads the records of hits when an alert needs them, so that hits keep references (None: they keep the records).
+        """
         running = [rule for rule in rules if rule.mode is not Mode.OFF]
         self.rules = in_feeding_order([rule.correlation for rule in running if rule.correlation is not None])
-        self._feed = Feed(rules, self.rules)
+        self._records = KeptRecords(read)
+        self._feed = Feed(rules, self.rules, self._records)
         self._bounds = bounds
         self._keep = keep
         self._too_late = False
@@ -56,7 +65,6 @@ class Correlator:
                 context,
                 partial(self._feed.inner_hits, context.rule) if context.rule.name.id in fed else None,
                 max_groups,
-                self._failures.append,
             )
             for context in contexts_of(self.rules, bounds, is_thinned=keep is not None)
         ]
@@ -97,20 +105,21 @@ class Correlator:
 
         Raises: ValueError, if it holds a record that is not stored.
         """
-        rule_ids = [rule.name.id for rule in self.rules]
-        return SavedState(self._bounds.alerts_from, [rule_state.save(rule_ids) for rule_state in self._rules])
+        writer, rule_ids = HitWriter(), [rule.name.id for rule in self.rules]
+        rules = [rule_state.save(writer, rule_ids) for rule_state in self._rules]
+        return SavedState(self._bounds.alerts_from, rules, writer.hits, writer.records)
 
     def load(
         self,
         saved: SavedState,
-        records: Mapping[int, Record],
+        stored: Collection[int],
         known: Mapping[str, CorrelatedAlert],
         newer: Iterable[CorrelatedAlert],
         leading: Iterable[CorrelatedAlert],
     ) -> None:
         """Continue from what was saved. Then take the records that came since, and let `changes` judge.
 
-        `records` are those of `saved.record_ids()` that the store still has; `known` are its alerts, as they are stored now;
+        `stored` are those of `saved.record_ids()` that the store still has; `known` are its alerts, as they are stored now;
         `newer` were stored since; `leading` are those that may still lead others, where groups share an alert.
 
         Raises: DoesNotFit, if it does not belong to these rules, or the store no longer has what it needs.
@@ -121,8 +130,9 @@ class Correlator:
         if saved.alerts_from != self._bounds.alerts_from:
             raise DoesNotFit("it belongs to another beginning of the sources")
         numbers = {rule.name.id: number for number, rule in enumerate(self.rules)}
+        reader = HitReader(saved.hits, saved.records, stored)
         for rule_state, each in zip(self._rules, saved.rules, strict=True):
-            rule_state.load(each, records, known, numbers)
+            rule_state.load(each, reader, known, numbers)
         for alert in newer:
             if alert.rule_id in numbers:
                 self._rules[numbers[alert.rule_id]].restore_alert(alert)
@@ -135,22 +145,29 @@ class Correlator:
 
     def take(self, records: Iterable[Record]) -> None:
         """Take further records, in any order."""
-        for hit in self._feed.hits(records):
+        batch = list(records)
+        self._records.hold(batch)
+        for hit in self._feed.hits(batch):
             self._update(hit, is_added=True)
 
     def changes(self, verified: datetime | None) -> list[AlertChange]:
-        """Return what becomes of alerts as of a verified time. Cheap if nothing is due and nothing came."""
-        changes: list[AlertChange] = []
+        """Return what becomes of alerts as of a verified time. Cheap if nothing is due and nothing came.
+
+        Raises: DoesNotFit, if the store no longer has a record that an alert needs: the state must be rebuilt.
+        """
+        changes: list[tuple[Correlation, FoundChange]] = []
         self._unjudged_from = None
         kept_count = self.count_hits()
         limits = Limits(verified, self._cutoff(verified, kept_count), kept_count > MAX_UNVERIFIED)
         for rule_state in self._rules:  # inner rules first: their alerts are hits of the rules above
             if rule_state.is_due(verified):
                 found, outer = rule_state.judge(limits)
-                changes += found
+                changes += ((rule_state.rule, each) for each in found)
                 for each in outer:
                     self._update(each.hit, is_added=each.is_added)
-        return changes
+        described = self._described(changes)
+        self._records.hold(())
+        return described
 
     def is_due(self, verified: datetime | None) -> bool:
         """Return whether `changes` has anything to look at."""
@@ -175,6 +192,15 @@ class Correlator:
     def count_hits(self) -> int:
         """Count the hits kept to be folded again."""
         return sum(rule_state.kept for rule_state in self._rules)
+
+    def _described(self, changes: Sequence[tuple[Correlation, FoundChange]]) -> list[AlertChange]:
+        """Return changes with their records and texts. The records of all are read at once."""
+        needed = [made.described_by for _, made in changes]
+        records = iter(self._records.whole(list(chain.from_iterable(needed))))
+        return [
+            describe(rule, made, list(islice(records, len(kept))), self._failures.append)
+            for (rule, made), kept in zip(changes, needed, strict=True)
+        ]
 
     def _update(self, change: OuterHit, *, is_added: bool) -> None:
         """Add a hit to a rule, or remove it."""

@@ -10,6 +10,7 @@ from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Lev
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
+from actionwatch.rules.correlations.live.changes import FoundChange
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, FoundAlert, Group
@@ -19,22 +20,32 @@ _PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for one that
 
 
 def describe(
-    rule: Correlation, change: AlertChange, found: FoundAlert | None, on_failure: Callable[[Failure], None]
+    rule: Correlation, made: FoundChange, records: Sequence[Record], on_failure: Callable[[Failure], None]
 ) -> AlertChange:
-    """Return a change as the alert ledger takes it, with the level and the texts that people read."""
+    """Return a change as the alert ledger takes it, with its records, the level, and the texts that people read.
+
+    `records` are those that the change is `described_by`.
+    """
+    change, found = made.change, made.found
     if found is None or change.kind in (None, ChangeKind.RESOLVE):
         return change
+    added = () if rule.is_absence else tuple(records)
     if change.kind is ChangeKind.JOIN and not rule.is_absence:
-        return replace(change, level=_highest_level(rule, change.records))
-    match = _match(rule, change.known.group, found, change.records, on_failure)
-    return replace(change, level=match.level, match=match)
+        return replace(change, records=added, level=_highest_level(rule, added))
+    newest = records[-1] if records else _placeholder(rule, change.known.group, found)
+    match = _match(rule, change.known.group, found, newest, added, on_failure)
+    return replace(change, records=added, level=match.level, match=match)
 
 
 def _match(
-    rule: Correlation, group: Group, found: FoundAlert, records: Sequence[Record], on_failure: Callable[[Failure], None]
+    rule: Correlation,
+    group: Group,
+    found: FoundAlert,
+    newest: Record,
+    records: Sequence[Record],
+    on_failure: Callable[[Failure], None],
 ) -> Match:
     """Return the match that stands for all records of an alert (in event order): of the newest, at their highest level."""
-    newest = records[-1] if records else found.last_seen or _placeholder(rule, group, found)
     shown = _as_written(rule, group, newest)
     match = make_match(
         rule.name,

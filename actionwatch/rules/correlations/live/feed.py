@@ -6,25 +6,39 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
+from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.engine import Engine, Failure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Group, Hit, Rule, Step
+from actionwatch.rules.model import (
+    VALUE_TYPES,
+    Correlation,
+    CorrelationType,
+    FoundAlert,
+    Group,
+    Hit,
+    KeptRecord,
+    Rule,
+    Step,
+)
 
-_Groups = dict[int, Sequence[Group]]
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class Feed:
     """The rules that feed correlations, and where their matches go."""
 
-    def __init__(self, rules: Sequence[Rule], correlations: Sequence[Correlation]) -> None:
-        """`rules` are all rules there are; each correlation brings its own parts."""
+    def __init__(
+        self, rules: Sequence[Rule], correlations: Sequence[Correlation], kept: KeptRecords | None = None
+    ) -> None:
+        """`rules` are all rules there are; each correlation brings its own parts. `kept` decides what hits keep of records."""
+        self._kept = kept or KeptRecords()
         self._slots: dict[str, list[_Slot]] = {}
         groupings: dict[object, int] = {}
         for number, correlation in enumerate(correlations):
@@ -36,29 +50,47 @@ class Feed:
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
-        latest: Subject | None = None
-        groups: _Groups = {}
+        match: _Match | None = None
         for rule, subject in self._engine.meet(records):
-            record = subject.record
-            if subject is not latest:
-                latest, groups, held = subject, {}, (record,)
+            if match is None or subject is not match.subject:
+                record = subject.record
+                match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
             for slot in self._slots[rule.name.id]:
-                yield from slot.hits(subject, record.key, record.occurred_at, held, {}, groups)
+                yield from slot.hits(match)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
+        """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
+
+        Raises: DoesNotFit, if the store no longer has that record.
+        """
         firing = found.firing
         counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)
         records = tuple({each.key: each for hit in counted for each in hit.records}.values())
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
-        subject = Subject(newest) if newest is not None else None
-        groups: _Groups = {}
+        subject = Subject(*self._kept.whole([newest])) if newest is not None else None
+        match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group))
         for slot in self._slots.get(inner.name.id, ()):
-            yield from slot.hits(subject, found.id, found.fired_at, records, inner.grouping(group), groups)
+            yield from slot.hits(match)
 
     def take_failures(self) -> list[Failure]:
         """Return what went wrong with rules since the last call."""
         return self._engine.take_failures()
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A record, or an inner alert with its newest record and the values of its group, and what slots made of it before.
+
+    Most rules group by the same fields and count no value: they share the groups and the hit.
+    """
+
+    subject: Subject | None
+    key: str
+    at: datetime
+    records: tuple[KeptRecord, ...]
+    inherited: Mapping[str, str | None] = field(default_factory=dict)
+    groups: dict[int, Sequence[Group]] = field(default_factory=dict)
+    hits: dict[int, Hit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,32 +131,25 @@ class _Slot:
             (words, tuple(self._terms), self._expected, rule.is_absence), len(groupings)
         )
 
-    def hits(
-        self,
-        subject: Subject | None,
-        key: str,
-        at: datetime,
-        records: tuple[Record, ...],
-        inherited: Mapping[str, str | None],
-        groups: _Groups,
-    ) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hit of a match; none if there is nothing to count, several if it is expected by several names.
-
-        `groups` are those that other slots found in the same match.
-        """
+    def hits(self, match: _Match) -> Iterator[tuple[int, Group, Hit]]:
+        """Return the hit of a match; none if there is nothing to count, several if it is expected by several names."""
         rule = self._rule
-        if rule.when is not None and not self._is_baseline and not rule.when.holds(at):
+        if rule.when is not None and not self._is_baseline and not rule.when.holds(match.at):
             return
-        value: object = None
         if rule.type in VALUE_TYPES:
-            value = self._value(subject, inherited)
+            value = self._value(match.subject, match.inherited)
             if value is None:
                 return
-        found = groups.get(self._grouping)
+            hit = Hit(match.at, self._place, match.key, match.records, value)
+        elif (made := match.hits.get(self._place)) is not None:
+            hit = made
+        else:
+            hit = match.hits[self._place] = Hit(match.at, self._place, match.key, match.records)
+        found = match.groups.get(self._grouping)
         if found is None:
-            found = groups[self._grouping] = self._groups(subject, inherited)
+            found = match.groups[self._grouping] = self._groups(match.subject, match.inherited)
         for group in found:
-            yield self._number, group, Hit(at, self._place, key, records, value)
+            yield self._number, group, hit
 
     def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Sequence[Group]:
         if self._expected is not None:  # by id or by name
@@ -136,8 +161,9 @@ class _Slot:
 
     def _value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> object:
         if self._rule.type is CorrelationType.VALUE_COUNT:
-            values = tuple(reading.value(subject, inherited) for reading in self._values)
-            return None if None in values else values
+            values = [reading.value(subject, inherited) for reading in self._values]
+            # One text of each value, however many hits have it: without the records, each hit would hold its own.
+            return None if None in values else tuple(intern(value) for value in values if value is not None)
         candidates: Candidates = self._values[0].read(subject) if subject is not None else ()
         return next((number for each in candidates if (number := as_number(each)) is not None), None)
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from actionwatch.base.clock import MICROSECOND
-from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, KeptRecord
 
 _FEW = 8  # hits that a group may keep even if there is no room
 
@@ -138,7 +138,7 @@ class GroupState:
         self._drop_reported()
         return count
 
-    def around(self, record: Record) -> tuple[Fold, list[Hit], list[Hit]] | None:
+    def around(self, record: KeptRecord) -> tuple[Fold, list[Hit], list[Hit]] | None:
         """Return the fold that the group begins with, the hits before a record, and its own; None if it has none."""
         own = [hit for hit in self.hits if any(each.key == record.key for each in hit.records)]
         if not own:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
+from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter
-from actionwatch.rules.correlations.live.changes import compare
+from actionwatch.rules.correlations.live.changes import FoundChange, compare
 from actionwatch.rules.correlations.live.context import RuleContext
-from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove, OuterChange, OuterHit
 from actionwatch.rules.correlations.live.saved import SavedRule
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.engine import Failure
 from actionwatch.rules.model import NEVER, Group, Hit
 
 
@@ -39,7 +37,6 @@ class RuleState:
         context: RuleContext,
         hits_above: HitsAbove | None,
         max_groups: int,
-        on_failure: Callable[[Failure], None],
     ) -> None:
         """`hits_above` returns the hits that an alert makes in the rules above; None if the rule feeds none."""
         self.rule = context.rule
@@ -49,7 +46,6 @@ class RuleState:
         self._context = context
         self._hits_above = hits_above
         self._max_groups = max_groups
-        self._on_failure = on_failure
         self._groups: OrderedDict[Group, GroupState] = OrderedDict()
         # By the group values that the shared alert shows.
         self._shared: dict[Group, SharedAlerts] = defaultdict(lambda: SharedAlerts(self.rule))
@@ -100,9 +96,9 @@ class RuleState:
         """Return whether any group is to be judged."""
         return bool(self._dirty) or (bool(self._waiting) and verified is not None and self._waiting[0][0] <= verified)
 
-    def judge(self, limits: Limits) -> tuple[list[AlertChange], list[OuterChange]]:
+    def judge(self, limits: Limits) -> tuple[list[FoundChange], list[OuterChange]]:
         """Return what becomes of the alerts of the groups that are due, and of their hits in the rules above."""
-        changes: list[AlertChange] = []
+        changes: list[FoundChange] = []
         outer: list[OuterChange] = []
         for shared, states in self._take_due(limits.verified):
             changes += self._judge(states, limits, shared, outer)
@@ -133,7 +129,7 @@ class RuleState:
 
     def _judge(
         self, states: Sequence[GroupState], limits: Limits, shared: SharedAlerts | None, outer: list[OuterChange]
-    ) -> list[AlertChange]:
+    ) -> list[FoundChange]:
         """Judge one group, or several that share an alert."""
         verified, evaluations = limits.verified, []
         for state in states:
@@ -142,10 +138,7 @@ class RuleState:
             outer += evaluation.outer
             if shared is not None:
                 shared.update(state.group, evaluation.alerts, evaluation.known, evaluation.turned, verified)
-        changes = [
-            describe(self.rule, change, found, self._on_failure)
-            for change, found in compare(evaluations, lambda found: self._context.may_open(found, verified), shared)
-        ]
+        changes = list(compare(evaluations, lambda found: self._context.may_open(found, verified), shared))
         for state, evaluation in zip(states, evaluations, strict=True):
             state.settle(evaluation.alerts, verified, shared)
             if shared is not None:
@@ -214,24 +207,19 @@ class RuleState:
         """What a saved state must have in common with this one: id and version of the rule, and what it is given."""
         return self.rule.name.id, self.rule.version, self._context.record_floor, self._context.begin
 
-    def save(self, rule_ids: Sequence[str]) -> SavedRule:
+    def save(self, writer: HitWriter, rule_ids: Sequence[str]) -> SavedRule:
         """Return the state as it is saved. `rule_ids` are the ids of the rules by number."""
-        writer = HitWriter()
         groups = [state.save(writer, rule_ids) for state in self._groups.values()]
-        return SavedRule(*self.identity, self._unknown_before, self.newest, groups, writer.hits)
+        return SavedRule(*self.identity, self._unknown_before, self.newest, groups)
 
     def load(
-        self,
-        saved: SavedRule,
-        records: Mapping[int, Record],
-        known: Mapping[str, CorrelatedAlert],
-        numbers: Mapping[str, int],
+        self, saved: SavedRule, reader: HitReader, known: Mapping[str, CorrelatedAlert], numbers: Mapping[str, int]
     ) -> None:
         """Continue from what was saved: every group is judged next.
 
         Raises: DoesNotFit.
         """
-        reader = HitReader(saved.hits, records, is_final=self._context.is_final)
+        reader = reader.of_rule(is_final=self._context.is_final)
         self._unknown_before, self.newest = saved.unknown_before, saved.newest
         for each in saved.groups:
             state = self._groups[each.group] = GroupState(self._context, each.group, each.floor)

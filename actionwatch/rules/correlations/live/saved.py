@@ -6,14 +6,13 @@ A later process continues from it instead of reading the records that the state 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
 
 from actionwatch import __version__
 from actionwatch.base.model import CorrelatedAlert
-from actionwatch.rules.correlations.folds.saved import DoesNotFit, SavedAlert, SavedFold, SavedHit
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, SavedAlert, SavedFold, SavedHit, SavedRecord
 from actionwatch.rules.model import Group
 
 MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: 200,000 hits and 100,000 groups take about 60 MB
@@ -50,26 +49,20 @@ class SavedRule(msgspec.Struct, frozen=True, array_like=True):
     unknown_before: datetime | None
     newest: datetime | None
     groups: list[SavedGroup]
-    hits: list[SavedHit]
-
-    def record_ids(self) -> Iterator[int]:
-        """Return the ids of the records that hits and alerts refer to."""
-        for hit in self.hits:
-            yield from hit.records
-        for group in self.groups:
-            yield from (found.last_seen for found in group.base.found if found.last_seen is not None)
 
 
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
-    """All correlations, in feeding order. `alerts_from` is that of the sources."""
+    """All correlations, in feeding order, with their hits and records. `alerts_from` is that of the sources."""
 
     alerts_from: datetime | None
     rules: list[SavedRule]
+    hits: list[SavedHit]
+    records: list[SavedRecord]
     made_by: str = __version__
 
-    def record_ids(self) -> set[int]:
+    def record_ids(self) -> list[int]:
         """Return the ids of the records that the state refers to."""
-        return {each for rule in self.rules for each in rule.record_ids()}
+        return [each.id for each in self.records]
 
     def known_ids(self) -> list[str]:
         """Return the ids of the alerts that the state refers to."""

@@ -7,11 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from msgspec import structs
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.changes import compare, update_times
 from actionwatch.rules.correlations.live.group_state import Evaluation, turned_by
+from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
@@ -91,7 +93,9 @@ def changes(
 def all_changes(
     *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: SharedAlerts | None = None
 ) -> list[AlertChange]:
-    return [change for change, _ in compare(evaluations, may_open, shared) if change.kind is not None]
+    """Return the changes with the records that they bring."""
+    made, whole = compare(evaluations, may_open, shared), KeptRecords().whole
+    return [replace(each.change, records=tuple(whole(each.records))) for each in made if each.change.kind is not None]
 
 
 def merged(rule: Correlation, *evaluations: Evaluation) -> SharedAlerts:
@@ -237,7 +241,7 @@ def test_an_alert_opens_once_and_is_joined() -> None:
 def test_the_end_of_an_unreported_absence_is_stored_once() -> None:
     """The end of an absence that may not open is stored, once."""
     place = evaluated(ABSENCE, [missing("a", 10, back=30)])
-    assert [change.kind for change, _ in compare([place], no)] == [None, None]  # found, and over
+    assert [change.kind for change, *_ in compare([place], no)] == [None, None]  # found, and over
     (known,) = place.known.values()
     assert (known.is_reported, known.resolved_at, known.until) == (False, at(30), at(30))
     assert list(compare([place], no)) == []
@@ -253,7 +257,7 @@ def test_unreported_alerts_are_stored() -> None:
     moved.fired_at, moved.keys = at(4), {hit(minute).key for minute in (1, 2)}
     alerts = [found("a", 1, 2), found("b", 20, 21)]
     written = [
-        (change.kind, change.known.id) for change, _ in compare([evaluated(COUNT, alerts, [gone, moved], [gone])], no)
+        (change.kind, change.known.id) for change, *_ in compare([evaluated(COUNT, alerts, [gone, moved], [gone])], no)
     ]
     assert written == [(None, "old"), (None, "a"), (None, "b")]
     assert (moved.fired_at, moved.until) == (at(2), at(11))
@@ -262,7 +266,7 @@ def test_unreported_alerts_are_stored() -> None:
 def test_records_come_in_event_order() -> None:
     """The records of an alert come in event order."""
     alert = found("a", 1)
-    alert.hits = [hit(9), replace(hit(9.5), records=(*hit(8).records, *hit(3).records))]
+    alert.hits = [hit(9), structs.replace(hit(9.5), records=(*hit(8).records, *hit(3).records))]
     (change,) = all_changes(evaluated(COUNT, [alert]))
     assert [record.occurred_at for record in change.records] == [at(3), at(8), at(9)]
 
@@ -317,7 +321,7 @@ def test_a_missing_group_joins_another() -> None:
     update(shared, back, 29)
     assert list(compare([back], yes, shared)) == []  # it is not verified yet that the other is missing
     update(shared, back, 1000)
-    assert [change.kind for change, _ in compare([back], yes, shared)] == [None]
+    assert [change.kind for change, *_ in compare([back], yes, shared)] == [None]
     back = evaluated(MERGED_ABSENCE, [missing("b", 20, back=40)], list(evaluations[1].known.values()), group=BOB)
     update(shared, back, 1000)
     assert changes(back, shared=shared) == [("resolve", "a"), ("resolve", "a")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert, RuleName
 from actionwatch.rules.alert import AlertBlock
@@ -22,12 +22,12 @@ FLOOR = 7
 def numbered(number: int, *, is_backlog: bool = False) -> Hit:
     """Make the hit of a record with a local id."""
     plain = hit(20)
-    records = tuple(msgspec.structs.replace(each, id=number, is_backlog=is_backlog) for each in plain.records)
-    return replace(plain, records=records)
+    records = tuple(structs.replace(each, id=number, is_backlog=is_backlog) for each in plain.records)
+    return structs.replace(plain, records=records)
 
 
 NEW, OLD, BACKLOG = numbered(FLOOR + 1), numbered(FLOOR), numbered(FLOOR + 1, is_backlog=True)
-INNER = replace(NEW, records=())
+INNER = structs.replace(NEW, records=())
 
 
 @pytest.mark.parametrize(

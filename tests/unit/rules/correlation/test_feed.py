@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from actionwatch.base.model import Record, RuleName
 from actionwatch.rules.correlations.live.feed import Feed, as_number
@@ -49,7 +50,9 @@ def alert(*hits: Hit, firing: Hit | None = None, **more: object) -> FoundAlert:
 
 def test_an_alert_is_a_hit_at_its_firing_with_the_records_up_to_then() -> None:
     """The hit has the group of the alert where that has the field, and other fields of the record that fired."""
-    first, firing, later = (replace(hit(minute), records=(there(minute, key=f"k{minute}"),)) for minute in (1, 5, 6))
+    first, firing, later = (
+        structs.replace(hit(minute), records=(there(minute, key=f"k{minute}"),)) for minute in (1, 5, 6)
+    )
     found = alert(first, firing, later, firing=firing)
     ((group, made),) = inner_hits(found)
     assert group == ("eve", "d")
@@ -59,12 +62,12 @@ def test_an_alert_is_a_hit_at_its_firing_with_the_records_up_to_then() -> None:
 
 def test_an_alert_of_what_is_missing_is_a_hit_too() -> None:
     """An alert that no hit fired has all records; without a record, fields outside of its group are absent."""
-    seen = replace(hit(1), records=(there(1),))
+    seen = structs.replace(hit(1), records=(there(1),))
     ((group, made),) = inner_hits(alert(seen, last_seen=seen.records[0]))
     assert (group, made.records) == (("eve", "d"), seen.records)
     ((group, made),) = inner_hits(alert())
     assert (group, made.records, made.value) == (("eve", None), (), ("c1",))
-    without_records = replace(hit(5), records=())
+    without_records = structs.replace(hit(5), records=())
     assert inner_hits(alert(without_records, firing=without_records))[0][0] == ("eve", None)
     assert inner_hits(alert(), ("eve", None)) == [], "there is no value to count"
 
@@ -112,7 +115,7 @@ SUMS = above_inner("type: value_sum, group-by: [userName], condition: {gte: 2, f
 
 def test_an_alert_without_a_record_has_no_number() -> None:
     """A number is read from the record that fired; if there is none, nothing counts."""
-    seen = replace(hit(1), records=(there(1, raw='{"size": 7}'),))
+    seen = structs.replace(hit(1), records=(there(1, raw='{"size": 7}'),))
     assert [(group, made.value) for group, made in inner_hits(alert(seen, firing=seen), rules=SUMS)] == [(("eve",), 7)]
     assert inner_hits(alert(), rules=SUMS) == []
 
@@ -124,7 +127,7 @@ MISSED = above_inner(
 
 def test_an_absence_of_alerts_reads_their_groups_first() -> None:
     """The group of an alert counts, not what its record says; where the alert has no value, its record counts."""
-    seen = replace(hit(1), records=(there(1),))
+    seen = structs.replace(hit(1), records=(there(1),))
     found = alert(seen, firing=seen)
     assert [group for group, _ in inner_hits(found, ("eve", "c1"), MISSED)] == [("eve",)]
     assert [group for group, _ in inner_hits(found, (None, "c1"), MISSED)] == [("bob",)]

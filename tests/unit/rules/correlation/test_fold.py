@@ -158,7 +158,7 @@ def test_a_saved_state_continues(case: tuple[Correlation, list[Hit]], cut: int) 
     writer = HitWriter()
     state = msgspec.msgpack.encode((whole.save(writer), writer.hits))
     saved, saved_hits = msgspec.msgpack.decode(state, type=tuple[SavedFold, list[SavedHit]])
-    loaded.load(saved, HitReader(saved_hits, {}, is_final=True))
+    loaded.load(saved, HitReader(saved_hits, [], ()))
     assert loaded.alerts() == whole.alerts()
     for hit in ordered[cut:]:
         whole.push(hit)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
@@ -68,7 +68,7 @@ def known(
 def backlog(minute: float) -> Hit:
     """Make the hit of a record that may not alert."""
     plain = hit(minute)
-    return replace(plain, records=tuple(msgspec.structs.replace(each, is_backlog=True) for each in plain.records))
+    return structs.replace(plain, records=tuple(structs.replace(each, is_backlog=True) for each in plain.records))
 
 
 def above(group: Group, found: FoundAlert) -> Iterable[OuterHit]:
@@ -107,8 +107,8 @@ def test_a_record_that_may_alert_replaces_backlog() -> None:
         (backlog(5), hit(5), True),
         (hit(5), backlog(5), False),
         (backlog(5), backlog(5), False),
-        (replace(hit(5), records=()), hit(5), False),
-        (replace(hit(5), records=(*backlog(5).records, *hit(5).records)), hit(5), False),
+        (structs.replace(hit(5), records=()), hit(5), False),
+        (structs.replace(hit(5), records=(*backlog(5).records, *hit(5).records)), hit(5), False),
     ):
         state = state_of(COUNT)
         assert state.keep(first)
@@ -193,7 +193,7 @@ def test_the_hits_around_a_record() -> None:
     """The hits of a record are those that contain it, also beside others; a record without hits here has none around it."""
     state = state_of(COUNT)
     keep(state, 1, 3)
-    pair = replace(hit(2), records=(*hit(1.5).records, *hit(2).records))
+    pair = structs.replace(hit(2), records=(*hit(1.5).records, *hit(2).records))
     assert state.keep(pair)
     around = state.around(pair.records[1])
     assert around is not None

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
+from actionwatch.base.model import ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.live.changes import FoundChange
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.group_state import OuterHit
 from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
@@ -22,15 +23,15 @@ RULE = make(threshold=Threshold("gte", 2), group_by=("userName",))
 (CONTEXT,) = contexts_of([RULE], StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000)))
 
 
-def reported(changes: Iterable[AlertChange]) -> list[tuple[ChangeKind, Group]]:
+def reported(changes: Iterable[FoundChange]) -> list[tuple[ChangeKind, Group]]:
     """Return what people learn of, with the group."""
-    return [(change.kind, change.known.group) for change in changes if change.kind is not None]
+    return [(change.kind, change.known.group) for change, *_ in changes if change.kind is not None]
 
 
 @pytest.fixture
 def state() -> RuleState:
     """Make the state of a rule that counts two records in a group, and knows all hits from long before minute 0 on."""
-    return RuleState(CONTEXT, None, 10, lambda failure: pytest.fail(str(failure)))
+    return RuleState(CONTEXT, None, 10)
 
 
 def test_a_new_state_keeps_nothing(state: RuleState) -> None:
@@ -71,7 +72,7 @@ def test_a_removed_hit_makes_its_group_due(state: RuleState) -> None:
     state.remove(GROUP, hit(2))
     assert state.is_due(None)
     state.judge(JUDGED)
-    assert not changes[0].known.is_current
+    assert not changes[0].change.known.is_current
 
 
 def test_a_group_of_another_shape_is_not_restored(state: RuleState) -> None:
@@ -87,7 +88,7 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
     """Hits before what the rule is given are left out, and those that are folded at once are not counted."""
     bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(0))
     (context,) = contexts_of([RULE], bounds)
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     assert context.complete_from is not None
     known_from = (context.complete_from - at(0)).total_seconds() / 60
     state.begin_groups()
@@ -103,7 +104,7 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
     assert state.finish_restore() == []
     assert state.kept == 2
     assert state.is_due(None), "what was restored is judged"
-    early = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    early = RuleState(context, None, 10)
     early.restore_hit(GROUP, hit(1))
     early.finish_restore()
     assert early.kept == 0
@@ -111,7 +112,6 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
         next(contexts_of([RULE], StreamBounds(begin=lambda _: None))),
         None,
         10,
-        lambda failure: pytest.fail(str(failure)),
     )
     without_limit.restore_hit(GROUP, hit(1))
     without_limit.finish_restore()
@@ -122,13 +122,13 @@ def test_a_group_that_waits_is_due_at_its_time() -> None:
     """An absence waits for verified time: it is due when that reaches the deadline, and never while none is known."""
     absence = make(threshold=Threshold("lt", 1), expected=((),))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     assert [state.is_due(verified) for verified in (None, at(0), at(100_000))] == [False, False, True]
 
 
 def test_the_group_used_least_recently_makes_room() -> None:
     """At the limit of groups, a new group drops the one whose last hit came first, with its hits."""
-    state = RuleState(CONTEXT, None, 2, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(CONTEXT, None, 2)
     state.insert(GROUP, hit(1))
     state.insert(OTHER, hit(2))
     state.insert(GROUP, hit(3))
@@ -142,7 +142,7 @@ def test_the_group_used_least_recently_makes_room() -> None:
 
 def test_an_idle_group_is_dropped_after_its_reach() -> None:
     """A group stays as long as its alert could change: its reach and `realert` after the last event, that instant included."""
-    state = RuleState(CONTEXT, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(CONTEXT, None, 10)
     span = (RULE.reach + RULE.realert).total_seconds() / 60
     state.insert(GROUP, hit(50))
     state.insert(OTHER, hit(20))
@@ -158,7 +158,7 @@ def test_a_group_with_nothing_but_a_restored_alert_is_dropped() -> None:
     """A restored alert without hits does not keep its group for ever."""
     bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000))
     (context,) = contexts_of([RULE], bounds)
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     state.restore_alert(CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True))
     state.begin_groups()
     state.finish_restore()
@@ -171,7 +171,7 @@ def test_a_group_that_a_restart_leaves_with_nothing_is_dropped() -> None:
     """A group whose only alert was lost before all hits are known does not stay, and holds no other group back."""
     bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(0))
     (context,) = contexts_of([RULE], bounds)
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     lost = CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True, is_current=False)
     state.restore_alert(lost)
     state.begin_groups()
@@ -186,7 +186,7 @@ def test_a_restored_alert_leads_the_alerts_of_other_groups() -> None:
     """After a restart, a group joins the alert of another group that people know."""
     merging = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
     (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000)))
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     known = CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True)
     state.restore_alert(known)
     state.begin_groups()
@@ -194,14 +194,14 @@ def test_a_restored_alert_leads_the_alerts_of_other_groups() -> None:
     state.insert(OTHER, hit(5))
     changes, _ = state.judge(JUDGED)
     assert (ChangeKind.JOIN, OTHER) in reported(changes)
-    assert {change.known.alert_id for change in changes if change.known.group == OTHER} == {"a"}
+    assert {change.known.alert_id for change, *_ in changes if change.known.group == OTHER} == {"a"}
 
 
 def test_an_absence_restores_the_alerts_of_expected_groups_only() -> None:
     """An alert about a group that is no longer expected has no place in the state."""
     absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP,))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     for group in (GROUP, OTHER):
         state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
     assert state.count_groups() == 1
@@ -214,7 +214,7 @@ def test_a_group_that_made_room_is_not_judged() -> None:
     """A group that waited for verified time and was dropped is forgotten, also where it waited."""
     absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP, OTHER))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
-    state = RuleState(context, None, 1, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 1)
     changes, _ = state.judge(Limits(at(1000), None, is_full=False))
     assert reported(changes) == [(ChangeKind.OPEN, OTHER)]
 
@@ -225,7 +225,7 @@ def test_restored_alerts_make_hits_above() -> None:
     def above(group: Group, found: FoundAlert) -> Iterable[OuterHit]:
         yield 7, group, Hit(found.fired_at, 0, found.id, ())
 
-    state = RuleState(CONTEXT, above, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(CONTEXT, above, 10)
     state.begin_groups()
     for minute in (1, 2):
         state.restore_hit(GROUP, hit(minute))
@@ -242,14 +242,14 @@ def test_groups_that_share_an_alert_are_judged_with_those_that_wait_there() -> N
         patterns=(Pattern((0,), (2,)), Pattern((1,))),
     )
     (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000)))
-    state = RuleState(context, None, 10, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 10)
     state.insert(GROUP, hit(1, 0))  # fires at 11, if no third step follows until then
     state.insert(OTHER, hit(12, 1))
     assert state.judge(Limits(at(10), None, is_full=False)) == ([], [])
     assert [state.is_due(at(minute)) for minute in (10.9, 11)] == [False, True]
     changes, _ = state.judge(Limits(at(11), None, is_full=False))
     assert reported(changes) == [(ChangeKind.OPEN, GROUP), (ChangeKind.JOIN, OTHER)]
-    assert len({change.known.alert_id for change in changes}) == 1
+    assert len({change.known.alert_id for change, *_ in changes}) == 1
     assert not state.is_due(at(10_000))
 
 
@@ -257,7 +257,7 @@ def test_groups_share_an_alert_after_one_of_them_was_dropped() -> None:
     """What groups share stays while one of them is there: a dropped group does not end the alert of the others."""
     merging = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
     (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000)))
-    state = RuleState(context, None, 2, lambda failure: pytest.fail(str(failure)))
+    state = RuleState(context, None, 2)
     for minute, group in ((1, GROUP), (2, OTHER)):
         state.insert(group, hit(minute))
     state.judge(JUDGED)

@@ -12,17 +12,22 @@ from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, Hi
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.model import FoundAlert, Hit
-from tests.unit.rules.correlation.kit import START, at, hit
+from actionwatch.rules.model import FoundAlert, Hit, RecordRef
+from tests.unit.rules.correlation.kit import START, at, hit, record_at
 from tests.unit.rules.correlation.live import ALL, in_event_order
 
-STATE = saved.SavedState(None, [])
+STATE = saved.SavedState(None, [], [], [])
 
 
 def stored(number: int) -> Hit:
     """Make a hit of a stored record."""
-    made = hit(number)
-    return replace(made, records=tuple(structs.replace(record, id=number) for record in made.records))
+    key = f"k{number}"
+    return Hit(at(number), 0, key, (RecordRef(key, number, at(number), is_backlog=False),))
+
+
+def reader(writer: HitWriter, *ids: int, is_final: bool = True) -> HitReader:
+    """Read what was written, in a store that has only the records with these ids."""
+    return HitReader(writer.hits, writer.records, ids).of_rule(is_final=is_final)
 
 
 FIRST, SECOND = stored(1), stored(2)
@@ -35,31 +40,40 @@ def test_a_found_alert_is_saved_with_its_records() -> None:
     """Everything of a found alert is loaded as it was, and each hit is saved once."""
     writer = HitWriter()
     alert = writer.alert(FOUND)
-    held = {record.id: record for each in (FIRST, SECOND) for record in each.records}
-    assert len(writer.hits) == 2
-    assert HitReader(writer.hits, held, is_final=False).alert(alert) == FOUND
+    assert (len(writer.hits), len(writer.records)) == (2, 2)
+    assert reader(writer, 1, 2, is_final=False).alert(alert) == FOUND
+
+
+def test_hits_of_one_record_share_what_is_saved_of_it() -> None:
+    """A record is saved once, and only a hit at another time or with another key, as one of an alert, has its own."""
+    (record,) = FIRST.records
+    hits = [FIRST, structs.replace(FIRST, step=1, value=("x",)), structs.replace(FIRST, at=at(3), key="alert")]
+    inner = Hit(at(4), 0, "none", ())
+    writer = HitWriter()
+    numbers = writer.numbers([*hits, inner, SECOND])
+    assert [each.id for each in writer.records] == [record.id, 2]
+    assert [each.own for each in writer.hits] == [None, None, (at(3), "alert"), (at(4), "none"), None]
+    assert reader(writer, 1, 2).hits(numbers) == [*hits, inner, SECOND]
 
 
 def test_records_of_a_found_alert_may_be_gone() -> None:
     """Retention deletes records of alerts that changed long ago; an alert that another rule counts still needs them."""
     writer = HitWriter()
     alert = writer.alert(FOUND)
-    held = {record.id: record for record in SECOND.records}
-    loaded = HitReader(writer.hits, held, is_final=True).alert(alert)
-    gone = replace(FIRST, records=())
+    loaded = reader(writer, 2).alert(alert)
+    gone = structs.replace(FIRST, records=())
     assert loaded == replace(FOUND, hits=[SECOND], resolved_by=gone, last_seen=None, firing=gone)
     with pytest.raises(DoesNotFit, match="another rule counts"):
-        HitReader(writer.hits, held, is_final=False).alert(alert)
+        reader(writer, 2, is_final=False).alert(alert)
 
 
 def test_records_of_a_window_may_not_be_gone() -> None:
     """What is still counted needs its records."""
     writer = HitWriter()
     numbers = writer.numbers([FIRST, SECOND])
-    reader = HitReader(writer.hits, {record.id: record for record in SECOND.records}, is_final=True)
-    assert reader.hits(numbers[1:]) == [SECOND]
+    assert reader(writer, 2).hits(numbers[1:]) == [SECOND]
     with pytest.raises(DoesNotFit, match="no longer in the store"):
-        reader.hits(numbers)
+        reader(writer, 2).hits(numbers)
 
 
 def test_a_record_that_is_not_stored_cannot_be_saved() -> None:
@@ -82,7 +96,7 @@ def test_what_is_no_state_does_not_fit(body: bytes) -> None:
 def test_a_state_of_another_version_does_not_fit() -> None:
     """Another version may mean something else by the same state."""
     with pytest.raises(DoesNotFit, match=r"actionwatch 0\.0\.1"):
-        saved.decode(saved.encode(saved.SavedState(None, [], "0.0.1")))
+        saved.decode(saved.encode(structs.replace(STATE, made_by="0.0.1")))
 
 
 def test_a_state_that_is_too_large_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +112,11 @@ def test_a_state_that_is_too_large_is_not_saved(monkeypatch: pytest.MonkeyPatch)
 def test_a_state_refers_to_few_records() -> None:
     """The state of the rules refers to the records that matter, by id, and is far smaller than they are."""
     correlator = Correlator(ALL, StreamBounds(begin=lambda _: START), keep=at(5) - at(0))
-    records = [structs.replace(hit(number).records[0], id=number + 1, raw="x" * 1000) for number in range(600)]
+    records = [structs.replace(record_at(number), id=number + 1, raw="x" * 1000) for number in range(600)]
     for place in range(0, len(records), 50):
         correlator.take(sorted(records[place : place + 50], key=in_event_order))
         correlator.changes(records[place].occurred_at)
     state = correlator.save()
     assert len(saved.encode(state)) < 100 * len(records)
     assert max(state.record_ids()) == 600
-    assert state.record_ids() <= {record.id for record in records}
+    assert set(state.record_ids()) <= {record.id for record in records}

@@ -1,0 +1,92 @@
+"""What a hit in an open window takes in memory: `python -m tests.benchmarks windows [RECORDS] [RATE]`.
+
+The matcher takes RECORDS records (100,000 by default) of RATE a second (500) from a real store, with the shipped rules, and all
+time verified up to the newest. Then all objects that the process made meanwhile are counted, so that the machine does not
+matter.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import parse_page
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import Matcher
+from actionwatch.rules.correlations.live.saved import SavedState, encode
+from actionwatch.rules.engine import Engine
+from actionwatch.store import records
+from tests.benchmarks.growth import RULES
+from tests.benchmarks.upstream import LATEST_MS, Listing
+from tests.builders import open_database
+from tests.integration.kit import Post
+from tests.integration.matching.test_correlation import see
+from tests.unit.rules.builders import rules_in
+
+SOURCE = "acme"
+PAGE = 1000
+
+
+def main(count: int = 100_000, rate: int = 500) -> None:
+    """Print what is held, and what it takes."""
+    rules = rules_in("\n---\n".join(path.read_text() for path in sorted(RULES.glob("*.yml")))).rules
+    with tempfile.TemporaryDirectory() as name:
+        post = Post(open_database(Path(name)))
+        correlating = Correlating(rules, post.addressing)
+        step = Matcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
+        pages = _pages(count, count / rate / timedelta(days=1).total_seconds())
+        first = next(pages)
+        begins = first[0].occurred_at
+        _match(post, step, first, begins)
+        gc.collect()
+        used = time.process_time()
+        tracemalloc.start()
+        for page in pages:
+            _match(post, step, page, begins)
+        del page
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        used = time.process_time() - used
+        correlator = correlating._correlator
+        assert correlator is not None
+        state = correlator.save()
+        hits = count_hits(state)
+        post.database.close()
+        print(
+            f"  {count:,} records, {hits:,} hits in windows of {len(state.rules)} rules: {held / 2**20:.1f} MiB, "
+            f"{held / hits:.0f} bytes a hit, {held / count:.0f} bytes a record; a saved state of {len(encode(state)):,} bytes; "
+            f"{used:.0f} s of CPU with the memory traced"
+        )
+
+
+def count_hits(state: SavedState) -> int:
+    """Count the hits that each rule holds, once for each rule."""
+    return sum(
+        len({number for group in rule.groups for number in chain(group.hits, *group.base.windows)})
+        for rule in state.rules
+    )
+
+
+def _match(post: Post, step: Matcher, page: Sequence[Record], begins: datetime) -> None:
+    with post.database.write() as connection:
+        records.insert_new(connection, page)
+    see(post.database, page[-1].occurred_at, name=SOURCE, begins=begins, alerts_from=begins)
+    step.run_once()
+
+
+def _pages(count: int, days: float) -> Iterator[Sequence[Record]]:
+    """Yield the records of an emulated organisation, oldest first."""
+    listing = Listing(count, days)
+    reader = RecordReader(SOURCE, organisation_id=listing.organisation_id)
+    for offset in range(count - PAGE, -1, -PAGE):
+        body = listing.page(0, LATEST_MS, offset, PAGE, with_counts=False)
+        yield parse_page(body, reader, datetime.now(UTC)).records[::-1]
