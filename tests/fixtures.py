@@ -20,7 +20,7 @@ from tests.transitions import guard_transitions
 @pytest.fixture
 def new_store(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Database]:
     """Open an empty store of the kind under test, in place of the one before. The caller closes it."""
-    if request.config.getoption("--store") == "postgresql":
+    if request.config.getoption("--store") != "sqlite":
         return postgresql.open_store
     numbers = itertools.count()
 

@@ -174,7 +174,7 @@ def new_desk(folder: Path, store: str = "") -> Iterator[Desk]:
 @contextlib.contextmanager
 def store_under_test(config: pytest.Config, name: str) -> Iterator[str]:
     """Create an empty database of this name, if the store under test is in PostgreSQL, and yield its URL."""
-    if config.getoption("--store") != "postgresql":
+    if config.getoption("--store") == "sqlite":
         yield ""
         return
     with postgresql.other_database(name) as url:
