@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -28,8 +27,7 @@ from actionwatch.settings import RetryPolicy
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
-from actionwatch.store.sqlite import SqliteBackend
-from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
+from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record, url_of
 from tests.children import run_child
 from tests.integration.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
 from tests.waiting import LIMIT, PATIENT, at_least, beside, pause, stopwatch, wait_until
@@ -620,7 +618,7 @@ def test_idle_loop_runs_about_once_a_second(post: Post) -> None:
 
 def test_wake_delivers_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is added while the loop sleeps is sent when the loop is woken, not at its next poll."""
-    monkeypatch.setattr(SqliteBackend, "look_seconds", 2 * LIMIT)
+    monkeypatch.setattr(type(post.database._backend), "look_seconds", 2 * LIMIT)
     monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
@@ -696,9 +694,7 @@ def test_send_longer_than_its_lease_is_not_started_again(post: Post) -> None:
 CRASH = """
 import os, sys
 from datetime import timedelta
-from pathlib import Path
-from actionwatch.base.model import Receipt
-from tests.builders import open_database
+from actionwatch.store.database import Database
 from tests.integration.kit import Post, Sender, settle
 
 class Fatal(Sender):
@@ -706,7 +702,7 @@ class Fatal(Sender):
         print(message.id, flush=True)
         os._exit(9)
 
-post = Post(open_database(Path(sys.argv[1])))
+post = Post(Database(sys.argv[1]))
 post.senders["hook"] = Fatal()
 worker = post.worker()
 worker.recover()
@@ -714,10 +710,10 @@ settle(worker)
 """
 
 
-def test_process_killed_before_recording_sends_again_under_the_same_id(post: Post, tmp_path: Path) -> None:
+def test_process_killed_before_recording_sends_again_under_the_same_id(post: Post) -> None:
     """A process killed after the receiver accepted a message, but before recording it, sends it again under the same id."""
     post.open_alerts("one")
-    ended = run_child([sys.executable, "-c", CRASH, str(tmp_path)])
+    ended = run_child([sys.executable, "-c", CRASH, url_of(post.database)])
     assert ended.returncode == 9, ended.stderr
     with post.database.read() as connection:
         (waiting,) = outbox.find(connection, limit=9)
@@ -743,9 +739,9 @@ class BusyDatabase(Database):
             yield connection
 
 
-def test_outcome_is_recorded_after_the_store_was_busy(post: Post, tmp_path: Path) -> None:
+def test_outcome_is_recorded_after_the_store_was_busy(post: Post) -> None:
     """A message that was sent while the store was busy is recorded later, and not sent again."""
-    database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
+    database = BusyDatabase(url_of(post.database))
     busy = Post(database, post.clock, post.senders)
     post.open_alerts("one")
     with busy.delivering() as worker:
@@ -761,9 +757,9 @@ def test_outcome_is_recorded_after_the_store_was_busy(post: Post, tmp_path: Path
     database.close()
 
 
-def test_busy_store_at_the_start_does_not_end_the_loop(post: Post, tmp_path: Path) -> None:
+def test_busy_store_at_the_start_does_not_end_the_loop(post: Post) -> None:
     """If the store is busy when the loop starts, the loop continues."""
-    database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
+    database = BusyDatabase(url_of(post.database))
     database.refusals = 1
     busy = Post(database, post.clock, post.senders)
     post.open_alerts("one")

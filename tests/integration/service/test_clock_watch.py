@@ -21,7 +21,7 @@ from actionwatch.settings import RetryPolicy
 from actionwatch.store import alerts, outbox, polls, receivers, self_alerts, waits
 from actionwatch.store.database import Database
 from actionwatch.text.crontab import parse_crontab
-from tests.builders import NOON, Machine
+from tests.builders import NOON, Machine, url_of
 from tests.integration.delivery.kit import Desk
 from tests.integration.delivery.test_deliver import BusyDatabase
 from tests.integration.kit import DOWN, Post, enqueue_test, settle
@@ -246,7 +246,7 @@ def test_small_correction_is_not_reported(post: Post, machine: Machine) -> None:
 def test_clock_step_while_the_store_is_busy(post: Post, machine: Machine) -> None:
     """While the store cannot be written, the old time continues. The step is logged once and handled later."""
     post.open_alerts("one")
-    busy = BusyDatabase(f"sqlite:///{post.database.path}")
+    busy = BusyDatabase(url_of(post.database))
     watching = ClockWatch(machine.clock, busy, post.troubles, (), machine.elapsed)
     machine.set_clock(hours=5)
     busy.refusals = 2
