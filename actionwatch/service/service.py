@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
@@ -24,10 +25,14 @@ from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.service.reload import Reloader
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
+from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.database import Ownership
 from actionwatch.tail.accounts import LIST_EVERY
+
+if TYPE_CHECKING:
+    from actionwatch.web.console.parts import Parts
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -147,17 +152,35 @@ class Service:
 
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # Only the service needs starlette and uvicorn, which take long to import.
-        from actionwatch.web.routes import health_routes, metrics_routes
+        from actionwatch.web.routes import console_routes, health_routes, metrics_routes
         from actionwatch.web.server import serving
 
         app, options = self._app, self._app.settings.web
         routes = [
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self.steps.reasons),
             *metrics_routes(app.database, app.tails.keys(), app.clock, lambda: app.matcher.dropped_groups),
+            *console_routes(self._console_parts()),
         ]
         address = options.listen
         return serving(
             routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
+        )
+
+    def _console_parts(self) -> Parts:
+        from actionwatch.web.console.parts import Destination, Parts
+        from actionwatch.web.routes import read_unready
+
+        app = self._app
+        return Parts(
+            database=app.database,
+            clock=app.clock,
+            sources=app.poll_intervals.keys(),
+            receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
+            unready=lambda: [
+                *read_unready(app.database, app.poll_intervals, self._ages()),
+                *self.steps.reasons(),
+            ],
+            stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
         )
 
     def _scheduler(self) -> BlockingScheduler:

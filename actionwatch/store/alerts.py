@@ -7,8 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, exists, func, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
 
+from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
@@ -29,6 +44,7 @@ _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.tit
 _COLUMN_NAMES = {"count": "match_count", "group": "group_values"}
 _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:] if name != "escalation"}
 _ROWS = RowFormat(ALERT, {"id": "id", **_RULE, **_OTHERS})
+_SHADOW_LABEL = '%"mode": "shadow"%'  # as the column stores `Alert.is_shadow`
 _CHANGING = (
     "body", "level", "status", "acked_by", "resolved_by", "resolved_at", "match_count", "first_at", "last_at", "late_by",
 )  # fmt: skip
@@ -174,6 +190,43 @@ def count(connection: Connection) -> dict[tuple[Level, Status], int]:
     """Count the alerts of each level and status."""
     statement = select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
     return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
+
+
+def count_open(connection: Connection, most: int) -> dict[Level, int]:
+    """Count the open alerts of each level, without those of shadow rules; look at no more than `most` of a level."""
+    some = [
+        select(ALERT.c.level, type_coerce(ALERT.c.labels, Text).label("labels"))
+        .where(ALERT.c.level == level, ALERT.c.status == Status.OPEN.value)
+        .limit(most)
+        .subquery()
+        for level in Level
+    ]
+    counts = union_all(*(select(each.c.level, each.c.labels) for each in some)).subquery()
+    statement = (
+        select(counts.c.level, func.count()).where(counts.c.labels.not_like(_SHADOW_LABEL)).group_by(counts.c.level)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def count_by_time(connection: Connection, spans: Spans, most: int, rule: str | None = None) -> list[dict[Level, int]]:
+    """Count the alerts of each level that opened in each span; of a rule, by its name. Only the newest `most` are counted."""
+    within = [ALERT.c.opened_at >= spans.start, ALERT.c.opened_at < spans.end]
+    if rule is not None:
+        within.append(ALERT.c.rule_name == rule)
+    newest = (
+        select(ALERT.c.opened_at, ALERT.c.level)
+        .where(*within)
+        .order_by(ALERT.c.opened_at.desc())
+        .limit(most)
+        .subquery()
+    )
+    since_start = type_coerce(newest.c.opened_at, BigInteger) - to_micros(spans.start)
+    number = since_start // literal(spans.width // MICROSECOND, BigInteger)
+    statement = select(number, newest.c.level, func.count()).group_by(number, newest.c.level)
+    found: list[dict[Level, int]] = [{} for _ in range(spans.count)]
+    for place, level, count in connection.execute(statement):
+        found[place][level] = count
+    return found
 
 
 def is_at_work(now: datetime) -> ColumnElement[bool]:

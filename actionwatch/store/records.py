@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -28,7 +29,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
@@ -330,6 +331,17 @@ def count_ever_stored(connection: Connection) -> int:
     """Return how many records were stored since the store was created, including those that retention deleted."""
     found: int | None = connection.execute(select(func.sum(RECORD_COUNT.c.stored_count))).scalar()
     return found or 0
+
+
+def count_by_time(connection: Connection, spans: Spans, most: int) -> list[int]:
+    """Count the records with a readable time in each span, with the index alone, and at most `most` in each."""
+    bounds = [key_floor(at) for at in (*spans.starts, spans.end)]
+    some = (
+        select(RECORD.c.record_key).where(RECORD.c.record_key >= low, RECORD.c.record_key < high).limit(most).subquery()
+        for low, high in pairwise(bounds)
+    )
+    counts = [select(func.count()).select_from(each).scalar_subquery() for each in some]
+    return list(connection.execute(select(*counts)).one())
 
 
 def count_joined(connection: Connection) -> int:
