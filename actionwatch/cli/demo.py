@@ -209,7 +209,8 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
     out.print(
         f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
-        f"{counted(len(built.rules.rules), 'shipped rule')}.\n[bold]Open {url}/ in a browser[/] to see the same on a page. Health and metrics: {url}/readyz and /metrics\n"
+        f"{counted(len(built.rules.rules), 'shipped rule')}.\n"
+        f"[bold]Open {url}/ in a browser[/] to see the same on a page. Health and metrics: {url}/readyz and /metrics\n"
         f"{_spell_hours(built, utc_now())}"
     )
     out.print(

@@ -52,8 +52,8 @@ def command(config: str, once: bool, wait: timedelta) -> int:
     With --once, exits with 1 if a step failed: a source could not be polled, a message that was due did not reach its receiver,
     or dead letters are left. Messages that are due later are listed, and are not a failure.
 
-    On a terminal, prints in six lines what it watches, with the address of its page. The log shows only warnings there, unless log.level is set, because
-    alerts can appear on the same screen.
+    On a terminal, prints in six lines what it watches, with the address of its page. The log shows only warnings there, unless
+    log.level is set, because alerts can appear on the same screen.
     """
     if wait and not once:
         raise click.UsageError("--wait requires --once")

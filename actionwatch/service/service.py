@@ -19,6 +19,7 @@ from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
+from actionwatch.service.configuration import known_lists
 from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
@@ -181,6 +182,8 @@ class Service:
                 *self.steps.reasons(),
             ],
             stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
+            rules=lambda: app.rules.rules,
+            lists=lambda: known_lists(app.settings),
         )
 
     def _scheduler(self) -> BlockingScheduler:

@@ -25,9 +25,10 @@ from sqlalchemy import (
 
 from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
+from actionwatch.base.unicode import forms
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import bulk_insert, first_two, portions
+from actionwatch.store.database import LAST_CHARACTER, bulk_insert, first_two, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -137,9 +138,10 @@ def read_newest_of_rule(connection: Connection, rule_id: str) -> Alert | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFilter:
-    """A filter of alerts; None and empty mean everything. `since` is the time of opening.
+    """A filter of alerts; None and empty mean everything. `since` and `until` are times of opening, both included.
 
-    `rules` are names or ids. An alert belongs to a user or a cluster (its id or name) if one of its records does.
+    `rules` are names or ids. An alert belongs to a user, an account or a cluster (its id or name) if one of its records does.
+    `text` is in its title or body, in whatever case.
     """
 
     levels: Sequence[Level] = ()
@@ -147,12 +149,17 @@ class AlertFilter:
     rules: Sequence[str] = ()
     user: str | None = None
     cluster: str | None = None
+    account: str | None = None
+    text: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def is_searching(self) -> bool:
         """Whether it may have to look at many alerts to find one."""
-        return bool(self.levels or self.statuses or self.rules or self.user or self.cluster)
+        return bool(
+            self.levels or self.statuses or self.rules or self.user or self.cluster or self.account or self.text
+        )
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """Yield its SQL conditions."""
@@ -162,12 +169,17 @@ class AlertFilter:
             yield ALERT.c.status.in_([status.value for status in self.statuses])
         if self.rules:
             yield or_(ALERT.c.rule_name.in_(self.rules), ALERT.c.rule_id.in_(self.rules))
-        if self.user or self.cluster:
+        if self.user or self.cluster or self.account:
             held = select(ALERT_RECORD.c.record_id).join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-            wanted = records.conditions(RecordFilter(user=self.user, cluster=self.cluster))
+            wanted = records.conditions(RecordFilter(user=self.user, cluster=self.cluster, account=self.account))
             yield held.where(ALERT_RECORD.c.alert_id == ALERT.c.id, *wanted).exists()
+        if self.text:
+            texts = (ALERT.c.title, ALERT.c.body)
+            yield or_(*(each.icontains(form, autoescape=True) for form in forms(self.text) for each in texts))
         if self.since:
             yield ALERT.c.opened_at >= self.since
+        if self.until:
+            yield ALERT.c.opened_at <= self.until
 
 
 EVERY = AlertFilter()
@@ -177,6 +189,45 @@ def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY)
     """Read the newest alerts that match a filter, newest first."""
     statement = _ALERTS.where(*wanted.conditions()).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
     return [alert_of(row) for row in connection.execute(statement)]
+
+
+AlertPlace = tuple[datetime, str]
+"""The place of an alert in a list, newest first: when it opened, and its id."""
+
+
+def search(
+    connection: Connection, wanted: AlertFilter, limit: int, after: AlertPlace | None, most: int
+) -> tuple[list[Alert], AlertPlace | None]:
+    """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
+
+    Looks at about `most` alerts, so that even a list without any alert may continue; None: it ends.
+    """
+    behind = list(_behind(after))
+    opened = select(ALERT.c.opened_at).where(*behind)
+    if wanted.until:
+        opened = opened.where(ALERT.c.opened_at <= wanted.until)
+    nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
+    horizon: datetime | None = connection.execute(nth).scalar() if wanted.is_searching else None
+    near = [ALERT.c.opened_at >= horizon] if horizon else []
+    statement = _ALERTS.where(*wanted.conditions(), *behind, *near).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
+    found = [alert_of(row) for row in connection.execute(statement.limit(limit + 1))]
+    if len(found) > limit:
+        return found[:limit], (found[limit - 1].opened_at, found[limit - 1].id)
+    is_over = horizon is not None and wanted.since is not None and horizon < wanted.since
+    return found, None if horizon is None or is_over else (horizon, LAST_CHARACTER)
+
+
+def _behind(place: AlertPlace | None) -> Iterator[ColumnElement[bool]]:
+    if place is not None:
+        at, alert_id = place
+        yield ALERT.c.opened_at <= at  # so that the index by opening serves it
+        yield or_(ALERT.c.opened_at < at, ALERT.c.id > alert_id)
+
+
+def count_opened_after(connection: Connection, at: datetime, most: int) -> int:
+    """Count the alerts that opened after a time, at most `most`."""
+    newer = select(ALERT.c.opened_at).where(ALERT.c.opened_at > at).limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(newer)).scalar_one()
 
 
 def time_of_nth(connection: Connection, number: int) -> datetime | None:

@@ -44,7 +44,7 @@ SCHEMA_VERSION = "0004"  # the newest revision under migrations/versions/
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
-_LAST_CHARACTER = "\U0010ffff"  # no id contains it
+LAST_CHARACTER = "\U0010ffff"  # no id contains it
 
 
 class Ownership(Protocol):
@@ -442,7 +442,7 @@ def first_two(statement: Select[Any], column: Column[Any], beginning: str) -> Se
 
 def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
     """Return the condition for texts with a prefix. An index serves it; it would not serve LIKE, which ignores case."""
-    return and_(column >= beginning, column < f"{beginning}{_LAST_CHARACTER}")
+    return and_(column >= beginning, column < f"{beginning}{LAST_CHARACTER}")
 
 
 def without_index(column: Column[Any]) -> ColumnElement[Any]:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.base.errors import StoreError
 from actionwatch.web.access import SIGN_IN_PATH
-from actionwatch.web.console import overview, sign_in
+from actionwatch.web.console import alerts, overview, sign_in
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.console.parts import Parts
 
@@ -27,6 +27,9 @@ FormView = Callable[[Request, Parts, Mapping[str, str]], Response]
 
 PAGES: Mapping[str, View] = {
     "/": overview.show,
+    "/alerts": alerts.show_list,
+    "/alerts/{alert_id}": alerts.show,
+    "/new": alerts.count_new,
     SIGN_IN_PATH: sign_in.show,
 }
 FORMS: Mapping[str, FormView] = {

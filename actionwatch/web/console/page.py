@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -24,6 +25,7 @@ from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import session_of
 
 _FOLDER = Path(__file__).parent
+_WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 SECTIONS = {
     "/": "Overview",
@@ -74,10 +76,16 @@ def _environment() -> Environment:
         "ago": spell_ago,
         "duration": spell_duration,
         "short": short_id,
+        "breakable": _breakable,
         "counted": counted,
     }
     made.globals |= {"link": link, "static": _static_link, "version": __version__, "sections": SECTIONS}
     return made
+
+
+def _breakable(text: str) -> Markup:
+    """Return a name that may be broken between its words, as in a narrow column."""
+    return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704  # nosec  # escaped before
 
 
 def _shown(value: Any) -> Any:

@@ -12,6 +12,8 @@ from actionwatch.base.model import Stretch
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.rules.lists import Lists
+    from actionwatch.rules.model import Rule
     from actionwatch.store.database import Database
 
 
@@ -29,7 +31,7 @@ class Parts:
     """What the pages show beside the store.
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
-    time is proved since an instant.
+    time is proved since an instant. `rules` are those in use, and `lists` what their `expand` names.
     """
 
     database: Database
@@ -38,3 +40,5 @@ class Parts:
     receivers: Sequence[Destination]
     unready: Callable[[], Sequence[str]]
     stretches: Callable[[Connection, str, datetime], Sequence[Stretch]]
+    rules: Callable[[], Sequence[Rule]]
+    lists: Callable[[], Lists]

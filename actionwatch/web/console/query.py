@@ -10,6 +10,7 @@ from starlette.datastructures import QueryParams
 
 from actionwatch.base.clock import EPOCH, MICROSECOND, TIMES_END
 from actionwatch.base.durations import parse_duration
+from actionwatch.base.plurals import counted
 from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.text.escaping import shorten
 
@@ -30,7 +31,7 @@ class Query:
         """Return a text without the spaces around it; None if it is empty or absent."""
         value = self._given.get(name, "").strip()
         if len(value) > MAX_CHARS:
-            self.problems[name] = f"{name}: {len(value):,} characters: shorten it to {MAX_CHARS}"
+            self.problems[name] = f"{name}: {counted(len(value), 'character')}: shorten it to {MAX_CHARS}"
             return None
         return value or None
 

@@ -50,7 +50,7 @@ def _spell_seeing(sources: Collection[str], blind: Sequence[str]) -> str:
     if blind:
         more = f" ({len(blind) - 1} more below or in /readyz)" if len(blind) > 1 else ""
         return f"actionwatch does not see everything: {blind[0]}{more}"
-    which = "the source is" if len(sources) == 1 else f"all {len(sources)} sources are"
+    which = "the source is" if len(sources) == 1 else f"all {counted(len(sources), 'source')} are"
     return f"actionwatch sees everything: {which} read and proved."
 
 

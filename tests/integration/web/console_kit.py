@@ -13,6 +13,8 @@ import httpx
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Stretch
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.model import Rule
 from actionwatch.store.database import Database
 from actionwatch.web import server
 from actionwatch.web.console.parts import Destination, Parts
@@ -33,6 +35,7 @@ class Served:
     unready: list[str] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
     sources: Sequence[str] = ("acme",)
+    rules: Sequence[Rule] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
     def parts(self) -> Parts:
@@ -44,6 +47,8 @@ class Served:
             "receivers": [Destination("hook", "webhook", 1.0)],
             "unready": lambda: self.unready,
             "stretches": self._stretches,
+            "rules": lambda: self.rules,
+            "lists": Lists,
         }
         return Parts(**{**given, **self.options})
 
