@@ -28,7 +28,7 @@ from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import LAST_CHARACTER, bulk_insert, first_two, portions
+from actionwatch.store.database import LAST_CHARACTER, Place, bulk_insert, first_two, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -37,6 +37,7 @@ from actionwatch.store.tables import (
     DELIVERY,
     MESSAGE_REFERENCE,
     RECORD,
+    RULE_VERSION,
     SELF_ALERT,
 )
 
@@ -191,16 +192,13 @@ def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY)
     return [alert_of(row) for row in connection.execute(statement)]
 
 
-AlertPlace = tuple[datetime, str]
-"""The place of an alert in a list, newest first: when it opened, and its id."""
-
-
 def search(
-    connection: Connection, wanted: AlertFilter, limit: int, after: AlertPlace | None, most: int
-) -> tuple[list[Alert], AlertPlace | None]:
+    connection: Connection, wanted: AlertFilter, limit: int, after: Place | None, most: int
+) -> tuple[list[Alert], Place | None]:
     """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
 
-    Looks at about `most` alerts, so that even a list without any alert may continue; None: it ends.
+    A place is the time of opening and the id. Looks at about `most` alerts, so that even a list without any alert may continue;
+    None: it ends.
     """
     behind = list(_behind(after))
     opened = select(ALERT.c.opened_at).where(*behind)
@@ -217,11 +215,21 @@ def search(
     return found, None if horizon is None or is_over else (horizon, LAST_CHARACTER)
 
 
-def _behind(place: AlertPlace | None) -> Iterator[ColumnElement[bool]]:
+def _behind(place: Place | None) -> Iterator[ColumnElement[bool]]:
     if place is not None:
         at, alert_id = place
         yield ALERT.c.opened_at <= at  # so that the index by opening serves it
         yield or_(ALERT.c.opened_at < at, ALERT.c.id > alert_id)
+
+
+def count_by_rule(connection: Connection, since: datetime, most: int) -> dict[str, tuple[int, datetime | None]]:
+    """Return how many alerts of each rule in use had a match since a time, at most `most`, and the time of the last match."""
+    name = RULE_VERSION.c.name
+    its = select(ALERT.c.last_at).where(ALERT.c.rule_name == name).correlate(RULE_VERSION)
+    recent = select(func.count()).select_from(its.where(ALERT.c.last_at >= since).limit(most).subquery())
+    newest = its.order_by(ALERT.c.last_at.desc()).limit(1)
+    statement = select(name, recent.scalar_subquery(), newest.scalar_subquery()).where(RULE_VERSION.c.mode.is_not(None))
+    return {row[0]: (row[1], row[2]) for row in connection.execute(statement)}
 
 
 def count_opened_after(connection: Connection, at: datetime, most: int) -> int:

@@ -23,6 +23,7 @@ from actionwatch.store.tables import RECEIPT, RECORD
 
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
 EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
+NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
@@ -113,6 +114,21 @@ def read_first_covering(connection: Connection, record: Record) -> WindowReceipt
     )
     row = connection.execute(_RECEIPTS.where(*is_it).order_by(RECEIPT.c.judged_at).limit(1)).mappings().first()
     return _receipt(row) if row else None
+
+
+def read_covering(connection: Connection, record: Record, limit: int) -> list[WindowReceipt]:
+    """Read the newest receipts whose window contains the time of a record, of those windows that begin shortly before it."""
+    its = (RECEIPT.c.source == record.source, RECEIPT.c.starts_at <= record.occurred_at)
+    near = (
+        select(RECEIPT.c.id, RECEIPT.c.ends_at)
+        .where(*its)
+        .order_by(RECEIPT.c.starts_at.desc())
+        .limit(NEAR_RECEIPTS)
+        .subquery()
+    )
+    ids = select(near.c.id).where(near.c.ends_at >= record.occurred_at)
+    rows = connection.execute(_RECEIPTS.where(RECEIPT.c.id.in_(ids)).order_by(RECEIPT.c.id.desc()).limit(limit))
+    return [_receipt(row) for row in rows.mappings()]
 
 
 def stream(

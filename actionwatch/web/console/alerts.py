@@ -31,8 +31,7 @@ def show_list(request: Request, parts: Parts) -> Response:
     now = parts.clock()
     query = Query(request.query_params, now)
     wanted = _filter(query)
-    place_given = query.place("after", 1)
-    after = (place_given[0], place_given[1][0]) if place_given else None
+    after = query.place("after", datetime, str)
     found: list[Alert] = []
     older = None
     if not query.problems:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.base.errors import StoreError
 from actionwatch.web.access import SIGN_IN_PATH
-from actionwatch.web.console import alerts, overview, sign_in
+from actionwatch.web.console import alerts, deliveries, overview, records, rules, sign_in, silences
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.console.parts import Parts
 
@@ -30,6 +30,12 @@ PAGES: Mapping[str, View] = {
     "/alerts": alerts.show_list,
     "/alerts/{alert_id}": alerts.show,
     "/new": alerts.count_new,
+    "/records": records.show_list,
+    "/records/{key}": records.show,
+    "/deliveries": deliveries.show,
+    "/silences": silences.show,
+    "/rules": rules.show_list,
+    "/rules/{name}": rules.show,
     SIGN_IN_PATH: sign_in.show,
 }
 FORMS: Mapping[str, FormView] = {

@@ -49,8 +49,8 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
-class _Receiver:
-    """What the page shows about a receiver; `destination` is None if it is no longer configured."""
+class ReceiverState:
+    """What pages show about a receiver; `destination` is None if it is no longer configured."""
 
     name: str
     destination: Destination | None
@@ -67,7 +67,7 @@ def show(request: Request, parts: Parts) -> Response:
     unready = list(parts.unready())
     with parts.database.read() as connection:
         opened = self_alerts.read_all(connection)
-        queues = _receivers(connection, parts)
+        queues = read_receivers(connection, parts)
         open_counts = alerts.count_open(connection, MAX_COUNTED_OPEN)
         values: dict[str, Any] = {
             "sources": _sources(connection, parts, spans, now),
@@ -118,13 +118,15 @@ def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) 
     return found
 
 
-def _receivers(connection: Connection, parts: Parts) -> list[_Receiver]:
+def read_receivers(connection: Connection, parts: Parts) -> list[ReceiverState]:
     """Return the receivers of the configuration, and removed ones as long as they have messages."""
     queues, health = outbox.count_queues(connection), receivers.read_all(connection)
     configured = {each.name: each for each in parts.receivers}
     names = [*configured, *sorted(queues.keys() - configured.keys())]
     return [
-        _Receiver(name, configured.get(name), queues.get(name, outbox.Queue()), health.get(name, receivers.Health()))
+        ReceiverState(
+            name, configured.get(name), queues.get(name, outbox.Queue()), health.get(name, receivers.Health())
+        )
         for name in names
     ]
 

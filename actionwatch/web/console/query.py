@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
 
 from starlette.datastructures import QueryParams
 
-from actionwatch.base.clock import EPOCH, MICROSECOND, TIMES_END
+from actionwatch.base.clock import EPOCH, TIMES_END
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.plurals import counted
 from actionwatch.store.column_types import from_micros, to_micros
@@ -73,17 +74,17 @@ class Query:
         self.problems[name] = f"{name}: {shown} is not a time: use 7d (before now) or 2026-11-25T09:00Z"
         return None
 
-    def place(self, name: str, parts: int) -> tuple[datetime, list[str]] | None:
-        """Return the place after which a list continues, as `place` wrote it; None at the beginning of the list."""
+    def place(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+        """Return the place after which a list continues, as `place` wrote it: one value of each kind. None: it begins."""
         given = self._given.get(name, "")
         if not given:
             return None
-        micros, *texts = given.split("~")
+        texts = [unquote(text) for text in given.split(",")]
         try:
-            if len(texts) == parts and len(given) <= MAX_CHARS:
-                at = from_micros(int(micros))
-                if EPOCH - MICROSECOND <= at <= TIMES_END:
-                    return at, texts
+            if len(texts) == len(kinds):
+                return tuple(
+                    _instant(text) if kind is datetime else text for text, kind in zip(texts, kinds, strict=True)
+                )
         except (ValueError, OverflowError):
             pass
         self.problems[name] = f"{name}: no place in this list: begin at its first page"
@@ -97,6 +98,13 @@ class Query:
         return [accepted[word] for word in words if word in accepted]
 
 
-def place(at: datetime, *texts: str) -> str:
-    """Write the place of an item in a list: its time, and what distinguishes it from others of that time."""
-    return "~".join([str(to_micros(at)), *texts])
+def place(*parts: datetime | str) -> str:
+    """Write the place of an item in a list: the values by which the list is ordered."""
+    return ",".join(quote(part if isinstance(part, str) else str(to_micros(part)), safe="") for part in parts)
+
+
+def _instant(text: str) -> datetime:
+    at = from_micros(int(text))
+    if not EPOCH <= at <= TIMES_END:
+        raise ValueError("no time of this list")
+    return at

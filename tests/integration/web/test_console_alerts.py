@@ -33,15 +33,20 @@ def listed(client: httpx.Client, query: Mapping[str, Any]) -> list[str]:
     return LINK.findall(answer.text)
 
 
-def pages(client: httpx.Client, path: str) -> Iterator[list[str]]:
+def pages_of(client: httpx.Client, path: str) -> Iterator[str]:
     """Follow a list to its end."""
     while True:
         text = client.get(path).text
-        yield LINK.findall(text)
+        yield text
         following = re.search(r'href="([^"]+)" rel="next"', text)
         if following is None:
             return
         path = html.unescape(following[1])
+
+
+def pages(client: httpx.Client, path: str) -> Iterator[list[str]]:
+    """Return the ids on each page of a list."""
+    return map(LINK.findall, pages_of(client, path))
 
 
 def fill(connection: Connection) -> None:
