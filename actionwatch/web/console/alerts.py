@@ -16,7 +16,7 @@ from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.store import alert_history, alerts, outbox, records
 from actionwatch.text.escaping import steps
 from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
-from actionwatch.web.console.page import link, render
+from actionwatch.web.console.page import href, render
 from actionwatch.web.console.parts import Parts
 from actionwatch.web.console.query import Query, place
 
@@ -44,7 +44,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         now,
         400 if query.problems else 200,
         found=found,
-        older=older and link("/alerts", given, after=place(*older)),
+        older=older and href("/alerts", given, after=place(*older)),
         oldest=older[0] if older else None,
         is_first=after is None,
         query=query,

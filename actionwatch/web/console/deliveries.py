@@ -11,7 +11,7 @@ from starlette.responses import Response
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.store import alerts, outbox
 from actionwatch.web.console.overview import read_receivers
-from actionwatch.web.console.page import link, render
+from actionwatch.web.console.page import href, render
 from actionwatch.web.console.parts import Parts
 from actionwatch.web.console.query import Query, place
 
@@ -46,7 +46,7 @@ def show(request: Request, parts: Parts) -> Response:
         found=found,
         alerts=titles,
         receivers=queues,
-        older=rest and link("/deliveries", {"state": state, "receiver": receiver}, after=place(*rest)),
+        older=rest and href("/deliveries", {"state": state, "receiver": receiver}, after=place(*rest)),
         is_first=after is None,
         query=query,
         state=state,

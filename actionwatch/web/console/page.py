@@ -19,11 +19,13 @@ from starlette.responses import HTMLResponse, Response
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.plurals import counted
-from actionwatch.text.escaping import visible
+from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import session_of
 
+MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
+MAX_BRIEF_CHARS = 200  # of a name or a text in a list
 _FOLDER = Path(__file__).parent
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -56,7 +58,13 @@ def static_file(name: str) -> bytes:
 def link(path: str, query: Mapping[str, object] | None = None, **more: object) -> str:
     """Return a URL on this origin. Empty values are left out; a list is repeated. `more` replaces values of `query`."""
     given = {name: value for name, value in {**(query or {}), **more}.items() if value not in (None, "", (), [])}
-    return quote(path) + (f"?{urlencode(given, doseq=True)}" if given else "")
+    # A lone surrogate, which a damaged store may hold, is no character of a URL.
+    return quote(path, errors="replace") + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
+
+
+def href(path: str, query: Mapping[str, object] | None = None, **more: object) -> Markup:
+    """Return the URL of `link` for an attribute of a page. It is never cut, as other texts are."""
+    return escape(link(path, query, **more))
 
 
 @functools.cache
@@ -77,22 +85,25 @@ def _environment() -> Environment:
         "duration": spell_duration,
         "short": short_id,
         "breakable": _breakable,
+        "brief": lambda text: shorten(text, MAX_BRIEF_CHARS) if text else text,
+        "whole": lambda text: escape(visible(text)),
         "counted": counted,
     }
-    made.globals |= {"link": link, "static": _static_link, "version": __version__, "sections": SECTIONS}
+    made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": SECTIONS}
     return made
 
 
 def _breakable(text: str) -> Markup:
     """Return a name that may be broken between its words, as in a narrow column."""
-    return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704  # nosec  # escaped before
+    return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(shorten(text, MAX_BRIEF_CHARS))))))  # noqa: S704  # nosec  # escaped before
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as it is printed: without control characters, and without what reorders or hides text."""
+    """Return a value as it is printed: not too long, without control characters, and without what reorders or hides text."""
     if value is None:
         return ""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return visible(shorten(value, MAX_TEXT_CHARS)) if is_text else value
 
 
 @functools.cache

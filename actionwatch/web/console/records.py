@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.store import alerts, receipts, records
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
-from actionwatch.web.console.page import link, render
+from actionwatch.web.console.page import href, render
 from actionwatch.web.console.parts import Parts
 from actionwatch.web.console.query import Query, place
 
@@ -51,7 +52,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         now,
         400 if query.problems else 200,
         found=found,
-        older=older and link("/records", given, after=place(*older)),
+        older=older and href("/records", given, after=place(*older)),
         oldest=older[0] if older else None,
         is_first=after is None,
         query=query,
@@ -80,7 +81,7 @@ def show(request: Request, parts: Parts) -> Response:
     return render(request, "record.html", parts.clock(), record=record, raw=raw, around=_around(record), **values)
 
 
-def _around(record: Record) -> dict[str, str]:
+def _around(record: Record) -> dict[str, Markup]:
     """Return the links to what the user, and what happened in the cluster, around the time of a record."""
     span = {"since": instant(record.occurred_at - AROUND), "until": instant(record.occurred_at + AROUND)}
     subjects = {
@@ -88,4 +89,4 @@ def _around(record: Record) -> dict[str, str]:
         "cluster": record.cluster.id or record.cluster.name,
         "account": record.account.id or record.account.name,
     }
-    return {name: link("/records", span, **{name: value}) for name, value in subjects.items() if value}
+    return {name: href("/records", span, **{name: value}) for name, value in subjects.items() if value}

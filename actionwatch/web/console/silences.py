@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.store import silences
-from actionwatch.web.console.page import link, render
+from actionwatch.web.console.page import href, render
 from actionwatch.web.console.parts import Parts
 from actionwatch.web.console.query import Query, place
 
@@ -33,7 +33,7 @@ def show(request: Request, parts: Parts) -> Response:
             ("To come", [each for each in current if each.status(now) == "pending"]),
             ("Expired", expired),
         ],
-        older=older and link("/silences", after=place(*older)),
+        older=older and href("/silences", after=place(*older)),
         is_first=after is None,
         query=query,
     )

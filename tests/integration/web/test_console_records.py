@@ -111,8 +111,8 @@ def test_pages_are_the_parts_of_one_list(tmp_path_factory: Any, made: Any, most:
         with database.write() as connection:
             for number, (minute, kind, user) in enumerate(made):
                 at = NOON + minute * MINUTE
-                key = {} if kind == "timed" else {"key": f"own-{number:05}"}
-                record = make_record(number, occurred_at=at, user_name="eve" if user else "sam", **key)
+                changes: dict[str, Any] = {} if kind == "timed" else {"key": f"own-{number:05}"}
+                record = make_record(number, occurred_at=at, user_name="eve" if user else "sam", **changes)
                 records.insert_new(connection, [record])
         with database.read() as connection:
             expected = [record.key for record in records.find(connection, wanted, None)]

@@ -20,7 +20,7 @@
   // A link from another site opens the sign-in page even in a signed-in browser, which sends its cookie only to our own requests.
   const form = document.querySelector("form[data-goal]");
   if (form) {
-    fetch("/sign-in", { redirect: "manual" }).then((answer) => {
+    fetch("/sign-in", { method: "HEAD", redirect: "manual" }).then((answer) => {
       if (answer.type === "opaqueredirect") location.replace(form.dataset.goal);
     }, () => {});
   }
