@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 STEP = timedelta(minutes=1)  # a larger difference from the monotonic clock is a step; NTP slews smaller ones away
@@ -59,6 +60,31 @@ class SharedClock:
         before, there, after = self._elapsed(), read(), self._elapsed()
         if after - before < READ_SECONDS:
             self._origin = there - timedelta(seconds=(before + after) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Spans of time of one width that follow each other, for charts; `end` is not included."""
+
+    start: datetime
+    width: timedelta
+    count: int
+
+    @classmethod
+    def until(cls, now: datetime, width: timedelta, count: int) -> Spans:
+        """Return the spans of which the last one contains `now`. They begin at multiples of their width since the epoch."""
+        last = now - (now - EPOCH) % width
+        return cls(last - width * (count - 1), width, count)
+
+    @property
+    def end(self) -> datetime:
+        """The end of the last one."""
+        return self.start + self.width * self.count
+
+    @property
+    def starts(self) -> list[datetime]:
+        """The start of each."""
+        return [self.start + self.width * number for number in range(self.count)]
 
 
 class Clock:

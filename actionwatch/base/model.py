@@ -352,6 +352,17 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of a source's time that is proved without a gap, or that is not proved, with the reason."""
+
+    source: str
+    start: datetime
+    end: datetime
+    is_proved: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """Suppresses matching alerts for some time, with an author and a reason. `file` is set if it comes from a file."""
 

@@ -64,7 +64,10 @@ log: {{level: warning, format: text}}
     "--for", "duration", type=duration, default="60s", show_default=True, help="How long to run; 0: until interrupted."
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port of health and metrics.  [default: a free port]"
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the page, health and metrics.  [default: a free port]",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option("--keep", metavar="DIR", type=FOLDER, help="Keep the configuration, rules and store in this folder.")
@@ -206,7 +209,8 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
     out.print(
         f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
-        f"{counted(len(built.rules.rules), 'shipped rule')}.\nHealth and metrics: {url}/readyz and {url}/metrics\n"
+        f"{counted(len(built.rules.rules), 'shipped rule')}.\n"
+        f"[bold]Open {url}/ in a browser[/] to see the same on a page. Health and metrics: {url}/readyz and /metrics\n"
         f"{_spell_hours(built, utc_now())}"
     )
     out.print(

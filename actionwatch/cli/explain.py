@@ -17,7 +17,7 @@ from actionwatch.cli import completing
 from actionwatch.cli.context import only_one, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import print_document, print_table
-from actionwatch.cli.rules.explain import feeders_of, views_from_store
+from actionwatch.cli.rules.explain import views_from_store
 from actionwatch.text.payloads import instant
 from actionwatch.text.times import local_times, spell_time
 
@@ -150,7 +150,7 @@ def _rule_lines(
     alert: Alert | None,
 ) -> Iterator[_Line]:
     """Return which current rules a record matches, with the values that decided, and what the alert's correlation counted."""
-    from actionwatch.rules.explain import counted, explain
+    from actionwatch.rules.explain import counted, explain, feeders_of
     from actionwatch.service import configuration
 
     lists = configuration.known_lists(settings)

@@ -11,13 +11,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from actionwatch.base.clock import utc_now
-from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import Fault
 from actionwatch.text.escaping import one_line, visible
 from actionwatch.text.payloads import instant, short_id
@@ -190,14 +188,6 @@ def spell(value: object) -> str:
     if isinstance(value, datetime):
         return spell_time(value)
     return one_line(str(value))
-
-
-def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
-    """Return how long ago something was: `3m12s ago`; `never` for None."""
-    if at is None:
-        return "never"
-    span = (now or utc_now()) - at
-    return f"{spell_duration(span)} ago" if span >= timedelta(0) else f"in {spell_duration(-span)}"
 
 
 def dump(document: Any, indent: int | None = None) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,12 @@ from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option, time
 from actionwatch.cli.output import echo, print_items
-from actionwatch.tail.cursor import EDGE
-from actionwatch.tail.planning import overdue_windows
 from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from actionwatch.settings import Settings
-    from actionwatch.store.marks import Marks
     from actionwatch.store.receipts import WindowReceipt
 
 LIMIT = 50
@@ -176,17 +173,6 @@ def _row(found: CheckedReceipt) -> tuple[object, ...]:
     return (*window, *proof) if found.check is None else (*window, *proof, CHECKS[found.check])
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of a source's time that is proved without a gap, or that is not proved, with the reason."""
-
-    source: str
-    start: datetime
-    end: datetime
-    is_proved: bool
-    why: str = ""
-
-
 @click.command("proof")
 @click.option("--source", metavar="NAME", shell_complete=completing.sources, help="Only this source.")
 @click.option("--since", type=time, help="Start of the time: RFC 3339, or a duration before now (7d).")
@@ -198,13 +184,13 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
 
     Exits with 1 if any of them is not proved.
     """
+    from actionwatch.service.stretches import read_stretches
     from actionwatch.store import marks
 
     with reading_store(config) as (settings, connection):
         _refuse_unknown(source, settings, connection)
         names = [name for name in marks.read_all(connection) if source in (None, name)]
-        whole = [stretch for name in names for stretch in _stretches(connection, name, settings)]
-    found = [clipped for stretch in whole if (clipped := _clip(stretch, since, until)) is not None]
+        found = [each for name in names for each in read_stretches(connection, name, settings, since, until)]
     print_items(
         found,
         form,
@@ -221,64 +207,3 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
         cut=("why not",),
     )
     return 0 if all(stretch.is_proved for stretch in found) else EXIT_FAILED
-
-
-def _stretches(connection: Connection, source: str, settings: Settings) -> list[Stretch]:
-    """Return the stretches of a source, oldest first, from its beginning or the retention of receipts to where it was read.
-
-    Time that a receipt covers is not proved if a later reading failed, or if a sweep that should check it is overdue.
-    """
-    from actionwatch.store import marks, receipts, self_alerts
-
-    known = marks.read_all(connection)[source]
-    lagging = {
-        found.subject: found.what for found in self_alerts.read_all(connection) if found.trouble == "proof_lagging"
-    }
-    why = lagging.get(source, "read, but not proved")
-    at = max(known.begins_at, utc_now() - settings.store.retention.receipts)
-    doubts = list(_doubts(connection, source, known, settings))
-    found: list[Stretch] = []
-    for start, end in receipts.spans(connection, [source, *marks.former_names(connection, source)]):
-        if end <= at:
-            continue
-        if start - at > EDGE:
-            found.append(Stretch(source, at, start, is_proved=False, why=why))
-        found += _without(Stretch(source, max(at, start), end, is_proved=True), doubts)
-        at = end
-    if known.seen_through - at > EDGE:
-        found.append(Stretch(source, at, known.seen_through, is_proved=False, why=why))
-    return sorted([*found, *doubts], key=lambda stretch: stretch.start)
-
-
-def _doubts(connection: Connection, source: str, known: Marks, settings: Settings) -> Iterator[Stretch]:
-    """Find the windows that could not be proved when they were read again, or whose sweep was overdue at the last poll."""
-    from actionwatch.store import polls, sweeps, unproved_windows
-
-    for doubt in unproved_windows.read(connection, source):
-        if doubt.failure_count:
-            yield Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why)
-    configured = next((each for each in settings.sources if each.name == source), None)
-    poll = polls.read_all(connection).get(source)
-    if configured is None or poll is None:
-        return
-    asked, now = sweeps.read(connection, source), poll.last_poll_at + poll.clock_skew
-    overdue = overdue_windows(configured.sweeps, known.mark - configured.overlap, known.begins_at, asked, now)
-    for reach, window in overdue:
-        why = f"not checked for late records since {asked[reach]:%Y-%m-%dT%H:%M:%SZ}"
-        yield Stretch(source, window.start, window.end, is_proved=False, why=why)
-
-
-def _without(stretch: Stretch, doubts: Sequence[Stretch]) -> list[Stretch]:
-    """Cut unproved windows out of a stretch."""
-    left, start = list[Stretch](), stretch.start
-    for doubt in sorted(doubts, key=lambda doubt: doubt.start):
-        if start < doubt.start < stretch.end:
-            left.append(replace(stretch, start=start, end=doubt.start))
-        start = max(start, doubt.end)
-    return [*left, replace(stretch, start=start)] if start < stretch.end else left
-
-
-def _clip(stretch: Stretch, since: datetime | None, until: datetime | None) -> Stretch | None:
-    start = max(stretch.start, since) if since else stretch.start
-    end = min(stretch.end, until) if until else stretch.end
-    return replace(stretch, start=start, end=end) if start < end else None

@@ -19,11 +19,11 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import console, hang, print_document, print_table, spell_ago
+from actionwatch.cli.output import console, hang, print_document, print_table
 from actionwatch.cli.silences import silence_document
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
 from actionwatch.text.payloads import short_id
-from actionwatch.text.times import local_times, spell_time
+from actionwatch.text.times import local_times, spell_ago, spell_time
 
 if TYPE_CHECKING:
     from rich.console import Console

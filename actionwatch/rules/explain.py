@@ -81,6 +81,12 @@ def explain(
     return Explanation(f"{rule.name.name}: {rule.name.title}", holds, None, tuple(parts))
 
 
+def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules that a correlation refers to, without its own selections."""
+    named = [step.rule_id for step in rule.correlation.steps] if rule.correlation is not None else []
+    return [each for each in rules if each.name.id in named and each.document is not None]
+
+
 def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
     """Yield a line for each group: its number before and with the record, and the resulting alert."""
     for view in views:

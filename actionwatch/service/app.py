@@ -85,6 +85,10 @@ class App:
             self._rules = read_rules(self.settings)
         return self._rules
 
+    def forget_rules(self) -> None:
+        """Read the rules again when they are needed: this process does not match by them, and they have changed."""
+        self._rules = None
+
     def use(self, rules: Rules) -> None:
         """Match by these rules from the next batch on. The first call must precede all threads."""
         self._rules = rules

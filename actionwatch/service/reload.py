@@ -69,12 +69,13 @@ class Reloader:
             self._app.leading_alerts.settle_others("rule_broken", still_broken, _why_fixed)
 
     def follow(self) -> None:
-        """Use changed templates, on a replica that does not lead."""
+        """Use changed templates, on a replica that does not lead; rules are read when a page shows them."""
         with self._lock:
             if self._are_changed():
                 states = _states(self._folders())
                 self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
                 self._seen = states
+                self._app.forget_rules()
                 self.summary = "templates loaded: the replica that leads loads rules, lists and silences"
 
     def run_once(self) -> None:

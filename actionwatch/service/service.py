@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.job import Job
@@ -21,6 +22,7 @@ from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
+from actionwatch.service.configuration import known_lists
 from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
@@ -30,11 +32,15 @@ from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
+from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
 from actionwatch.settings import Source
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
+
+if TYPE_CHECKING:
+    from actionwatch.web.console.parts import Parts
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -226,17 +232,37 @@ class Service:
 
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # Only the service needs starlette and uvicorn, which take long to import.
-        from actionwatch.web.routes import health_routes, metrics_routes
+        from actionwatch.web.routes import console_routes, health_routes, metrics_routes
         from actionwatch.web.server import serving
 
         app, options = self._app, self._app.settings.web
         routes = [
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self._reasons),
             *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups),
+            *console_routes(self._console_parts()),
         ]
         address = options.listen
         return serving(
             routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
+        )
+
+    def _console_parts(self) -> Parts:
+        from actionwatch.web.console.parts import Destination, Parts
+        from actionwatch.web.routes import read_unready
+
+        app = self._app
+        return Parts(
+            database=app.database,
+            clock=app.clock,
+            sources=app.poll_intervals.keys(),
+            receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
+            unready=lambda: [
+                *read_unready(app.database, app.poll_intervals, self._ages()),
+                *self._reasons(),
+            ],
+            stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
+            rules=lambda: app.rules.rules,
+            lists=lambda: known_lists(app.settings),
         )
 
     def _scheduler(self, membership: Membership) -> BlockingScheduler:

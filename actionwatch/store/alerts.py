@@ -7,12 +7,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, exists, func, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
 
+from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
+from actionwatch.base.unicode import forms
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import bulk_insert, first_two, portions
+from actionwatch.store.database import LAST_CHARACTER, Place, bulk_insert, first_two, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -21,6 +37,7 @@ from actionwatch.store.tables import (
     DELIVERY,
     MESSAGE_REFERENCE,
     RECORD,
+    RULE_VERSION,
     SELF_ALERT,
 )
 
@@ -29,6 +46,7 @@ _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.tit
 _COLUMN_NAMES = {"count": "match_count", "group": "group_values"}
 _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:] if name != "escalation"}
 _ROWS = RowFormat(ALERT, {"id": "id", **_RULE, **_OTHERS})
+_SHADOW_LABEL = '%"mode": "shadow"%'  # as the column stores `Alert.is_shadow`
 _CHANGING = (
     "body", "level", "status", "acked_by", "resolved_by", "resolved_at", "match_count", "first_at", "last_at", "late_by",
 )  # fmt: skip
@@ -121,9 +139,10 @@ def read_newest_of_rule(connection: Connection, rule_id: str) -> Alert | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFilter:
-    """A filter of alerts; None and empty mean everything. `since` is the time of opening.
+    """A filter of alerts; None and empty mean everything. `since` and `until` are times of opening, both included.
 
-    `rules` are names or ids. An alert belongs to a user or a cluster (its id or name) if one of its records does.
+    `rules` are names or ids. An alert belongs to a user, an account or a cluster (its id or name) if one of its records does.
+    `text` is in its title or body, in whatever case.
     """
 
     levels: Sequence[Level] = ()
@@ -131,12 +150,17 @@ class AlertFilter:
     rules: Sequence[str] = ()
     user: str | None = None
     cluster: str | None = None
+    account: str | None = None
+    text: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def is_searching(self) -> bool:
         """Whether it may have to look at many alerts to find one."""
-        return bool(self.levels or self.statuses or self.rules or self.user or self.cluster)
+        return bool(
+            self.levels or self.statuses or self.rules or self.user or self.cluster or self.account or self.text
+        )
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """Yield its SQL conditions."""
@@ -146,12 +170,17 @@ class AlertFilter:
             yield ALERT.c.status.in_([status.value for status in self.statuses])
         if self.rules:
             yield or_(ALERT.c.rule_name.in_(self.rules), ALERT.c.rule_id.in_(self.rules))
-        if self.user or self.cluster:
+        if self.user or self.cluster or self.account:
             held = select(ALERT_RECORD.c.record_id).join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-            wanted = records.conditions(RecordFilter(user=self.user, cluster=self.cluster))
+            wanted = records.conditions(RecordFilter(user=self.user, cluster=self.cluster, account=self.account))
             yield held.where(ALERT_RECORD.c.alert_id == ALERT.c.id, *wanted).exists()
+        if self.text:
+            texts = (ALERT.c.title, ALERT.c.body)
+            yield or_(*(each.icontains(form, autoescape=True) for form in forms(self.text) for each in texts))
         if self.since:
             yield ALERT.c.opened_at >= self.since
+        if self.until:
+            yield ALERT.c.opened_at <= self.until
 
 
 EVERY = AlertFilter()
@@ -161,6 +190,52 @@ def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY)
     """Read the newest alerts that match a filter, newest first."""
     statement = _ALERTS.where(*wanted.conditions()).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
     return [alert_of(row) for row in connection.execute(statement)]
+
+
+def search(
+    connection: Connection, wanted: AlertFilter, limit: int, after: Place | None, most: int
+) -> tuple[list[Alert], Place | None]:
+    """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
+
+    A place is the time of opening and the id. Looks at about `most` alerts, so that even a list without any alert may continue;
+    None: it ends.
+    """
+    behind = list(_behind(after))
+    opened = select(ALERT.c.opened_at).where(*behind)
+    if wanted.until:
+        opened = opened.where(ALERT.c.opened_at <= wanted.until)
+    nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
+    horizon: datetime | None = connection.execute(nth).scalar() if wanted.is_searching else None
+    near = [ALERT.c.opened_at >= horizon] if horizon else []
+    statement = _ALERTS.where(*wanted.conditions(), *behind, *near).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
+    found = [alert_of(row) for row in connection.execute(statement.limit(limit + 1))]
+    if len(found) > limit:
+        return found[:limit], (found[limit - 1].opened_at, found[limit - 1].id)
+    is_over = horizon is not None and wanted.since is not None and horizon < wanted.since
+    return found, None if horizon is None or is_over else (horizon, LAST_CHARACTER)
+
+
+def _behind(place: Place | None) -> Iterator[ColumnElement[bool]]:
+    if place is not None:
+        at, alert_id = place
+        yield ALERT.c.opened_at <= at  # so that the index by opening serves it
+        yield or_(ALERT.c.opened_at < at, ALERT.c.id > alert_id)
+
+
+def count_by_rule(connection: Connection, since: datetime, most: int) -> dict[str, tuple[int, datetime | None]]:
+    """Return how many alerts of each rule in use had a match since a time, at most `most`, and the time of the last match."""
+    name = RULE_VERSION.c.name
+    its = select(ALERT.c.last_at).where(ALERT.c.rule_name == name).correlate(RULE_VERSION)
+    recent = select(func.count()).select_from(its.where(ALERT.c.last_at >= since).limit(most).subquery())
+    newest = its.order_by(ALERT.c.last_at.desc()).limit(1)
+    statement = select(name, recent.scalar_subquery(), newest.scalar_subquery()).where(RULE_VERSION.c.mode.is_not(None))
+    return {row[0]: (row[1], row[2]) for row in connection.execute(statement)}
+
+
+def count_opened_after(connection: Connection, at: datetime, most: int) -> int:
+    """Count the alerts that opened after a time, at most `most`."""
+    newer = select(ALERT.c.opened_at).where(ALERT.c.opened_at > at).limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(newer)).scalar_one()
 
 
 def time_of_nth(connection: Connection, number: int) -> datetime | None:
@@ -174,6 +249,43 @@ def count(connection: Connection) -> dict[tuple[Level, Status], int]:
     """Count the alerts of each level and status."""
     statement = select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
     return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
+
+
+def count_open(connection: Connection, most: int) -> dict[Level, int]:
+    """Count the open alerts of each level, without those of shadow rules; look at no more than `most` of a level."""
+    some = [
+        select(ALERT.c.level, type_coerce(ALERT.c.labels, Text).label("labels"))
+        .where(ALERT.c.level == level, ALERT.c.status == Status.OPEN.value)
+        .limit(most)
+        .subquery()
+        for level in Level
+    ]
+    counts = union_all(*(select(each.c.level, each.c.labels) for each in some)).subquery()
+    statement = (
+        select(counts.c.level, func.count()).where(counts.c.labels.not_like(_SHADOW_LABEL)).group_by(counts.c.level)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def count_by_time(connection: Connection, spans: Spans, most: int, rule: str | None = None) -> list[dict[Level, int]]:
+    """Count the alerts of each level that opened in each span; of a rule, by its name. Only the newest `most` are counted."""
+    within = [ALERT.c.opened_at >= spans.start, ALERT.c.opened_at < spans.end]
+    if rule is not None:
+        within.append(ALERT.c.rule_name == rule)
+    newest = (
+        select(ALERT.c.opened_at, ALERT.c.level)
+        .where(*within)
+        .order_by(ALERT.c.opened_at.desc())
+        .limit(most)
+        .subquery()
+    )
+    since_start = type_coerce(newest.c.opened_at, BigInteger) - to_micros(spans.start)
+    number = since_start // literal(spans.width // MICROSECOND, BigInteger)
+    statement = select(number, newest.c.level, func.count()).group_by(number, newest.c.level)
+    found: list[dict[Level, int]] = [{} for _ in range(spans.count)]
+    for place, level, count in connection.execute(statement):
+        found[place][level] = count
+    return found
 
 
 def is_at_work(now: datetime) -> ColumnElement[bool]:

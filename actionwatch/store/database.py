@@ -31,6 +31,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    or_,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
@@ -48,7 +49,9 @@ SCHEMA_VERSION = "0005"  # the newest revision under migrations/versions/
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
-_LAST_CHARACTER = "\U0010ffff"  # no id contains it
+Place = tuple[Any, ...]
+"""Where a page of a list begins: the values, of the item before it, by which the list is ordered."""
+LAST_CHARACTER = "\U0010ffff"  # no id contains it
 
 
 class Backend(Protocol):
@@ -484,7 +487,17 @@ def first_two(statement: Select[Any], column: Column[Any], beginning: str) -> Se
 
 def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
     """Return the condition for texts with a prefix. An index serves it; it would not serve LIKE, which ignores case."""
-    return and_(column >= beginning, column < f"{beginning}{_LAST_CHARACTER}")
+    return and_(column >= beginning, column < f"{beginning}{LAST_CHARACTER}")
+
+
+def is_after(columns: Sequence[ColumnElement[Any]], place: Place | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for rows after a place, in ascending order of columns. An index by the first one serves them."""
+    if place is None:
+        return []
+    later: ColumnElement[bool] = columns[-1] > place[-1]
+    for column, value in reversed(list(zip(columns[:-1], place[:-1], strict=True))):
+        later = or_(column > value, and_(column == value, later))
+    return [columns[0] >= place[0], later]
 
 
 def without_index(column: Column[Any]) -> ColumnElement[Any]:

@@ -17,7 +17,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.database import first_two, portions
+from actionwatch.store.database import Place, first_two, is_after, portions
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -33,6 +33,7 @@ _ROWS = RowFormat(DELIVERY, {name: name for name in Delivery.__struct_fields__})
 READ = _ROWS.columns
 """The columns that `delivery_of` reads, in its order."""
 _DELIVERIES = select(*READ)
+_WITHOUT_BODY = [column if column.name != "body" else case((IS_FROZEN, "{}")).label("body") for column in READ]
 
 # Built once: building a statement takes as long as running it.
 _NOW = bindparam("now", type_=Instant)
@@ -188,6 +189,26 @@ def find(connection: Connection, *, limit: int, is_dead: bool = False, receiver:
     return [delivery_of(row) for row in connection.execute(statement.limit(limit))]
 
 
+def read_page(
+    connection: Connection, status: DeliveryStatus | None, receiver: str | None, limit: int, after: Place | None
+) -> tuple[list[Delivery], Place | None]:
+    """Read the next rows in a status, by receiver and the time when they are or were due, after a place, without their bodies.
+
+    With None, the rows of any status that wait for a summary, by receiver. Also return after which place the list continues.
+    """
+    its = AWAITS_SUMMARY if status is None else DELIVERY.c.status == status.value
+    order = (DELIVERY.c.receiver, DELIVERY.c.awaits if status is None else DELIVERY.c.due_at, DELIVERY.c.id)
+    wanted = [its, *is_after(order, after)]
+    if receiver is not None:
+        wanted.append(DELIVERY.c.receiver == receiver)
+    rows = connection.execute(select(*_WITHOUT_BODY).where(*wanted).order_by(*order).limit(limit + 1))
+    found = [delivery_of(row) for row in rows]
+    if len(found) <= limit:
+        return found, None
+    last = found[limit - 1]
+    return found[:limit], (last.receiver, last.awaits if status is None else last.due_at, last.id)
+
+
 def read(connection: Connection, delivery_id: str) -> Delivery | None:
     """Read one row."""
     row = connection.execute(_DELIVERIES.where(DELIVERY.c.id == delivery_id)).first()
@@ -207,8 +228,7 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
 
 def read_dead_letters(connection: Connection, wanted: DeliveryFilter) -> list[Delivery]:
     """Read dead rows, those of each alert in the order of sending. A frozen body is read as `{}`, because it may be large."""
-    columns = [column if column.name != "body" else case((IS_FROZEN, "{}")).label("body") for column in READ]
-    statement = select(*columns).where(*replace(wanted, status=DeliveryStatus.DEAD).conditions())
+    statement = select(*_WITHOUT_BODY).where(*replace(wanted, status=DeliveryStatus.DEAD).conditions())
     order = (DELIVERY.c.alert_id, DELIVERY.c.receiver, DELIVERY.c.ordinal)
     return [delivery_of(row) for row in connection.execute(statement.order_by(*order))]
 

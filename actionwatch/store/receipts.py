@@ -22,6 +22,8 @@ from actionwatch.store.records import between, newest_id
 from actionwatch.store.tables import RECEIPT, RECORD
 
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
+EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
+NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
@@ -114,6 +116,21 @@ def read_first_covering(connection: Connection, record: Record) -> WindowReceipt
     return _receipt(row) if row else None
 
 
+def read_covering(connection: Connection, record: Record, limit: int) -> list[WindowReceipt]:
+    """Read the newest receipts whose window contains the time of a record, of those windows that begin shortly before it."""
+    its = (RECEIPT.c.source == record.source, RECEIPT.c.starts_at <= record.occurred_at)
+    near = (
+        select(RECEIPT.c.id, RECEIPT.c.ends_at)
+        .where(*its)
+        .order_by(RECEIPT.c.starts_at.desc())
+        .limit(NEAR_RECEIPTS)
+        .subquery()
+    )
+    ids = select(near.c.id).where(near.c.ends_at >= record.occurred_at)
+    rows = connection.execute(_RECEIPTS.where(RECEIPT.c.id.in_(ids)).order_by(RECEIPT.c.id.desc()).limit(limit))
+    return [_receipt(row) for row in rows.mappings()]
+
+
 def stream(
     connection: Connection,
     source: str | None = None,
@@ -133,19 +150,45 @@ def stream(
     return (_receipt(dict(zip(names, row, strict=True))) for row in stream_rows(connection, statement))
 
 
-def spans(connection: Connection, sources: Sequence[str]) -> list[tuple[datetime, datetime]]:
+def spans(
+    connection: Connection, sources: Sequence[str], since: datetime | None = None
+) -> list[tuple[datetime, datetime]]:
     """Return the time spans that the receipts of these sources prove, oldest first; adjoining spans are merged.
 
+    With `since`, spans that end before it are left out, and of the receipts that start before it only the newest are read.
     SQLite merges them, six times as fast as this interpreter: a busy source has a million receipts a year.
     """
-    is_proof = (RECEIPT.c.source.in_(sources), RECEIPT.c.ends_at >= RECEIPT.c.starts_at)
+    is_proof = [RECEIPT.c.source.in_(sources), RECEIPT.c.ends_at >= RECEIPT.c.starts_at]
+    begin = _end_of_earlier(connection, sources, since) if since else None
+    if since:
+        is_proof.append(RECEIPT.c.starts_at >= since)
     earlier = func.max(RECEIPT.c.ends_at).over(order_by=RECEIPT.c.starts_at, rows=(None, -1))
     proofs = select(RECEIPT.c.starts_at, earlier.label("proved_until")).where(*is_proof).subquery()
     is_first = or_(proofs.c.proved_until.is_(None), proofs.c.starts_at > proofs.c.proved_until)
     firsts = connection.execute(select(proofs).where(is_first).order_by(proofs.c.starts_at)).all()
     ends = [row.proved_until for row in firsts[1:]]
     last_end = connection.execute(select(func.max(RECEIPT.c.ends_at)).where(*is_proof)).scalar()
-    return [(row.starts_at, end) for row, end in zip(firsts, [*ends, last_end], strict=False)]
+    found = [(row.starts_at, end) for row, end in zip(firsts, [*ends, last_end], strict=False)]
+    return found if since is None or begin is None else _joined((since, begin), found)
+
+
+def _end_of_earlier(connection: Connection, sources: Sequence[str], since: datetime) -> datetime | None:
+    """Return until when the receipts that start before a time prove what follows it; None if they do not."""
+    ends = []
+    for source in sources:
+        before = (RECEIPT.c.source == source, RECEIPT.c.starts_at < since)
+        newest = select(RECEIPT.c.ends_at).where(*before).order_by(RECEIPT.c.starts_at.desc()).limit(EARLIER_RECEIPTS)
+        ends.append(connection.execute(select(func.max(newest.subquery().c.ends_at))).scalar())
+    return max((end for end in ends if end is not None and end >= since), default=None)
+
+
+def _joined(
+    first: tuple[datetime, datetime], others: Sequence[tuple[datetime, datetime]]
+) -> list[tuple[datetime, datetime]]:
+    """Put a span before others, which start later, and join those that it reaches."""
+    start, end = first
+    reached = [each for each in others if each[0] <= end]
+    return [(start, max([end, *(each[1] for each in reached)])), *others[len(reached) :]]
 
 
 def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -28,11 +29,11 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
-from actionwatch.store.database import bulk_insert, bulk_read, first_two, portions, stream_rows, without_index
+from actionwatch.store.database import Place, bulk_insert, bulk_read, first_two, portions, stream_rows, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -292,6 +293,50 @@ def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> lis
     return sorted(found, key=_in_time, reverse=True)[:limit]
 
 
+def search(
+    connection: Connection, wanted: RecordFilter, limit: int, after: Place | None, most: int
+) -> tuple[list[Record], Place | None]:
+    """Read the next records that match a filter, newest first, after a place. Also return after which place the list continues.
+
+    A place is the event time, the key and the source. Looks at about `most` records, so that even a list without any record
+    may continue; None: it ends.
+    """
+    in_time = (*_timed(wanted.since, wanted.until), *_behind(after))
+    newest_first = tuple(map(desc, _IN_TIME))
+    nth = select(RECORD.c.record_key).where(*in_time).order_by(*newest_first).offset(most - 1).limit(1)
+    horizon: str | None = connection.execute(nth).scalar()
+    horizon_at = key_time(horizon) if horizon else None
+    others = [RECORD.c.occurred_at >= horizon_at] if horizon_at else []
+    if after is not None:
+        others.append(or_(RECORD.c.occurred_at < after[0], and_(RECORD.c.occurred_at == after[0], _is_before(after))))
+    statements = (
+        _matching(wanted)
+        .where(*in_time, *([RECORD.c.record_key >= horizon] if horizon else []))
+        .order_by(*newest_first),
+        _matching(wanted).where(_HAS_OTHER_KEY, *others).order_by(RECORD.c.occurred_at.desc(), *newest_first),
+    )
+    rows = (row for statement in statements for row in connection.execute(statement.limit(limit + 1)))
+    found = sorted(map(_record, rows), key=_in_time, reverse=True)
+    if len(found) > limit:
+        return found[:limit], _in_time(found[limit - 1])
+    return found, (horizon_at, horizon, "") if horizon and horizon_at else None
+
+
+def _behind(place: Place | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for records with a readable time behind a place, newest first."""
+    if place is None:
+        return []
+    at, key, _ = place
+    if key >= OTHER_KEYS_FROM:  # after all records of its time whose key begins with it
+        return [RECORD.c.record_key < key_floor(at + MICROSECOND)]
+    return [RECORD.c.record_key <= key, _is_before(place)]
+
+
+def _is_before(place: Place) -> ColumnElement[bool]:
+    _, key, source = place
+    return or_(RECORD.c.record_key < key, and_(RECORD.c.record_key == key, RECORD.c.source < source))
+
+
 def time_of_nth(connection: Connection, number: int, until: datetime | None) -> datetime | None:
     """Return the time of the record with that number, counted back from the newest; None if there are fewer.
 
@@ -336,6 +381,17 @@ def count_ever_stored(connection: Connection) -> int:
     """Return how many records were stored since the store was created, including those that retention deleted."""
     found: int | None = connection.execute(select(func.sum(RECORD_COUNT.c.stored_count))).scalar()
     return found or 0
+
+
+def count_by_time(connection: Connection, spans: Spans, most: int) -> list[int]:
+    """Count the records with a readable time in each span, with the index alone, and at most `most` in each."""
+    bounds = [key_floor(at) for at in (*spans.starts, spans.end)]
+    some = (
+        select(RECORD.c.record_key).where(RECORD.c.record_key >= low, RECORD.c.record_key < high).limit(most).subquery()
+        for low, high in pairwise(bounds)
+    )
+    counts = [select(func.count()).select_from(each).scalar_subquery() for each in some]
+    return list(connection.execute(select(*counts)).one())
 
 
 def count_joined(connection: Connection) -> int:

@@ -32,6 +32,12 @@ def read_all(connection: Connection) -> list[StoredVersion]:
     return [StoredVersion(**row) for row in rows.mappings()]
 
 
+def read(connection: Connection, rule_id: str) -> StoredVersion | None:
+    """Read the running version of one rule; None if none ran yet."""
+    row = connection.execute(select(RULE_VERSION).where(RULE_VERSION.c.rule_id == rule_id)).mappings().first()
+    return StoredVersion(**row) if row else None
+
+
 def count_modes(connection: Connection) -> Mapping[str, int]:
     """Count the running rules by mode, without filters; empty if nothing ever ran on this store."""
     mode = RULE_VERSION.c.mode

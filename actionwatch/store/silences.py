@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, or_, select
 
 from actionwatch.base.model import Silence
 from actionwatch.store.column_types import Instant
-from actionwatch.store.database import first_two, upsert
+from actionwatch.store.database import Place, first_two, upsert
 from actionwatch.store.tables import SILENCE
 
 _NOW = bindparam("now", type_=Instant)
@@ -37,6 +37,24 @@ def read_many(connection: Connection, ids: Collection[str]) -> dict[str, Silence
 def read_active(connection: Connection, now: datetime) -> list[Silence]:
     """Read the active silences."""
     return _read(connection, _ACTIVE, now=now)
+
+
+def read_current(connection: Connection, now: datetime) -> list[Silence]:
+    """Read the active silences and those to come, first end first."""
+    return _read(connection, select(SILENCE).where(SILENCE.c.ends_at > now).order_by(SILENCE.c.ends_at, SILENCE.c.id))
+
+
+def read_expired(
+    connection: Connection, now: datetime, limit: int, after: Place | None
+) -> tuple[list[Silence], Place | None]:
+    """Read the next silences that ended, last end first, after a place. Also return after which place the list continues."""
+    over = [SILENCE.c.ends_at <= now]
+    if after is not None:
+        at, name = after
+        over += [SILENCE.c.ends_at <= at, or_(SILENCE.c.ends_at < at, SILENCE.c.id > name)]
+    statement = select(SILENCE).where(*over).order_by(SILENCE.c.ends_at.desc(), SILENCE.c.id)
+    found = _read(connection, statement.limit(limit + 1))
+    return found[:limit], (found[limit - 1].ends_at, found[limit - 1].id) if len(found) > limit else None
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:

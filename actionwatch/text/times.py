@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from actionwatch.base.clock import utc_now
+from actionwatch.base.durations import spell_duration
 
 DATE_AND_TIME = "%Y-%m-%d %H:%M:%S"
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
@@ -23,6 +26,14 @@ def spell_both(at: datetime, zone: tzinfo) -> str:
     if _zone_name(local) == "UTC":
         return spelled
     return f"{spelled} ({utc.strftime('%H:%M:%S' if local.date() == utc.date() else DATE_AND_TIME)} UTC)"
+
+
+def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
+    """Return how long ago something was: `3m12s ago`; `never` for None."""
+    if at is None:
+        return "never"
+    span = (now or utc_now()) - at
+    return f"{spell_duration(span)} ago" if span >= timedelta(0) else f"in {spell_duration(-span)}"
 
 
 def local_times(text: str) -> str:

@@ -1,19 +1,23 @@
-"""The routes: `/healthz` (all threads run), `/readyz` (polls succeed and the store can be written), and `/metrics`."""
+"""The routes: `/healthz` (all threads run), `/readyz` (polls succeed, the store can be written), `/metrics`, the console."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
 from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
+from actionwatch.web.console.parts import Parts
 
 FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
 _URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
@@ -34,7 +38,7 @@ def health_routes(
 
     return _routes(
         lambda: sorted(name for name, is_alive in workers().items() if not is_alive),
-        lambda: [*_unready(database, intervals, ages()), *step_reasons()],
+        lambda: [*read_unready(database, intervals, ages()), *step_reasons()],
     )
 
 
@@ -71,7 +75,35 @@ def metrics_routes(
     return [Route("/metrics", metrics)]
 
 
-def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mapping[str, timedelta | None]) -> list[str]:
+def console_routes(parts: Parts) -> list[BaseRoute]:
+    """Build the route of the console, which takes every path that the routes before it do not. The first request imports it."""
+    return [Mount("/", _Console(parts))]
+
+
+class _Console:
+    """The console, built at the first request."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._app: ASGIApp | None = None
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._lock:
+            if self._app is None:
+                self._app = await run_in_threadpool(self._build)  # probes are answered meanwhile
+        await self._app(scope, receive, send)
+
+    def _build(self) -> ASGIApp:
+        from actionwatch.web.console.app import create_app
+
+        return create_app(self._parts)
+
+
+def read_unready(
+    database: Database, intervals: Mapping[str, timedelta], ages: Mapping[str, timedelta | None]
+) -> list[str]:
+    """Return why the service is not ready, a sentence for each reason."""
     try:
         with database.read() as connection:
             known = polls.read_all(connection)

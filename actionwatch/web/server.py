@@ -1,4 +1,4 @@
-"""Serve HTTP in a thread. Without loopback, a bearer token protects every path except the probes.
+"""Serve HTTP in a thread. Without loopback, a token protects every path except the probes: see access.py.
 
 A web page can let its own host name lead to a loopback address and then read from there in the browser of a person (DNS
 rebinding). So a loopback listener answers only requests for this machine by address or as localhost, and for configured names.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import hmac
 import ipaddress
 import socket
 import threading
@@ -20,14 +19,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.text.options import is_loopback
+from actionwatch.web.access import Guard, Sessions
 from actionwatch.web.connections import BoundedConnection
 
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 _STOP_SECONDS = 3.0
 _DATE_SECONDS = 1.0  # the resolution of the Date header
 _BACKLOG = 32  # also how many connections asyncio accepts before the first of them is counted
@@ -35,7 +34,7 @@ _BACKLOG = 32  # also how many connections asyncio accepts before the first of t
 
 @contextlib.contextmanager
 def serving(
-    routes: Sequence[Route],
+    routes: Sequence[BaseRoute],
     host: str,
     port: int,
     token: str | None,
@@ -50,7 +49,7 @@ def serving(
     """
     app: ASGIApp = Starlette(routes=list(routes))
     if token:
-        app = _Guard(app, token)
+        app = Guard(app, Sessions(token))
     if is_loopback(host):
         app = _HostCheck(app, names)
     config = uvicorn.Config(
@@ -110,23 +109,6 @@ def _listen(host: str, port: int) -> socket.socket:
         reason = exc.strerror if isinstance(exc, OSError) else "not a host name"
         raise ActionwatchError(f"cannot listen on {host}:{port}: {reason}: choose another web.listen") from exc
     return listener
-
-
-class _Guard:
-    """Require `Authorization: Bearer TOKEN` on every path except the probes."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
-            given = Request(scope).headers.get("authorization", "").encode("latin-1")  # the bytes as received
-            if not hmac.compare_digest(given, self._token):
-                refusal = PlainTextResponse("a bearer token is required\n", 401, {"www-authenticate": "Bearer"})
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class _HostCheck:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.pictures.gallery import FOLDER, PICTURES
+from tests.pictures.gallery import FOLDER, PICTURES, SCREENSHOTS
 from tests.pictures.terminal import RECORDING
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,14 @@ def test_picture_can_be_embedded(name: str) -> None:
     assert not re.search(r"<script|\bon\w+=|(href|src)=|url\(|@import", text)
 
 
+@pytest.mark.parametrize("name", SCREENSHOTS)
+def test_screenshots_are_small(name: str) -> None:
+    """A screenshot is a PNG that a page of documentation can load."""
+    content = (FOLDER / name).read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) < 300_000
+
+
 def test_pictures_are_shown_with_a_description() -> None:
     """Each picture is on a page, with a text for readers who cannot see it, and the folder has no other files."""
     shown = {
@@ -43,7 +51,7 @@ def test_pictures_are_shown_with_a_description() -> None:
         for alternative, target in re.findall(r"!\[([^]]+)\]\(([^)]+)\)", page.read_text())
         if len(alternative) > 20
     }
-    assert shown == {FOLDER / name for name in PICTURES}
+    assert shown == {FOLDER / name for name in (*PICTURES, *SCREENSHOTS)}
     assert set(FOLDER.iterdir()) == shown | {RECORDING}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.pictures import flow, messages, terminal, windows
+from tests.pictures import console, flow, messages, terminal, windows
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 PICTURES: Mapping[str, Callable[[], str]] = {
@@ -15,6 +15,9 @@ PICTURES: Mapping[str, Callable[[], str]] = {
     "email.svg": messages.draw_email,
     "slack.svg": messages.draw_slack,
 }
+
+SCREENSHOTS = tuple(console.PAGES)
+"""These depend on the fonts of the machine that made them, so that no test can draw them again."""
 
 
 def write() -> None:

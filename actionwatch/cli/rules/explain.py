@@ -51,7 +51,7 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     RECORD is the key of a stored record (a unique prefix is enough), a JSON file, or - for standard input: an object in the
     format of the upstream or of `records export`. RULE is the name or id of a rule, or a rule file.
     """
-    from actionwatch.rules.explain import explain
+    from actionwatch.rules.explain import explain, feeders_of
 
     path = Path(rule)
     is_file = path.suffix in (".yml", ".yaml")
@@ -93,12 +93,6 @@ def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: P
         return None
     with reading_store(config) as (_, connection):
         return views_from_store(connection, rule, loaded.found.rules, record)
-
-
-def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
-    """Return the rules that a correlation refers to, without its own selections."""
-    named = [step.rule_id for step in rule.correlation.steps] if rule.correlation is not None else []
-    return [each for each in rules if each.name.id in named and each.document is not None]
 
 
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:

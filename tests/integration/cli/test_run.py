@@ -1,4 +1,4 @@
-"""What `run` shows on a terminal: five lines about the service, then alerts, and only warnings of the log."""
+"""What `run` shows on a terminal: six lines about the service, then alerts, and only warnings of the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMAND = Path(sys.executable).with_name("actionwatch")
 
 
 def test_the_first_screen_of_run(desk: Desk) -> None:
-    """On a terminal, `run` begins with five lines, prints alerts as cards, and logs no information between them."""
+    """On a terminal, `run` begins with six lines, prints alerts as cards, and logs no information between them."""
     config = desk.write(poll_interval="1s").config.read_text()
     screen = "receivers:\n  - name: screen\n    console: {}\n"
     desk.config.write_text(config.replace("log: {level: warning}\n", "").replace("receivers:\n", screen))
@@ -25,14 +25,15 @@ def test_the_first_screen_of_run(desk: Desk) -> None:
         terminal.wait_for("eve@example.com · DELETE_CLUSTER")
         os.kill(terminal.process.pid, signal.SIGTERM)
         assert terminal.exit_status() == 0
-    first = terminal.screen.splitlines()[:6]
+    first = terminal.screen.splitlines()[:7]
     assert first[0] == f"actionwatch {__version__} watches acme every 1s"
     assert first[1] == "rules:  1 live"
     assert first[2] == "alerts: screen (console), soar (webhook)"
-    assert first[3].startswith("health: http://127.0.0.1:")
-    assert first[3].endswith("/readyz; 'actionwatch status' shows progress")
-    assert first[4] == "stop:   Ctrl-C; the log shows only warnings here: log.level changes that"
-    assert first[5] == ""
+    assert first[3].startswith("page:   http://127.0.0.1:")
+    assert first[4].startswith("health: http://127.0.0.1:")
+    assert first[4].endswith("/readyz; 'actionwatch status' shows progress")
+    assert first[5] == "stop:   Ctrl-C; the log shows only warnings here: log.level changes that"
+    assert first[6] == ""
     assert "service_started" not in terminal.screen
     assert "delivery_sent" not in terminal.screen
 

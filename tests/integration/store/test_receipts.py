@@ -175,6 +175,17 @@ def spans_of(database: Database, windows: list[tuple[int, int]]) -> list[tuple[d
         return receipts.spans(connection, ["acme"])
 
 
+@settings(max_examples=60, deadline=None)
+@given(windows=st.lists(st.tuples(st.integers(0, 60), st.integers(-1, 20)), max_size=12), since=st.integers(-5, 85))
+def test_spans_since_a_time_are_the_end_of_all_spans(windows: list[tuple[int, int]], since: int) -> None:
+    """Asking for the proved stretches since a time gives what is left of all of them."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(open_database(Path(folder))) as database:
+        every, begin = spans_of(database, windows), NOON + since * MINUTE
+        with database.read() as connection:
+            found = receipts.spans(connection, ["acme"], begin)
+    assert [(max(start, begin), end) for start, end in every if end >= begin] == found
+
+
 # -- a history with merging proves what one without merging proves
 
 PROOF = st.tuples(

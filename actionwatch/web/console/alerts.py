@@ -1,0 +1,125 @@
+"""The alerts: a list with filters, and one alert with its records, why its rule matched, and each attempt to deliver it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import LEVELS, Alert, Record, Status
+from actionwatch.rules.explain import Explanation, explain, feeders_of
+from actionwatch.store import alert_history, alerts, outbox, records
+from actionwatch.text.escaping import steps
+from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
+from actionwatch.web.console.page import href, render
+from actionwatch.web.console.parts import Parts
+from actionwatch.web.console.query import Query, place
+
+PER_PAGE = 50
+SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
+MAX_NEW = 100  # more are "100 or more"
+_STATUSES = {status.value: status for status in Status}
+
+
+def show_list(request: Request, parts: Parts) -> Response:
+    """Show the alerts that match the filters of the query, newest first."""
+    now = parts.clock()
+    query = Query(request.query_params, now)
+    wanted = _filter(query)
+    after = query.place("after", datetime, str)
+    found: list[Alert] = []
+    older = None
+    if not query.problems:
+        with parts.database.read() as connection:
+            found, older = alerts.search(connection, wanted, PER_PAGE, after, SEARCHED_ALERTS)
+    given = {name: request.query_params.getlist(name) for name in request.query_params}
+    return render(
+        request,
+        "alerts.html",
+        now,
+        400 if query.problems else 200,
+        found=found,
+        older=older and href("/alerts", given, after=place(*older)),
+        oldest=older[0] if older else None,
+        is_first=after is None,
+        query=query,
+        wanted=wanted,
+        levels=list(reversed(LEVELS)),
+        statuses=list(_STATUSES),
+        rules=sorted(rule.name.name for rule in parts.rules()),
+    )
+
+
+def _filter(query: Query) -> alerts.AlertFilter:
+    return alerts.AlertFilter(
+        levels=query.choices("level", LEVELS),
+        statuses=query.choices("status", _STATUSES),
+        rules=query.words("rule"),
+        user=query.text("user"),
+        cluster=query.text("cluster"),
+        account=query.text("account"),
+        text=query.text("text"),
+        since=query.time("since"),
+        until=query.time("until"),
+    )
+
+
+def show(request: Request, parts: Parts) -> Response:
+    """Show one alert. A unique prefix of its id is enough."""
+    beginning = request.path_params["alert_id"]
+    with parts.database.read() as connection:
+        alert = _only(connection, beginning)
+        held = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
+        values: dict[str, Any] = {
+            "records": list(reversed(held)),
+            "deliveries": outbox.read_of_alert(connection, alert.id),
+            "history": alert_history.read(connection, alert.id),
+            "stops": _stops(connection, alert),
+        }
+    return render(
+        request,
+        "alert.html",
+        parts.clock(),
+        alert=alert,
+        explanation=_explain(parts, alert, held[-1]) if held else None,
+        runbook=steps(alert.runbook or ""),
+        command=explain_command(alert.id),
+        **values,
+    )
+
+
+def count_new(request: Request, parts: Parts) -> Response:
+    """Count the alerts that opened after a time, for the note on open pages."""
+    after: datetime | None = Query(request.query_params, parts.clock()).time("after")
+    if after is None:
+        raise HTTPException(400, "after: give the time after which alerts are new")
+    with parts.database.read() as connection:
+        count = alerts.count_opened_after(connection, after, MAX_NEW)
+    return JSONResponse({"count": count, "more": count == MAX_NEW})
+
+
+def _only(connection: Connection, beginning: str) -> Alert:
+    found = alerts.read_by_prefix(connection, beginning)
+    if not found:
+        raise HTTPException(404, f"no alert has the id {beginning}: retention may have deleted it")
+    if len(found) > 1 and found[0].id != beginning:
+        raise HTTPException(404, f"several alerts have an id that begins with {beginning}: give a longer one")
+    return found[0]
+
+
+def _stops(connection: Connection, alert: Alert) -> list[outbox.Stop]:
+    """Return what held messages of an alert back, without those that a digest holds, each once."""
+    stopped = outbox.read_stopped(connection, [alert.id])[alert.id]
+    return list(dict.fromkeys(stop for stop in stopped if stop.status is not DeliveryStatus.HELD))
+
+
+def _explain(parts: Parts, alert: Alert, record: Record) -> Explanation | None:
+    """Explain the rule of an alert on its newest record. The counts of a correlation would need the records before it."""
+    rules = parts.rules()
+    rule = next((each for each in rules if each.name.id == alert.rule.id), None)
+    return explain(rule, record, parts.lists(), feeders=feeders_of(rule, rules)) if rule is not None else None

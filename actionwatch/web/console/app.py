@@ -1,0 +1,151 @@
+"""The console as an ASGI application: its paths, its headers, and its errors, which look like its other pages."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actionwatch.base.errors import StoreError
+from actionwatch.web.access import SIGN_IN_PATH
+from actionwatch.web.console import alerts, deliveries, overview, records, rules, sign_in, silences
+from actionwatch.web.console.page import STATIC, render, static_file
+from actionwatch.web.console.parts import Parts
+
+View = Callable[[Request, Parts], Response]
+FormView = Callable[[Request, Parts, Mapping[str, str]], Response]
+
+PAGES: Mapping[str, View] = {
+    "/": overview.show,
+    "/alerts": alerts.show_list,
+    "/alerts/{alert_id}": alerts.show,
+    "/new": alerts.count_new,
+    "/records": records.show_list,
+    "/records/{key}": records.show,
+    "/deliveries": deliveries.show,
+    "/silences": silences.show,
+    "/rules": rules.show_list,
+    "/rules/{name}": rules.show,
+    SIGN_IN_PATH: sign_in.show,
+}
+FORMS: Mapping[str, FormView] = {
+    SIGN_IN_PATH: sign_in.submit,
+    "/sign-out": sign_in.leave,
+}
+MAX_FORM_BYTES = 64 * 1024  # a comment has a few lines
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+_UNKNOWN = "there is no such page: the navigation names all pages"
+
+log = structlog.get_logger()
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """Build the application."""
+    pages: list[BaseRoute] = [Route(path, _page(view, parts), methods=["GET"]) for path, view in PAGES.items()]
+    forms = [Route(path, _form(view, parts), methods=["POST"]) for path, view in FORMS.items()]
+    static = Route("/static/{name}", _static, methods=["GET"])
+
+    def refuse(request: Request, error: Exception) -> Response:
+        status, what = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+        return _error_page(request, parts, status, _UNKNOWN if status == 404 else what)
+
+    return _Headers(Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse}))
+
+
+def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        return _answer(request, parts, lambda: view(request, parts))
+
+    return endpoint
+
+
+def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                raise HTTPException(413, f"the form is too long: at most {MAX_FORM_BYTES:,} bytes are accepted")
+        fields = dict(parse_qsl(body.decode("utf-8", "replace")))
+        return await run_in_threadpool(_answer, request, parts, lambda: view(request, parts, fields))
+
+    return endpoint
+
+
+def _answer(request: Request, parts: Parts, view: Callable[[], Response]) -> Response:
+    """Run a view; an error becomes a page that says what happened, and the log has its cause."""
+    if getattr(request.state, "sessions", None) is None and not _is_direct(request):
+        why = "the console is open only on this machine: set web.token to use it by another name or behind a proxy"
+        return _error_page(request, parts, 403, why)
+    try:
+        return view()
+    except HTTPException as exc:
+        return _error_page(request, parts, exc.status_code, exc.detail)
+    except StoreError as exc:
+        return _error_page(request, parts, 503, str(exc))
+    except Exception:
+        log.exception("page_failed", path=request.url.path)
+        return _error_page(request, parts, 500, "this page failed: the log of the service has the cause (page_failed)")
+
+
+def _is_direct(request: Request) -> bool:
+    """Return whether a request without a token comes from this machine, by a name of this machine, and not through a proxy."""
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _error_page(request: Request, parts: Parts, status: int, what: str) -> Response:
+    return render(request, "error.html", parts.clock(), status, status=status, what=what)
+
+
+def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in STATIC:
+        raise HTTPException(404, "there is no such file")
+    # The URL changes with the content.
+    kept = {"cache-control": "public, max-age=31536000, immutable"}
+    return Response(static_file(name), media_type=STATIC[name], headers=kept)
+
+
+class _Headers:
+    """Add the headers that keep a page to this origin and out of caches."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,141 @@
+"""The overview: whether everything is seen, what needs a person, and how sources, alerts and receivers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actionwatch.base.clock import Spans
+from actionwatch.base.model import LEVELS
+from actionwatch.store import alerts, backlog_progress, marks, outbox, polls, receivers, records, self_alerts, silences
+from actionwatch.web.console.charts import Chart, Part, classify, draw_bars, draw_timeline, level_counts, percent_proved
+from actionwatch.web.console.page import render
+from actionwatch.web.console.parts import Destination, Parts
+from actionwatch.web.console.query import Query
+from actionwatch.web.console.verdict import judge
+
+RANGES: Mapping[str, tuple[timedelta, int]] = {
+    "day": (timedelta(hours=1), 24),
+    "week": (timedelta(hours=6), 28),
+    "month": (timedelta(days=1), 30),
+}
+"""The width and the number of the bars of each range."""
+MAX_COUNTED_OPEN = 1000  # alerts of one level
+MAX_CHARTED_ALERTS = 20_000  # of a range, the newest
+MAX_CHARTED_RECORDS = 10_000  # of one bar
+GAPS_SHOWN = 5  # of a source; `records proof` lists all
+SILENCES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What the page shows about a source; marks and the poll are None before the first poll."""
+
+    name: str
+    record_count: int
+    marks: marks.Marks | None
+    upstream_now: datetime
+    poll: polls.Poll | None
+    backlog: backlog_progress.Backlog | None
+    timeline: Chart | None = None
+    percent: float = 0.0
+    gaps: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverState:
+    """What pages show about a receiver; `destination` is None if it is no longer configured."""
+
+    name: str
+    destination: Destination | None
+    queue: outbox.Queue
+    health: receivers.Health
+
+
+def show(request: Request, parts: Parts) -> Response:
+    """Show the overview of a day, a week or a month."""
+    now = parts.clock()
+    query = Query(request.query_params, now)
+    width, count = query.choice("range", RANGES, "day")
+    spans = Spans.until(now, width, count)
+    unready = list(parts.unready())
+    with parts.database.read() as connection:
+        opened = self_alerts.read_all(connection)
+        queues = read_receivers(connection, parts)
+        open_counts = alerts.count_open(connection, MAX_COUNTED_OPEN)
+        values: dict[str, Any] = {
+            "sources": _sources(connection, parts, spans, now),
+            "receivers": queues,
+            "troubles": opened,
+            "levels": alerts.read_many(connection, [each.alert_id for each in opened]),
+            "silences": silences.read_active(connection, now)[:SILENCES_SHOWN],
+            "alert_chart": _alert_chart(connection, spans),
+            "record_chart": _record_chart(connection, spans),
+        }
+    verdict = judge(
+        parts.sources,
+        unready,
+        [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
+        open_counts,
+        sum(each.queue.dead for each in queues),
+        most=MAX_COUNTED_OPEN,
+    )
+    shown = next((word for word, each in RANGES.items() if each == (width, count)), "day")
+    return render(
+        request,
+        "overview.html",
+        now,
+        verdict=verdict,
+        unready=unready,
+        range=shown,
+        ranges=list(RANGES),
+        spans=spans,
+        **values,
+    )
+
+
+def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) -> list[_Source]:
+    known, asked = marks.read_all(connection), polls.read_all(connection)
+    counts, behind = records.count_by_source(connection), backlog_progress.read_all(connection)
+    found = []
+    for name in parts.sources:
+        poll, mark = asked.get(name), known.get(name)
+        there = now + (poll.clock_skew if poll else timedelta(0))  # marks are times of the upstream's clock
+        source = (name, counts.get(name, 0), mark, there, poll, behind.get(name))
+        if mark is None:
+            found.append(_Source(*source))
+            continue
+        states = classify(parts.stretches(connection, name, spans.start), mark.seen_through, there)
+        gaps = [part for part in states if part.state == "gap"]
+        timeline, percent = draw_timeline(states, spans.start, there), percent_proved(states, spans.start, there)
+        found.append(_Source(*source, timeline, percent, tuple(reversed(gaps))))
+    return found
+
+
+def read_receivers(connection: Connection, parts: Parts) -> list[ReceiverState]:
+    """Return the receivers of the configuration, and removed ones as long as they have messages."""
+    queues, health = outbox.count_queues(connection), receivers.read_all(connection)
+    configured = {each.name: each for each in parts.receivers}
+    names = [*configured, *sorted(queues.keys() - configured.keys())]
+    return [
+        ReceiverState(
+            name, configured.get(name), queues.get(name, outbox.Queue()), health.get(name, receivers.Health())
+        )
+        for name in names
+    ]
+
+
+def _alert_chart(connection: Connection, spans: Spans) -> Chart:
+    counts = alerts.count_by_time(connection, spans, MAX_CHARTED_ALERTS)
+    return draw_bars(spans, level_counts(counts), list(LEVELS))
+
+
+def _record_chart(connection: Connection, spans: Spans) -> Chart:
+    counts = records.count_by_time(connection, spans, MAX_CHARTED_RECORDS)
+    return draw_bars(spans, [{"records": count} for count in counts], ["records"], cap=MAX_CHARTED_RECORDS)

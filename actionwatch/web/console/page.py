@@ -1,0 +1,117 @@
+"""Render a page. Audit text is only ever a value: jinja2 escapes it for HTML, and `visible` what could reorder or hide it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from actionwatch import __version__
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.plurals import counted
+from actionwatch.text.escaping import shorten, visible
+from actionwatch.text.payloads import instant, short_id
+from actionwatch.text.times import DATE_AND_TIME, spell_ago
+from actionwatch.web.access import session_of
+
+MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
+MAX_BRIEF_CHARS = 200  # of a name or a text in a list
+_FOLDER = Path(__file__).parent
+_WORD_END = re.compile(r"([_.@/-])(?=\w)")
+STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+SECTIONS = {
+    "/": "Overview",
+    "/alerts": "Alerts",
+    "/records": "Records",
+    "/deliveries": "Deliveries",
+    "/silences": "Silences",
+    "/rules": "Rules",
+}
+
+
+def render(request: Request, template: str, now: datetime, code: int = 200, **values: Any) -> Response:
+    """Render a template as the response. `now` is the time by which ages are shown."""
+    text = (
+        _environment()
+        .get_template(template)
+        .render(now=now, path=request.url.path, is_signed_in=_is_signed_in(request), **values)
+    )
+    return HTMLResponse(text, code)
+
+
+@functools.cache
+def static_file(name: str) -> bytes:
+    """Read a static file."""
+    return (_FOLDER / "static" / name).read_bytes()
+
+
+def link(path: str, query: Mapping[str, object] | None = None, **more: object) -> str:
+    """Return a URL on this origin. Empty values are left out; a list is repeated. `more` replaces values of `query`."""
+    given = {name: value for name, value in {**(query or {}), **more}.items() if value not in (None, "", (), [])}
+    # A lone surrogate, which a damaged store may hold, is no character of a URL.
+    return quote(path, errors="replace") + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
+
+
+def href(path: str, query: Mapping[str, object] | None = None, **more: object) -> Markup:
+    """Return the URL of `link` for an attribute of a page. It is never cut, as other texts are."""
+    return escape(link(path, query, **more))
+
+
+@functools.cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {
+        "utc": lambda at: at.astimezone(UTC).strftime(DATE_AND_TIME),
+        "instant": instant,
+        "ago": spell_ago,
+        "duration": spell_duration,
+        "short": short_id,
+        "breakable": _breakable,
+        "brief": lambda text: shorten(text, MAX_BRIEF_CHARS) if text else text,
+        "whole": lambda text: escape(visible(text)),
+        "counted": counted,
+    }
+    made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": SECTIONS}
+    return made
+
+
+def _breakable(text: str) -> Markup:
+    """Return a name that may be broken between its words, as in a narrow column."""
+    return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(shorten(text, MAX_BRIEF_CHARS))))))  # noqa: S704  # nosec  # escaped before
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as it is printed: not too long, without control characters, and without what reorders or hides text."""
+    if value is None:
+        return ""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return visible(shorten(value, MAX_TEXT_CHARS)) if is_text else value
+
+
+@functools.cache
+def _static_link(name: str) -> str:
+    """Return the URL of a static file, which changes with its content, so that browsers can keep it."""
+    return link(f"/static/{name}", v=hashlib.sha256(static_file(name)).hexdigest()[:12])
+
+
+def _is_signed_in(request: Request) -> bool:
+    sessions = getattr(request.state, "sessions", None)
+    return sessions is not None and sessions.is_valid(session_of(request))

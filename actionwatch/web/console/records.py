@@ -1,0 +1,92 @@
+"""The records: a search, which is also the timeline of a user or a cluster, and one record with its proof and raw text."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actionwatch.base.model import Record, RecordFilter
+from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+from actionwatch.store import alerts, receipts, records
+from actionwatch.text.payloads import instant
+from actionwatch.text.raw_records import read_raw
+from actionwatch.web.console.page import href, render
+from actionwatch.web.console.parts import Parts
+from actionwatch.web.console.query import Query, place
+
+PER_PAGE = 50
+SEARCHED_RECORDS = 20_000  # for one page of a search: to look at more takes longer than people wait
+RECEIPTS_SHOWN = 5
+AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
+
+
+def show_list(request: Request, parts: Parts) -> Response:
+    """Show the records that match the filters of the query, newest first."""
+    now = parts.clock()
+    query = Query(request.query_params, now)
+    wanted = RecordFilter(
+        kinds=[normalise_kind(kind) for kind in query.words("kind")],
+        user=query.text("user"),
+        account=query.text("account"),
+        cluster=query.text("cluster"),
+        keyword=query.text("text"),
+        since=query.time("since"),
+        until=query.time("until"),
+    )
+    after = query.place("after", datetime, str, str)
+    found: list[Record] = []
+    older = None
+    if not query.problems:
+        with parts.database.read() as connection:
+            found, older = records.search(connection, wanted, PER_PAGE, after, SEARCHED_RECORDS)
+    given = {name: request.query_params.getlist(name) for name in request.query_params}
+    return render(
+        request,
+        "records.html",
+        now,
+        400 if query.problems else 200,
+        found=found,
+        older=older and href("/records", given, after=place(*older)),
+        oldest=older[0] if older else None,
+        is_first=after is None,
+        query=query,
+        subject=wanted.user or wanted.cluster or wanted.account,
+        kinds=sorted(KINDS),
+    )
+
+
+def show(request: Request, parts: Parts) -> Response:
+    """Show one record. A unique prefix of its key is enough."""
+    beginning = request.path_params["key"]
+    with parts.database.read() as connection:
+        found = records.read_by_prefix(connection, beginning)
+        if not found:
+            what = f"no stored record has the key {beginning}: retention may have deleted it"
+            raise HTTPException(404, what)
+        if len(found) > 1:
+            raise HTTPException(404, f"several records have a key that begins with {beginning}: give a longer one")
+        record = found[0]
+        values: dict[str, Any] = {
+            "copies": records.read_copies(connection, record.key),
+            "alerts": list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values()),
+            "receipts": receipts.read_covering(connection, record, RECEIPTS_SHOWN),
+        }
+    raw = json.dumps(read_raw(record.raw), indent=2, ensure_ascii=False)
+    return render(request, "record.html", parts.clock(), record=record, raw=raw, around=_around(record), **values)
+
+
+def _around(record: Record) -> dict[str, Markup]:
+    """Return the links to what the user, and what happened in the cluster, around the time of a record."""
+    span = {"since": instant(record.occurred_at - AROUND), "until": instant(record.occurred_at + AROUND)}
+    subjects = {
+        "user": record.user_name,
+        "cluster": record.cluster.id or record.cluster.name,
+        "account": record.account.id or record.account.name,
+    }
+    return {name: href("/records", span, **{name: value}) for name, value in subjects.items() if value}

@@ -1,0 +1,87 @@
+// The pages work without this script. It shows times in the viewer's zone, and adds keys and the note about new alerts.
+"use strict";
+(() => {
+  const two = (number) => String(number).padStart(2, "0");
+  const day = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
+
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const local = `${day(at)} ${clock(at)}:${two(at.getSeconds())}`;
+    if (!time.title) time.title = `${time.textContent} UTC`;
+    if ("ago" in time.dataset) time.title = `${local} (${time.title})`;
+    else time.textContent = "short" in time.dataset ? `${day(at).slice(5)} ${clock(at)}` : local;
+  }
+  const zone = document.querySelector("[data-zone]");
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && name && name !== "UTC") zone.textContent = `Times are in ${name}; hover over one for UTC.`;
+
+  // A link from another site opens the sign-in page even in a signed-in browser, which sends its cookie only to our own requests.
+  const form = document.querySelector("form[data-goal]");
+  if (form) {
+    fetch("/sign-in", { method: "HEAD", redirect: "manual" }).then((answer) => {
+      if (answer.type === "opaqueredirect") location.replace(form.dataset.goal);
+    }, () => {});
+  }
+
+  const keys = document.getElementById("keys");
+  const pages = { o: "/", a: "/alerts", r: "/records", d: "/deliveries", s: "/silences", u: "/rules" };
+  let isGoing = false;
+  const move = (step) => {
+    const items = [...document.querySelectorAll("[data-item]")];
+    if (!items.length) return;
+    const place = items.indexOf(document.activeElement);
+    const next = place < 0 ? (step > 0 ? 0 : items.length - 1) : Math.min(Math.max(place + step, 0), items.length - 1);
+    items[next].focus();
+    items[next].scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
+    if (target instanceof Element && target.closest("input:not([type=checkbox]), textarea, select")) {
+      if (event.key === "Escape") target.blur();
+      return;
+    }
+    const wasGoing = isGoing;
+    isGoing = false;
+    if (wasGoing && event.key in pages) location.assign(pages[event.key]);
+    else if (event.key === "g") isGoing = true;
+    else if (event.key === "j") move(1);
+    else if (event.key === "k") move(-1);
+    else if (event.key === "?") keys.showModal();
+    else if (event.key === "/") {
+      const search = document.querySelector("[data-search]");
+      if (!search) return location.assign("/alerts");
+      search.closest("details")?.setAttribute("open", "");
+      search.focus();
+      search.select();
+    } else return;
+    event.preventDefault();
+  });
+
+  // Ask for new alerts only while somebody looks.
+  const note = document.querySelector("[data-new]");
+  if (note) {
+    const ask = async () => {
+      if (document.visibilityState !== "visible") return;
+      const answer = await fetch(note.dataset.new, { headers: { accept: "application/json" } }).catch(() => null);
+      if (!answer || !answer.ok) return;
+      const { count, more } = await answer.json();
+      if (!count) return;
+      const reload = document.createElement("a");
+      reload.href = location.href;
+      reload.textContent = `${count}${more ? " or more" : ""} new ${count === 1 ? "alert" : "alerts"}: reload`;
+      note.replaceChildren(reload);
+      note.hidden = false;
+    };
+    setInterval(ask, 15000);
+  }
+
+  // The name of the person who decides is kept in this browser.
+  const author = document.querySelector("input[data-author]");
+  if (author) {
+    author.value ||= localStorage.getItem("author") ?? "";
+    author.form.addEventListener("submit", () => localStorage.setItem("author", author.value));
+  }
+})();

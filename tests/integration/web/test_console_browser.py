@@ -1,0 +1,274 @@
+"""The console in a real browser: every page, on a phone and a desk, light and dark, with hostile audit text."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import itertools
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
+from actionwatch.rules.model import Rule
+from actionwatch.store import (
+    alert_history,
+    alerts,
+    delivery_transitions,
+    marks,
+    polls,
+    receipts,
+    records,
+    rule_versions,
+    self_alerts,
+    silences,
+)
+from actionwatch.store.database import Database
+from actionwatch.text.escaping import visible
+from tests.browser import SCHEMES, WIDTHS, Viewer, chromium, viewing
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_marks, make_receipt, make_record
+from tests.integration.web.console_kit import Served
+from tests.unit.render.messages import HOSTILE
+from tests.unit.rules.builders import rules_in
+
+MINUTE = timedelta(minutes=1)
+TEXTS = {name: text[:40_000].replace("\ud800", "\ufffd").replace("\udfff", "\ufffd") for name, text in HOSTILE.items()}
+ALERT = "hostile-html"
+PATHS = (
+    "/",
+    "/?range=month",
+    "/alerts",
+    "/alerts?text=alert&level=high&user=%3Cscript%3E&since=7d",
+    f"/alerts/{ALERT}",
+    "/records",
+    "/records?user=eve",
+    "RECORD",
+    "/deliveries",
+    "/deliveries?state=dead",
+    "/deliveries?state=held",
+    "/silences",
+    "/rules",
+    f"/rules/{ALERT}",
+    "/rules?x=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
+)
+COMBINATIONS = list(itertools.product(WIDTHS, SCHEMES))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for all tests of the module."""
+    with chromium() as started:
+        yield started
+
+
+def hostile_rule(name: str, text: str) -> Rule:
+    """Make a rule whose name and title are hostile, as the title in a file could be."""
+    (rule,) = rules_in(CLUSTER_DELETED_RULE).rules
+    return dataclasses.replace(rule, name=RuleName(f"hostile-{name}", text[:300], text, (text[:300],)), file=text[:300])
+
+
+@pytest.fixture
+def served(database: Database) -> Served:
+    """A console whose store has hostile text wherever text from outside can be."""
+    rules = [hostile_rule(name, text) for name, text in TEXTS.items()]
+    with database.write() as connection:
+        marks.write(connection, make_marks(begins_at=NOON - 90 * MINUTE))
+        polls.note(connection, "acme", NOON, TEXTS["html"])
+        receipts.write(
+            connection, make_receipt(starts_at=NOON - 60 * MINUTE, ends_at=NOON, record_count=3, kind_counts={"A": 3})
+        )
+        for number, (name, text) in enumerate(TEXTS.items()):
+            entity = Entity(text, text)
+            record = make_record(
+                number,
+                user_name=text,
+                description=text,
+                action_kind=text,
+                cluster=entity,
+                account=entity,
+                raw=f'{{"a": {number}}}',
+            )
+            records.insert_new(connection, [record])
+            labels = {"team": text, text[:50]: "x"}
+            alert = make_alert(
+                f"hostile-{name}", rule=rules[number].name, title=text, body=text, runbook=text, labels=labels,
+                group={"userName": text, "cluster": text}, acked_by=text, resolved_by=text, source=text[:300],
+                opened_at=NOON - number * MINUTE, level=Level(number % 5),
+            )  # fmt: skip
+            alerts.insert_new(connection, [(alert, "g")])
+            alerts.join(connection, [(alert.id, records.newest_id(connection))])
+            rows = [make_delivery(alert.id, receiver) for receiver in ("hook", text[:300], "dead", "held")]
+            delivery_transitions.enqueue(connection, rows)
+            delivery_transitions.bury(connection, rows[2].id, text)
+            stopped = delivery_transitions.Suppression(rows[3], "silence", text[:300], "silence")
+            delivery_transitions.suppress(connection, [stopped])
+            alert_history.append(connection, [alert_history.Entry(NOON, alert.id, text[:300], text)])
+            self_alerts.insert(
+                connection, self_alerts.OpenSelfAlert(f"trouble {number}", text, NOON, text, text, alert.id)
+            )
+            for place, start in enumerate((NOON - 3 * 60 * MINUTE, NOON - 60 * MINUTE, NOON + 60 * MINUTE)):
+                ends = start + 120 * MINUTE
+                silences.write(connection, Silence(f"s{number}-{place}", (text,), text, text, start, ends, text[:300]))
+            version = rule_versions.StoredVersion(
+                rule_id=f"hostile-{name}",
+                name=text[:300],
+                file=text[:300],
+                line=1,
+                mode="live",
+                document=text,
+                lists="",
+                since=NOON,
+            )
+            rule_versions.write(connection, [version])
+    made = Served(database, rules=rules)
+    made.unready.append(TEXTS["html"])
+    made.stretches.append(Stretch("acme", NOON - 60 * MINUTE, NOON - 30 * MINUTE, is_proved=False, why=TEXTS["html"]))
+    made.stretches.append(Stretch("acme", NOON - 30 * MINUTE, NOON, is_proved=True))
+    return made
+
+
+@pytest.fixture
+def web(served: Served) -> Iterator[httpx.Client]:
+    """Serve it."""
+    with served.open() as client:
+        yield client
+
+
+def origin_of(client: httpx.Client) -> str:
+    """Return the origin of the console."""
+    return str(client.base_url).rstrip("/")
+
+
+@pytest.mark.parametrize(("width", "scheme"), COMBINATIONS)
+def test_every_page_works_for_everyone(browser: Browser, web: httpx.Client, width: int, scheme: str) -> None:
+    """No page has an error, runs hostile text, asks another origin, scrolls sideways, or shuts people out."""
+    key = re.findall(r'href="(/records/[^"?]+)"', web.get("/records").text)[0]
+    size = {"width": width, "height": 800}
+    with viewing(browser, origin_of(web), viewport=size, color_scheme=scheme, timezone_id="Australia/Sydney") as viewer:
+        for path in PATHS:
+            viewer.open(key if path == "RECORD" else path)
+            assert viewer.wrong == [], path
+            assert viewer.overflow() == [], path
+            assert viewer.barriers() == [], path
+            assert viewer.page.locator("main h1").count() == 1, path
+            assert (
+                viewer.page.evaluate(
+                    "document.querySelectorAll('main script, main img, main style, [onmouseover]').length"
+                )
+                == 0
+            )
+        assert all(url.startswith(viewer.origin) for url in viewer.requested)
+
+
+def test_hostile_text_is_shown_as_text(browser: Browser, web: httpx.Client) -> None:
+    """What an attacker wrote is on the page as they wrote it; what would reorder or hide text is an escape."""
+    with viewing(browser, origin_of(web)) as viewer:
+        for name in ("html", "attribute", "entity", "template", "right to left", "json", "rich markup"):
+            viewer.open(f"/alerts/hostile-{name}")
+            assert viewer.page.locator("h1").text_content() == visible(TEXTS[name]), name
+        assert viewer.wrong == []
+
+
+def test_long_text_is_cut_and_pages_stay_small(web: httpx.Client) -> None:
+    """Texts of any length make no page too large; the page says how much was cut."""
+    for path in PATHS[:-1]:
+        answer = web.get("/records" if path == "RECORD" else path)
+        assert len(answer.content) < 400_000, path
+    assert "… (+" in web.get("/records").text
+
+
+def test_keys_move_through_lists(browser: Browser, web: httpx.Client) -> None:
+    """`j` and `k` move, Enter opens, `/` searches, `?` shows the keys, and `g r` goes to the records."""
+    with viewing(browser, origin_of(web)) as viewer:
+        page = viewer.page
+        viewer.open("/alerts")
+        page.keyboard.press("?")
+        expect(page.locator("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_be_hidden()
+        items = page.locator("[data-item]")
+        for key, place in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
+            page.keyboard.press(key)
+            expect(items.nth(place)).to_be_focused()
+        page.keyboard.press("/")
+        expect(page.locator("[data-search]")).to_be_focused()
+        page.keyboard.type("jk?/")
+        expect(page.locator("[data-search]")).to_have_value("jk?/")
+        page.keyboard.press("Escape")
+        page.keyboard.press("j")
+        target = items.nth(0).get_attribute("href") or ""
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: url.endswith(target))
+        page.keyboard.press("g")
+        page.keyboard.press("r")
+        page.wait_for_url(lambda url: url.endswith("/records"))
+        assert viewer.wrong == []
+
+
+def test_times_are_in_the_zone_of_the_viewer(browser: Browser, web: httpx.Client) -> None:
+    """A time is local, with UTC on hover, and the foot of the page names the zone. Without a script it is UTC."""
+    with viewing(browser, origin_of(web), timezone_id="Australia/Sydney") as viewer:
+        viewer.open("/alerts")
+        first = viewer.page.locator("td time").first
+        assert (first.text_content(), first.get_attribute("title")) == (
+            "2026-11-25 23:00:00",
+            "2026-11-25 12:00:00 UTC",
+        )
+        expect(viewer.page.locator("[data-zone]")).to_have_text(
+            "Times are in Australia/Sydney; hover over one for UTC."
+        )
+    with viewing(browser, origin_of(web), timezone_id="Australia/Sydney", java_script_enabled=False) as viewer:
+        viewer.open("/alerts")
+        assert viewer.page.locator("td time").first.text_content() == "2026-11-25 12:00:00"
+        expect(viewer.page.locator("[data-zone]")).to_have_text("Times are in UTC.")
+
+
+def test_an_open_page_learns_of_new_alerts(browser: Browser, web: httpx.Client, database: Database) -> None:
+    """A page that is open offers to reload when alerts opened."""
+    with viewing(browser, origin_of(web)) as viewer:
+        viewer.page.clock.install()
+        viewer.open("/alerts")
+        with database.write() as connection:
+            alerts.insert_new(connection, [(make_alert("new", opened_at=NOON + MINUTE), "g")])
+        viewer.page.clock.fast_forward(16_000)
+        expect(viewer.page.locator("[data-new]")).to_have_text("1 new alert: reload")
+        viewer.page.locator("[data-new] a").click()
+        expect(viewer.page.locator("a[href='/alerts/new']")).to_be_visible()
+        assert viewer.wrong == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_people_sign_in_once(browser: Browser, served: Served, host: str) -> None:
+    """A browser that signed in keeps its session, also when a link of another site leads here, until it signs out."""
+    served.unready.clear()
+    with served.open("open-sesame") as client:
+        origin = origin_of(client).replace("127.0.0.1", host)
+        with viewing(browser, origin) as viewer:
+            page = viewer.page
+            viewer.open("/alerts?level=high")
+            expect(page.locator("h1")).to_have_text("Sign in")
+            assert viewer.barriers() == []
+            page.keyboard.type("open-sesame")
+            page.keyboard.press("Enter")
+            page.wait_for_url(f"{origin}/alerts?level=high")
+            arrive_from_another_site(viewer, f"{origin}/silences")
+            expect(page.locator("h1")).to_have_text("Silences")
+            page.get_by_role("button", name="Sign out").click()
+            expect(page.locator("h1")).to_have_text("Sign in")
+            assert viewer.wrong == []
+
+
+def arrive_from_another_site(viewer: Viewer, url: str) -> None:
+    """Follow a link on a page of another site, for which browsers do not send the cookie."""
+    viewer.page.route(
+        "https://chat.example/",
+        lambda route: route.fulfill(body=f"<a href='{html.escape(url)}'>x</a>", content_type="text/html"),
+    )
+    viewer.page.goto("https://chat.example/")
+    viewer.wrong.clear()  # our own detour
+    viewer.page.locator("a").click()
+    viewer.page.wait_for_url(url)

@@ -1,0 +1,151 @@
+"""The pages of deliveries, silences and rules."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.alerts.silences import make_silence
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.store import alerts, delivery_transitions, outbox, rule_versions, self_alerts, silences
+from actionwatch.store.database import Database
+from actionwatch.store.delivery_transitions import Suppression
+from actionwatch.web.console import deliveries as delivery_view
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, only_sqlite
+from tests.integration.web.console_kit import Served
+from tests.integration.web.test_console_alerts import pages_of
+from tests.statements import statements
+from tests.unit.rules.builders import rules_in
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def served(database: Database) -> Served:
+    """A console with waiting deliveries, also for a receiver that was removed, and a dead letter."""
+    rows = [*(make_delivery(f"alert-{number}") for number in range(3)), make_delivery("alert-0", "old")]
+    with database.write() as connection:
+        alerts.insert_new(
+            connection, [(make_alert(f"alert-{number}", title=f"Title {number}"), "g") for number in range(3)]
+        )
+        delivery_transitions.enqueue(connection, rows)
+        delivery_transitions.bury(connection, rows[2].id, "gave up after 8 attempts: 503")
+    return Served(database)
+
+
+def test_deliveries_by_state(served: Served) -> None:
+    """Waiting deliveries and dead letters have their own lists, with the alert and the reason; a receiver is a filter."""
+    with served.open() as client:
+        waiting = client.get("/deliveries").text
+        assert [title in waiting for title in ("Title 0", "Title 1", "Title 2")] == [True, True, False]
+        assert "no longer configured" in waiting, "of the receiver that was removed"
+        dead = client.get("/deliveries?state=dead").text
+        assert [title in dead for title in ("Title 0", "Title 1", "Title 2")] == [False, False, True]
+        assert "gave up after 8 attempts: 503" in dead
+        assert "Title 1" not in client.get("/deliveries?receiver=old").text
+        wrong = client.get("/deliveries?state=sent")
+    assert (wrong.status_code, "state: sent is unknown: use waiting, held, dead" in wrong.text) == (400, True)
+
+
+def test_held_deliveries_say_why(database: Database) -> None:
+    """A delivery that waits for a summary is listed with what holds it."""
+    row = make_delivery("alert-1")
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(), "g")])
+        delivery_transitions.enqueue(connection, [row])
+        delivery_transitions.suppress(connection, [Suppression(row, "silence", "silence-1", "silence")])
+    with Served(database).open() as client:
+        text = client.get("/deliveries?state=held").text
+    assert "Cluster deleted" in text
+    assert "silence <code>silence-1</code>" in text
+    assert "reported in the summary of the silence" in text
+
+
+def test_pages_of_deliveries_are_one_list(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paging lists every waiting delivery once, by receiver and time."""
+    monkeypatch.setattr(delivery_view, "PER_PAGE", 4)
+    rows = [
+        make_delivery(f"a{number:02}", "hook" if number % 3 else "z", due_at=NOON + MINUTE * (number % 4))
+        for number in range(14)
+    ]
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, rows)
+    with Served(database).open() as client:
+        found = [re.findall(r"alert (a\d\d)</th>", text) for text in pages_of(client, "/deliveries")]
+    expected = sorted(rows, key=lambda row: (row.receiver, row.due_at, row.id))
+    assert [len(page) for page in found] == [4, 4, 4, 2]
+    assert [name for page in found for name in page] == [row.alert_id for row in expected]
+
+
+def test_lists_read_indexes(database: Database) -> None:
+    """No list of deliveries, silences or rules scans a table that grows."""
+    only_sqlite(database)
+    with database.read() as connection, statements() as ran:
+        outbox.read_page(connection, DeliveryStatus.DEAD, None, 50, ("hook", NOON, "x"))
+        outbox.read_page(connection, None, "hook", 50, ("hook", "silence", "x"))
+        silences.read_current(connection, NOON)
+        silences.read_expired(connection, NOON, 50, (NOON, "x"))
+        alerts.count_by_rule(connection, NOON, 100)
+    with database.read() as connection:
+        plans = []
+        for statement in ran:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
+            plans.append("\n".join(row[3] for row in rows))
+    names = ("delivery_by_due", "delivery_awaiting", "silence_by_end", "silence_by_end", "alert_by_rule")
+    for name, plan in zip(names, plans, strict=True):
+        assert name in plan, plan
+        assert not re.search(r"SCAN (alert|delivery|silence)", plan), plan
+        assert "B-TREE FOR ORDER BY" not in plan, plan
+
+
+def test_silences_by_time(database: Database) -> None:
+    """Active silences, those to come and expired ones are separate; expired ones have pages."""
+    with database.write() as connection:
+        for number in range(60):
+            start = NOON - (number + 2) * HOUR
+            made = make_silence([f"rule=old{number:02}"], "sam", "done", start, start + HOUR, made_at=NOON)
+            silences.write(connection, made)
+        for name, start in (("now", NOON - HOUR), ("later", NOON + HOUR)):
+            made = make_silence([f"rule={name}"], "sam", f"CHG-{name}", start, start + 3 * HOUR, made_at=NOON)
+            silences.write(connection, made)
+    with Served(database).open() as client:
+        texts = list(pages_of(client, "/silences"))
+    active, later, expired = (re.split("<section", texts[0])[number] for number in (1, 2, 3))
+    assert ("CHG-now" in active, "CHG-later" in later) == (True, True)
+    found = [name for text in [expired, *texts[1:]] for name in re.findall(r"rule=(?:&#34;)?(old\d\d)", text)]
+    assert found == [f"old{number:02}" for number in range(60)]
+
+
+def test_rules_and_one_rule(database: Database) -> None:
+    """The list has mode, level and alerts of each rule, and broken files; a rule has its YAML and a chart."""
+    rules = rules_in(CLUSTER_DELETED_RULE).rules
+    name = rules[0].name
+    version = rule_versions.StoredVersion(
+        rule_id=name.id,
+        name=name.name,
+        file="x.yml",
+        line=1,
+        mode="live",
+        document=CLUSTER_DELETED_RULE,
+        lists="",
+        since=NOON,
+    )
+    with database.write() as connection:
+        rule_versions.write(connection, [version])
+        alerts.insert_new(connection, [(make_alert(f"a{number}"), "g") for number in range(3)])
+        broken = self_alerts.OpenSelfAlert("rule_broken", "bad.yml", NOON, "line 3: no such field", "fix it", "x")
+        self_alerts.insert(connection, broken)
+    with Served(database, rules=rules).open() as client:
+        listed = html.unescape(client.get("/rules").text)
+        one = html.unescape(client.get(f"/rules/{name.id}").text)
+        assert client.get("/rules/cluster_deleted").status_code == 200
+        missing = client.get("/rules/gone")
+    assert "bad.yml: line 3: no such field" in listed
+    assert re.search(r'data-label="alerts in 30 days" class="n">3<', listed)
+    assert "title: Cluster deleted" in one
+    assert "2026-11-25 00:00 UTC: 3 high" in one
+    assert (missing.status_code, "no rule in use has the id or name gone" in missing.text) == (404, True)

@@ -1,0 +1,159 @@
+"""The pages of the records: search, timelines, paging without counting, and one record with its proof and raw text."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actionwatch.base.model import Entity, RecordFilter
+from actionwatch.store import alerts, receipts, records
+from actionwatch.store.database import Database
+from actionwatch.web.console import records as view
+from tests.builders import NOON, make_alert, make_receipt, make_record, only_sqlite, open_database
+from tests.integration.web.console_kit import Served
+from tests.integration.web.test_console_alerts import pages_of
+from tests.statements import statements
+
+MINUTE = timedelta(minutes=1)
+LINK = re.compile(r'<a href="/records/([^"?]+)" data-item>')
+
+
+@pytest.fixture
+def web(database: Database) -> Iterator[httpx.Client]:
+    """Serve a console with three records."""
+    orders = Entity("c-1", "orders")
+    with database.write() as connection:
+        made = [
+            make_record(1, minutes=0, cluster=orders, description="deleted 100% by hand"),
+            make_record(2, minutes=-10, user_name="sam", action_kind="CREATE_CLUSTER", account=Entity("a-1", "retail")),
+            make_record(3, minutes=-90, cluster=orders),
+        ]
+        records.insert_new(connection, made)
+    with Served(database).open() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, [1, 2, 3]),
+        ({"user": "EVE"}, [1, 3]),
+        ({"cluster": "orders", "since": "1h"}, [1]),
+        ({"account": "a-1"}, [2]),
+        ({"kind": "create cluster"}, [2]),
+        ({"text": "100%"}, [1]),
+        ({"until": "5m"}, [2, 3]),
+        ({"user": "nobody"}, []),
+    ],
+)
+def test_filters(web: httpx.Client, query: dict[str, str], expected: list[int]) -> None:
+    """Each filter selects."""
+    answer = web.get("/records", params=query)
+    assert answer.status_code == 200
+    assert [int(key[-20:]) for key in LINK.findall(answer.text)] == expected
+
+
+def test_one_user_and_one_cluster_have_a_timeline(web: httpx.Client) -> None:
+    """A record leads to what its user did, and what happened in its cluster, in that hour."""
+    key = LINK.findall(web.get("/records").text)[0]
+    around = re.findall(r'href="(/records\?[^"]+)">same (\w+)', web.get(f"/records/{key}").text)
+    assert [name for _, name in around] == ["user", "cluster"]
+    for target, _ in around:
+        assert len(LINK.findall(web.get(html.unescape(target)).text)) == 1
+    assert "<h1>Records of eve</h1>" in web.get("/records?user=eve").text
+
+
+def test_one_record_has_everything(database: Database) -> None:
+    """The page of a record has its facts, its alerts, the receipts of its time, its copies, and the raw JSON."""
+    record = make_record(1, raw='{"actionKind":"DELETE_CLUSTER","note":"<b>x</b>"}', late_by=MINUTE)
+    with database.write() as connection:
+        records.insert_new(connection, [record])
+        records.insert_new(connection, [make_record(1, source="other")])
+        alerts.insert_new(connection, [(make_alert("one"), "g")])
+        alerts.join(connection, [("one", 1)])
+        window = {"starts_at": NOON - MINUTE, "ends_at": NOON + MINUTE}
+        receipts.write(connection, make_receipt(**window, record_count=7))
+        receipts.write(connection, make_receipt(starts_at=NOON + MINUTE, ends_at=NOON + 2 * MINUTE, record_count=9))
+    with Served(database).open() as client:
+        text = client.get(f"/records/{record.key}").text
+        assert client.get(f"/records/{record.key[:20]}").status_code == 200
+        missing = client.get("/records/ffff")
+    assert (missing.status_code, "no stored record has the key ffff" in missing.text) == (404, True)
+    for expected in (
+        "1m late",
+        "Cluster deleted",
+        "7 records, by counts",
+        "&lt;b&gt;x&lt;/b&gt;",
+        "by a poll of other",
+    ):
+        assert expected in text, expected
+    assert "9 records" not in text
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    made=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["timed", "own"]), st.integers(0, 3)), max_size=25),
+    most=st.integers(1, 12),
+    wanted=st.sampled_from([RecordFilter(), RecordFilter(user="eve"), RecordFilter(since=NOON + 2 * MINUTE)]),
+)
+def test_pages_are_the_parts_of_one_list(tmp_path_factory: Any, made: Any, most: int, wanted: RecordFilter) -> None:
+    """Whatever the size of a page and the bound of a search, the pages together are the whole list, once and in order."""
+    database = open_database(tmp_path_factory.mktemp("store"))
+    try:
+        with database.write() as connection:
+            for number, (minute, kind, user) in enumerate(made):
+                at = NOON + minute * MINUTE
+                changes: dict[str, Any] = {} if kind == "timed" else {"key": f"own-{number:05}"}
+                record = make_record(number, occurred_at=at, user_name="eve" if user else "sam", **changes)
+                records.insert_new(connection, [record])
+        with database.read() as connection:
+            expected = [record.key for record in records.find(connection, wanted, None)]
+            found, after = list[str](), None
+            for _ in range(200):
+                page, after = records.search(connection, wanted, 3, after, most)
+                found += [record.key for record in page]
+                if after is None:
+                    break
+    finally:
+        database.close()
+    assert found == expected
+
+
+def test_a_search_is_bounded_and_continues(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a search looks at a limited number of records, and leads to older ones, to the end."""
+    monkeypatch.setattr(view, "SEARCHED_RECORDS", 10)
+    with database.write() as connection:
+        given = [make_record(number, minutes=-number) for number in range(25)]
+        records.insert_new(connection, [*given, make_record(99, minutes=-30, user_name="rare")])
+    with Served(database).open() as client:
+        found = [len(LINK.findall(text)) for text in pages_of(client, "/records?user=rare")]
+        assert found == [0, 0, 1]
+        assert "No record matches among those back to" in client.get("/records?user=rare").text
+
+
+def test_searches_read_the_index(database: Database) -> None:
+    """A page of a search is one range of the index by key. The receipts of a record are found by the index by time."""
+    only_sqlite(database)
+    place = (NOON, make_record().key, "acme")
+    with database.read() as connection, statements() as ran:
+        records.search(connection, RecordFilter(user="eve"), 50, place, 100)
+        receipts.read_covering(connection, make_record(), 5)
+    with database.read() as connection:
+        plans = []
+        for statement in ran:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
+            plans.append("\n".join(row[3] for row in rows))
+    nth, timed, others, covering = plans
+    assert "USING COVERING INDEX record_by_key (record_key>? AND record_key<?)" in nth
+    assert "USING INDEX record_by_key (record_key>? AND record_key<?)" in timed
+    assert "USING INDEX record_by_key (record_key>?)" in others
+    assert "USING COVERING INDEX receipt_by_time (source=? AND starts_at<?)" in covering
+    assert not any("SCAN record" in plan or "TEMP B-TREE" in plan for plan in (nth, timed))

@@ -1,0 +1,81 @@
+"""The frame of the console: headers, errors that look like pages, and no cost before the first request."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import httpx
+import pytest
+
+from actionwatch.base.errors import StoreError
+from actionwatch.store.database import Database
+from tests.children import run_child
+from tests.integration.web.console_kit import Served
+
+PROBE = """
+import json, sys
+from actionwatch.web.routes import console_routes, health_routes
+print(json.dumps(sorted(name for name in sys.modules if name.startswith(("actionwatch.web.console.", "jinja2")))))
+"""
+
+
+def test_nothing_is_imported_before_the_first_request() -> None:
+    """A service at whose console nobody looks does not import its pages."""
+    ran = run_child([sys.executable, "-c", PROBE])
+    assert json.loads(ran.stdout) == ["actionwatch.web.console.parts"], ran.stderr
+
+
+def test_pages_stay_on_their_origin(database: Database) -> None:
+    """Every answer of the console has the strict policy; no page has an inline script or style, and pages are not cached."""
+    with Served(database).open() as client:
+        page = client.get("/")
+        found = [page, client.get("/unknown"), client.post("/"), *(client.get(path) for path in static_of(page))]
+    for answer in found:
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:;")
+        assert "'unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+    assert [answer.headers["cache-control"] for answer in found[:3]] == ["no-store"] * 3
+    assert all("immutable" in answer.headers["cache-control"] for answer in found[3:])
+    assert len(found) == 6
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://(?!www\.w3\.org/2000/svg)", page.text)
+    assert not re.search(r"<script(?! src=\"/static/)", page.text)
+
+
+def static_of(page: httpx.Response) -> list[str]:
+    """Return the static files that a page names."""
+    return re.findall(r"(?:href|src)=\"(/static/[^\"]+)\"", page.text)
+
+
+def test_errors_look_like_pages(database: Database) -> None:
+    """An unknown path, another method and a store that fails are pages with a sentence about what happened."""
+    served = Served(database)
+    with served.open() as client:
+        missing = client.get("/unknown")
+        assert (missing.status_code, "<h1>Not found</h1>" in missing.text) == (404, True)
+        assert client.get("/static/../page.py").status_code == 404
+        assert client.get("/static/page.py").status_code == 404
+        assert client.post("/").status_code == 405
+
+        def fail() -> list[str]:
+            raise StoreError("the store is damaged: restore a backup")
+
+        served.options["unready"] = fail
+    with served.open() as client:
+        failed = client.get("/")
+    assert (failed.status_code, "the store is damaged: restore a backup" in failed.text) == (503, True)
+
+
+def test_a_failing_page_says_no_more_than_that(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that nobody expected is a page without details, and the log has the cause."""
+    served = Served(database)
+    served.options["unready"] = lambda: [][0]
+    with served.open() as client:
+        failed = client.get("/")
+    assert failed.status_code == 500
+    assert "page_failed" in failed.text
+    assert "IndexError" not in failed.text
+    assert "IndexError" in "".join(capsys.readouterr())
