@@ -103,7 +103,7 @@ def served(database: Database) -> Served:
             alerts.join(connection, [(alert.id, records.newest_id(connection))])
             rows = [make_delivery(alert.id, receiver) for receiver in ("hook", text[:300], "dead", "held")]
             delivery_transitions.enqueue(connection, rows)
-            delivery_transitions.bury(connection, rows[2].id, text)
+            delivery_transitions.bury(connection, rows[2], text)
             stopped = delivery_transitions.Suppression(rows[3], "silence", text[:300], "silence")
             delivery_transitions.suppress(connection, [stopped])
             alert_history.append(connection, [alert_history.Entry(NOON, alert.id, text[:300], text)])

@@ -33,7 +33,7 @@ def served(database: Database) -> Served:
             connection, [(make_alert(f"alert-{number}", title=f"Title {number}"), "g") for number in range(3)]
         )
         delivery_transitions.enqueue(connection, rows)
-        delivery_transitions.bury(connection, rows[2].id, "gave up after 8 attempts: 503")
+        delivery_transitions.bury(connection, rows[2], "gave up after 8 attempts: 503")
     return Served(database)
 
 

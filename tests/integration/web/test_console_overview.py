@@ -33,7 +33,7 @@ def served(database: Database) -> Served:
         done = make_alert("three", status=Status.RESOLVED)
         alerts.insert_new(connection, [(each, "g") for each in (make_alert("one"), low, done, shadow)])
         delivery_transitions.enqueue(connection, [make_delivery("one"), dead])
-        delivery_transitions.bury(connection, dead.id, "x")
+        delivery_transitions.bury(connection, dead, "x")
         receivers.note_failure(connection, "hook", NOON - HOUR, "503 from the receiver", None)
         opened = self_alerts.OpenSelfAlert("dead_letters", "hook", NOON, "1 message", "retry it, or drop it", "three")
         self_alerts.insert(connection, opened)
