@@ -77,7 +77,8 @@ class Snapshot:
     running: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
     silences: Sequence[Silence] = ()
-    is_running: bool = False
+    is_running: bool | None = None
+    """Whether a service runs on the store; None if the store does not say."""
     roster: Roster | None = None
     """The replicas; None for a store that is not shared."""
     troubles: Sequence[OpenSelfAlert | DetectedTrouble]
@@ -235,7 +236,7 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
     _print_silences(document["silences"], out)
-    if not found.is_running and found.roster is None:
+    if found.is_running is False and found.roster is None:
         out.print("no service is running on this store")
     for trouble in found.troubles:
         since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
