@@ -1,4 +1,4 @@
-"""Run jobs at intervals even if the machine's clock is set, although APScheduler uses the wall clock.
+"""Run jobs at intervals even if the machine's clock is set, although APScheduler uses that clock.
 
 After a step forward each job runs once, a little early. After a step back the jobs would wait until the old time is reached
 again; `catch_up`, which is called each second, runs them now.
@@ -17,7 +17,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import machine_now
 from actionwatch.base.daemon_threads import DaemonThreads
 
 TOLERANCE = timedelta(seconds=1)
@@ -59,9 +59,14 @@ def make_scheduler(threads: DaemonThreads) -> BlockingScheduler:
 
 def add_job(scheduler: BaseScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool) -> Job:
     """Run a job once per interval, the first time now or after one interval."""
-    first_at = utc_now() + (timedelta(0) if is_first_now else interval)
+    first_at = machine_now() + (timedelta(0) if is_first_now else interval)
     job: Job = scheduler.add_job(run, Every(interval), next_run_time=first_at)
     return job
+
+
+def run_now(job: Job) -> None:
+    """Run a job now, and then once per interval."""
+    job.modify(next_run_time=machine_now())
 
 
 def start(scheduler: BaseScheduler, start_thread: Callable[[Callable[[], None]], object]) -> None:
@@ -74,7 +79,7 @@ def start(scheduler: BaseScheduler, start_thread: Callable[[Callable[[], None]],
 
 def catch_up(scheduler: BaseScheduler) -> None:
     """Run the jobs now that are scheduled for later than one interval from now: the clock was set back."""
-    now = utc_now()
+    now = machine_now()
     for job in scheduler.get_jobs():
         if job.next_run_time - now > job.trigger.interval + TOLERANCE:
-            job.modify(next_run_time=now)
+            run_now(job)

@@ -15,7 +15,6 @@ import structlog
 from apscheduler.job import Job
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from actionwatch.base.clock import utc_now
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import Fault
 from actionwatch.notifiers.base import notifier_module
@@ -30,7 +29,7 @@ from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
-from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
+from actionwatch.service.schedule import add_job, catch_up, make_scheduler, run_now, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
@@ -195,7 +194,7 @@ class Service:
         for step, job in self._jobs_of[role]:
             self.steps.forget(step)
             if self._is_scheduling:
-                job.modify(next_run_time=utc_now())
+                run_now(job)
 
     def _note_replicas(self, before: Roster, now: Roster) -> None:
         """Take up what a replica left that has ended."""

@@ -22,7 +22,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +192,12 @@ class Cluster:
 
     def _kill(self) -> None:
         name = self._victim()
-        roles = self._roles_of(name)
-        died = time.time()
+        dead, roles = self._roles_of(name)
         self.services[name].kill()
+        died = time.monotonic()
         self.ends[name].close()
-        if roles and self.random.random() < 0.6:
-            self._measure(name, roles, died)
+        if roles:
+            self._measure(dead, roles, died)
         time.sleep(self.random.uniform(0, 3))
         self.start(name)
 
@@ -256,36 +255,28 @@ class Cluster:
         time.sleep(self.random.uniform(0.5, 3))
         self.soar.answer = lambda: Reply(204)
 
-    def _roles_of(self, name: str) -> list[str]:
-        """Return the roles of a replica that runs."""
+    def _roles_of(self, name: str) -> tuple[str, list[str]]:
+        """Return the id of a replica that runs, and its roles."""
+        number = self.services[name].process.pid
+        is_it = f"convert_from(note, 'UTF8') LIKE '%\"process\":{number},%'"
+        found = (
+            f"SELECT id, name FROM replica JOIN lease ON owner = id WHERE lease.until > clock_timestamp() AND {is_it}"
+        )
         with contextlib.suppress(psycopg.Error):
-            number = self.services[name].process.pid
-            statement = (
-                "SELECT name FROM lease JOIN replica ON owner = id WHERE lease.until > clock_timestamp() "
-                f"AND convert_from(note, 'UTF8') LIKE '%\"process\":{number},%'"
-            )
-            return [row[0] for row in self.query(statement)]
-        return []
+            rows = self.query(found)
+            return (rows[0][0], [row[1] for row in rows]) if rows else ("", [])
+        return "", []
 
-    def _measure(self, name: str, roles: list[str], died: float) -> None:
-        """Wait until the others have the roles, and note how long that took."""
-        others = [self.services[other] for other in NAMES if other != name]
-
-        def taken() -> list[float]:
-            found = {
-                each["role"]: datetime.fromisoformat(each["timestamp"]).timestamp()
-                for service in others
-                for each in service.events("role_taken")
-                if datetime.fromisoformat(each["timestamp"]).timestamp() > died
-            }
-            return list(found.values()) if found.keys() >= set(roles) else []
-
-        deadline = time.monotonic() + 30
-        while not (times := taken()):
-            if time.monotonic() > deadline:
-                return  # another fault had the roles moved
-            time.sleep(0.1)
-        self.tally.take_overs.append(max(times) - died)
+    def _measure(self, dead: str, roles: list[str], died: float) -> None:
+        """Wait until others have the roles, and note how long that took."""
+        names = ", ".join(f"'{role}'" for role in roles)
+        held = f"SELECT count(*) FROM lease WHERE until > clock_timestamp() AND name IN ({names}) AND owner <> '{dead}'"
+        while time.monotonic() - died < 30:  # another fault may keep them
+            with contextlib.suppress(psycopg.Error):
+                if self.query(held) == [(len(roles),)]:
+                    self.tally.take_overs.append(time.monotonic() - died)
+                    return
+            time.sleep(0.05)
 
     def _heal(self) -> None:
         self.soar.answer = lambda: Reply(204)
