@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import go_by, machine_now, utc_now
 from actionwatch.base.daemon_threads import DaemonThreads
-from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler, start
+from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler, run_now, start
 from tests.builders import NOON
+from tests.waiting import wait_for_event
 
 MINUTE = timedelta(minutes=1)
 
@@ -40,6 +41,24 @@ def test_next_time_keeps_the_interval(after: timedelta, wanted: timedelta) -> No
 def test_first_run_is_after_one_interval() -> None:
     """A job that never ran runs after an interval."""
     assert Every(MINUTE).get_next_fire_time(None, NOON) == NOON + MINUTE
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-2), timedelta(days=2)])
+def test_jobs_run_by_the_clock_of_the_scheduler(off: timedelta) -> None:
+    """A process that goes by another clock than the machine's, that of its store, still runs its jobs at once."""
+    ran, again = threading.Event(), threading.Event()
+    go_by(lambda: machine_now() + off)
+    scheduler = make_scheduler(DaemonThreads("jobs"))
+    try:
+        add_job(scheduler, ran.set, MINUTE, is_first_now=True)
+        job = add_job(scheduler, again.set, MINUTE, is_first_now=False)
+        start(scheduler, run_in_thread)
+        wait_for_event(ran, "the first run")
+        run_now(job)
+        wait_for_event(again, "the run that was asked for")
+    finally:
+        go_by(machine_now)
+        scheduler.shutdown()
 
 
 def test_clock_set_forward_causes_one_run() -> None:
