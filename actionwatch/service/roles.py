@@ -65,6 +65,10 @@ class Roles:
         """Return whether this process has a role, as far as it knows."""
         return role in self._held
 
+    def held(self) -> dict[str, bool]:
+        """Return for each role whether this process has it."""
+        return {name: name in self._held for name in self._roles}
+
     @contextlib.contextmanager
     def working(self, role: str | None) -> Iterator[bool]:
         """Yield whether this process has a role (None: every process has it). It is not handed over before the block ends."""

@@ -237,7 +237,7 @@ class Service:
         app, options = self._app, self._app.settings.web
         routes = [
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self._reasons),
-            *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups),
+            *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups, self.roles.held),
             *console_routes(self._console_parts()),
         ]
         address = options.listen

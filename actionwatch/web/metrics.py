@@ -5,16 +5,23 @@ The first scrape imports this module: the client library takes 3 MB, and not eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from actionwatch import __version__
 from actionwatch.store import alerts, delivery_latency, marks, outbox, polls, positions, receivers, records, self_alerts
 from actionwatch.store.database import Database
 
@@ -31,13 +38,15 @@ def scrape(collector: StoreCollector) -> Response:
 class StoreCollector:
     """Collects the metrics of these sources only, because the lag of a removed source would grow forever.
 
-    `dropped_groups` is the only number that is not in the store: it starts at 0 with the service.
+    `roles` returns for each role whether this process has it. Nor is `dropped_groups` in the store: it starts at 0 with the
+    service.
     """
 
     database: Database
     sources: Collection[str]
     clock: Callable[[], datetime]
-    dropped_groups: Callable[[], int]
+    dropped_groups: Callable[[], int] = lambda: 0
+    roles: Callable[[], Mapping[str, bool]] = dict
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
@@ -49,6 +58,13 @@ class StoreCollector:
             yield from _receivers(connection, now)
             yield from _latencies(connection)
             yield from _self_alerts(connection)
+        yield InfoMetricFamily("actionwatch", "The version of actionwatch", value={"version": __version__})
+        held = GaugeMetricFamily(
+            "actionwatch_role_held", "1 for each role that this process has, else 0", labels=("role",)
+        )
+        for role, is_held in self.roles().items():
+            held.add_metric([role], is_held)
+        yield held
         yield CounterMetricFamily(
             "actionwatch_correlation_groups_dropped",
             "Correlation groups dropped since the start because of the memory limit",
@@ -119,7 +135,7 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
     metric = HistogramMetricFamily(
         "actionwatch_alert_latency_seconds",
         "Time from a record's event, fetch or match until a receiver accepted its alert",
-        labels=("rule", "receiver", "since"),
+        labels=("receiver", "since"),
     )
     for found in delivery_latency.read_all(connection):
         below, buckets = 0, []
@@ -127,7 +143,7 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
             below += found.buckets.get(bound, 0)
             buckets.append((str(float(bound)), below))
         buckets.append(("+Inf", below + found.buckets.get(delivery_latency.BEYOND, 0)))
-        metric.add_metric([found.rule, found.receiver, found.since], buckets, found.total.total_seconds())
+        metric.add_metric([found.receiver, found.since], buckets, found.total.total_seconds())
     yield metric
 
 

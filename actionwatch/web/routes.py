@@ -64,13 +64,14 @@ def metrics_routes(
     sources: Collection[str],
     clock: Callable[[], datetime],
     dropped_groups: Callable[[], int] = lambda: 0,
+    roles: Callable[[], Mapping[str, bool]] = dict,
 ) -> list[Route]:
     """Build the route of the metrics. The first scrape imports metrics.py."""
 
     def metrics(_: Request) -> Response:
         from actionwatch.web.metrics import StoreCollector, scrape
 
-        return scrape(StoreCollector(database, sources, clock, dropped_groups))
+        return scrape(StoreCollector(database, sources, clock, dropped_groups, roles))
 
     return [Route("/metrics", metrics)]
 

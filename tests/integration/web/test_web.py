@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.model import Level, Status
 from actionwatch.store import (
@@ -37,6 +38,10 @@ from tests.threads import start_thread
 
 serving = functools.partial(server.serving, start_thread=start_thread)
 DROPPED_GROUPS = 3
+OF_PROCESS = {
+    "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS,
+    f'actionwatch_info{{version="{__version__}"}}': 1,
+}
 INTERVAL = timedelta(seconds=30)
 WORKERS: dict[str, bool] = {}
 
@@ -187,7 +192,7 @@ def metrics(web: httpx.Client) -> dict[str, float]:
 def test_empty_store_has_metrics(web: httpx.Client) -> None:
     """An empty store has metrics too."""
     nothing = ("actionwatch_records_stored_total", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
-    assert metrics(web) == {**dict.fromkeys(nothing, 0), "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS}
+    assert metrics(web) == {**dict.fromkeys(nothing, 0), **OF_PROCESS}
 
 
 def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Clock) -> None:
@@ -233,7 +238,7 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         'actionwatch_receiver_failing_seconds{receiver="hook"}': 7,
         'actionwatch_receiver_failing_seconds{receiver="fine"}': 0,
         'actionwatch_troubles{subject="ho\\"ok",trouble="dead_letters"}': 1,
-        "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS,
+        **OF_PROCESS,
     }
     with database.write() as connection:
         move_to(connection, "match", 5)
