@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from actionwatch.base.clock import Clock
+from actionwatch.base.errors import StoreError
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -36,9 +37,13 @@ from actionwatch.text import logs
 
 
 def open_store(settings: Settings) -> Database:
-    """Open the store and upgrade its schema."""
+    """Open the store, with the schema that this version needs."""
     database = Database(settings.store.url)
-    database.upgrade()
+    try:
+        database.set_up()
+    except StoreError:
+        database.close()
+        raise
     return database
 
 

@@ -84,6 +84,7 @@ class PostgresqlBackend:
     is_shared = True
     driver_error: type[Exception] = psycopg.Error
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
+    upgrading = "run 'actionwatch store upgrade' of this version, after a backup"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:
         self.name = url.render_as_string(hide_password=True)

@@ -62,6 +62,7 @@ class SqliteBackend:
     is_shared = False
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
+    upgrading = "start 'actionwatch run' of this version, which upgrades it"
 
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
         self.path = path_of(url)
