@@ -1,7 +1,8 @@
-"""`store`: back up and restore the store."""
+"""`store`: upgrade, back up and restore the store."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -11,7 +12,35 @@ from actionwatch.cli.context import read_settings
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document
 
-command = click.Group(help="Back up and restore the store.")
+command = click.Group(help="Upgrade, back up and restore the store.")
+
+
+@command.command("upgrade")
+@output_option
+@click.pass_obj
+def upgrade(config: str, form: str) -> None:
+    """Upgrade the schema of the store to that of this version.
+
+    A store in PostgreSQL needs this after each installation of a version with a newer schema: 'run' refuses the older one. A
+    file of SQLite is upgraded by 'run'. Replicas of the version before continue, unless the new schema excludes them: then
+    this is refused until all are stopped. Back up the store first.
+    """
+    from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+
+    url = read_settings(config).store.url
+    StoreReader.open(url, is_older_accepted=True).close()  # creates nothing
+    with contextlib.closing(Database(url)) as database:
+        with contextlib.nullcontext() if database.is_shared else database.joined():
+            before = database.upgrade()
+        name = database.name
+    if before == SCHEMA_VERSION:
+        text = f"{name}: has schema {before}, nothing to upgrade"
+    elif before is not None and before > SCHEMA_VERSION:
+        text = f"{name}: has the newer schema {before}, which this version can use: nothing to upgrade"
+    else:
+        text = f"{name}: upgraded from schema {before} to {SCHEMA_VERSION}"
+    document = {"store": name, "before": before, "schema": max(before or "", SCHEMA_VERSION)}
+    print_document(document, form, as_text=lambda: echo(text))
 
 
 @command.command("backup")

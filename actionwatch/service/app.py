@@ -42,9 +42,13 @@ from actionwatch.text import logs
 
 
 def open_store(settings: Settings) -> Database:
-    """Open the store and upgrade its schema."""
+    """Open the store, with the schema that this version needs."""
     database = Database(settings.store.url)
-    database.upgrade()
+    try:
+        database.set_up()
+    except StoreError:
+        database.close()
+        raise
     return database
 
 

@@ -37,7 +37,15 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from actionwatch.base.errors import RoleLost, SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreMissing
+from actionwatch.base.errors import (
+    RoleLost,
+    SchemaMismatch,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreMissing,
+    StoreOwned,
+)
 from actionwatch.store import schema
 from actionwatch.store.membership import ROLE, Membership, Roster
 from actionwatch.store.tables import METADATA
@@ -45,7 +53,10 @@ from actionwatch.store.tables import METADATA
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0005"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0006"  # the newest revision under migrations/versions/
+# The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
+# A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
+MINIMUM_READER = "0006"
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
@@ -67,6 +78,8 @@ class Backend(Protocol):
     """What the driver raises where a statement does not go through SQLAlchemy."""
     replacing: str
     """How a person replaces a store that cannot be used."""
+    upgrading: str
+    """How a person upgrades a store with an older schema."""
 
     @property
     def path(self) -> Path | None:
@@ -280,25 +293,39 @@ class Database(StoreReader):
         with self._translated():
             return self._backend.version()
 
-    def upgrade(self) -> None:
-        """Create the tables in an empty database, or migrate an older schema to this version.
+    def set_up(self) -> None:
+        """Prepare the store for a service: create the tables in an empty database, and migrate an older schema.
 
-        Raises: SchemaMismatch, when a newer or an unreleased actionwatch, or another program, wrote this store.
+        A person upgrades a store that is shared, because replicas of the older version may use it.
+        Raises: SchemaMismatch, when a newer or an unreleased actionwatch, or another program, wrote this store; or an older
+        one wrote a store that is shared.
         """
+        self._set_up(may_migrate=not self.is_shared)
+
+    def upgrade(self) -> str | None:
+        """Create the tables in an empty database, or migrate an older schema. Return the schema that it had.
+
+        Raises: SchemaMismatch, as `set_up`; StoreOwned, when a replica runs that cannot use the new schema.
+        """
+        return self._set_up(may_migrate=True)
+
+    def _set_up(self, *, may_migrate: bool) -> str | None:
         with self._translated(), self._writer.begin() as connection:
             found = _version(connection)
-            if found is not None and found > SCHEMA_VERSION:
-                raise _newer(self.name, found)
             if found is None:
                 _check_empty(self.name, connection)
                 _create(connection)
             elif found < SCHEMA_VERSION:
-                # alembic takes 0.75 s and 8 MB to import.
-                from actionwatch.store.migrations import migrate
-
-                migrate(connection)
+                if not may_migrate:
+                    raise _older(self._backend, found)
+                if self.is_shared and found < MINIMUM_READER and self.is_owned():
+                    raise StoreOwned(
+                        f"a replica runs on {self.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
+                    )
+                _migrate(connection)
+            _check_readable(self._backend, connection, found or SCHEMA_VERSION)
             self._backend.prepare(connection)
-            _check_tables(self._backend, connection)
+        return found
 
     def joined(self, *, alone: bool = False) -> contextlib.AbstractContextManager[Membership]:
         """Be a service on this store until the block ends: the only one on a file, one of the replicas on a shared store.
@@ -518,10 +545,18 @@ def _create(connection: Connection) -> None:
     """Create the newest schema in an empty database; a test compares it with what the migrations make of the first one."""
     METADATA.create_all(connection)
     connection.exec_driver_sql(
-        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, minimum_reader VARCHAR(32), "
         "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
     )
-    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")  # noqa: S608  # nosec
+    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}', '{MINIMUM_READER}')")  # noqa: S608  # nosec
+
+
+def _migrate(connection: Connection) -> None:
+    """Migrate an older schema to the newest."""
+    from actionwatch.store.migrations import migrate  # alembic takes 0.75 s and 8 MB to import
+
+    migrate(connection)
+    connection.exec_driver_sql(f"UPDATE alembic_version SET minimum_reader = '{MINIMUM_READER}'")  # noqa: S608  # nosec
 
 
 def _check_version(backend: Backend, connection: Connection, *, is_older_accepted: bool) -> None:
@@ -532,16 +567,23 @@ def _check_version(backend: Backend, connection: Connection, *, is_older_accepte
         raise StoreMissing(
             f"the store {path} is empty: check store.url; 'actionwatch run' sets it up at its first start"
         )
-    if found > SCHEMA_VERSION:
-        raise _newer(path, found)
     if found < SCHEMA_VERSION:
         if is_older_accepted:
             return
-        raise SchemaMismatch(
-            f"the store {path} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: "
-            "start 'actionwatch run' of this version, which upgrades it"
-        )
-    _check_tables(backend, connection)
+        raise _older(backend, found)
+    _check_readable(backend, connection, found)
+
+
+def _check_readable(backend: Backend, connection: Connection, found: str) -> None:
+    """Refuse a newer schema that this version cannot use, and tables that differ. Raises: SchemaMismatch."""
+    if found > SCHEMA_VERSION:
+        minimum = connection.exec_driver_sql("SELECT minimum_reader FROM alembic_version").scalar()
+        if minimum is None or minimum > SCHEMA_VERSION:
+            raise SchemaMismatch(
+                f"the store {backend.name} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: "
+                "use the newer version on it"
+            )
+    _check_tables(backend, connection, is_newer=found > SCHEMA_VERSION)
 
 
 def _check_empty(path: str, connection: Connection) -> None:
@@ -554,9 +596,9 @@ def _check_empty(path: str, connection: Connection) -> None:
         )
 
 
-def _check_tables(backend: Backend, connection: Connection) -> None:
-    """Refuse tables that differ from those of the newest revision. Raises: SchemaMismatch."""
-    difference = schema.find_difference(connection, dict(backend.shape(connection)))
+def _check_tables(backend: Backend, connection: Connection, *, is_newer: bool) -> None:
+    """Refuse tables that differ from those of this version's revision. A newer one may add columns. Raises: SchemaMismatch."""
+    difference = schema.find_difference(connection, dict(backend.shape(connection)), may_add=is_newer)
     if difference is not None:
         raise SchemaMismatch(
             f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "
@@ -564,7 +606,7 @@ def _check_tables(backend: Backend, connection: Connection) -> None:
         )
 
 
-def _newer(path: str, found: str) -> SchemaMismatch:
+def _older(backend: Backend, found: str) -> SchemaMismatch:
     return SchemaMismatch(
-        f"the store {path} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
+        f"the store {backend.name} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: {backend.upgrading}"
     )

@@ -90,6 +90,7 @@ class PostgresqlBackend:
     look_seconds = 0.1  # the replica that sends an alert may be another than the one that opened it
     driver_error: type[Exception] = psycopg.Error
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
+    upgrading = "run 'actionwatch store upgrade' of this version, after a backup"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:
         self.name = url.render_as_string(hide_password=True)
@@ -201,7 +202,10 @@ class PostgresqlBackend:
     def roster(self) -> Roster:
         """Return the replicas that live. Raises: StoreError."""
         with self._translated(), contextlib.closing(self._connect()) as connection:
-            return roster(connection)
+            try:
+                return roster(connection)
+            except psycopg.errors.UndefinedTable:  # no service has started on it yet
+                return Roster("", {})
 
     def read_senders(self, connection: Connection) -> Collection[str]:
         """Return the replicas that live."""

@@ -14,10 +14,11 @@ def read_tables(connection: Connection) -> list[str]:
     return connection.dialect.get_table_names(connection)
 
 
-def find_difference(connection: Connection, found: Mapping[str, tuple[object, ...]]) -> str | None:
+def find_difference(connection: Connection, found: Mapping[str, tuple[object, ...]], *, may_add: bool) -> str | None:
     """Return the first column or index that a store should have and does not, or has and should not. `found` are those it has.
 
-    Further tables and indexes are allowed: no statement of ours depends on them.
+    Further tables and indexes are allowed: no statement of ours depends on them. Further columns of our tables are allowed if
+    `may_add`, for a newer schema.
     """
     expected = dict(_expected(connection))
     for name, shape in expected.items():
@@ -25,6 +26,8 @@ def find_difference(connection: Connection, found: Mapping[str, tuple[object, ..
             return f"the {name} is missing"
         if found[name] != shape:
             return f"the {name} differs"
+    if may_add:
+        return None
     unknown = (name for name in found if name not in expected and name.startswith("column "))
     return next((f"the {name} is unknown" for name in unknown if _table_of(name) in METADATA.tables), None)
 

@@ -67,6 +67,7 @@ class SqliteBackend:
     look_seconds = 1.0  # only people write beside the service
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
+    upgrading = "start 'actionwatch run' of this version, which upgrades it"
 
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
         self.path = path_of(url)

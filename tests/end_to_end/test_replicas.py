@@ -13,9 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from actionwatch.store.database import Database
 from tests import http_client, postgresql
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
+from tests.migrations import LATER, migrate_later
 from tests.waiting import wait_until
 
 
@@ -218,3 +220,25 @@ def assert_nothing_lost_or_doubled(replicas: Replicas, up: kit.Upstream, soar: k
         assert len({each.id for each in messages}) == len({each.body for each in messages}) == 1
     assert len({each.id for each in found}) == len(users)
     assert all(each.is_genuine for each in found)
+
+
+def test_old_replicas_work_on_while_a_newer_version_upgrades(
+    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar, tmp_path: Path
+) -> None:
+    """After a newer version has added a column, the replicas of this version work on, and take over from each other."""
+    leader, other = pair
+    up.delete_cluster("eve@example.com")
+    soar.wait_for(user="eve@example.com")
+    with contextlib.closing(Database(replicas.url)) as newer, newer.write() as connection:
+        migrate_later(connection, tmp_path)
+    up.delete_cluster("bob@example.com")
+    soar.wait_for(user="bob@example.com")
+    leader.end()
+    up.delete_cluster("mallory@example.com")
+    soar.wait_for(user="mallory@example.com")
+    replicas.wait_until_sent()
+    assert_nothing_lost_or_doubled(replicas, up, soar, [f"{name}@example.com" for name in ("eve", "bob", "mallory")])
+    assert replicas.query("SELECT version_num FROM alembic_version") == [(LATER,)]
+    other.end()
+    for replica in pair:
+        assert not [name for name in ("thread_died", "step_failed", "store_failed") if replica.events(name)]

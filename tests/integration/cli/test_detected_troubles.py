@@ -79,7 +79,7 @@ def test_status_without_a_store(desk: Desk) -> None:
 def test_store_of_another_version_is_not_changed(desk: Desk, version: str, words: str) -> None:
     """Commands do not change a store of another version, and print the remedy. Only the service migrates it."""
     assert desk.call("run", "--once").status == 0
-    desk.change("UPDATE alembic_version SET version_num = :version", version=version)
+    desk.change("UPDATE alembic_version SET version_num = :version, minimum_reader = :version", version=version)
     before = files(desk.folder)
     for command in [*READERS, *WRITERS]:
         called = desk.call(*command)

@@ -185,7 +185,7 @@ def test_what_is_no_backup_changes_nothing(tmp_path: Path, kind: str) -> None:
             connection.execute("CREATE TABLE a (b)")
     elif kind == "newer":
         with closing(sqlite3.connect(other)) as connection, connection:
-            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+            connection.execute("UPDATE alembic_version SET version_num = '9999', minimum_reader = '9999'")
     elif kind == "itself":
         other = path
     elif kind == "folder":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, file_of, only_sqlite, open_database, url_of
 from tests.children import child, printed, run_child
+from tests.migrations import later_migrations
 from tests.positions import move_to
 from tests.threads import raise_in_thread
 from tests.waiting import all_at_once, beside, join, wait_for_event, wait_until
@@ -57,22 +57,9 @@ def test_first_schema_is_migrated_to_the_newest(tmp_path: Path) -> None:
     migrated.close()
 
 
-LATER_MIGRATION = f"""
-import sqlalchemy as sa
-from alembic import op
-
-revision, down_revision = "9999", "{SCHEMA_VERSION}"
-
-def upgrade():
-    op.add_column("position", sa.Column("note", sa.Text()))
-"""
-
-
 def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
     """A migration runs in the transaction of the caller, and keeps all rows."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(Path(migrations.__file__).parent, folder)
-    (folder / "versions" / "9999_later.py").write_text(LATER_MIGRATION)
+    folder = later_migrations(tmp_path)
     database = Database(f"sqlite:///{tmp_path / 'store.db'}")
     with database.write() as connection:
         create_first_schema(connection)
@@ -131,7 +118,7 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     """A store that a newer actionwatch wrote is refused and not changed."""
     database = open_database(tmp_path)
     with database.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999', minimum_reader = '9999'")
     with pytest.raises(SchemaMismatch, match=r"schema 9999.*use the newer version"):
         database.upgrade()
     database.close()
