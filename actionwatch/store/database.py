@@ -44,7 +44,7 @@ from actionwatch.store.tables import METADATA
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0005"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0006"  # the newest revision under migrations/versions/
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
@@ -487,7 +487,7 @@ def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
     return and_(column >= beginning, column < f"{beginning}{_LAST_CHARACTER}")
 
 
-def without_index(column: Column[Any]) -> ColumnElement[Any]:
+def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column for a condition, so that SQLite does not use an index for it.
 
     SQLite has no statistics and would choose an index on a condition that in fact most rows meet.
