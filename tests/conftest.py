@@ -26,11 +26,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--store",
-        choices=("sqlite", "postgresql"),
+        choices=("sqlite", "postgresql", "postgresql-15", "postgresql-17"),
         default="sqlite",
-        help="the database of the store and pipeline tests",
+        help="the database of the store and pipeline tests; a version is Debian's package",
     )
     parser.addoption("--soak-from", type=int, default=0, metavar="SEED", help="the first seed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the server of PostgreSQL."""
+    _, _, version = config.getoption("--store").partition("-")
+    if version:
+        from tests import postgresql
+
+        postgresql.choose(version)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

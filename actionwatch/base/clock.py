@@ -21,9 +21,25 @@ TIMES_END = datetime(
 READ_SECONDS = 1.0  # the process may be stopped between the two readings: take them again
 
 
-def utc_now() -> datetime:
+def machine_now() -> datetime:
     """Return the time of the machine's clock."""
     return datetime.now(UTC)
+
+
+class _Time:
+    """The clock that this process goes by."""
+
+    read: Callable[[], datetime] = staticmethod(machine_now)
+
+
+def utc_now() -> datetime:
+    """Return the time of the clock that this process goes by: the machine's, unless `go_by` chose another one."""
+    return _Time.read()
+
+
+def go_by(read: Callable[[], datetime]) -> None:
+    """Go by another clock from now on: processes that share a store go by one, or receivers would refuse what some sign."""
+    _Time.read = staticmethod(read)
 
 
 class SharedClock:
@@ -32,7 +48,7 @@ class SharedClock:
     def __init__(self, elapsed: Callable[[], float] = time.monotonic) -> None:
         """Begin with the time of this machine's clock. `elapsed` reads a monotonic clock in seconds."""
         self._elapsed = elapsed
-        self._origin = utc_now() - timedelta(seconds=elapsed())
+        self._origin = machine_now() - timedelta(seconds=elapsed())
 
     def __call__(self) -> datetime:
         """Return the time there."""

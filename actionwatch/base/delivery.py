@@ -105,7 +105,11 @@ CHANGE_EVENT = Transition(
 )
 CLAIM = Transition("claim", _STAYS_PENDING, "the delivery worker: takes a lease, freezes the body, counts the attempt")
 FREEZE = Transition("freeze", _STAYS_PENDING, "the delivery worker: freezes the body for a fallback copy")
-RELEASE = Transition("release", _STAYS_PENDING, "the delivery worker at its start: ends the leases of a dead process")
+RELEASE = Transition(
+    "release",
+    _STAYS_PENDING,
+    "a delivery worker, at its start and when another replica has ended: ends the leases of dead processes",
+)
 RETRY = Transition("retry", _STAYS_PENDING, "the delivery worker: a temporary error")
 SENT = Transition("sent", ((_S.PENDING, _S.SENT),), "the delivery worker: the receiver accepted the message")
 BURY = Transition(

@@ -111,6 +111,7 @@ class DeliveryWorker:
         """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
         while not self._stopping.is_set():
             if not attempt(self._run_round):
+                self._is_recovered = False  # the server of the store may have lost what this process committed last
                 self._stopping.wait(FAILED_SECONDS)
         self.finish()
 
@@ -130,12 +131,11 @@ class DeliveryWorker:
             raise DeliveryError(f"sends to {', '.join(hung)} have been running for more than {limit}")
 
     def recover(self) -> None:
-        """End the leases of processes that are dead, and give up what waits for removed receivers."""
+        """End the leases of processes that are dead, or forgotten, and give up what waits for removed receivers."""
         with self._database.write() as connection:
             now = self._clock()
-            released = delivery_transitions.release(
-                connection, {self._sender, *self._database.read_senders(connection)}
-            )
+            senders = {self._sender, *self._database.read_senders(connection)}
+            released = delivery_transitions.release(connection, senders, self._sender, self._in_hand())
             buried = bury_unknown_receivers(connection, self._workers.keys(), now) if self._leads() else 0
             for name in self._workers.keys() & released.keys():
                 # A receiver that hangs until each of our processes ends fails too, though none of them records it.
@@ -194,6 +194,11 @@ class DeliveryWorker:
         for worker in self._workers.values():
             worker.close()
 
+    def _in_hand(self) -> set[str]:
+        """Return the rows whose attempt has started and is not recorded."""
+        ended = {attempt.job.delivery.id for attempt in self._inbox.ended}
+        return ended.union(*(worker.in_hand for worker in self._workers.values()))
+
     def _run_round(self) -> None:
         if not self._is_recovered:
             self.recover()
@@ -223,7 +228,9 @@ class DeliveryWorker:
             claiming = self._schedule.free_workers() if ended else self._schedule.due_workers()
         if not ended and not claiming:
             return []
-        with self._database.write() as connection:
+        # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
+        # it would be written again, with another time under the same id.
+        with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:
             self._recorder.record(connection, ended, self._clock())
             self._share_out(connection)
             jobs = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]

@@ -11,7 +11,7 @@ from datetime import timedelta
 from socket import gethostname
 
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
-from actionwatch.base.clock import Clock
+from actionwatch.base.clock import Clock, go_by, machine_now
 from actionwatch.base.errors import StoreError
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.client import Client
@@ -59,7 +59,8 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = open_store(settings)
-        self.clock = Clock(self.database.now)
+        go_by(self.database.now)
+        self.clock = Clock()
         self._rules: Rules | None = None
         self._correlating: tuple[object, Correlating] | None = None
         self.addressing = build_addressing(settings)
@@ -185,7 +186,8 @@ class App:
         self._records_stored.clear()
 
     def close(self) -> None:
-        """Close the upstream connections and the store."""
+        """Close the upstream connections and the store. The process goes by the machine's clock again."""
+        go_by(machine_now)
         for client in self._clients.values():
             client.close()
         self.database.close()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from actionwatch.base.errors import StoreError
+from actionwatch.base.errors import RoleLost, StoreError
 from actionwatch.store.membership import Membership, Roster
 
 LOOK_SECONDS = 1.0
@@ -120,7 +120,9 @@ class Roles:
 
     def end(self) -> None:
         """Break off what runs for each role."""
-        for name in list(self._held):
+        with self._lock:
+            held = list(self._held)
+        for name in held:
             self._roles[name].end()
 
     def _note(self, membership: Membership, roster: Roster) -> None:
@@ -128,7 +130,9 @@ class Roles:
         if before.hosts.keys() != roster.hosts.keys():
             self._unwanted.clear()
             self._on_roster(before, roster)
-        for name in [each for each in self._held if not membership.has(each)]:
+        with self._lock:
+            lost = [each for each in self._held if not membership.has(each)]
+        for name in lost:
             log.warning(
                 "role_lost", role=name, why="another replica took over, because this one was silent for too long"
             )
@@ -141,6 +145,9 @@ class Roles:
             return False
         try:
             self._roles[name].begin()
+        except RoleLost as exc:
+            log.warning("role_lost", role=name, why=str(exc))
+            return False
         except BaseException:
             with contextlib.suppress(StoreError):
                 membership.hand_over(name)

@@ -108,9 +108,11 @@ class Service:
             self.steps.add("match", progress=self._positions, is_of_role=True)
             self._listen_to_buttons(stack)
             scheduler = self._scheduler(membership)
-            self.roles.start(membership)
             if self._app.database.is_shared:
                 self._keep(membership, stack)
+            self.roles.start(membership)
+            if self._app.database.is_shared:
+                self.threads.start("roles", functools.partial(self._spread_roles, membership))
             if not self.leads():
                 self.reloader.follow()
             self.url = stack.enter_context(self._web())
@@ -126,7 +128,9 @@ class Service:
             stack.callback(self._stopping.set)
             if self._heartbeat:
                 stack.callback(self._heartbeat.close)
-            log.info("service_started", sources=list(self._app.tails), rules=len(self._app.rules.rules), url=self.url)
+            # Only the leader needs the rules; reading them takes a replica's start a second and its memory.
+            known = {"rules": len(self._app.rules.rules)} if self.leads() else {}
+            log.info("service_started", sources=list(self._app.tails), **known, url=self.url)
             yield membership
             log.info("service_stopping")
         log.info("service_stopped")
@@ -148,12 +152,11 @@ class Service:
         return self.roles.has(LEADER)
 
     def _keep(self, membership: Membership, stack: contextlib.ExitStack) -> None:
-        """Keep the roles until the last thread has recorded what it did, which takes longer than a lease."""
+        """Keep the roles from the first on, whose beginning may outlast a lease, until the last thread has ended."""
         ended = threading.Event()
         self.threads.start("lease", functools.partial(self.roles.renew, membership, ended))
         stack.callback(ended.set)
         stack.callback(self._stopping.set)
-        self.threads.start("roles", functools.partial(self._spread_roles, membership))
 
     def _spread_roles(self, membership: Membership) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
@@ -229,7 +232,7 @@ class Service:
         app, options = self._app, self._app.settings.web
         routes = [
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self._reasons),
-            *metrics_routes(app.database, app.tails.keys(), app.clock, lambda: app.matcher.dropped_groups),
+            *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups),
         ]
         address = options.listen
         return serving(
@@ -325,6 +328,9 @@ class Service:
     def _ages(self) -> dict[str, timedelta | None]:
         """Return how long ago each source that this process tails was last polled."""
         return {name: tail.age for name, tail in self._app.tails.items() if self.roles.has(tail_role(name))}
+
+    def _dropped_groups(self) -> int:
+        return self._app.matcher.dropped_groups if self.leads() else 0
 
     def _reasons(self) -> Iterator[str]:
         """Describe each step that fails, and each role that no replica has."""

@@ -17,7 +17,7 @@ import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.errors import ActionwatchError, StoreClosed, StoreError
+from actionwatch.base.errors import ActionwatchError, RoleLost, StoreClosed, StoreError
 
 FAILURES = 3  # in a row, before a step counts as failing: a store may be busy once
 HUNG_AFTER = timedelta(minutes=10)  # without an end or progress; requests and writes have shorter time limits
@@ -101,7 +101,7 @@ class StepWatch:
         step.progressed_to, step.began = None, self._elapsed()
         try:
             work()
-        except StoreClosed as exc:
+        except (StoreClosed, RoleLost) as exc:
             self._note_end(step)
             log.info("step_interrupted", step=name, why=str(exc))
             return False
@@ -179,7 +179,7 @@ def _try(name: str, report: Callable[[], None]) -> bool:
     """Report something about a step, if the store can store it. Return whether it did."""
     try:
         report()
-    except StoreClosed:
+    except (StoreClosed, RoleLost):
         return False
     except Exception as exc:  # the store may be the cause: /readyz and the log show it
         log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))

@@ -130,9 +130,16 @@ def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
     bulk_update(connection, DELIVERY, ("id", "event", "body"), rows, only=_ONLY_PENDING)
 
 
-def release(connection: Connection, senders: Collection[str]) -> dict[str, int]:
-    """End the leases of all processes but these. Return how many there were for each receiver."""
-    left = (IS_PENDING, IS_LEASED, or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by.not_in(senders)))
+def release(
+    connection: Connection, senders: Collection[str], mine: str = "", in_hand: Collection[str] = ()
+) -> dict[str, int]:
+    """End the leases of all processes but these, and those of this one (`mine`) for rows that it does not have in hand.
+
+    It has none of those that a failover of the database brought back. Return how many there were for each receiver.
+    """
+    is_left = or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by.not_in(senders))
+    is_forgotten = (DELIVERY.c.leased_by == mine) & DELIVERY.c.id.not_in(in_hand)
+    left = (IS_PENDING, IS_LEASED, or_(is_left, is_forgotten))
     found = connection.execute(select(DELIVERY.c.receiver, func.count()).where(*left).group_by(DELIVERY.c.receiver))
     counts = {row[0]: row[1] for row in found}
     if counts:

@@ -9,6 +9,7 @@ transaction mode may stand between.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -105,6 +106,7 @@ class PostgresqlBackend:
         self._url = url
         self._busy_seconds = busy_seconds
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._watching = threading.Lock()
         self._leases = Leases(self._connect, self.failure, _TAKE_LOCK, self.name)
         self.sender = self._leases.id
 
@@ -186,9 +188,10 @@ class PostgresqlBackend:
 
         The next transaction to begin would not do: one that began before a reading may commit after it.
         """
-        if self._watcher is None or self._watcher.closed:
-            self._watcher = self._connect()
-        ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
+        with self._watching:
+            if self._watcher is None or self._watcher.closed:
+                self._watcher = self._connect()
+            ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
         return hash(snapshot)
 
     def note_commit(self) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import machine_now
 from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing
 from actionwatch.store import ownership
 from actionwatch.store.membership import Roster
@@ -132,7 +132,7 @@ class SqliteBackend:
 
     def now(self) -> datetime:
         """Return the time of this machine, whose processes alone use the file."""
-        return utc_now()
+        return machine_now()
 
     def roster(self) -> Roster:
         """Return the process that holds the lock of the file, and what it wrote into that."""

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
 from actionwatch.store import marks, receipts, records, unproved_windows
@@ -66,12 +67,21 @@ class ReceiptWriter:
         self._writer.notify()
 
     def _mark_vanished(self, connection: Connection, scan: WindowScan, present: Set[str], judged_at: datetime) -> None:
-        """Mark the stored records of the window that the upstream no longer shows. `SourceWatch` reports them."""
+        """Mark the stored records of the window that the upstream no longer shows. `SourceWatch` reports them.
+
+        Raises: StoreError, if the store no longer has records that the walk brought: they were lost in a failover.
+        """
         place = self._state.source, scan.window.start, scan.through
         records.unmark_vanished(connection, *place, present)
         # Every record that came is stored by now: an equal number means the same records.
         if records.count_held(connection, *place) != len(present):
             records.mark_vanished(connection, *place, present, judged_at)
+            held_count = records.count_held(connection, *place)
+            if held_count < len(present):
+                raise StoreError(
+                    f"{len(present) - held_count} of the records that were stored are missing: the server of the store has "
+                    "forgotten its last commits. The window is not proved, and is read again"
+                )
 
     def _next_time(self, connection: Connection) -> datetime:
         """Return the time of a receipt, later than that of the one before: what vanished by now was there by that time."""

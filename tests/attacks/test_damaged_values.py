@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store import alerts, delivery_transitions, marks, outbox, records
@@ -50,7 +51,11 @@ def test_damaged_value_is_an_error_with_a_remedy(database: Database, place: str,
         marks.write(connection, make_marks(begins_at=NOON))
         delivery_transitions.enqueue(connection, [make_delivery("one")])
         assert read(connection, table)
-        connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (value,))
+        try:
+            connection.execute(text(f"UPDATE {table} SET {column} = :value"), {"value": value})
+        except DBAPIError:
+            assert database.is_shared
+            pytest.skip("PostgreSQL stores no value of another type")
         with pytest.raises(
             StoreError, match=r"damaged, or was changed by hand: a value cannot be read .*store restore"
         ):

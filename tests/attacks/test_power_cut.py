@@ -1,4 +1,4 @@
-"""A power cut loses nothing that a person did: SQLite waits for the disk before it reports such a commit as done."""
+"""A power cut loses nothing that a person did: the database waits for the disk before it reports such a commit as done."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from actionwatch.store.database import Database
 from tests.integration.cli.conftest import Desk as Commands
 from tests.integration.cli.conftest import desk as commands
 from tests.integration.delivery.kit import Desk
+from tests.statements import is_reader
 
 __all__ = ["commands"]
 
-NORMAL, FULL = 1, 2  # https://sqlite.org/pragma.html#pragma_synchronous
+NORMAL, FULL = False, True
+HOW = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
+DURABLE = {2, "on"}  # https://sqlite.org/pragma.html#pragma_synchronous: FULL
 
 
 @contextlib.contextmanager
-def commits() -> Iterator[list[int]]:
-    """Collect how each commit of a writer waits for the disk."""
-    found: list[int] = []
+def commits() -> Iterator[list[bool]]:
+    """Collect whether each commit of a writer waits for the disk."""
+    found: list[bool] = []
 
     def note(connection: Connection) -> None:
-        if not connection.exec_driver_sql("PRAGMA query_only").scalar():
-            found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar() or 0)
+        if not is_reader(connection):
+            found.append(connection.exec_driver_sql(HOW[connection.dialect.name]).scalar() in DURABLE)
 
     event.listen(Engine, "commit", note)
     try:

@@ -5,7 +5,20 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("tail", "rules", "deliveries", "noise", "start", "growth", "steady", "soak", "latency", "commands", "windows")
+NAMES = (
+    "tail",
+    "rules",
+    "deliveries",
+    "noise",
+    "start",
+    "growth",
+    "steady",
+    "soak",
+    "latency",
+    "commands",
+    "replicas",
+    "windows",
+)
 
 
 def main() -> None:

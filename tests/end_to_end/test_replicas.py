@@ -49,7 +49,10 @@ class Replicas:
     def wait_until_sent(self) -> None:
         """Wait until every message is recorded as sent."""
         statement = "SELECT DISTINCT status FROM delivery"
-        wait_until(lambda: self.query(statement) == [("sent",)], "an empty outbox", lambda: self.query(statement))
+        pending = (
+            "SELECT delivery.*, title FROM delivery JOIN alert ON alert.id = alert_id WHERE delivery.status <> 'sent'"
+        )
+        wait_until(lambda: self.query(statement) == [("sent",)], "an empty outbox", lambda: self.query(pending))
 
 
 @pytest.fixture

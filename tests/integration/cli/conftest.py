@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from actionwatch import cli
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Account, Cluster, Organisation
+from actionwatch.store.database import Database
+from tests import postgresql
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.fixtures import logs_left_alone
 from tests.integration.notifiers.http_end import HttpEnd, Reply
@@ -92,12 +95,29 @@ class Desk:
     url: str
     webhook: HttpEnd
     faults: Faults
+    store: str = ""
     more: str = ""
     source: dict[str, str] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
         return self.folder / "actionwatch.yaml"
+
+    @property
+    def file(self) -> Path:
+        """The file of the store. A test that needs one is skipped with another kind of store."""
+        if self.store:
+            pytest.skip("about a SQLite file")
+        return self.folder / "actionwatch.db"
+
+    def open_store(self) -> Database:
+        """Open the store as another process would. The caller closes it."""
+        return Database(self.store or f"sqlite:///{self.file}")
+
+    def change(self, statement: str, **values: object) -> None:
+        """Change the store directly, as a person with an editor would."""
+        with contextlib.closing(self.open_store()) as database, database.write() as connection:
+            connection.execute(text(statement), values)
 
     def write(self, **source: str) -> Desk:
         """Write the configuration, with other values for the source's keys."""
@@ -115,11 +135,12 @@ class Desk:
             **source,
         }
         lines = "\n    ".join(f"{name}: {value}" for name, value in keys.items())
+        store = f"store: {{url: '{self.store}'}}\n" if self.store else ""
         self.config.write_text(
             f"sources:\n  - {lines}\n"
             f"receivers:\n  - name: soar\n    webhook: {{url: '{self.webhook.url}/hook', timeout: {LIMIT:g}s}}\n"
             "    retry: {first: 0.05s, max: 0.1s, give_up_after: 1d}\n"
-            f"web: {{listen: '127.0.0.1:0'}}\nlog: {{level: warning}}\n{self.more}"
+            f"web: {{listen: '127.0.0.1:0'}}\nlog: {{level: warning}}\n{store}{self.more}"
         )
         return self
 
@@ -140,27 +161,38 @@ class Desk:
 
 
 @contextlib.contextmanager
-def new_desk(folder: Path) -> Iterator[Desk]:
-    """Start an upstream and a receiver, and stop both at the end."""
+def new_desk(folder: Path, store: str = "") -> Iterator[Desk]:
+    """Start an upstream and a receiver, and stop both at the end. `store` is a URL; without it, the store is a file."""
     organisation = Organisation()
     account = organisation.add_account("payments")
     cluster = organisation.add_cluster("payments-prod", account=account)
     upstream = create_app(organisation)
     with running(upstream) as url, HttpEnd(lambda _: Reply(204)) as webhook:
-        yield Desk(folder, organisation, account, cluster, url, webhook, upstream.state.emulator.faults).write()
+        yield Desk(folder, organisation, account, cluster, url, webhook, upstream.state.emulator.faults, store).write()
+
+
+@contextlib.contextmanager
+def store_under_test(config: pytest.Config, name: str) -> Iterator[str]:
+    """Create an empty database of this name, if the store under test is in PostgreSQL, and yield its URL."""
+    if config.getoption("--store") == "sqlite":
+        yield ""
+        return
+    with postgresql.other_database(name) as url:
+        yield url
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """A new desk with an empty store."""
-    with new_desk(tmp_path) as fresh:
+    with store_under_test(request.config, "desk") as store, new_desk(tmp_path, store) as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def filled(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """A shared desk after one round: five records and two delivered alerts. Tests must not change it."""
-    with new_desk(tmp_path_factory.mktemp("filled")) as full:
+    folder = tmp_path_factory.mktemp("filled")
+    with store_under_test(request.config, "filled") as store, new_desk(folder, store) as full:
         full.write(poll_interval="1h")  # so that `status` does not find the round too long ago
         full.act("CREATE_CLUSTER", 50, "bob@example.com")
         full.act("DELETE_CLUSTER", 40, "eve@example.com", "Deleted cluster payments-prod")

@@ -82,7 +82,7 @@ def test_failed_poll_does_not_stop_matching_and_delivery(desk: Desk) -> None:
     """If a source cannot be polled, the exit status is 1, and stored records are still matched and delivered."""
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
-    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store:
+    with contextlib.closing(sqlite3.connect(desk.file)) as store:
         store.execute("UPDATE delivery SET status = 'pending', sent_at = NULL, due_at = 0")
         store.execute("CREATE TRIGGER broken BEFORE UPDATE ON poll BEGIN SELECT RAISE(FAIL, 'no such luck'); END")
         store.commit()
@@ -334,6 +334,7 @@ def test_the_web_port_is_taken(desk: Desk) -> None:
 def test_unwritable_store_is_reported(desk: Desk) -> None:
     """If the store cannot be created, the exit status is 1 and one line names it."""
     (desk.folder / "file").write_text("")
+    assert not desk.file.exists()
     desk.config.write_text(desk.config.read_text() + "store: {url: 'sqlite:///file/actionwatch.db'}\n")
     called = desk.call("run", "--once")
     assert called.status == 1

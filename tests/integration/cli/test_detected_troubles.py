@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,6 @@ import pytest
 
 from actionwatch.service import app, configuration
 from actionwatch.store.column_types import to_micros
-from actionwatch.store.database import Database
 from tests.children import run_child
 from tests.integration.cli.conftest import Desk
 from tests.integration.notifiers.http_end import Reply
@@ -39,16 +37,9 @@ def files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
-def change(desk: Desk, statement: str, *values: object) -> None:
-    """Change the store directly."""
-    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as connection:
-        connection.execute(statement, values)
-        connection.commit()
-
-
 def polled(desk: Desk, ago: timedelta) -> None:
     """Set the age of the last poll."""
-    change(desk, "UPDATE poll SET last_poll_at = ?", to_micros(datetime.now(UTC) - ago))
+    desk.change("UPDATE poll SET last_poll_at = :at", at=to_micros(datetime.now(UTC) - ago))
 
 
 @contextlib.contextmanager
@@ -65,7 +56,7 @@ def test_missing_store_is_an_error(desk: Desk) -> None:
     for command in [*READERS, *WRITERS]:
         called = desk.call(*command)
         assert (called.status, called.out) == (1, ""), command
-        assert f"there is no store at {desk.folder / 'actionwatch.db'}" in called.err
+        assert f"there is no store at {desk.file}" in called.err
         assert "'actionwatch run' creates" in called.err
     assert files(desk.folder) == before
 
@@ -80,7 +71,7 @@ def test_status_without_a_store(desk: Desk) -> None:
     (trouble,) = called.json["troubles"]
     assert (trouble["trouble"], trouble["since"]) == ("store_missing", None)
     assert "store.url" in trouble["remedy"]
-    assert str(desk.folder / "actionwatch.db") in desk.call("status").out
+    assert str(desk.file) in desk.call("status").out
     assert files(desk.folder) == before
 
 
@@ -88,7 +79,7 @@ def test_status_without_a_store(desk: Desk) -> None:
 def test_store_of_another_version_is_not_changed(desk: Desk, version: str, words: str) -> None:
     """Commands do not change a store of another version, and print the remedy. Only the service migrates it."""
     assert desk.call("run", "--once").status == 0
-    change(desk, "UPDATE alembic_version SET version_num = ?", version)
+    desk.change("UPDATE alembic_version SET version_num = :version", version=version)
     before = files(desk.folder)
     for command in [*READERS, *WRITERS]:
         called = desk.call(*command)
@@ -102,22 +93,22 @@ def test_store_of_another_version_is_not_changed(desk: Desk, version: str, words
 
 def old_tables(desk: Desk) -> None:
     """Make the store like that of an unreleased version, which gave its schema the same revision."""
-    change(desk, "ALTER TABLE poll DROP COLUMN clock_skew")
+    desk.change("ALTER TABLE poll DROP COLUMN clock_skew")
 
 
 def no_revision(desk: Desk) -> None:
     """Make the store like the database of another program."""
-    change(desk, "DROP TABLE alembic_version")
+    desk.change("DROP TABLE alembic_version")
 
 
 def other_content(desk: Desk) -> None:
     """Put a file of another kind in the place of the store."""
-    (desk.folder / "actionwatch.db").write_text("something else" * 1000)
+    desk.file.write_text("something else" * 1000)
 
 
 def damage(desk: Desk) -> None:
     """Damage every page except the first, which lists the tables."""
-    file = desk.folder / "actionwatch.db"
+    file = desk.file
     content = file.read_bytes()
     page_bytes = int.from_bytes(content[16:18])
     file.write_bytes(content[:page_bytes] + b"\xff" * (len(content) - page_bytes))
@@ -138,14 +129,14 @@ def test_unusable_store_is_reported_by_every_command(
     """A command does not change such a store, and prints the file, the reason and the remedy."""
     assert desk.call("run", "--once").status == 0
     wreck(desk)
-    before = (desk.folder / "actionwatch.db").read_bytes()
+    before = desk.file.read_bytes()
     for command in [*READERS, *WRITERS, ["run"], ["run", "--once"]]:
         called = desk.call(*command)
         assert (called.status, called.out) == (1, ""), command
-        assert f"the store {desk.folder / 'actionwatch.db'} " in called.err, command
+        assert f"the store {desk.file} " in called.err, command
         assert why in called.err, command
         assert remedy in called.err, command
-    assert (desk.folder / "actionwatch.db").read_bytes() == before
+    assert desk.file.read_bytes() == before
     status = desk.call("status", "-o", "json")
     assert status.status == 1
     assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["store_unreadable"]
@@ -229,7 +220,7 @@ def test_a_source_that_was_never_polled(desk: Desk) -> None:
     assert "never polled" in desk.call("status").out
     assert desk.call("run", "--once").status == 0
     assert desk.call("status").status == 0
-    change(desk, "UPDATE poll SET source = 'other'")
+    desk.change("UPDATE poll SET source = 'other'")
     assert desk.call("status").status == 1
 
 
@@ -270,6 +261,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def test_full_disk_is_reported_while_it_lasts(desk: Desk) -> None:
     """`status` checks the disk itself: a full disk, which can store no alert, is a trouble until there is room again."""
     with small_disk(desk.folder / "disk") as disk:
+        assert not desk.file.exists()
         desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
         desk.write()
         assert desk.call("run", "--once").status == 0
@@ -296,6 +288,7 @@ def test_full_disk_is_reported_while_it_lasts(desk: Desk) -> None:
 def test_store_on_a_read_only_file_system_can_be_read(desk: Desk) -> None:
     """A store on a read-only file system, such as a backup, can be read if its log is empty."""
     with small_disk(desk.folder / "disk") as disk:
+        assert not desk.file.exists()
         desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
         desk.write()
         desk.act("DELETE_CLUSTER", 5)
@@ -313,8 +306,8 @@ def test_write_ahead_log_of_a_killed_service_is_read(desk: Desk) -> None:
         "with d.write() as c: c.exec_driver_sql(\"UPDATE poll SET failures = 2, last_error = 'lost'\")\n"
         "os._exit(9)"
     )
-    assert run_child([sys.executable, "-c", code, f"sqlite:///{desk.folder}/actionwatch.db"]).returncode == 9
-    assert (desk.folder / "actionwatch.db-wal").stat().st_size > 0
+    assert run_child([sys.executable, "-c", code, f"sqlite:///{desk.file}"]).returncode == 9
+    assert desk.file.with_name("actionwatch.db-wal").stat().st_size > 0
     assert "the last 2 polls failed: lost" in desk.call("status").out
 
 
@@ -328,7 +321,7 @@ def test_retry_without_a_service_prints_a_note(desk: Desk) -> None:
 
 def test_reader_does_not_prevent_a_service_from_starting(desk: Desk) -> None:
     """Checking whether a service runs takes the lock for an instant. A service that starts at that time waits for it."""
-    database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
+    database = desk.open_store()
     with contextlib.closing(database):
         database.upgrade()
         with database.joined():

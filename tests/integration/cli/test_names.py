@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -75,12 +73,12 @@ def test_alerts_are_filtered(filled: Desk) -> None:
 
 
 NEWER_ALERTS = """
-WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)
 INSERT INTO alert (
   id, rule_id, rule_name, rule_title, tags, level, title, body, labels, source, group_key, fields, realert, status, match_count,
   first_at, last_at, opened_at, happened_at
 ) SELECT 'made-' || n, 'made', 'made', 'Made', '[]', 1, 't', 'b', '{}', 'acme', 'made-' || n, '[]', 0, 'open', 1,
-  ? + n, ? + n, ? + n, ? + n FROM numbers
+  n + :micros, n + :micros, n + :micros, n + :micros FROM numbers
 """
 
 
@@ -91,8 +89,7 @@ def test_filtered_alerts_are_searched_among_the_newest_unless_since_is_given(des
     search = ["alerts", "list", "--user", "alice@example.com", "-o", "json"]
     assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
     micros = int(datetime.now(UTC).timestamp() * 1_000_000)
-    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store, store:
-        store.execute(NEWER_ALERTS, (SEARCHED_ALERTS, *[micros] * 4))
+    desk.change(NEWER_ALERTS, count=SEARCHED_ALERTS, micros=micros)
     found = desk.call(*search)
     assert found.json == []
     assert "note: the newest 20,000 alerts were searched, back to " in found.err

@@ -20,7 +20,6 @@ from actionwatch.cli.run import showing_backlogs
 from actionwatch.service import app, configuration
 from actionwatch.store import backlog_progress
 from actionwatch.store.backlog_progress import Backlog
-from actionwatch.store.database import Database
 from actionwatch.text.times import spell_time
 from tests.integration.cli.conftest import Desk, Terminal
 
@@ -118,7 +117,7 @@ def test_search_covers_the_newest_records_unless_since_is_given(desk: Desk) -> N
     search = ["records", "list", "--kind", "DELETE_CLUSTER", "-o", "json"]
     assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
     micros = int(datetime.now(UTC).timestamp() * 1_000_000)
-    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store, store:
+    with contextlib.closing(sqlite3.connect(desk.file)) as store, store:
         store.execute(NEWER_RECORDS, (SEARCHED_RECORDS, micros, micros, micros))
     found = desk.call(*search)
     assert found.json == []
@@ -387,9 +386,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     count, span = len(verified.json), f"{spell_time(begins)} to {spell_time(ends)}"
     summary = f"verified {count} receipts, {span}: {count} match the stored records, 0 differ\n"
     assert desk.call("records", "receipts", "--verify").out == summary
-    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
-        store.execute("DELETE FROM record WHERE action_kind = 'DELETE_CLUSTER'")
-    store.close()
+    desk.change("DELETE FROM record WHERE action_kind = 'DELETE_CLUSTER'")
     tampered = desk.call("records", "receipts", "--verify")
     assert tampered.status == 1
     assert "DIFFERS" in tampered.out
@@ -406,9 +403,7 @@ def test_proof_shows_unproved_time(desk: Desk) -> None:
     assert whole.status == 0
     (stretch,) = whole.json
     assert (stretch["source"], stretch["is_proved"], stretch["why"]) == ("acme", True, None)
-    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
-        store.execute("UPDATE source SET seen_through = seen_through + 60000000")
-    store.close()
+    desk.change("UPDATE source SET seen_through = seen_through + 60000000")
     gap = desk.call("records", "proof", "-o", "json")
     assert gap.status == 1
     assert [found["is_proved"] for found in gap.json] == [True, False]
@@ -424,9 +419,7 @@ def test_proof_does_not_include_time_of_an_overdue_sweep(desk: Desk) -> None:
     for _ in range(2):
         assert desk.call("run", "--once").status == 0
     (whole,) = desk.call("records", "proof", "-o", "json").json
-    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
-        store.execute("UPDATE sweep SET asked_at = asked_at - 7200000000 WHERE reach = 3600000000")
-    store.close()
+    desk.change("UPDATE sweep SET asked_at = asked_at - 7200000000 WHERE reach = 3600000000")
     found = desk.call("records", "proof", "-o", "json")
     assert found.status == 1
     assert [stretch["is_proved"] for stretch in found.json] == [True, False, True]
@@ -452,7 +445,7 @@ def test_status_shows_a_backlog(desk: Desk) -> None:
         began_count=0,
         noted_at=began + timedelta(seconds=40),
     )
-    database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
+    database = desk.open_store()
     with database.write() as connection:
         backlog_progress.write(connection, backlog)
     database.close()

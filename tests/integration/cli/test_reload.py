@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 
 import pytest
 
@@ -121,5 +120,5 @@ def test_changed_configuration_is_reported_in_the_store(desk: Desk) -> None:
         ownership.write(b"note")
         assert desk.call("run", "--once").status == 1
         assert list(database.roster().notes.values()) == [b"note"]
-    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (0,)
+    with contextlib.closing(desk.open_store()) as database, database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM delivery").scalar() == 0

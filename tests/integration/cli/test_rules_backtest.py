@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -188,8 +187,7 @@ def test_absence_is_not_evaluated_after_the_proved_time(desk: Desk) -> None:
         assert desk.call("rules", "backtest", str(desk.folder / "silent.yml"), *arguments).json == []
     (desk.folder / "silent.yml").write_text((desk.folder / "silent.yml").read_text().replace("2d", "3h"))
     assert len(desk.call("rules", "backtest", str(desk.folder / "silent.yml"), "-o", "json").json) == 1
-    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
-        store.execute("UPDATE source SET proved_through = begins_at")
+    desk.change("UPDATE source SET proved_through = begins_at")
     assert desk.call("rules", "backtest", str(desk.folder / "silent.yml"), "-o", "json").json == []
 
 

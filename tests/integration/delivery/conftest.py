@@ -3,10 +3,10 @@
 import pytest
 
 from actionwatch.store.database import Database
-from tests.fixtures import database, no_thread_left, post
+from tests.fixtures import database, new_store, no_thread_left, post
 from tests.integration.delivery.kit import Desk
 
-__all__ = ["database", "no_thread_left", "post"]
+__all__ = ["database", "new_store", "no_thread_left", "post"]
 
 
 @pytest.fixture

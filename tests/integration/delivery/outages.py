@@ -31,6 +31,7 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
 from actionwatch.render.renderer import Renderer
+from actionwatch.store.database import Database
 from tests.builders import open_database
 from tests.integration.delivery.kit import Desk, is_self_alert
 from tests.integration.kit import Sender
@@ -301,9 +302,8 @@ class Result:
     """Whether the last message of each alert counts all of its records."""
 
 
-def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result:
-    """Simulate the hour and what follows, and return the results."""
-    database = open_database(folder)
+def run(trouble: Trouble, kind: str, database: Database, *, is_backed: bool) -> Result:
+    """Simulate the hour and what follows on an empty store, close it, and return the results."""
     try:
         with ExitStack() as stack:
             hour = Hour(database, senders={"other": Sender()})
@@ -429,7 +429,7 @@ def main() -> None:
         for is_backed in (False, True):
             for kind in KINDS:
                 with tempfile.TemporaryDirectory() as folder:
-                    results.append(run(trouble, kind, Path(folder), is_backed=is_backed))
+                    results.append(run(trouble, kind, open_database(Path(folder)), is_backed=is_backed))
                     print(results[-1], file=sys.stderr)
     print(table(results))
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -28,8 +27,7 @@ from actionwatch.settings import RetryPolicy
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
-from actionwatch.store.sqlite import SqliteBackend
-from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
+from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record, url_of
 from tests.children import run_child
 from tests.integration.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
 from tests.waiting import LIMIT, PATIENT, at_least, beside, pause, stopwatch, wait_until
@@ -620,7 +618,7 @@ def test_idle_loop_runs_about_once_a_second(post: Post) -> None:
 
 def test_wake_delivers_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is added while the loop sleeps is sent when the loop is woken, not at its next poll."""
-    monkeypatch.setattr(SqliteBackend, "look_seconds", 2 * LIMIT)
+    monkeypatch.setattr(type(post.database._backend), "look_seconds", 2 * LIMIT)
     monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
@@ -696,9 +694,7 @@ def test_send_longer_than_its_lease_is_not_started_again(post: Post) -> None:
 CRASH = """
 import os, sys
 from datetime import timedelta
-from pathlib import Path
-from actionwatch.base.model import Receipt
-from tests.builders import open_database
+from actionwatch.store.database import Database
 from tests.integration.kit import Post, Sender, settle
 
 class Fatal(Sender):
@@ -706,7 +702,7 @@ class Fatal(Sender):
         print(message.id, flush=True)
         os._exit(9)
 
-post = Post(open_database(Path(sys.argv[1])))
+post = Post(Database(sys.argv[1]))
 post.senders["hook"] = Fatal()
 worker = post.worker()
 worker.recover()
@@ -714,10 +710,10 @@ settle(worker)
 """
 
 
-def test_process_killed_before_recording_sends_again_under_the_same_id(post: Post, tmp_path: Path) -> None:
+def test_process_killed_before_recording_sends_again_under_the_same_id(post: Post) -> None:
     """A process killed after the receiver accepted a message, but before recording it, sends it again under the same id."""
     post.open_alerts("one")
-    ended = run_child([sys.executable, "-c", CRASH, str(tmp_path)])
+    ended = run_child([sys.executable, "-c", CRASH, url_of(post.database)])
     assert ended.returncode == 9, ended.stderr
     with post.database.read() as connection:
         (waiting,) = outbox.find(connection, limit=9)
@@ -743,9 +739,9 @@ class BusyDatabase(Database):
             yield connection
 
 
-def test_outcome_is_recorded_after_the_store_was_busy(post: Post, tmp_path: Path) -> None:
+def test_outcome_is_recorded_after_the_store_was_busy(post: Post) -> None:
     """A message that was sent while the store was busy is recorded later, and not sent again."""
-    database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
+    database = BusyDatabase(url_of(post.database))
     busy = Post(database, post.clock, post.senders)
     post.open_alerts("one")
     with busy.delivering() as worker:
@@ -761,9 +757,9 @@ def test_outcome_is_recorded_after_the_store_was_busy(post: Post, tmp_path: Path
     database.close()
 
 
-def test_busy_store_at_the_start_does_not_end_the_loop(post: Post, tmp_path: Path) -> None:
+def test_busy_store_at_the_start_does_not_end_the_loop(post: Post) -> None:
     """If the store is busy when the loop starts, the loop continues."""
-    database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
+    database = BusyDatabase(url_of(post.database))
     database.refusals = 1
     busy = Post(database, post.clock, post.senders)
     post.open_alerts("one")
@@ -814,6 +810,38 @@ def test_drain_does_not_wait_for_a_paused_receiver(post: Post) -> None:
     for _ in range(2):
         post.worker().drain(timedelta(minutes=1))
     assert len(hook(post).sent) == 4
+
+
+def test_row_that_is_forgotten_is_sent(post: Post) -> None:
+    """A row that this process claimed without learning that the commit succeeded is sent at once, not after its lease."""
+    post.open_alerts("one")
+    worker = post.worker()
+    with post.database.write() as connection:
+        due = outbox.read_due(connection, "hook", post.clock(), 1)
+        until = post.clock() + timedelta(minutes=5)
+        written = replace(due[0].delivery, body=freeze(make_message()))
+        (row,) = delivery_transitions.claim(connection, [written], until, worker._sender)
+    assert worker.run_once() == 0
+    worker.recover_soon()
+    with beside(worker.run, stop=worker.stop):
+        wait_until(lambda: post.states() == ["hook opened sent"], "the message")
+    assert [found.attempts for found in post.rows()] == [row.attempts + 1]
+
+
+def test_recovery_leaves_what_is_being_sent(post: Post) -> None:
+    """A recovery does not end the lease of a message that this process is sending."""
+    post.open_alerts("one")
+    hook(post).gate.clear()
+    worker = post.worker()
+    worker.run_once()
+    wait_until(lambda: hook(post).sent, "a message to hold")
+    worker.recover()
+    assert worker.run_once() == 0
+    hook(post).gate.set()
+    settle(worker)
+    worker.finish()
+    assert len(hook(post).sent) == 1
+    assert post.states() == ["hook opened sent"]
 
 
 def test_drain_reports_dead_letters(post: Post) -> None:

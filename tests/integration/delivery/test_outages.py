@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from actionwatch.store.database import Database
 from tests.integration.delivery import outages
 from tests.integration.delivery.outages import TROUBLES
 
@@ -25,12 +27,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "kind", "is_backed"), CASES)
-def test_hour_of_trouble_loses_nothing(tmp_path: Path, name: str, kind: str, is_backed: bool) -> None:
+def test_hour_of_trouble_loses_nothing(
+    new_store: Callable[[], Database], name: str, kind: str, is_backed: bool
+) -> None:
     """Every message arrives unchanged and in order.
 
     Repeats happen only if unavoidable, and the other receiver is not affected.
     """
-    result = outages.run(TROUBLES[name], kind, tmp_path, is_backed=is_backed)
+    result = outages.run(TROUBLES[name], kind, new_store(), is_backed=is_backed)
     assert (result.lost, result.reordered, result.altered, result.delayed) == (0, 0, 0, 0), result
     assert result.is_counted, result
     if name not in MAY_REPEAT:

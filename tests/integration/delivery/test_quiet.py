@@ -21,7 +21,7 @@ from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON, make_alert, make_delivery
 from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, summaries
 from tests.integration.kit import DOWN, Sender
-from tests.statements import statements
+from tests.statements import statements, transactions
 
 BIG_INHIBITS_SMALL = GlobalPolicy(
     (InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),)
@@ -391,10 +391,10 @@ def test_end_of_a_silence_takes_few_statements(database: Database) -> None:
             silenced = [Suppression(row, "silence", "s1", "silence") for row in (*rows, *others)]
             delivery_transitions.suppress(connection, silenced)
         policies = {"hook": ReceiverPolicy(), "other": ReceiverPolicy()}
-        with statements() as found:
+        with statements() as found, transactions() as begun:
             Summaries(database, GlobalPolicy(), policies).make_due(NOON + timedelta(seconds=count))
         counts[count] = len(found)
-        assert [each for each in found if each.startswith("BEGIN")] == ["BEGIN", "BEGIN IMMEDIATE", "BEGIN IMMEDIATE"]
+        assert begun == ["read", "write", "write"]
         with database.read() as connection:
             again = [row for row in outbox.find(connection, limit=9999) if row.status is DeliveryStatus.PENDING]
         assert len([row for row in again if row.event is Event.OPENED and row.alert_id in names]) == 2 * count

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
 from actionwatch.alerts.policy import ReceiverPolicy
@@ -17,8 +16,9 @@ from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.model import Status
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import alerts, delivery_transitions
+from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
-from tests.builders import QUARTER, lease_due, make_record, open_database
+from tests.builders import QUARTER, lease_due, make_record
 from tests.integration.kit import DOWN, REFUSED, Answer, KindRule, Post, Sender, settle
 
 BUSY = TransientDeliveryError("busy", retry_after=timedelta(seconds=30))
@@ -28,10 +28,9 @@ RULES = (KindRule(realert=QUARTER), KindRule(name="any_delete"))
 class DeliveryOperations(RuleBasedStateMachine):
     """Records arrive, steps run, receivers fail, processes die."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.post = Post(open_database(Path(self.folder.name)))
+        self.post = Post(database)
         self.post.channel = {"retry": RetryPolicy(give_up_after=timedelta(minutes=5))}
         self.post.senders = {"hook": Sender(), "mail": Sender()}
         self.post.policies = {"mail": ReceiverPolicy(is_updated_last=True)}
@@ -112,7 +111,6 @@ class DeliveryOperations(RuleBasedStateMachine):
             self.check()
         finally:
             self.post.database.close()
-            self.folder.cleanup()
 
     def check(self) -> None:
         """Check the final state of every row."""
@@ -148,5 +146,12 @@ class DeliveryOperations(RuleBasedStateMachine):
         assert dead <= {opened.removeprefix("dead_letters ") for opened in self.post.open_troubles()}
 
 
-DeliveryOperations.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
-TestDeliveryOperations = DeliveryOperations.TestCase
+def test_random_operations_lose_and_repeat_nothing(new_store: Callable[[], Database]) -> None:
+    """After any operations every message ends sent, dead or suppressed, in its order."""
+    chosen = settings(max_examples=25, stateful_step_count=25)
+
+    class OnStore(DeliveryOperations):
+        def __init__(self) -> None:
+            super().__init__(new_store())
+
+    run_state_machine_as_test(OnStore, settings=chosen)

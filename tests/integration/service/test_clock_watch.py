@@ -18,10 +18,10 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
 from actionwatch.settings import RetryPolicy
-from actionwatch.store import alerts, outbox, polls, receivers, waits
+from actionwatch.store import alerts, outbox, polls, receivers, self_alerts, waits
 from actionwatch.store.database import Database
 from actionwatch.text.crontab import parse_crontab
-from tests.builders import NOON, Machine
+from tests.builders import NOON, Machine, url_of
 from tests.integration.delivery.kit import Desk
 from tests.integration.delivery.test_deliver import BusyDatabase
 from tests.integration.kit import DOWN, Post, enqueue_test, settle
@@ -246,7 +246,7 @@ def test_small_correction_is_not_reported(post: Post, machine: Machine) -> None:
 def test_clock_step_while_the_store_is_busy(post: Post, machine: Machine) -> None:
     """While the store cannot be written, the old time continues. The step is logged once and handled later."""
     post.open_alerts("one")
-    busy = BusyDatabase(f"sqlite:///{post.database.path}")
+    busy = BusyDatabase(url_of(post.database))
     watching = ClockWatch(machine.clock, busy, post.troubles, (), machine.elapsed)
     machine.set_clock(hours=5)
     busy.refusals = 2
@@ -455,3 +455,23 @@ def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -
         dues = {found.due_at for found in outbox.find(connection, limit=100_000) if found.event == "test"}
         assert waits.read_last_alive(connection) is None
     assert dues == {machine()}
+
+
+def test_replica_that_does_not_lead_only_follows(post: Post, machine: Machine) -> None:
+    """On a shared store, one replica moves the waits; the others follow the clock, and report nothing."""
+    post.senders["hook"].answer = lambda message: DOWN
+    post.open_alerts("one")
+    followed: list[timedelta] = []
+    troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
+    watching = ClockWatch(
+        machine.clock, post.database, troubles, [followed.append], machine.elapsed, leads=lambda: False
+    )
+    before = row(post).due_at
+    machine.set_clock(hours=2)
+    watching.run_once()
+    watching.run_once()
+    assert followed == [timedelta(hours=2)]
+    assert machine() == machine.now
+    assert row(post).due_at == before
+    with post.database.read() as connection:
+        assert self_alerts.read_all(connection) == []

@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from actionwatch.base.errors import StoreError
 from actionwatch.store import receipts, records, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.store.tables import RECORD
 from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.cursor import Window
 from actionwatch.tail.proof import TWO_WALKS
@@ -105,6 +107,30 @@ def test_a_window_that_no_poll_reads_again_gets_a_second_look(
     window = Window(NOON - minutes * MINUTE, NOON - 4 * MINUTE)
     proved.prove(window, role, method, page_size)
     assert proved.second_looks() == [window] * is_looked_at
+
+
+@pytest.mark.parametrize("is_one_vanished", [False, True])
+def test_a_proof_is_refused_if_the_store_forgot_records(proved: Proved, world: World, is_one_vanished: bool) -> None:
+    """After a failover that lost what a walk stored, its window is not proved, whatever else vanished; a later walk is."""
+    window = Window(NOON - 40 * MINUTE, NOON)
+    scan = proved.walk(window=window)
+    if is_one_vanished:  # so that the numbers are equal
+        proved.walk(window=Window(NOON - HOUR, NOON - 50 * MINUTE))
+        with proved.database.write() as connection:
+            gone = RECORD.update().where(RECORD.c.occurred_at < NOON - 50 * MINUTE)
+            connection.execute(gone.values(occurred_at=NOON - 22 * MINUTE))
+    with proved.database.write() as connection:
+        lost = RECORD.c.occurred_at == NOON - 5 * MINUTE
+        connection.execute(RECORD.delete().where(lost))
+    before = proved.state.marks
+    with pytest.raises(
+        StoreError, match="of the records that were stored are missing: the server of the store has forgotten"
+    ):
+        proved.receipt_writer.write(scan, "counts", 3, GAPLESS, PollReport())
+    assert (proved.receipts(), proved.state.marks) == ([], before)
+    proved.prove(window, GAPLESS)
+    assert [each.record_count for each in proved.receipts()] == [8]
+    assert proved.state.marks.proved_through == NOON
 
 
 def test_a_proof_stores_equal_records_and_reports_them(proved: Proved) -> None:

@@ -1,5 +1,5 @@
 """Fixtures of the web tests."""
 
-from tests.fixtures import database
+from tests.fixtures import database, new_store
 
-__all__ = ["database"]
+__all__ = ["database", "new_store"]

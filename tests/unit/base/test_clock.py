@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from actionwatch.base.clock import STEP, Clock, utc_now
+from actionwatch.base.clock import STEP, Clock, SharedClock, go_by, machine_now, utc_now
 from tests.builders import NOON, Machine
 
 SECOND = timedelta(seconds=1)
@@ -101,3 +101,37 @@ def test_real_clock_gives_the_current_time() -> None:
     clock = Clock()
     assert abs(clock() - utc_now()) < STEP
     assert clock.step() == timedelta(0)
+
+
+def test_shared_clock_shows_the_time_elsewhere() -> None:
+    """After a reading, the clock shows the other machine's time, and goes on with our monotonic clock."""
+    seconds = [1000.0]
+    shared = SharedClock(lambda: seconds[0])
+    assert abs(shared() - machine_now()) < STEP
+    shared.compare(lambda: NOON)
+    seconds[0] += 90
+    assert shared() == NOON + timedelta(seconds=90)
+
+
+def test_shared_clock_ignores_a_slow_reading() -> None:
+    """A reading that took long says little about the time: the one before it counts."""
+    seconds = [1000.0]
+    shared = SharedClock(lambda: seconds[0])
+    shared.compare(lambda: NOON)
+
+    def slowly() -> datetime:
+        seconds[0] += 5
+        return NOON
+
+    shared.compare(slowly)
+    assert shared() == NOON + timedelta(seconds=5)
+
+
+def test_process_goes_by_another_clock() -> None:
+    """Everything that asks for the time gets that of the chosen clock, until the machine's is chosen again."""
+    try:
+        go_by(lambda: NOON)
+        assert utc_now() == NOON
+    finally:
+        go_by(machine_now)
+    assert abs(utc_now() - machine_now()) < STEP

@@ -148,3 +148,34 @@ def test_ended_attempts_are_counted() -> None:
     for delivery in (make_delivery(), replace(make_delivery(), id="0")):
         worker.take_back(Attempt(Job(delivery, make_message(), None)))
     assert (worker.in_hand, worker.ended_count) == ({}, 2)
+
+
+@pytest.mark.parametrize(("concurrency", "senders"), [(4, 1), (4, 2), (4, 3), (4, 4), (7, 3), (100, 9)])
+def test_shares_add_up(concurrency: int, senders: int) -> None:
+    """The shares of processes that send to a receiver add up to its concurrency, and differ by at most one."""
+    shares = []
+    for rank in range(senders):
+        worker = make_worker(concurrency=concurrency)
+        worker.sender_count, worker.sender_rank = senders, rank
+        shares.append(worker.share)
+    assert sum(shares) == concurrency
+    assert max(shares) - min(shares) <= 1
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "ended", "held_elsewhere", "concurrency", "expected"),
+    [
+        (0, 0, 3, 4, 2),  # its share, and nothing in advance: the other process may be idle
+        (1, 0, 3, 4, 1),
+        (0, 10, 3, 4, 20),  # a receiver that is quick
+        (0, 0, 0, 1, 1),  # more processes than it takes at a time: they take turns
+        (0, 0, 1, 1, 0),
+    ],
+)
+def test_free_beside_another_process(
+    in_hand: int, ended: int, held_elsewhere: int, concurrency: int, expected: int
+) -> None:
+    """Beside another process, a receiver takes its share; if there is less than one for each, what is left."""
+    worker = make_worker(in_hand, ended, concurrency=concurrency)
+    worker.sender_count = 2
+    assert worker.free(NOON, held_elsewhere) == expected

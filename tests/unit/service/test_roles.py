@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actionwatch.base.errors import RoleLost
 from actionwatch.service.roles import LEFT_FOR_SECONDS, Role, Roles, choose
 from actionwatch.store.membership import Roster
 
@@ -167,6 +168,18 @@ def test_role_that_cannot_begin_is_free_again() -> None:
     with pytest.raises(ValueError, match="no rules"):
         roles.start(cluster.join("one"))
     assert cluster.holders == {}
+
+
+def test_role_that_is_lost_while_it_begins_is_not_held() -> None:
+    """A role whose beginning took so long that another replica took over is not held, and that is no failure."""
+    cluster = Cluster()
+
+    def lose() -> None:
+        raise RoleLost("another replica took over")
+
+    roles = Roles([Role("leader", lose, lambda: None)])
+    roles.start(cluster.join("one"))
+    assert not roles.has("leader")
 
 
 def test_role_that_nobody_has_is_reported() -> None:

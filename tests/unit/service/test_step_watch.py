@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from actionwatch.base.errors import StoreBusy
+from actionwatch.base.errors import RoleLost, StoreBusy
 from actionwatch.service.step_watch import FAILURES, HUNG_AFTER, UNWATCHED_AFTER, StepWatch
 from tests.waiting import join
 
@@ -188,3 +188,32 @@ def test_self_alert_about_the_step_of_a_removed_source_resolves(bench: Bench) ->
     assert bench.reported.opened == {"match": "failed"}
     bench.succeed()
     assert not bench.reported.opened
+
+
+def test_a_step_of_a_role_that_was_lost_does_not_fail(bench: Bench) -> None:
+    """Whoever has the role now does the step: this process reports nothing, however often it was refused."""
+    for _ in range(FAILURES + 1):
+        bench.fail(RoleLost("another replica took over"))
+    assert (bench.reported.opened, bench.reasons) == ({}, [])
+
+
+def test_a_step_of_a_role_begins_anew(bench: Bench) -> None:
+    """With a role, a process forgets how the step went before; its first success settles what another one reported."""
+    for _ in range(FAILURES):
+        bench.fail(ValueError("odd"))
+    bench.watch.forget("match")
+    assert bench.reasons == []
+    assert bench.reported.opened
+    bench.succeed()
+    assert bench.reported.opened == {}
+
+
+def test_steps_of_each_process_have_their_own_reports() -> None:
+    """A step that each replica runs is reported as that of this one, a step of a role for whoever has it."""
+    shared, own = Reported(), Reported()
+    watch = StepWatch(shared, Time(), own)
+    watch.add("deliver", failures=1)
+    watch.add("match", failures=1, is_of_role=True)
+    for name in ("deliver", "match"):
+        assert not watch.attempt(name, lambda: 1 / 0)
+    assert (list(shared.opened), list(own.opened)) == (["match"], ["deliver"])

@@ -1,0 +1,115 @@
+"""A PostgreSQL primary with a synchronous standby, from the programs of the package, to lose the one and promote the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests import postgresql
+from tests.children import run_child
+from tests.waiting import wait_until
+
+COMMON = (
+    "unix_socket_permissions = 0777",
+    "listen_addresses = ''",
+    "fsync = off",
+    "max_wal_senders = 4",
+    "hot_standby = on",
+    "wal_keep_size = 64",
+)
+
+
+class Pair:
+    """A primary and its standby, in two folders, each with its own socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._programs = postgresql.programs()
+        self._user = "pgserver" if os.geteuid() == 0 else None  # the server refuses to run as root
+
+    @property
+    def url(self) -> str:
+        """The URL of a database that is always that of the server that accepts writes."""
+        hosts = ",".join(str(self._folder / name) for name in ("a", "b"))
+        return f"postgresql+psycopg://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
+
+    def start(self) -> None:
+        """Start the primary, copy it, start the copy as its standby, and let commits that are durable wait for that."""
+        for name in ("a", "b"):
+            (self._folder / name).mkdir()
+            self._own(self._folder / name)
+        first, second = self._folder / "a", self._folder / "b"
+        self._run("initdb", "-D", first / "data", "-U", "postgres", "--auth=trust", "--no-sync")
+        with (first / "data" / "postgresql.conf").open("a") as file:
+            file.write("\n".join(["", *COMMON, f"unix_socket_directories = '{first}'", ""]))
+        self._control("start", first)
+        self._run(
+            "pg_basebackup", "-h", first, "-U", "postgres", "-D", second / "data", "-R", "-X", "stream", "--no-sync"
+        )
+        with (second / "data" / "postgresql.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{second}'\n")
+        self._control("start", second)
+        self.query("a", "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.query("a", "SELECT pg_reload_conf()")
+        wait_until(
+            lambda: self.query("a", "SELECT sync_state FROM pg_stat_replication") == [("sync",)],
+            "a synchronous standby",
+        )
+
+    def fail_over(self) -> None:
+        """Kill the primary, as a machine that loses its power, and promote the standby."""
+        pid = int((self._folder / "a" / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)  # ends all its processes at once, without writing anything
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the primary")
+        self._run("pg_ctl", "promote", "-w", "-D", self._folder / "b" / "data")
+
+    def query(self, name: str, statement: str) -> list[Any]:
+        """Query one of the servers."""
+        with psycopg.connect(host=str(self._folder / name), user="postgres", autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        for name in ("a", "b"):
+            if (self._folder / name / "data" / "postmaster.pid").exists():
+                with contextlib.suppress(AssertionError):
+                    self._control("stop", self._folder / name, "-m", "immediate")
+
+    def _control(self, verb: str, place: Path, *more: str) -> None:
+        log = place / "log"
+        options = ["-l", str(log)] if verb == "start" else []
+        self._run("pg_ctl", verb, "-w", "-D", place / "data", *options, *more)
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        done = run_child([self._programs / program, *map(str, arguments)], user=self._user, cwd=self._folder)
+        assert done.returncode == 0, done.stderr
+
+    def _own(self, path: Path) -> None:
+        if self._user is not None:
+            found = pwd.getpwnam(self._user)
+            os.chown(path, found.pw_uid, found.pw_gid)
+
+
+@contextlib.contextmanager
+def pair() -> Iterator[Pair]:
+    """Run a primary and its standby until the block ends."""
+    postgresql.server_uri()  # which creates the user of servers, if this one may not run them
+    folder = Path(tempfile.mkdtemp(prefix="failover-"))
+    folder.chmod(0o755)
+    found = Pair(folder)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+        shutil.rmtree(folder, ignore_errors=True)
