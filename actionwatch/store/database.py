@@ -53,7 +53,7 @@ from actionwatch.store.tables import METADATA
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0006"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0007"  # the newest revision under migrations/versions/
 # The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
 # A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
 MINIMUM_READER = "0006"
@@ -527,7 +527,7 @@ def is_after(columns: Sequence[ColumnElement[Any]], place: Place | None) -> list
     return [columns[0] >= place[0], later]
 
 
-def without_index(column: Column[Any]) -> ColumnElement[Any]:
+def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column for a condition, so that SQLite does not use an index for it.
 
     SQLite has no statistics and would choose an index on a condition that in fact most rows meet.

@@ -11,13 +11,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.database import Place, first_two, is_after, portions
+from actionwatch.store.database import Place, first_two, is_after, portions, without_index
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -185,7 +198,10 @@ class DeliveryFilter:
 def find(connection: Connection, *, limit: int, is_dead: bool = False, receiver: str | None = None) -> list[Delivery]:
     """Read the newest rows, newest first."""
     wanted = DeliveryFilter(receiver=receiver, status=DeliveryStatus.DEAD if is_dead else None)
-    statement = _DELIVERIES.where(*wanted.conditions()).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id)
+    created_at = type_coerce(DELIVERY.c.created_at, BigInteger)
+    # Dead letters are few: in the order of an index, SQLite would look for them among all messages of the receiver.
+    order = without_index(created_at) if is_dead else created_at
+    statement = _DELIVERIES.where(*wanted.conditions()).order_by(order.desc(), DELIVERY.c.id)
     return [delivery_of(row) for row in connection.execute(statement.limit(limit))]
 
 

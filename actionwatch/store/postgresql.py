@@ -64,6 +64,16 @@ CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
 WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2
 """
+# The tables that grow with the log. By default the server cleans and counts a table again when a fifth of it has changed: of 50
+# million records, ten million. Until then, deleted rows stay, and plans are made for the store of months ago.
+_LARGE = ("record", "receipt", "alert", "alert_record", "alert_history", "delivery", "correlated_alert")
+_AUTOVACUUM = """autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
+autovacuum_analyze_scale_factor = 0.01"""
+# A table to which an operator has given options keeps them.
+_WITHOUT_OPTIONS = """
+SELECT relname FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND reloptions IS NULL AND relname = ANY (%s)
+"""
 # A temporary table, because COPY itself refuses all rows for one whose key exists.
 _GIVEN = sql.SQL("CREATE TEMPORARY TABLE given ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")
 _COPY = sql.SQL("COPY given ({names}) FROM STDIN")
@@ -108,8 +118,13 @@ class PostgresqlBackend:
         """Leave the database to its owner; the tables come with the first start."""
 
     def prepare(self, connection: Connection) -> None:
-        """Create the tables of the replicas and their roles, and read the clock of the server for the first time."""
+        """Create the tables of the replicas and their roles, and read the clock of the server for the first time.
+
+        Large tables get options of autovacuum.
+        """
         connection.exec_driver_sql(CREATE)
+        for name in connection.exec_driver_sql(_WITHOUT_OPTIONS, (list(_LARGE),)).scalars().all():
+            connection.exec_driver_sql(f"ALTER TABLE {name} SET ({_AUTOVACUUM})")
         driver: Any = connection.connection.driver_connection
         self._leases.clock.compare(lambda: read_time(driver))
 

@@ -520,10 +520,13 @@ def delete_older(
 
     Records of an alert and needed records stay. Records after the first one that is too new stay too: the search stops there.
     """
-    young = select(RECORD.c.id).where(RECORD.c.seen_at >= before).order_by(RECORD.c.id).limit(1).scalar_subquery()
+    oldest_kept = select(RECORD.c.id).where(RECORD.c.seen_at >= before).order_by(RECORD.c.id).limit(1)
+    young: int | None = connection.execute(oldest_kept).scalar()
+    # One bound: of two, SQLite uses the first for its search, and reads all records up to it.
+    last = up_to_id if young is None else min(up_to_id, young - 1)
     doomed = (
         select(RECORD.c.id)
-        .where(RECORD.c.id <= up_to_id, RECORD.c.id < func.coalesce(young, up_to_id + 1))
+        .where(RECORD.c.id <= last)
         .where(~exists().where(ALERT_RECORD.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
         .order_by(RECORD.c.id)
         .limit(limit)

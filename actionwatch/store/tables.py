@@ -145,6 +145,8 @@ RECEIPT = Table(
     # `records proof` reads only this index.
     Index("receipt_by_time", "source", "starts_at", "ends_at"),
     Index("receipt_by_judgement", "source", "judged_at"),
+    # Retention deletes from the oldest end on.
+    Index("receipt_by_end", "ends_at"),
 )
 
 SWEEP = Table(
@@ -249,6 +251,9 @@ ALERT = Table(
     Index("alert_by_rule", "rule_name", "last_at"),
     # Counting alerts reads only this index.
     Index("alert_by_state", "level", "status"),
+    # Which alerts can still be joined: those that ended less than the longest `realert` ago.
+    Index("alert_by_end", "last_at"),
+    Index("alert_by_realert", "realert"),
 )
 
 ALERT_RECORD = Table(
@@ -288,6 +293,9 @@ DELIVERY = Table(
     # The ordinal distinguishes escalations, so that counting a queue reads only this index.
     Index("delivery_by_due", "status", "receiver", "due_at", "ordinal"),
     Index("delivery_by_order", "alert_id", "receiver", "ordinal", unique=True),
+    # `deliveries list` reads from the newest on, retention from the oldest on.
+    Index("delivery_by_creation", "created_at"),
+    Index("delivery_by_receiver", "receiver", "created_at"),
 )
 
 IS_LET_THROUGH = and_(DELIVERY.c.event == literal_column("'opened'"), DELIVERY.c.body.is_not(None))
@@ -401,6 +409,7 @@ CORRELATED_ALERT = Table(
     Index("correlated_alert_by_rule", "rule_id", "until"),
     Index("correlated_alert_by_reported", "reported_as"),
     Index("correlated_alert_by_epoch", "epoch"),
+    Index("correlated_alert_by_end", "until"),
 )
 
 # One row: the state of correlations when they had taken all records up to `position`.

@@ -1,0 +1,336 @@
+"""Both databases answer questions about a few rows with an index: no whole table is read, however large it is.
+
+On PostgreSQL the plan is run, and the rows that it visits are counted; on SQLite, the steps of its virtual machine. Neither
+depends on the speed of the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Alert, CorrelatedAlert, Level, RecordFilter, Status
+from actionwatch.store import (
+    alert_history,
+    alerts,
+    correlations,
+    delivery_transitions,
+    outbox,
+    receipts,
+    records,
+    retention,
+    suppressed_deliveries,
+)
+from actionwatch.store.alert_history import Entry
+from actionwatch.store.alerts import AlertFilter
+from actionwatch.store.database import Database
+from actionwatch.store.tables import DELIVERY, RECEIPT
+from tests import postgresql
+from tests.builders import NOON, make_alert, make_delivery, make_receipt, make_record, open_database
+
+RECORDS, ALERTS = 20_000, 5_000
+RECEIVERS = ("hook", "mail")
+BIG = {"record", "alert", "alert_record", "delivery", "alert_history", "receipt", "correlated_alert"}
+"""The tables that grow with the log. The others have a row for each source, receiver, rule or silence."""
+FEW = 100  # what a question is about
+MOST_VISITED = 2000  # rows: far below the size of every big table
+MOST_STEPS = 14_000  # of SQLite's virtual machine, which needs three for each row that a scan leaves out
+GRAIN = 10
+
+WAITING = f"alert {ALERTS - FEW // 2:05}"  # the messages of this alert, and of those after it, are not sent yet
+START = NOON - timedelta(seconds=RECORDS)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Fill a store. PostgreSQL has statistics of it, as in operation, where autovacuum makes them; SQLite has none."""
+    is_shared = request.param == "postgresql"
+    database = postgresql.open_store() if is_shared else open_database(tmp_path_factory.mktemp("plans"))
+    _fill(database)
+    if is_shared:
+        with database.write() as connection:
+            connection.exec_driver_sql("ANALYZE")
+    yield database
+    database.close()
+
+
+def _fill(database: Database) -> None:
+    for start in range(0, RECORDS, 5000):
+        batch = [
+            make_record(
+                number,
+                occurred_at=START + timedelta(seconds=number),
+                seen_at=START + timedelta(seconds=number + 1),
+                user_name=f"user {number % 500}",
+                action_kind=f"KIND_{number % 50}",
+            )
+            for number in range(start, start + 5000)
+        ]
+        with database.write() as connection:
+            records.insert_new(connection, batch)
+    for start in range(0, ALERTS, 1000):
+        with database.write() as connection:
+            _add_alerts(connection, range(start, start + 1000))
+
+
+def _add_alerts(connection: Connection, numbers: range) -> None:
+    """Add alerts with a record, a message to each receiver, and history; most are resolved, and their messages sent."""
+    made = [_alert(number) for number in numbers]
+    joined = [(alert.id, number * RECORDS // ALERTS + 1) for number, alert in zip(numbers, made, strict=True)]
+    alerts.insert_new(connection, [(alert, f"group {alert.id}") for alert in made])
+    alerts.join(connection, joined)
+    alert_history.append(connection, [Entry(alert.opened_at, alert.id, "opened", "it opened") for alert in made])
+    correlations.write(connection, [_found(number) for number in numbers], numbers.start)
+    proofs = [make_receipt(starts_at=each.opened_at, ends_at=each.opened_at, judged_at=each.opened_at) for each in made]
+    connection.execute(RECEIPT.insert(), [asdict(proof) for proof in proofs])
+    for receiver in RECEIVERS:
+        messages = [_message(alert, receiver) for alert in made]
+        delivery_transitions.enqueue(connection, messages)
+        done = {each.id: None for each in messages if each.alert_id < WAITING}
+        delivery_transitions.sent(connection, receiver, None, done, NOON)
+    connection.execute(DELIVERY.update().where(DELIVERY.c.alert_id < WAITING).values(body="{}"))
+
+
+def _at(number: int) -> datetime:
+    return START + timedelta(seconds=RECORDS // ALERTS * number)
+
+
+def _alert(number: int) -> Alert:
+    status, level, at = Status.RESOLVED if number % 100 else Status.OPEN, list(Level)[number % 5], _at(number)
+    return make_alert(
+        f"alert {number:05}", status=status, level=level, first_at=at, last_at=at, opened_at=at, happened_at=at
+    )
+
+
+def _found(number: int) -> CorrelatedAlert:
+    at = _at(number)
+    return CorrelatedAlert(f"found alert {number:05}", f"rule {number % 40}", ("eve",), "k", at, at, at)
+
+
+def _message(alert: Alert, receiver: str) -> Delivery:
+    at = alert.opened_at
+    return make_delivery(alert.id, receiver, created_at=at, started_at=at, due_at=at)
+
+
+Question = Callable[[Connection], object]
+RECENT = NOON - timedelta(seconds=FEW)
+OLD = START + timedelta(seconds=FEW)
+SOME = [f"alert {number:05}" for number in range(2000, 2000 + FEW)]
+
+
+def _records_found(**wanted: Any) -> Question:
+    """Search records as `records list` does, in the newest few hundred."""
+    return lambda c: records.find(c, RecordFilter(since=records.time_of_nth(c, 4 * FEW, None), **wanted), 50)
+
+
+def _alerts_found(**wanted: Any) -> Question:
+    """Search alerts as `alerts list` does."""
+    return lambda c: alerts.read_newest(c, 50, AlertFilter(since=alerts.time_of_nth(c, 4 * FEW), **wanted))
+
+
+def _deleting(delete: Callable[[Connection, datetime], int], before: datetime) -> Question:
+    return lambda c: delete(c, before)
+
+
+DELETIONS: dict[str, Callable[[Connection, datetime], int]] = {
+    "records": lambda c, before: records.delete_older(c, before, RECORDS, FEW),
+    "deliveries": lambda c, before: retention.delete_deliveries(c, before, before, NOON, FEW),
+    "bodies": lambda c, before: retention.delete_bodies(c, before, FEW),
+    "alerts": lambda c, before: alerts.delete_settled(c, before, NOON, FEW),
+    "found alerts": lambda c, before: correlations.delete_older(c, before, FEW),
+    "receipts": lambda c, before: receipts.delete_older(c, before, FEW),
+}
+QUESTIONS: dict[str, Question] = {
+    # matching, and the look-backs of rules
+    "records to match": lambda c: records.read_unmatched(c, RECORDS - FEW, FEW),
+    "records of a time": lambda c: list(records.stream_since(c, RECENT, RECORDS)),
+    "records by id": lambda c: records.read_by_ids(c, range(1000, 1000 + FEW)),
+    "ids of stored records": lambda c: records.read_stored_ids(c, range(1000, 1000 + FEW)),
+    "newest time": lambda c: records.newest_time(c, RECORDS),
+    "oldest unmatched time": lambda c: records.oldest_time_after(c, RECORDS - FEW),
+    "oldest that may alert": lambda c: records.oldest_that_may_alert(c, RECORDS - FEW, RECORDS),
+    "found alerts of a rule": lambda c: correlations.read(c, "rule 7", RECENT),
+    "found alerts by id": lambda c: correlations.read_all_of(c, [f"found {name}" for name in SOME]),
+    "newer found alerts": lambda c: correlations.read_newer(c, ALERTS),
+    "newest epoch": correlations.newest_epoch,
+    "records of found alerts": lambda c: list(correlations.read_keys(c, SOME)),
+    "alerts of groups": lambda c: alerts.read_unresolved(c, [f"group {name}" for name in SOME]),
+    "alerts of records": lambda c: alerts.read_joined(c, range(1000, 1000 + FEW)),
+    "alerts at work": lambda c: alerts.read_at_work(c, RECENT, NOON, None),
+    "alerts at work, of rules": lambda c: alerts.read_at_work(c, RECENT, NOON, ["cluster_deleted"]),
+    # lists
+    "records list": _records_found(),
+    **{
+        f"records list --{name}": _records_found(**{name: value})
+        for name, value in {
+            "kinds": ("KIND_7",),
+            "user": "user 7",
+            "account": "a",
+            "cluster": "c",
+            "operations": ("DELETE",),
+            "scope": "account",
+            "keyword": "nothing",
+            "until": NOON - timedelta(minutes=1),
+        }.items()
+    },
+    "records list --since": lambda c: records.find(c, RecordFilter(since=RECENT, user="nobody"), 50),
+    "records list --until, long ago": lambda c: records.find(c, RecordFilter(since=START, until=OLD), 50),
+    "alerts list": lambda c: alerts.read_newest(c, 50),
+    **{
+        f"alerts list --{name}": _alerts_found(**{name: value})
+        for name, value in {
+            "levels": (Level.HIGH,),
+            "statuses": (Status.OPEN,),
+            "rules": ("none",),
+            "user": "user 7",
+            "cluster": "c",
+        }.items()
+    },
+    "records of alerts": lambda c: records.read_of_alerts(c, SOME[:50], 50),
+    "stopped messages of alerts": lambda c: outbox.read_stopped(c, SOME[:50]),
+    "deliveries list": lambda c: outbox.find(c, limit=50),
+    "deliveries list --receiver": lambda c: outbox.find(c, limit=50, receiver="hook"),
+    "deliveries list --receiver, without any": lambda c: outbox.find(c, limit=50, receiver="nobody"),
+    "deliveries list --dead": lambda c: outbox.find(c, limit=50, is_dead=True),
+    "deliveries list --dead --receiver": lambda c: outbox.find(c, limit=50, is_dead=True, receiver="hook"),
+    "deliveries of an alert": lambda c: outbox.read_of_alert(c, SOME[0]),
+    "history of an alert": lambda c: alert_history.read(c, SOME[0]),
+    "delivery by a prefix": lambda c: outbox.read_by_prefix(c, "0123"),
+    "alert by a prefix": lambda c: alerts.read_by_prefix(c, "alert 0300"),
+    "receipts list": lambda c: list(receipts.stream(c, limit=50)),
+    # delivery
+    "claim": lambda c: outbox.read_due(c, "hook", NOON, FEW),
+    "next due": lambda c: outbox.next_due(c, "hook", NOON),
+    "leased": lambda c: outbox.count_leased(c, "hook", NOON, FEW),
+    "summaries": lambda c: suppressed_deliveries.read_groups(c, "hook"),
+    # retention, with something to delete and without
+    **{
+        f"retention of {name}, {what}": _deleting(delete, before)
+        for name, delete in DELETIONS.items()
+        for what, before in {"some": OLD, "none": START}.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_whole_table_is_read(filled: Database, name: str) -> None:
+    """A question about a hundred rows visits a small part of each table, through an index."""
+    found = asked(filled, QUESTIONS[name])
+    if not filled.is_shared:
+        assert steps(filled, QUESTIONS[name]) < MOST_STEPS, [_explained(filled, *each) for each in found]
+        return
+    for statement, parameters in found:
+        nodes = list(_nodes(_run(filled, statement, parameters)))
+        large = [node for node in nodes if node.get("Relation Name") in BIG]
+        assert [node for node in large if node["Node Type"] == "Seq Scan"] == [], statement
+        assert sum(map(_visited, large)) <= MOST_VISITED, (statement, large)
+
+
+def _explained(database: Database, statement: str, parameters: Any) -> tuple[str, list[str]]:
+    """Return a statement with SQLite's plan."""
+    with undone(database) as connection:
+        return statement, [
+            line for *_, line in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+
+
+def _run(database: Database, statement: str, parameters: Any) -> dict[str, Any]:
+    """Run a statement on PostgreSQL, and return the plan that it followed. What it changes is undone.
+
+    A table of a few MB is read as a whole more cheaply than through an index. Without that way, the plan is that of a large
+    table.
+    """
+    with undone(database) as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        (((root,),),) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        plan: dict[str, Any] = root["Plan"]
+        return plan
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for below in node.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _visited(node: dict[str, Any]) -> int:
+    """Return how many rows a node of a plan read, those included that it left out."""
+    left_out = sum(count for name, count in node.items() if name.startswith("Rows Removed by"))
+    return int((node["Actual Rows"] + left_out) * node["Actual Loops"])
+
+
+def asked(database: Database, ask: Question) -> Sequence[tuple[str, Any]]:
+    """Return the statements that a question runs, with their parameters. What they change is undone."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        if re.match("SELECT|WITH|UPDATE|DELETE", statement):
+            found.append((statement, parameters))
+
+    with undone(database) as connection:
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            ask(connection)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+    return found
+
+
+def steps(database: Database, ask: Question) -> int:
+    """Count the steps of SQLite's virtual machine for a question. What it changes is undone."""
+    count = 0
+
+    def tick() -> None:
+        nonlocal count
+        count += GRAIN
+
+    with undone(database) as connection:
+        raw: Any = connection.connection.driver_connection
+        raw.set_progress_handler(tick, GRAIN)
+        try:
+            ask(connection)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return count
+
+
+@contextlib.contextmanager
+def undone(database: Database) -> Iterator[Connection]:
+    """Run a transaction that is rolled back."""
+    with database.write() as connection:
+        nested = connection.begin_nested()
+        yield connection
+        nested.rollback()
+
+
+def options_of(url: str) -> dict[str, str]:
+    """Return the options of the large tables of a store in PostgreSQL."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        rows = connection.execute("SELECT relname, reloptions::text FROM pg_class WHERE relkind = 'r'").fetchall()
+    return {name: options for name, options in rows if name in BIG}
+
+
+def test_large_tables_are_cleaned_early() -> None:
+    """PostgreSQL cleans and counts large tables after a fiftieth has changed; what an operator sets for a table stays."""
+    with postgresql.other_database("options_test") as url:
+        with contextlib.closing(Database(url)) as database:
+            database.upgrade()
+        set_by_us = options_of(url)
+        assert set(set_by_us) == BIG
+        (options,) = set(set_by_us.values())
+        assert "autovacuum_vacuum_scale_factor=0.02" in options
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            connection.execute("ALTER TABLE record RESET (autovacuum_vacuum_insert_scale_factor)")
+        with contextlib.closing(Database(url)) as database:
+            database.upgrade()
+        assert options_of(url) == {**set_by_us, "record": options_of(url)["record"]}
+        assert "insert" not in options_of(url)["record"]
