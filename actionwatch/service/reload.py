@@ -219,6 +219,8 @@ class Reloader:
         names = [source.name for source in settings.sources]
         self._app.leading_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
         self._app.leading_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
+        if not self._app.database.is_shared:
+            self._app.leading_alerts.settle_others("replicas_differ", set())  # of a store that was copied into a file
         with self._app.leading.write() as connection:
             marks.forget_reports(connection, names)
 

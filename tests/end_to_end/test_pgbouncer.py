@@ -39,12 +39,13 @@ def session_count() -> int:
 def test_service_works_through_a_pooler(
     tmp_path: Path, url: str, up: kit.Upstream, webhook: HttpEnd, soar: kit.Soar
 ) -> None:
-    """A replica alerts, keeps its lease, and hands it over; another stands by; commands of people act."""
+    """Two replicas share the roles, alert, and take over from each other; commands of people act."""
     with contextlib.ExitStack() as stack:
         replicas = {}
         for name in ("first", "second"):
             replicas[name] = stack.enter_context(kit.Post(tmp_path / name, up, url).write(webhook).service())
-            replicas[name].wait_for("service_started" if name == "first" else "standing_by")
+            replicas[name].wait_until_up()
+        replicas["second"].wait_for("role_taken")
         up.delete_cluster("eve@example.com")
         (message,) = soar.wait_for(user="eve@example.com")
         elsewhere = kit.Post(tmp_path / "elsewhere", up, url).write(webhook).folder
