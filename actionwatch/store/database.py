@@ -103,6 +103,10 @@ class Backend(Protocol):
         """Create what this kind of database needs beside the tables of the store."""
         ...
 
+    def build_indexes(self) -> None:
+        """Build the indexes of the newest schema, as far as its columns exist, while others read and write, if it can."""
+        ...
+
     def reader(self) -> Engine:
         """Return an engine whose transactions see one state of the store and cannot write."""
         ...
@@ -307,6 +311,7 @@ class Database(StoreReader):
 
         Raises: SchemaMismatch, as `set_up`; StoreOwned, when a replica runs that cannot use the new schema.
         """
+        self._backend.build_indexes()
         return self._set_up(may_migrate=True)
 
     def _set_up(self, *, may_migrate: bool) -> str | None:

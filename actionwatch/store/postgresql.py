@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, event
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
 
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreachable
 from actionwatch.store.lease import CREATE, LIVING_IDS, Leases, read_time, roster
@@ -64,6 +65,10 @@ CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
 WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2
 """
+_INVALID = """
+SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE relnamespace = current_schema()::regnamespace AND NOT indisvalid
+"""
 # The tables that grow with the log. By default the server cleans and counts a table again when a fifth of it has changed: of 50
 # million records, ten million. Until then, deleted rows stay, and plans are made for the store of months ago.
 _LARGE = ("record", "receipt", "alert", "alert_record", "alert_history", "delivery", "correlated_alert")
@@ -108,6 +113,7 @@ class PostgresqlBackend:
         self._busy_seconds = busy_seconds
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
         self._watching = threading.Lock()
+        self._dialect = url.get_dialect()()
         self._leases = Leases(self._connect, self.failure, _TAKE_LOCK, self.name)
         self.sender = self._leases.id
 
@@ -127,6 +133,18 @@ class PostgresqlBackend:
             connection.exec_driver_sql(f"ALTER TABLE {name} SET ({_AUTOVACUUM})")
         driver: Any = connection.connection.driver_connection
         self._leases.clock.compare(lambda: read_time(driver))
+
+    def build_indexes(self) -> None:
+        """Build the indexes of the newest schema whose columns exist, without keeping replicas from writing meanwhile."""
+        with self._translated(), contextlib.closing(self._connect()) as connection:
+            for (name,) in connection.execute(_INVALID).fetchall():  # a build of them was interrupted
+                connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(name)))
+            columns = {f"{row[0]}.{row[1]}" for row in connection.execute(_COLUMNS)}
+            there = {row[0] for row in connection.execute(_INDEXES)}
+            for index in [each for table in METADATA.tables.values() for each in table.indexes]:
+                if index.name not in there and {str(column) for column in index.columns} <= columns:
+                    statement = str(CreateIndex(index).compile(dialect=self._dialect))
+                    connection.execute(statement.replace(" INDEX ", " INDEX CONCURRENTLY ", 1).encode())
 
     def reader(self) -> Engine:
         """Return the engine of readers: each transaction sees one snapshot, and the server refuses writes."""

@@ -93,6 +93,9 @@ class SqliteBackend:
     def prepare(self, connection: Connection) -> None:
         """Need no other table."""
 
+    def build_indexes(self) -> None:
+        """Leave them to the migration: nothing else uses the file meanwhile."""
+
     def reader(self) -> Engine:
         """Return the engine of readers: for a store that is only read, one that leaves no other file behind."""
         if self._is_created:

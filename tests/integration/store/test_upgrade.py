@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from actionwatch.base.errors import SchemaMismatch, StoreError, StoreOwned
@@ -15,6 +16,7 @@ from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
 from tests import postgresql
 from tests.migrations import LATER, migrate_later
 from tests.positions import move_to
+from tests.waiting import beside, wait_until
 
 FIRST = (Path(__file__).parent / "schema_0004_postgresql.sql").read_text()
 SHAPE = """
@@ -144,3 +146,23 @@ def test_upgrade_that_fails_changes_nothing(old: Database) -> None:
     with pytest.raises(StoreError, match=r"column poll\.clock_skew is missing"):
         old.upgrade()
     assert revision(old) == "0004"
+
+
+def test_indexes_are_built_while_others_write(old: Database, replica: Callable[[], Database]) -> None:
+    """An upgrade builds the indexes of large tables before it takes the write lock, also those that were left half built."""
+    upgrading = replica()
+    url = postgresql.url_of("upgraded").replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO position VALUES ('one', 1, 1), ('two', 1, 1)")
+        with pytest.raises(psycopg.errors.UniqueViolation):  # which leaves an index that is not valid
+            connection.execute("CREATE UNIQUE INDEX CONCURRENTLY alert_by_end ON position (record_id)")
+
+        def are_built() -> bool:
+            valid = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indisvalid AND relname IN "
+            return connection.execute(valid.encode() + b"('alert_by_end', 'receipt_by_end')").fetchone() == (2,)
+
+        with contextlib.ExitStack() as stack, old.write():
+            stack.enter_context(beside(upgrading.upgrade))
+            wait_until(are_built, "the indexes")
+            assert revision(old) == "0004"
+    assert revision(old) == SCHEMA_VERSION
