@@ -106,7 +106,7 @@ def probes(pod: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_probes_ask_whether_a_replica_is_alive(pod: Mapping[str, Any]) -> None:
-    """A rolling update and a drain count a replica that stands by, and `/readyz` may answer 503 there."""
+    """A rolling update and a drain count replicas also while the upstream is down, when `/readyz` answers 503 on all."""
     assert probes(pod) == dict.fromkeys(("startupProbe", "livenessProbe", "readinessProbe"), "/healthz")
 
 
