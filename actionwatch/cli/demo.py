@@ -158,7 +158,7 @@ def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) ->
     out = console(PIPE_WIDTH)
     with closing(_streaming_app(settings, out, ended)) as built:
         started = time.monotonic()
-        running = service.Service(built, on_death=ended.ask)
+        running = service.Service(built, on_death=ended.ask, open_to_actions=True)  # its organisation is emulated
         with running.running():
             _greet(out, organisation, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)

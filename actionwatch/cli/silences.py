@@ -102,15 +102,9 @@ def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_for
 
 def _print_preview(connection: Connection, made: Silence, now: datetime) -> None:
     """Print on stderr what a silence would have hidden, because scripts read its id from stdout."""
-    from actionwatch.service.silence_preview import PREVIEWED, preview
+    from actionwatch.service.silence_preview import preview
 
-    found = preview(connection, made, now)
-    of = f"the {'newest ' if found.is_cut else ''}{counted(found.alert_count, 'alert')} of the last {spell_duration(PREVIEWED)}"
-    if not found.hidden:
-        echo(f"note: it would have hidden none of {of}", err=True)
-        return
-    rules = ", ".join(f"{count} {spell(name)}" for name, count in found.hidden.items())
-    echo(f"note: it would have hidden {sum(found.hidden.values())} of {of}: {rules}", err=True)
+    echo(f"note: {spell(str(preview(connection, made, now)))}", err=True)
 
 
 @command.command("list")

@@ -53,7 +53,7 @@ class OperatorActions:
             case "resolve":
                 return _describe(*self.resolve(alert_id, who))
             case "silence":
-                return self._silence(alert_id, who)
+                return self.silence(alert_id, who, SILENCE_BY_BUTTON, f"by a button of alert {alert_id}")
         raise ActionwatchError(f"there is no action {action!r}")
 
     def acknowledge(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
@@ -98,23 +98,39 @@ class OperatorActions:
             entry = alert_history.Entry(self._clock(), alert_id, "commented", f"by {who}: {visible(comment)}")
             alert_history.append(connection, [entry])
 
-    def _silence(self, alert_id: str, who: str) -> Decision:
-        """Silence the rule and group of an alert, unless somebody just did."""
+    def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
+        """Return the silence that `silence` would make.
+
+        Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
+        """
+        with self._database.read() as connection:
+            return self._draft(connection, _existing(connection, alert_id), who, span, comment, self._clock())
+
+    def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
+        """Silence the rule and group of an alert for some time from now, unless somebody just did.
+
+        Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
+        """
         now = self._clock()
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
-            newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
-            matchers = matchers_of(alert, newest[-1] if newest else None)
-            known = _like(silences.read_active(connection, now), matchers, now + SILENCE_BY_BUTTON - PRESSED_TOGETHER)
+            made = self._draft(connection, alert, who, span, comment, now)
+            matchers = made.matchers
+            known = _like(silences.read_active(connection, now), matchers, made.ends_at - PRESSED_TOGETHER)
             if known is not None:
                 return Decision(_describe_silence(known), is_new=False)
-            comment = f"by a button of alert {alert_id}"
-            made = make_silence(matchers, who, comment, now, now + SILENCE_BY_BUTTON, made_at=now)
             silences.write(connection, made)
             what = f"by {who} until {instant(made.ends_at)} ({made.id}): {' '.join(matchers)}"
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
         log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
         return Decision(_describe_silence(made), is_new=True)
+
+    def _draft(
+        self, connection: Connection, alert: Alert, who: str, span: timedelta, comment: str, now: datetime
+    ) -> Silence:
+        newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
+        matchers = matchers_of(alert, newest[-1] if newest else None)
+        return make_silence(matchers, who, comment, now, now + span, made_at=now)
 
 
 def _existing(connection: Connection, alert_id: str) -> Alert:

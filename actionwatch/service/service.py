@@ -30,6 +30,7 @@ from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, run_now, start
+from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
@@ -64,9 +65,13 @@ class Service:
         stop_seconds: float = STOP_SECONDS,
         watch: ConfigurationWatch | None = None,
         replicas: ReplicaWatch | None = None,
+        *,
+        open_to_actions: bool = False,
     ) -> None:
         """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one; `replicas`
         compares this replica with others.
+
+        `open_to_actions`: without a token, everybody who can open the console may acknowledge, resolve and silence alerts.
 
         `on_death` is called in a thread that ends while the service runs. `threads.check` raises an error afterwards.
         `stop_seconds`: how long the end of `running` waits for threads that do not end.
@@ -74,6 +79,7 @@ class Service:
         self._app = app
         self._watch = watch
         self._replicas = replicas
+        self._open_to_actions = open_to_actions
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
         self._jobs = DaemonThreads("job")
@@ -262,6 +268,10 @@ class Service:
             stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),
+            actions=app.operator_actions(self._worker.wake),
+            preview=lambda connection, made, now: str(preview(connection, made, now)),
+            max_silence=app.settings.max_silence,
+            open_to_actions=self._open_to_actions,
         )
 
     def _scheduler(self, membership: Membership) -> BlockingScheduler:

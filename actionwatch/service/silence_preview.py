@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, newest_labels, parse_matcher
 from actionwatch.alerts.silences import is_matched
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Silence
+from actionwatch.base.plurals import counted
 from actionwatch.store import alerts, records
 
 PREVIEWED = timedelta(days=7)
@@ -27,6 +29,15 @@ class Preview:
     alert_count: int
     hidden: dict[str, int]
     is_cut: bool
+
+    def __str__(self) -> str:
+        """Say what it would have hidden."""
+        which = "newest " if self.is_cut else ""
+        of = f"the {which}{counted(self.alert_count, 'alert')} of the last {spell_duration(PREVIEWED)}"
+        if not self.hidden:
+            return f"it would have hidden none of {of}"
+        rules = ", ".join(f"{count} {name}" for name, count in self.hidden.items())
+        return f"it would have hidden {sum(self.hidden.values())} of {of}: {rules}"
 
 
 def preview(connection: Connection, silence: Silence, now: datetime) -> Preview:

@@ -281,20 +281,22 @@ def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile 
 
 
 class Web(Options):
-    """Health and metrics. A token is required for addresses that are not loopback."""
+    """The console, health and metrics. A token is required for addresses that are not loopback."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
-    """Host and port of the health and metrics endpoints; IPv6 in brackets: `"[::1]:8080"`."""
+    """Host and port of [the console](console.md), health and metrics; IPv6 in brackets: `"[::1]:8080"`."""
     token: Secret | None = None
-    """Clients must send this token. Required if `listen` is not a loopback address."""
+    """Programs must send this token, and people sign in with it. Required if `listen` is not a loopback address, and for
+    decisions in the console.
+    """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
         default=None, validate_default=True
     )
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
-    reverse proxy passes on. IP addresses are always accepted. A request for another name gets 421, because a web page
-    could otherwise read `/metrics` in the browser of a person on this machine. Without effect if `listen` is not a
-    loopback address.
+    reverse proxy passes on; the console then needs a token. IP addresses are always accepted. A request for another
+    name gets 421, because a web page could otherwise read `/metrics` in the browser of a person on this machine.
+    Without effect if `listen` is not a loopback address.
     """
 
     @property

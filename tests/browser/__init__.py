@@ -61,8 +61,8 @@ class Viewer:
         self.page.on("request", self._look)
 
     def open(self, path: str) -> None:
-        """Load a path and wait until it is quiet."""
-        self.page.goto(f"{self.origin}{path}", wait_until="networkidle")
+        """Load a path, with its style and script."""
+        self.page.goto(f"{self.origin}{path}")
 
     def overflow(self) -> list[str]:
         """Return the elements that are wider than the window, if the page can be scrolled sideways."""

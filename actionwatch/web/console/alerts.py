@@ -23,6 +23,14 @@ from actionwatch.web.console.query import Query, place
 PER_PAGE = 50
 SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
 MAX_NEW = 100  # more are "100 or more"
+SILENCE_SPANS = ("1h", "4h", "1d", "3d", "7d")
+_NOTHING_GIVEN = {"author": "", "comment": "", "span": SILENCE_SPANS[0]}
+_NOTES = {
+    "ack": "The alert is acknowledged.",
+    "resolve": "The alert is resolved: the next match opens a new one.",
+    "silence": "The silence is active. Its summary will report what it hid.",
+    "known": "Nothing changed, because somebody decided this before. A comment is kept in the history.",
+}
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -71,6 +79,11 @@ def _filter(query: Query) -> alerts.AlertFilter:
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one alert. A unique prefix of its id is enough."""
+    return show_with(request, parts, note=_NOTES.get(request.query_params.get("done", ""), ""))
+
+
+def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
+    """Show one alert with the state of a decision about it: `note`, `problem`, `preview`, the `given` values of the form."""
     beginning = request.path_params["alert_id"]
     with parts.database.read() as connection:
         alert = _only(connection, beginning)
@@ -85,12 +98,20 @@ def show(request: Request, parts: Parts) -> Response:
         request,
         "alert.html",
         parts.clock(),
+        code,
         alert=alert,
         explanation=_explain(parts, alert, held[-1]) if held else None,
         runbook=steps(alert.runbook or ""),
         command=explain_command(alert.id),
-        **values,
+        may_decide=may_decide(request, parts),
+        spans=SILENCE_SPANS,
+        **{"note": "", "problem": "", "preview": "", "given": _NOTHING_GIVEN, **values, **decision},
     )
+
+
+def may_decide(request: Request, parts: Parts) -> bool:
+    """Return whether people may decide here. Without a token anybody on this machine could hide alerts."""
+    return parts.open_to_actions or getattr(request.state, "sessions", None) is not None
 
 
 def count_new(request: Request, parts: Parts) -> Response:

@@ -16,9 +16,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actionwatch.base.errors import StoreError
+from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import SIGN_IN_PATH
-from actionwatch.web.console import alerts, deliveries, overview, records, rules, sign_in, silences
+from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
+from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.console.parts import Parts
 
@@ -41,6 +42,7 @@ PAGES: Mapping[str, View] = {
 FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
+    "/alerts/{alert_id}/decision": decisions.submit,
 }
 MAX_FORM_BYTES = 64 * 1024  # a comment has a few lines
 HEADERS = {
@@ -70,7 +72,9 @@ def create_app(parts: Parts) -> ASGIApp:
         status, what = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
         return _error_page(request, parts, status, _UNKNOWN if status == 404 else what)
 
-    return _Headers(Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse}))
+    made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
+    made.state.form_tokens = FormTokens()
+    return _Headers(made)
 
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
@@ -82,6 +86,8 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            raise HTTPException(403, "another site sent this form: open the page here, and send it again")
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
@@ -104,6 +110,8 @@ def _answer(request: Request, parts: Parts, view: Callable[[], Response]) -> Res
         return _error_page(request, parts, exc.status_code, exc.detail)
     except StoreError as exc:
         return _error_page(request, parts, 503, str(exc))
+    except ActionwatchError as exc:  # of a decision: the alert is gone
+        return _error_page(request, parts, 404, str(exc))
     except Exception:
         log.exception("page_failed", path=request.url.path)
         return _error_page(request, parts, 500, "this page failed: the log of the service has the cause (page_failed)")

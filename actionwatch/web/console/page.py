@@ -41,11 +41,13 @@ SECTIONS = {
 
 def render(request: Request, template: str, now: datetime, code: int = 200, **values: Any) -> Response:
     """Render a template as the response. `now` is the time by which ages are shown."""
-    text = (
-        _environment()
-        .get_template(template)
-        .render(now=now, path=request.url.path, is_signed_in=_is_signed_in(request), **values)
-    )
+    shared = {
+        "now": now,
+        "path": request.url.path,
+        "is_signed_in": _is_signed_in(request),
+        "form_token": request.app.state.form_tokens.make(request),
+    }
+    text = _environment().get_template(template).render(**shared, **values)
     return HTMLResponse(text, code)
 
 
@@ -86,7 +88,7 @@ def _environment() -> Environment:
         "short": short_id,
         "breakable": _breakable,
         "brief": lambda text: shorten(text, MAX_BRIEF_CHARS) if text else text,
-        "whole": lambda text: escape(visible(text)),
+        "whole": lambda text: escape(visible(text or "")),
         "counted": counted,
     }
     made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": SECTIONS}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
-from actionwatch.base.model import Stretch
+from actionwatch.base.model import Alert, Decision, Silence, Stretch
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -26,12 +26,36 @@ class Destination:
     rate_per_second: float | None = None
 
 
+class Actions(Protocol):
+    """What people decide about an alert. Each is one transaction, and records who decided.
+
+    Raises: ActionwatchError, StoreError; a silence also ValueError with `what: remedy`.
+    """
+
+    def acknowledge(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Acknowledge an alert. Return it, and whether this changed it."""
+        ...
+
+    def resolve(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Resolve an alert. Return it, and whether this changed it."""
+        ...
+
+    def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
+        """Return the silence that `silence` would make."""
+        ...
+
+    def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
+        """Silence the rule and group of an alert for some time from now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the pages show beside the store.
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
-    time is proved since an instant. `rules` are those in use, and `lists` what their `expand` names.
+    time is proved since an instant. `rules` are those in use, and `lists` what their `expand` names. `preview` says what a
+    silence would have hidden. Without a token, people may decide only if the service is `open_to_actions`.
     """
 
     database: Database
@@ -42,3 +66,7 @@ class Parts:
     stretches: Callable[[Connection, str, datetime], Sequence[Stretch]]
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]
+    actions: Actions
+    preview: Callable[[Connection, Silence, datetime], str]
+    max_silence: timedelta
+    open_to_actions: bool = False

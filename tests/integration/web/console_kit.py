@@ -6,15 +6,20 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 from sqlalchemy import Connection
 
+from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Stretch
+from actionwatch.matching.addressing import Addressing
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
+from actionwatch.service.silence_preview import preview
 from actionwatch.store.database import Database
 from actionwatch.web import server
 from actionwatch.web.console.parts import Destination, Parts
@@ -49,6 +54,11 @@ class Served:
             "stretches": self._stretches,
             "rules": lambda: self.rules,
             "lists": Lists,
+            "actions": OperatorActions(
+                self.database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), self.clock
+            ),
+            "preview": lambda connection, made, now: str(preview(connection, made, now)),
+            "max_silence": timedelta(days=3),
         }
         return Parts(**{**given, **self.options})
 

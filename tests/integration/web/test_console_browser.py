@@ -8,10 +8,12 @@ import itertools
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
+from sqlalchemy import Connection
 
 from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
 from actionwatch.rules.model import Rule
@@ -78,57 +80,59 @@ def served(database: Database) -> Served:
     with database.write() as connection:
         marks.write(connection, make_marks(begins_at=NOON - 90 * MINUTE))
         polls.note(connection, "acme", NOON, TEXTS["html"])
-        receipts.write(
-            connection, make_receipt(starts_at=NOON - 60 * MINUTE, ends_at=NOON, record_count=3, kind_counts={"A": 3})
-        )
+        window = {"starts_at": NOON - 60 * MINUTE, "ends_at": NOON}
+        receipts.write(connection, make_receipt(**window, record_count=3, kind_counts={"A": 3}))
         for number, (name, text) in enumerate(TEXTS.items()):
             entity = Entity(text, text)
-            record = make_record(
-                number,
-                user_name=text,
-                description=text,
-                action_kind=text,
-                cluster=entity,
-                account=entity,
-                raw=f'{{"a": {number}}}',
-            )
-            records.insert_new(connection, [record])
-            labels = {"team": text, text[:50]: "x"}
-            alert = make_alert(
-                f"hostile-{name}", rule=rules[number].name, title=text, body=text, runbook=text, labels=labels,
-                group={"userName": text, "cluster": text}, acked_by=text, resolved_by=text, source=text[:300],
-                opened_at=NOON - number * MINUTE, level=Level(number % 5),
-            )  # fmt: skip
-            alerts.insert_new(connection, [(alert, "g")])
-            alerts.join(connection, [(alert.id, records.newest_id(connection))])
-            rows = [make_delivery(alert.id, receiver) for receiver in ("hook", text[:300], "dead", "held")]
-            delivery_transitions.enqueue(connection, rows)
-            delivery_transitions.bury(connection, rows[2], text)
-            stopped = delivery_transitions.Suppression(rows[3], "silence", text[:300], "silence")
-            delivery_transitions.suppress(connection, [stopped])
-            alert_history.append(connection, [alert_history.Entry(NOON, alert.id, text[:300], text)])
-            self_alerts.insert(
-                connection, self_alerts.OpenSelfAlert(f"trouble {number}", text, NOON, text, text, alert.id)
-            )
-            for place, start in enumerate((NOON - 3 * 60 * MINUTE, NOON - 60 * MINUTE, NOON + 60 * MINUTE)):
-                ends = start + 120 * MINUTE
-                silences.write(connection, Silence(f"s{number}-{place}", (text,), text, text, start, ends, text[:300]))
-            version = rule_versions.StoredVersion(
-                rule_id=f"hostile-{name}",
-                name=text[:300],
-                file=text[:300],
-                line=1,
-                mode="live",
-                document=text,
-                lists="",
-                since=NOON,
-            )
-            rule_versions.write(connection, [version])
+            named: dict[str, Any] = {
+                "user_name": text,
+                "description": text,
+                "action_kind": text,
+                "cluster": entity,
+                "account": entity,
+            }
+            records.insert_new(connection, [make_record(number, raw=f'{{"a": {number}}}', **named)])
+            store_alert(connection, number, f"hostile-{name}", text)
+            store_silences(connection, number, text)
+            rule_versions.write(connection, [version_of(f"hostile-{name}", text)])
     made = Served(database, rules=rules)
     made.unready.append(TEXTS["html"])
     made.stretches.append(Stretch("acme", NOON - 60 * MINUTE, NOON - 30 * MINUTE, is_proved=False, why=TEXTS["html"]))
     made.stretches.append(Stretch("acme", NOON - 30 * MINUTE, NOON, is_proved=True))
     return made
+
+
+def version_of(rule_id: str, text: str) -> rule_versions.StoredVersion:
+    """Make the running version of a rule."""
+    place: dict[str, Any] = {"file": text[:300], "line": 1, "since": NOON}
+    return rule_versions.StoredVersion(rule_id=rule_id, name=text[:300], mode="live", document=text, lists="", **place)
+
+
+def store_alert(connection: Connection, number: int, alert_id: str, text: str) -> None:
+    """Store an alert of the newest record, with deliveries in each state, its history, and a self-alert about it."""
+    alert = make_alert(
+        alert_id, rule=RuleName(alert_id, text[:300], text, (text[:300],)), title=text, body=text, runbook=text,
+        labels={"team": text, text[:50]: "x"}, group={"userName": text, "cluster": text}, acked_by=text, resolved_by=text,
+        source=text[:300], opened_at=NOON - number * MINUTE, level=Level(number % 5),
+    )  # fmt: skip
+    alerts.insert_new(connection, [(alert, "g")])
+    alerts.join(connection, [(alert.id, records.newest_id(connection))])
+    rows = [make_delivery(alert.id, receiver) for receiver in ("hook", text[:300], "dead", "held")]
+    delivery_transitions.enqueue(connection, rows)
+    delivery_transitions.bury(connection, rows[2], text)
+    stopped = delivery_transitions.Suppression(rows[3], "silence", text[:300], "silence")
+    delivery_transitions.suppress(connection, [stopped])
+    alert_history.append(connection, [alert_history.Entry(NOON, alert.id, text[:300], text)])
+    opened = self_alerts.OpenSelfAlert(f"trouble {number}", text, NOON, text, text, alert.id)
+    self_alerts.insert(connection, opened)
+
+
+def store_silences(connection: Connection, number: int, text: str) -> None:
+    """Store a silence that is expired, one that is active, and one to come."""
+    for place, hours in enumerate((-3, -1, 1)):
+        start = NOON + hours * 60 * MINUTE
+        silence = Silence(f"s{number}-{place}", (text,), text, text, start, start + 120 * MINUTE, text[:300])
+        silences.write(connection, silence)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.web import server
+from actionwatch.web.connections import BoundedConnection
 from actionwatch.web.routes import FAILED_POLLS, health_routes, metrics_routes
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
@@ -337,3 +339,14 @@ def test_port_in_use_is_an_error() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ActionwatchError, match="in use"), serving(PAGES, "127.0.0.1", port, None):
             raise AssertionError
+
+
+def test_responses_are_not_delayed() -> None:
+    """A connection sends each part of a response at once: with Nagle's algorithm, the second waits for an acknowledgement."""
+    with serving(PAGES, "127.0.0.1", 0, None) as url, http_client.client(base_url=url) as client:
+        assert client.get("/page").text == "secret"
+        open_ = [
+            each for each in gc.get_objects() if isinstance(each, BoundedConnection) and not each.transport.is_closing()
+        ]
+        sockets = [each.transport.get_extra_info("socket") for each in open_]
+        assert [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets] == [1]

@@ -1,0 +1,207 @@
+"""What people decide on the page of an alert: with a token only, with an author, and not by another site."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from actionwatch.base.model import Alert, Status
+from actionwatch.store import alert_history, alerts, outbox, records, silences
+from actionwatch.store.database import Database
+from actionwatch.web.access import COOKIE
+from tests.attacks.test_console import TOKEN, cookie_of, sign_in
+from tests.browser import chromium, viewing
+from tests.builders import NOON, make_alert, make_record
+from tests.integration.web.console_kit import Served
+from tests.unit.render.messages import HOSTILE
+
+PATH = "/alerts/alert-1/decision"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for all tests of the module."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def served(database: Database) -> Served:
+    """A console with two open alerts of one group."""
+    with database.write() as connection:
+        records.insert_new(connection, [make_record()])
+        given = [make_alert(f"alert-{number}", group={"userName": "eve"}) for number in (1, 2)]
+        alerts.insert_new(connection, [(each, "g") for each in given])
+        alerts.join(connection, [("alert-1", 1), ("alert-2", 1)])
+    return Served(database)
+
+
+@pytest.fixture
+def web(served: Served) -> Iterator[httpx.Client]:
+    """Serve it to a browser that has signed in."""
+    with served.open(TOKEN) as client:
+        client.headers["cookie"] = f"{COOKIE}={cookie_of(sign_in(client))}"
+        yield client
+
+
+def form_token(client: httpx.Client) -> str:
+    """Return the token of the forms of a page."""
+    found = re.search(r'name="form_token" value="(\w+)"', client.get("/alerts/alert-1").text)
+    assert found is not None
+    return found[1]
+
+
+def decide(client: httpx.Client, action: str, **fields: str) -> httpx.Response:
+    """Send the form of the alert."""
+    given = {"form_token": form_token(client), "action": action, "author": "sam", "comment": "", "span": "1h"}
+    return client.post(PATH, data={**given, **fields})
+
+
+def stored(database: Database) -> tuple[Alert, list[str]]:
+    """Return the alert, and the lines of its history."""
+    with database.read() as connection:
+        alert = alerts.read(connection, "alert-1")
+        assert alert is not None
+        return alert, [f"{line.stage}: {line.what}" for line in alert_history.read(connection, "alert-1")]
+
+
+def test_acknowledging_and_resolving_record_who(web: httpx.Client, database: Database) -> None:
+    """Both change the alert once, keep author and comment, and lead back to the alert; a second person is told so."""
+    answer = decide(web, "ack", comment="on it <b>now</b>")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/alerts/alert-1?done=ack")
+    alert, history = stored(database)
+    assert (alert.status, alert.acked_by) == (Status.ACKED, "sam")
+    assert any(line.startswith("acknowledged: by sam") and "on it <b>now</b>" in line for line in history)
+    page = web.get(answer.headers["location"]).text
+    assert "The alert is acknowledged." in page
+    assert "on it &lt;b&gt;now&lt;/b&gt;" in page
+    assert decide(web, "ack", author="kim").headers["location"].endswith("done=known")
+    assert decide(web, "resolve", author="kim").headers["location"].endswith("done=resolve")
+    alert, _ = stored(database)
+    assert (alert.status, alert.acked_by, alert.resolved_by) == (Status.RESOLVED, "sam", "kim")
+    assert decide(web, "resolve").headers["location"].endswith("done=known")
+
+
+def test_a_silence_is_shown_before_it_is_made(web: httpx.Client, database: Database) -> None:
+    """The first press shows what the silence would hide and makes none; the second one makes it, once."""
+    shown = decide(web, "silence", comment="load test, ask sam", span="4h")
+    text = html.unescape(shown.text)
+    assert shown.status_code == 200
+    assert "In the past, it would have hidden 2 of the 2 alerts of the last 7d: 2 cluster_deleted." in text
+    assert 'rule="cluster_deleted" userName="eve"' in text
+    with database.read() as connection:
+        assert silences.read_all(connection) == []
+    for expected in ("silence", "known"):
+        made = decide(web, "silence", comment="load test, ask sam", span="4h", confirmed="1")
+        assert made.headers["location"].endswith(f"done={expected}")
+    with database.read() as connection:
+        (silence,) = silences.read_all(connection)
+    assert (silence.author, silence.comment, silence.ends_at) == (
+        "sam",
+        "load test, ask sam",
+        NOON + timedelta(hours=4),
+    )
+    assert any(line.startswith("silenced: by sam") for line in stored(database)[1])
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "problem"),
+    [
+        ("ack", {"author": " "}, "Your name is missing"),
+        ("ack", {"author": "x" * 101}, "author: 101 characters: shorten it to 100."),
+        ("resolve", {"comment": "x" * 1001}, "comment: 1,001 characters: shorten it to 1,000."),
+        ("silence", {}, "The reason is missing"),
+        ("silence", {"comment": "x", "span": "7d"}, "A silence lasts at most 3d (max_silence)."),
+        ("silence", {"comment": "x", "span": "9999d", "confirmed": "1"}, "A silence lasts at most 3d (max_silence)."),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_lost(
+    web: httpx.Client, database: Database, action: str, fields: dict[str, str], problem: str
+) -> None:
+    """A wrong value changes nothing; the page says what is wrong, and keeps what was typed."""
+    answer = decide(web, action, **{"comment": "a long story", **fields} if action == "ack" else fields)
+    assert answer.status_code == 400
+    assert problem in html.unescape(answer.text)
+    assert action != "ack" or "a long story" in answer.text
+    assert (stored(database)[0].status, stored(database)[1]) == (Status.OPEN, [])
+
+
+def test_another_site_decides_nothing(web: httpx.Client, served: Served, database: Database) -> None:
+    """A form without the token of this session, or that another site sent, is refused."""
+    token = form_token(web)
+    given = {"action": "resolve", "author": "eve", "form_token": token}
+    other = {"cookie": f"{COOKIE}={cookie_of(sign_in(web))}"}
+    assert web.post(PATH, data=given, headers=other).status_code == 403, "the token of another session"
+    for wrong in ("", token[:-1], "é" * 64):
+        assert web.post(PATH, data={**given, "form_token": wrong}).status_code == 403
+    for site in ("cross-site", "same-site", "none"):
+        refused = web.post(PATH, data=given, headers={"sec-fetch-site": site})
+        assert (refused.status_code, "another site sent this form" in refused.text) == (403, True)
+    assert web.post(PATH, data=given, headers={"cookie": ""}).status_code == 401
+    assert web.get(PATH).status_code == 405
+    assert stored(database)[0].status is Status.OPEN
+    assert web.post(PATH, data=given, headers={"sec-fetch-site": "same-origin"}).status_code == 303
+
+
+def test_without_a_token_the_console_only_shows(served: Served, database: Database) -> None:
+    """An open console changes nothing, because every user of the machine can open it; the page names the commands."""
+    with served.open() as client:
+        page = client.get("/alerts/alert-1").text
+        assert "actionwatch alerts ack alert-1" in page
+        assert "<textarea" not in page
+        refused = client.post(PATH, data={"action": "resolve", "author": "eve"})
+    assert (refused.status_code, "set web.token" in refused.text) == (403, True)
+    assert stored(database)[0].status is Status.OPEN
+    served.options["open_to_actions"] = True
+    with served.open() as client:
+        assert decide(client, "ack").status_code == 303
+
+
+def test_unknown_alerts_and_actions_are_errors(web: httpx.Client) -> None:
+    """An alert that is gone and an action that does not exist are pages that say so."""
+    given = {"form_token": form_token(web), "action": "ack", "author": "sam"}
+    gone = web.post("/alerts/gone/decision", data=given)
+    assert (gone.status_code, "no alert has the id gone" in gone.text) == (404, True)
+    assert web.post(PATH, data={**given, "action": "explode"}).status_code == 400
+
+
+def test_a_resolved_alert_sends_its_messages(web: httpx.Client, database: Database) -> None:
+    """A decision enqueues what a command would enqueue."""
+    assert decide(web, "resolve").status_code == 303
+    with database.read() as connection:
+        assert [row.event.value for row in outbox.read_of_alert(connection, "alert-1")] == []
+        line = next(each for each in alert_history.read(connection, "alert-1") if each.stage == "resolved")
+    assert line.what.startswith("by sam")
+
+
+def test_a_person_decides_in_the_browser(browser: Browser, served: Served, database: Database) -> None:
+    """Sign in, acknowledge, silence with a preview: by keyboard and mouse, without an error, and the name is remembered."""
+    with served.open(TOKEN) as client:
+        origin = str(client.base_url).rstrip("/")
+        with viewing(browser, origin, viewport={"width": 375, "height": 800}) as viewer:
+            page = viewer.page
+            viewer.open("/alerts/alert-1")
+            page.keyboard.type(TOKEN)
+            page.keyboard.press("Enter")
+            page.get_by_label("Your name").fill("sam")
+            page.get_by_label("Comment").fill(HOSTILE["html"])
+            assert (viewer.barriers(), viewer.overflow()) == ([], [])
+            page.get_by_role("button", name="Acknowledge").click()
+            expect(page.get_by_role("status").first).to_have_text("The alert is acknowledged.")
+            expect(page.get_by_label("Your name")).to_have_value("sam")
+            page.get_by_label("Comment").fill(HOSTILE["attribute"])
+            page.get_by_role("button", name="Silence…").click()
+            expect(page.get_by_text("In the past, it would have hidden")).to_be_visible()
+            assert (viewer.barriers(), viewer.overflow()) == ([], [])
+            page.get_by_role("button", name="Silence", exact=True).click()
+            expect(page.get_by_role("status").first).to_contain_text("The silence is active.")
+            assert viewer.wrong == []
+    with database.read() as connection:
+        assert [each.comment for each in silences.read_all(connection)] == [HOSTILE["attribute"].strip()]
+    assert stored(database)[0].acked_by == "sam"
