@@ -92,7 +92,9 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         return records.delete_older(connection, forgotten, matched, BATCH, back.needed)
 
     deleted = {
-        "correlated": _in_batches(database, lambda c: correlations.delete_older(c, min(forgotten, back.found_since))),
+        "correlated": _in_batches(
+            database, lambda c: correlations.delete_older(c, min(forgotten, back.found_since), BATCH)
+        ),
         "deliveries": _in_batches(database, lambda c: retention.delete_deliveries(c, finished, forgotten, now, BATCH)),
         "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, forgotten, now, BATCH)),
         "records": _in_batches(database, old_records),

@@ -15,8 +15,6 @@ from actionwatch.base.model import CorrelatedAlert
 from actionwatch.store.database import portions, upsert
 from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
 
-BATCH = 5000  # rows that retention deletes in one transaction, so that no other writer waits long
-
 _TABLE = CORRELATED_ALERT.c
 _COLUMNS = {
     "group" if column.name == "group_values" else column.name: column for column in _TABLE if column.name != "epoch"
@@ -100,7 +98,7 @@ def write_version(connection: Connection, rule_id: str, version: Version) -> Non
     upsert(connection, CORRELATION_VERSION, {"rule_id": rule_id, **asdict(version)})
 
 
-def delete_older(connection: Connection, before: datetime, limit: int = BATCH) -> int:
+def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` alerts that ended before a time. Return how many."""
     doomed = select(_TABLE.id).where(_TABLE.until < before, ~_TABLE.is_open).limit(limit)
     return connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(doomed))).rowcount
