@@ -1,4 +1,4 @@
-"""`store`: upgrade, back up and restore the store."""
+"""`store`: upgrade, copy, back up and restore the store."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import echo, print_document
+from actionwatch.cli.output import echo, print_document, progress_bar
 
-command = click.Group(help="Upgrade, back up and restore the store.")
+command = click.Group(help="Upgrade, copy, back up and restore the store.")
 
 
 @command.command("upgrade")
@@ -41,6 +41,53 @@ def upgrade(config: str, form: str) -> None:
         text = f"{name}: upgraded from schema {before} to {SCHEMA_VERSION}"
     document = {"store": name, "before": before, "schema": max(before or "", SCHEMA_VERSION)}
     print_document(document, form, as_text=lambda: echo(text))
+
+
+@command.command("copy")
+@click.argument("origin", metavar="SQLITE-URL")
+@click.argument("target", metavar="POSTGRESQL-URL")
+@output_option
+def copy(origin: str, target: str, form: str) -> None:
+    """Copy a store from a SQLite file into an empty database in PostgreSQL, while no service runs on either.
+
+    A copy that was interrupted continues when the command is repeated. At the end, all rows of both stores are compared: the
+    command prints the number of rows and a digest of each table. Until then, no service starts on the copy.
+
+    \b
+    actionwatch store copy sqlite:///actionwatch.db postgresql+psycopg://actionwatch@db.example.com/actionwatch
+    """
+    from actionwatch.store.copying import copy_store
+
+    source_url, target_url = _checked(origin, "sqlite"), _checked(target, "postgresql")
+    with progress_bar() as bar:
+        task = bar.add_task("copying", total=None) if bar else None
+
+        def show(done: int, total: int) -> None:
+            if bar and task is not None:
+                bar.update(task, completed=done, total=total)
+
+        tables = copy_store(source_url, target_url, show)
+    row_count = sum(table.row_count for table in tables)
+    lines = [f"{table.name:24} {table.row_count:>12,} rows  sha256:{table.digest}" for table in tables]
+    lines.append(f"copied and compared {row_count:,} rows of {len(tables)} tables: the copy is equal to {origin}")
+    lines.append(f"next: set store.url to {target}, and start no service on the file again")
+    document = {"from": origin, "to": target, "rows": row_count, "tables": [table._asdict() for table in tables]}
+    print_document(document, form, as_text=lambda: echo("\n".join(lines)))
+
+
+def _checked(url: str, kind: str) -> str:
+    """Return the URL of a store of this kind, as in the configuration. Raises: click.BadParameter."""
+    from pydantic import ValidationError
+
+    from actionwatch.settings.keys import Store
+
+    name = f"{kind.upper()}-URL"
+    if not url.startswith(kind):
+        raise click.BadParameter(f"not the URL of a store in {kind}", param_hint=name)
+    try:
+        return Store(url=url).url
+    except ValidationError as exc:
+        raise click.BadParameter(exc.errors()[0]["msg"].removeprefix("Value error, "), param_hint=name) from exc
 
 
 @command.command("backup")

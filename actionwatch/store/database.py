@@ -57,6 +57,7 @@ SCHEMA_VERSION = "0007"  # the newest revision under migrations/versions/
 # The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
 # A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
 MINIMUM_READER = "0006"
+UNFINISHED = "unfinished"  # the revision of a store that `copying.py` has not copied completely
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
@@ -316,7 +317,7 @@ class Database(StoreReader):
 
     def _set_up(self, *, may_migrate: bool) -> str | None:
         with self._translated(), self._writer.begin() as connection:
-            found = _version(connection)
+            found = read_revision(connection)
             if found is None:
                 _check_empty(self.name, connection)
                 _create(connection)
@@ -540,7 +541,8 @@ def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return column + 0 if isinstance(column.type, BigInteger) else column.concat("")
 
 
-def _version(connection: Connection) -> str | None:
+def read_revision(connection: Connection) -> str | None:
+    """Return the revision of the schema; None if there is none."""
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -566,7 +568,7 @@ def _migrate(connection: Connection) -> None:
 
 def _check_version(backend: Backend, connection: Connection, *, is_older_accepted: bool) -> None:
     """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
-    found, path = _version(connection), backend.name
+    found, path = read_revision(connection), backend.name
     if found is None:
         _check_empty(path, connection)
         raise StoreMissing(
@@ -581,6 +583,10 @@ def _check_version(backend: Backend, connection: Connection, *, is_older_accepte
 
 def _check_readable(backend: Backend, connection: Connection, found: str) -> None:
     """Refuse a newer schema that this version cannot use, and tables that differ. Raises: SchemaMismatch."""
+    if found == UNFINISHED:
+        raise SchemaMismatch(
+            f"the store {backend.name} is an unfinished copy: repeat 'actionwatch store copy', or name another database"
+        )
     if found > SCHEMA_VERSION:
         minimum = connection.exec_driver_sql("SELECT minimum_reader FROM alembic_version").scalar()
         if minimum is None or minimum > SCHEMA_VERSION:

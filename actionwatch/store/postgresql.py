@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,6 @@ WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relopt
 """
 # A temporary table, because COPY itself refuses all rows for one whose key exists.
 _GIVEN = sql.SQL("CREATE TEMPORARY TABLE given ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")
-_COPY = sql.SQL("COPY given ({names}) FROM STDIN")
 _INSERT = sql.SQL("INSERT INTO {table} ({names}) SELECT {names} FROM given ON CONFLICT DO NOTHING")
 
 
@@ -268,14 +267,24 @@ class PostgresqlBackend:
 
 def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Insert many rows with COPY, and skip those whose key exists. Return how many are new."""
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    parts = {"names": names, "table": sql.Identifier(table)}
+    parts = {"names": _names(columns), "table": sql.Identifier(table)}
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor:
         cursor.execute(_GIVEN.format(**parts))
-        with cursor.copy(_COPY.format(**parts)) as copy:
-            for row in rows:
-                copy.write_row(row)
+        copy_rows(connection, "given", columns, rows)
         new_count: int = cursor.execute(_INSERT.format(**parts)).rowcount
         cursor.execute("DROP TABLE given")
     return new_count
+
+
+def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows with COPY, whose keys do not exist."""
+    driver: Any = connection.connection.driver_connection
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

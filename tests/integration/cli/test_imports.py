@@ -106,7 +106,14 @@ NEEDED: list[tuple[set[str], list[str]]] = [
                 "records proof",
             ),
             *("records list --around RECORD 1h", "records receipts", "records receipts --verify", "deliveries list"),
-            *("deliveries show DELIVERY", "reload", "store backup copy.db", "store restore copy.db", "store upgrade"),
+            *(
+                "deliveries show DELIVERY",
+                "reload",
+                "store backup copy.db",
+                "store restore copy.db",
+                "store upgrade",
+                "store copy sqlite:///actionwatch.db postgresql+psycopg://x@127.0.0.1:9/x",
+            ),
         ],
     ),
     (
