@@ -272,6 +272,7 @@ class Service:
             preview=lambda connection, made, now: str(preview(connection, made, now)),
             max_silence=app.settings.max_silence,
             open_to_actions=self._open_to_actions,
+            roster=lambda: self.roles.roster if app.database.is_shared else None,
         )
 
     def _scheduler(self, membership: Membership) -> BlockingScheduler:

@@ -95,6 +95,7 @@ def show(request: Request, parts: Parts) -> Response:
         unready=unready,
         range=shown,
         ranges=list(RANGES),
+        roster=parts.roster(),
         spans=spans,
         **values,
     )

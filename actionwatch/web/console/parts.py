@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.model import Rule
     from actionwatch.store.database import Database
+    from actionwatch.store.membership import Roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,13 @@ class Parts:
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant. `rules` are those in use, and `lists` what their `expand` names. `preview` says what a
-    silence would have hidden. Without a token, people may decide only if the service is `open_to_actions`.
+    silence would have hidden. Without a token, people may decide only if the service is `open_to_actions`. `roster` returns the
+    replicas; None for a store that one process uses.
     """
 
     database: Database
     clock: Callable[[], datetime]
+    roster: Callable[[], Roster | None] = lambda: None
     sources: Collection[str]
     receivers: Sequence[Destination]
     unready: Callable[[], Sequence[str]]

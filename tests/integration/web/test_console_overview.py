@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from actionwatch.base.clock import Spans
 from actionwatch.base.model import Level, Status, Stretch
 from actionwatch.store import alerts, delivery_transitions, marks, polls, receivers, records, self_alerts, silences
 from actionwatch.store.database import Database
+from actionwatch.store.membership import Roster
 from tests.builders import NOON, make_alert, make_delivery, make_marks, make_record, only_sqlite
 from tests.integration.web.console_kit import Served
 from tests.statements import statements
@@ -46,6 +48,21 @@ def served(database: Database) -> Served:
         Stretch("acme", NOON - HOUR, NOON, is_proved=False, why="read, but not proved"),
     ]
     return made
+
+
+def test_overview_names_the_replicas(served: Served) -> None:
+    """On a shared store the page says which replicas run, what each does, with which files, and which one answers."""
+    hosts = {"aaaaaa11": "web-1", "bbbbbb22": "web-2", "cccccc33": "<b>"}
+    holders = {"leader": "aaaaaa11", "tail acme": "bbbbbb22"}
+    served.options["roster"] = lambda: Roster("bbbbbb22", hosts, holders=holders, digests={"aaaaaa11": "0123456789"})
+    with served.open() as client:
+        text = " ".join(re.sub(r"<[^>]+>", " ", client.get("/").text).split())
+    assert "(aaaaaa) leader 01234567" in text
+    assert "(bbbbbb) shows this page tail acme ?" in text
+    assert "&lt;b&gt; (cccccc) sends" in text
+    served.options.clear()
+    with served.open() as client:
+        assert "Replicas" not in client.get("/").text
 
 
 def test_overview_says_what_matters(served: Served) -> None:
