@@ -140,7 +140,7 @@ class Desk:
             f"sources:\n  - {lines}\n"
             f"receivers:\n  - name: soar\n    webhook: {{url: '{self.webhook.url}/hook', timeout: {LIMIT:g}s}}\n"
             "    retry: {first: 0.05s, max: 0.1s, give_up_after: 1d}\n"
-            f"web: {{listen: '127.0.0.1:0'}}\nlog: {{level: warning}}\n{store}{self.more}"
+            f"web: {{listen: '127.0.0.1:0'}}\nlog: {{level: warning}}\n{self.more}{store}"
         )
         return self
 
