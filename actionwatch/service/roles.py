@@ -35,6 +35,8 @@ class Role:
     name: str
     begin: Callable[[], None]
     end: Callable[[], None]
+    run: Callable[[], None] = lambda: None
+    """Runs its steps now. It is called when `has` returns True already, because a step without its role does nothing."""
     is_movable: bool = True
     """Whether it is handed to a replica that has fewer roles."""
 
@@ -149,15 +151,16 @@ class Roles:
             return False
         try:
             self._roles[name].begin()
-        except RoleLost as exc:
+        except BaseException as exc:
+            with contextlib.suppress(StoreError):  # a lease that has ended too: a renewal would keep it, for no one
+                membership.hand_over(name)
+            if not isinstance(exc, RoleLost):
+                raise
             log.warning("role_lost", role=name, why=str(exc))
             return False
-        except BaseException:
-            with contextlib.suppress(StoreError):
-                membership.hand_over(name)
-            raise
         with self._lock:
             self._held.add(name)
+        self._roles[name].run()
         return True
 
     def _hand_over(self, membership: Membership, names: Sequence[str]) -> None:

@@ -87,7 +87,13 @@ class Service:
         self.steps = StepWatch(app.leading_alerts, own_alerts=app.own_alerts)
         self.roles = Roles(
             [
-                Role(LEADER, self._begin_leading, self._end_leading, is_movable=False),
+                Role(
+                    LEADER,
+                    self._begin_leading,
+                    self._end_leading,
+                    functools.partial(self._run_steps, LEADER),
+                    is_movable=False,
+                ),
                 *(self._tailing(source) for source in app.settings.sources),
             ],
             self._note_replicas,
@@ -179,7 +185,7 @@ class Service:
         self.reloader.start()
         self.steps.start()
         self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
-        self._begin_steps(LEADER)
+        self._forget_steps(LEADER)
 
     def _end_leading(self) -> None:
         self._app.matcher.stop()
@@ -191,15 +197,22 @@ class Service:
 
         def begin() -> None:
             self._app.begin_tailing(source)
-            self._begin_steps(role)
+            self._forget_steps(role)
 
-        return Role(role, begin, lambda: self._app.tails[source.name].stop())
+        def end() -> None:
+            self._app.tails[source.name].stop()
 
-    def _begin_steps(self, role: str) -> None:
-        """Forget how the steps of a role went before, and run them now."""
-        for step, job in self._jobs_of[role]:
+        return Role(role, begin, end, functools.partial(self._run_steps, role))
+
+    def _forget_steps(self, role: str) -> None:
+        """Forget how the steps of a role went before."""
+        for step, _ in self._jobs_of[role]:
             self.steps.forget(step)
-            if self._is_scheduling:
+
+    def _run_steps(self, role: str) -> None:
+        """Run the steps of a role now."""
+        if self._is_scheduling:
+            for _, job in self._jobs_of[role]:
                 run_now(job)
 
     def _note_replicas(self, before: Roster, now: Roster) -> None:

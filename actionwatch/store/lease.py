@@ -20,11 +20,12 @@ import psycopg
 from psycopg import sql
 
 from actionwatch.base.clock import SharedClock
-from actionwatch.base.errors import StoreError, StoreOwned
+from actionwatch.base.errors import StoreClosed, StoreError, StoreOwned
 from actionwatch.store.membership import Roster
 
 SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
 FORGOTTEN_AFTER = timedelta(days=1)
+LEAVE_SECONDS = 1.0  # how long an end waits for a renewal that runs, which would join again
 CREATE = """
 CREATE TABLE IF NOT EXISTS replica (
     id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL,
@@ -86,7 +87,8 @@ class Leases:
         self._note = b""
         self._digest = ""
         self._has_joined = False
-        self._terms: dict[str, int] = {}
+        self._has_left = False
+        self._terms: dict[str, int] = {}  # several threads change it, one role at a time
         self._turn = threading.Lock()
         self._connection: Connection | None = None
 
@@ -107,16 +109,11 @@ class Leases:
                     f"another actionwatch runs on {self._name}, on {other[0]}: stop it, or give this one its own store.url"
                 )
             connection.execute(_JOIN, self._values())
-        self._has_joined = True
+        self._has_joined, self._has_left = True, False
         try:
             yield self
         finally:
-            with contextlib.suppress(StoreError), self._opened() as connection:
-                connection.execute(_HAND_OVER, self._values(list(self._terms)))
-                connection.execute(_LEAVE, self._values())
-            self._terms = {}
-            if self._connection is not None:
-                self._connection.close()
+            self._leave()
 
     def write(self, note: bytes) -> None:
         """Replace the note that commands and other replicas read."""
@@ -130,16 +127,17 @@ class Leases:
 
     def renew(self) -> Roster:
         """Renew the leases, and say who runs and who has which role. Raises: StoreError."""
-        before = self._terms
         with self._session() as connection:
+            before = dict(self._terms)
             self.clock.compare(lambda: read_time(connection))
             with connection.transaction():
                 connection.execute(_PATIENCE)
                 connection.execute(_JOIN, self._values())
                 kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
             found = roster(connection, self.id)
-        lost = {role for role, term in before.items() if kept.get(role) != term}
-        self._terms = {role: term for role, term in self._terms.items() if role not in lost}
+        for role, term in before.items():
+            if kept.get(role) != term == self._terms.get(role):
+                self._terms.pop(role, None)
         return found
 
     def take(self, role: str) -> bool:
@@ -149,7 +147,7 @@ class Leases:
             connection.execute(self._lock)  # whoever had the role has committed what it still could
             row = connection.execute(_TAKE, {**self._values(), "role": role}).fetchone()
         if row is not None:
-            self._terms = {**self._terms, role: row[0]}
+            self._terms[role] = row[0]
         return row is not None
 
     def has(self, role: str) -> bool:
@@ -158,9 +156,25 @@ class Leases:
 
     def hand_over(self, role: str) -> None:
         """Let another replica take a role at once. Raises: StoreError."""
-        self._terms = {name: term for name, term in self._terms.items() if name != role}
+        self._terms.pop(role, None)
         with self._session() as connection:
             connection.execute(_HAND_OVER, self._values([role]))
+
+    def _leave(self) -> None:
+        """Hand over the roles, and let the others see at once that this replica has ended."""
+        is_mine = self._turn.acquire(timeout=LEAVE_SECONDS)
+        self._has_left = True
+        roles = list(self._terms)
+        self._terms.clear()
+        try:
+            with contextlib.suppress(StoreError), self._opened() as connection:
+                connection.execute(_HAND_OVER, self._values(roles))
+                connection.execute(_LEAVE, self._values())
+            if is_mine and self._connection is not None:
+                self._connection.close()
+        finally:
+            if is_mine:
+                self._turn.release()
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Connection]:
@@ -175,6 +189,8 @@ class Leases:
     def _session(self) -> Iterator[Connection]:
         """Yield a connection that stays open, because a renewal comes each second. Raises: StoreError."""
         with self._turn:
+            if self._has_left:
+                raise StoreClosed(f"this process is no replica on {self._name} any longer, because it is stopping")
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._connect()
@@ -183,6 +199,12 @@ class Leases:
                 if self._connection is not None:
                     self._connection.close()
                 raise self._failure(exc) from exc
+            finally:
+                self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._has_left and self._connection is not None:
+            self._connection.close()
 
     def _values(self, roles: Sequence[str] = ()) -> dict[str, Any]:
         return {

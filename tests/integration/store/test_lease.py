@@ -12,7 +12,8 @@ import psycopg
 import pytest
 import time_machine
 
-from actionwatch.base.errors import RoleLost, StoreOwned, StoreUnreachable
+from actionwatch.base.errors import RoleLost, StoreClosed, StoreOwned, StoreUnreachable
+from actionwatch.service.roles import Role, Roles
 from actionwatch.store import lease, positions
 from actionwatch.store.database import Database
 from actionwatch.store.membership import Membership
@@ -21,6 +22,7 @@ from tests.positions import move_to
 from tests.waiting import beside, wait_for_event, wait_until
 
 LOCK = b"SELECT pg_advisory_xact_lock(1633907831)"  # the write lock of stores
+OTHERS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 LOST = "no longer has the role"
 ROLE = "leader"
 
@@ -188,6 +190,38 @@ def test_role_that_came_back_has_a_new_term(url: str, replica: Callable[[], Data
         assert_refused(one)
         assert first.take(ROLE)
         assert row(url)[1:] == (3, True)
+
+
+def test_role_whose_lease_ended_while_it_began_is_taken_again(url: str, replica: Callable[[], Database]) -> None:
+    """A replica that was frozen while it began a role does not keep the lease of a role that it does not have."""
+    one = replica()
+    begun: list[str] = []
+
+    def begin() -> None:
+        if not begun:
+            expire(url)
+        begun.append(ROLE)
+        write(one, len(begun))
+
+    roles = Roles([Role(ROLE, begin, lambda: None)])
+    with one.joined() as membership:
+        roles.start(membership)
+        for _ in range(2):
+            roles._note(membership, membership.renew())
+            roles.spread(membership)
+        assert roles.has(ROLE)
+
+
+def test_renewal_does_not_join_after_the_end(url: str, replica: Callable[[], Database]) -> None:
+    """A renewal that comes while a replica ends does not let it live on, and no connection stays."""
+    one = replica()
+    with leading(one) as membership:
+        membership.renew()
+    with pytest.raises(StoreClosed):
+        membership.renew()
+    assert not is_there(url, "SELECT FROM replica")
+    one.close()
+    wait_until(lambda: not is_there(url, OTHERS), "the connections to end")
 
 
 def test_write_that_waits_during_a_take_over_is_refused(url: str, replica: Callable[[], Database]) -> None:

@@ -182,6 +182,24 @@ def test_role_that_is_lost_while_it_begins_is_not_held() -> None:
     assert not roles.has("leader")
 
 
+def test_steps_run_when_the_role_is_held() -> None:
+    """A role runs its steps after it counts as held: a step that starts earlier does nothing until its next time."""
+    seen: list[bool] = []
+    roles: Roles
+    roles = Roles(
+        [
+            Role(
+                "leader",
+                lambda: seen.append(roles.has("leader")),
+                lambda: None,
+                lambda: seen.append(roles.has("leader")),
+            )
+        ]
+    )
+    roles.start(Cluster().join("one"))
+    assert seen == [False, True]
+
+
 def test_role_that_nobody_has_is_reported() -> None:
     """A role that no replica has for a while is a reason why the replica is not ready."""
     cluster = Cluster()
