@@ -91,8 +91,9 @@ class DeliveryWorker:
         self._fallbacks = Fallbacks(policies)
         self._claimer = Claimer(GateCheck(global_policy), self._fallbacks, self._sender)
         self._recorder = Recorder(self._workers, self._fallbacks, jitter)
-        self._summaries = Summaries(database, global_policy, policies)
-        self._watch = ReceiverWatch(database.as_holder(LEADER), leader_alerts or self_alerts, policies)
+        self._leading = database.as_holder(LEADER)
+        self._summaries = Summaries(self._leading, global_policy, policies)
+        self._watch = ReceiverWatch(self._leading, leader_alerts or self_alerts, policies)
         self._templates = TemplateWatch(renderer, self_alerts)
         self._schedule = Schedule(database, self._workers.values(), self._summaries, clock)
         self._summaries_timer = _Timer(SUMMARIES_EVERY)
@@ -132,15 +133,18 @@ class DeliveryWorker:
 
     def recover(self) -> None:
         """End the leases of processes that are dead, or forgotten, and give up what waits for removed receivers."""
+        self._is_recovered = True  # first: a process that ends meanwhile asks for the next one
         with self._database.write() as connection:
             now = self._clock()
             senders = {self._sender, *self._database.read_senders(connection)}
             released = delivery_transitions.release(connection, senders, self._sender, self._in_hand())
-            buried = bury_unknown_receivers(connection, self._workers.keys(), now) if self._leads() else 0
             for name in self._workers.keys() & released.keys():
                 # A receiver that hangs until each of our processes ends fails too, though none of them records it.
                 receivers.note_failure(connection, name, now, "no response before the process ended", None)
-        self._is_recovered = True
+        buried = 0
+        if self._leads():
+            with self._leading.write() as connection:
+                buried = bury_unknown_receivers(connection, self._workers.keys(), now)
         if released or buried:
             log.info("outbox_recovered", released=sum(released.values()), buried=buried)
 
@@ -254,7 +258,7 @@ class DeliveryWorker:
         for name in self._fallbacks.failing(health, now):
             with self._database.read() as connection:
                 prepared = self._claimer.prepare(connection, name, now)
-            with self._database.write() as connection:
+            with self._leading.write() as connection:
                 self._claimer.freeze_due(connection, name, self._workers[name].channel.policy, prepared, now)
                 self._fallbacks.fall_back_all(connection, name, now)
 

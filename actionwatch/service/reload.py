@@ -219,8 +219,9 @@ class Reloader:
         names = [source.name for source in settings.sources]
         self._app.leading_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
         self._app.leading_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
-        if not self._app.database.is_shared:
-            self._app.leading_alerts.settle_others("replicas_differ", set())  # of a store that was copied into a file
+        # Of the kind of store from which this one was copied.
+        other = "store_nearly_full" if self._app.database.is_shared else "replicas_differ"
+        self._app.leading_alerts.settle_others(other, set())
         with self._app.leading.write() as connection:
             marks.forget_reports(connection, names)
 

@@ -156,8 +156,8 @@ class _Process:
                 lines, faults = [PREVIOUS], [str(fault) for fault in exc.faults]
                 for fault in exc.faults:
                     log.error("configuration_refused", fault=str(fault))
-                service.steps.attempt("reload", functools.partial(service.reloader.refuse, self._config, exc.faults))
-                watch.is_refused = True
+                refuse = functools.partial(service.reloader.refuse, self._config, exc.faults)
+                watch.is_refused = service.steps.attempt("reload", refuse)  # if only the leader may, `watch` reports it
             else:
                 if found != self._settings:
                     log.info("configuration_changed", file=str(self._config))

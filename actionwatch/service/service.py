@@ -216,11 +216,9 @@ class Service:
                 run_now(job)
 
     def _note_replicas(self, before: Roster, now: Roster) -> None:
-        """Take up what a replica left that has ended."""
+        """Take up the messages of a replica that has ended. The thread that renews leases calls it: it must not wait."""
         if before.hosts.keys() - now.hosts.keys():
             self._worker.recover_soon()
-            if self.leads():
-                self.steps.attempt("roles", functools.partial(self._app.leading_alerts.settle_gone, now.hosts))
 
     def _follow_clock(self, step: timedelta) -> None:
         for tail in self._app.tails.values():
@@ -346,9 +344,10 @@ class Service:
         self._app.tails[source].run_if_due()
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
-        """Tell the others what this replica runs with; on the leader, compare them."""
+        """Tell the others what this replica runs with; on the leader, compare them, and settle what ended replicas left."""
         membership.tell(replicas.digest())
         if self.leads():
+            self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
             replicas.compare(self.roles.roster)
 
     def _prune(self) -> None:

@@ -7,13 +7,16 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from actionwatch.alerts.self_alerts import placed
 from actionwatch.store.database import Database
+from actionwatch.store.lease import SPAN
 from tests import http_client, postgresql
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
@@ -205,6 +208,55 @@ def test_server_restarts(
     for replica in (*pair, late):
         replica.end()
         assert not replica.events("thread_died")
+
+
+def test_alerts_of_a_replica_that_ended_are_settled(replicas: Replicas, pair: tuple[kit.Service, kit.Service]) -> None:
+    """What a replica reported about itself is settled after its end, also if it reported late. No lease waits for that."""
+    third = replicas.start("third")
+    third.wait_until_up()
+    (third_id,) = replicas.query("SELECT id FROM replica ORDER BY since DESC LIMIT 1")[0]
+    third.kill()
+    subject = placed("deliver", "third", third_id)
+    open_ = (
+        "INSERT INTO self_alert (trouble, subject, since, what, remedy, alert_id) "
+        "VALUES ('step_failing', %s, 0, '', '', 'x')"
+    )
+    living = "SELECT FROM replica WHERE until > clock_timestamp()"
+    held = "SELECT clock_timestamp(), array_agg(name ORDER BY name) FROM lease WHERE until > clock_timestamp()"
+
+    def held_at() -> datetime:
+        ((now, names),) = replicas.query(held)
+        assert names == ["leader", "tail acme"]
+        return now  # type: ignore[no-any-return]
+
+    with replicas.connected() as connection:
+        connection.execute(open_, [subject])
+    with replicas.connected() as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(1633907831)")  # the write lock of stores
+        wait_until(lambda: len(replicas.query(living)) == 2, "the lease of the third to end")
+        ((began,),) = replicas.query("SELECT clock_timestamp()")
+        wait_until(lambda: held_at() > began + SPAN + timedelta(seconds=2), "longer than a lease", pause=0.2)
+    wait_until(lambda: replicas.query("SELECT FROM self_alert") == [], "the alert to be settled")
+    with replicas.connected() as connection:
+        connection.execute(open_, [subject])
+    wait_until(lambda: replicas.query("SELECT FROM self_alert") == [], "the late alert to be settled")
+    for replica in pair:
+        assert not replica.events("role_lost")
+        replica.end()
+
+
+def test_alerts_that_a_file_left_are_settled(replicas: Replicas) -> None:
+    """What a service reported about its file and its own steps is over when the file was copied into a database."""
+    with contextlib.closing(Database(replicas.url)) as database:
+        database.upgrade()
+    left = "INSERT INTO self_alert (trouble, subject, since, what, remedy, alert_id) VALUES (%s, %s, 0, '', '', 'x')"
+    with replicas.connected() as connection:
+        connection.execute(left, ["store_nearly_full", "actionwatch.db"])
+        connection.execute(left, ["step_failing", "deliver"])
+    replica = replicas.start("one")
+    replica.wait_until_up()
+    assert replicas.query("SELECT trouble FROM self_alert") == []
+    replica.end()
 
 
 def assert_nothing_lost_or_doubled(replicas: Replicas, up: kit.Upstream, soar: kit.Soar, users: list[str]) -> None:
