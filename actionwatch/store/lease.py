@@ -25,9 +25,7 @@ from actionwatch.store.membership import Roster
 
 SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
 FORGOTTEN_AFTER = timedelta(days=1)
-LEAVE_SECONDS = (
-    0.5  # how long an end waits for a renewal that runs: one that takes longer shows a server that is silent
-)
+LEAVE_SECONDS = 0.5  # how long an end waits for a renewal that runs: a longer one shows a server that is silent
 CREATE = """
 CREATE TABLE IF NOT EXISTS replica (
     id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL,
