@@ -337,7 +337,7 @@ def test_missing_configured_folder_is_reported(desk: Desk, key: str) -> None:
     desk.write()
     called = desk.call("check")
     assert called.status == 2
-    line = len(desk.config.read_text().splitlines())
+    line = desk.config.read_text().splitlines().index(desk.more.strip()) + 1
     assert f"actionwatch.yaml:{line}:1: {key}: there is no {desk.folder / 'mistyped'}: create it" in called.err
     (desk.folder / "mistyped").mkdir()
     assert desk.call("check").status == 0
