@@ -51,6 +51,7 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("store", "backup"): ("copy.db",),
     ("store", "restore"): ("copy.db",),
 }
+NAMES_ITS_STORES: Path_ = ("store", "copy")
 FREE = (
     *(
         "user",
@@ -66,7 +67,7 @@ FREE = (
         "users",
         "rules_",
     ),
-    *("group_by", "distinct", "expect", "outside", "faults"),
+    *("group_by", "distinct", "expect", "outside", "faults", "origin", "target"),
 )
 """Parameters with any text as their value: a shell completes nothing."""
 
@@ -75,7 +76,9 @@ def _named(paths: Iterable[Path_]) -> list[Any]:
     return [pytest.param(path, id=" ".join(path)) for path in paths]
 
 
-@pytest.mark.parametrize("path", _named(path for path in LEAVES if path[0] not in WITHOUT_CONFIGURATION))
+@pytest.mark.parametrize(
+    "path", _named(path for path in LEAVES if path[0] not in WITHOUT_CONFIGURATION and path != NAMES_ITS_STORES)
+)
 def test_the_configuration_is_named_before_or_after_the_command(
     path: Path_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
