@@ -316,7 +316,7 @@ class Database(StoreReader):
         return self._set_up(may_migrate=True)
 
     def _set_up(self, *, may_migrate: bool) -> str | None:
-        with self._translated(), self._writer.begin() as connection:
+        with self._translated(), self._durable_writer.begin() as connection:
             found = read_revision(connection)
             if found is None:
                 _check_empty(self.name, connection)
