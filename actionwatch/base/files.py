@@ -5,9 +5,11 @@ Whoever may write into one of their folders must not make actionwatch read a sec
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +65,30 @@ def read_regular(path: Path, limit: int, folder: Path | None = None) -> bytes:
 def file_state(found: os.stat_result) -> tuple[int, ...]:
     """Return the times, size and identity of a file. They differ when the file has changed."""
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
+
+
+def file_states(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Return the state of each file at these paths and in these folders. The state of a missing path is empty."""
+    states: dict[str, tuple[int, ...]] = {}
+    pending = [str(path) for path in paths]
+    while pending:
+        path = pending.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):  # as the readers do; two links to `.` have no end
+                        pending.append(entry.path)
+                    else:
+                        with contextlib.suppress(OSError):
+                            states[entry.path] = file_state(entry.stat())
+        except NotADirectoryError:
+            with contextlib.suppress(OSError):
+                states[path] = file_state(Path(path).stat())
+        except OSError:
+            states[path] = ()
+    return states
 
 
 def _check_size(path: Path, size: int, limit: int) -> None:

@@ -7,8 +7,6 @@ version and are reported.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from actionwatch.base.errors import Fault
-from actionwatch.base.files import file_state
+from actionwatch.base.files import file_states
 from actionwatch.base.plurals import counted
 from actionwatch.render.renderer import read_texts
 from actionwatch.rules.last_good import Running, is_within
@@ -72,7 +70,7 @@ class Reloader:
         """Use changed templates, on a replica that does not lead; rules are read when a page shows them."""
         with self._lock:
             if self._are_changed():
-                states = _states(self._folders())
+                states = file_states(self._folders())
                 self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
                 self._seen = states
                 self._app.forget_rules()
@@ -147,13 +145,13 @@ class Reloader:
 
     def _are_changed(self) -> bool:
         """Return whether any file changed, after they stopped changing."""
-        found = _states(self._folders())
+        found = file_states(self._folders())
         if found == self._seen:
             return False
         deadline = time.monotonic() + LOOK_SECONDS
         while time.monotonic() < deadline:
             time.sleep(QUIET_SECONDS)
-            before, found = found, _states(self._folders())
+            before, found = found, file_states(self._folders())
             if found == before:
                 break
         return found != self._seen
@@ -162,10 +160,10 @@ class Reloader:
         """Load rules, lists and templates and use them. Return the messages to report, by file."""
         began = time.monotonic()
         for _ in range(READINGS):
-            seen = _states(self._folders())
+            seen = file_states(self._folders())
             reading, texts = self._rules.read(), read_texts(self._app.settings.templates)
             # Files that changed while they were read may not belong together: read them again.
-            if _states(self._folders()) == seen:
+            if file_states(self._folders()) == seen:
                 break
         applied = self._rules.apply(reading)
         running = applied.running
@@ -244,27 +242,3 @@ def _summarise(applied: AppliedRules) -> str:
 
 def _spell_faults(faults: Sequence[Fault]) -> str:
     return "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
-
-
-def _states(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Return the state of each file at these paths and in these folders. The state of a missing path is empty."""
-    states: dict[str, tuple[int, ...]] = {}
-    pending = [str(path) for path in paths]
-    while pending:
-        path = pending.pop()
-        try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):  # as the readers do; two links to `.` have no end
-                        pending.append(entry.path)
-                    else:
-                        with contextlib.suppress(OSError):
-                            states[entry.path] = file_state(entry.stat())
-        except NotADirectoryError:
-            with contextlib.suppress(OSError):
-                states[path] = file_state(Path(path).stat())
-        except OSError:
-            states[path] = ()
-    return states

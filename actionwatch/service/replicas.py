@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import yaml
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.files import file_states, read_regular
 from actionwatch.settings import Settings
 from actionwatch.store.membership import Roster
+from actionwatch.text.yaml_document import MAX_BYTES
 
 LOOK_EVERY = timedelta(seconds=10)
 DIFFER_AFTER = timedelta(minutes=5)  # the time in which a change reaches all machines
@@ -47,16 +50,23 @@ class ReplicaWatch:
         self._elapsed = elapsed
         self._configuration = _configuration(config)
         self._paths = [*settings.rules, settings.lists, settings.templates, settings.silences]
+        self._seen: list[dict[str, tuple[int, ...]]] | None = None
+        """The states of the files of the last digest."""
+        self._digest = ""
         self._since: float | None = None
 
     def digest(self) -> str:
         """Return the digest of the configuration in use and of the files as they are now. 64 bits tell accidents apart."""
-        found = hashlib.sha256(self._configuration)
-        for path in self._paths:
-            for name, content in _files(path):
-                found.update(f"{name}\0{len(content)}\0".encode())
-                found.update(content)
-        return found.hexdigest()[:16]
+        states = [file_states([path]) for path in self._paths]
+        if states != self._seen:
+            found = hashlib.sha256(self._configuration)
+            for path, files in zip(self._paths, states, strict=True):
+                for name in sorted(each for each, state in files.items() if state):  # a missing folder is an empty one
+                    content = _read(Path(name))
+                    found.update(f"{os.path.relpath(name, path)}\0{len(content)}\0".encode(errors="surrogateescape"))
+                    found.update(content)
+            self._digest, self._seen = found.hexdigest()[:16], states
+        return self._digest
 
     def compare(self, roster: Roster) -> None:
         """Report a difference that lasts, and settle one that is over."""
@@ -84,12 +94,8 @@ def _configuration(path: Path) -> bytes:
     return text
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the files at a path, which may be a folder, in the order of their names."""
-    names: Sequence[Path] = [path]
-    if path.is_dir():
-        names = sorted(each for each in path.rglob("*") if not any(part.startswith(".") for part in each.parts))
-    for each in names:
-        with contextlib.suppress(OSError):
-            if each.is_file():
-                yield each.relative_to(path).as_posix(), each.read_bytes()
+def _read(path: Path) -> bytes:
+    """Return the content of a file; nothing if no rule, list, template or silence is read from it either."""
+    with contextlib.suppress(OSError):
+        return read_regular(path, MAX_BYTES)
+    return b""

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import structlog
 
-from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
+from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ActionwatchError, RoleLost, StoreClosed, StoreError
 
@@ -94,7 +94,7 @@ class StepWatch:
     def start(self) -> None:
         """Settle what an earlier process reported about steps that this one does not have."""
         # A step that each replica runs is reported with the name of the replica: without it, by a file that was copied.
-        known = {name for name, step in self._steps.items() if not isinstance(step.self_alerts, OwnAlerts)}
+        known = {name for name, step in self._steps.items() if step.self_alerts is self._self_alerts}
         self._self_alerts.settle_others(TROUBLE, known, lambda name: f"the step {name} no longer runs")
 
     def attempt(self, name: str, work: Callable[[], object]) -> bool:

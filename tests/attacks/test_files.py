@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from actionwatch.base.files import MAX_PEM_BYTES, UnsuitableFile, open_regular, read_regular
+from actionwatch.base.files import MAX_PEM_BYTES, UnsuitableFile, file_states, open_regular, read_regular
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers import webhook
 from actionwatch.render.renderer import Renderer, read_texts
 from actionwatch.rules.lists import list_folders, read_lists
 from actionwatch.rules.load import load_rules
-from actionwatch.service import configuration, reload
+from actionwatch.service import configuration
 from actionwatch.service.checking import check
 from actionwatch.service.silence_files import read_silences
 from actionwatch.text.options import MAX_SECRET_BYTES
@@ -214,4 +214,4 @@ def test_links_to_their_own_folder_are_not_followed(site: Path) -> None:
     (site / "rules" / "r.yml").write_text(CLUSTER_DELETED_RULE)
     for name in "ab":
         (site / "rules" / name).symlink_to(".")
-    assert len(reload._states([site / "rules"])) == 3
+    assert len(file_states([site / "rules"])) == 3

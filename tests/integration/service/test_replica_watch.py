@@ -40,7 +40,7 @@ class Place:
 @pytest.fixture
 def machines(tmp_path: Path) -> tuple[Place, Place]:
     """Two machines with the same files."""
-    return Place(tmp_path / "one"), Place(tmp_path / "another" / "place")
+    return Place(tmp_path / ".one"), Place(tmp_path / "another" / "place")
 
 
 def test_same_files_in_other_folders_are_equal(machines: tuple[Place, Place]) -> None:
@@ -66,6 +66,22 @@ def test_different_files_differ(machines: tuple[Place, Place], name: str, text: 
     one, other = machines
     other.write(name, text)
     assert one.digest() != other.digest()
+
+
+def test_digest_follows_the_files(machines: tuple[Place, Place]) -> None:
+    """A file that changes, comes or goes changes what a replica that runs tells the others; a hidden file does not."""
+    place = machines[0]
+    config = place.folder / "actionwatch.yaml"
+    watch = ReplicaWatch(config, read_settings(config), Reported())
+    first = watch.digest()
+    place.write("rules/.swp", "half of a rule")
+    assert watch.digest() == first
+    place.write("rules/one.yml", "title: two\n")
+    second = watch.digest()
+    place.write("lists/admins.yml", "[eve]")
+    assert len({first, second, watch.digest()}) == 3
+    (place.folder / "lists" / "admins.yml").unlink()
+    assert watch.digest() == second
 
 
 def test_difference_that_lasts_is_reported(machines: tuple[Place, Place]) -> None:
