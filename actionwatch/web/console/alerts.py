@@ -16,9 +16,9 @@ from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.store import alert_history, alerts, outbox, records
 from actionwatch.text.escaping import steps
 from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
-from actionwatch.web.console.page import href, render
+from actionwatch.web.console.page import render, render_search
 from actionwatch.web.console.parts import Parts
-from actionwatch.web.console.query import Query, place
+from actionwatch.web.console.query import Query
 
 PER_PAGE = 50
 SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
@@ -45,17 +45,14 @@ def show_list(request: Request, parts: Parts) -> Response:
     if not query.problems:
         with parts.database.read() as connection:
             found, older = alerts.search(connection, wanted, PER_PAGE, after, SEARCHED_ALERTS)
-    given = {name: request.query_params.getlist(name) for name in request.query_params}
-    return render(
+    return render_search(
         request,
         "alerts.html",
         now,
-        400 if query.problems else 200,
+        query,
+        after,
+        older,
         found=found,
-        older=older and href("/alerts", given, after=place(*older)),
-        oldest=older[0] if older else None,
-        is_first=after is None,
-        query=query,
         wanted=wanted,
         levels=list(reversed(LEVELS)),
         statuses=list(_STATUSES),

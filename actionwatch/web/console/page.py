@@ -19,10 +19,12 @@ from starlette.responses import HTMLResponse, Response
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.plurals import counted
+from actionwatch.store.database import Place
 from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import session_of
+from actionwatch.web.console.query import Query, place
 
 MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
 MAX_BRIEF_CHARS = 200  # of a name or a text in a list
@@ -49,6 +51,30 @@ def render(request: Request, template: str, now: datetime, code: int = 200, **va
     }
     text = _environment().get_template(template).render(**shared, **values)
     return HTMLResponse(text, code)
+
+
+def render_search(
+    request: Request,
+    template: str,
+    now: datetime,
+    query: Query,
+    after: Place | None,
+    older: Place | None,
+    **values: Any,
+) -> Response:
+    """Render a page of a search. `after` is the place where it begins, and `older` where the next one does, if there is one."""
+    given = {name: request.query_params.getlist(name) for name in request.query_params}
+    return render(
+        request,
+        template,
+        now,
+        400 if query.problems else 200,
+        query=query,
+        is_first=after is None,
+        older=older and href(request.url.path, given, after=place(*older)),
+        oldest=older[0] if older else None,
+        **values,
+    )
 
 
 @functools.cache

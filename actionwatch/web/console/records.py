@@ -16,9 +16,9 @@ from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.store import alerts, receipts, records
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
-from actionwatch.web.console.page import href, render
+from actionwatch.web.console.page import href, render, render_search
 from actionwatch.web.console.parts import Parts
-from actionwatch.web.console.query import Query, place
+from actionwatch.web.console.query import Query
 
 PER_PAGE = 50
 SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
@@ -45,17 +45,14 @@ def show_list(request: Request, parts: Parts) -> Response:
     if not query.problems:
         with parts.database.read() as connection:
             found, older = records.search(connection, wanted, PER_PAGE, after, SEARCHED_RECORDS)
-    given = {name: request.query_params.getlist(name) for name in request.query_params}
-    return render(
+    return render_search(
         request,
         "records.html",
         now,
-        400 if query.problems else 200,
+        query,
+        after,
+        older,
         found=found,
-        older=older and href("/records", given, after=place(*older)),
-        oldest=older[0] if older else None,
-        is_first=after is None,
-        query=query,
         subject=wanted.user or wanted.cluster or wanted.account,
         kinds=sorted(KINDS),
     )
