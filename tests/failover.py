@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from tests import postgresql
+from tests import debian, postgresql
 from tests.children import run_child
 from tests.waiting import wait_until
 
@@ -34,7 +31,7 @@ class Pair:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._programs = postgresql.programs()
-        self._user = "pgserver" if os.geteuid() == 0 else None  # the server refuses to run as root
+        self._options = debian.options_of(folder.stat().st_uid)
 
     @property
     def url(self) -> str:
@@ -45,8 +42,7 @@ class Pair:
     def start(self) -> None:
         """Start the primary, copy it, start the copy as its standby, and let commits that are durable wait for that."""
         for name in ("a", "b"):
-            (self._folder / name).mkdir()
-            self._own(self._folder / name)
+            self._run("mkdir", self._folder / name)  # by the user of the servers
         first, second = self._folder / "a", self._folder / "b"
         self._run("initdb", "-D", first / "data", "-U", "postgres", "--auth=trust", "--no-sync")
         with (first / "data" / "postgresql.conf").open("a") as file:
@@ -91,25 +87,20 @@ class Pair:
         self._run("pg_ctl", verb, "-w", "-D", place / "data", *options, *more)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        done = run_child([self._programs / program, *map(str, arguments)], user=self._user, cwd=self._folder)
+        known = self._programs / program
+        done = run_child(
+            [known if known.exists() else program, *map(str, arguments)], cwd=self._folder, **self._options
+        )
         assert done.returncode == 0, done.stderr
-
-    def _own(self, path: Path) -> None:
-        if self._user is not None:
-            found = pwd.getpwnam(self._user)
-            os.chown(path, found.pw_uid, found.pw_gid)
 
 
 @contextlib.contextmanager
 def pair() -> Iterator[Pair]:
     """Run a primary and its standby until the block ends."""
-    postgresql.server_uri()  # which creates the user of servers, if this one may not run them
-    folder = Path(tempfile.mkdtemp(prefix="failover-"))
-    folder.chmod(0o755)
-    found = Pair(folder)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with debian.folder_of(Path(postgresql.socket_folder()).stat().st_uid) as folder:
+        found = Pair(folder)
+        try:
+            found.start()
+            yield found
+        finally:
+            found.stop()

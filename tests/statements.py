@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+
+from actionwatch.store.database import Database
+
+GRAIN = 10  # steps of SQLite are counted by so many: each count calls Python
 
 
 @contextmanager
@@ -43,3 +48,30 @@ def is_reader(connection: Connection) -> bool:
     is_sqlite = connection.dialect.name == "sqlite"
     question = "PRAGMA query_only" if is_sqlite else "SELECT current_setting('transaction_read_only')::bool"
     return bool(connection.exec_driver_sql(question).scalar())
+
+
+@contextmanager
+def undone(database: Database) -> Iterator[Connection]:
+    """Run a transaction that is rolled back."""
+    with database.write() as connection:
+        nested = connection.begin_nested()
+        yield connection
+        nested.rollback()
+
+
+def steps(database: Database, ask: Callable[[Connection], object]) -> int:
+    """Count the steps of SQLite's virtual machine for a question. What it changes is undone."""
+    count = 0
+
+    def tick() -> None:
+        nonlocal count
+        count += GRAIN
+
+    with undone(database) as connection:
+        raw: Any = connection.connection.driver_connection
+        raw.set_progress_handler(tick, GRAIN)
+        try:
+            ask(connection)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return count

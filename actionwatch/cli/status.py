@@ -158,7 +158,7 @@ def _replicas(roster: Roster) -> list[dict[str, Any]]:
         {
             "id": replica,
             "host": host,
-            "roles": sorted(role for role, holder in roster.holders.items() if holder == replica),
+            "roles": roster.roles_of(replica),
             "files": roster.digests.get(replica) or None,
         }
         for replica, host in roster.hosts.items()
@@ -212,13 +212,9 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     print_table(
         ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored but not sent"
     )
-    if found.roster is not None:
+    if "replicas" in document:
         out.print()
-        replicas = [
-            (f"{each['host']} ({each['id'][:6]})", ", ".join(each["roles"]) or "sends", (each["files"] or "?")[:8])
-            for each in document["replicas"]
-        ]
-        print_table(("replica", "roles", "files"), replicas, nothing="no replica is running on this store")
+        _print_replicas(document["replicas"])
     rules = document["rules"]
     shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
@@ -245,6 +241,14 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
             out.print(hang("  remedy:", trouble.remedy))
     if not found.troubles:
         out.print("[green]no troubles[/]")
+
+
+def _print_replicas(running: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        (f"{each['host']} ({each['id'][:6]})", ", ".join(each["roles"]) or "sends", (each["files"] or "?")[:8])
+        for each in running
+    ]
+    print_table(("replica", "roles", "files"), rows, nothing="no replica is running on this store")
 
 
 def _print_silences(active: Sequence[dict[str, Any]], out: Console) -> None:

@@ -85,19 +85,8 @@ class Service:
         self._jobs = DaemonThreads("job")
         self._stopping = self.threads.stopping
         self.steps = StepWatch(app.leading_alerts, own_alerts=app.own_alerts)
-        self.roles = Roles(
-            [
-                Role(
-                    LEADER,
-                    self._begin_leading,
-                    self._end_leading,
-                    functools.partial(self._run_steps, LEADER),
-                    is_movable=False,
-                ),
-                *(self._tailing(source) for source in app.settings.sources),
-            ],
-            self._note_replicas,
-        )
+        roles = [self._leading(), *(self._tailing(source) for source in app.settings.sources)]
+        self.roles = Roles(roles, self._note_replicas)
         self._jobs_of: defaultdict[str, list[tuple[str, Job]]] = defaultdict(list)
         """For each role its steps, with their jobs."""
         self._button_checks: dict[str, Callable[[], object]] = {}
@@ -179,17 +168,21 @@ class Service:
         while not self._stopping.wait(LOOK_SECONDS):
             self.steps.attempt("roles", functools.partial(self.roles.spread, membership))
 
-    def _begin_leading(self) -> None:
-        self._app.begin_leading()
-        self._clock_watch.start()
-        self.reloader.start()
-        self.steps.start()
-        self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
-        self._forget_steps(LEADER)
+    def _leading(self) -> Role:
+        """Return the role that matches, and does what the store needs once."""
 
-    def _end_leading(self) -> None:
-        self._app.matcher.stop()
-        self._app.wake_matcher()
+        def begin() -> None:
+            self._app.begin_leading()
+            self._clock_watch.start()
+            self.reloader.start()
+            self.steps.start()
+            self._forget_steps(LEADER)
+
+        def end() -> None:
+            self._app.matcher.stop()
+            self._app.wake_matcher()
+
+        return Role(LEADER, begin, end, functools.partial(self._run_steps, LEADER), is_movable=False)
 
     def _tailing(self, source: Source) -> Role:
         """Return the role that tails a source."""

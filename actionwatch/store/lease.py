@@ -101,7 +101,7 @@ class Leases:
     @contextlib.contextmanager
     def joined(self, *, alone: bool) -> Iterator[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
-        with self._opened() as connection, connection.transaction():
+        with opened(self._connect, self._failure) as connection, connection.transaction():
             connection.execute(self._lock)
             other = connection.execute(_OTHERS, self._values()).fetchone() if alone else None
             if other is not None:
@@ -142,7 +142,7 @@ class Leases:
 
     def take(self, role: str) -> bool:
         """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
-        with self._opened() as connection, connection.transaction():
+        with opened(self._connect, self._failure) as connection, connection.transaction():
             connection.execute(_PATIENCE)
             connection.execute(self._lock)  # whoever had the role has committed what it still could
             row = connection.execute(_TAKE, {**self._values(), "role": role}).fetchone()
@@ -169,21 +169,12 @@ class Leases:
         if not is_free:
             return  # connecting would take seconds: the leases end by themselves
         try:
-            with contextlib.suppress(StoreError), self._opened() as connection:
+            with contextlib.suppress(StoreError), opened(self._connect, self._failure) as connection:
                 connection.execute(_HAND_OVER, self._values(roles))
                 connection.execute(_LEAVE, self._values())
             self._close_if_left()
         finally:
             self._turn.release()
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[Connection]:
-        """Open a connection. Raises: StoreError, for each error of the driver."""
-        try:
-            with contextlib.closing(self._connect()) as connection:
-                yield connection
-        except psycopg.Error as exc:
-            raise self._failure(exc) from exc
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Connection]:
@@ -216,6 +207,16 @@ class Leases:
             "roles": list(roles),
             "forgotten": FORGOTTEN_AFTER,
         }
+
+
+@contextlib.contextmanager
+def opened(connect: Callable[[], Connection], failure: Callable[[psycopg.Error], StoreError]) -> Iterator[Connection]:
+    """Open a connection until the block ends. Raises: StoreError, for each error of the driver."""
+    try:
+        with contextlib.closing(connect()) as connection:
+            yield connection
+    except psycopg.Error as exc:
+        raise failure(exc) from exc
 
 
 def roster(connection: Connection, mine: str = "") -> Roster:

@@ -29,7 +29,11 @@ class Roster:
     holders: Mapping[str, str] = field(default_factory=dict)
     """The replica that has a role, by role. A role that nobody has is left out."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """The digest of what a replica runs with, by id; empty until it has told."""
+    """The digest of what a replica runs with, by id; empty until the replica says it."""
+
+    def roles_of(self, replica: str) -> list[str]:
+        """Return the roles of a replica, by name."""
+        return sorted(role for role, holder in self.holders.items() if holder == replica)
 
 
 class Membership(Protocol):

@@ -22,7 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreachable
-from actionwatch.store.lease import CREATE, LIVING_IDS, Leases, read_time, roster
+from actionwatch.store.lease import CREATE, LIVING_IDS, Leases, opened, read_time, roster
 from actionwatch.store.membership import ROLE, Roster
 from actionwatch.store.tables import METADATA
 
@@ -135,7 +135,7 @@ class PostgresqlBackend:
 
     def build_indexes(self) -> None:
         """Build the indexes of the newest schema whose columns exist, without keeping replicas from writing meanwhile."""
-        with self._translated(), contextlib.closing(self._connect()) as connection:
+        with opened(self._connect, self.failure) as connection:
             for (name,) in connection.execute(_INVALID).fetchall():  # a build of them was interrupted
                 connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(name)))
             columns = {f"{row[0]}.{row[1]}" for row in connection.execute(_COLUMNS)}
@@ -233,7 +233,7 @@ class PostgresqlBackend:
 
     def roster(self) -> Roster:
         """Return the replicas that live. Raises: StoreError."""
-        with self._translated(), contextlib.closing(self._connect()) as connection:
+        with opened(self._connect, self.failure) as connection:
             try:
                 return roster(connection)
             except psycopg.errors.UndefinedTable:  # no service has started on it yet
@@ -246,13 +246,6 @@ class PostgresqlBackend:
     def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
         return self._leases.joined(alone=alone)
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as exc:
-            raise self.failure(exc) from exc
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection that commits each statement."""

@@ -5,7 +5,6 @@ SQLite's virtual machine counts its steps, so that no test depends on the speed 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,10 +20,10 @@ from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
 from tests.builders import NOON, Clock, make_receipt, make_record, open_database
 from tests.positions import move_to
+from tests.statements import GRAIN, steps
 
 SMALL, LARGE = 1000, 20_000
 MOST = 1.5  # times the steps for 1,000 records may be needed for 20,000
-GRAIN = 10  # steps are counted by so many: each count calls Python
 
 
 @pytest.fixture(scope="module")
@@ -89,26 +88,6 @@ def test_cost_does_not_grow_with_the_store(stores: dict[int, Database], name: st
     """A question takes at most half as many steps more on a store that is 20 times as large."""
     small, large = (steps(stores[size], QUESTIONS[name]) for size in (SMALL, LARGE))
     assert large <= MOST * small + 10 * GRAIN, (small, large)
-
-
-def steps(database: Database, ask: Callable[[Connection], object]) -> int:
-    """Count the steps of SQLite's virtual machine for a question. Changes are rolled back."""
-    count = 0
-
-    def tick() -> None:
-        nonlocal count
-        count += GRAIN
-
-    with contextlib.suppress(ZeroDivisionError), database.write() as connection:
-        raw = connection.connection.driver_connection
-        assert raw is not None
-        raw.set_progress_handler(tick, GRAIN)
-        try:
-            ask(connection)
-        finally:
-            raw.set_progress_handler(None, 0)
-        raise ZeroDivisionError
-    return count
 
 
 CONFIG = """

@@ -36,6 +36,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.tables import DELIVERY, RECEIPT
 from tests import postgresql
 from tests.builders import NOON, make_alert, make_delivery, make_receipt, make_record, open_database
+from tests.statements import steps, undone
 
 RECORDS, ALERTS = 20_000, 5_000
 RECEIVERS = ("hook", "mail")
@@ -44,7 +45,6 @@ BIG = {"record", "alert", "alert_record", "delivery", "alert_history", "receipt"
 FEW = 100  # what a question is about
 MOST_VISITED = 2000  # rows: far below the size of every big table
 MOST_STEPS = 14_000  # of SQLite's virtual machine, which needs three for each row that a scan leaves out
-GRAIN = 10
 
 WAITING = f"alert {ALERTS - FEW // 2:05}"  # the messages of this alert, and of those after it, are not sent yet
 START = NOON - timedelta(seconds=RECORDS)
@@ -283,33 +283,6 @@ def asked(database: Database, ask: Question) -> Sequence[tuple[str, Any]]:
         finally:
             event.remove(Engine, "before_cursor_execute", note)
     return found
-
-
-def steps(database: Database, ask: Question) -> int:
-    """Count the steps of SQLite's virtual machine for a question. What it changes is undone."""
-    count = 0
-
-    def tick() -> None:
-        nonlocal count
-        count += GRAIN
-
-    with undone(database) as connection:
-        raw: Any = connection.connection.driver_connection
-        raw.set_progress_handler(tick, GRAIN)
-        try:
-            ask(connection)
-        finally:
-            raw.set_progress_handler(None, 0)
-    return count
-
-
-@contextlib.contextmanager
-def undone(database: Database) -> Iterator[Connection]:
-    """Run a transaction that is rolled back."""
-    with database.write() as connection:
-        nested = connection.begin_nested()
-        yield connection
-        nested.rollback()
 
 
 def options_of(url: str) -> dict[str, str]:
