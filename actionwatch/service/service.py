@@ -48,7 +48,7 @@ MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest
 PRUNE_EVERY = timedelta(hours=1)
 DISK_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(minutes=1)
-STOP_SECONDS = 9.0  # for all threads together; the web listener needs up to a second more
+STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
 RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
 log = structlog.get_logger()

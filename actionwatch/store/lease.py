@@ -44,7 +44,11 @@ _JOIN = """
 INSERT INTO replica VALUES (%(owner)s, %(host)s, clock_timestamp(), clock_timestamp() + %(span)s, %(note)s, %(digest)s)
 ON CONFLICT (id) DO UPDATE SET until = excluded.until, note = excluded.note, digest = excluded.digest
 """
-_OTHERS = "SELECT host FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()"
+# A role that was taken after the last renewal lives a little longer than its replica.
+_OTHERS = """
+SELECT host FROM replica WHERE id <> %(owner)s
+AND (until > clock_timestamp() OR id IN (SELECT owner FROM lease WHERE until > clock_timestamp()))
+"""
 # Also after its end, if nobody has taken it since: owner and term show that.
 _RENEW = """
 UPDATE lease SET until = clock_timestamp() + %(span)s WHERE owner = %(owner)s AND name = ANY (%(roles)s) RETURNING name, term

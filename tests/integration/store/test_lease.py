@@ -151,6 +151,18 @@ def test_round_is_refused_beside_a_replica(replica: Callable[[], Database]) -> N
         pass
 
 
+def test_round_is_refused_while_a_dead_replica_has_a_role(url: str, replica: Callable[[], Database]) -> None:
+    """The lease of a role that was taken after the last renewal outlives that of its replica: a round waits for both."""
+    one, other = replica(), replica()
+    with leading(one):
+        execute(url, "UPDATE replica SET until = clock_timestamp() - interval '1 second'")
+        with pytest.raises(StoreOwned, match="another actionwatch runs on"), other.joined(alone=True):
+            raise AssertionError("not alone")
+        expire(url)
+        with other.joined(alone=True) as alone:
+            assert alone.take(ROLE)
+
+
 def test_role_that_ended_is_taken_over(url: str, replica: Callable[[], Database]) -> None:
     """When a lease has ended, another replica takes over. Nothing that the old owner writes for the role has an effect."""
     old, new = replica(), replica()
