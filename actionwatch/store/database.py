@@ -32,7 +32,9 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    literal_column,
     or_,
+    select,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
@@ -548,6 +550,15 @@ def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     SQLite has no statistics and would choose an index on a condition that in fact most rows meet.
     """
     return column + 0 if isinstance(column.type, BigInteger) else column.concat("")
+
+
+def has_row(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a row of another table meets conditions, which an index must serve.
+
+    PostgreSQL answers EXISTS for many rows by reading the other table once, as a whole, also where a LIMIT ends the search
+    after a few. It looks up a value for one row at a time.
+    """
+    return select(literal_column("1")).where(*conditions).limit(1).scalar_subquery().is_not(None)
 
 
 def read_revision(connection: Connection) -> str | None:
