@@ -272,26 +272,27 @@ class InhibitRuleOptions(Options):
     """The labels that must have equal values in both alerts."""
 
 
-def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile | None:
+def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | None:
     listen = info.data.get("listen")
-    is_token_given = token_file is not None or info.data.get("token", "unusable") is not None
-    if listen is not None and not is_loopback(listen.host) and not is_token_given:
-        raise ValueError("an address that is not loopback needs a token: set token_file, or listen on 127.0.0.1")
-    return token_file
+    if is_required is False and listen is not None and not is_loopback(listen.host):
+        raise ValueError("false is only for a loopback address: remove it, or listen on 127.0.0.1")
+    return is_required
 
 
 class Web(Options):
-    """The console, health and metrics. A token is required for addresses that are not loopback."""
+    """The console, health and metrics. Who may open them: [the console](console.md#who-can-open-it)."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     """Host and port of [the console](console.md), health and metrics; IPv6 in brackets: `"[::1]:8080"`."""
     token: Secret | None = None
-    """Programs must send this token, and people sign in with it. Required if `listen` is not a loopback address, and for
-    decisions in the console.
+    """A token that several programs and people share: programs send it, and people sign in with it, may decide, and type
+    their names. Tokens of people are better: `actionwatch tokens create`.
     """
-    token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
-        default=None, validate_default=True
-    )
+    token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
+    require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
+    """Whether reading needs a token. Default: `false` on a loopback address without `token`, `true` otherwise. Set `true` if
+    other people use the machine. Health checks never need one, and deciding always does.
+    """
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
     reverse proxy passes on; the console then needs a token. IP addresses are always accepted. A request for another
@@ -301,8 +302,15 @@ class Web(Options):
 
     @property
     def access_token(self) -> str | None:
-        """The token, from either key."""
+        """The shared token, from either key."""
         return secret(self.token, self.token_file)
+
+    @property
+    def is_token_required(self) -> bool:
+        """Whether reading needs a token."""
+        if self.require_token is not None:
+            return self.require_token
+        return self.access_token is not None or not is_loopback(self.listen.host)
 
 
 class Heartbeat(Options):

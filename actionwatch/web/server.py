@@ -1,4 +1,4 @@
-"""Serve HTTP in a thread. Without loopback, a token protects every path except the probes: see access.py.
+"""Serve HTTP in a thread. access.py decides who may read what.
 
 A web page can let its own host name lead to a loopback address and then read from there in the browser of a person (DNS
 rebinding). So a loopback listener answers only requests for this machine by address or as localhost, and for configured names.
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.text.options import is_loopback
-from actionwatch.web.access import Guard, Sessions
+from actionwatch.web.access import Access, Guard
 from actionwatch.web.connections import BoundedConnection
 
 _STOP_SECONDS = 3.0
@@ -37,19 +37,20 @@ def serving(
     routes: Sequence[BaseRoute],
     host: str,
     port: int,
-    token: str | None,
+    access: Access | None,
     start_thread: Callable[[str, Callable[[], None]], threading.Thread],
     names: Collection[str] = (),
 ) -> Iterator[str]:
     """Serve until the block ends, and yield the base URL. `start_thread` starts a named thread and returns it.
 
+    `access` decides who may read and decide; without it, everybody who can connect reads everything.
     `names` are the host names, besides localhost, by which clients may address a loopback listener.
 
     Raises: ActionwatchError, if the address cannot be used.
     """
     app: ASGIApp = Starlette(routes=list(routes))
-    if token:
-        app = Guard(app, Sessions(token))
+    if access is not None:
+        app = Guard(app, access)
     if is_loopback(host):
         app = _HostCheck(app, names)
     config = uvicorn.Config(

@@ -124,8 +124,11 @@ TOP = [
     ),
     ("web: {listen: 8080}", "2:7: listen: not an address: write host:port, such as 127.0.0.1:8080"),
     ("web: {listen: '127.0.0.1:99999'}", "2:7: listen: not an address: write"),
-    ("web: {listen: '0.0.0.0:8080'}", "2:1: token_file: an address that is not loopback needs a token: set token_file"),
-    ("web: {listen: '[::]:8080'}", "2:1: token_file: an address that is not loopback needs a token"),
+    (
+        "web: {listen: '0.0.0.0:8080', require_token: false}",
+        "2:31: require_token: false is only for a loopback address: remove it, or listen on 127.0.0.1",
+    ),
+    ("web: {require_token: maybe}", "2:7: require_token: must be true or false"),
     ("web: {token: a, token_file: rules}", "2:17: token_file: cannot read the secret file "),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
@@ -259,11 +262,11 @@ receivers:
   - {name: a, chat: {token: t, prt: 1}, rate: fast}
   - {name: a, screen: {}}
 route: {receiver: b, routes: [{matchers: [x], receiver: a}]}
-web: {listen: "0.0.0.0:80"}
+web: {listen: "0.0.0.0:80", require_token: false}
 logs: {}
 """
     places = [fault.partition(": ")[0] for fault in faults(text, tmp_path, {"ORG": "o"})]
-    assert places == ["5:5", "6:5", "7:5", "12:32", "12:41", "13:6", "14:9", "14:43", "15:1", "16:1"]
+    assert places == ["5:5", "6:5", "7:5", "12:32", "12:41", "13:6", "14:9", "14:43", "15:29", "16:1"]
 
 
 @pytest.mark.parametrize(
