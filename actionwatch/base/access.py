@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-SECRET_BEGINNING = "actionwatch_"  # noqa: S105  # no secret: so that scanners for leaked ones recognise it
+SECRET_BEGINNING = "actionwatch_"  # noqa: S105  # nosec  # no secret: so that scanners for leaked ones recognise it
 _SECRET_BYTES = 32
 MAX_AUTHOR_CHARS = 100  # of the name of a person
 

@@ -35,7 +35,7 @@ from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.settings import Source
+from actionwatch.settings import Source, Web
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
@@ -43,6 +43,7 @@ from actionwatch.tail.accounts import LIST_EVERY
 if TYPE_CHECKING:
     from actionwatch.web.access import Access
     from actionwatch.web.console.parts import Parts
+    from actionwatch.web.proxy import TrustedProxy
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -261,7 +262,7 @@ class Service:
         app, options = self._app, self._app.settings.web
         role = AccessRole.OPERATOR if self._open_to_actions else AccessRole.READER
         open_to = None if options.is_token_required else role
-        return Access(options.access_token, app.database, app.clock, open_to=open_to)
+        return Access(options.access_token, app.database, app.clock, open_to=open_to, proxy=trusted_proxy(options))
 
     def _console_parts(self) -> Parts:
         from actionwatch.web.console.parts import Destination, Parts
@@ -412,3 +413,11 @@ class Service:
             log.warning(
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
+
+
+def trusted_proxy(options: Web) -> TrustedProxy | None:
+    """Return the authenticating proxy of the configuration, if there is one."""
+    from actionwatch.web.proxy import TrustedProxy
+
+    proxy = options.proxy
+    return None if proxy is None else TrustedProxy(**dict(proxy), hosts=frozenset(options.hosts))

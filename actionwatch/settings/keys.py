@@ -20,10 +20,12 @@ from actionwatch.settings.validators import (
     Address,
     Existing,
     Flag,
+    HeaderName,
     HostName,
     KnownInterval,
     KnownReceiver,
     MatcherText,
+    Network,
     RecordField,
     WholeNumber,
     Word,
@@ -32,6 +34,7 @@ from actionwatch.settings.validators import (
     parse_heartbeat,
     parse_instant,
     parse_level,
+    parse_network,
     parse_origin,
     parse_rate,
     parse_start,
@@ -279,6 +282,23 @@ def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | 
     return is_required
 
 
+class AuthenticatingProxy(Options):
+    """A proxy before the listener that signs people in, and says in a header who each request is from."""
+
+    addresses: Annotated[tuple[Annotated[Network, BeforeValidator(parse_network)], ...], Field(min_length=1)]
+    """Addresses of the proxy, as networks: `10.0.0.5/32`. The header is believed only from there; a request from elsewhere with
+    the header gets 403. Whoever can send requests from there can be anybody: let only the proxy run there.
+    """
+    user_header: HeaderName = "X-Forwarded-User"
+    """The header with the name of the person. The proxy must replace what clients send."""
+    operators: tuple[Word, ...] = ()
+    """The names of the people who may decide. All others are readers."""
+    groups_header: HeaderName = "X-Forwarded-Groups"
+    """The header with the groups of the person, separated by commas."""
+    operator_groups: tuple[Word, ...] = ()
+    """Members of these groups may decide too."""
+
+
 class Web(Options):
     """The console, health and metrics. Who may open them: [the console](console.md#who-can-open-it)."""
 
@@ -290,14 +310,19 @@ class Web(Options):
     """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
     require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
-    """Whether reading needs a token. Default: `false` on a loopback address without `token`, `true` otherwise. Set `true` if
+    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise. Set `true` if
     other people use the machine. Health checks never need one, and deciding always does.
     """
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
     reverse proxy passes on; the console then needs a token. IP addresses are always accepted. A request for another
     name gets 421, because a web page could otherwise read `/metrics` in the browser of a person on this machine.
-    Without effect if `listen` is not a loopback address.
+    If `listen` is not a loopback address, it is only checked for requests that the proxy of `proxy` signed in.
+    """
+
+    proxy: AuthenticatingProxy | None = None
+    """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which says who people are:
+    `{addresses: [10.0.0.5/32], operators: [sam@example.com]}`.
     """
 
     @property
@@ -310,7 +335,8 @@ class Web(Options):
         """Whether reading needs a token."""
         if self.require_token is not None:
             return self.require_token
-        return self.access_token is not None or not is_loopback(self.listen.host)
+        is_behind = self.access_token is not None or self.proxy is not None
+        return is_behind or not is_loopback(self.listen.host)
 
 
 class Heartbeat(Options):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import threading
 import time
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -30,6 +29,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, digest_of
 from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
+from actionwatch.text.options import is_loopback
+from actionwatch.web.hosts import host_of
+from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 
 if TYPE_CHECKING:
     from actionwatch.store.database import Database
@@ -52,12 +54,14 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 class Visitor:
     """Who sends a request. Without a verified `name`, people type one when they decide.
 
-    `is_open`: without a token, because the listener is open. `session` is the cookie of a browser that signed in.
+    `is_open`: without a token, because the listener is open. `is_proxied`: a proxy says who it is. `session` is the cookie of a
+    browser that signed in.
     """
 
     role: AccessRole
     name: str | None = None
     is_open: bool = False
+    is_proxied: bool = False
     session: str | None = None
 
     @property
@@ -119,16 +123,18 @@ class Access:
         clock: Callable[[], datetime] = machine_now,
         *,
         open_to: AccessRole | None = None,
+        proxy: TrustedProxy | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`shared` is the token of the configuration. `database` has those of people; None while it does not answer.
 
-        `open_to` is the role of who sends no token; None: everybody must send one.
+        `open_to` is the role of who sends no token; None: everybody must send one, or come through the `proxy`.
         """
         self._shared = (shared or "").encode()
         self._database = database
         self._clock = clock
         self._open_to = open_to
+        self._proxy = proxy
         self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS)
         self._bearers = Attempts(
             elapsed
@@ -136,14 +142,21 @@ class Access:
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
-        """Return who sends a request; None if a token is missing or wrong. Raises: TooManyAttempts, StoreError."""
+        """Return who sends a request; None if a token is missing or wrong. Raises: Refused, TooManyAttempts, StoreError."""
+        if self._proxy is not None and (named := self._proxy.identify(request)):
+            name, role = named
+            return Visitor(role, name, is_proxied=True)
         given = request.headers.get("authorization", "").encode("latin-1")  # the bytes as received
         scheme, _, secret = given.partition(b" ")
         if scheme.lower() == b"bearer":
-            return self._of_bearer(secret, address_of(request))
+            return self._of_bearer(secret, self.address_of(request))
         if (cookie := _cookie_of(request)) and (found := self._of_session(cookie)):
             return found
         return Visitor(self._open_to, is_open=True) if self._open_to is not None else None
+
+    def address_of(self, request: Request) -> str:
+        """Return the address of the client, by which attempts are limited."""
+        return self._proxy.client_of(request) if self._proxy is not None else peer_of(request)
 
     def sign_in(self, given: str, address: str) -> str | None:
         """Begin a session if the token is right. Return its cookie, None if the token is wrong.
@@ -172,9 +185,11 @@ class Access:
                 sessions.delete(connection, self._digest(visitor.session))
 
     def is_name_taken(self, name: str) -> bool:
-        """Return whether a typed name is that of a person with a token, who signs in with it."""
+        """Return whether a typed name is that of a person with a token, who signs in with it, or of an operator."""
         from actionwatch.store import tokens
 
+        if self._proxy is not None and name.casefold() in {each.casefold() for each in self._proxy.operators}:
+            return True
         if self._database is None:
             return False
         with self._database.read() as connection:
@@ -238,20 +253,11 @@ def visitor_of(request: Request) -> Visitor:
     return found or Visitor(AccessRole.READER, is_open=True)
 
 
-def address_of(request: Request) -> str:
-    """Return the address of the client."""
-    return request.client.host if request.client else ""
-
-
 def is_direct(request: Request) -> bool:
     """Return whether a request comes from this machine, by a name of this machine, and not through a proxy."""
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return not any(name in request.headers for name in _FORWARDED) and is_loopback(
+        host_of(request.headers.get("host", ""))
+    )
 
 
 def _cookie_of(request: Request) -> str | None:
@@ -288,6 +294,8 @@ class Guard:
             return None, None
         try:
             visitor = await run_in_threadpool(self._access.identify, request)
+        except Refused as exc:
+            return None, _plain(str(exc), exc.status)
         except TooManyAttempts as exc:
             return None, _plain(str(exc), 429)
         except StoreError as exc:

@@ -83,7 +83,10 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        site = request.headers.get("sec-fetch-site")  # browsers send it over https, and to this machine
+        if site is None and visitor_of(request).is_proxied:
+            raise HTTPException(403, "the browser does not say who sent this form: use a current one, over https")
+        if site not in (None, "same-origin"):
             raise HTTPException(403, "another site sent this form: open the page here, and send it again")
         body = bytearray()
         async for chunk in request.stream():

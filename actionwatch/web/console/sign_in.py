@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, TooManyAttempts, Visitor, address_of
+from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, TooManyAttempts, Visitor
 from actionwatch.web.console.page import link, render
 from actionwatch.web.console.parts import Parts
 
@@ -30,7 +30,8 @@ def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Respons
     """Begin a session if the token is right."""
     goal = _goal(fields.get("next", "/"))
     try:
-        cookie = request.state.access.sign_in(fields.get("token", ""), address_of(request))
+        access: Access = request.state.access
+        cookie = access.sign_in(fields.get("token", ""), access.address_of(request))
     except TooManyAttempts as exc:
         return _form(request, parts, goal, f"{str(exc).capitalize()}.", 429)
     if cookie is None:

@@ -27,6 +27,7 @@ from actionwatch.store.database import Database
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
 from actionwatch.web.console.parts import Destination, Parts
+from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import console_routes
 from tests import http_client
 from tests.builders import NOON, Clock
@@ -47,6 +48,7 @@ class Served:
     rules: Sequence[Rule] = ()
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
+    proxy: TrustedProxy | None = None
     seconds: float = 0.0
     """The monotonic clock by which attempts to sign in are limited."""
 
@@ -72,7 +74,7 @@ class Served:
     def access(self, token: str | None = None) -> Access:
         """Return who may read: everybody without a shared token, unless a test says otherwise."""
         open_to = None if token else self.open_to
-        return Access(token, self.database, self.clock, open_to=open_to, elapsed=lambda: self.seconds)
+        return Access(token, self.database, self.clock, open_to=open_to, proxy=self.proxy, elapsed=lambda: self.seconds)
 
     @contextmanager
     def open(self, token: str | None = None) -> Iterator[httpx.Client]:

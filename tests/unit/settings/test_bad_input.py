@@ -130,6 +130,22 @@ TOP = [
     ),
     ("web: {require_token: maybe}", "2:7: require_token: must be true or false"),
     ("web: {token: a, token_file: rules}", "2:17: token_file: cannot read the secret file "),
+    ("web: {proxy: {}}", "2:7: the key 'addresses' is missing: add it"),
+    ("web: {proxy: {addresses: []}}", "2:15: addresses: must not be empty"),
+    (
+        "web: {proxy: {addresses: [proxy.example.com]}}",
+        "2:27: addresses: not a network: write an address, or its first",
+    ),
+    (
+        "web: {proxy: {addresses: [10.0.0.5/8]}}",
+        "2:27: addresses: not a network: write an address, or its first address",
+    ),
+    ("web: {proxy: {addresses: ['::/0']}}", "2:27: addresses: this is every address: write those of the proxy"),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], user_header: X-Forwarded-For}}",
+        "2:38: user_header: not a header for this: write its name, such as X-Forwarded-User",
+    ),
+    ("web: {proxy: {addresses: [10.0.0.5], user_header: 'A B'}}", "2:38: user_header: not a header for this: write"),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
     ("web: {hosts: ['metrics.example.com:80']}", "2:15: hosts: not a host name: write it without scheme and port"),

@@ -23,6 +23,7 @@ from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, 
         ("{listen: 'localhost:80', token: s3cret}", True),
         ("{listen: '0.0.0.0:80'}", True),
         ("{require_token: true}", True),
+        ("{proxy: {addresses: [10.0.0.5, 'fd00::/8']}}", True),
         ("{token: s3cret, require_token: false}", False),
     ],
 )
