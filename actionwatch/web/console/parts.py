@@ -56,8 +56,7 @@ class Parts:
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant. `rules` are those in use, and `lists` what their `expand` names. `preview` says what a
-    silence would have hidden. Without a token, people may decide only if the service is `open_to_actions`. `roster` returns the
-    replicas; None for a store that one process uses.
+    silence would have hidden. `roster` returns the replicas; None for a store that one process uses.
     """
 
     database: Database
@@ -72,4 +71,3 @@ class Parts:
     actions: Actions
     preview: Callable[[Connection, Silence, datetime], str]
     max_silence: timedelta
-    open_to_actions: bool = False

@@ -231,6 +231,8 @@ BACK_TO_0001 = (
     "ALTER TABLE poll DROP COLUMN backoff",
     "ALTER TABLE delivery DROP COLUMN leased_by",
     "ALTER TABLE alembic_version DROP COLUMN minimum_reader",
+    "DROP TABLE token",
+    "DROP TABLE session",
     "DROP INDEX receipt_by_end",
     "DROP INDEX alert_by_end",
     "DROP INDEX alert_by_realert",
