@@ -6,6 +6,7 @@ instead of the default few; `--soak-from SEED` begins at another seed.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -49,6 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "soak" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.timeout(0))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector ignore what collecting made: it would look at thousands of tests again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
