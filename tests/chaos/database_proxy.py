@@ -66,9 +66,13 @@ class DatabaseProxy:
                 server.connect(str(self._server / NAME))
             except OSError:
                 client.close()
+                server.close()
                 continue
             with self._lock:
                 self._sockets += [client, server]
+            if self._ended.is_set():  # since it was accepted, and perhaps after the last cut
+                self.cut()
+                return
             for source, target in ((client, server), (server, client)):
                 threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 

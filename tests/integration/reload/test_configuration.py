@@ -19,11 +19,11 @@ from actionwatch.service.once import run_once
 from actionwatch.store import self_alerts
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.end_to_end import kit
-from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
+from tests.end_to_end.conftest import post, soar, up, webhook
 from tests.integration.reload.kit import CREATED, Site, put, rule
 from tests.waiting import wait_until
 
-__all__ = ["bytecode_kept", "post", "soar", "up", "webhook"]
+__all__ = ["post", "soar", "up", "webhook"]
 TWO = "receivers: [{name: screen, console: {}}, {name: second, console: {}}]\n"
 
 
