@@ -16,7 +16,17 @@ from actionwatch.rules.correlations.live.order import memories
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Retention, Source
-from actionwatch.store import alerts, correlations, marks, positions, receipts, records, retention, unproved_windows
+from actionwatch.store import (
+    alerts,
+    correlations,
+    marks,
+    positions,
+    receipts,
+    records,
+    retention,
+    rule_history,
+    unproved_windows,
+)
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.store.records import Needed
@@ -102,6 +112,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     }
     # Unproved windows stay visible as long as any record or receipt of their time.
     _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
+    _in_batches(database, lambda c: rule_history.delete_older(c, min(forgotten, now - kept.receipts), BATCH))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)

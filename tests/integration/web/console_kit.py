@@ -17,6 +17,7 @@ from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Stretch
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.service.silence_preview import preview
@@ -41,6 +42,7 @@ class Served:
     stretches: list[Stretch] = field(default_factory=list)
     sources: Sequence[str] = ("acme",)
     rules: Sequence[Rule] = ()
+    blindness: Blindness | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def parts(self) -> Parts:
@@ -52,6 +54,7 @@ class Served:
             "receivers": [Destination("hook", "webhook", 1.0)],
             "unready": lambda: self.unready,
             "stretches": self._stretches,
+            "blindness": lambda connection, since, now: self.blindness or Blindness(since, now, (), ()),
             "rules": lambda: self.rules,
             "lists": Lists,
             "actions": OperatorActions(
