@@ -24,6 +24,7 @@ from actionwatch.store import (
     receipts,
     records,
     retention,
+    rule_history,
     sessions,
     tokens,
     unproved_windows,
@@ -113,6 +114,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     }
     # Unproved windows stay visible as long as any record or receipt of their time.
     _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
+    _in_batches(database, lambda c: rule_history.delete_older(c, min(forgotten, now - kept.receipts), BATCH))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     with database.write() as connection:
         sessions.delete_ended(connection, now)

@@ -21,6 +21,7 @@ from actionwatch.base.errors import Fault
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App
+from actionwatch.service.blindness import read_blindness
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.configuration import known_lists
 from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
@@ -279,6 +280,9 @@ class Service:
                 *self._reasons(),
             ],
             stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
+            blindness=lambda connection, since, now: read_blindness(
+                connection, app.settings, app.rules.rules, since, now
+            ),
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),
             actions=app.operator_actions(self._worker.wake),

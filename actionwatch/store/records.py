@@ -507,6 +507,13 @@ def oldest_time_after(connection: Connection, position: int) -> datetime | None:
     return oldest
 
 
+def oldest_in_time_after(connection: Connection, position: int) -> datetime | None:
+    """Return the oldest time of the records after a local id that may alert and did not appear late; None without any."""
+    is_it = (RECORD.c.id > position, ~RECORD.c.is_backlog, RECORD.c.is_time_readable, RECORD.c.late_by.is_(None))
+    oldest: datetime | None = connection.execute(select(func.min(RECORD.c.occurred_at)).where(*is_it)).scalar()
+    return oldest
+
+
 def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) -> datetime | None:
     """Return the oldest time of the records that are no backlog, after an id and up to another one; None without any."""
     between_ids = (RECORD.c.id > after_id, RECORD.c.id <= up_to_id)

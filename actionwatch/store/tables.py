@@ -25,6 +25,7 @@ from sqlalchemy import (
 from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
+from actionwatch.base.rule_state import Origin, RuleState
 from actionwatch.store.column_types import Duration, Instant, LevelNumber, Object, OptionalTexts, Texts, word
 
 METADATA = MetaData()
@@ -445,6 +446,27 @@ RULE_VERSION = Table(
     Column("document", Text, nullable=False),
     Column("lists", Text, nullable=False),
     Column("since", Instant, nullable=False),
+)
+
+# What each rule document did over time, with its versions. Append-only: see `base/rule_state.py`.
+RULE_HISTORY = Table(
+    "rule_history",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("rule_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", word(RuleState), nullable=False),
+    Column("origin", word(Origin), nullable=False),
+    Column("may_begin_at", Instant, nullable=False),
+    Column("begins_at", Instant, nullable=False),
+    Column("is_held", Boolean, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("since", Instant),
+    Column("file", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("lists", Text, nullable=False),
+    Index("rule_history_by_rule", "rule_id", "id"),
 )
 
 # The last good versions of the operator's templates.

@@ -19,6 +19,7 @@ from actionwatch.base.access import AccessRole, AccessToken, digest_of, new_secr
 from actionwatch.base.model import Stretch
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.service.silence_preview import preview
@@ -46,6 +47,7 @@ class Served:
     stretches: list[Stretch] = field(default_factory=list)
     sources: Sequence[str] = ("acme",)
     rules: Sequence[Rule] = ()
+    blindness: Blindness | None = None
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
     proxy: TrustedProxy | None = None
@@ -61,6 +63,7 @@ class Served:
             "receivers": [Destination("hook", "webhook", 1.0)],
             "unready": lambda: self.unready,
             "stretches": self._stretches,
+            "blindness": lambda connection, since, now: self.blindness or Blindness(since, now, (), ()),
             "rules": lambda: self.rules,
             "lists": Lists,
             "actions": OperatorActions(
