@@ -310,8 +310,8 @@ class Web(Options):
     """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
     require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
-    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise. Set `true` if
-    other people use the machine. Health checks never need one, and deciding always does.
+    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise.
+    Set `true` if other people use the machine. Health checks never need one, and deciding always does.
     """
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a

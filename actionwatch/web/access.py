@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -31,6 +32,7 @@ from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
 from actionwatch.text.options import is_loopback
 from actionwatch.web.hosts import host_of
+from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mis
 MAX_ALL_ATTEMPTS = 100  # of all addresses together
 HOUR_SECONDS = 3600.0
 MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that patience does not help
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -290,28 +293,33 @@ class Guard:
     async def _admit(self, request: Request) -> tuple[Visitor | None, Response | None]:
         """Return who sends a request, if that is known, and the response if it is refused."""
         path = request.url.path
+        if _CONTROL.search(request.scope["path"]):
+            return None, _refusal(request, "the path contains a control character: remove it", 400)
         if path in _OPEN_PATHS or path.startswith(STATIC_PATH):
             return None, None
         try:
             visitor = await run_in_threadpool(self._access.identify, request)
         except Refused as exc:
-            return None, _plain(str(exc), exc.status)
+            return None, _refusal(request, str(exc), exc.status)
         except TooManyAttempts as exc:
-            return None, _plain(str(exc), 429)
+            return None, _refusal(request, str(exc), 429)
         except StoreError as exc:
-            return None, _plain(str(exc), 503)
+            return None, _refusal(request, str(exc), 503)
         is_refused = visitor is None and path != SIGN_IN_PATH
         return visitor, _ask_for_token(request) if is_refused else None
 
 
-def _plain(what: str, status: int, **headers: str) -> Response:
+def _refusal(request: Request, what: str, status: int, **headers: str) -> Response:
+    if request.url.path.startswith(API_PATH):
+        return problem(status, what, headers)
     return PlainTextResponse(f"{what}\n", status, headers)
 
 
 def _ask_for_token(request: Request) -> Response:
     """Lead a person to the sign-in page, and refuse a program."""
-    is_person = request.method == "GET" and "authorization" not in request.headers
+    is_page = request.method == "GET" and not request.url.path.startswith(API_PATH)
+    is_person = is_page and "authorization" not in request.headers
     if is_person and "text/html" in request.headers.get("accept", ""):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(asked, safe='')}", 303, {"cache-control": "no-store"})
-    return _plain("a bearer token is required", 401, **{"www-authenticate": "Bearer"})
+    return _refusal(request, "a bearer token is required", 401, **{"www-authenticate": "Bearer"})

@@ -22,7 +22,7 @@ from actionwatch.web.access import (
     Access,
     TooManyAttempts,
 )
-from actionwatch.web.console.app import MAX_FORM_BYTES
+from actionwatch.web.requests import MAX_BODY_BYTES
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.web import console_kit
@@ -187,8 +187,8 @@ def test_an_open_console_is_not_reached_through_a_proxy(database: Database) -> N
 def test_forms_have_a_limit(database: Database) -> None:
     """A form that never ends is refused."""
     with Served(database).open(TOKEN) as client:
-        answer = client.post("/sign-in", content=b"token=" + b"x" * MAX_FORM_BYTES)
-    assert (answer.status_code, "the form is too long" in answer.text) == (413, True)
+        answer = client.post("/sign-in", content=b"token=" + b"x" * MAX_BODY_BYTES)
+    assert (answer.status_code, "this is too long" in answer.text) == (413, True)
 
 
 def test_the_token_is_on_no_page(database: Database) -> None:

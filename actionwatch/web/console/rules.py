@@ -13,7 +13,8 @@ from actionwatch.base.model import LEVELS
 from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.web.console.charts import draw_bars, level_counts
 from actionwatch.web.console.page import render
-from actionwatch.web.console.parts import Parts
+from actionwatch.web.parts import Parts
+from actionwatch.web.reading import rules_in_use
 
 SHOWN_DAYS = 30
 MAX_COUNTED = 1000  # alerts of a rule, in the list
@@ -30,7 +31,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         request,
         "rules.html",
         now,
-        rules=sorted((rule for rule in parts.rules() if not rule.is_silent), key=lambda rule: rule.name.name),
+        rules=rules_in_use(parts),
         counts=counts,
         broken=broken,
         days=SHOWN_DAYS,
