@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import ipaddress
+import math
 import re
 import secrets
 import threading
@@ -49,6 +51,7 @@ MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mis
 MAX_ALL_ATTEMPTS = 100  # of all addresses together
 HOUR_SECONDS = 3600.0
 MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that patience does not help
+MAX_REMEMBERED = 10_000  # failed attempts within an hour, so that strangers do not fill the memory
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
@@ -83,12 +86,15 @@ class TooManyAttempts(Exception):
 class Attempts:
     """Counts wrong tokens. Safe to share between threads; each process counts its own."""
 
-    def __init__(self, elapsed: Callable[[], float], hourly: int | None = None) -> None:
-        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour."""
+    def __init__(self, elapsed: Callable[[], float], hourly: float = math.inf, of_all: float = math.inf) -> None:
+        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour, `of_all`
+        how many from all addresses within a minute.
+        """
         self._elapsed = elapsed
         self._hourly = hourly
+        self._of_all = of_all
         self._lock = threading.Lock()
-        self._failures: deque[tuple[float, str]] = deque()  # all within an hour: at most 60 * MAX_ALL_ATTEMPTS
+        self._failures: deque[tuple[float, str]] = deque(maxlen=MAX_REMEMBERED)
 
     def check(self, address: str) -> None:
         """Check that an address may try. Raises: TooManyAttempts."""
@@ -101,19 +107,29 @@ class Attempts:
             self._check(address)
             if is_right():
                 return True
-            self._failures.append((self._elapsed(), address))
+            self._failures.append((self._elapsed(), _owner_of(address)))
             return False
 
     def _check(self, address: str) -> None:
         now = self._elapsed()
         while self._failures and now - self._failures[0][0] >= HOUR_SECONDS:
             self._failures.popleft()
-        of_address = [at for at, each in self._failures if each == address]
-        if self._hourly is not None and len(of_address) >= self._hourly:
-            raise TooManyAttempts(of_address[-self._hourly] + HOUR_SECONDS - now)
+        owner = _owner_of(address)
+        of_owner = [at for at, each in self._failures if each == owner]
+        if len(of_owner) >= self._hourly:
+            raise TooManyAttempts(of_owner[0] + HOUR_SECONDS - now)
         recent = [each for at, each in self._failures if now - at < ATTEMPT_SECONDS]
-        if recent.count(address) >= MAX_ATTEMPTS or len(recent) >= MAX_ALL_ATTEMPTS:
+        if recent.count(owner) >= MAX_ATTEMPTS or len(recent) >= self._of_all:
             raise TooManyAttempts(ATTEMPT_SECONDS)
+
+
+def _owner_of(address: str) -> str:
+    """Return what one client has of addresses: of IPv6, a network with 2^64 of them."""
+    with contextlib.suppress(ValueError):
+        found = ipaddress.ip_address(address)
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    return address
 
 
 class Access:
@@ -138,10 +154,9 @@ class Access:
         self._clock = clock
         self._open_to = open_to
         self._proxy = proxy
-        self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS)
-        self._bearers = Attempts(
-            elapsed
-        )  # a program with an old token tries for hours, and must work once it is replaced
+        self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
+        # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
+        self._bearers = Attempts(elapsed)
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
@@ -322,4 +337,7 @@ def _ask_for_token(request: Request) -> Response:
     if is_person and "text/html" in request.headers.get("accept", ""):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(asked, safe='')}", 303, {"cache-control": "no-store"})
-    return _refusal(request, "a bearer token is required", 401, **{"www-authenticate": "Bearer"})
+    what = "a token is required: send 'Authorization: Bearer TOKEN'; 'actionwatch tokens create' makes one"
+    if "authorization" in request.headers:
+        what = "this is not a valid token: it may be misspelt, revoked or expired"
+    return _refusal(request, what, 401, **{"www-authenticate": "Bearer"})

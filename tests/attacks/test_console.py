@@ -23,6 +23,7 @@ from actionwatch.web.access import (
     TooManyAttempts,
 )
 from actionwatch.web.requests import MAX_BODY_BYTES
+from tests import http_client
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.web import console_kit
@@ -129,6 +130,28 @@ def test_attempts_end() -> None:
     fail("b", 1)
     seconds[0] = HOUR_SECONDS
     fail("a", MAX_ATTEMPTS)
+
+
+def test_a_network_is_one_client() -> None:
+    """Of IPv6 addresses, one client has endlessly many, and is limited as one; the next network is not."""
+    access = Access(TOKEN, elapsed=lambda: 0.0)
+    for number in range(MAX_ATTEMPTS):
+        assert access.sign_in("wrong", f"2001:db8::{number}:1") is None
+    with pytest.raises(TooManyAttempts):
+        access.sign_in("wrong", "2001:db8::ffff")
+    assert access.sign_in("wrong", "2001:db8:0:1::1") is None
+
+
+def test_strangers_do_not_stop_a_program(database: Database) -> None:
+    """Wrong bearer tokens of many addresses do not refuse the right one of another."""
+    served = Served(database)
+    with served.open(TOKEN) as client:
+        for number in range(MAX_ALL_ATTEMPTS + 1):
+            address = f"127.1.0.{number + 1}"
+            with http_client.client(transport=httpx.HTTPTransport(local_address=address)) as stranger:
+                refused = stranger.get(f"{client.base_url}/", headers={"authorization": "Bearer wrong"})
+                assert refused.status_code == 401
+        assert client.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
 def test_programs_guess_the_shared_token_slowly_too(database: Database) -> None:
