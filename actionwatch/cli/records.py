@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
@@ -145,7 +145,7 @@ def export(config: str, form: str, wanted: RecordFilter) -> None:
     """
     from actionwatch.store import records
 
-    events: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    events: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
     events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
     with reading_store(config) as (_, connection):
         found = records.stream(connection, wanted)
