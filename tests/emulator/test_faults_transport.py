@@ -22,7 +22,7 @@ from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulated import every_variant
 from tests.emulator.conftest import NOON, World, serve_world
-from tests.waiting import LIMIT, LIMIT, at_least, stopwatch, wait_until
+from tests.waiting import LIMIT, at_least, stopwatch, wait_until
 
 
 @pytest.fixture(scope="module")
