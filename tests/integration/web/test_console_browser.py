@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import itertools
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -57,7 +56,7 @@ PATHS = (
     f"/rules/{ALERT}",
     "/rules?x=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
 )
-COMBINATIONS = list(itertools.product(WIDTHS, SCHEMES))
+COMBINATIONS = list(zip(WIDTHS, SCHEMES, strict=True))  # layout depends on the width, contrast on the scheme
 
 
 @pytest.fixture(scope="module")
