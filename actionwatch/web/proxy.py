@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole
+from actionwatch.base.plurals import counted
 from actionwatch.web.hosts import NOT_SERVED, is_served
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -64,9 +65,8 @@ class TrustedProxy:
 
     def _name(self, given: list[str]) -> str:
         if len(given) > 1:
-            raise Refused(
-                400, f"{self.user_header} was sent {len(given)} times: let the proxy replace what clients send"
-            )
+            times = counted(len(given), "time")
+            raise Refused(400, f"{self.user_header} was sent {times}: let the proxy replace what clients send")
         try:
             name = given[0].encode("latin-1").decode()  # the bytes as received
         except UnicodeDecodeError as exc:
