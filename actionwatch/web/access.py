@@ -10,13 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import ipaddress
-import math
 import re
 import secrets
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +29,7 @@ from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, d
 from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
 from actionwatch.text.options import is_loopback
+from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
 from actionwatch.web.hosts import host_of
 from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
@@ -46,12 +43,6 @@ _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and th
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
 SESSION = timedelta(hours=12)  # a shift
 USE_NOTED_EVERY = timedelta(hours=1)
-ATTEMPT_SECONDS = 60.0
-MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mistype need fewer
-MAX_ALL_ATTEMPTS = 100  # of all addresses together
-HOUR_SECONDS = 3600.0
-MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that patience does not help
-MAX_REMEMBERED = 10_000  # failed attempts within an hour, so that strangers do not fill the memory
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
@@ -74,62 +65,6 @@ class Visitor:
     def may_decide(self) -> bool:
         """Whether this visitor may change something."""
         return self.role is AccessRole.OPERATOR
-
-
-class TooManyAttempts(Exception):
-    """Too many wrong tokens came from an address, or from all together."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"too many attempts failed: wait {seconds:.0f} seconds, then try again")
-
-
-class Attempts:
-    """Counts wrong tokens. Safe to share between threads; each process counts its own."""
-
-    def __init__(self, elapsed: Callable[[], float], hourly: float = math.inf, of_all: float = math.inf) -> None:
-        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour, `of_all`
-        how many from all addresses within a minute.
-        """
-        self._elapsed = elapsed
-        self._hourly = hourly
-        self._of_all = of_all
-        self._lock = threading.Lock()
-        self._failures: deque[tuple[float, str]] = deque(maxlen=MAX_REMEMBERED)
-
-    def check(self, address: str) -> None:
-        """Check that an address may try. Raises: TooManyAttempts."""
-        with self._lock:
-            self._check(address)
-
-    def attempt(self, address: str, is_right: Callable[[], bool]) -> bool:
-        """Let an address try. Return whether it was right. Raises: TooManyAttempts."""
-        with self._lock:  # until it is counted, so that no other attempt is let through meanwhile
-            self._check(address)
-            if is_right():
-                return True
-            self._failures.append((self._elapsed(), _owner_of(address)))
-            return False
-
-    def _check(self, address: str) -> None:
-        now = self._elapsed()
-        while self._failures and now - self._failures[0][0] >= HOUR_SECONDS:
-            self._failures.popleft()
-        owner = _owner_of(address)
-        of_owner = [at for at, each in self._failures if each == owner]
-        if len(of_owner) >= self._hourly:
-            raise TooManyAttempts(of_owner[0] + HOUR_SECONDS - now)
-        recent = [each for at, each in self._failures if now - at < ATTEMPT_SECONDS]
-        if recent.count(owner) >= MAX_ATTEMPTS or len(recent) >= self._of_all:
-            raise TooManyAttempts(ATTEMPT_SECONDS)
-
-
-def _owner_of(address: str) -> str:
-    """Return what one client has of addresses: of IPv6, a network with 2^64 of them."""
-    with contextlib.suppress(ValueError):
-        found = ipaddress.ip_address(address)
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-            return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
-    return address
 
 
 class Access:

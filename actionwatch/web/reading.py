@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import LEVELS, Alert, Level, Record, RecordFilter, Status
+from actionwatch.base.model import LEVELS, Alert, Level, Record, RecordFilter, Silence, Status
 from actionwatch.instaclustr.kinds import normalise_kind
 from actionwatch.rules.model import Rule
-from actionwatch.store import alerts, outbox, receivers, records, self_alerts
+from actionwatch.store import alerts, outbox, receivers, records, self_alerts, silences
 from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.query import Query
 from actionwatch.web.verdict import Verdict, judge
@@ -100,6 +100,12 @@ def only_delivery(connection: Connection, beginning: str) -> Delivery:
     """Read the delivery whose id has this prefix. Raises: HTTPException, if there is none, or several."""
     found = outbox.read_by_prefix(connection, beginning)
     return _only(found, [each.id for each in found], "delivery", "id", beginning)
+
+
+def only_silence(connection: Connection, beginning: str) -> Silence:
+    """Read the silence whose id has this prefix. Raises: HTTPException, if there is none, or several."""
+    found = silences.read_by_prefix(connection, beginning)
+    return _only(found, [each.id for each in found], "silence", "id", beginning)
 
 
 def _only(found: Sequence[_T], names: Collection[str], noun: str, name: str, beginning: str) -> _T:

@@ -12,7 +12,7 @@ from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Status
 from actionwatch.store import alerts
 from actionwatch.store.database import Database
-from actionwatch.web.access import MAX_ATTEMPTS
+from actionwatch.web.attempts import MAX_ATTEMPTS
 from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.requests import MAX_BODY_BYTES
 from tests.builders import make_alert

@@ -13,7 +13,7 @@ from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Status
 from actionwatch.store import alerts
 from actionwatch.store.database import Database
-from actionwatch.web.access import MAX_ATTEMPTS
+from actionwatch.web.attempts import MAX_ATTEMPTS
 from actionwatch.web.proxy import TrustedProxy
 from tests import http_client
 from tests.builders import make_alert

@@ -11,15 +11,13 @@ from actionwatch.base.access import AccessRole
 from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.sessions import MAX_SESSIONS
-from actionwatch.web.access import (
+from actionwatch.web.access import COOKIE, SESSION, Access
+from actionwatch.web.attempts import (
     ATTEMPT_SECONDS,
-    COOKIE,
     HOUR_SECONDS,
     MAX_ALL_ATTEMPTS,
     MAX_ATTEMPTS,
     MAX_HOURLY_ATTEMPTS,
-    SESSION,
-    Access,
     TooManyAttempts,
 )
 from actionwatch.web.requests import MAX_BODY_BYTES

@@ -12,6 +12,7 @@ from actionwatch.base.model import Alert
 from actionwatch.text.payloads import (
     AlertFacts,
     DeliveryDocument,
+    LevelWord,
     RecordDocument,
     SilenceDocument,
     SuppressedDocument,
@@ -71,7 +72,7 @@ class RuleItem(TypedDict):
     id: str
     name: str
     title: str
-    level: str
+    level: LevelWord
     mode: str
     tags: list[str]
     correlation: str | None

@@ -164,7 +164,7 @@ OPERATIONS = (
     ),
     Operation(
         name="getSilence",
-        summary="Show one silence.",
+        summary="Show one silence. A unique prefix of its id is enough.",
         method="GET",
         path="/silences/{id}",
         view=views.get_silence,

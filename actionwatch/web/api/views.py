@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from starlette.exceptions import HTTPException
 
@@ -15,7 +13,14 @@ from actionwatch.base.clock import EPOCH, TIMES_END
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Alert, Silence
 from actionwatch.store import alert_history, alerts, marks, outbox, polls, records, silences
-from actionwatch.text.payloads import RECORDS_SHOWN, delivery_document, instant, record_document, silence_document
+from actionwatch.text.payloads import (
+    RECORDS_SHOWN,
+    SilenceDocument,
+    delivery_document,
+    instant,
+    record_document,
+    silence_document,
+)
 from actionwatch.web.access import visitor_of
 from actionwatch.web.api.call import DEFAULT_LIMIT, MAX_LIMIT, Call, Created
 from actionwatch.web.api.documents import (
@@ -45,6 +50,7 @@ from actionwatch.web.reading import (
     only_alert,
     only_delivery,
     only_record,
+    only_silence,
     read_state,
     record_filter,
     rules_in_use,
@@ -141,16 +147,13 @@ def list_silences(call: Call) -> SilencePage:
     return {"items": [silence_document(each, now) for each in found], "next": cursor(rest)}
 
 
-def get_silence(call: Call) -> Mapping[str, Any]:
+def get_silence(call: Call) -> SilenceDocument:
     """Show one silence."""
     with call.parts.database.read() as connection:
-        found = silences.read_many(connection, [call.path("id")]).get(call.path("id"))
-    if found is None:
-        raise HTTPException(404, f"no silence has the id {call.path('id')}")
-    return silence_document(found, call.parts.clock())
+        return silence_document(only_silence(connection, call.path("id")), call.parts.clock())
 
 
-def create_silence(call: Call) -> Mapping[str, Any] | Created:
+def create_silence(call: Call) -> SilenceDocument | Created:
     """Create a silence, once: a request that is repeated gets the silence that the first one created."""
     now, body, silence_id = call.parts.clock(), call.body, call.path("id").lower()
     author = _author(call, body)
@@ -188,11 +191,13 @@ def _is_same(known: Silence, body: SilenceBody, author: str, now: datetime) -> b
     )
 
 
-def expire_silence(call: Call) -> Mapping[str, Any]:
+def expire_silence(call: Call) -> SilenceDocument:
     """End a silence."""
     author = _author(call, call.body)
+    with call.parts.database.read() as connection:
+        known = only_silence(connection, call.path("id"))
     try:
-        ended = call.parts.actions.expire_silence(call.path("id").lower(), author)
+        ended = call.parts.actions.expire_silence(known.id, author)
     except ValueError as exc:
         raise HTTPException(409, str(exc)) from exc
     return silence_document(ended, call.parts.clock())

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, TooManyAttempts, Visitor
+from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, Visitor
+from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
 import httpx
@@ -17,7 +17,7 @@ from actionwatch.store import alerts, records, silences, tokens
 from actionwatch.store.database import Database
 from actionwatch.web.access import USE_NOTED_EVERY
 from tests.browser import chromium, viewing
-from tests.builders import NOON, make_alert, make_record
+from tests.builders import NOON, make_alert, make_record, url_of
 from tests.integration.web.console_kit import Served, give_token, session
 
 SHARED = "open-sesame"
@@ -95,7 +95,8 @@ def test_a_session_is_one_on_all_replicas(served: Served, database: Database) ->
     """What one replica began, another continues: pages, forms and the end."""
     secret = give_token(database)
     with ExitStack() as stack:
-        first, second = (stack.enter_context(served.open()) for _ in range(2))
+        other = stack.enter_context(closing(Database(url_of(database))))
+        first, second = (stack.enter_context(each.open()) for each in (served, Served(other, open_to=None)))
         headers = session(first, secret)
         assert second.get(ALERT, headers=headers).status_code == 200
         form = re.search(r'name="form_token" value="(\w+)"', first.get(ALERT, headers=headers).text)
