@@ -95,6 +95,14 @@ def cover_techniques(rules: Sequence[Rule]) -> list[TechniqueRow]:
     return rows + [TechniqueRow(tactic_of[each], each, "", tuple(tagged[each])) for each in others]
 
 
+def by_tactic(rows: Iterable[TechniqueRow]) -> dict[str, list[TechniqueRow]]:
+    """Return the techniques of each tactic, for a matrix."""
+    found: dict[str, list[TechniqueRow]] = {}
+    for row in rows:
+        found.setdefault(row.tactic, []).append(row)
+    return found
+
+
 def _under(technique: str, tagged: Mapping[str, Iterable[str]]) -> list[str]:
     found = [names for tag, names in tagged.items() if tag == technique or tag.startswith(f"{technique}.")]
     return list(dict.fromkeys(name for names in found for name in names))

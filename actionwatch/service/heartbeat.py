@@ -12,7 +12,7 @@ from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
-from actionwatch.tail.health import LAG_LEAST, LAG_POLLS
+from actionwatch.tail.health import lag_limit
 
 TIMEOUT = timedelta(seconds=10)
 
@@ -26,7 +26,7 @@ class Heartbeat:
         self, url: str, intervals: Mapping[str, timedelta], database: Database, clock: Callable[[], datetime]
     ) -> None:
         self._url = url
-        self._lags = {name: max(interval * LAG_POLLS, LAG_LEAST) for name, interval in intervals.items()}
+        self._lags = {name: lag_limit(interval) for name, interval in intervals.items()}
         self._database = database
         self._clock = clock
         self._http = HttpClient(timeout=TIMEOUT)

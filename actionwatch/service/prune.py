@@ -16,7 +16,19 @@ from actionwatch.rules.correlations.live.order import memories
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Retention, Source
-from actionwatch.store import alerts, correlations, marks, positions, receipts, records, retention, unproved_windows
+from actionwatch.store import (
+    alerts,
+    correlations,
+    marks,
+    positions,
+    receipts,
+    records,
+    retention,
+    rule_history,
+    sessions,
+    tokens,
+    unproved_windows,
+)
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.store.records import Needed
@@ -102,7 +114,11 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     }
     # Unproved windows stay visible as long as any record or receipt of their time.
     _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
+    _in_batches(database, lambda c: rule_history.delete_older(c, min(forgotten, now - kept.receipts), BATCH))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
+    with database.write() as connection:
+        sessions.delete_ended(connection, now)
+        tokens.delete_ended(connection, forgotten)  # until then, people see who had access
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

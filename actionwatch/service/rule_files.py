@@ -5,7 +5,7 @@ Called at the start of `run` and by each reload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
 from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
+from actionwatch.service.rule_recording import Doing, doings, reconcile, record
 from actionwatch.settings import Settings
 from actionwatch.store import correlations, rule_versions
 from actionwatch.store.database import Database
@@ -54,9 +55,11 @@ class RuleFiles:
     def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
         self._settings = settings
         self._database = database
+        self._sources = [source.name for source in settings.sources]
         self._clock = clock
         self._cache = _Cache()
         self._last: tuple[Version, ...] | None = None
+        self._doings: Mapping[str, Doing] = {}
 
     def read(self) -> tuple[ReadFiles, Lists]:
         """Read the files that changed since the last call; take the others from the cache."""
@@ -65,7 +68,9 @@ class RuleFiles:
 
     def apply(self, reading: tuple[ReadFiles, Lists]) -> AppliedRules:
         """Decide which versions run, and store them. The caller makes the service use them."""
-        last = self._last if self._last is not None else self._stored()
+        is_start = self._last is None
+        stored = self._stored() if is_start else []
+        last = tuple(map(_from_store, stored)) if self._last is None else self._last
         running = with_last_good(*reading, last, self._build)
         before = {version.id: version for version in last}
         now = {version.id: version for version in running.versions}
@@ -73,16 +78,20 @@ class RuleFiles:
         moved = [each for each in now.values() if each.id in before and _place(each) != _place(before[each.id])]
         added = [each for each in now.values() if each.id not in before]
         removed = [each for each in before.values() if each.id not in now]
-        if self._last is None or added or changed or removed or moved:
+        doing = doings(running)
+        if is_start or added or changed or removed or moved or doing != self._doings:
             at = self._clock()
             with self._database.write() as connection:
-                rule_versions.delete(connection, [each.id for each in removed])
+                if is_start:
+                    reconcile(connection, stored, at)
                 rule_versions.write(connection, _to_store([*added, *changed], at))
                 for each in moved:
                     rule_versions.move(connection, each.id, *_place(each))
+                record(connection, running, doing, self._sources, at, is_start=is_start)
+                rule_versions.delete(connection, [each.id for each in removed])
                 # A rule that comes back is new: it must not fire for records that it did not see while it was gone.
                 correlations.forget_versions(connection, before.keys() & now.keys())
-        self._last = running.versions
+        self._last, self._doings = running.versions, doing
         self._cache.keep([version.document for version in running.versions])
         names = [tuple(each.name for each in some) for some in (added, changed, removed)]
         return AppliedRules(running, *names)
@@ -97,9 +106,9 @@ class RuleFiles:
             read=self._cache.read_document,
         )
 
-    def _stored(self) -> tuple[Version, ...]:
+    def _stored(self) -> list[StoredVersion]:
         with self._database.read() as connection:
-            return tuple(_from_store(each) for each in rule_versions.read_all(connection))
+            return rule_versions.read_all(connection)
 
 
 class _Cache:

@@ -22,8 +22,10 @@ from sqlalchemy import (
     literal_column,
 )
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
+from actionwatch.base.rule_state import Origin, RuleState
 from actionwatch.store.column_types import Duration, Instant, LevelNumber, Object, OptionalTexts, Texts, word
 
 METADATA = MetaData()
@@ -446,10 +448,60 @@ RULE_VERSION = Table(
     Column("since", Instant, nullable=False),
 )
 
+# What each rule document did over time, with its versions. Append-only: see `base/rule_state.py`.
+RULE_HISTORY = Table(
+    "rule_history",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("rule_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", word(RuleState), nullable=False),
+    Column("origin", word(Origin), nullable=False),
+    Column("may_begin_at", Instant, nullable=False),
+    Column("begins_at", Instant, nullable=False),
+    Column("is_held", Boolean, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("since", Instant),
+    Column("file", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("lists", Text, nullable=False),
+    Index("rule_history_by_rule", "rule_id", "id"),
+)
+
 # The last good versions of the operator's templates.
 TEMPLATE_VERSION = Table(
     "template_version",
     METADATA,
     Column("name", Text, primary_key=True),
     Column("body", Text, nullable=False),
+)
+
+# The tokens of people for the console and the API. `digest` is the SHA-256 of the secret, which is stored nowhere.
+TOKEN = Table(
+    "token",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", word(AccessRole), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
+    Column("revoked_by", Text),
+    Index("token_by_digest", "digest", unique=True),
+)
+
+# The browsers that signed in: here, so that each replica knows them. `digest` is that of the cookie. `token_id` is null for the
+# token of the configuration.
+SESSION = Table(
+    "session",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("token_id", Text),
+    Column("ends_at", Instant, nullable=False),
+    Index("session_by_token", "token_id", "ends_at"),
+    Index("session_by_end", "ends_at"),
 )

@@ -54,6 +54,11 @@ REMEDIES = {
 }
 
 
+def lag_limit(poll_interval: timedelta) -> timedelta:
+    """Return how far behind a source may be before that is reported."""
+    return max(poll_interval * LAG_POLLS, LAG_LEAST)
+
+
 class SourceWatch:
     """Watches the polls of one source. `known_kinds` are the catalogue and the configuration's extra kinds."""
 
@@ -68,7 +73,7 @@ class SourceWatch:
         clock: Callable[[], datetime],
     ) -> None:
         self._source = source
-        self._lag = max(poll_interval * LAG_POLLS, LAG_LEAST)
+        self._lag = lag_limit(poll_interval)
         self._declared_kinds = frozenset(map(_kept_name, known_kinds))
         self._noted_kinds: frozenset[str] = frozenset()
         """The unknown kinds in the store, as this process saw them last."""

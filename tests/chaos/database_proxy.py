@@ -14,14 +14,18 @@ LOOK_SECONDS = 0.05
 
 
 class DatabaseProxy:
-    """Forwards connections to the socket of a server. `mode` is how: `pass`, `refuse` or `stall`."""
+    """Forwards connections to the socket of a server, in the folder `server`. `mode` is how: `pass`, `refuse` or `stall`.
+
+    It stalls by itself once a client has sent `last_words`, as if the client were frozen right after that statement.
+    """
 
     def __init__(self, folder: Path, server: Path) -> None:
-        self._server = server
+        self.server = server
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.mode = "pass"
+        self.last_words: bytes | None = None
         folder.mkdir(parents=True)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / NAME))
@@ -59,7 +63,7 @@ class DatabaseProxy:
                 continue
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(str(self._server / NAME))
+                server.connect(str(self.server / NAME))
             except OSError:
                 client.close()
                 server.close()
@@ -78,6 +82,8 @@ class DatabaseProxy:
                 while self.mode == "stall":
                     self._ended.wait(LOOK_SECONDS)
                 target.sendall(data)
+                if self.last_words is not None and self.last_words in data:
+                    self.mode, self.last_words = "stall", None
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

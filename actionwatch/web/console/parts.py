@@ -12,6 +12,7 @@ from actionwatch.base.model import Alert, Decision, Silence, Stretch
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.rules.blindness import Blindness
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.model import Rule
     from actionwatch.store.database import Database
@@ -55,9 +56,9 @@ class Parts:
     """What the pages show beside the store.
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
-    time is proved since an instant. `rules` are those in use, and `lists` what their `expand` names. `preview` says what a
-    silence would have hidden. Without a token, people may decide only if the service is `open_to_actions`. `roster` returns the
-    replicas; None for a store that one process uses.
+    time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
+    and `lists` what their `expand` names. `preview` says what a silence would have hidden. `roster` returns the replicas; None
+    for a store that one process uses.
     """
 
     database: Database
@@ -67,9 +68,9 @@ class Parts:
     receivers: Sequence[Destination]
     unready: Callable[[], Sequence[str]]
     stretches: Callable[[Connection, str, datetime], Sequence[Stretch]]
+    blindness: Callable[[Connection, datetime, datetime], Blindness]
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]
     actions: Actions
     preview: Callable[[Connection, Silence, datetime], str]
     max_silence: timedelta
-    open_to_actions: bool = False

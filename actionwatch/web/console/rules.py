@@ -1,7 +1,9 @@
-"""The rules in use: state, mode, alerts over time, and the YAML that runs."""
+"""The rules in use: state, mode, alerts over time, when they could not fire, what they cover, and the YAML that runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.exceptions import HTTPException
@@ -10,6 +12,9 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
+from actionwatch.rules.blindness import Blindness
+from actionwatch.rules.coverage import by_tactic, cover_techniques
+from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.web.console.charts import draw_bars, level_counts
 from actionwatch.web.console.page import render
@@ -18,19 +23,49 @@ from actionwatch.web.console.parts import Parts
 SHOWN_DAYS = 30
 MAX_COUNTED = 1000  # alerts of a rule, in the list
 MAX_CHARTED = 20_000
+BLIND_DAYS = 7
+MAX_SPANS = 50  # of a rule, or of all: `rules coverage --blind` lists all
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A technique of ATT&CK in the matrix: how many rules watch it, and how many of these could not fire for some time."""
+
+    technique: str
+    name: str
+    rules: tuple[str, ...]
+    blind: tuple[str, ...]
+
+    @property
+    def state(self) -> str:
+        """Whether no rule watches it, all or some that do were blind, or none was."""
+        if not self.rules:
+            return "none"
+        if not self.blind:
+            return "watched"
+        return "blinded" if len(self.blind) == len(self.rules) else "partly"
 
 
 def show_list(request: Request, parts: Parts) -> Response:
-    """Show every rule in use, by name, and the files that are not."""
+    """Show every rule in use, by name, the files that are not, and what they cover."""
     now = parts.clock()
     with parts.database.read() as connection:
         counts = alerts.count_by_rule(connection, now - timedelta(days=SHOWN_DAYS), MAX_COUNTED)
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
+        blindness = parts.blindness(connection, now - timedelta(days=BLIND_DAYS), now)
+    in_use = [rule for rule in parts.rules() if not rule.is_silent]
+    own = {each.id: each for each in blindness.rules}
     return render(
         request,
         "rules.html",
         now,
-        rules=sorted((rule for rule in parts.rules() if not rule.is_silent), key=lambda rule: rule.name.name),
+        rules=sorted(in_use, key=lambda rule: rule.name.name),
+        blindness=blindness,
+        own=own,
+        gone=[each for each in blindness.rules if each.id not in {rule.name.id for rule in in_use}],
+        blind_days=BLIND_DAYS,
+        most_spans=MAX_SPANS,
+        matrix=_matrix(parts.rules(), blindness),
         counts=counts,
         broken=broken,
         days=SHOWN_DAYS,
@@ -48,13 +83,30 @@ def show(request: Request, parts: Parts) -> Response:
     with parts.database.read() as connection:
         version = rule_versions.read(connection, rule.name.id)
         counts = alerts.count_by_time(connection, spans, MAX_CHARTED, rule.name.name)
+        blindness = parts.blindness(connection, now - timedelta(days=BLIND_DAYS), now)
     return render(
         request,
         "rule.html",
         now,
         rule=rule,
-        version=version,
+        stored=version,
+        blindness=blindness,
+        own=next((each for each in blindness.rules if each.id == rule.name.id), None),
+        blind_days=BLIND_DAYS,
+        most_spans=MAX_SPANS,
         chart=draw_bars(spans, level_counts(counts), list(LEVELS)),
         alert_count=sum(sum(each.values()) for each in counts),
         days=SHOWN_DAYS,
     )
+
+
+def _matrix(rules: Sequence[Rule], blindness: Blindness) -> dict[str, list[_Cell]]:
+    """Return the cells of each tactic. Only what blinds single rules is marked: the page shows apart what blinds all."""
+    blind = {each.name for each in blindness.rules if each.own_time}
+    return {
+        tactic: [
+            _Cell(row.technique, row.name, row.rules, tuple(name for name in row.rules if name in blind))
+            for row in rows
+        ]
+        for tactic, rows in by_tactic(cover_techniques(rules)).items()
+    }

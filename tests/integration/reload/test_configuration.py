@@ -231,12 +231,15 @@ BACK_TO_0001 = (
     "ALTER TABLE poll DROP COLUMN backoff",
     "ALTER TABLE delivery DROP COLUMN leased_by",
     "ALTER TABLE alembic_version DROP COLUMN minimum_reader",
+    "DROP TABLE token",
+    "DROP TABLE session",
     "DROP INDEX receipt_by_end",
     "DROP INDEX alert_by_end",
     "DROP INDEX alert_by_realert",
     "DROP INDEX delivery_by_creation",
     "DROP INDEX delivery_by_receiver",
     "DROP INDEX correlated_alert_by_end",
+    "DROP TABLE rule_history",
 )
 
 

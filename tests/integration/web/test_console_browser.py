@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
+from actionwatch.base.rule_state import RuleState
+from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
 from actionwatch.rules.model import Rule
 from actionwatch.store import (
     alert_history,
@@ -69,7 +71,7 @@ def browser() -> Iterator[Browser]:
 def hostile_rule(name: str, text: str) -> Rule:
     """Make a rule whose name and title are hostile, as the title in a file could be."""
     (rule,) = rules_in(CLUSTER_DELETED_RULE).rules
-    return dataclasses.replace(rule, name=RuleName(f"hostile-{name}", text[:300], text, (text[:300],)), file=text[:300])
+    return replace(rule, name=RuleName(f"hostile-{name}", text[:300], text, (text[:300],)), file=text[:300])
 
 
 @pytest.fixture
@@ -94,7 +96,14 @@ def served(database: Database) -> Served:
             store_alert(connection, number, f"hostile-{name}", text)
             store_silences(connection, number, text)
             rule_versions.write(connection, [version_of(f"hostile-{name}", text)])
-    made = Served(database, rules=rules)
+    every = BlindSpan(NOON - 60 * MINUTE, NOON, Effect.DOUBT, TEXTS["html"])
+    own = [
+        RuleBlindness(f"hostile-{name}", text[:300], RuleState.LIVE, (replace(every, effect=Effect.BLIND, why=text),))
+        for name, text in TEXTS.items()
+    ]
+    gone = RuleBlindness("gone", TEXTS["html"], RuleState.REMOVED, (every,) * 60)
+    blindness = Blindness(NOON - 7 * 24 * 60 * MINUTE, NOON, (every,) * 60, (*own, gone))
+    made = Served(database, rules=rules, blindness=blindness)
     made.unready.append(TEXTS["html"])
     made.stretches.append(Stretch("acme", NOON - 60 * MINUTE, NOON - 30 * MINUTE, is_proved=False, why=TEXTS["html"]))
     made.stretches.append(Stretch("acme", NOON - 30 * MINUTE, NOON, is_proved=True))

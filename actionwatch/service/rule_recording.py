@@ -1,0 +1,156 @@
+"""Record what each rule does, each time that changes: `rule_files.py` calls it in the transaction that changes what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from actionwatch.base.model import Mode
+from actionwatch.base.rule_state import GONE, Origin, RuleEntry, RuleState
+from actionwatch.rules.blindness import starved
+from actionwatch.rules.last_good import Running, is_within
+from actionwatch.rules.model import Rule
+from actionwatch.store import rule_history, rule_versions
+from actionwatch.store.rule_versions import StoredVersion
+
+EVER = datetime(
+    1, 1, 1, tzinfo=UTC
+)  # nothing was read before the first poll, so the first versions apply to everything
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a document does now. `why` explains a state that its mode does not."""
+
+    state: RuleState
+    is_held: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a change was made, and to which times of actions it may, and surely does, apply from then on."""
+
+    at: datetime
+    may_begin_at: datetime
+    begins_at: datetime
+
+    @classmethod
+    def of(cls, at: datetime, matched: datetime | None, *, is_start: bool) -> Moment:
+        """Return the moment of a change, when everything up to `matched` was read and matched; None: nothing was read yet.
+
+        At a start, nothing is being matched. On a reload, a batch that began before it may still be matched as before.
+        """
+        may_begin = EVER if matched is None else matched
+        return cls(at, may_begin, may_begin if is_start else max(at, may_begin))
+
+
+def reconcile(connection: Connection, stored: Sequence[StoredVersion], at: datetime) -> None:
+    """At a start, append what ran meanwhile unrecorded, because a replica of an older actionwatch led."""
+    recorded = rule_history.read_newest(connection)
+    entries = []
+    for version in stored:
+        before = recorded.pop(version.rule_id, None)
+        if before is None or before.state in GONE or before.since != version.since:
+            state = RuleState.FILTER if version.mode is None else RuleState(version.mode)
+            moment = Moment(at, version.since, version.since)
+            entries.append(_entry(version, Doing(state), Origin.FOUND, moment, before))
+    gone = [each for each in recorded.values() if each.state not in GONE]
+    entries += [_gone(each, RuleState.REMOVED, Origin.FOUND, Moment(at, at, at)) for each in gone]
+    rule_history.append(connection, entries)
+
+
+def record(
+    connection: Connection,
+    running: Running,
+    now: Mapping[str, Doing],
+    sources: Collection[str],
+    at: datetime,
+    *,
+    is_start: bool,
+) -> None:
+    """Append what changed; `now` is what the documents do that run.
+
+    The versions that run now are stored, and those that no longer run are not deleted yet.
+    """
+    moment = Moment.of(at, rule_history.matched_through(connection, sources), is_start=is_start)
+    recorded = rule_history.read_newest(connection)
+    stored = {each.rule_id: each for each in rule_versions.read_all(connection)}
+    broken = {fault.file for fault in running.rules.faults}
+    entries = []
+    for rule_id, doing in now.items():
+        before, version = recorded.get(rule_id), stored.get(rule_id)
+        if version is None:
+            continue  # its text could not be stored: see `rule_version_not_kept`
+        if before is None or before.state in GONE:
+            entries.append(_entry(version, doing, Origin.ADDED, moment, before))
+        elif doing != Doing(before.state, before.is_held, before.why) or before.since != version.since:
+            entries.append(_entry(version, doing, Origin.CHANGED, moment, before))
+    for rule_id, before in recorded.items():
+        if rule_id not in now and before.state not in GONE:
+            file = stored[rule_id].file if rule_id in stored else before.file
+            state = RuleState.BROKEN if is_within(file, broken) else RuleState.REMOVED
+            entries.append(_gone(before, state, Origin.CHANGED, moment))
+    rule_history.append(connection, entries)
+
+
+def doings(running: Running) -> dict[str, Doing]:
+    """Return what each document that runs does, by its id."""
+    rules = {rule.name.id: rule for rule in running.rules.rules}
+    starving = starved(running.rules.rules)
+    return {
+        version.id: replace(
+            _doing(rules.get(version.id), starving),
+            is_held=version.name in running.held.get(version.document.file, ()),
+        )
+        for version in running.versions
+    }
+
+
+def _doing(rule: Rule | None, starving: Mapping[str, str]) -> Doing:
+    if rule is None:
+        return Doing(RuleState.FILTER)
+    if rule.mode is not Mode.OFF and rule.name.id in starving:
+        return Doing(RuleState.OFF, why=f"it counts {starving[rule.name.id]}, which has mode: off")
+    if rule.mode is not Mode.OFF and rule.is_silent:
+        return Doing(RuleState.FEEDS)
+    return Doing(RuleState(rule.mode.value))
+
+
+def _entry(version: StoredVersion, doing: Doing, origin: Origin, moment: Moment, before: RuleEntry | None) -> RuleEntry:
+    return RuleEntry(
+        at=moment.at,
+        rule_id=version.rule_id,
+        name=version.name,
+        state=doing.state,
+        origin=origin,
+        may_begin_at=moment.may_begin_at,
+        begins_at=_in_order(moment.begins_at, before),
+        is_held=doing.is_held,
+        why=doing.why,
+        since=version.since,
+        file=version.file,
+        document=version.document,
+        lists=version.lists,
+    )
+
+
+def _gone(before: RuleEntry, state: RuleState, origin: Origin, moment: Moment) -> RuleEntry:
+    return replace(
+        before,
+        at=moment.at,
+        state=state,
+        origin=origin,
+        may_begin_at=moment.may_begin_at,
+        begins_at=_in_order(moment.begins_at, before),
+        is_held=False,
+        why="",
+    )
+
+
+def _in_order(begins_at: datetime, before: RuleEntry | None) -> datetime:
+    """Return when an entry begins: not before the one before it, although a clock may have been set back."""
+    return max(begins_at, before.begins_at) if before else begins_at

@@ -1,0 +1,70 @@
+"""What each rule document did over time, with its versions. `run` appends in the transaction of the change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, select
+
+from actionwatch.base.rule_state import GONE, RuleEntry
+from actionwatch.store import marks, positions, records
+from actionwatch.store.tables import RULE_HISTORY
+
+_TABLE = RULE_HISTORY.c
+_TEXTS = ("document", "lists")
+_ALL = [_TABLE[field.name] for field in fields(RuleEntry)]
+_BRIEF = [column for column in _ALL if column.name not in _TEXTS]
+_FOLLOWING = RULE_HISTORY.alias("following")
+
+
+def append(connection: Connection, entries: Sequence[RuleEntry]) -> None:
+    """Add entries, in order."""
+    if entries:
+        connection.execute(RULE_HISTORY.insert(), [asdict(entry) for entry in entries])
+
+
+def read_newest(connection: Connection) -> dict[str, RuleEntry]:
+    """Read the newest entry of each document by its id, without the texts of its version."""
+    newest = select(func.max(_TABLE.id)).group_by(_TABLE.rule_id)
+    rows = connection.execute(select(*_BRIEF).where(_TABLE.id.in_(newest))).mappings()
+    return {row["rule_id"]: RuleEntry(**row) for row in rows}
+
+
+def read_since(
+    connection: Connection, since: datetime, rule_id: str | None = None, *, with_texts: bool = False
+) -> dict[str, list[RuleEntry]]:
+    """Read what applied to actions from a time on, by the id of the document, oldest first; of all documents, or of one."""
+    ended = select(func.max(_TABLE.id)).where(_TABLE.begins_at <= since).group_by(_TABLE.rule_id)
+    statement = select(*(_ALL if with_texts else _BRIEF)).order_by(_TABLE.rule_id, _TABLE.id)
+    statement = statement.where((_TABLE.id.in_(ended)) | (_TABLE.begins_at > since))
+    if rule_id is not None:
+        statement = statement.where(_TABLE.rule_id == rule_id)
+    found: dict[str, list[RuleEntry]] = {}
+    for row in connection.execute(statement).mappings():
+        found.setdefault(row["rule_id"], []).append(RuleEntry(**row))
+    return found
+
+
+def matched_through(connection: Connection, sources: Collection[str]) -> datetime | None:
+    """Return up to which time of action these sources were read and everything read was matched; None before the first poll.
+
+    Late records are left out: they are matched by what runs when they appear.
+    """
+    known = marks.read_all(connection)
+    seen = [known[name].seen_through for name in sources if name in known]
+    unmatched = records.oldest_in_time_after(connection, min(positions.read_both(connection)))
+    return min([*seen, *([unmatched] if unmatched else [])]) if seen else None
+
+
+def delete_older(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` entries that ended before a time, as others followed or the rule is gone. Return how many."""
+    is_followed = (
+        select(_FOLLOWING.c.id)
+        .where(_FOLLOWING.c.rule_id == _TABLE.rule_id, _FOLLOWING.c.id > _TABLE.id, _FOLLOWING.c.begins_at < before)
+        .exists()
+    )
+    is_gone = and_(_TABLE.state.in_([state.value for state in GONE]), _TABLE.begins_at < before)
+    doomed = select(_TABLE.id).where(is_followed | is_gone).limit(limit)
+    return connection.execute(RULE_HISTORY.delete().where(_TABLE.id.in_(doomed))).rowcount
