@@ -153,7 +153,7 @@ def test_unsound_merged_receipt_is_deleted(database: Database) -> None:
         assert [receipt.ends_at for receipt in receipts.stream(connection)] == [NOON + 5 * MINUTE]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(-1, 9)), max_size=12))
 def test_spans_are_the_union_of_the_windows(windows: list[tuple[int, int]]) -> None:
     """The proved stretches contain exactly the time of the windows; one that ends before it begins has none."""
@@ -175,7 +175,7 @@ def spans_of(database: Database, windows: list[tuple[int, int]]) -> list[tuple[d
         return receipts.spans(connection, ["acme"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(windows=st.lists(st.tuples(st.integers(0, 60), st.integers(-1, 20)), max_size=12), since=st.integers(-5, 85))
 def test_spans_since_a_time_are_the_end_of_all_spans(windows: list[tuple[int, int]], since: int) -> None:
     """Asking for the proved stretches since a time gives what is left of all of them."""
@@ -293,7 +293,7 @@ def history(events: list[tuple[Any, ...]]) -> Iterator[History]:
             database.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(events=st.lists(EVENT, max_size=40), forgotten=st.integers(0, 200))
 def test_merging_changes_nothing_that_is_proved(events: list[tuple[Any, ...]], forgotten: int) -> None:
     """Merged receipts prove the same stretches, hold for the stored records, and contain every proof, also after pruning."""
@@ -322,7 +322,7 @@ def contains(receipt: WindowReceipt, proof: WindowReceipt) -> bool:
     return is_within and is_in_time and (receipt.digest, receipt.method) == (proof.digest, proof.method)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(events=st.lists(EVENT, max_size=40), minutes=st.integers(0, 400))
 def test_unsound_receipts_are_deleted_with_merging_too(events: list[tuple[Any, ...]], minutes: int) -> None:
     """After unsound receipts were deleted, merged ones prove nothing that single ones do not, and nothing after that time."""

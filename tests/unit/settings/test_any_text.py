@@ -42,7 +42,7 @@ TREES: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=40,
 )
-FUZZ = settings(max_examples=300)
+FUZZ = settings(max_examples=150)
 
 
 def _try(text: str | bytes) -> None:

@@ -35,7 +35,7 @@ from tests.unit.rules.correlation.live import (
     runs,
 )
 
-FEW = settings(max_examples=60)
+FEW = settings(max_examples=40)
 RULES = {"all kinds": ALL, "rules over rules": NESTED}
 BOTH = pytest.mark.parametrize("rules", RULES)
 
