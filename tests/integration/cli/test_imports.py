@@ -105,6 +105,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
                 "records export",
                 "records proof",
             ),
+            *("records export --bundle e.tar --since 1d", "verify-bundle e.tar"),
             *("records list --around RECORD 1h", "records receipts", "records receipts --verify", "deliveries list"),
             *(
                 "deliveries show DELIVERY",
@@ -136,7 +137,10 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             "rules backtest cluster_deleted --records records.jsonl",
         ],
     ),
-    ({*STORE, *RULES}, ["explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"]),
+    (
+        {*STORE, *RULES},
+        ["rules coverage --blind", "explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"],
+    ),
     ({*STORE, *RULES}, ["rules new --title A --kind BACKUP --print"]),  # it shows how often the draft would have fired
     ({*STORE, *RULES}, ["rules backtest cluster_deleted --since 1d"]),
     (
