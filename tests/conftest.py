@@ -6,6 +6,8 @@ instead of the default few; `--soak-from SEED` begins at another seed.
 
 from __future__ import annotations
 
+import gc
+import os
 import time
 from collections.abc import Iterator
 
@@ -48,6 +50,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "soak" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.timeout(0))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector ignore what collecting made: it would look at thousands of tests again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let all children share their bytecode, as installed commands do, because compiling takes most of a start.
+
+    Where nothing keeps them from it, they share the one beside the modules.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            is_worker = "PYTEST_XDIST_WORKER" in os.environ
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str((folder.parent if is_worker else folder) / "bytecode"))
+        yield
 
 
 @pytest.fixture

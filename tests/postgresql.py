@@ -22,11 +22,12 @@ from psycopg import sql
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
+from actionwatch.store.tables import METADATA
 from tests.debian import Server
 
-_USED = """
-SELECT relname FROM pg_class
-WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND pg_relation_size(oid) > 0
+_TABLES = """
+SELECT relname, pg_relation_size(oid) > 0 FROM pg_class
+WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
 """
 OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 
@@ -107,7 +108,10 @@ def open_store() -> Database:
     database = Database(_created())
     try:
         with database.write() as connection:
-            used = [name for (name,) in connection.exec_driver_sql(_USED) if name != "alembic_version"]
+            tables: dict[str, bool] = dict(connection.exec_driver_sql(_TABLES).all())
+            if not METADATA.tables.keys() <= tables.keys():
+                raise StoreError("a test has dropped a table")
+            used = [name for name, is_used in tables.items() if is_used and name != "alembic_version"]
             if used:  # emptying all tables would take longer than most tests
                 connection.exec_driver_sql(f"TRUNCATE {', '.join(used)} RESTART IDENTITY")
     except StoreError:  # a test has changed the tables

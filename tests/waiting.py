@@ -19,18 +19,24 @@ LIMIT = (
     120.0  # seconds: a hundred times what the slowest condition needs on an idle machine; pytest's timeout is longer
 )
 PATIENT = timedelta(seconds=LIMIT)  # for a timeout of the product, if the far end must respond in time
-LOOK_EVERY = 0.01
+LOOK_EVERY = 0.01  # at first, to notice quickly what comes quickly
+LOOK_AT_LEAST_EVERY = 0.1  # later: many looks open a connection or read a file, on a machine that others need
 
 
 def wait_until(
     look: Callable[[], T | None], what: str, state: Callable[[], object] | None = None, pause: float = LOOK_EVERY
 ) -> T:
-    """Poll `look` until it returns a true value, and return that; if it fails, the error shows `state`."""
+    """Poll `look` until it returns a true value, and return that; if it fails, the error shows `state`.
+
+    The pause between two looks grows, from `pause` to a tenth of a second.
+    """
     deadline = time.monotonic() + LIMIT
+    longest = max(pause, LOOK_AT_LEAST_EVERY)
     while not (seen := look()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {LIMIT:g} s for {what}; last seen: {state() if state else seen!r}")
         time.sleep(pause)
+        pause = min(pause * 1.2, longest)
     return seen
 
 

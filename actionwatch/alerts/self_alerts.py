@@ -51,10 +51,12 @@ class OwnAlerts:
         self._self_alerts = self_alerts
         self._host = host
         self._replica = replica
+        self._reported: set[tuple[str, str]] = set()  # nothing else is open: the id of a replica is new at each start
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
         """Report a problem of this replica."""
         self._self_alerts.report(trouble, self._placed(subject), what, remedy)
+        self._reported.add((trouble, subject))
 
     def update(self, trouble: str, subject: str, what: str) -> None:
         """Change what an open alert says."""
@@ -63,9 +65,13 @@ class OwnAlerts:
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Report that a problem of this replica ended."""
         self._self_alerts.settle(trouble, self._placed(subject), why)
+        self._reported.discard((trouble, subject))
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
-        """Do nothing: the id of a replica is new at each start, so nothing is open; the leader settles what others leave."""
+        """Settle a problem of this replica for every subject except these; the leader settles what others leave."""
+        for each, subject in sorted(self._reported):
+            if each == trouble and subject not in subjects:
+                self.settle(trouble, subject, why(subject))
 
     def _placed(self, subject: str) -> str:
         return placed(subject, self._host, self._replica)

@@ -43,6 +43,7 @@ COMMANDS = {
     "explain": "Print the complete history of an alert or a record.",
     "receivers": "List, test and preview receivers.",
     "templates": "Check the message templates.",
+    "tokens": "Create, list and revoke tokens for the console and the API.",
     "store": "Back up and restore the store.",
     "verify-bundle": "Verify an evidence bundle of 'records export --bundle'.",
     "emulator": "Run an emulator of the upstream on loopback.",

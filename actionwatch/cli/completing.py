@@ -101,6 +101,13 @@ def _silences(config: str) -> Values:
         return [(each.id, f"{' '.join(each.matchers)}: {each.comment}") for each in found]
 
 
+def _tokens(config: str) -> Values:
+    from actionwatch.store import tokens
+
+    with reading_store(config) as (_, connection):
+        return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:NEWEST]]
+
+
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
 sources = _completer(_sources)
 receivers = _completer(_receivers)
@@ -113,3 +120,4 @@ alerts_and_records = _completer(lambda config: [*_alerts(config), *_records(conf
 deliveries = _completer(_deliveries)
 dead_letters = _completer(_dead_letters)
 silences = _completer(_silences)
+tokens = _completer(_tokens)

@@ -25,6 +25,8 @@ from actionwatch.store import (
     records,
     retention,
     rule_history,
+    sessions,
+    tokens,
     unproved_windows,
 )
 from actionwatch.store.database import Database
@@ -114,6 +116,9 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
     _in_batches(database, lambda c: rule_history.delete_older(c, min(forgotten, now - kept.receipts), BATCH))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
+    with database.write() as connection:
+        sessions.delete_ended(connection, now)
+        tokens.delete_ended(connection, forgotten)  # until then, people see who had access
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

@@ -76,7 +76,7 @@ class _Process:
                 refuse_other_organisations(self._settings, self._config, app.database)
                 service, watch = self._build(app)
                 with service.running() as membership:
-                    self._announce(service, membership)
+                    self._announce(service, watch, membership)
                     self._on_start(app, service.url)
                     self._before = self._refused = None
                     changed = self._wait(service, watch)
@@ -127,9 +127,11 @@ class _Process:
         fault = refused.fault if refused else None
         return Service(app, fault, on_death=on_death, watch=watch, replicas=replicas), watch
 
-    def _announce(self, service: Service, membership: Membership) -> None:
+    def _announce(self, service: Service, watch: ConfigurationWatch, membership: Membership) -> None:
         """Let commands find the service, and report the result of the reload that started it."""
         self._announcement.start(membership)
+        if not service.leads():
+            watch.is_refused = False  # only the leader has reported it
         if self._refused is not None:
             faults = [str(self._refused.fault), *service.reloader.faults]
             self._announcement.end_reload([PREVIOUS, service.reloader.summary], faults)

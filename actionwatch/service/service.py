@@ -15,6 +15,7 @@ import structlog
 from apscheduler.job import Job
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import Fault
 from actionwatch.notifiers.base import notifier_module
@@ -35,13 +36,15 @@ from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.settings import Source
+from actionwatch.settings import Source, Web
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
 
 if TYPE_CHECKING:
+    from actionwatch.web.access import Access
     from actionwatch.web.console.parts import Parts
+    from actionwatch.web.proxy import TrustedProxy
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -49,7 +52,7 @@ MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest
 PRUNE_EVERY = timedelta(hours=1)
 DISK_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(minutes=1)
-STOP_SECONDS = 9.0  # for all threads together; the web listener needs up to a second more
+STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
 RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
 log = structlog.get_logger()
@@ -252,9 +255,15 @@ class Service:
             *console_routes(self._console_parts()),
         ]
         address = options.listen
-        return serving(
-            routes, address.host, address.port, options.access_token, self.threads.start, names=options.hosts
-        )
+        return serving(routes, address.host, address.port, self._access(), self.threads.start, names=options.hosts)
+
+    def _access(self) -> Access:
+        from actionwatch.web.access import Access
+
+        app, options = self._app, self._app.settings.web
+        role = AccessRole.OPERATOR if self._open_to_actions else AccessRole.READER
+        open_to = None if options.is_token_required else role
+        return Access(options.access_token, app.database, app.clock, open_to=open_to, proxy=trusted_proxy(options))
 
     def _console_parts(self) -> Parts:
         from actionwatch.web.console.parts import Destination, Parts
@@ -279,7 +288,6 @@ class Service:
             actions=app.operator_actions(self._worker.wake),
             preview=lambda connection, made, now: str(preview(connection, made, now)),
             max_silence=app.settings.max_silence,
-            open_to_actions=self._open_to_actions,
             roster=lambda: self.roles.roster if app.database.is_shared else None,
         )
 
@@ -409,3 +417,11 @@ class Service:
             log.warning(
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
+
+
+def trusted_proxy(options: Web) -> TrustedProxy | None:
+    """Return the authenticating proxy of the configuration, if there is one."""
+    from actionwatch.web.proxy import TrustedProxy
+
+    proxy = options.proxy
+    return None if proxy is None else TrustedProxy(**dict(proxy), hosts=frozenset(options.hosts))

@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 def wait_for_store(settings: Settings, error: StoreUnreachable, asked: Asked) -> bool:
     """Wait until the server of the store answers. Return False if the process is asked to end before that."""
+    from actionwatch.web.access import Access
     from actionwatch.web.routes import waiting_routes
     from actionwatch.web.server import serving
 
@@ -32,7 +33,7 @@ def wait_for_store(settings: Settings, error: StoreUnreachable, asked: Asked) ->
                 waiting_routes(reason),
                 address.host,
                 address.port,
-                options.access_token,
+                Access(options.access_token),
                 threads.start,
                 names=options.hosts,
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import Fault
-from actionwatch.delivery.template_watch import TROUBLE
+from actionwatch.delivery.template_watch import CHANGED, TROUBLE
 from actionwatch.render.renderer import Renderer
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database
@@ -72,7 +72,7 @@ class TemplateFiles:
         """Store the valid texts, and settle what was reported about others."""
         # Before the texts are stored: a process that is killed in between leaves it to the next one.
         unchanged = {str(self._folder / name) for name in used} if sound == last else set()
-        self._self_alerts.settle_others(TROUBLE, unchanged, lambda _: "the templates were changed")
+        self._self_alerts.settle_others(TROUBLE, unchanged, lambda _: CHANGED)
         if sound != last:
             with self._database.write() as connection:
                 template_versions.replace_all(connection, sound)

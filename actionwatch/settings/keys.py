@@ -20,10 +20,12 @@ from actionwatch.settings.validators import (
     Address,
     Existing,
     Flag,
+    HeaderName,
     HostName,
     KnownInterval,
     KnownReceiver,
     MatcherText,
+    Network,
     RecordField,
     WholeNumber,
     Word,
@@ -32,6 +34,7 @@ from actionwatch.settings.validators import (
     parse_heartbeat,
     parse_instant,
     parse_level,
+    parse_network,
     parse_origin,
     parse_rate,
     parse_start,
@@ -272,37 +275,68 @@ class InhibitRuleOptions(Options):
     """The labels that must have equal values in both alerts."""
 
 
-def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile | None:
+def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | None:
     listen = info.data.get("listen")
-    is_token_given = token_file is not None or info.data.get("token", "unusable") is not None
-    if listen is not None and not is_loopback(listen.host) and not is_token_given:
-        raise ValueError("an address that is not loopback needs a token: set token_file, or listen on 127.0.0.1")
-    return token_file
+    if is_required is False and listen is not None and not is_loopback(listen.host):
+        raise ValueError("false is only for a loopback address: remove it, or listen on 127.0.0.1")
+    return is_required
+
+
+class AuthenticatingProxy(Options):
+    """A proxy before the listener that signs people in, and says in a header who each request is from."""
+
+    addresses: Annotated[tuple[Annotated[Network, BeforeValidator(parse_network)], ...], Field(min_length=1)]
+    """Addresses of the proxy, as networks: `10.0.0.5/32`. The header is believed only from there; a request from elsewhere with
+    the header gets 403. Whoever can send requests from there can be anybody: let only the proxy run there.
+    """
+    user_header: HeaderName = "X-Forwarded-User"
+    """The header with the name of the person. The proxy must replace what clients send."""
+    operators: tuple[Word, ...] = ()
+    """The names of the people who may decide. All others are readers."""
+    groups_header: HeaderName = "X-Forwarded-Groups"
+    """The header with the groups of the person, separated by commas."""
+    operator_groups: tuple[Word, ...] = ()
+    """Members of these groups may decide too."""
 
 
 class Web(Options):
-    """The console, health and metrics. A token is required for addresses that are not loopback."""
+    """The console, health and metrics. Who may open them: [the console](console.md#who-can-open-it)."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     """Host and port of [the console](console.md), health and metrics; IPv6 in brackets: `"[::1]:8080"`."""
     token: Secret | None = None
-    """Programs must send this token, and people sign in with it. Required if `listen` is not a loopback address, and for
-    decisions in the console.
+    """A token that several programs and people share: programs send it, and people sign in with it, may decide, and type
+    their names. Tokens of people are better: `actionwatch tokens create`.
     """
-    token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
-        default=None, validate_default=True
-    )
+    token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
+    require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
+    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise.
+    Set `true` if other people use the machine. Health checks never need one, and deciding always does.
+    """
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
     reverse proxy passes on; the console then needs a token. IP addresses are always accepted. A request for another
     name gets 421, because a web page could otherwise read `/metrics` in the browser of a person on this machine.
-    Without effect if `listen` is not a loopback address.
+    If `listen` is not a loopback address, it is only checked for requests that the proxy of `proxy` signed in.
+    """
+
+    proxy: AuthenticatingProxy | None = None
+    """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which says who people are:
+    `{addresses: [10.0.0.5/32], operators: [sam@example.com]}`.
     """
 
     @property
     def access_token(self) -> str | None:
-        """The token, from either key."""
+        """The shared token, from either key."""
         return secret(self.token, self.token_file)
+
+    @property
+    def is_token_required(self) -> bool:
+        """Whether reading needs a token."""
+        if self.require_token is not None:
+            return self.require_token
+        is_behind = self.access_token is not None or self.proxy is not None
+        return is_behind or not is_loopback(self.listen.host)
 
 
 class Heartbeat(Options):

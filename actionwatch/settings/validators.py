@@ -6,6 +6,7 @@ the value, which may be a secret in the wrong key.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
+# They mean something else, and clients choose them.
+_OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via", "x-forwarded-for", "x-real-ip"})
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
@@ -48,6 +53,19 @@ def parse_address(value: object) -> Address:
     if not found or int(found[3]) > 65_535:
         raise ValueError("not an address: write host:port, such as 127.0.0.1:8080 or [::1]:8080")
     return Address(found[1] or found[2], int(found[3]))
+
+
+def parse_network(value: object) -> Network:
+    """Read a network, such as 10.0.0.0/24; a single address is one too. All addresses together are none."""
+    if isinstance(value, Network):
+        return value
+    try:
+        found = ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError as exc:
+        raise ValueError("not a network: write an address, or its first address and a length: 10.0.0.0/24") from exc
+    if not found.prefixlen:
+        raise ValueError("this is every address: write those of the proxy")
+    return found
 
 
 def parse_rate(value: object) -> float | None:
@@ -176,6 +194,12 @@ def _host_name(text: str) -> str:
     return text.lower()
 
 
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text) or text.lower() in _OTHER_HEADERS:
+        raise ValueError("not a header for this: write its name, such as X-Forwarded-User")
+    return text
+
+
 def _no_flag(value: Any) -> Any:
     # pydantic accepts true as 1.
     if isinstance(value, bool):
@@ -227,6 +251,7 @@ def _matcher(text: str, info: ValidationInfo) -> str:
 
 Word = Annotated[str, AfterValidator(_word)]
 HostName = Annotated[str, AfterValidator(_host_name)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    exists,
     func,
     literal,
     or_,
@@ -28,7 +27,7 @@ from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import LAST_CHARACTER, Place, bulk_insert, first_two, portions
+from actionwatch.store.database import LAST_CHARACTER, Place, bulk_insert, first_two, has_row, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -296,9 +295,9 @@ def is_at_work(now: datetime) -> ColumnElement[bool]:
     reaches = type_coerce(ALERT.c.last_at, BigInteger) + ALERT.c.realert >= to_micros(now)
     return or_(
         and_(ALERT.c.status != Status.RESOLVED.value, reaches),
-        exists().where(CORRELATED_ALERT.c.id == ALERT.c.id),
-        exists().where(CORRELATED_ALERT.c.reported_as == ALERT.c.id),
-        exists().where(SELF_ALERT.c.alert_id == ALERT.c.id),
+        has_row(CORRELATED_ALERT.c.id == ALERT.c.id),
+        has_row(CORRELATED_ALERT.c.reported_as == ALERT.c.id),
+        has_row(SELF_ALERT.c.alert_id == ALERT.c.id),
     )
 
 
@@ -307,7 +306,8 @@ def delete_settled(connection: Connection, before: datetime, now: datetime, limi
     doomed = (
         select(ALERT.c.id)
         .where(ALERT.c.opened_at < before, ~is_at_work(now))
-        .where(~exists().where(DELIVERY.c.alert_id == ALERT.c.id))
+        .where(~has_row(DELIVERY.c.alert_id == ALERT.c.id))
+        .order_by(ALERT.c.opened_at)
         .limit(limit)
     )
     ids = connection.execute(doomed).scalars().all()

@@ -100,8 +100,9 @@ def write_version(connection: Connection, rule_id: str, version: Version) -> Non
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` alerts that ended before a time. Return how many."""
-    doomed = select(_TABLE.id).where(_TABLE.until < before, ~_TABLE.is_open).limit(limit)
-    return connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(doomed))).rowcount
+    doomed = select(_TABLE.id).where(_TABLE.until < before, ~_TABLE.is_open).order_by(_TABLE.until).limit(limit)
+    ids = connection.execute(doomed).scalars().all()
+    return connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(ids))).rowcount
 
 
 def forget_versions(connection: Connection, kept: Collection[str]) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     Insert,
     Row,
@@ -31,7 +32,9 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    literal_column,
     or_,
+    select,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
@@ -53,7 +56,7 @@ from actionwatch.store.tables import METADATA
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0008"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0009"  # the newest revision under migrations/versions/
 # The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
 # A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
 MINIMUM_READER = "0006"
@@ -416,10 +419,14 @@ def bulk_read(
 
     Uses the driver, because SQLAlchemy spends more time on a statement with many values than SQLite.
     """
-    head = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column} IN "  # noqa: S608  # nosec
-    mark = _mark(connection)
+    head = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column} "  # noqa: S608  # nosec
     for some in portions(values):
-        yield from connection.exec_driver_sql(f"{head}({', '.join([mark] * len(some))})", tuple(some))
+        if _is_postgresql(connection):
+            yield from connection.exec_driver_sql(
+                f"{head}= ANY ({_array(connection.dialect, table.c[column])})", (list(some),)
+            )
+        else:
+            yield from connection.exec_driver_sql(f"{head}IN ({', '.join('?' * len(some))})", tuple(some))
 
 
 def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
@@ -434,16 +441,11 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
     the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
     """
-    if len(rows) > _ROWS_PER_STATEMENT and _is_postgresql(connection):
-        from actionwatch.store.postgresql import copy_in
-
-        return copy_in(connection, table.name, columns, rows)
-    row_marks = f"({', '.join([_mark(connection)] * len(columns))})"
-    head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  # nosec
     new_count = 0
     for some in portions(rows):
-        statement = f"{head}{', '.join([row_marks] * len(some))} ON CONFLICT DO NOTHING"
-        new_count += connection.exec_driver_sql(statement, tuple(chain.from_iterable(some))).rowcount
+        given, values = _given(connection, [table.c[name] for name in columns], some)
+        statement = f"INSERT INTO {table.name} ({', '.join(columns)}) {given} ON CONFLICT DO NOTHING"  # nosec
+        new_count += connection.exec_driver_sql(statement, values).rowcount
     return new_count
 
 
@@ -461,15 +463,14 @@ def bulk_update(
     """
     key, *changed = columns
     column, value = only
-    mark = _mark(connection)
-    row_marks = f"({', '.join([mark] * len(columns))})"
-    changes = ", ".join(f"{name} = {_given(connection, table.c[name], place)}" for place, name in enumerate(changed, 2))
+    changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
+    is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = "
+    is_chosen += "%s" if _is_postgresql(connection) else "?"
     count = 0
     for some in portions(rows):
-        given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
-        is_chosen = f"{table.name}.{key} = {_given(connection, table.c[key], 1)} AND {table.name}.{column} = {mark}"
-        statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec
-        count += connection.exec_driver_sql(statement, (*chain.from_iterable(some), value)).rowcount
+        given, values = _given(connection, [table.c[name] for name in columns], some)
+        statement = f"UPDATE {table.name} SET {changes} FROM ({given}) AS given WHERE {is_chosen}"  # noqa: S608  # nosec
+        count += connection.exec_driver_sql(statement, (*values, value)).rowcount
     return count
 
 
@@ -477,18 +478,28 @@ def _is_postgresql(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def _mark(connection: Connection) -> str:
-    """Return what stands for a value in a statement of the driver."""
-    return "%s" if _is_postgresql(connection) else "?"
+def _given(
+    connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]
+) -> tuple[str, tuple[Any, ...]]:
+    """Return the query of given rows, for a statement of the driver, and its parameters. Its columns are column1, column2...
+
+    PostgreSQL takes each column as an array in binary form: one parameter for all its values, as fast as COPY. And unlike
+    COPY, it waits for all of them before it begins, so that a process that freezes meanwhile holds nobody up.
+    """
+    if _is_postgresql(connection):
+        names = ", ".join(f"column{place}" for place, _ in enumerate(columns, 1))
+        arrays = ", ".join(_array(connection.dialect, column) for column in columns)
+        query = f"SELECT * FROM unnest({arrays}) AS given ({names})"  # noqa: S608  # nosec
+        return query, tuple(map(list, zip(*rows, strict=True)))
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"VALUES {', '.join([marks] * len(rows))}", tuple(chain.from_iterable(rows))
 
 
-def _given(connection: Connection, column: Column[Any], place: int) -> str:
-    """Return a column of given rows. PostgreSQL takes values that are all NULL for texts."""
-    name = f"given.column{place}"
-    if not _is_postgresql(connection):
-        return name
-    type_ = column.type.compile(connection.dialect).partition(" ")[0]  # without its collation
-    return f"CAST({name} AS {type_})"
+@functools.lru_cache(maxsize=1024)
+def _array(dialect: Dialect, column: Column[Any]) -> str:
+    """Return what stands for values of a column in a statement of PostgreSQL's driver."""
+    type_ = column.type.compile(dialect).partition(" ")[0]  # without its collation
+    return f"%b::{type_}[]"
 
 
 def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
@@ -539,6 +550,15 @@ def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     SQLite has no statistics and would choose an index on a condition that in fact most rows meet.
     """
     return column + 0 if isinstance(column.type, BigInteger) else column.concat("")
+
+
+def has_row(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a row of another table meets conditions, which an index must serve.
+
+    PostgreSQL answers EXISTS for many rows by reading the other table once, as a whole, also where a LIMIT ends the search
+    after a few. It looks up a value for one row at a time.
+    """
+    return select(literal_column("1")).where(*conditions).limit(1).scalar_subquery().is_not(None)
 
 
 def read_revision(connection: Connection) -> str | None:

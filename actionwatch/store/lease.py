@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg import sql
 
 from actionwatch.base.clock import SharedClock
@@ -25,7 +26,11 @@ from actionwatch.store.membership import Roster
 
 SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
 FORGOTTEN_AFTER = timedelta(days=1)
+# A process that is frozen while it writes would hold up everyone: its session is ended.
+FROZEN_AFTER = timedelta(seconds=8)
 LEAVE_SECONDS = 0.5  # how long an end waits for a renewal that runs: a longer one shows a server that is silent
+_WRITE_LOCK = 1633907831  # a number that no other program uses for its locks
+TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
 CREATE = """
 CREATE TABLE IF NOT EXISTS replica (
     id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL,
@@ -39,7 +44,11 @@ _JOIN = """
 INSERT INTO replica VALUES (%(owner)s, %(host)s, clock_timestamp(), clock_timestamp() + %(span)s, %(note)s, %(digest)s)
 ON CONFLICT (id) DO UPDATE SET until = excluded.until, note = excluded.note, digest = excluded.digest
 """
-_OTHERS = "SELECT host FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()"
+# A role that was taken after the last renewal lives a little longer than its replica.
+_OTHERS = """
+SELECT host FROM replica WHERE id <> %(owner)s
+AND (until > clock_timestamp() OR id IN (SELECT owner FROM lease WHERE until > clock_timestamp()))
+"""
 # Also after its end, if nobody has taken it since: owner and term show that.
 _RENEW = """
 UPDATE lease SET until = clock_timestamp() + %(span)s WHERE owner = %(owner)s AND name = ANY (%(roles)s) RETURNING name, term
@@ -56,11 +65,19 @@ _CHECK = "SELECT 1 FROM lease WHERE name = {role} AND owner = {owner} AND term =
 _LIVING = "SELECT id, host, note, digest FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
 _HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 
-_PATIENCE = "SET LOCAL lock_timeout = '2s'"
+_PATIENCE = "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '4s'"
+# The server ends a session that is idle in a transaction, but not one in the middle of a statement whose client is silent.
+_END_FROZEN = f"""
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND database = datid AND objid = {_WRITE_LOCK} AND granted AND datname = current_database()
+AND usename = current_user AND wait_event_type = 'Client' AND state_change < clock_timestamp() - %(frozen_after)s
+"""  # noqa: S608  # nosec
 
 LIVING_IDS = "SELECT id FROM replica WHERE until > clock_timestamp()"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+log = structlog.get_logger()
 
 
 class Leases:
@@ -70,16 +87,14 @@ class Leases:
         self,
         connect: Callable[[], Connection],
         failure: Callable[[psycopg.Error], StoreError],
-        lock: str,
         name: str,
     ) -> None:
         """`connect` opens a connection that commits each statement; `failure` returns our error for one of the driver.
 
-        `lock` is the statement that takes the write lock in a transaction; `name` is that of the store in messages.
+        `name` is that of the store in messages.
         """
         self._connect = connect
         self._failure = failure
-        self._lock = lock
         self._name = name
         self.id = secrets.token_hex(8)
         self.clock = SharedClock()
@@ -102,7 +117,7 @@ class Leases:
     def joined(self, *, alone: bool) -> Iterator[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
         with opened(self._connect, self._failure) as connection, connection.transaction():
-            connection.execute(self._lock)
+            connection.execute(TAKE_LOCK)
             other = connection.execute(_OTHERS, self._values()).fetchone() if alone else None
             if other is not None:
                 raise StoreOwned(
@@ -135,6 +150,8 @@ class Leases:
                 connection.execute(_JOIN, self._values())
                 kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
             found = roster(connection, self.id)
+            if connection.execute(_END_FROZEN, self._values()).fetchall():
+                log.warning("frozen_writer_ended", store=self._name, silent_for=str(FROZEN_AFTER))
         for role, term in before.items():
             if kept.get(role) != term == self._terms.get(role):
                 self._terms.pop(role, None)
@@ -144,7 +161,7 @@ class Leases:
         """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
         with opened(self._connect, self._failure) as connection, connection.transaction():
             connection.execute(_PATIENCE)
-            connection.execute(self._lock)  # whoever had the role has committed what it still could
+            connection.execute(TAKE_LOCK)  # whoever had the role has committed what it still could
             row = connection.execute(_TAKE, {**self._values(), "role": role}).fetchone()
         if row is not None:
             self._terms[role] = row[0]
@@ -202,6 +219,7 @@ class Leases:
             "owner": self.id,
             "host": self._host,
             "span": SPAN,
+            "frozen_after": FROZEN_AFTER,
             "note": self._note,
             "digest": self._digest,
             "roles": list(roles),

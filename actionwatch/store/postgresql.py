@@ -22,11 +22,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreachable
-from actionwatch.store.lease import CREATE, LIVING_IDS, Leases, opened, read_time, roster
+from actionwatch.store.lease import CREATE, FROZEN_AFTER, LIVING_IDS, TAKE_LOCK, Leases, opened, read_time, roster
 from actionwatch.store.membership import ROLE, Roster
 from actionwatch.store.tables import METADATA
 
-_TAKE_LOCK = "SELECT pg_advisory_xact_lock(1633907831)"  # a number that no other program uses for its locks
 # No prepared statements, so that a pooler may stand between. A network that is cut shows within ten seconds.
 _CONNECTING: dict[str, Any] = {
     "prepare_threshold": None,
@@ -37,8 +36,7 @@ _CONNECTING: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 10_000,
 }
-# A process that is frozen in a transaction would hold the write lock: the server ends that transaction.
-_IDLE = "idle_in_transaction_session_timeout = '8s'"
+_IDLE = f"idle_in_transaction_session_timeout = '{FROZEN_AFTER.total_seconds():g}s'"
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
 # Shut down, starting, a connection that broke, and a server that accepts no writes until it is the primary.
 _AWAY_STATES = {"57P01", "57P02", "57P03", "08000", "08001", "08003", "08004", "08006", "25006"}
@@ -79,9 +77,6 @@ _WITHOUT_OPTIONS = """
 SELECT relname FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND reloptions IS NULL AND relname = ANY (%s)
 """
-# A temporary table, because COPY itself refuses all rows for one whose key exists.
-_GIVEN = sql.SQL("CREATE TEMPORARY TABLE given ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")
-_INSERT = sql.SQL("INSERT INTO {table} ({names}) SELECT {names} FROM given ON CONFLICT DO NOTHING")
 
 
 @compiles(Text, "postgresql")
@@ -113,7 +108,7 @@ class PostgresqlBackend:
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
         self._watching = threading.Lock()
         self._dialect = url.get_dialect()()
-        self._leases = Leases(self._connect, self.failure, _TAKE_LOCK, self.name)
+        self._leases = Leases(self._connect, self.failure, self.name)
         self.sender = self._leases.id
 
     def check_exists(self) -> None:
@@ -161,7 +156,7 @@ class PostgresqlBackend:
         engine = self._engine()
         commit = "on" if is_durable else "off"
         settings = (f"lock_timeout = {int(self._busy_seconds * 1000)}", _IDLE, f"synchronous_commit = {commit}")
-        begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), _TAKE_LOCK])
+        begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), TAKE_LOCK])
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _: object) -> None:
@@ -258,26 +253,11 @@ class PostgresqlBackend:
         return create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
 
 
-def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
-    """Insert many rows with COPY, and skip those whose key exists. Return how many are new."""
-    parts = {"names": _names(columns), "table": sql.Identifier(table)}
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor:
-        cursor.execute(_GIVEN.format(**parts))
-        copy_rows(connection, "given", columns, rows)
-        new_count: int = cursor.execute(_INSERT.format(**parts)).rowcount
-        cursor.execute("DROP TABLE given")
-    return new_count
-
-
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows with COPY, whose keys do not exist."""
     driver: Any = connection.connection.driver_connection
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
-
-
-def _names(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))

@@ -206,8 +206,9 @@ def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` receipts of windows that ended before a time. Return how many."""
-    doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).limit(limit)
-    return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(doomed))).rowcount
+    doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).order_by(RECEIPT.c.ends_at).limit(limit)
+    ids = connection.execute(doomed).scalars().all()
+    return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(ids))).rowcount
 
 
 def delete_unsound(connection: Connection, source: str, now: datetime, most_ahead: timedelta) -> datetime | None:

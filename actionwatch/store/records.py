@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from operator import attrgetter
 from typing import Any
 
@@ -33,7 +33,16 @@ from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
-from actionwatch.store.database import Place, bulk_insert, bulk_read, first_two, portions, stream_rows, without_index
+from actionwatch.store.database import (
+    Place,
+    bulk_insert,
+    bulk_read,
+    first_two,
+    has_row,
+    portions,
+    stream_rows,
+    without_index,
+)
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 # All records of a page have the same `seen_at`.
@@ -527,17 +536,16 @@ def delete_older(
 
     Records of an alert and needed records stay. Records after the first one that is too new stay too: the search stops there.
     """
-    oldest_kept = select(RECORD.c.id).where(RECORD.c.seen_at >= before).order_by(RECORD.c.id).limit(1)
-    young: int | None = connection.execute(oldest_kept).scalar()
-    # One bound: of two, SQLite uses the first for its search, and reads all records up to it.
-    last = up_to_id if young is None else min(up_to_id, young - 1)
-    doomed = (
-        select(RECORD.c.id)
-        .where(RECORD.c.id <= last)
-        .where(~exists().where(ALERT_RECORD.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
+    is_young = RECORD.c.seen_at >= before
+    is_free = and_(~has_row(ALERT_RECORD.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
+    # The search must not read on to the first one that is too new: that can be all that a shorter retention leaves to delete.
+    found = (
+        select(RECORD.c.id, is_young)
+        .where(RECORD.c.id <= up_to_id, or_(is_young, is_free))
         .order_by(RECORD.c.id)
         .limit(limit)
     )
+    doomed = [number for number, _ in takewhile(lambda row: not row[1], connection.execute(found))]
     deleted = connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed)).returning(RECORD.c.source)).scalars()
     counts = Counter(deleted)
     for source, count in counts.items():

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
 from actionwatch.store import alerts
+from actionwatch.store.database import has_row
 from actionwatch.store.outbox import AWAITS_SUMMARY, IS_FROZEN
 from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY
 
 _LATER = DELIVERY.alias("later")
-_IS_LAST = ~exists().where(
+_IS_LAST = ~has_row(
     _LATER.c.alert_id == DELIVERY.c.alert_id,
     _LATER.c.receiver == DELIVERY.c.receiver,
     _LATER.c.ordinal > DELIVERY.c.ordinal,
@@ -37,6 +38,7 @@ def delete_deliveries(connection: Connection, before: datetime, forgotten: datet
         select(DELIVERY.c.id, DELIVERY.c.alert_id, DELIVERY.c.event)
         .where(DELIVERY.c.created_at < before, _IS_ENDED, ~AWAITS_SUMMARY)
         .where(~and_(_IS_NEEDED, _is_unresolved(forgotten, now)))
+        .order_by(DELIVERY.c.created_at)
         .limit(limit)
     )
     rows = connection.execute(doomed).all()
@@ -47,13 +49,19 @@ def delete_deliveries(connection: Connection, before: datetime, forgotten: datet
 
 def delete_bodies(connection: Connection, before: datetime, limit: int) -> int:
     """Delete the bodies of at most `limit` old messages whose rows are still needed. Return how many."""
-    old = select(DELIVERY.c.id).where(DELIVERY.c.created_at < before, _IS_ENDED, IS_FROZEN)
-    return connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(old.limit(limit))).values(body=None)).rowcount
+    old = (
+        select(DELIVERY.c.id)
+        .where(DELIVERY.c.created_at < before, _IS_ENDED, IS_FROZEN)
+        .order_by(DELIVERY.c.created_at)
+        .limit(limit)
+    )
+    ids = connection.execute(old).scalars().all()
+    return connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(body=None)).rowcount
 
 
 def _is_unresolved(forgotten: datetime, now: datetime) -> ColumnElement[bool]:
-    holds_records = exists().where(ALERT_RECORD.c.alert_id == ALERT.c.id)
-    return exists().where(
+    holds_records = has_row(ALERT_RECORD.c.alert_id == ALERT.c.id)
+    return has_row(
         ALERT.c.id == DELIVERY.c.alert_id,
         ALERT.c.status != Status.RESOLVED.value,
         or_(ALERT.c.opened_at >= forgotten, ~holds_records, alerts.is_at_work(now)),

@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -46,7 +48,7 @@ _WRITER_PRAGMAS = (
 _REPEATED = "synchronous=NORMAL"
 # Survives a power cut too, and so does every commit before it; each waits for the disk.
 _DURABLE = "synchronous=FULL"
-
+MAX_COMPILED = 1000  # statements, each a few ten kilobytes; the demo has about 100 different ones
 
 _COLUMNS = """
 SELECT tables.name, columns.name, columns.type, columns."notnull", columns.pk
@@ -57,6 +59,31 @@ SELECT indexes.name, indexes."unique", columns.name
 FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN pragma_index_info(indexes.name) AS columns
 WHERE tables.type = 'table' ORDER BY indexes.name, columns.seqno
 """
+
+
+class Dialect(SQLiteDialect_pysqlite):
+    """The dialect of every engine here. All are equal, so that a statement is compiled once, not again by each engine."""
+
+    supports_statement_cache = True
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Dialect
+
+    def __hash__(self) -> int:
+        return hash(Dialect)
+
+
+class _Compiled(dict[Any, Any]):
+    """The compiled statements of a process. It starts again when it is full, because some statements have many forms."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if len(self) >= MAX_COMPILED:
+            self.clear()
+        super().__setitem__(key, value)
+
+
+registry.register("sqlite.actionwatch", __name__, Dialect.__name__)
+_OPTIONS = {"compiled_cache": _Compiled()}
 
 
 class SqliteBackend:
@@ -247,7 +274,7 @@ def _engine(path: Path, *, begin: str, pragmas: Sequence[str], busy_seconds: flo
         name = f"file:{quote(str(path))}?{mode}"
         return sqlite3.connect(name, uri=True, timeout=busy_seconds, check_same_thread=False)
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+    engine = create_engine("sqlite+actionwatch://", creator=connect, poolclass=QueuePool, execution_options=_OPTIONS)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal_column,
 )
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
 from actionwatch.base.rule_state import Origin, RuleState
@@ -474,4 +475,33 @@ TEMPLATE_VERSION = Table(
     METADATA,
     Column("name", Text, primary_key=True),
     Column("body", Text, nullable=False),
+)
+
+# The tokens of people for the console and the API. `digest` is the SHA-256 of the secret, which is stored nowhere.
+TOKEN = Table(
+    "token",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", word(AccessRole), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
+    Column("revoked_by", Text),
+    Index("token_by_digest", "digest", unique=True),
+)
+
+# The browsers that signed in: here, so that each replica knows them. `digest` is that of the cookie. `token_id` is null for the
+# token of the configuration.
+SESSION = Table(
+    "session",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("token_id", Text),
+    Column("ends_at", Instant, nullable=False),
+    Index("session_by_token", "token_id", "ends_at"),
+    Index("session_by_end", "ends_at"),
 )

@@ -17,7 +17,7 @@ from actionwatch.store import marks, receipts, records, unproved_windows
 from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.tail.record_writer import RecordWriter
-from actionwatch.tail.state import PollReport, TailState
+from actionwatch.tail.state import PollReport, Stopped, TailState
 from actionwatch.tail.walk import WindowScan
 
 SECOND_LOOK_AFTER = timedelta(minutes=1)
@@ -52,6 +52,8 @@ class ReceiptWriter:
         # Then no poll reads the window again.
         is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._state.options.overlap
         with self._state.database.write() as connection:
+            if self._state.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
+                raise Stopped
             new_count = self._writer.insert(connection, _twins(scan))
             judged_at = self._next_time(connection)
             self._mark_vanished(connection, scan, present, judged_at)

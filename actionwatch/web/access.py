@@ -1,89 +1,266 @@
-"""Who may read what the listener serves: programs send the token with each request, browsers sign in with it once.
+"""Who may read and decide what the listener serves: programs send a token with each request, browsers sign in with it once.
 
-Probes need no token. A browser that signs in gets a cookie with a random id; the sessions are in memory, so that a restart ends
-them. Without a token, only a loopback listener exists, and it is open.
+A token is a person's own, from the store, or the one of the configuration, which several people share. A browser that signs in
+gets a cookie with a random id. Its session is in the store, because a load balancer may lead the next request to another
+replica, and because a signed cookie could not be ended. Probes need no token.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, digest_of
+from actionwatch.base.clock import EPOCH, machine_now
+from actionwatch.base.errors import StoreError
+from actionwatch.text.options import is_loopback
+from actionwatch.web.hosts import host_of
+from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
+
+if TYPE_CHECKING:
+    from actionwatch.store.database import Database
 
 SIGN_IN_PATH = "/sign-in"
 STATIC_PATH = "/static/"
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
-SESSION_SECONDS = 12 * 3600.0  # a shift
-MAX_SESSIONS = 1000  # then the oldest one ends
+SESSION = timedelta(hours=12)  # a shift
+USE_NOTED_EVERY = timedelta(hours=1)
 ATTEMPT_SECONDS = 60.0
 MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mistype need fewer
 MAX_ALL_ATTEMPTS = 100  # of all addresses together
+HOUR_SECONDS = 3600.0
+MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that patience does not help
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sends a request. Without a verified `name`, people type one when they decide.
+
+    `is_open`: without a token, because the listener is open. `is_proxied`: a proxy says who it is. `session` is the cookie of a
+    browser that signed in.
+    """
+
+    role: AccessRole
+    name: str | None = None
+    is_open: bool = False
+    is_proxied: bool = False
+    session: str | None = None
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether this visitor may change something."""
+        return self.role is AccessRole.OPERATOR
 
 
 class TooManyAttempts(Exception):
-    """Too many attempts to sign in failed within a minute."""
+    """Too many wrong tokens came from an address, or from all together."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many attempts failed: wait {seconds:.0f} seconds, then try again")
 
 
-class Sessions:
-    """The signed-in browsers. Safe to share between threads."""
+class Attempts:
+    """Counts wrong tokens. Safe to share between threads; each process counts its own."""
 
-    def __init__(self, token: str, elapsed: Callable[[], float] = time.monotonic) -> None:
-        """`elapsed` reads a monotonic clock in seconds."""
-        self._token = token.encode()
+    def __init__(self, elapsed: Callable[[], float], hourly: int | None = None) -> None:
+        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour."""
         self._elapsed = elapsed
+        self._hourly = hourly
         self._lock = threading.Lock()
-        self._ends: OrderedDict[str, float] = OrderedDict()
-        self._failures: deque[tuple[float, str]] = deque()
+        self._failures: deque[tuple[float, str]] = deque()  # all within an hour: at most 60 * MAX_ALL_ATTEMPTS
+
+    def check(self, address: str) -> None:
+        """Check that an address may try. Raises: TooManyAttempts."""
+        with self._lock:
+            self._check(address)
+
+    def attempt(self, address: str, is_right: Callable[[], bool]) -> bool:
+        """Let an address try. Return whether it was right. Raises: TooManyAttempts."""
+        with self._lock:  # until it is counted, so that no other attempt is let through meanwhile
+            self._check(address)
+            if is_right():
+                return True
+            self._failures.append((self._elapsed(), address))
+            return False
+
+    def _check(self, address: str) -> None:
+        now = self._elapsed()
+        while self._failures and now - self._failures[0][0] >= HOUR_SECONDS:
+            self._failures.popleft()
+        of_address = [at for at, each in self._failures if each == address]
+        if self._hourly is not None and len(of_address) >= self._hourly:
+            raise TooManyAttempts(of_address[-self._hourly] + HOUR_SECONDS - now)
+        recent = [each for at, each in self._failures if now - at < ATTEMPT_SECONDS]
+        if recent.count(address) >= MAX_ATTEMPTS or len(recent) >= MAX_ALL_ATTEMPTS:
+            raise TooManyAttempts(ATTEMPT_SECONDS)
+
+
+class Access:
+    """Decides who a visitor is. Safe to share between threads."""
+
+    def __init__(
+        self,
+        shared: str | None = None,
+        database: Database | None = None,
+        clock: Callable[[], datetime] = machine_now,
+        *,
+        open_to: AccessRole | None = None,
+        proxy: TrustedProxy | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`shared` is the token of the configuration. `database` has those of people; None while it does not answer.
+
+        `open_to` is the role of who sends no token; None: everybody must send one, or come through the `proxy`.
+        """
+        self._shared = (shared or "").encode()
+        self._database = database
+        self._clock = clock
+        self._open_to = open_to
+        self._proxy = proxy
+        self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS)
+        self._bearers = Attempts(
+            elapsed
+        )  # a program with an old token tries for hours, and must work once it is replaced
+        self._noted: dict[str, datetime] = {}
+
+    def identify(self, request: Request) -> Visitor | None:
+        """Return who sends a request; None if a token is missing or wrong. Raises: Refused, TooManyAttempts, StoreError."""
+        if self._proxy is not None and (named := self._proxy.identify(request)):
+            name, role = named
+            return Visitor(role, name, is_proxied=True)
+        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes as received
+        scheme, _, secret = given.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return self._of_bearer(secret, self.address_of(request))
+        if (cookie := _cookie_of(request)) and (found := self._of_session(cookie)):
+            return found
+        return Visitor(self._open_to, is_open=True) if self._open_to is not None else None
+
+    def address_of(self, request: Request) -> str:
+        """Return the address of the client, by which attempts are limited."""
+        return self._proxy.client_of(request) if self._proxy is not None else peer_of(request)
 
     def sign_in(self, given: str, address: str) -> str | None:
-        """Begin a session if the token is right. Return its id, None if the token is wrong.
+        """Begin a session if the token is right. Return its cookie, None if the token is wrong.
 
-        Raises: TooManyAttempts.
+        Raises: TooManyAttempts, StoreError.
         """
-        with self._lock:
-            now = self._elapsed()
-            while self._failures and now - self._failures[0][0] >= ATTEMPT_SECONDS:
-                self._failures.popleft()
-            of_address = sum(each == address for _, each in self._failures)
-            if of_address >= MAX_ATTEMPTS or len(self._failures) >= MAX_ALL_ATTEMPTS:
-                raise TooManyAttempts
-            if not self.is_token(given.encode("utf-8", "surrogateescape")):
-                self._failures.append((now, address))
-                return None
-            session = secrets.token_urlsafe(32)
-            self._ends[session] = now + SESSION_SECONDS
-            while len(self._ends) > MAX_SESSIONS:
-                self._ends.popitem(last=False)
-            return session
+        from actionwatch.store import sessions
 
-    def is_token(self, given: bytes) -> bool:
-        """Return whether this is the token, in a time that does not depend on how much of it is right."""
-        return hmac.compare_digest(given, self._token)
+        self._sign_ins.check(address)
+        secret = given.strip().encode("utf-8", "surrogateescape")
+        token = self._own(secret)
+        is_known = token is not None or self._sign_ins.attempt(address, lambda: self._is_shared(secret))
+        if not is_known or self._database is None:
+            return None
+        cookie = secrets.token_urlsafe(32)
+        with self._database.write(is_durable=True) as connection:
+            sessions.insert(connection, self._digest(cookie), token.id if token else None, self._clock() + SESSION)
+        return cookie
 
-    def is_valid(self, session: str | None) -> bool:
-        """Return whether a session lasts."""
-        with self._lock:
-            ends = self._ends.get(session or "")
-            return ends is not None and self._elapsed() < ends
+    def sign_out(self, visitor: Visitor | None) -> None:
+        """End the session of a visitor on every replica."""
+        from actionwatch.store import sessions
 
-    def end(self, session: str | None) -> None:
-        """End a session."""
-        with self._lock:
-            self._ends.pop(session or "", None)
+        if self._database is not None and visitor is not None and visitor.session is not None:
+            with self._database.write(is_durable=True) as connection:
+                sessions.delete(connection, self._digest(visitor.session))
+
+    def is_name_taken(self, name: str) -> bool:
+        """Return whether a typed name is that of a person with a token, who signs in with it, or of an operator."""
+        from actionwatch.store import tokens
+
+        if self._proxy is not None and name.casefold() in {each.casefold() for each in self._proxy.operators}:
+            return True
+        if self._database is None:
+            return False
+        with self._database.read() as connection:
+            return tokens.has_name(connection, name)
+
+    def _of_bearer(self, secret: bytes, address: str) -> Visitor | None:
+        """Return whose secret this is. That of a person is not limited: nobody can guess it."""
+        if token := self._own(secret):
+            self._note_use(token)
+            return Visitor(token.role, token.name)
+        is_shared = self._bearers.attempt(address, lambda: self._is_shared(secret))
+        return Visitor(AccessRole.OPERATOR) if is_shared else None
+
+    def _is_shared(self, secret: bytes) -> bool:
+        """Return whether this is the shared token, in a time that does not depend on how much of it is right."""
+        return bool(self._shared) and hmac.compare_digest(secret, self._shared)
+
+    def _own(self, secret: bytes) -> AccessToken | None:
+        """Return the valid token of a person with this secret."""
+        from actionwatch.store import tokens
+
+        if self._database is None or not secret.startswith(SECRET_BEGINNING.encode()):
+            return None
+        with self._database.read() as connection:
+            return tokens.read_valid(connection, digest_of(secret.decode("utf-8", "surrogateescape")), self._clock())
+
+    def _of_session(self, cookie: str) -> Visitor | None:
+        from actionwatch.store import sessions
+
+        if self._database is None:
+            return None
+        with self._database.read() as connection:
+            found = sessions.read(connection, self._digest(cookie), self._clock())
+        if found is None:
+            return None
+        if found.token is None:
+            return Visitor(AccessRole.OPERATOR, session=cookie)
+        self._note_use(found.token)
+        return Visitor(found.token.role, found.token.name, session=cookie)
+
+    def _digest(self, cookie: str) -> str:
+        """Return what the store knows of a cookie. It depends on the shared token, so that a new one ends all sessions."""
+        return hmac.new(self._shared, cookie.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+
+    def _note_use(self, token: AccessToken) -> None:
+        """Note the use of a token, at most once an hour, and only once in that time also if the store cannot be written."""
+        from actionwatch.store import tokens
+
+        now = self._clock()
+        if now - max(token.last_used_at or EPOCH, self._noted.get(token.id, EPOCH)) < USE_NOTED_EVERY:
+            return
+        self._noted[token.id] = now
+        if self._database is not None:
+            with contextlib.suppress(StoreError), self._database.write() as connection:
+                tokens.note_use(connection, token.id, now)
 
 
-def session_of(request: Request) -> str | None:
-    """Return the id of the session that a browser sent, valid or not."""
+def visitor_of(request: Request) -> Visitor:
+    """Return who sends a request that the guard let through. Who is about to sign in may not decide."""
+    found: Visitor | None = request.state.visitor
+    return found or Visitor(AccessRole.READER, is_open=True)
+
+
+def is_direct(request: Request) -> bool:
+    """Return whether a request comes from this machine, by a name of this machine, and not through a proxy."""
+    return not any(name in request.headers for name in _FORWARDED) and is_loopback(
+        host_of(request.headers.get("host", ""))
+    )
+
+
+def _cookie_of(request: Request) -> str | None:
     try:
         cookie = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
     except CookieError:
@@ -92,38 +269,49 @@ def session_of(request: Request) -> str | None:
 
 
 class Guard:
-    """Require the token or a session on every path, except the probes and the sign-in page with its style.
+    """Find out who sends a request, and refuse strangers, except at the probes and the sign-in page with its style.
 
-    What it protects finds the sessions in `request.state.sessions`.
+    What it protects finds `request.state.visitor`, if it is known, and `request.state.access`.
     """
 
-    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
-        self._sessions = sessions
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["sessions"] = self._sessions
-            request = Request(scope)
-            if not self._is_open(scope["path"]) and not self._is_allowed(request):
-                await _refusal(request)(scope, receive, send)
+            visitor, refusal = await self._admit(Request(scope))
+            if refusal is not None:
+                await refusal(scope, receive, send)
                 return
+            scope.setdefault("state", {}).update(access=self._access, visitor=visitor)
         await self._app(scope, receive, send)
 
-    def _is_open(self, path: str) -> bool:
-        return path in _OPEN_PATHS or path == SIGN_IN_PATH or path.startswith(STATIC_PATH)
+    async def _admit(self, request: Request) -> tuple[Visitor | None, Response | None]:
+        """Return who sends a request, if that is known, and the response if it is refused."""
+        path = request.url.path
+        if path in _OPEN_PATHS or path.startswith(STATIC_PATH):
+            return None, None
+        try:
+            visitor = await run_in_threadpool(self._access.identify, request)
+        except Refused as exc:
+            return None, _plain(str(exc), exc.status)
+        except TooManyAttempts as exc:
+            return None, _plain(str(exc), 429)
+        except StoreError as exc:
+            return None, _plain(str(exc), 503)
+        is_refused = visitor is None and path != SIGN_IN_PATH
+        return visitor, _ask_for_token(request) if is_refused else None
 
-    def _is_allowed(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes as received
-        scheme, _, token = given.partition(b" ")
-        if scheme == b"Bearer" and self._sessions.is_token(token):
-            return True
-        return self._sessions.is_valid(session_of(request))
+
+def _plain(what: str, status: int, **headers: str) -> Response:
+    return PlainTextResponse(f"{what}\n", status, headers)
 
 
-def _refusal(request: Request) -> Response:
+def _ask_for_token(request: Request) -> Response:
     """Lead a person to the sign-in page, and refuse a program."""
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+    is_person = request.method == "GET" and "authorization" not in request.headers
+    if is_person and "text/html" in request.headers.get("accept", ""):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(asked, safe='')}", 303, {"cache-control": "no-store"})
-    return PlainTextResponse("a bearer token is required\n", 401, {"www-authenticate": "Bearer"})
+    return _plain("a bearer token is required", 401, **{"www-authenticate": "Bearer"})

@@ -1,7 +1,5 @@
-"""Serve HTTP in a thread. Without loopback, a token protects every path except the probes: see access.py.
-
-A web page can let its own host name lead to a loopback address and then read from there in the browser of a person (DNS
-rebinding). So a loopback listener answers only requests for this machine by address or as localhost, and for configured names.
+"""Serve HTTP in a thread. access.py decides who may read what. A loopback listener answers only requests for this machine by
+address or as localhost, and for configured names: hosts.py has the reason.
 """
 
 from __future__ import annotations
@@ -9,11 +7,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.text.options import is_loopback
-from actionwatch.web.access import Guard, Sessions
+from actionwatch.web.access import Access, Guard
 from actionwatch.web.connections import BoundedConnection
+from actionwatch.web.hosts import NOT_SERVED, is_served
 
 _STOP_SECONDS = 3.0
 _DATE_SECONDS = 1.0  # the resolution of the Date header
@@ -37,19 +34,20 @@ def serving(
     routes: Sequence[BaseRoute],
     host: str,
     port: int,
-    token: str | None,
+    access: Access | None,
     start_thread: Callable[[str, Callable[[], None]], threading.Thread],
     names: Collection[str] = (),
 ) -> Iterator[str]:
     """Serve until the block ends, and yield the base URL. `start_thread` starts a named thread and returns it.
 
+    `access` decides who may read and decide; without it, everybody who can connect reads everything.
     `names` are the host names, besides localhost, by which clients may address a loopback listener.
 
     Raises: ActionwatchError, if the address cannot be used.
     """
     app: ASGIApp = Starlette(routes=list(routes))
-    if token:
-        app = Guard(app, Sessions(token))
+    if access is not None:
+        app = Guard(app, access)
     if is_loopback(host):
         app = _HostCheck(app, names)
     config = uvicorn.Config(
@@ -61,6 +59,7 @@ def serving(
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # otherwise everybody on this machine could pretend to have another address
         timeout_graceful_shutdown=1,
     )
     with _listen(host, port) as listener:
@@ -113,30 +112,14 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _HostCheck:
-    """Refuse requests for foreign host names. An address as the host is always accepted: no name can lead elsewhere."""
+    """Refuse requests for foreign host names."""
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self._app = app
         self._names = frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_known(Request(scope).headers.get("host")):
-            refusal = PlainTextResponse("this host name is not served: add it to web.hosts, or use localhost\n", 421)
-            await refusal(scope, receive, send)
+        if scope["type"] == "http" and not is_served(Request(scope).headers.get("host"), self._names):
+            await PlainTextResponse(f"{NOT_SERVED}\n", 421)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-    def _is_known(self, host: str | None) -> bool:
-        if host is None:
-            return True  # HTTP/1.0, which no browser sends
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:  # brackets around what is no address
-            return False
-        if name == "localhost" or name in self._names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import re
-from http.cookies import SimpleCookie
 
 import httpx
 import pytest
 
+from actionwatch.base.access import AccessRole
+from actionwatch.store import sessions
 from actionwatch.store.database import Database
+from actionwatch.store.sessions import MAX_SESSIONS
 from actionwatch.web.access import (
     ATTEMPT_SECONDS,
     COOKIE,
+    HOUR_SECONDS,
     MAX_ALL_ATTEMPTS,
     MAX_ATTEMPTS,
-    MAX_SESSIONS,
-    SESSION_SECONDS,
-    Sessions,
+    MAX_HOURLY_ATTEMPTS,
+    SESSION,
+    Access,
     TooManyAttempts,
 )
 from actionwatch.web.console.app import MAX_FORM_BYTES
+from tests.builders import NOON
 from tests.fixtures import database
-from tests.integration.web.console_kit import Served
+from tests.integration.web import console_kit
+from tests.integration.web.console_kit import Served, cookie_of, give_token
 
 __all__ = ["database"]
 TOKEN = "open-sesame"
 
 
-def cookie_of(answer: httpx.Response) -> str:
-    """Return the value of the cookie of a session."""
-    return SimpleCookie(answer.headers["set-cookie"])[COOKIE].value
-
-
 def sign_in(client: httpx.Client, token: str = TOKEN, goal: str = "/") -> httpx.Response:
     """Send the form."""
-    return client.post("/sign-in", data={"token": token, "next": goal})
+    return console_kit.sign_in(client, token, goal)
 
 
 def test_a_browser_without_a_session_is_led_to_the_form(database: Database) -> None:
@@ -75,7 +75,7 @@ def test_a_wrong_token_opens_nothing(database: Database, given: str) -> None:
         answer = client.post("/sign-in", content=b"token=" + given.encode("utf-8", "surrogateescape"))
         assert answer.status_code == 403
         assert "set-cookie" not in answer.headers
-        assert "This is not the token" in answer.text
+        assert "This is not a valid token" in answer.text
         for cookie in (f"{COOKIE}=", f"{COOKIE}=x", f'{COOKIE}="', "a=b; ;", f"{COOKIE}={TOKEN}"):
             assert client.get("/", headers={"cookie": cookie}).status_code == 303
 
@@ -104,29 +104,66 @@ def test_guessing_is_limited(database: Database) -> None:
         assert client.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
-def test_attempts_and_sessions_end() -> None:
-    """The limit of an address ends after a minute, all addresses together have one too, and no session lasts for ever."""
+def test_attempts_end() -> None:
+    """The limit of an address ends after a minute, all addresses together have one too, and no address tries for hours."""
     seconds = [0.0]
-    sessions = Sessions(TOKEN, lambda: seconds[0])
-    for _ in range(MAX_ATTEMPTS):
-        assert sessions.sign_in("wrong", "a") is None
-    with pytest.raises(TooManyAttempts):
-        sessions.sign_in(TOKEN, "a")
-    begun = sessions.sign_in(TOKEN, "b")
+    access = Access(TOKEN, elapsed=lambda: seconds[0])
+
+    def fail(address: str, count: int) -> None:
+        for _ in range(count):
+            assert access.sign_in("wrong", address) is None
+
+    fail("a", MAX_ATTEMPTS)
+    with pytest.raises(TooManyAttempts, match="wait 60 seconds"):
+        access.sign_in(TOKEN, "a")
     for number in range(MAX_ALL_ATTEMPTS - MAX_ATTEMPTS):
-        assert sessions.sign_in("wrong", f"address {number}") is None
+        fail(f"address {number}", 1)
     with pytest.raises(TooManyAttempts):
-        sessions.sign_in(TOKEN, "c")
+        access.sign_in(TOKEN, "c")
+    for _ in range(MAX_HOURLY_ATTEMPTS // MAX_ATTEMPTS - 1):
+        seconds[0] += ATTEMPT_SECONDS
+        fail("a", MAX_ATTEMPTS)
     seconds[0] += ATTEMPT_SECONDS
-    assert sessions.sign_in(TOKEN, "a")
-    assert sessions.is_valid(begun)
-    seconds[0] = SESSION_SECONDS
-    assert not sessions.is_valid(begun)
-    first = sessions.sign_in(TOKEN, "a")
-    for _ in range(MAX_SESSIONS):
-        assert sessions.sign_in(TOKEN, "a")
-    assert not sessions.is_valid(first), "the number of sessions is limited"
-    assert not sessions.is_valid(None)
+    with pytest.raises(TooManyAttempts, match=f"wait {HOUR_SECONDS - seconds[0]:.0f} seconds"):
+        access.sign_in(TOKEN, "a")
+    fail("b", 1)
+    seconds[0] = HOUR_SECONDS
+    fail("a", MAX_ATTEMPTS)
+
+
+def test_programs_guess_the_shared_token_slowly_too(database: Database) -> None:
+    """Wrong bearer tokens of an address are limited; a person's own token, which cannot be guessed, is still accepted."""
+    served = Served(database)
+    secret = give_token(database)
+
+    def ask(token: str) -> int:
+        return client.get("/", headers={"authorization": f"Bearer {token}"}).status_code
+
+    with served.open(TOKEN) as client:
+        for number in range(MAX_ATTEMPTS):
+            assert ask(f"guess-{number}") == 401
+        assert (ask(TOKEN), ask(secret)) == (429, 200)
+        served.seconds += ATTEMPT_SECONDS
+        assert ask(TOKEN) == 200
+
+
+def test_sessions_end(database: Database) -> None:
+    """A session ends after a shift, with the shared token, and where one token has too many."""
+    served = Served(database)
+    with served.open(TOKEN) as client:
+        first = console_kit.session(client, TOKEN)
+        assert client.get("/", headers=first).status_code == 200
+        for number in range(MAX_SESSIONS):
+            with database.write() as connection:
+                sessions.insert(connection, f"digest {number}", None, NOON + SESSION * 2)
+        assert client.get("/", headers=first).status_code == 303, "the number of sessions is limited"
+        second = console_kit.session(client, TOKEN)
+    with served.open("another-token") as client:
+        assert client.get("/", headers=second).status_code == 303, "the configuration has another token"
+    with served.open(TOKEN) as client:
+        assert client.get("/", headers=second).status_code == 200, "it survives a restart"
+        served.clock.advance(seconds=SESSION.total_seconds())
+        assert client.get("/", headers=second).status_code == 303
 
 
 def test_an_open_console_is_not_reached_through_a_proxy(database: Database) -> None:
@@ -161,3 +198,32 @@ def test_the_token_is_on_no_page(database: Database) -> None:
         session = {"cookie": f"{COOKIE}={cookie_of(sign_in(client))}"}
         for answer in (wrong, client.get("/", headers=session), client.get("/sign-in")):
             assert not re.search(r"open-sesame|a-guess", answer.text)
+
+
+def test_no_secret_of_a_person_is_stored(database: Database) -> None:
+    """Who reads the store learns no token and no cookie."""
+    secret = give_token(database)
+    with Served(database).open(TOKEN) as client:
+        cookie = cookie_of(sign_in(client, secret))
+    with database.read() as connection:
+        rows = [
+            str(row) for name in ("token", "session") for row in connection.exec_driver_sql(f"SELECT * FROM {name}")
+        ]
+    assert len(rows) == 2
+    assert not [row for row in rows if secret in row or secret[-20:] in row or cookie in row]
+
+
+def test_a_reader_changes_nothing(database: Database) -> None:
+    """A reader who sends the form of an operator is refused."""
+    secret = give_token(database, "rita", AccessRole.READER)
+    with Served(database).open(TOKEN) as client:
+        headers = console_kit.session(client, secret)
+        refused = client.post("/alerts/alert-1/decision", data={"action": "resolve", "author": "sam"}, headers=headers)
+    assert (refused.status_code, "rita has the role reader" in refused.text) == (403, True)
+
+
+@pytest.mark.parametrize("beginning", ["", "actionwatch_"])
+def test_a_wrong_bearer_opens_nothing_on_an_open_listener(database: Database, beginning: str) -> None:
+    """A program with a wrong or revoked token is refused also where none is needed, so that somebody notices."""
+    with Served(database).open() as client:
+        assert client.get("/", headers={"authorization": f"Bearer {beginning}wrong"}).status_code == 401

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from actionwatch.web import server
+from actionwatch.web.access import Access
 from actionwatch.web.connections import MAX_CONNECTIONS
 from tests import http_client
 from tests.children import child
@@ -140,7 +141,7 @@ def is_reset(one: socket.socket) -> bool:
 def test_foreign_host_name_reads_nothing(token: str | None) -> None:
     """A page whose host name leads to the loopback address reads nothing there."""
     headers = {"authorization": f"Bearer {token}"}
-    with serving(PAGES, "127.0.0.1", 0, token, names=["Metrics.example.com"]) as url:
+    with serving(PAGES, "127.0.0.1", 0, Access(token) if token else None, names=["Metrics.example.com"]) as url:
 
         def status(host: str) -> int:
             return http_client.get(f"{url}/small", headers={**headers, "host": host}).status_code

@@ -17,6 +17,8 @@ NAMES = (
     "latency",
     "commands",
     "replicas",
+    "inserts",
+    "volume",
     "windows",
 )
 

@@ -14,7 +14,10 @@ LOOK_SECONDS = 0.05
 
 
 class DatabaseProxy:
-    """Forwards connections to the socket of a server. `mode` is how: `pass`, `refuse` or `stall`."""
+    """Forwards connections to the socket of a server. `mode` is how: `pass`, `refuse` or `stall`.
+
+    It stalls by itself once a client has sent `last_words`, as if the client were frozen right after that statement.
+    """
 
     def __init__(self, folder: Path, server: Path) -> None:
         self._server = server
@@ -22,6 +25,7 @@ class DatabaseProxy:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.mode = "pass"
+        self.last_words: bytes | None = None
         folder.mkdir(parents=True)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / NAME))
@@ -62,9 +66,13 @@ class DatabaseProxy:
                 server.connect(str(self._server / NAME))
             except OSError:
                 client.close()
+                server.close()
                 continue
             with self._lock:
                 self._sockets += [client, server]
+            if self._ended.is_set():  # since it was accepted, and perhaps after the last cut
+                self.cut()
+                return
             for source, target in ((client, server), (server, client)):
                 threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
@@ -74,6 +82,8 @@ class DatabaseProxy:
                 while self.mode == "stall":
                     self._ended.wait(LOOK_SECONDS)
                 target.sendall(data)
+                if self.last_words is not None and self.last_words in data:
+                    self.mode, self.last_words = "stall", None
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

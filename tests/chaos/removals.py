@@ -21,6 +21,7 @@ import time_machine
 import yaml
 from sqlalchemy import Connection, Row, func, select
 
+from actionwatch.base.access import AccessRole, AccessToken
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Mode, Status
 from actionwatch.cli import status
@@ -42,7 +43,9 @@ from actionwatch.store import (
     receivers,
     records,
     self_alerts,
+    sessions,
     tables,
+    tokens,
     unknown_kinds,
     unproved_windows,
 )
@@ -50,6 +53,7 @@ from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.unproved_windows import UnprovedWindow
+from actionwatch.web.access import SESSION
 from tests.builders import NOON
 from tests.integration.notifiers.http_end import Reply, Request
 from tests.integration.reload.kit import put
@@ -312,6 +316,7 @@ class Removal:
         with closing(App(self.settings)) as app:
             run_once(app, timedelta(0)) if self.chance.random() < 0.5 else app.matcher.run_once()
             self._acknowledge_escalated(app)
+            self._let_in(app.database)
             self._report_troubles(app)  # last: a run would settle what has ended
             self._leave_as_if_killed(app.database)
 
@@ -352,6 +357,15 @@ class Removal:
         with app.database.read() as connection:
             waiting = connection.execute(escalations).all()
         self._needless = {row.id for row in waiting if row.status != Status.OPEN.value}
+
+    def _let_in(self, database: Database) -> None:
+        """Give tokens to two people, of which one is revoked, and let both sign in."""
+        with database.write() as connection:
+            for name in ("sam", "kim"):
+                token = AccessToken(name, name, AccessRole.OPERATOR, self._now, "admin")
+                tokens.insert(connection, token, f"digest of {name}")
+                sessions.insert(connection, f"cookie of {name}", name, self._now + SESSION)
+            tokens.revoke(connection, ["kim"], "admin", self._now)
 
     def _report_troubles(self, app: App) -> None:
         """Report some problems like their steps would. Each has ended, or its subject is removed next."""
@@ -501,6 +515,8 @@ class Removal:
                 (tables.UNPROVED_WINDOW, "ends_at"),
                 (tables.CORRELATED_ALERT, "until"),
                 (tables.ALERT, "opened_at"),
+                (tables.TOKEN, "revoked_at"),
+                (tables.SESSION, "ends_at"),
             ):
                 rows = connection.execute(select(table).where(table.c[column] < old)).mappings()
                 lasting = self._lasting(connection)

@@ -120,10 +120,10 @@ def receiving() -> Iterator[Receiver]:
 
 
 @contextmanager
-def forking_process(arguments: list[str], environ: dict[str, str]) -> Iterator[Callable[[], int]]:
+def forking_process(arguments: list[str]) -> Iterator[Callable[[], int]]:
     """Return a function that starts a service and returns its process id."""
     pipe, command = subprocess.PIPE, [sys.executable, "-c", FORKING_PROCESS, *arguments]
-    with child(command, stdin=pipe, stdout=pipe, env=environ) as process:
+    with child(command, stdin=pipe, stdout=pipe) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         into, out = process.stdin, process.stdout
@@ -186,10 +186,7 @@ def test_kills_lose_and_repeat_nothing(
         for _ in range(40):
             arrive()
         command = [sys.executable, "-m", "actionwatch", "-c", str(config)]
-        # Keep the bytecode, whatever the environment of the test says, because compiling takes most of a start.
-        environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environ["PYTHONPYCACHEPREFIX"] = str(tmp_path / "compiled")
-        with forking_process([*command[3:], "run"], environ) as start:
+        with forking_process([*command[3:], "run"]) as start:
             for _ in range(kills):
                 emulator.faults.set(*chance.choice(FAULTS))
                 seen, pid = requests(), start()
@@ -199,9 +196,9 @@ def test_kills_lose_and_repeat_nothing(
                 os.kill(pid, signal.SIGKILL)
         emulator.faults.clear()
         last_round_at = datetime.now(UTC)
-        ended = run_child([*command, "run", "--once", "--wait", "10m"], env=environ)
+        ended = run_child([*command, "run", "--once", "--wait", "10m"])
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        verified = run_child([*command, "records", "receipts", "--verify", "-o", "jsonl"], env=environ)
+        verified = run_child([*command, "records", "receipts", "--verify", "-o", "jsonl"])
         assert verified.returncode == 0, verified.stderr
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:

@@ -262,7 +262,7 @@ def test_hang_for_a_time_or_forever(faulty: World, where: str) -> None:
         assert faulty.client.get("/user-actions").content == whole
     faulty.faults.set(f"hang:at={where}")
     with pytest.raises(httpx.ReadTimeout):
-        faulty.client.get("/user-actions", timeout=0.1)
+        faulty.client.get("/user-actions", timeout=httpx.Timeout(LIMIT, read=0.1))
     got, last = bytearray(), {"request": b"", "headers": b"\r\n\r\n", "body": b"totalResults"}[where]
     with _raw(faulty) as raw:
         while last not in got:

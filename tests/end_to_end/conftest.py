@@ -13,15 +13,6 @@ from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
 
 
-@pytest.fixture(scope="session", autouse=True)
-def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the commands share their bytecode, as installed ones do, because compiling takes most of the start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
-        yield
-
-
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[kit.Upstream]:
     """An emulator in its own process."""

@@ -100,15 +100,9 @@ def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) 
         explanation=_explain(parts, alert, held[-1]) if held else None,
         runbook=steps(alert.runbook or ""),
         command=explain_command(alert.id),
-        may_decide=may_decide(request, parts),
         spans=SILENCE_SPANS,
         **{"note": "", "problem": "", "preview": "", "given": _NOTHING_GIVEN, **values, **decision},
     )
-
-
-def may_decide(request: Request, parts: Parts) -> bool:
-    """Return whether people may decide here. Without a token anybody on this machine could hide alerts."""
-    return parts.open_to_actions or getattr(request.state, "sessions", None) is not None
 
 
 def count_new(request: Request, parts: Parts) -> Response:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import structlog
 from starlette.applications import Starlette
@@ -17,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.access import SIGN_IN_PATH
+from actionwatch.web.access import SIGN_IN_PATH, is_direct, visitor_of
 from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.page import STATIC, render, static_file
@@ -55,8 +54,6 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-
 _UNKNOWN = "there is no such page: the navigation names all pages"
 
 log = structlog.get_logger()
@@ -86,7 +83,10 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        site = request.headers.get("sec-fetch-site")  # browsers send it over https, and to this machine
+        if site is None and visitor_of(request).is_proxied:
+            raise HTTPException(403, "the browser does not say who sent this form: use a current one, over https")
+        if site not in (None, "same-origin"):
             raise HTTPException(403, "another site sent this form: open the page here, and send it again")
         body = bytearray()
         async for chunk in request.stream():
@@ -101,8 +101,10 @@ def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Respons
 
 def _answer(request: Request, parts: Parts, view: Callable[[], Response]) -> Response:
     """Run a view; an error becomes a page that says what happened, and the log has its cause."""
-    if getattr(request.state, "sessions", None) is None and not _is_direct(request):
-        why = "the console is open only on this machine: set web.token to use it by another name or behind a proxy"
+    if visitor_of(request).is_open and request.url.path != SIGN_IN_PATH and not is_direct(request):
+        why = (
+            "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy"
+        )
         return _error_page(request, parts, 403, why)
     try:
         return view()
@@ -115,17 +117,6 @@ def _answer(request: Request, parts: Parts, view: Callable[[], Response]) -> Res
     except Exception:
         log.exception("page_failed", path=request.url.path)
         return _error_page(request, parts, 500, "this page failed: the log of the service has the cause (page_failed)")
-
-
-def _is_direct(request: Request) -> bool:
-    """Return whether a request without a token comes from this machine, by a name of this machine, and not through a proxy."""
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _error_page(request: Request, parts: Parts, status: int, what: str) -> Response:

@@ -9,26 +9,30 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from actionwatch.base.access import MAX_AUTHOR_CHARS
 from actionwatch.base.durations import parse_duration, spell_duration
 from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line
-from actionwatch.web.console.alerts import SILENCE_SPANS, may_decide, show_with
+from actionwatch.web.access import Visitor, visitor_of
+from actionwatch.web.console.alerts import SILENCE_SPANS, show_with
 from actionwatch.web.console.form_tokens import FIELD
 from actionwatch.web.console.page import link
 from actionwatch.web.console.parts import Parts
 
-MAX_AUTHOR_CHARS = 100
 MAX_COMMENT_CHARS = 1000
 
 
 def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:
     """Carry out a decision, or show the page of the alert with what is wrong. A silence is shown before it is made."""
-    if not may_decide(request, parts):
-        raise HTTPException(403, "without web.token the console only shows: use the terminal, or set web.token")
+    visitor = visitor_of(request)
+    if not visitor.may_decide:
+        raise HTTPException(403, _refuse(visitor))
     if not request.app.state.form_tokens.is_valid(request, fields.get(FIELD, "")):
         raise HTTPException(403, "this form is older than the session or the service: open the alert again")
     given = {name: fields.get(name, "").strip() for name in ("action", "author", "comment", "span")}
-    if problem := _problem(given):
+    if visitor.name is not None:
+        given["author"] = visitor.name  # whatever the form says
+    if problem := _problem(given) or _problem_of_name(request, given["author"]):
         return show_with(request, parts, 400, problem=problem, given=given)
     alert_id = request.path_params["alert_id"]
     author, comment = one_line(given["author"]), given["comment"]
@@ -42,6 +46,23 @@ def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Respons
         case _:
             raise HTTPException(400, "action: use ack, resolve or silence")
     return _done(alert_id, given["action"] if is_new else "known")
+
+
+def _refuse(visitor: Visitor) -> str:
+    """Return why a visitor may not decide, and what helps."""
+    if visitor.name is not None:
+        return f"{visitor.name} has the role {visitor.role}: it sees everything and changes nothing. Ask an operator to decide."
+    return (
+        "without a token the console only shows: use the terminal, or sign in with a token "
+        "('actionwatch tokens create NAME --role operator' makes one)"
+    )
+
+
+def _problem_of_name(request: Request, name: str) -> str:
+    """Return what is wrong with a name that was typed: it must not be that of somebody whom a token proves."""
+    if visitor_of(request).name is None and request.state.access.is_name_taken(name):
+        return f"{name} has a token: sign in with it to decide under this name, or write another name."
+    return ""
 
 
 def _problem(given: Mapping[str, str]) -> str:

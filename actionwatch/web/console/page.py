@@ -23,7 +23,7 @@ from actionwatch.store.database import Place
 from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
-from actionwatch.web.access import session_of
+from actionwatch.web.access import visitor_of
 from actionwatch.web.console.query import Query, place
 
 MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
@@ -46,7 +46,7 @@ def render(request: Request, template: str, now: datetime, code: int = 200, **va
     shared = {
         "now": now,
         "path": request.url.path,
-        "is_signed_in": _is_signed_in(request),
+        "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
     }
     text = _environment().get_template(template).render(**shared, **values)
@@ -138,8 +138,3 @@ def _shown(value: Any) -> Any:
 def _static_link(name: str) -> str:
     """Return the URL of a static file, which changes with its content, so that browsers can keep it."""
     return link(f"/static/{name}", v=hashlib.sha256(static_file(name)).hexdigest()[:12])
-
-
-def _is_signed_in(request: Request) -> bool:
-    sessions = getattr(request.state, "sessions", None)
-    return sessions is not None and sessions.is_valid(session_of(request))

@@ -57,8 +57,8 @@ class Parts:
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
-    and `lists` what their `expand` names. `preview` says what a silence would have hidden. Without a token, people may decide
-    only if the service is `open_to_actions`. `roster` returns the replicas; None for a store that one process uses.
+    and `lists` what their `expand` names. `preview` says what a silence would have hidden. `roster` returns the replicas; None
+    for a store that one process uses.
     """
 
     database: Database
@@ -74,4 +74,3 @@ class Parts:
     actions: Actions
     preview: Callable[[Connection, Silence, datetime], str]
     max_silence: timedelta
-    open_to_actions: bool = False

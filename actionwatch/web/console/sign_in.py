@@ -1,4 +1,4 @@
-"""Sign in with the token of the configuration, and out again."""
+"""Sign in with a token, and out again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.web.access import ATTEMPT_SECONDS, COOKIE, SESSION_SECONDS, SIGN_IN_PATH, TooManyAttempts, session_of
+from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, TooManyAttempts, Visitor
 from actionwatch.web.console.page import link, render
 from actionwatch.web.console.parts import Parts
 
@@ -19,38 +19,34 @@ _NO_COOKIE = (
 
 def show(request: Request, parts: Parts) -> Response:
     """Show the form. After a sign-in, report that the browser did not keep the session; it is only back here then."""
-    sessions = getattr(request.state, "sessions", None)
     goal = _goal(request.query_params.get("next", "/"))
-    if sessions is None or sessions.is_valid(session_of(request)):
+    visitor: Visitor | None = request.state.visitor
+    if visitor is not None and not visitor.is_open:
         return RedirectResponse(goal, 303)
     return _form(request, parts, goal, _NO_COOKIE if "done" in request.query_params else "")
 
 
 def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:
     """Begin a session if the token is right."""
-    sessions = getattr(request.state, "sessions", None)
     goal = _goal(fields.get("next", "/"))
-    if sessions is None:
-        return RedirectResponse(goal, 303)
-    address = request.client.host if request.client else ""
     try:
-        session = sessions.sign_in(fields.get("token", ""), address)
-    except TooManyAttempts:
-        what = f"Too many attempts failed: wait {ATTEMPT_SECONDS:.0f} seconds, then try again."
-        return _form(request, parts, goal, what, 429)
-    if session is None:
-        return _form(request, parts, goal, "This is not the token: web.token or web.token_file has it.", 403)
+        access: Access = request.state.access
+        cookie = access.sign_in(fields.get("token", ""), access.address_of(request))
+    except TooManyAttempts as exc:
+        return _form(request, parts, goal, f"{str(exc).capitalize()}.", 429)
+    if cookie is None:
+        what = "This is not a valid token: it may be misspelt, revoked or expired."
+        return _form(request, parts, goal, what, 403)
     answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
-    answer.set_cookie(COOKIE, session, int(SESSION_SECONDS), path="/", secure=True, httponly=True, samesite="strict")
+    seconds = int(SESSION.total_seconds())
+    answer.set_cookie(COOKIE, cookie, seconds, path="/", secure=True, httponly=True, samesite="strict")
     return answer
 
 
 def leave(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:  # noqa: ARG001
     """End the session. Another site cannot ask for this: browsers send the cookie only from our own pages."""
-    sessions = getattr(request.state, "sessions", None)
-    if sessions is not None:
-        sessions.end(session_of(request))
-    answer = RedirectResponse(SIGN_IN_PATH if sessions is not None else "/", 303)
+    request.state.access.sign_out(request.state.visitor)
+    answer = RedirectResponse(SIGN_IN_PATH, 303)
     answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return answer
 

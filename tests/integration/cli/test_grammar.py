@@ -48,6 +48,8 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("explain",): ("0006",),
     ("receivers", "test"): ("soar",),
     ("receivers", "preview"): ("a_rule", "soar"),
+    ("tokens", "create"): ("sam",),
+    ("tokens", "revoke"): ("0006",),
     ("store", "backup"): ("copy.db",),
     ("store", "restore"): ("copy.db",),
 }
@@ -145,12 +147,13 @@ def test_every_name_id_and_key_is_completed(words: Path_, busy: Desk) -> None:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A desk with a record, an alert, a delivery that is a dead letter, and a silence."""
+    """A desk with a record, an alert, a delivery that is a dead letter, a silence and a token."""
     with new_desk(tmp_path_factory.mktemp("busy")) as desk:
         desk.webhook.queue = [Reply(410)]
         desk.act("DELETE_CLUSTER", 40, "eve@example.com")
         assert desk.call("run", "--once").status == 1
         assert desk.call("silences", "add", "level=critical", "--for", "1h", "--comment", "load test").status == 0
+        assert desk.call("tokens", "create", "sam").status == 0
         yield desk
 
 

@@ -148,6 +148,8 @@ NEEDED: list[tuple[set[str], list[str]]] = [
         ["routes test --alert ALERT", "routes test --level high", "receivers preview cluster_deleted soar"],
     ),
     ({*DELIVERY, *RULES}, ["silences add level=low --for 1h --comment x", "silences expire SILENCE"]),
+    (STORE, ["tokens list"]),
+    ({*STORE, "structlog"}, ["tokens create sam", "tokens revoke sam"]),
     (DELIVERY, ["alerts ack ALERT", "alerts resolve ALERT", "deliveries retry --dead", "deliveries drop --dead"]),
     (UPSTREAM, ["actions", "accounts list", "accounts create shop --yes", "accounts unlink shop --yes", "probe"]),
     ({*UPSTREAM, *DELIVERY, *RULES}, ["check --live", "receivers test soar"]),

@@ -11,12 +11,12 @@ from actionwatch.service import configuration
 from actionwatch.service.announcement import Announcement
 from actionwatch.service.app import open_store
 from tests.end_to_end import kit
-from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
+from tests.end_to_end.conftest import post, soar, up, webhook
 from tests.integration.cli.conftest import Called, Desk, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import wait_until
 
-__all__ = ["bytecode_kept", "post", "soar", "up", "webhook"]
+__all__ = ["post", "soar", "up", "webhook"]
 
 
 def _second(webhook: HttpEnd) -> str:

@@ -402,6 +402,7 @@ def test_new_prompts_on_a_terminal(tmp_path: Path) -> None:
 
 def test_draft_is_changed_until_it_fits(desk: Desk, tmp_path: Path) -> None:
     """After each answer, the prompts show how often the draft would have fired. Answers can be changed before it is written."""
+    desk.write(start="36h")
     for minutes in (30, 20, 10):
         desk.act("DELETE_CLUSTER", minutes, user="eve")
     desk.call("run", "--once")
@@ -413,11 +414,26 @@ def test_draft_is_changed_until_it_fits(desk: Desk, tmp_path: Path) -> None:
         terminal.type(*answers)
         assert terminal.exit_status() == 0, terminal.screen
     shown = [line for line in terminal.screen.splitlines() if "of the store: " in line]
-    expected = ["3 alerts, from 3 records", "no alert, from 3 records", "1 alert, from 3 records"]
+    expected = [
+        "3 alerts, 2.00 per day, from 3 records",
+        "no alert, from 3 records",
+        "1 alert, 0.67 per day, from 3 records",
+    ]
     assert [text for text in expected if any(text in line for line in shown)] == expected, terminal.screen
     assert "did you mean 'count'?" in terminal.screen
     written = (tmp_path / "rules" / "deletions.yml").read_text()
     assert "correlation: {type: temporal_ordered, rules: [step_1, step_2, step_3], group-by: [userName]" in written
+
+
+@pytest.mark.parametrize(
+    ("start", "shown"), [("12h", "1 alert, from 1 record"), ("36h", "1 alert, 0.67 per day, from")]
+)
+def test_preview_shows_a_rate_for_a_day_or_more(desk: Desk, start: str, shown: str) -> None:
+    """The rate of less than a day would say little. A store has what was polled: from the start of its source on."""
+    desk.write(start=start).act("DELETE_CLUSTER", 30)
+    desk.call("run", "--once")
+    called = desk.call("rules", "new", "--title", "A", "--kind", "DELETE_CLUSTER", "--print")
+    assert shown in called.err, called
 
 
 def test_draft_can_be_given_up(tmp_path: Path) -> None:

@@ -142,6 +142,18 @@ def test_failed_template_does_not_stop_a_message(post: Post) -> None:
     assert post.open_troubles() == ["template_failing t.txt"]
 
 
+def test_failure_of_a_template_is_settled_when_it_is_replaced(post: Post) -> None:
+    """A replica that does not lead settles its own report: the files of the leader may never change."""
+    post.renderer.failures = (Fault("t.txt", 3, 1, "no such field"),)
+    match_record(post)
+    with post.delivering() as worker:
+        settle(worker)
+        assert post.open_troubles() == ["template_failing t.txt"]
+        post.renderer.version += 1
+        worker.run_once()
+    assert post.open_troubles() == []
+
+
 def test_failure_of_a_template_that_was_replaced_is_not_reported(post: Post) -> None:
     """Nobody would settle the report of a failure that is recorded after the template was repaired."""
     post.renderer.failures = (Fault("t.txt", 3, 1, "no such field"),)

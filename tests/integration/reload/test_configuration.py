@@ -19,11 +19,11 @@ from actionwatch.service.once import run_once
 from actionwatch.store import self_alerts
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.end_to_end import kit
-from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
+from tests.end_to_end.conftest import post, soar, up, webhook
 from tests.integration.reload.kit import CREATED, Site, put, rule
 from tests.waiting import wait_until
 
-__all__ = ["bytecode_kept", "post", "soar", "up", "webhook"]
+__all__ = ["post", "soar", "up", "webhook"]
 TWO = "receivers: [{name: screen, console: {}}, {name: second, console: {}}]\n"
 
 
@@ -231,6 +231,8 @@ BACK_TO_0001 = (
     "ALTER TABLE poll DROP COLUMN backoff",
     "ALTER TABLE delivery DROP COLUMN leased_by",
     "ALTER TABLE alembic_version DROP COLUMN minimum_reader",
+    "DROP TABLE token",
+    "DROP TABLE session",
     "DROP INDEX receipt_by_end",
     "DROP INDEX alert_by_end",
     "DROP INDEX alert_by_realert",

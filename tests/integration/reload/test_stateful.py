@@ -13,7 +13,7 @@ from actionwatch.matching.matcher import Matcher
 from tests.builders import make_record, open_database
 from tests.integration.kit import KindEngine, KindRule, Post
 from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
-from tests.waiting import wait_until
+from tests.waiting import join, wait_until
 
 USERS = 30
 
@@ -153,7 +153,7 @@ def test_stopped_matcher_leaves_the_rest(tmp_path: Path) -> None:
     matcher.stop()
     thread = threading.Thread(target=matcher.run_once)
     thread.start()
-    thread.join(10)
+    join(thread)
     assert len(engine.seen) == 2
     assert post.matcher(KindRule()).run_once() == 7
     database.close()

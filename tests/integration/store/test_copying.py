@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.base.access import AccessRole, AccessToken, digest_of
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
-from actionwatch.store import copying, positions, records
+from actionwatch.store import copying, positions, records, sessions, tokens
 from actionwatch.store.copying import copy_store
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.tables import METADATA
 from tests import postgresql
-from tests.builders import make_record, open_database, url_of
+from tests.builders import NOON, make_record, open_database, url_of
 from tests.children import run_child
 from tests.integration.kit import KindRule, Post
 
@@ -55,7 +56,7 @@ def ignore(_: int, __: int) -> None:
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Iterator[Database]:
-    """A SQLite store with 120 records, of which the newest is deleted, alerts and deliveries."""
+    """A SQLite store with 120 records, of which the newest is deleted, alerts, deliveries, a token and its session."""
     database = open_database(tmp_path)
     post = Post(database)
     post.store(
@@ -65,6 +66,9 @@ def origin(tmp_path: Path) -> Iterator[Database]:
     post.deliver()
     with database.write() as connection:
         connection.exec_driver_sql("DELETE FROM record WHERE id = 120")
+        token = AccessToken("id-1", "sam", AccessRole.OPERATOR, NOON, "admin")
+        tokens.insert(connection, token, digest_of("secret"))
+        sessions.insert(connection, "cookie", "id-1", NOON)
         connection.exec_driver_sql("INSERT INTO correlation_state VALUES (1, 120, 3, 'digest', x'00ff5c0a')")
     yield database
     database.close()

@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
-from actionwatch.store import migrations, positions
+from actionwatch.store import migrations, positions, sqlite
 from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader, has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
@@ -506,3 +506,27 @@ def _refuses(database: Database) -> bool:
             return False
     except StoreClosed:
         return True
+
+
+def test_statement_is_compiled_once_for_all_engines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another store, and the writers of the same one, do not compile a statement again. SQLAlchemy logs which it compiles."""
+    statement = select(RECORD.c.id.label("only_here")).where(RECORD.c.id == 77)  # which nothing else runs
+    for name in ("one", "other"):
+        with (
+            caplog.at_level("INFO", "sqlalchemy.engine"),
+            contextlib.closing(open_database(tmp_path / name)) as database,
+        ):
+            for transaction in (database.read(), database.write(), database.write(is_durable=True)):
+                with transaction as connection:
+                    connection.execute(statement)
+    how = [record.getMessage() for record in caplog.records if "(77,)" in record.getMessage()]
+    assert [text.split()[0] for text in how] == ["[generated", *["[cached"] * 5]
+
+
+def test_compiled_statements_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """After more different statements than are kept, the store works on, and keeps no more."""
+    with contextlib.closing(open_database(tmp_path)) as database, database.read() as connection:
+        kept = connection.get_execution_options()["compiled_cache"]
+        for number in range(sqlite.MAX_COMPILED + 1):
+            connection.execute(select(RECORD.c.id.label(f"id_{number}")).limit(1))
+            assert 0 < len(kept) <= sqlite.MAX_COMPILED

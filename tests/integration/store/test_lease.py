@@ -6,18 +6,22 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 import pytest
 import time_machine
 
-from actionwatch.base.errors import RoleLost, StoreClosed, StoreOwned, StoreUnreachable
+from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreOwned, StoreUnreachable
 from actionwatch.service.roles import Role, Roles
 from actionwatch.store import lease, positions
 from actionwatch.store.database import Database
 from actionwatch.store.membership import Membership
+from actionwatch.store.postgresql import copy_rows
 from tests import postgresql
+from tests.chaos.database_proxy import DatabaseProxy
 from tests.positions import move_to
 from tests.waiting import beside, wait_for_event, wait_until
 
@@ -145,6 +149,18 @@ def test_round_is_refused_beside_a_replica(replica: Callable[[], Database]) -> N
             pass
     with other.joined(alone=True):
         pass
+
+
+def test_round_is_refused_while_a_dead_replica_has_a_role(url: str, replica: Callable[[], Database]) -> None:
+    """The lease of a role that was taken after the last renewal outlives that of its replica: a round waits for both."""
+    one, other = replica(), replica()
+    with leading(one):
+        execute(url, "UPDATE replica SET until = clock_timestamp() - interval '1 second'")
+        with pytest.raises(StoreOwned, match="another actionwatch runs on"), other.joined(alone=True):
+            raise AssertionError("not alone")
+        expire(url)
+        with other.joined(alone=True) as alone:
+            assert alone.take(ROLE)
 
 
 def test_role_that_ended_is_taken_over(url: str, replica: Callable[[], Database]) -> None:
@@ -278,6 +294,56 @@ def test_server_that_is_silent(replica: Callable[[], Database]) -> None:
         write(one, 1)
 
 
+@pytest.fixture
+def proxy(url: str, tmp_path: Path) -> Iterator[DatabaseProxy]:
+    """Forwards to the server of the store."""
+    with DatabaseProxy(tmp_path / "proxy", Path(parse_qs(urlsplit(url).query)["host"][0])) as found:
+        yield found
+
+
+@pytest.fixture
+def frozen(url: str, proxy: DatabaseProxy, tmp_path: Path) -> Iterator[Database]:
+    """The store, opened by a process that freezes when its proxy stalls."""
+    address = urlsplit(url)
+    through = address._replace(query=urlencode({**dict(parse_qsl(address.query)), "host": str(tmp_path / "proxy")}))
+    with contextlib.closing(Database(urlunsplit(through))) as database:
+        yield database
+        proxy.cut()
+
+
+def test_replica_that_freezes_in_a_renewal_keeps_nothing(
+    frozen: Database, proxy: DatabaseProxy, replica: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that freezes while it renews holds rows of its leases: the server lets go of them, and another takes over."""
+    monkeypatch.setattr(lease, "SPAN", timedelta(0))
+    with replica().joined() as second, frozen.joined() as first:
+        assert first.take(ROLE)
+        proxy.last_words = b"UPDATE lease"
+        with beside(lambda: assert_cut_off(first.renew), proxy.cut):
+            wait_until(lambda: proxy.mode == "stall", "a frozen renewal")
+            wait_until(lambda: takes(second), "the other to take over")
+
+
+def test_replica_that_freezes_in_a_write_holds_nobody_up(
+    frozen: Database, proxy: DatabaseProxy, replica: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server cannot end a session that waits for a COPY of a frozen process: a replica ends it, and goes on writing."""
+    monkeypatch.setattr(lease, "FROZEN_AFTER", timedelta(seconds=0.1))
+    proxy.last_words = b'COPY "seen_field"'
+    one, other = replica(), replica()
+
+    def copy() -> None:
+        with frozen.write() as connection:
+            copy_rows(connection, "seen_field", ("organisation", "name", "seen_at"), [("o", "field", 1)])
+
+    with one.joined() as first, beside(lambda: assert_cut_off(copy), proxy.cut):
+        wait_until(lambda: proxy.mode == "stall", "a frozen write")
+        with beside(lambda: write(other, 5)) as writer:
+            wait_until(lambda: first.renew() and not writer.is_alive(), "the write of another")
+    with one.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM seen_field").scalar() == 0
+
+
 def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Database]) -> None:
     """Only the server's clock decides: a process whose clock is years off takes roles like any other, and tells its time."""
     one, other = replica(), replica()
@@ -309,6 +375,19 @@ def test_commit_that_began_early_changes_the_version(url: str, replica: Callable
             execute(url, "UPDATE replica SET note = 'later'")
             before = other.version()
         assert other.version() != before
+
+
+def takes(membership: Membership) -> bool:
+    """Return whether a replica takes the role, now that it waits for nobody."""
+    with contextlib.suppress(StoreBusy):
+        return membership.take(ROLE)
+    return False
+
+
+def assert_cut_off(act: Callable[[], object]) -> None:
+    """Check that the server has ended the session of an act."""
+    with pytest.raises(StoreUnreachable):
+        act()
 
 
 def write(database: Database, position: int) -> None:

@@ -212,11 +212,12 @@ QUESTIONS: dict[str, Question] = {
     "next due": lambda c: outbox.next_due(c, "hook", NOON),
     "leased": lambda c: outbox.count_leased(c, "hook", NOON, FEW),
     "summaries": lambda c: suppressed_deliveries.read_groups(c, "hook"),
-    # retention, with something to delete and without
+    # retention, with something to delete, without, and after it was shortened to almost nothing
     **{
         f"retention of {name}, {what}": _deleting(delete, before)
         for name, delete in DELETIONS.items()
-        for what, before in {"some": OLD, "none": START}.items()
+        for what, before in {"some": OLD, "none": START, "most": RECENT}.items()
+        if (name, what) != ("alerts", "most")  # it goes through those whose messages are left, and messages go first
     },
 }
 

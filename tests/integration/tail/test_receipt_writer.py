@@ -16,7 +16,7 @@ from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.cursor import Window
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.tail.receipt_writer import SECOND_LOOK_AFTER, SWEPT, ReceiptWriter, WindowRole
-from actionwatch.tail.state import PollReport
+from actionwatch.tail.state import PollReport, Stopped
 from tests.builders import NOON
 from tests.integration.tail.test_pager import Bench
 from tests.upstreams import World
@@ -74,6 +74,14 @@ def proved(world: World, database: Database) -> Proved:
     for number in range(12):
         world.log(ago=300 * (number + 1))
     return made
+
+
+def test_tail_that_was_stopped_proves_nothing(proved: Proved) -> None:
+    """A poll that hung while another replica tailed the source does not judge with what it saw before."""
+    proved.state.stopping.set()
+    with pytest.raises(Stopped):
+        proved.receipt_writer.write(proved.walk(window=OLD), "counts", 3, SWEPT, PollReport())
+    assert proved.receipts() == []
 
 
 def test_marks_move_only_with_a_proof_that_leaves_no_gap(proved: Proved) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
+from actionwatch.base.access import AccessRole, AccessToken, digest_of, new_secret
 from actionwatch.base.model import Stretch
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
@@ -21,12 +23,15 @@ from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.service.silence_preview import preview
+from actionwatch.store import tokens
 from actionwatch.store.database import Database
 from actionwatch.web import server
+from actionwatch.web.access import COOKIE, Access
 from actionwatch.web.console.parts import Destination, Parts
+from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import console_routes
 from tests import http_client
-from tests.builders import Clock
+from tests.builders import NOON, Clock
 from tests.threads import start_thread
 
 serving = functools.partial(server.serving, start_thread=start_thread)
@@ -44,6 +49,10 @@ class Served:
     rules: Sequence[Rule] = ()
     blindness: Blindness | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    open_to: AccessRole | None = AccessRole.READER
+    proxy: TrustedProxy | None = None
+    seconds: float = 0.0
+    """The monotonic clock by which attempts to sign in are limited."""
 
     def parts(self) -> Parts:
         """Return what the service gives to the console."""
@@ -65,11 +74,16 @@ class Served:
         }
         return Parts(**{**given, **self.options})
 
+    def access(self, token: str | None = None) -> Access:
+        """Return who may read: everybody without a shared token, unless a test says otherwise."""
+        open_to = None if token else self.open_to
+        return Access(token, self.database, self.clock, open_to=open_to, proxy=self.proxy, elapsed=lambda: self.seconds)
+
     @contextmanager
     def open(self, token: str | None = None) -> Iterator[httpx.Client]:
-        """Serve the console."""
+        """Serve the console, as one replica does."""
         with (
-            serving(console_routes(self.parts()), "127.0.0.1", 0, token) as url,
+            serving(console_routes(self.parts()), "127.0.0.1", 0, self.access(token)) as url,
             http_client.client(base_url=url, headers={"accept": "text/html"}) as client,
         ):
             yield client
@@ -87,3 +101,28 @@ def fill(database: Database, *steps: Fill) -> None:
     with database.write() as connection:
         for step in steps:
             step(connection)
+
+
+def give_token(database: Database, name: str = "sam", role: AccessRole = AccessRole.OPERATOR, **values: Any) -> str:
+    """Give a person a token. Return its secret; the id of the token is `token of NAME`."""
+    secret = new_secret()
+    with database.write() as connection:
+        tokens.insert(
+            connection, AccessToken(f"token of {name}", name, role, NOON, "admin", **values), digest_of(secret)
+        )
+    return secret
+
+
+def sign_in(client: httpx.Client, token: str, goal: str = "/") -> httpx.Response:
+    """Send the form."""
+    return client.post("/sign-in", data={"token": token, "next": goal})
+
+
+def cookie_of(answer: httpx.Response) -> str:
+    """Return the value of the cookie of a session."""
+    return SimpleCookie(answer.headers["set-cookie"])[COOKIE].value
+
+
+def session(client: httpx.Client, token: str) -> dict[str, str]:
+    """Sign in, and return the header of a browser that has done so."""
+    return {"cookie": f"{COOKIE}={cookie_of(sign_in(client, token))}"}

@@ -11,14 +11,15 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Alert, Status
 from actionwatch.store import alert_history, alerts, outbox, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.access import COOKIE
-from tests.attacks.test_console import TOKEN, cookie_of, sign_in
+from tests.attacks.test_console import TOKEN, sign_in
 from tests.browser import chromium, viewing
 from tests.builders import NOON, make_alert, make_record
-from tests.integration.web.console_kit import Served
+from tests.integration.web.console_kit import Served, cookie_of
 from tests.unit.render.messages import HOSTILE
 
 PATH = "/alerts/alert-1/decision"
@@ -156,9 +157,9 @@ def test_without_a_token_the_console_only_shows(served: Served, database: Databa
         assert "actionwatch alerts ack alert-1" in page
         assert "<textarea" not in page
         refused = client.post(PATH, data={"action": "resolve", "author": "eve"})
-    assert (refused.status_code, "set web.token" in refused.text) == (403, True)
+    assert (refused.status_code, "sign in with a token" in refused.text) == (403, True)
     assert stored(database)[0].status is Status.OPEN
-    served.options["open_to_actions"] = True
+    served.open_to = AccessRole.OPERATOR
     with served.open() as client:
         assert decide(client, "ack").status_code == 303
 

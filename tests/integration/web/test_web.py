@@ -31,6 +31,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.web import server
+from actionwatch.web.access import Access
 from actionwatch.web.connections import BoundedConnection
 from actionwatch.web.routes import FAILED_POLLS, health_routes, metrics_routes
 from tests import http_client
@@ -279,7 +280,7 @@ PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", sec
 @pytest.mark.parametrize("token", ["open-sesame", "tökén"])
 def test_pages_require_the_token(token: str) -> None:
     """Every path except the probes requires the complete token."""
-    with serving(PAGES, "127.0.0.1", 0, token) as url, http_client.client(base_url=url) as client:
+    with serving(PAGES, "127.0.0.1", 0, Access(token)) as url, http_client.client(base_url=url) as client:
 
         def asked(path: str, given: str | None) -> int:
             headers = {} if given is None else {b"authorization": given.encode()}

@@ -57,3 +57,17 @@ def test_own_alerts_are_about_this_replica() -> None:
         ("update", "step_failing", subject, "failed twice"),
         ("settle", "step_failing", subject, ""),
     ]
+
+
+def test_own_alerts_that_are_left_are_settled() -> None:
+    """`settle_others` settles what this replica has reported and not settled, and nothing of another kind."""
+    reported = Reported()
+    own = OwnAlerts(reported, "web-1", ID)
+    for trouble, subject in (("template_failing", "a"), ("template_failing", "b"), ("step_failing", "c")):
+        own.report(trouble, subject, "failed", "look")
+    own.settle("template_failing", "a")
+    own.report("template_failing", "d", "failed", "look")
+    reported.calls.clear()
+    own.settle_others("template_failing", {"d"}, lambda subject: f"{subject} changed")
+    own.settle_others("template_failing", {"d"})
+    assert reported.calls == [("settle", "template_failing", "b on replica web-1 (3f9ac1)", "b changed")]

@@ -124,9 +124,28 @@ TOP = [
     ),
     ("web: {listen: 8080}", "2:7: listen: not an address: write host:port, such as 127.0.0.1:8080"),
     ("web: {listen: '127.0.0.1:99999'}", "2:7: listen: not an address: write"),
-    ("web: {listen: '0.0.0.0:8080'}", "2:1: token_file: an address that is not loopback needs a token: set token_file"),
-    ("web: {listen: '[::]:8080'}", "2:1: token_file: an address that is not loopback needs a token"),
+    (
+        "web: {listen: '0.0.0.0:8080', require_token: false}",
+        "2:31: require_token: false is only for a loopback address: remove it, or listen on 127.0.0.1",
+    ),
+    ("web: {require_token: maybe}", "2:7: require_token: must be true or false"),
     ("web: {token: a, token_file: rules}", "2:17: token_file: cannot read the secret file "),
+    ("web: {proxy: {}}", "2:7: the key 'addresses' is missing: add it"),
+    ("web: {proxy: {addresses: []}}", "2:15: addresses: must not be empty"),
+    (
+        "web: {proxy: {addresses: [proxy.example.com]}}",
+        "2:27: addresses: not a network: write an address, or its first",
+    ),
+    (
+        "web: {proxy: {addresses: [10.0.0.5/8]}}",
+        "2:27: addresses: not a network: write an address, or its first address",
+    ),
+    ("web: {proxy: {addresses: ['::/0']}}", "2:27: addresses: this is every address: write those of the proxy"),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], user_header: X-Forwarded-For}}",
+        "2:38: user_header: not a header for this: write its name, such as X-Forwarded-User",
+    ),
+    ("web: {proxy: {addresses: [10.0.0.5], user_header: 'A B'}}", "2:38: user_header: not a header for this: write"),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
     ("web: {hosts: ['metrics.example.com:80']}", "2:15: hosts: not a host name: write it without scheme and port"),
@@ -259,11 +278,11 @@ receivers:
   - {name: a, chat: {token: t, prt: 1}, rate: fast}
   - {name: a, screen: {}}
 route: {receiver: b, routes: [{matchers: [x], receiver: a}]}
-web: {listen: "0.0.0.0:80"}
+web: {listen: "0.0.0.0:80", require_token: false}
 logs: {}
 """
     places = [fault.partition(": ")[0] for fault in faults(text, tmp_path, {"ORG": "o"})]
-    assert places == ["5:5", "6:5", "7:5", "12:32", "12:41", "13:6", "14:9", "14:43", "15:1", "16:1"]
+    assert places == ["5:5", "6:5", "7:5", "12:32", "12:41", "13:6", "14:9", "14:43", "15:29", "16:1"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,22 @@ from actionwatch.settings.validators import Address
 from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, load, load_file
 
 
+@pytest.mark.parametrize(
+    ("web", "is_required"),
+    [
+        ("{}", False),
+        ("{listen: 'localhost:80', token: s3cret}", True),
+        ("{listen: '0.0.0.0:80'}", True),
+        ("{require_token: true}", True),
+        ("{proxy: {addresses: [10.0.0.5, 'fd00::/8']}}", True),
+        ("{token: s3cret, require_token: false}", False),
+    ],
+)
+def test_reading_needs_a_token_except_on_loopback(web: str, is_required: bool, tmp_path: Path) -> None:
+    """By default reading is open on a loopback address without a token, and nowhere else."""
+    assert load(f"{SOURCE}web: {web}", tmp_path).web.is_token_required is is_required
+
+
 def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     """The defaults are those of the reference."""
     settings = load(SOURCE + "receivers: [{name: s, screen: {}}]", tmp_path)

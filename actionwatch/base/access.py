@@ -1,0 +1,55 @@
+"""Who may use the console and the API: the two roles, and the tokens of people."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+SECRET_BEGINNING = "actionwatch_"  # noqa: S105  # nosec  # no secret: so that scanners for leaked ones recognise it
+_SECRET_BYTES = 32
+MAX_AUTHOR_CHARS = 100  # of the name of a person
+
+
+class AccessRole(StrEnum):
+    """A reader sees everything and changes nothing; an operator also decides."""
+
+    READER = "reader"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What is known about a token of a person; its secret is not. `name` is the author of what is decided with it."""
+
+    id: str
+    name: str
+    role: AccessRole
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    """At most an hour before the last use, so that reading seldom writes."""
+    revoked_at: datetime | None = None
+    revoked_by: str | None = None
+
+    def status(self, now: datetime) -> str:
+        """Return `valid`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
+
+
+def new_secret() -> str:
+    """Make the secret of a token."""
+    return SECRET_BEGINNING + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def digest_of(secret: str) -> str:
+    """Return the hash by which the store knows a secret.
+
+    Slow hashes with salts protect what people choose, because it can be guessed. Nobody guesses 256 random bits.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,92 @@
+"""An authenticating proxy before the listener: it says in a header who sends a request. Only its addresses are believed.
+
+Whoever can send a request from there can be anybody. So everything about the header that such a proxy would not do is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole
+from actionwatch.web.hosts import NOT_SERVED, is_served
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Refused(Exception):
+    """A request that is not accepted, with the status of the response."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedProxy:
+    """The proxy. `hosts` are the names, in lower case, by which people address it."""
+
+    addresses: Collection[Network]
+    user_header: str
+    groups_header: str
+    operators: Collection[str] = ()
+    operator_groups: Collection[str] = ()
+    hosts: Collection[str] = ()
+
+    def identify(self, request: Request) -> tuple[str, AccessRole] | None:
+        """Return the name and role of who the proxy says sends a request; None if it says nothing. Raises: Refused."""
+        given = request.headers.getlist(self.user_header)
+        if not given:
+            return None
+        if not self._trusts(peer := peer_of(request)):
+            raise Refused(
+                403, f"{self.user_header} is accepted only from web.proxy.addresses, and {peer} is none of them"
+            )
+        if not is_served(request.headers.get("host"), self.hosts):
+            raise Refused(421, NOT_SERVED)
+        name = self._name(given)
+        groups = {each.strip() for line in request.headers.getlist(self.groups_header) for each in line.split(",")}
+        is_operator = name in self.operators or not groups.isdisjoint(self.operator_groups)
+        return name, AccessRole.OPERATOR if is_operator else AccessRole.READER
+
+    def client_of(self, request: Request) -> str:
+        """Return the address from which a request came to the first proxy that is trusted."""
+        address = peer_of(request)
+        passed_on = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+        for each in reversed(passed_on):
+            if not each.strip() or not self._trusts(address):
+                break
+            address = each.strip()
+        return address
+
+    def _name(self, given: list[str]) -> str:
+        if len(given) > 1:
+            raise Refused(
+                400, f"{self.user_header} was sent {len(given)} times: let the proxy replace what clients send"
+            )
+        try:
+            name = given[0].encode("latin-1").decode()  # the bytes as received
+        except UnicodeDecodeError as exc:
+            raise Refused(400, f"{self.user_header} is not UTF-8") from exc
+        # A comma joins what was sent twice.
+        if not name or not name.isprintable() or "," in name or len(name) > MAX_AUTHOR_CHARS or name != name.strip():
+            raise Refused(
+                400, f"{self.user_header} is no name: 1 to {MAX_AUTHOR_CHARS} printable characters without a comma"
+            )
+        return name
+
+    def _trusts(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        plain = getattr(found, "ipv4_mapped", None) or found
+        return any(plain in network for network in self.addresses)
+
+
+def peer_of(request: Request) -> str:
+    """Return the address at the other end of the connection."""
+    return request.client.host if request.client else ""
