@@ -151,8 +151,8 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
     type=FILE,
     help="Sign the bundle with this key: Ed25519, PEM. Needs the extra `sign`.",
 )
-@click.pass_obj
-def export(config: str, form: str, wanted: RecordFilter, bundle: Path | None, sign: Path | None) -> int:
+@click.pass_context
+def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: Path | None, sign: Path | None) -> int:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
     CSV has a header, and `json` is one array. All other formats are JSON lines, one event per line.
@@ -165,7 +165,10 @@ def export(config: str, form: str, wanted: RecordFilter, bundle: Path | None, si
     \b
     actionwatch records export --bundle november.tar --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z --sign key.pem
     """
+    config: str = context.obj
     if bundle is not None:
+        if context.get_parameter_source("form") is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--bundle has a format of its own: omit -o")
         return _write_bundle(config, wanted, bundle, sign)
     if sign is not None:
         raise click.UsageError("--sign is for --bundle: add --bundle FILE")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.errors import BundleError
@@ -39,6 +40,7 @@ from actionwatch.text.bundle import (
 )
 
 MAX_BUNDLE_BYTES = 64 * 1024**3
+MAX_WINDOW_RECORDS = 1_000_000  # of one source that are kept at once: windows of more than 20,000 are read in parts
 MAX_FAULTS = 20  # that are reported: one change may concern every receipt
 _ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
@@ -69,21 +71,36 @@ class _Faults:
             self.found.append("and more")
 
 
+class _Record(NamedTuple):
+    """What a receipt attests of a record."""
+
+    key: str
+    source: str
+    id: Any
+    vanished_at: Any
+    kind: str
+
+
 @dataclass
 class _Window:
     """The records of one source that a receipt may still cover, in the order of their keys."""
 
-    records: list[Mapping[str, Any]] = field(default_factory=list)
+    records: list[_Record] = field(default_factory=list)
     first: int = 0
 
-    def add(self, record: Mapping[str, Any], low: str) -> None:
+    def add(self, record: _Record, low: str) -> None:
         """Add a record, and forget those before a key."""
         self.forget_before(low)
+        if len(self.records) - self.first >= MAX_WINDOW_RECORDS:
+            raise BundleError(
+                f"receipts from {record.source} cover more than {MAX_WINDOW_RECORDS:,} records at once: verify them in the "
+                "store, with 'actionwatch records receipts --verify'"
+            )
         self.records.append(record)
 
     def forget_before(self, key: str) -> None:
         """Forget the records before a key: no later receipt covers them."""
-        while self.first < len(self.records) and self.records[self.first]["record_key"] < key:
+        while self.first < len(self.records) and self.records[self.first].key < key:
             self.first += 1
         if self.first > len(self.records) // 2:
             del self.records[: self.first]
@@ -205,8 +222,8 @@ def _check_receipts(file: BinaryIO, other: BinaryIO, parts: Mapping[str, Part], 
             if low < before:
                 raise BundleError(f"line {number} of {RECEIPTS} is not in the order of time")
             before = low
-            while ahead is not None and ahead["record_key"] < high:
-                windows[ahead["source"]].add(ahead, low)
+            while ahead is not None and ahead.key < high:
+                windows[ahead.source].add(ahead, low)
                 ahead = next(stored, None)
             window = windows[receipt["source"]]
             window.forget_before(low)
@@ -220,7 +237,7 @@ def _check_receipts(file: BinaryIO, other: BinaryIO, parts: Mapping[str, Part], 
     return counts
 
 
-def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[Mapping[str, Any]]:
+def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[_Record]:
     before = ("", "")
     for number, record in _documents(file, part):
         place = (str(record.get("record_key")), str(record.get("source")))
@@ -228,8 +245,9 @@ def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[Map
             raise BundleError(f"line {number} of {part.name} is there twice, or is not in the order of keys")
         before = place
         counts[RECORDS] = number
-        kept = {name: record.get(name) for name in ("id", "vanished_at", "action_kind")}
-        yield {"record_key": place[0], "source": place[1], **kept}
+        # Interned, because many records share them.
+        source, kind = sys.intern(place[1]), sys.intern(str(record.get("action_kind")))
+        yield _Record(place[0], source, record.get("id"), record.get("vanished_at"), kind)
 
 
 def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
@@ -238,12 +256,12 @@ def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
     keys: list[str] = []
     kinds: Counter[str] = Counter()
     for record in window.records[window.first :]:
-        if record["record_key"] >= high or record["record_key"] >= OTHER_KEYS_FROM:
+        if record.key >= high or record.key >= OTHER_KEYS_FROM:
             break
-        is_gone = record["vanished_at"] is not None and _time(record["vanished_at"]) <= judged
-        if record["id"] <= through and not is_gone:
-            keys.append(record["record_key"])
-            kinds[record["action_kind"]] += 1
+        is_gone = record.vanished_at is not None and _time(record.vanished_at) <= judged
+        if record.id <= through and not is_gone:
+            keys.append(record.key)
+            kinds[record.kind] += 1
     found = (len(keys), dict(kinds), digest_of(keys))
     if found == (receipt["record_count"], receipt["kind_counts"], receipt["digest"]):
         return ""

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.errors import BundleError
+from actionwatch.service import bundle_checking
 from actionwatch.service.bundle_checking import MAX_FAULTS, check_bundle
 from actionwatch.text import bundle
 from tests.bundles import forged, joined, make_keys, parts_of
@@ -309,6 +310,15 @@ def test_what_is_read_whole_is_bounded(evidence: Evidence, monkeypatch: pytest.M
     monkeypatch.setattr(bundle, "MAX_LINE_BYTES", 100)
     (fault,) = evidence.faults(evidence.data)
     assert "has a line of more than 100 bytes" in fault
+
+
+def test_receipt_that_covers_everything_is_bounded(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the records that a receipt covers are kept, and no more than a number of them."""
+    monkeypatch.setattr(bundle_checking, "MAX_WINDOW_RECORDS", 5)
+    (fault,) = evidence.faults(evidence.data)
+    assert "cover more than 5 records at once" in fault
+    monkeypatch.setattr(bundle_checking, "MAX_WINDOW_RECORDS", 6)
+    assert evidence.faults(evidence.data) == []
 
 
 def test_faults_are_counted_up_to_a_number(evidence: Evidence) -> None:
