@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.children import Process, child, run_child
+from tests.children import Process, child, exit_status, run_child
 from tests.waiting import wait_until
 
 USER = "postgres"  # Debian's packages create it
@@ -84,7 +85,8 @@ class Server:
         )
         made = run_child([programs / "initdb", *options], **self._options)
         assert made.returncode == 0, made.stderr
-        self._process: contextlib.AbstractContextManager[Process] | None = None
+        self._running = contextlib.ExitStack()
+        self._process: Process | None = None
         stack.callback(self.stop)
         self.ensure_postgres_running()
 
@@ -104,16 +106,16 @@ class Server:
             "listen_addresses=",
         ]
         with (self._folder / "log").open("ab") as log:
-            self._process = child(command, stdout=log, stderr=log, **self._options)
-            self._process.__enter__()
+            self._process = self._running.enter_context(child(command, stdout=log, stderr=log, **self._options))
         wait_until(lambda: answers(self.get_uri()), "the server", (self._folder / "log").read_text)
 
     def stop(self) -> None:
-        """Kill it: the next start recovers."""
+        """Stop it without waiting for its clients."""
         if self._process is not None:
-            self._process.__exit__(None, None, None)
-            (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+            self._process.send_signal(signal.SIGINT)
+            exit_status(self._process)
             self._process = None
+        self._running.close()
 
 
 @contextlib.contextmanager

@@ -32,54 +32,58 @@ class Pair:
         self._folder = folder
         self._programs = postgresql.programs()
         self._options = debian.options_of(folder.stat().st_uid)
+        self.primary, self.standby = folder / "a", folder / "b"
 
     @property
     def url(self) -> str:
         """The URL of a database that is always that of the server that accepts writes."""
-        hosts = ",".join(str(self._folder / name) for name in ("a", "b"))
+        hosts = f"{self._folder / 'a'},{self._folder / 'b'}"
         return f"postgresql+psycopg://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
 
     def start(self) -> None:
-        """Start the primary, copy it, start the copy as its standby, and let commits that are durable wait for that."""
-        for name in ("a", "b"):
-            self._run("mkdir", self._folder / name)  # by the user of the servers
-        first, second = self._folder / "a", self._folder / "b"
-        self._run("initdb", "-D", first / "data", "-U", "postgres", "--auth=trust", "--no-sync")
-        with (first / "data" / "postgresql.conf").open("a") as file:
-            file.write("\n".join(["", *COMMON, f"unix_socket_directories = '{first}'", ""]))
-        self._control("start", first)
-        self._run(
-            "pg_basebackup", "-h", first, "-U", "postgres", "-D", second / "data", "-R", "-X", "stream", "--no-sync"
-        )
-        with (second / "data" / "postgresql.conf").open("a") as file:
-            file.write(f"unix_socket_directories = '{second}'\n")
-        self._control("start", second)
-        self.query("a", "ALTER SYSTEM SET synchronous_standby_names = '*'")
-        self.query("a", "SELECT pg_reload_conf()")
-        wait_until(
-            lambda: self.query("a", "SELECT sync_state FROM pg_stat_replication") == [("sync",)],
-            "a synchronous standby",
-        )
+        """Start the primary and its standby."""
+        for place in (self.primary, self.standby):
+            self._run("mkdir", place)  # by the user of the servers
+        self._run("initdb", "-D", self.primary / "data", "-U", "postgres", "--auth=trust", "--no-sync")
+        with (self.primary / "data" / "postgresql.conf").open("a") as file:
+            file.write("\n".join(["", *COMMON, f"unix_socket_directories = '{self.primary}'", ""]))
+        self._control("start", self.primary)
+        self.add_standby()
+
+    def add_standby(self) -> None:
+        """Start a copy of the primary as its standby, and let commits that are durable wait for that."""
+        copy = self.standby / "data"
+        self._run("rm", "-rf", copy)
+        self._query("ALTER SYSTEM RESET synchronous_standby_names")  # the copy must not wait for itself
+        self._run("pg_basebackup", "-h", self.primary, "-U", "postgres", "-D", copy, "-R", "-X", "stream", "--no-sync")
+        with (copy / "postgresql.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{self.standby}'\n")
+        self._control("start", self.standby)
+        self._query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._query("SELECT pg_reload_conf()")
+        state = "SELECT sync_state FROM pg_stat_replication"
+        wait_until(lambda: self._query(state) == [("sync",)], "a synchronous standby")
 
     def fail_over(self) -> None:
         """Kill the primary, as a machine that loses its power, and promote the standby."""
-        pid = int((self._folder / "a" / "data" / "postmaster.pid").read_text().split()[0])
+        pid = int((self.primary / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)  # ends all its processes at once, without writing anything
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the primary")
-        self._run("pg_ctl", "promote", "-w", "-D", self._folder / "b" / "data")
+        self._run("pg_ctl", "promote", "-w", "-D", self.standby / "data")
+        self.primary, self.standby = self.standby, self.primary
 
-    def query(self, name: str, statement: str) -> list[Any]:
-        """Query one of the servers."""
-        with psycopg.connect(host=str(self._folder / name), user="postgres", autocommit=True) as connection:
+    def _query(self, statement: str) -> list[Any]:
+        """Query the primary."""
+        with psycopg.connect(host=str(self.primary), user="postgres", autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def stop(self) -> None:
         """Stop what runs."""
-        for name in ("a", "b"):
-            if (self._folder / name / "data" / "postmaster.pid").exists():
+        for place in (self.primary, self.standby):
+            if (place / "data" / "postmaster.pid").exists():
                 with contextlib.suppress(AssertionError):
-                    self._control("stop", self._folder / name, "-m", "immediate")
+                    self._control("stop", place, "-m", "immediate")
 
     def _control(self, verb: str, place: Path, *more: str) -> None:
         log = place / "log"

@@ -14,13 +14,13 @@ LOOK_SECONDS = 0.05
 
 
 class DatabaseProxy:
-    """Forwards connections to the socket of a server. `mode` is how: `pass`, `refuse` or `stall`.
+    """Forwards connections to the socket of a server, in the folder `server`. `mode` is how: `pass`, `refuse` or `stall`.
 
     It stalls by itself once a client has sent `last_words`, as if the client were frozen right after that statement.
     """
 
     def __init__(self, folder: Path, server: Path) -> None:
-        self._server = server
+        self.server = server
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -63,7 +63,7 @@ class DatabaseProxy:
                 continue
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(str(self._server / NAME))
+                server.connect(str(self.server / NAME))
             except OSError:
                 client.close()
                 server.close()

@@ -1,6 +1,7 @@
 """Chaos with three replicas on one PostgreSQL: real processes, a real server, faults by seed, and the truth afterwards.
 
-`python -m tests.chaos.replicas ROUNDS [SEED]` runs it for long, and prints what it did. `test_replicas.py` runs a few rounds.
+`python -m tests.chaos.replicas ROUNDS [SEED] [failover]` runs it for long, and prints what it did. With `failover`, the server
+has a synchronous standby, which takes over when the primary dies. `test_replicas.py` runs a few rounds.
 
 In each round, users delete clusters while replicas are killed, frozen, cut off or moved in time, and the server restarts or
 crashes. Then everything heals, and the round ends when each action has its alert. Nothing may be lost, no alert made twice, and
@@ -10,6 +11,7 @@ a message may repeat only with the same id and the same bytes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -24,10 +26,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 
-from tests import postgresql
+from tests import failover, postgresql
 from tests.chaos.database_proxy import DatabaseProxy
 from tests.children import child
 from tests.end_to_end import kit
@@ -69,7 +72,9 @@ class Tally:
 class Cluster:
     """Three replicas, each with its own connection to the server, an emulator and a webhook."""
 
-    def __init__(self, folder: Path, seed: int, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, folder: Path, seed: int, stack: contextlib.ExitStack, servers: failover.Pair | None = None
+    ) -> None:
         self.folder = folder
         self.random = random.Random(seed)
         self.stack = stack
@@ -77,8 +82,9 @@ class Cluster:
         self.soar = kit.Soar()
         self.webhook = stack.enter_context(HttpEnd(self.soar.take))
         self.up = stack.enter_context(kit.upstream(folder))
-        url = stack.enter_context(postgresql.other_database("chaos"))
-        server = Path(url.partition("?host=")[2])
+        self.servers = servers
+        url = servers.url if servers else stack.enter_context(postgresql.other_database("chaos"))
+        hosts = parse_qs(urlsplit(url).query)["host"][0]
         self.server_url = url.replace("+psycopg", "")
         self.proxies: dict[str, DatabaseProxy] = {}
         self.services: dict[str, kit.Service] = {}
@@ -86,8 +92,8 @@ class Cluster:
         self.starts: Counter[str] = Counter()
         for name in NAMES:
             sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proxy-"))) / "s"
-            self.proxies[name] = stack.enter_context(DatabaseProxy(sockets, server))
-            place = kit.Post(folder / name, self.up, url.replace(str(server), str(sockets)))
+            self.proxies[name] = stack.enter_context(DatabaseProxy(sockets, Path(hosts.split(",")[0])))
+            place = kit.Post(folder / name, self.up, url.replace(hosts, str(sockets)))
             place.write(self.webhook, rules={"spree.yml": SPREE_RULE})
             self.start(name)
         for name in NAMES:
@@ -175,10 +181,12 @@ class Cluster:
             "refuse": self._refuse,
             "stall": self._stall,
             "terminate": self._terminate,
-            "restart": self._restart,
-            "crash": self._crash,
             "receiver": self._fail_receiver,
         }
+        if self.servers is None:
+            faults |= {"restart": self._restart, "crash": self._crash}
+        else:
+            faults["failover"] = functools.partial(self._fail_over, self.servers)
         if FAKETIME.exists():
             faults["clock"] = self._move_clock
         for _ in range(self.random.randint(1, 3)):
@@ -244,6 +252,12 @@ class Cluster:
             os.kill(pid, signal.SIGKILL)
         wait_until(self._is_server_up, "the server to recover")
 
+    def _fail_over(self, servers: failover.Pair) -> None:
+        servers.fail_over()
+        for proxy in self.proxies.values():
+            proxy.server = servers.primary
+        servers.add_standby()
+
     def _is_server_up(self) -> bool:
         try:
             return self.query("SELECT 1") == [(1,)]
@@ -298,17 +312,22 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, seed: int) -> Iterator[Cluster]:
+def cluster(folder: Path, seed: int, *, has_standby: bool = False) -> Iterator[Cluster]:
     """Run three replicas until the block ends."""
     with contextlib.ExitStack() as stack:
-        yield Cluster(folder, seed, stack)
+        servers = stack.enter_context(failover.pair()) if has_standby else None
+        yield Cluster(folder, seed, stack, servers)
 
 
 def main() -> None:
     """Run many rounds, and print what happened."""
     rounds, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    has_standby = sys.argv[3:] == ["failover"]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, cluster(Path(folder), seed) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-") as folder,
+        cluster(Path(folder), seed, has_standby=has_standby) as running,
+    ):
         for number in range(rounds):
             running.round()
             if number % 10 == 9 or number + 1 == rounds:
