@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import balance
+
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
 
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=SLOW)
@@ -45,7 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remove the timeout of a soak."""
+    """Let each worker begin with some of the long tests, and remove the timeout of a soak."""
+    if workers := getattr(config, "workerinput", None):
+        items[:] = balance.long_first(items, workers["workercount"], lambda item: item.nodeid.startswith(balance.LONG))
     if config.getoption("--soak"):
         for item in items:
             if "soak" in getattr(item, "fixturenames", ()):

@@ -28,6 +28,10 @@ class SelfAlerts(Protocol):
         """Report that a problem ended, and `why` if that is not obvious. Does nothing if there is none."""
         ...
 
+    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+        """Report that several problems of one subject ended, where they are open."""
+        ...
+
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = ...) -> None:
         """Settle a problem for every subject except these; `why` returns the reason for a subject."""
         ...
@@ -66,6 +70,10 @@ class OwnAlerts:
         """Report that a problem of this replica ended."""
         self._self_alerts.settle(trouble, self._placed(subject), why)
         self._reported.discard((trouble, subject))
+
+    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+        """Report that several problems of this replica ended."""
+        self._self_alerts.settle_all(troubles, self._placed(subject))
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a problem of this replica for every subject except these; the leader settles what others leave."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 SECRET_BEGINNING = "actionwatch_"  # noqa: S105  # nosec  # no secret: so that scanners for leaked ones recognise it
 _SECRET_BYTES = 32
 MAX_AUTHOR_CHARS = 100  # of the name of a person
+MAX_COMMENT_CHARS = 1000  # of what people write about a decision
 
 
 class AccessRole(StrEnum):

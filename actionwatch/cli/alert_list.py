@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
 from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items
-from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, short_id
+from actionwatch.text.payloads import RECORDS_SHOWN, SuppressedDocument, alert_document, short_id
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.times import spell_time
 
@@ -168,11 +167,8 @@ def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:
             echo(f"note: no rule is named {name}{': ' if hint else ''}{hint}", err=True)
 
 
-def suppressed(rows: Sequence[Stop]) -> list[dict[str, Any]]:
+def suppressed(rows: Sequence[Stop]) -> list[SuppressedDocument]:
     """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    found = [
-        {"receiver": row.receiver, "by": row.why, "ref": row.ref}
-        for row in rows
-        if row.status is not DeliveryStatus.HELD
-    ]
-    return [item for number, item in enumerate(found) if item not in found[:number]]
+    from actionwatch.store.outbox import without_digests
+
+    return [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in without_digests(rows)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Status
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.alert_list import list_alerts, suppressed
@@ -25,7 +24,7 @@ from actionwatch.cli.output import (
     print_table,
     spell,
 )
-from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
+from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, delivery_document
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
@@ -134,24 +133,6 @@ def _find(connection: Connection, beginning: str) -> Alert:
     from actionwatch.store import alerts
 
     return only_one(alerts.read_by_prefix(connection, beginning), "alert", beginning, "alerts list")
-
-
-def delivery_document(delivery: Delivery) -> dict[str, Any]:
-    """Return a delivery as JSON."""
-    return {
-        "id": delivery.id,
-        "alert": None if delivery.event.value == "summary" else delivery.alert_id,
-        "receiver": delivery.receiver,
-        "event": delivery.event.word,
-        "status": delivery.status.value,
-        "attempts": delivery.attempts,
-        "created_at": instant(delivery.created_at),
-        "due_at": instant(delivery.due_at),
-        "sent_at": delivery.sent_at and instant(delivery.sent_at),
-        "last_error": delivery.last_error,
-        "fallback_of": delivery.fallback_of,
-        "why": delivery.why,
-    }
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -14,10 +14,10 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.plurals import counted
 from actionwatch.cli import completing
-from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import console, echo, hang, print_document, print_items
+from actionwatch.text.payloads import delivery_document
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:

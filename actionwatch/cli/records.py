@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
@@ -174,7 +174,7 @@ def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: P
         raise click.UsageError("--sign is for --bundle: add --bundle FILE")
     from actionwatch.store import records
 
-    events: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    events: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
     events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
     with reading_store(config) as (_, connection):
         found = records.stream(connection, wanted)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, duration, future, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, print_items, spell
+from actionwatch.text.payloads import silence_document
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
@@ -85,15 +85,10 @@ def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_for
 
     Raises: click.UsageError, unless it is forced.
     """
-    from actionwatch.service import configuration
+    from actionwatch.service.configuration import read_rules
+    from actionwatch.service.silence_doubts import find_doubts
 
-    span, most = made.ends_at - made.starts_at, settings.max_silence
-    doubts = []
-    if made.starts_at < now:
-        doubts.append(f"it would start in the past, at {spell_time(made.starts_at)}: omit --start, or correct it")
-    if span > most:
-        doubts.append(f"--for {spell_duration(span)} is longer than max_silence, {spell_duration(most)}: shorten it")
-    doubts += map(str, configuration.vocabulary(settings, configuration.read_rules(settings)).doubts(made.matchers))
+    doubts = find_doubts(settings, read_rules(settings), made, now)
     if doubts and not is_forced:
         raise click.UsageError("\n".join([*doubts, "Add --force if this is what you want."]))
     for doubt in doubts:
@@ -167,16 +162,3 @@ def expire(config: str, ids: tuple[str, ...], form: str) -> None:
         if count:
             warn_if_nothing_runs(database)
     print_document({"ended": count}, form, as_text=lambda: echo(f"{counted(count, 'silence')} ended"))
-
-
-def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:
-    """Return a silence as JSON."""
-    return {
-        "id": silence.id,
-        "matchers": list(silence.matchers),
-        "author": silence.author,
-        "comment": silence.comment,
-        "starts_at": silence.starts_at,
-        "ends_at": silence.ends_at,
-        "status": silence.status(now),
-    }

@@ -20,9 +20,8 @@ from actionwatch.cli.context import read_settings
 from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import console, hang, print_document, print_table
-from actionwatch.cli.silences import silence_document
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
-from actionwatch.text.payloads import short_id
+from actionwatch.text.payloads import short_id, silence_document
 from actionwatch.text.times import local_times, spell_ago, spell_time
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
-    _print_silences(document["silences"], out)
+    _print_silences(found.silences, out)
     if found.is_running is False and found.roster is None:
         out.print("no service is running on this store")
     for trouble in found.troubles:
@@ -251,12 +250,10 @@ def _print_replicas(running: Sequence[dict[str, Any]]) -> None:
     print_table(("replica", "roles", "files"), rows, nothing="no replica is running on this store")
 
 
-def _print_silences(active: Sequence[dict[str, Any]], out: Console) -> None:
+def _print_silences(active: Sequence[Silence], out: Console) -> None:
     for silence in active[:SILENCES_SHOWN]:
-        until, by = spell_time(silence["ends_at"]), f"{silence['author']}: {silence['comment']}"
-        out.print(
-            hang(f"silence {short_id(silence['id'])}:", f"{' '.join(silence['matchers'])} until {until}, by {by}")
-        )
+        until, by = spell_time(silence.ends_at), f"{silence.author}: {silence.comment}"
+        out.print(hang(f"silence {short_id(silence.id)}:", f"{' '.join(silence.matchers)} until {until}, by {by}"))
     if len(active) > SILENCES_SHOWN:
         out.print(f"and {counted(len(active) - SILENCES_SHOWN, 'more silence')}: see 'actionwatch silences list'")
 

@@ -93,10 +93,10 @@ class OperatorActions:
         return alert, True
 
     def _note_comment(self, connection: Connection, alert_id: str, who: str, comment: str) -> None:
-        """Keep a comment to an alert that somebody else decided before."""
-        if comment:
-            entry = alert_history.Entry(self._clock(), alert_id, "commented", f"by {who}: {visible(comment)}")
-            alert_history.append(connection, [entry])
+        """Keep a comment to an alert that was decided before, once: a program repeats a request that it saw no response to."""
+        what = f"by {who}: {visible(comment)}"
+        if comment and what not in {line.what for line in alert_history.read(connection, alert_id)}:
+            alert_history.append(connection, [alert_history.Entry(self._clock(), alert_id, "commented", what)])
 
     def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
         """Return the silence that `silence` would make.
@@ -124,6 +124,33 @@ class OperatorActions:
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
         log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
         return Decision(_describe_silence(made), is_new=True)
+
+    def add_silence(self, made: Silence) -> tuple[Silence, bool]:
+        """Store a silence, unless there is one with its id. Return the one that is stored, and whether it is new."""
+        with self._database.write(is_durable=True) as connection:
+            known = silences.read_many(connection, [made.id]).get(made.id)
+            if known is not None:
+                return known, False
+            silences.write(connection, made)
+        log.info("silence_added", silence=made.id, by=made.author, matchers=list(made.matchers))
+        return made, True
+
+    def expire_silence(self, silence_id: str, who: str) -> Silence:
+        """End a silence now, if it has not ended.
+
+        Raises: ActionwatchError, if it does not exist; ValueError with `what: remedy`, if a file has it.
+        """
+        with self._database.write(is_durable=True) as connection:
+            known = silences.read_many(connection, [silence_id]).get(silence_id)
+            if known is None:
+                raise ActionwatchError(f"no silence has the id {silence_id}")
+            if known.file is not None:
+                raise ValueError(f"{silence_id} comes from {known.file}: remove it there")
+            count = silences.expire(connection, [silence_id], self._clock())
+            ended = silences.read_many(connection, [silence_id])[silence_id]
+        if count:
+            log.info("silence_expired", silence=silence_id, by=who)
+        return ended
 
     def _draft(
         self, connection: Connection, alert: Alert, who: str, span: timedelta, comment: str, now: datetime

@@ -32,6 +32,7 @@ from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, run_now, start
+from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
@@ -43,7 +44,7 @@ from actionwatch.tail.accounts import LIST_EVERY
 
 if TYPE_CHECKING:
     from actionwatch.web.access import Access
-    from actionwatch.web.console.parts import Parts
+    from actionwatch.web.parts import Parts
     from actionwatch.web.proxy import TrustedProxy
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
@@ -245,14 +246,15 @@ class Service:
 
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # Only the service needs starlette and uvicorn, which take long to import.
-        from actionwatch.web.routes import console_routes, health_routes, metrics_routes
+        from actionwatch.web.routes import api_routes, console_routes, health_routes, metrics_routes
         from actionwatch.web.server import serving
 
-        app, options = self._app, self._app.settings.web
+        app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
             *health_routes(app.database, app.poll_intervals, self.threads.are_alive, self._ages, self._reasons),
             *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups, self.roles.held),
-            *console_routes(self._console_parts()),
+            *api_routes(parts),
+            *console_routes(parts),
         ]
         address = options.listen
         return serving(routes, address.host, address.port, self._access(), self.threads.start, names=options.hosts)
@@ -265,8 +267,8 @@ class Service:
         open_to = None if options.is_token_required else role
         return Access(options.access_token, app.database, app.clock, open_to=open_to, proxy=trusted_proxy(options))
 
-    def _console_parts(self) -> Parts:
-        from actionwatch.web.console.parts import Destination, Parts
+    def _parts(self) -> Parts:
+        from actionwatch.web.parts import Destination, Parts
         from actionwatch.web.routes import read_unready
 
         app = self._app
@@ -287,6 +289,7 @@ class Service:
             lists=lambda: known_lists(app.settings),
             actions=app.operator_actions(self._worker.wake),
             preview=lambda connection, made, now: str(preview(connection, made, now)),
+            doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
             max_silence=app.settings.max_silence,
             roster=lambda: self.roles.roster if app.database.is_shared else None,
         )

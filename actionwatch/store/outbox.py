@@ -172,6 +172,11 @@ def read_stopped(connection: Connection, alert_ids: Collection[str]) -> dict[str
     return found
 
 
+def without_digests(stops: Sequence[Stop]) -> list[Stop]:
+    """Return what stopped messages, each once: what a digest holds is sent with it."""
+    return list(dict.fromkeys(stop for stop in stops if stop.status is not DeliveryStatus.HELD))
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
     """The rows that a command is about; None means all."""

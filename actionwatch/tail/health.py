@@ -72,6 +72,8 @@ class SourceWatch:
         """The unknown kinds in the store, as this process saw them last."""
         self._cut_keys: set[str] = set()
         """Of the records that were cut since the last poll."""
+        self._over: list[str] = []
+        """The troubles that the poll shows to be over."""
         self._reader = reader
         self._database = database
         self._self_alerts = self_alerts
@@ -91,8 +93,7 @@ class SourceWatch:
 
     def note_poll(self, report: PollReport, state: TailState) -> None:
         """Report and settle what follows from a poll that got responses."""
-        self._self_alerts.settle("key_refused", self._source)
-        self._self_alerts.settle("upstream_unreachable", self._source)
+        self._over = ["key_refused", "upstream_unreachable"]  # together: one read, after nearly every poll
         self._check_clock(state.server.skew)
         self._check_marks(report)
         self._check_proof(report, state)
@@ -102,6 +103,7 @@ class SourceWatch:
         self._check_cut()
         self._check_fields(report)
         self._check_vanished(state)
+        self._self_alerts.settle_all(self._over, self._source)
 
     def note_records(self, found: Sequence[Record]) -> None:
         """Note what people must know of records: unknown kinds, and that texts were cut.
@@ -128,7 +130,7 @@ class SourceWatch:
     def _check_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
         what = f"the upstream's clock is {spell_duration(abs(skew))} {ahead} ours"
-        self._set("clock_skew", self._source, what, is_wrong=abs(skew) > REPORTED_SKEW)
+        self._set("clock_skew", what, is_wrong=abs(skew) > REPORTED_SKEW)
 
     def _check_marks(self, report: PollReport) -> None:
         """Report that the source was taken to be read up to a time in the future. It ends when it is read up to now."""
@@ -136,7 +138,7 @@ class SourceWatch:
             what = f"a stored mark was {instant(report.mark_ahead)}, which is in the future"
             self._self_alerts.report("mark_ahead", self._source, what, REMEDIES["mark_ahead"])
         elif not report.unproved:
-            self._self_alerts.settle("mark_ahead", self._source)
+            self._over.append("mark_ahead")
 
     def _check_proof(self, report: PollReport, state: TailState) -> None:
         lag = state.server.now() - state.marks.proved_through
@@ -145,7 +147,7 @@ class SourceWatch:
         waiting = self._waiting_since(state.server.now())
         if waiting is not None and lag <= self._lag:
             what = f"older windows wait since {instant(waiting)} to be checked for late records"
-        self._set("proof_lagging", self._source, what, is_wrong=lag > self._lag or waiting is not None)
+        self._set("proof_lagging", what, is_wrong=lag > self._lag or waiting is not None)
 
     def _waiting_since(self, now: datetime) -> datetime | None:
         """Return since when a window waits that no poll had time to check; None if none waits for too long."""
@@ -163,7 +165,7 @@ class SourceWatch:
             windows = unproved_windows.read(connection, self._source)
         failing = [window for window in windows if window.failure_count >= FAILURES_TO_REPORT]
         if not failing:
-            self._self_alerts.settle("window_unproved", self._source)
+            self._over.append("window_unproved")
         elif not all(window.is_reported for window in failing):
             first = failing[0]
             what = f"{counted(len(failing), 'older window')} not proved: "
@@ -174,7 +176,7 @@ class SourceWatch:
 
     def _check_filters(self, report: PollReport) -> None:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
-        self._set("filter_ignored", self._source, what, is_wrong=bool(report.ignored_filters))
+        self._set("filter_ignored", what, is_wrong=bool(report.ignored_filters))
 
     def _check_kinds(self) -> None:
         """Report the kinds that nobody declared, each once. It ends when all are declared, or a person resolves it."""
@@ -184,7 +186,7 @@ class SourceWatch:
         unknown = [kind for kind in kinds if kind.name not in self._declared_kinds]
         news = [kind.name for kind in unknown if not kind.is_reported]
         if not unknown:
-            self._self_alerts.settle("unknown_kind", self._source)
+            self._over.append("unknown_kind")
         if not declared and not news:
             return
         if unknown:
@@ -201,7 +203,7 @@ class SourceWatch:
         if self._cut_keys:
             self._self_alerts.update("records_cut", self._source, self._describe_cut())
         else:
-            self._self_alerts.settle("records_cut", self._source)
+            self._over.append("records_cut")
         self._cut_keys.clear()
 
     def _describe_cut(self) -> str:
@@ -226,7 +228,7 @@ class SourceWatch:
             self._settle_identity(known)
         news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)
         what = f"records carry fields never seen before: {_spell_names(news)}"
-        self._set("unknown_field", self._source, what, is_wrong=bool(news))
+        self._set("unknown_field", what, is_wrong=bool(news))
 
     def _settle_identity(self, known: Mapping[str, datetime]) -> None:
         """Base the identity of records on the fields of the first ones, so that it does not change when a field is added."""
@@ -247,7 +249,7 @@ class SourceWatch:
                 reported = known.vanished_reported_through
                 vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
         if not count:
-            self._self_alerts.settle("window_shrunk", self._source)
+            self._over.append("window_shrunk")
         elif vanished:
             first, last = vanished[0], vanished[-1]
             kinds = ", ".join(sorted({record.action_kind for record in vanished}))
@@ -262,11 +264,11 @@ class SourceWatch:
             self._self_alerts.report(trouble, self._source, what, REMEDIES[trouble])
         self._self_alerts.update(trouble, self._source, what)
 
-    def _set(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
+    def _set(self, trouble: str, what: str, *, is_wrong: bool) -> None:
         if is_wrong:
-            self._self_alerts.report(trouble, subject, what, REMEDIES[trouble])
+            self._self_alerts.report(trouble, self._source, what, REMEDIES[trouble])
         else:
-            self._self_alerts.settle(trouble, subject)
+            self._over.append(trouble)
 
 
 def _kept_name(kind: str) -> str:

@@ -1,6 +1,6 @@
 """Convert records and alerts into the JSON documents of the contract.
 
-The commands `actions`, `records` and `alerts` and the webhook message share these shapes.
+The commands, the webhook message and the API share these shapes. The schemas of the API are made of their types.
 """
 
 from __future__ import annotations
@@ -8,18 +8,125 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from msgspec import structs
+import msgspec
 
-from actionwatch.base.model import Alert, Cause, Level, Record
+from actionwatch.base.model import LEVELS, Alert, Cause, Level, Record, Silence, Status
 from actionwatch.text.raw_records import read_raw
+
+if TYPE_CHECKING:
+    from actionwatch.base.delivery import Delivery
 
 RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
 ALERTS_SHOWN = 50  # in a summary, and of those that an alert inhibits
 SHORT_ID = 8  # characters of an id, of 32 random bits: among 1,000 alerts, two share them once in 8,000 stores
 _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
 _RULES_SHOWN = 10  # of each cause
+
+
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""RFC 3339 in UTC."""
+LevelWord = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LEVELS)})]
+StatusWord = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [status.value for status in Status]})]
+
+
+class EntityDocument(TypedDict):
+    """An account or a cluster, identified by id, name or both."""
+
+    id: str | None
+    name: str | None
+
+
+class RecordDocument(TypedDict):
+    """One user action, as the upstream logged it. `raw` is what the upstream sent."""
+
+    key: str
+    timestamp: Time
+    actionKind: str
+    userName: str | None
+    description: str | None
+    account: EntityDocument
+    cluster: EntityDocument
+    scope: str | None
+    crudOperation: str | None
+    source: str
+    raw: Any
+
+
+class RuleDocument(TypedDict):
+    """The rule of an alert."""
+
+    id: str
+    name: str
+    title: str
+    tags: list[str]
+
+
+class AlertFacts(TypedDict):
+    """An alert without its records. `count` is how many it has, `late` whether its first one appeared late."""
+
+    id: str
+    rule: RuleDocument
+    level: LevelWord
+    title: str
+    body: str
+    runbook: str | None
+    labels: dict[str, str]
+    source: str
+    group: dict[str, str | None]
+    status: StatusWord
+    acked_by: str | None
+    resolved_by: str | None
+    count: int
+    first_at: Time
+    last_at: Time
+    late: bool
+    late_by_seconds: float | None
+    explain: str
+
+
+class AlertDocument(AlertFacts):
+    """An alert with its newest records, the newest last."""
+
+    records: list[RecordDocument]
+
+
+class DeliveryDocument(TypedDict):
+    """One message of an alert for a receiver. `alert` is null for a summary; `why` says what stopped it."""
+
+    id: str
+    alert: str | None
+    receiver: str
+    event: str
+    status: str
+    attempts: int
+    created_at: Time
+    due_at: Time
+    sent_at: Time | None
+    last_error: str | None
+    fallback_of: str | None
+    why: str | None
+
+
+class SuppressedDocument(TypedDict):
+    """A receiver whose message was stopped, by which gate, and what this refers to: a silence, a mute interval, an alert."""
+
+    receiver: str
+    by: str | None
+    ref: str | None
+
+
+class SilenceDocument(TypedDict):
+    """A silence. `status` is pending, active or expired."""
+
+    id: str
+    matchers: list[str]
+    author: str
+    comment: str
+    starts_at: Time
+    ends_at: Time
+    status: str
 
 
 def short_id(name: str) -> str:
@@ -38,7 +145,7 @@ def instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def record_document(record: Record) -> dict[str, Any]:
+def record_document(record: Record) -> RecordDocument:
     """Convert a record into an item of `records` in a webhook message."""
     return {
         "key": record.key,
@@ -46,8 +153,8 @@ def record_document(record: Record) -> dict[str, Any]:
         "actionKind": record.action_kind,
         "userName": record.user_name,
         "description": record.description,
-        "account": structs.asdict(record.account),
-        "cluster": structs.asdict(record.cluster),
+        "account": {"id": record.account.id, "name": record.account.name},
+        "cluster": {"id": record.cluster.id, "name": record.cluster.name},
         "scope": record.scope,
         "crudOperation": record.operation,
         "source": record.source,
@@ -55,11 +162,17 @@ def record_document(record: Record) -> dict[str, Any]:
     }
 
 
-def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
+def alert_document(alert: Alert, records: Sequence[Record]) -> AlertDocument:
     """Convert an alert into the `data` of a webhook message. `records` are its newest records, the newest last."""
+    return {**alert_facts(alert), "records": [record_document(record) for record in records[-RECORDS_SHOWN:]]}
+
+
+def alert_facts(alert: Alert) -> AlertFacts:
+    """Convert an alert into what `data` says about it, without its records."""
+    rule = alert.rule
     return {
         "id": alert.id,
-        "rule": {**structs.asdict(alert.rule), "tags": list(alert.rule.tags)},
+        "rule": {"id": rule.id, "name": rule.name, "title": rule.title, "tags": list(rule.tags)},
         "level": alert.level.word,
         "title": alert.title,
         "body": alert.body,
@@ -76,7 +189,37 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
         "late": alert.late_by is not None,
         "late_by_seconds": alert.late_by.total_seconds() if alert.late_by is not None else None,
         "explain": explain_command(alert.id),
-        "records": [record_document(record) for record in records[-RECORDS_SHOWN:]],
+    }
+
+
+def delivery_document(delivery: Delivery) -> DeliveryDocument:
+    """Return a delivery as JSON."""
+    return {
+        "id": delivery.id,
+        "alert": None if delivery.event.value == "summary" else delivery.alert_id,
+        "receiver": delivery.receiver,
+        "event": delivery.event.word,
+        "status": delivery.status.value,
+        "attempts": delivery.attempts,
+        "created_at": instant(delivery.created_at),
+        "due_at": instant(delivery.due_at),
+        "sent_at": instant(delivery.sent_at) if delivery.sent_at else None,
+        "last_error": delivery.last_error,
+        "fallback_of": delivery.fallback_of,
+        "why": delivery.why,
+    }
+
+
+def silence_document(silence: Silence, now: datetime) -> SilenceDocument:
+    """Return a silence as JSON."""
+    return {
+        "id": silence.id,
+        "matchers": list(silence.matchers),
+        "author": silence.author,
+        "comment": silence.comment,
+        "starts_at": instant(silence.starts_at),
+        "ends_at": instant(silence.ends_at),
+        "status": silence.status(now),
     }
 
 
@@ -93,7 +236,7 @@ def summary_document(
 
     `causes` are what suppressed them, in descending order of their counts. An alert with two causes counts in both.
     """
-    shown = [alert_document(alert, ()) for alert in alerts[:ALERTS_SHOWN]]
+    shown = [alert_facts(alert) for alert in alerts[:ALERTS_SHOWN]]
     count = sum(levels.values())
     return {
         "reason": reason,
@@ -101,7 +244,7 @@ def summary_document(
         "count": count,
         "levels": {level.word: levels[level] for level in sorted(levels, reverse=True)},
         "causes": [_cause(cause) for cause in causes[:_CAUSES_SHOWN]],
-        "alerts": [{name: value for name, value in each.items() if name != "records"} for each in shown],
+        "alerts": shown,
         "omitted": count - len(shown),
     }
 

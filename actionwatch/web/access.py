@@ -10,6 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import ipaddress
+import math
+import re
 import secrets
 import threading
 import time
@@ -31,6 +34,7 @@ from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
 from actionwatch.text.options import is_loopback
 from actionwatch.web.hosts import host_of
+from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 
 if TYPE_CHECKING:
@@ -47,6 +51,8 @@ MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mis
 MAX_ALL_ATTEMPTS = 100  # of all addresses together
 HOUR_SECONDS = 3600.0
 MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that patience does not help
+MAX_REMEMBERED = 10_000  # failed attempts within an hour, so that strangers do not fill the memory
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -80,12 +86,15 @@ class TooManyAttempts(Exception):
 class Attempts:
     """Counts wrong tokens. Safe to share between threads; each process counts its own."""
 
-    def __init__(self, elapsed: Callable[[], float], hourly: int | None = None) -> None:
-        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour."""
+    def __init__(self, elapsed: Callable[[], float], hourly: float = math.inf, of_all: float = math.inf) -> None:
+        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour, `of_all`
+        how many from all addresses within a minute.
+        """
         self._elapsed = elapsed
         self._hourly = hourly
+        self._of_all = of_all
         self._lock = threading.Lock()
-        self._failures: deque[tuple[float, str]] = deque()  # all within an hour: at most 60 * MAX_ALL_ATTEMPTS
+        self._failures: deque[tuple[float, str]] = deque(maxlen=MAX_REMEMBERED)
 
     def check(self, address: str) -> None:
         """Check that an address may try. Raises: TooManyAttempts."""
@@ -98,19 +107,29 @@ class Attempts:
             self._check(address)
             if is_right():
                 return True
-            self._failures.append((self._elapsed(), address))
+            self._failures.append((self._elapsed(), _owner_of(address)))
             return False
 
     def _check(self, address: str) -> None:
         now = self._elapsed()
         while self._failures and now - self._failures[0][0] >= HOUR_SECONDS:
             self._failures.popleft()
-        of_address = [at for at, each in self._failures if each == address]
-        if self._hourly is not None and len(of_address) >= self._hourly:
-            raise TooManyAttempts(of_address[-self._hourly] + HOUR_SECONDS - now)
+        owner = _owner_of(address)
+        of_owner = [at for at, each in self._failures if each == owner]
+        if len(of_owner) >= self._hourly:
+            raise TooManyAttempts(of_owner[0] + HOUR_SECONDS - now)
         recent = [each for at, each in self._failures if now - at < ATTEMPT_SECONDS]
-        if recent.count(address) >= MAX_ATTEMPTS or len(recent) >= MAX_ALL_ATTEMPTS:
+        if recent.count(owner) >= MAX_ATTEMPTS or len(recent) >= self._of_all:
             raise TooManyAttempts(ATTEMPT_SECONDS)
+
+
+def _owner_of(address: str) -> str:
+    """Return what one client has of addresses: of IPv6, a network with 2^64 of them."""
+    with contextlib.suppress(ValueError):
+        found = ipaddress.ip_address(address)
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    return address
 
 
 class Access:
@@ -135,10 +154,9 @@ class Access:
         self._clock = clock
         self._open_to = open_to
         self._proxy = proxy
-        self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS)
-        self._bearers = Attempts(
-            elapsed
-        )  # a program with an old token tries for hours, and must work once it is replaced
+        self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
+        # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
+        self._bearers = Attempts(elapsed)
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
@@ -290,28 +308,36 @@ class Guard:
     async def _admit(self, request: Request) -> tuple[Visitor | None, Response | None]:
         """Return who sends a request, if that is known, and the response if it is refused."""
         path = request.url.path
+        if _CONTROL.search(request.scope["path"]):
+            return None, _refusal(request, "the path contains a control character: remove it", 400)
         if path in _OPEN_PATHS or path.startswith(STATIC_PATH):
             return None, None
         try:
             visitor = await run_in_threadpool(self._access.identify, request)
         except Refused as exc:
-            return None, _plain(str(exc), exc.status)
+            return None, _refusal(request, str(exc), exc.status)
         except TooManyAttempts as exc:
-            return None, _plain(str(exc), 429)
+            return None, _refusal(request, str(exc), 429)
         except StoreError as exc:
-            return None, _plain(str(exc), 503)
+            return None, _refusal(request, str(exc), 503)
         is_refused = visitor is None and path != SIGN_IN_PATH
         return visitor, _ask_for_token(request) if is_refused else None
 
 
-def _plain(what: str, status: int, **headers: str) -> Response:
+def _refusal(request: Request, what: str, status: int, **headers: str) -> Response:
+    if request.url.path.startswith(API_PATH):
+        return problem(status, what, headers)
     return PlainTextResponse(f"{what}\n", status, headers)
 
 
 def _ask_for_token(request: Request) -> Response:
     """Lead a person to the sign-in page, and refuse a program."""
-    is_person = request.method == "GET" and "authorization" not in request.headers
+    is_page = request.method == "GET" and not request.url.path.startswith(API_PATH)
+    is_person = is_page and "authorization" not in request.headers
     if is_person and "text/html" in request.headers.get("accept", ""):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(asked, safe='')}", 303, {"cache-control": "no-store"})
-    return _plain("a bearer token is required", 401, **{"www-authenticate": "Bearer"})
+    what = "a token is required: send 'Authorization: Bearer TOKEN'; 'actionwatch tokens create' makes one"
+    if "authorization" in request.headers:
+        what = "this is not a valid token: it may be misspelt, revoked or expired"
+    return _refusal(request, what, 401, **{"www-authenticate": "Bearer"})

@@ -1,4 +1,4 @@
-"""The routes: `/healthz` (all threads run), `/readyz` (polls succeed, the store can be written), `/metrics`, the console."""
+"""The routes: `/healthz` (threads run), `/readyz` (polls succeed, the store is writable), `/metrics`, the API, the console."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
 from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
-from actionwatch.web.console.parts import Parts
+from actionwatch.web.parts import Parts
 
 FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
 _URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
@@ -76,16 +76,33 @@ def metrics_routes(
     return [Route("/metrics", metrics)]
 
 
+def api_routes(parts: Parts) -> list[BaseRoute]:
+    """Build the route of the API. The first request imports it."""
+
+    def build() -> ASGIApp:
+        from actionwatch.web.api.app import create_app
+
+        return create_app(parts)
+
+    return [Mount("/api/v1", _Lazy(build))]
+
+
 def console_routes(parts: Parts) -> list[BaseRoute]:
     """Build the route of the console, which takes every path that the routes before it do not. The first request imports it."""
-    return [Mount("/", _Console(parts))]
+
+    def build() -> ASGIApp:
+        from actionwatch.web.console.app import create_app
+
+        return create_app(parts)
+
+    return [Mount("/", _Lazy(build))]
 
 
-class _Console:
-    """The console, built at the first request."""
+class _Lazy:
+    """An application that is built at the first request."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, build: Callable[[], ASGIApp]) -> None:
+        self._build = build
         self._app: ASGIApp | None = None
         self._lock = asyncio.Lock()
 
@@ -94,11 +111,6 @@ class _Console:
             if self._app is None:
                 self._app = await run_in_threadpool(self._build)  # probes are answered meanwhile
         await self._app(scope, receive, send)
-
-    def _build(self) -> ASGIApp:
-        from actionwatch.web.console.app import create_app
-
-        return create_app(self._parts)
 
 
 def read_unready(

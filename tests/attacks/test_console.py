@@ -22,7 +22,8 @@ from actionwatch.web.access import (
     Access,
     TooManyAttempts,
 )
-from actionwatch.web.console.app import MAX_FORM_BYTES
+from actionwatch.web.requests import MAX_BODY_BYTES
+from tests import http_client
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.web import console_kit
@@ -131,6 +132,28 @@ def test_attempts_end() -> None:
     fail("a", MAX_ATTEMPTS)
 
 
+def test_a_network_is_one_client() -> None:
+    """Of IPv6 addresses, one client has endlessly many, and is limited as one; the next network is not."""
+    access = Access(TOKEN, elapsed=lambda: 0.0)
+    for number in range(MAX_ATTEMPTS):
+        assert access.sign_in("wrong", f"2001:db8::{number}:1") is None
+    with pytest.raises(TooManyAttempts):
+        access.sign_in("wrong", "2001:db8::ffff")
+    assert access.sign_in("wrong", "2001:db8:0:1::1") is None
+
+
+def test_strangers_do_not_stop_a_program(database: Database) -> None:
+    """Wrong bearer tokens of many addresses do not refuse the right one of another."""
+    served = Served(database)
+    with served.open(TOKEN) as client:
+        for number in range(MAX_ALL_ATTEMPTS + 1):
+            address = f"127.1.0.{number + 1}"
+            with http_client.client(transport=httpx.HTTPTransport(local_address=address)) as stranger:
+                refused = stranger.get(f"{client.base_url}/", headers={"authorization": "Bearer wrong"})
+                assert refused.status_code == 401
+        assert client.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
 def test_programs_guess_the_shared_token_slowly_too(database: Database) -> None:
     """Wrong bearer tokens of an address are limited; a person's own token, which cannot be guessed, is still accepted."""
     served = Served(database)
@@ -187,8 +210,8 @@ def test_an_open_console_is_not_reached_through_a_proxy(database: Database) -> N
 def test_forms_have_a_limit(database: Database) -> None:
     """A form that never ends is refused."""
     with Served(database).open(TOKEN) as client:
-        answer = client.post("/sign-in", content=b"token=" + b"x" * MAX_FORM_BYTES)
-    assert (answer.status_code, "the form is too long" in answer.text) == (413, True)
+        answer = client.post("/sign-in", content=b"token=" + b"x" * MAX_BODY_BYTES)
+    assert (answer.status_code, "this is too long" in answer.text) == (413, True)
 
 
 def test_the_token_is_on_no_page(database: Database) -> None:

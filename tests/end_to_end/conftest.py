@@ -10,7 +10,10 @@ import pytest
 import trustme
 
 from tests.end_to_end import kit
+from tests.fixtures import logs_left_alone
 from tests.integration.notifiers.http_end import HttpEnd
+
+__all__ = ["logs_left_alone"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -12,12 +13,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 from standardwebhooks import Webhook
 
+from actionwatch import cli
 from tests import http_client
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.children import Process, child, exit_status, kill, run_child
@@ -37,6 +41,19 @@ def started(*arguments: str, folder: Path, **options: Any) -> contextlib.Abstrac
 def finished(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return run_child([COMMAND, *arguments], cwd=folder, env=environment(**more))
+
+
+def called(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Call a command of an operator in this process, beside a service in its own: most of `finished` is to start Python."""
+    out, err, wanted = io.StringIO(), io.StringIO(), environment(**more)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        for name in os.environ.keys() - wanted.keys():
+            patch.delenv(name)
+        for name, value in wanted.items():
+            patch.setenv(name, value)
+        status = cli.call(arguments)
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 def environment(**more: str) -> dict[str, str]:

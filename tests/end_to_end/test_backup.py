@@ -15,24 +15,24 @@ def test_a_backup_brings_back_everything(post: kit.Post, webhook: HttpEnd, soar:
         post.upstream.delete_cluster("before@example.com")
         soar.wait_for(user="before@example.com")
         wait_until(lambda: post.states() == [("sent", 1)], "the record of the first message", post.states)
-        saved = kit.finished("store", "backup", "saved.db", folder=post.folder)
+        saved = kit.called("store", "backup", "saved.db", folder=post.folder)
         assert (saved.returncode, saved.stderr) == (0, "")
         assert saved.stdout == f"saved.db: {(post.folder / 'saved.db').stat().st_size:,} bytes\n"
-        again = kit.finished("store", "backup", "saved.db", folder=post.folder)
+        again = kit.called("store", "backup", "saved.db", folder=post.folder)
         assert again.returncode == 1
         assert "saved.db exists, and nothing is overwritten" in again.stderr
-        refused = kit.finished("store", "restore", "saved.db", "--replace", folder=post.folder)
+        refused = kit.called("store", "restore", "saved.db", "--replace", folder=post.folder)
         assert refused.returncode == 1
         assert "another actionwatch runs on" in refused.stderr
         post.upstream.delete_cluster("after@example.com")
         soar.wait_for(user="after@example.com")
         wait_until(lambda: post.states() == [("sent", 2)], "the record of the second message", post.states)
         service.end()
-    refused = kit.finished("store", "restore", "saved.db", folder=post.folder)
+    refused = kit.called("store", "restore", "saved.db", folder=post.folder)
     assert refused.returncode == 1
     assert "add --replace, which keeps it under another name" in refused.stderr
     assert post.states() == [("sent", 2)]
-    restored = kit.finished("store", "restore", "saved.db", "--replace", folder=post.folder)
+    restored = kit.called("store", "restore", "saved.db", "--replace", folder=post.folder)
     assert (restored.returncode, restored.stderr) == (0, "")
     (kept,) = post.folder.glob("actionwatch.db.replaced-*Z")
     assert restored.stdout.endswith(f"restored from saved.db; the store that was there is now {kept}\n")

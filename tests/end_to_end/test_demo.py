@@ -66,11 +66,11 @@ def test_demo_can_be_kept(empty: Path) -> None:
         printed(kept)
     assert kept.returncode == 0
     assert [path.name for path in empty.iterdir()] == ["kept"]
-    status = kit.finished("-c", "kept/actionwatch.yaml", "status", "-o", "json", folder=empty)
+    status = kit.called("-c", "kept/actionwatch.yaml", "status", "-o", "json", folder=empty)
     assert {trouble["trouble"] for trouble in json.loads(status.stdout)["troubles"]} <= {"service_stopped"}, (
         status.stdout
     )
-    listed = kit.finished("-c", "kept/actionwatch.yaml", "records", "list", folder=empty)
+    listed = kit.called("-c", "kept/actionwatch.yaml", "records", "list", folder=empty)
     assert len(listed.stdout.splitlines()) > 10
     assert kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2
 

@@ -12,14 +12,14 @@ from tests.waiting import wait_until
 
 def json_of(post: kit.Post, *arguments: str) -> Any:
     """Return the JSON output of a command."""
-    done = kit.finished(*arguments, "-o", "json", folder=post.folder)
+    done = kit.called(*arguments, "-o", "json", folder=post.folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def output_of(post: kit.Post, *arguments: str) -> str:
     """Run a command. Return its output."""
-    done = kit.finished(*arguments, folder=post.folder)
+    done = kit.called(*arguments, folder=post.folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -49,9 +49,9 @@ def test_service_works_through_a_pooler(
         up.delete_cluster("eve@example.com")
         (message,) = soar.wait_for(user="eve@example.com")
         elsewhere = kit.Post(tmp_path / "elsewhere", up, url).write(webhook).folder
-        acted = kit.finished("alerts", "ack", message.data["id"], folder=elsewhere)
+        acted = kit.called("alerts", "ack", message.data["id"], folder=elsewhere)
         assert acted.returncode == 0, acted.stderr
-        shown = kit.finished("alerts", "list", "-o", "json", folder=elsewhere)
+        shown = kit.called("alerts", "list", "-o", "json", folder=elsewhere)
         assert [alert["status"] for alert in json.loads(shown.stdout)] == ["acked"], shown.stderr
 
         replicas["first"].end()

@@ -89,7 +89,7 @@ def test_replicas_share_the_work(
         wait_until(lambda url=url: http_client.get(f"{url}/readyz").status_code == 200, "a ready replica")  # type: ignore[misc]
 
     elsewhere = replicas.place("elsewhere").folder
-    shown = kit.finished("status", "-o", "json", folder=elsewhere)
+    shown = kit.called("status", "-o", "json", folder=elsewhere)
     assert (shown.returncode, json.loads(shown.stdout)["troubles"]) == (0, []), shown.stderr
     assert sorted(each["roles"] for each in json.loads(shown.stdout)["replicas"]) == [["leader"], ["tail acme"]]
     round_ = kit.finished("run", "--once", folder=elsewhere)
@@ -99,11 +99,11 @@ def test_replicas_share_the_work(
 
     up.delete_cluster("eve@example.com")
     (message,) = soar.wait_for(user="eve@example.com")
-    acted = kit.finished("alerts", "ack", message.data["id"], folder=elsewhere)
+    acted = kit.called("alerts", "ack", message.data["id"], folder=elsewhere)
     assert acted.returncode == 0, acted.stderr
     assert replicas.query("SELECT count(*) FROM alert WHERE acked_by IS NOT NULL") == [(1,)]
     silence = ("silences", "add", "userName=bob@example.com", "--for", "1h", "--comment", "planned")
-    assert kit.finished(*silence, folder=elsewhere).returncode == 0
+    assert kit.called(*silence, folder=elsewhere).returncode == 0
     up.delete_cluster("bob@example.com", "mallory@example.com")
     soar.wait_for(user="mallory@example.com")
     assert not soar.find(user="bob@example.com")

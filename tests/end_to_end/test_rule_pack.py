@@ -87,12 +87,12 @@ def test_one_deletion_is_one_page(up: kit.Upstream, soar: kit.Soar, watch: kit.P
     assert {alert["rule"] for alert in second.data["inhibits"]["alerts"]} == {
         "key_then_cluster_delete", "role_then_cluster_delete",
     }  # fmt: skip
-    listed = kit.finished("alerts", "list", "--level", "critical", "-o", "json", folder=watch.folder)
+    listed = kit.called("alerts", "list", "--level", "critical", "-o", "json", folder=watch.folder)
     alerts = {alert["id"]: alert for alert in json.loads(listed.stdout)}
     for name in named.values():
         assert {"receiver": "screen", "by": "inhibition", "ref": page.data["id"]} in alerts[name]["suppressed"]
     assert alerts[named["cluster_deleted"]]["count"] == 2
-    told = kit.finished("explain", named["cluster_deleted"], folder=watch.folder)
+    told = kit.called("explain", named["cluster_deleted"], folder=watch.folder)
     assert f"inhibited by alert {page.data['id']}" in told.stdout
 
 

@@ -58,9 +58,11 @@ def test_sdist_has_what_its_checks_need(dist: Path) -> None:
 def test_wheel_works_without_an_index(dist: Path, tmp_path: Path) -> None:
     """In a new environment without the checkout, the wheel installs offline, writes a configuration and checks it."""
     environment = tmp_path / "venv"
-    assert run_child([sys.executable, "-m", "venv", str(environment)]).returncode == 0
+    assert run_child([sys.executable, "-m", "venv", "--without-pip", str(environment)]).returncode == 0
     python, (wheel,) = environment / "bin" / "python", dist.glob("*.whl")
-    ran = run_child([python, "-m", "pip", "install", "-q", "--no-deps", *OFFLINE, str(wheel)])
+    ran = run_child(
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", *OFFLINE, str(wheel)]
+    )
     assert ran.returncode == 0, ran.stderr
     found = run_child([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).stdout.strip()
     # The packages that the locks pin are those of this environment. Its own .pth files, which name the checkout, are not read.

@@ -15,10 +15,11 @@ from actionwatch.notifiers import apprise
 from actionwatch.rules import cases
 from actionwatch.rules.compile import MAX_VALUES
 from actionwatch.rules.correlations.live import correlator
-from actionwatch.store import wal_checkpoints
+from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
-from actionwatch.web import connections
+from actionwatch.web import access, connections, requests
+from actionwatch.web.api import call, documents
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -82,4 +83,13 @@ def test_limits_are_those_of_the_code() -> None:
     assert f" {options.MAX_SECRET_BYTES // 1024} KiB" in text
     assert f"| {apprise.MAX_URLS} |" in text
     assert f"| {connections.MAX_CONNECTIONS} |" in text
+    assert f"API | {requests.MAX_BODY_BYTES // 1024} KiB |" in text
+    assert (
+        f"| {access.MAX_ATTEMPTS} within a minute, of the form also {access.MAX_HOURLY_ATTEMPTS} within an hour |"
+        in text
+    )
+    assert f"| {access.MAX_ALL_ATTEMPTS} within a minute |" in text
+    assert f"sessions of one token | {sessions.MAX_SESSIONS:,} |" in text
+    assert f"page of the API | {call.MAX_LIMIT} |" in text
+    assert f"| {documents.MAX_MATCHERS}, of {documents.MAX_MATCHER_CHARS:,} characters |" in text
     assert f"upstream | {backoff.LONGEST_RETRY_AFTER // timedelta(hours=1)} hour |" in text

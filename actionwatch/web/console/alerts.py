@@ -5,23 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.model import LEVELS, Alert, Record, Status
+from actionwatch.base.model import LEVELS, Alert, Record
 from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.store import alert_history, alerts, outbox, records
 from actionwatch.text.escaping import steps
 from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
 from actionwatch.web.console.page import render, render_search
-from actionwatch.web.console.parts import Parts
-from actionwatch.web.console.query import Query
+from actionwatch.web.parts import Parts
+from actionwatch.web.query import Query
+from actionwatch.web.reading import SEARCHED_ALERTS, STATUSES, alert_filter, only_alert
 
 PER_PAGE = 50
-SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
 MAX_NEW = 100  # more are "100 or more"
 SILENCE_SPANS = ("1h", "4h", "1d", "3d", "7d")
 _NOTHING_GIVEN = {"author": "", "comment": "", "span": SILENCE_SPANS[0]}
@@ -31,14 +29,13 @@ _NOTES = {
     "silence": "The silence is active. Its summary will report what it hid.",
     "known": "Nothing changed, because somebody decided this before. A comment is kept in the history.",
 }
-_STATUSES = {status.value: status for status in Status}
 
 
 def show_list(request: Request, parts: Parts) -> Response:
     """Show the alerts that match the filters of the query, newest first."""
     now = parts.clock()
     query = Query(request.query_params, now)
-    wanted = _filter(query)
+    wanted = alert_filter(query)
     after = query.place("after", datetime, str)
     found: list[Alert] = []
     older = None
@@ -55,22 +52,8 @@ def show_list(request: Request, parts: Parts) -> Response:
         found=found,
         wanted=wanted,
         levels=list(reversed(LEVELS)),
-        statuses=list(_STATUSES),
+        statuses=list(STATUSES),
         rules=sorted(rule.name.name for rule in parts.rules()),
-    )
-
-
-def _filter(query: Query) -> alerts.AlertFilter:
-    return alerts.AlertFilter(
-        levels=query.choices("level", LEVELS),
-        statuses=query.choices("status", _STATUSES),
-        rules=query.words("rule"),
-        user=query.text("user"),
-        cluster=query.text("cluster"),
-        account=query.text("account"),
-        text=query.text("text"),
-        since=query.time("since"),
-        until=query.time("until"),
     )
 
 
@@ -83,13 +66,13 @@ def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) 
     """Show one alert with the state of a decision about it: `note`, `problem`, `preview`, the `given` values of the form."""
     beginning = request.path_params["alert_id"]
     with parts.database.read() as connection:
-        alert = _only(connection, beginning)
+        alert = only_alert(connection, beginning)
         held = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
         values: dict[str, Any] = {
             "records": list(reversed(held)),
             "deliveries": outbox.read_of_alert(connection, alert.id),
             "history": alert_history.read(connection, alert.id),
-            "stops": _stops(connection, alert),
+            "stops": outbox.without_digests(outbox.read_stopped(connection, [alert.id])[alert.id]),
         }
     return render(
         request,
@@ -113,21 +96,6 @@ def count_new(request: Request, parts: Parts) -> Response:
     with parts.database.read() as connection:
         count = alerts.count_opened_after(connection, after, MAX_NEW)
     return JSONResponse({"count": count, "more": count == MAX_NEW})
-
-
-def _only(connection: Connection, beginning: str) -> Alert:
-    found = alerts.read_by_prefix(connection, beginning)
-    if not found:
-        raise HTTPException(404, f"no alert has the id {beginning}: retention may have deleted it")
-    if len(found) > 1 and found[0].id != beginning:
-        raise HTTPException(404, f"several alerts have an id that begins with {beginning}: give a longer one")
-    return found[0]
-
-
-def _stops(connection: Connection, alert: Alert) -> list[outbox.Stop]:
-    """Return what held messages of an alert back, without those that a digest holds, each once."""
-    stopped = outbox.read_stopped(connection, [alert.id])[alert.id]
-    return list(dict.fromkeys(stop for stop in stopped if stop.status is not DeliveryStatus.HELD))
 
 
 def _explain(parts: Parts, alert: Alert, record: Record) -> Explanation | None:

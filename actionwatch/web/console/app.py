@@ -1,4 +1,4 @@
-"""The console as an ASGI application: its paths, its headers, and its errors, which look like its other pages."""
+"""The console as an ASGI application: its paths, and its errors, which look like its other pages."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.access import SIGN_IN_PATH, is_direct, visitor_of
+from actionwatch.web.access import SIGN_IN_PATH
 from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.page import STATIC, render, static_file
-from actionwatch.web.console.parts import Parts
+from actionwatch.web.headers import Headers
+from actionwatch.web.parts import Parts
+from actionwatch.web.requests import check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]
 FormView = Callable[[Request, Parts, Mapping[str, str]], Response]
@@ -43,17 +44,7 @@ FORMS: Mapping[str, FormView] = {
     "/sign-out": sign_in.leave,
     "/alerts/{alert_id}/decision": decisions.submit,
 }
-MAX_FORM_BYTES = 64 * 1024  # a comment has a few lines
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
+
 _UNKNOWN = "there is no such page: the navigation names all pages"
 
 log = structlog.get_logger()
@@ -71,7 +62,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
-    return _Headers(made)
+    return Headers(made)
 
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
@@ -83,16 +74,8 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        site = request.headers.get("sec-fetch-site")  # browsers send it over https, and to this machine
-        if site is None and visitor_of(request).is_proxied:
-            raise HTTPException(403, "the browser does not say who sent this form: use a current one, over https")
-        if site not in (None, "same-origin"):
-            raise HTTPException(403, "another site sent this form: open the page here, and send it again")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                raise HTTPException(413, f"the form is too long: at most {MAX_FORM_BYTES:,} bytes are accepted")
+        check_site(request)
+        body = await read_body(request)
         fields = dict(parse_qsl(body.decode("utf-8", "replace")))
         return await run_in_threadpool(_answer, request, parts, lambda: view(request, parts, fields))
 
@@ -101,12 +84,8 @@ def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Respons
 
 def _answer(request: Request, parts: Parts, view: Callable[[], Response]) -> Response:
     """Run a view; an error becomes a page that says what happened, and the log has its cause."""
-    if visitor_of(request).is_open and request.url.path != SIGN_IN_PATH and not is_direct(request):
-        why = (
-            "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy"
-        )
-        return _error_page(request, parts, 403, why)
     try:
+        check(request)
         return view()
     except HTTPException as exc:
         return _error_page(request, parts, exc.status_code, exc.detail)
@@ -130,21 +109,3 @@ def _static(request: Request) -> Response:
     # The URL changes with the content.
     kept = {"cache-control": "public, max-age=31536000, immutable"}
     return Response(static_file(name), media_type=STATIC[name], headers=kept)
-
-
-class _Headers:
-    """Add the headers that keep a page to this origin and out of caches."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-store")
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)

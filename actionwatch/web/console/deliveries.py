@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.store import alerts, outbox
-from actionwatch.web.console.overview import read_receivers
 from actionwatch.web.console.page import href, render
-from actionwatch.web.console.parts import Parts
-from actionwatch.web.console.query import Query, place
+from actionwatch.web.parts import Parts
+from actionwatch.web.query import Query, place
+from actionwatch.web.reading import DELIVERY_STATES, read_receivers
 
 PER_PAGE = 50
-_STATES: Mapping[str, DeliveryStatus | None] = {
-    "waiting": DeliveryStatus.PENDING,
-    "held": None,
-    "dead": DeliveryStatus.DEAD,
-}
-"""The status of the rows; None: they wait for a summary, in any status."""
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show the deliveries in one state, by receiver."""
     now = parts.clock()
     query = Query(request.query_params, now)
-    status = query.choice("state", _STATES, "waiting")
+    status = query.choice("state", DELIVERY_STATES, "waiting")
     receiver = query.text("receiver")
     after = query.place("after", str, str if status is None else datetime, str)
     with parts.database.read() as connection:
@@ -37,7 +29,7 @@ def show(request: Request, parts: Parts) -> Response:
             outbox.read_page(connection, status, receiver, PER_PAGE, after) if not query.problems else ([], None)
         )
         titles = alerts.read_many(connection, {row.alert_id for row in found})
-    state = next(word for word, each in _STATES.items() if each is status)
+    state = next(word for word, each in DELIVERY_STATES.items() if each is status)
     return render(
         request,
         "deliveries.html",
@@ -50,6 +42,6 @@ def show(request: Request, parts: Parts) -> Response:
         is_first=after is None,
         query=query,
         state=state,
-        states=list(_STATES),
+        states=list(DELIVERY_STATES),
         receiver=receiver,
     )

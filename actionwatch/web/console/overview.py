@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
-from actionwatch.store import alerts, backlog_progress, marks, outbox, polls, receivers, records, self_alerts, silences
+from actionwatch.store import alerts, backlog_progress, marks, polls, records, silences
 from actionwatch.web.console.charts import Chart, Part, classify, draw_bars, draw_timeline, level_counts, percent_proved
 from actionwatch.web.console.page import render
-from actionwatch.web.console.parts import Destination, Parts
-from actionwatch.web.console.query import Query
-from actionwatch.web.console.verdict import judge
+from actionwatch.web.parts import Parts
+from actionwatch.web.query import Query
+from actionwatch.web.reading import read_state
 
 RANGES: Mapping[str, tuple[timedelta, int]] = {
     "day": (timedelta(hours=1), 24),
@@ -26,7 +26,6 @@ RANGES: Mapping[str, tuple[timedelta, int]] = {
     "month": (timedelta(days=1), 30),
 }
 """The width and the number of the bars of each range."""
-MAX_COUNTED_OPEN = 1000  # alerts of one level
 MAX_CHARTED_ALERTS = 20_000  # of a range, the newest
 MAX_CHARTED_RECORDS = 10_000  # of one bar
 GAPS_SHOWN = 5  # of a source; `records proof` lists all
@@ -48,16 +47,6 @@ class _Source:
     gaps: tuple[Part, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverState:
-    """What pages show about a receiver; `destination` is None if it is no longer configured."""
-
-    name: str
-    destination: Destination | None
-    queue: outbox.Queue
-    health: receivers.Health
-
-
 def show(request: Request, parts: Parts) -> Response:
     """Show the overview of a day, a week or a month."""
     now = parts.clock()
@@ -66,32 +55,22 @@ def show(request: Request, parts: Parts) -> Response:
     spans = Spans.until(now, width, count)
     unready = list(parts.unready())
     with parts.database.read() as connection:
-        opened = self_alerts.read_all(connection)
-        queues = read_receivers(connection, parts)
-        open_counts = alerts.count_open(connection, MAX_COUNTED_OPEN)
+        state = read_state(connection, parts, unready)
         values: dict[str, Any] = {
             "sources": _sources(connection, parts, spans, now),
-            "receivers": queues,
-            "troubles": opened,
-            "levels": alerts.read_many(connection, [each.alert_id for each in opened]),
+            "receivers": state.receivers,
+            "troubles": state.troubles,
+            "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),
             "silences": silences.read_active(connection, now)[:SILENCES_SHOWN],
             "alert_chart": _alert_chart(connection, spans),
             "record_chart": _record_chart(connection, spans),
         }
-    verdict = judge(
-        parts.sources,
-        unready,
-        [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
-        open_counts,
-        sum(each.queue.dead for each in queues),
-        most=MAX_COUNTED_OPEN,
-    )
     shown = next((word for word, each in RANGES.items() if each == (width, count)), "day")
     return render(
         request,
         "overview.html",
         now,
-        verdict=verdict,
+        verdict=state.verdict,
         unready=unready,
         range=shown,
         ranges=list(RANGES),
@@ -117,19 +96,6 @@ def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) 
         timeline, percent = draw_timeline(states, spans.start, there), percent_proved(states, spans.start, there)
         found.append(_Source(*source, timeline, percent, tuple(reversed(gaps))))
     return found
-
-
-def read_receivers(connection: Connection, parts: Parts) -> list[ReceiverState]:
-    """Return the receivers of the configuration, and removed ones as long as they have messages."""
-    queues, health = outbox.count_queues(connection), receivers.read_all(connection)
-    configured = {each.name: each for each in parts.receivers}
-    names = [*configured, *sorted(queues.keys() - configured.keys())]
-    return [
-        ReceiverState(
-            name, configured.get(name), queues.get(name, outbox.Queue()), health.get(name, receivers.Health())
-        )
-        for name in names
-    ]
 
 
 def _alert_chart(connection: Connection, spans: Spans) -> Chart:

@@ -24,7 +24,7 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
-from actionwatch.web.console.query import Query, place
+from actionwatch.web.query import Query, place
 
 MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
 MAX_BRIEF_CHARS = 200  # of a name or a text in a list

@@ -7,21 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from markupsafe import Markup
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.model import Record, RecordFilter
-from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.store import alerts, receipts, records
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
 from actionwatch.web.console.page import href, render, render_search
-from actionwatch.web.console.parts import Parts
-from actionwatch.web.console.query import Query
+from actionwatch.web.parts import Parts
+from actionwatch.web.query import Query
+from actionwatch.web.reading import SEARCHED_RECORDS, only_record, record_filter
 
 PER_PAGE = 50
-SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
 RECEIPTS_SHOWN = 5
 AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
 
@@ -30,15 +29,7 @@ def show_list(request: Request, parts: Parts) -> Response:
     """Show the records that match the filters of the query, newest first."""
     now = parts.clock()
     query = Query(request.query_params, now)
-    wanted = RecordFilter(
-        kinds=[normalise_kind(kind) for kind in query.words("kind")],
-        user=query.text("user"),
-        account=query.text("account"),
-        cluster=query.text("cluster"),
-        keyword=query.text("text"),
-        since=query.time("since"),
-        until=query.time("until"),
-    )
+    wanted = record_filter(query)
     after = query.place("after", datetime, str, str)
     found: list[Record] = []
     older = None
@@ -62,13 +53,7 @@ def show(request: Request, parts: Parts) -> Response:
     """Show one record. A unique prefix of its key is enough."""
     beginning = request.path_params["key"]
     with parts.database.read() as connection:
-        found = records.read_by_prefix(connection, beginning)
-        if not found:
-            what = f"no stored record has the key {beginning}: retention may have deleted it"
-            raise HTTPException(404, what)
-        if len(found) > 1:
-            raise HTTPException(404, f"several records have a key that begins with {beginning}: give a longer one")
-        record = found[0]
+        record = only_record(connection, beginning)
         values: dict[str, Any] = {
             "copies": records.read_copies(connection, record.key),
             "alerts": list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values()),

@@ -18,7 +18,8 @@ from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.web.console.charts import draw_bars, level_counts
 from actionwatch.web.console.page import render
-from actionwatch.web.console.parts import Parts
+from actionwatch.web.parts import Parts
+from actionwatch.web.reading import rules_in_use
 
 SHOWN_DAYS = 30
 MAX_COUNTED = 1000  # alerts of a rule, in the list
@@ -53,13 +54,13 @@ def show_list(request: Request, parts: Parts) -> Response:
         counts = alerts.count_by_rule(connection, now - timedelta(days=SHOWN_DAYS), MAX_COUNTED)
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
         blindness = parts.blindness(connection, now - timedelta(days=BLIND_DAYS), now)
-    in_use = [rule for rule in parts.rules() if not rule.is_silent]
+    in_use = rules_in_use(parts)
     own = {each.id: each for each in blindness.rules}
     return render(
         request,
         "rules.html",
         now,
-        rules=sorted(in_use, key=lambda rule: rule.name.name),
+        rules=in_use,
         blindness=blindness,
         own=own,
         gone=[each for each in blindness.rules if each.id not in {rule.name.id for rule in in_use}],

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, TooManyAttempts, Visitor
 from actionwatch.web.console.page import link, render
-from actionwatch.web.console.parts import Parts
+from actionwatch.web.parts import Parts
 
 _NO_COOKIE = (
     "The browser did not keep the cookie of the session: it does so only over https, or at localhost. "

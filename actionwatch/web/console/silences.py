@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from actionwatch.store import silences
 from actionwatch.web.console.page import href, render
-from actionwatch.web.console.parts import Parts
-from actionwatch.web.console.query import Query, place
+from actionwatch.web.parts import Parts
+from actionwatch.web.query import Query, place
 
 PER_PAGE = 50
 

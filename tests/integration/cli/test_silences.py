@@ -18,7 +18,7 @@ ADD = ["silences", "add", "--comment", "planned", "--author", "sam"]
         (["clustr=x", "--for", "1h"], "no alert has the label 'clustr': did you mean 'cluster'?"),
         (["level=severe", "--for", "1h"], "'severe' is no level: there are: "),
         (["level=~critical|high|medium|low|informational", "--for", "1h"], "matches every alert"),
-        (["rule=cluster_deleted", "--for", "8d"], "--for 8d is longer than max_silence, 7d: shorten it"),
+        (["rule=cluster_deleted", "--for", "8d"], "8d is longer than max_silence, 7d: shorten it"),
         (["rule=cluster_deleted", "--for", "1h", "--start", "2020-01-01T00:00:00Z"], "it would start in the past"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -35,6 +35,9 @@ class Reports:
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Settle nothing: the watch settles all others at once."""
+
+    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+        """Settle nothing: the watch never does."""
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = str) -> None:
         """Note which subjects still have a problem."""

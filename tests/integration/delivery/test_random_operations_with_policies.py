@@ -18,7 +18,7 @@ USERS = ("abe", "bob", "eve")
 SIESTA = TimeInterval("siesta", (Period(times=((13 * 60, 14 * 60), (15 * 60, 15 * 60 + 30))),))
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(12))
 def test_random_operations_lose_and_reorder_nothing(desk: Desk, seed: int) -> None:
     """Each alert is sent or is in a summary, and no receiver gets a message before `opened` or after `resolved`."""
     random = Random(seed)

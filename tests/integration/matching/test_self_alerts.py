@@ -17,6 +17,7 @@ from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from actionwatch.store.tables import SELF_ALERT
 from tests.builders import NOON, Clock, file_of, open_database
 from tests.integration.kit import Post, enqueue_test
+from tests.statements import statements
 from tests.waiting import all_at_once
 
 
@@ -59,6 +60,18 @@ def test_self_alert_resolves_when_the_problem_ends(post: Post) -> None:
     post.clock.advance(minutes=1)
     post.troubles.report("key_refused", "acme", "401", "")
     assert self_states(post) == ["opened sent", "resolved sent", "opened pending"]
+
+
+def test_problems_that_ended_together_cost_one_read(post: Post) -> None:
+    """Of many problems of a source, those that are open resolve. If none is, as after most polls, one read shows that."""
+    reported = ("key_refused", "acme"), ("mark_ahead", "acme"), ("clock_skew", "acme"), ("key_refused", "other")
+    for trouble, subject in reported:
+        post.troubles.report(trouble, subject, "", "")
+    post.troubles.settle_all(["key_refused", "clock_skew", "records_cut"], "acme")
+    assert sorted(post.open_troubles()) == ["key_refused other", "mark_ahead acme"]
+    with statements() as run:
+        post.troubles.settle_all(["key_refused", "clock_skew", "records_cut"], "acme")
+    assert len([statement for statement in run if "self_alert" in statement]) == 1
 
 
 def test_open_self_alert_is_updated(post: Post) -> None:

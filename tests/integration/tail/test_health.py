@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,6 +51,11 @@ class Open:
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Resolve an alert."""
         self.found.pop((trouble, subject), None)
+
+    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+        """Resolve alerts of one subject."""
+        for trouble in troubles:
+            self.settle(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Resolve the alerts of a problem, except those of some subjects."""

@@ -27,9 +27,9 @@ from actionwatch.store import tokens
 from actionwatch.store.database import Database
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
-from actionwatch.web.console.parts import Destination, Parts
+from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.proxy import TrustedProxy
-from actionwatch.web.routes import console_routes
+from actionwatch.web.routes import api_routes, console_routes
 from tests import http_client
 from tests.builders import NOON, Clock
 from tests.threads import start_thread
@@ -48,6 +48,7 @@ class Served:
     sources: Sequence[str] = ("acme",)
     rules: Sequence[Rule] = ()
     blindness: Blindness | None = None
+    doubts: Sequence[str] = ()
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
     proxy: TrustedProxy | None = None
@@ -70,6 +71,7 @@ class Served:
                 self.database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), self.clock
             ),
             "preview": lambda connection, made, now: str(preview(connection, made, now)),
+            "doubts": lambda made: self.doubts,
             "max_silence": timedelta(days=3),
         }
         return Parts(**{**given, **self.options})
@@ -83,7 +85,9 @@ class Served:
     def open(self, token: str | None = None) -> Iterator[httpx.Client]:
         """Serve the console, as one replica does."""
         with (
-            serving(console_routes(self.parts()), "127.0.0.1", 0, self.access(token)) as url,
+            serving(
+                [*api_routes(self.parts()), *console_routes(self.parts())], "127.0.0.1", 0, self.access(token)
+            ) as url,
             http_client.client(base_url=url, headers={"accept": "text/html"}) as client,
         ):
             yield client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from actionwatch.alerts.self_alerts import OwnAlerts, is_placed, placed
 
@@ -27,6 +27,10 @@ class Reported:
         """Keep the call."""
         self.calls.append(("settle", trouble, subject, why))
 
+    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+        """Keep the call."""
+        self.calls.append(("settle_all", *troubles, subject))
+
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Keep the call."""
         self.calls.append(("settle_others", trouble, *subjects, why("")))
@@ -50,12 +54,14 @@ def test_own_alerts_are_about_this_replica() -> None:
     own.report("step_failing", "deliver", "failed", "look")
     own.update("step_failing", "deliver", "failed twice")
     own.settle("step_failing", "deliver")
+    own.settle_all(["step_failing", "store_nearly_full"], "deliver")
     own.settle_others("step_failing", {"reload"})
     subject = "deliver on replica web-1 (3f9ac1)"
     assert reported.calls == [
         ("report", "step_failing", subject, "failed", "look"),
         ("update", "step_failing", subject, "failed twice"),
         ("settle", "step_failing", subject, ""),
+        ("settle_all", "step_failing", "store_nearly_full", subject),
     ]
 
 

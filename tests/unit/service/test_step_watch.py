@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import pytest
@@ -39,6 +39,9 @@ class Reported:
         if self.error is not None:
             raise self.error
         self.opened.pop(subject, None)
+
+    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+        """Settle nothing: the watch never does."""
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Record the problems that ended."""

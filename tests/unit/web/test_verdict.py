@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actionwatch.base.model import Level
-from actionwatch.web.console.verdict import Verdict, judge
+from actionwatch.web.verdict import Verdict, judge
 
 
 def judged(**given: Any) -> Verdict:

@@ -1,4 +1,4 @@
-"""What the service gives to the console. This module alone is imported before the first request."""
+"""What the service gives to the console and the API. This module alone is imported before the first request."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ class Actions(Protocol):
         """Return the silence that `silence` would make."""
         ...
 
+    def add_silence(self, made: Silence) -> tuple[Silence, bool]:
+        """Store a silence, unless there is one with its id. Return the one that is stored, and whether it is new."""
+        ...
+
+    def expire_silence(self, silence_id: str, who: str) -> Silence:
+        """End a silence now, if it has not ended."""
+        ...
+
     def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
         """Silence the rule and group of an alert for some time from now."""
         ...
@@ -53,12 +61,12 @@ class Actions(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the pages show beside the store.
+    """What they show beside the store.
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
-    and `lists` what their `expand` names. `preview` says what a silence would have hidden. `roster` returns the replicas; None
-    for a store that one process uses.
+    and `lists` what their `expand` names. `preview` says what a silence would have hidden, and `doubts` what is doubtful about
+    one. `roster` returns the replicas; None for a store that one process uses.
     """
 
     database: Database
@@ -73,4 +81,5 @@ class Parts:
     lists: Callable[[], Lists]
     actions: Actions
     preview: Callable[[Connection, Silence, datetime], str]
+    doubts: Callable[[Silence], Sequence[str]]
     max_silence: timedelta

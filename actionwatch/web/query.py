@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -17,24 +18,44 @@ from actionwatch.text.escaping import shorten
 
 MAX_CHARS = 500  # of one value: names and words are shorter
 _SHOWN_CHARS = 60
+_MANY_DIGITS = 10
 _T = TypeVar("_T")
 
 
 class Query:
     """The query of one request. `problems` are the sentences about its mistakes, by the name of the value."""
 
-    def __init__(self, given: QueryParams, now: datetime) -> None:
+    def __init__(self, given: QueryParams, now: datetime, accepted: Mapping[str, bool] | None = None) -> None:
+        """`accepted`: the names that a program may give, and whether more than once. It would not see what has no effect."""
         self._given = given
         self._now = now
         self.problems: dict[str, str] = {}
+        for name in given if accepted is not None else ():
+            self._check_name(name, accepted or {})
+
+    def _check_name(self, name: str, accepted: Mapping[str, bool]) -> None:
+        shown = shorten(name, _SHOWN_CHARS)
+        if name not in accepted:
+            self.problems[name] = f"{shown} is unknown: use {', '.join(accepted) or 'no parameter'}"
+        elif not all(value.strip() for value in self._given.getlist(name)):  # a variable of a script that is not set
+            self.problems[name] = f"{shown} is empty: leave it out"
+        elif not accepted[name] and len(self._given.getlist(name)) > 1:
+            self.problems[name] = f"{shown} is given more than once: give it once"
+
+    def check(self) -> None:
+        """Check that there is no problem. Raises: ValueError, with all of them."""
+        if self.problems:
+            raise ValueError("; ".join(self.problems.values()))
 
     def text(self, name: str) -> str | None:
         """Return a text without the spaces around it; None if it is empty or absent."""
         value = self._given.get(name, "").strip()
+        return value if value and self._is_short(name, value) else None
+
+    def _is_short(self, name: str, value: str) -> bool:
         if len(value) > MAX_CHARS:
             self.problems[name] = f"{name}: {counted(len(value), 'character')}: shorten it to {MAX_CHARS}"
-            return None
-        return value or None
+        return len(value) <= MAX_CHARS
 
     def raw(self, name: str) -> str:
         """Return a text as it was typed, to show it again."""
@@ -50,7 +71,8 @@ class Query:
 
     def words(self, name: str) -> list[str]:
         """Return every text of a name that may be repeated."""
-        return [word.strip()[:MAX_CHARS] for word in self._given.getlist(name) if word.strip()]
+        found = [word.strip() for word in self._given.getlist(name) if word.strip()]
+        return [word for word in found if self._is_short(name, word)]
 
     def time(self, name: str) -> datetime | None:
         """Return a time: RFC 3339, in UTC without a zone, or a duration before now."""
@@ -74,9 +96,28 @@ class Query:
         self.problems[name] = f"{name}: {shown} is not a time: use 7d (before now) or 2026-11-25T09:00Z"
         return None
 
+    def number(self, name: str, default: int, most: int) -> int:
+        """Return a whole number from 1 on."""
+        text = self._given.get(name, str(default))
+        if text.isascii() and text.isdigit() and len(text) < _MANY_DIGITS and 1 <= int(text) <= most:
+            return int(text)
+        self.problems[name] = f"{name}: {shorten(text, _SHOWN_CHARS)} is not a number from 1 to {most:,}"
+        return default
+
+    def cursor(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+        """Return the place after which a list continues, as `cursor` wrote it. None: it begins."""
+        given = self._given.get(name, "")
+        try:
+            text = base64.b64decode(given.encode(), altchars=b"-_", validate=True).decode()
+        except ValueError:
+            text = ","
+        return self._place(name, text, kinds)
+
     def place(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
         """Return the place after which a list continues, as `place` wrote it: one value of each kind. None: it begins."""
-        given = self._given.get(name, "")
+        return self._place(name, self._given.get(name, ""), kinds)
+
+    def _place(self, name: str, given: str, kinds: Sequence[type[datetime] | type[str]]) -> tuple[Any, ...] | None:
         if not given:
             return None
         texts = [unquote(text) for text in given.split(",")]
@@ -101,6 +142,11 @@ class Query:
 def place(*parts: datetime | str) -> str:
     """Write the place of an item in a list: the values by which the list is ordered."""
     return ",".join(quote(part if isinstance(part, str) else str(to_micros(part)), safe="") for part in parts)
+
+
+def cursor(found: Sequence[datetime | str] | None) -> str | None:
+    """Write a place so that a program does not take it apart; None at the end of a list."""
+    return base64.urlsafe_b64encode(place(*found).encode()).decode() if found is not None else None
 
 
 def _instant(text: str) -> datetime:

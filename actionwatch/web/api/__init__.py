@@ -1,0 +1,1 @@
+"""The JSON API under `/api/v1`: the same reading and the same actions as the console."""

@@ -1,0 +1,194 @@
+"""The documents of the API: what a response contains, and what a request may. Their types make the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+
+from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
+from actionwatch.base.model import Alert
+from actionwatch.text.payloads import (
+    AlertFacts,
+    DeliveryDocument,
+    RecordDocument,
+    SilenceDocument,
+    SuppressedDocument,
+    Time,
+    alert_facts,
+    instant,
+)
+
+MAX_MATCHERS = 50  # of a silence: people write a handful
+MAX_MATCHER_CHARS = 1000
+_NO_NUL = r"^[^\x00]*$"  # no text in PostgreSQL can have it
+Comment = Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]
+Author = Annotated[str, msgspec.Meta(max_length=MAX_AUTHOR_CHARS, pattern=_NO_NUL)]
+Matcher = Annotated[str, msgspec.Meta(max_length=MAX_MATCHER_CHARS, pattern=_NO_NUL)]
+
+
+class AlertItem(AlertFacts):
+    """An alert in a list. `opened_at` is when it opened; the other times are those of its records."""
+
+    opened_at: Time
+    resolved_at: Time | None
+
+
+class HistoryLine(TypedDict):
+    """What happened to an alert: routes, gates, attempts, decisions."""
+
+    at: Time
+    stage: str
+    what: str
+
+
+class AlertDetail(AlertItem):
+    """An alert with its newest 50 records (the newest last), its deliveries, what held them back, and its history."""
+
+    records: list[RecordDocument]
+    suppressed: list[SuppressedDocument]
+    deliveries: list[DeliveryDocument]
+    history: list[HistoryLine]
+
+
+class RecordDetail(RecordDocument):
+    """A record, when a poll saw it, and the ids of its alerts."""
+
+    seen_at: Time
+    alerts: list[str]
+
+
+class DeliveryDetail(DeliveryDocument):
+    """A delivery with its message as it was sent; null before the first attempt, and after retention deleted it."""
+
+    message: Any
+
+
+class RuleItem(TypedDict):
+    """A rule in use. `correlation` is its type, null for a rule that matches single records."""
+
+    id: str
+    name: str
+    title: str
+    level: str
+    mode: str
+    tags: list[str]
+    correlation: str | None
+    file: str
+    line: int
+
+
+class SourceStatus(TypedDict):
+    """How far a source is read and proved; times are null before the first poll."""
+
+    name: str
+    mark: Time | None
+    seen_through: Time | None
+    proved_through: Time | None
+    last_poll: Time | None
+    records: int
+
+
+class ReceiverStatus(TypedDict):
+    """The queue of a receiver. `type` is null if it is no longer configured."""
+
+    name: str
+    type: str | None
+    pending: int
+    dead: int
+    last_sent: Time | None
+    failing_since: Time | None
+    last_error: str | None
+
+
+class TroubleStatus(TypedDict):
+    """An open self-alert."""
+
+    trouble: str
+    subject: str
+    since: Time
+    what: str
+    remedy: str
+    alert: str
+
+
+class StatusDocument(TypedDict):
+    """Whether actionwatch sees everything, and what needs a person. `unready` has the reasons of `/readyz`."""
+
+    is_seeing: bool
+    seeing: str
+    is_quiet: bool
+    needs: str
+    unready: list[str]
+    open_alerts: dict[str, int]
+    sources: list[SourceStatus]
+    receivers: list[ReceiverStatus]
+    troubles: list[TroubleStatus]
+
+
+class AlertPage(TypedDict):
+    """A page of alerts, newest first. `next` is the cursor of the next page, null at the end."""
+
+    items: list[AlertItem]
+    next: str | None
+
+
+class RecordPage(TypedDict):
+    """A page of records, newest first. `next` is the cursor of the next page, null at the end."""
+
+    items: list[RecordDocument]
+    next: str | None
+
+
+class DeliveryPage(TypedDict):
+    """A page of deliveries, by receiver and time. `next` is the cursor of the next page, null at the end."""
+
+    items: list[DeliveryDocument]
+    next: str | None
+
+
+class SilencePage(TypedDict):
+    """A page of silences. `next` is the cursor of the next page, null at the end."""
+
+    items: list[SilenceDocument]
+    next: str | None
+
+
+class RulePage(TypedDict):
+    """All rules in use, by name. `next` is always null."""
+
+    items: list[RuleItem]
+    next: str | None
+
+
+class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A decision. The token of a person proves the author; only with the shared token it must be written."""
+
+    comment: Comment = ""
+    author: Author | None = None
+
+
+class SilenceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A silence to be. `starts_at` defaults to now. `force` accepts what is doubtful: unknown labels, a long time."""
+
+    matchers: Annotated[list[Matcher], msgspec.Meta(min_length=1, max_length=MAX_MATCHERS)]
+    comment: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]
+    ends_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    starts_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    author: Author | None = None
+    force: bool = False
+
+
+def alert_item(alert: Alert) -> AlertItem:
+    """Return an alert as in a list."""
+    return {
+        **alert_facts(alert),
+        "opened_at": instant(alert.opened_at),
+        "resolved_at": time(alert.resolved_at),
+    }
+
+
+def time(at: datetime | None) -> Time | None:
+    """Return a time, if there is one."""
+    return instant(at) if at is not None else None

@@ -1,0 +1,139 @@
+"""What the console and the API read: the filters of a query, one item by a prefix of its id, and how things are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import LEVELS, Alert, Level, Record, RecordFilter, Status
+from actionwatch.instaclustr.kinds import normalise_kind
+from actionwatch.rules.model import Rule
+from actionwatch.store import alerts, outbox, receivers, records, self_alerts
+from actionwatch.web.parts import Destination, Parts
+from actionwatch.web.query import Query
+from actionwatch.web.verdict import Verdict, judge
+
+SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
+SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
+MAX_COUNTED_OPEN = 1000  # alerts of one level
+STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
+DELIVERY_STATES: Mapping[str, DeliveryStatus | None] = {
+    "waiting": DeliveryStatus.PENDING,
+    "held": None,
+    "dead": DeliveryStatus.DEAD,
+}
+"""The status of the rows; None: they wait for a summary, in any status."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverState:
+    """What people see about a receiver; `destination` is None if it is no longer configured."""
+
+    name: str
+    destination: Destination | None
+    queue: outbox.Queue
+    health: receivers.Health
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How things are: the receivers, the open self-alerts, the open alerts by level, and what follows."""
+
+    receivers: Sequence[ReceiverState]
+    troubles: Sequence[self_alerts.OpenSelfAlert]
+    open_counts: Mapping[Level, int]
+    verdict: Verdict
+
+
+def alert_filter(query: Query) -> alerts.AlertFilter:
+    """Read the filter of alerts."""
+    return alerts.AlertFilter(
+        levels=query.choices("level", LEVELS),
+        statuses=query.choices("status", STATUSES),
+        rules=query.words("rule"),
+        user=query.text("user"),
+        cluster=query.text("cluster"),
+        account=query.text("account"),
+        text=query.text("text"),
+        since=query.time("since"),
+        until=query.time("until"),
+    )
+
+
+def record_filter(query: Query) -> RecordFilter:
+    """Read the filter of records."""
+    return RecordFilter(
+        kinds=[normalise_kind(kind) for kind in query.words("kind")],
+        user=query.text("user"),
+        account=query.text("account"),
+        cluster=query.text("cluster"),
+        keyword=query.text("text"),
+        since=query.time("since"),
+        until=query.time("until"),
+    )
+
+
+def rules_in_use(parts: Parts) -> list[Rule]:
+    """Return the rules that make alerts, by name."""
+    return sorted((rule for rule in parts.rules() if not rule.is_silent), key=lambda rule: rule.name.name)
+
+
+def only_alert(connection: Connection, beginning: str) -> Alert:
+    """Read the alert whose id has this prefix. Raises: HTTPException, if there is none, or several."""
+    found = alerts.read_by_prefix(connection, beginning)
+    return _only(found, [each.id for each in found], "alert", "id", beginning)
+
+
+def only_record(connection: Connection, beginning: str) -> Record:
+    """Read the record whose key has this prefix. Raises: HTTPException, if there is none, or several."""
+    found = records.read_by_prefix(connection, beginning)
+    return _only(found, [each.key for each in found], "stored record", "key", beginning)
+
+
+def only_delivery(connection: Connection, beginning: str) -> Delivery:
+    """Read the delivery whose id has this prefix. Raises: HTTPException, if there is none, or several."""
+    found = outbox.read_by_prefix(connection, beginning)
+    return _only(found, [each.id for each in found], "delivery", "id", beginning)
+
+
+def _only(found: Sequence[_T], names: Collection[str], noun: str, name: str, beginning: str) -> _T:
+    if not found:
+        raise HTTPException(404, f"no {noun} has the {name} {beginning}: retention may have deleted it")
+    if len(found) > 1 and next(iter(names)) != beginning:
+        raise HTTPException(404, f"several have a {name} that begins with {beginning}: give a longer one")
+    return found[0]
+
+
+def read_receivers(connection: Connection, parts: Parts) -> list[ReceiverState]:
+    """Return the receivers of the configuration, and removed ones as long as they have messages."""
+    queues, health = outbox.count_queues(connection), receivers.read_all(connection)
+    configured = {each.name: each for each in parts.receivers}
+    names = [*configured, *sorted(queues.keys() - configured.keys())]
+    return [
+        ReceiverState(
+            name, configured.get(name), queues.get(name, outbox.Queue()), health.get(name, receivers.Health())
+        )
+        for name in names
+    ]
+
+
+def read_state(connection: Connection, parts: Parts, unready: Sequence[str]) -> State:
+    """Read how things are. `unready` describes why the service does not see everything."""
+    opened = self_alerts.read_all(connection)
+    queues = read_receivers(connection, parts)
+    open_counts = alerts.count_open(connection, MAX_COUNTED_OPEN)
+    verdict = judge(
+        parts.sources,
+        unready,
+        [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
+        open_counts,
+        sum(each.queue.dead for each in queues),
+        most=MAX_COUNTED_OPEN,
+    )
+    return State(queues, opened, open_counts, verdict)

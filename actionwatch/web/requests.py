@@ -1,0 +1,79 @@
+"""What the console and the API check about each request before they answer it."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from actionwatch.base.access import MAX_AUTHOR_CHARS
+from actionwatch.base.plurals import counted
+from actionwatch.text.escaping import one_line
+from actionwatch.web.access import SIGN_IN_PATH, Access, is_direct, visitor_of
+
+MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
+
+
+def check(request: Request) -> None:
+    """Check that a request may be answered. Raises: HTTPException."""
+    if visitor_of(request).is_open and request.url.path != SIGN_IN_PATH and not is_direct(request):
+        raise HTTPException(
+            403,
+            "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy",
+        )
+    if any("\0" in value for value in request.query_params.values()):  # no text in PostgreSQL can have it
+        raise HTTPException(400, "the query contains a NUL character: remove it")
+
+
+def check_site(request: Request) -> None:
+    """Check that no other site sends a change in the browser of a person (CSRF). Raises: HTTPException.
+
+    Behind an authenticating proxy, the browser must say so. Else it is enough that it does not deny it: a form has a token.
+    """
+    site = request.headers.get("sec-fetch-site")  # browsers send it over https, and to this machine
+    if site is None and visitor_of(request).is_proxied:
+        raise HTTPException(403, "the browser does not say who sent this form: use a current one, over https")
+    if site not in (None, "same-origin"):
+        raise HTTPException(403, "another site sent this form: open the page here, and send it again")
+
+
+def check_may_decide(request: Request) -> None:
+    """Check that a visitor may change something. Raises: HTTPException, with what helps."""
+    visitor = visitor_of(request)
+    if visitor.may_decide:
+        return
+    if visitor.name is not None:
+        what = f"{visitor.name} has the role {visitor.role}: it sees everything and changes nothing. Ask an operator to decide."
+        raise HTTPException(403, what)
+    raise HTTPException(
+        403,
+        "without a token nothing can be changed here: use the terminal, or sign in with a token "
+        "('actionwatch tokens create NAME --role operator' makes one)",
+    )
+
+
+def author_of(request: Request, typed: str) -> str:
+    """Return who decides: the name that a token or a proxy proves, else the typed one.
+
+    Raises: ValueError, with a sentence about the typed name.
+    """
+    visitor = visitor_of(request)
+    if visitor.name is not None:
+        return visitor.name
+    if not typed:
+        raise ValueError("Your name is missing: write it, because the history keeps who decided.")
+    if len(typed) > MAX_AUTHOR_CHARS:
+        raise ValueError(f"author: {counted(len(typed), 'character')}: shorten it to {MAX_AUTHOR_CHARS:,}.")
+    access: Access = request.state.access
+    if access.is_name_taken(typed):
+        raise ValueError(f"{typed} has a token: sign in with it to decide under this name, or write another name.")
+    return one_line(typed)
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body of a request. Raises: HTTPException, if it is too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"this is too long: at most {MAX_BODY_BYTES:,} bytes are accepted")
+    return bytes(body)

@@ -1,0 +1,289 @@
+"""The API reads what the console reads, and changes what the console changes: with an author, and each request once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from actionwatch.base.model import Level, Status
+from actionwatch.store import (
+    alert_history,
+    alerts,
+    delivery_transitions,
+    marks,
+    polls,
+    records,
+    self_alerts,
+    silences,
+)
+from actionwatch.store.database import Database
+from actionwatch.text.payloads import alert_document, instant, record_document
+from tests import http_client
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_marks, make_record
+from tests.integration.web.console_kit import Served, give_token
+from tests.unit.rules.builders import rules_in
+
+HOUR = timedelta(hours=1)
+SHARED = "open-sesame"
+SILENCE = str(uuid.UUID(int=7))
+
+
+@pytest.fixture
+def served(database: Database) -> Served:
+    """A store with five records, three alerts, three deliveries, of which one is dead, and a self-alert."""
+    found = [make_alert(f"alert-{number}", opened_at=NOON + timedelta(minutes=number)) for number in range(3)]
+    rows = [make_delivery(f"alert-{number}") for number in range(3)]
+    with database.write() as connection:
+        records.insert_new(connection, [make_record(number, minutes=number) for number in range(5)])
+        alerts.insert_new(connection, [(each, "g") for each in found])
+        alerts.join(connection, [("alert-1", 1), ("alert-1", 2)])
+        delivery_transitions.enqueue(connection, rows)
+        delivery_transitions.bury(connection, rows[2], "gave up after 8 attempts: 503")
+        marks.write(connection, make_marks())
+        polls.note(connection, "acme", NOON, None)
+        self_alerts.insert(connection, self_alerts.OpenSelfAlert("dead_letters", "hook", NOON, "x", "retry", "alert-2"))
+    return Served(database, open_to=None, rules=rules_in(CLUSTER_DELETED_RULE).rules)
+
+
+@contextmanager
+def opened(served: Served, secret: str) -> Iterator[httpx.Client]:
+    """Serve the API to a program with a token."""
+    with served.open(SHARED) as client:
+        headers = {"authorization": f"Bearer {secret}"}
+        with http_client.client(base_url=f"{client.base_url}/api/v1", headers=headers) as program:
+            yield program
+
+
+@pytest.fixture
+def api(served: Served, database: Database) -> Iterator[httpx.Client]:
+    """A program with the token of an operator."""
+    with opened(served, give_token(database)) as client:
+        yield client
+
+
+def ids(answer: httpx.Response, name: str = "id") -> list[str]:
+    """Return the ids of a page."""
+    assert answer.status_code == 200, answer.text
+    return [each[name] for each in answer.json()["items"]]
+
+
+def pages(client: httpx.Client, path: str, name: str = "id", **query: Any) -> list[list[str]]:
+    """Return the ids of each page of a list."""
+    found: list[list[str]] = []
+    cursor = None
+    while cursor is not None or not found:
+        answer = client.get(path, params={**query, **({"cursor": cursor} if cursor else {})})
+        found.append(ids(answer, name))
+        cursor = answer.json()["next"]
+    return found
+
+
+def is_problem(answer: httpx.Response, status: int, what: str) -> None:
+    """Check that an answer is a problem document."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    document = answer.json()
+    assert (answer.status_code, document["status"]) == (status, status)
+    assert document["type"] == f"urn:actionwatch:problem:{status}"
+    assert document["title"]
+    assert what in document["detail"], document
+
+
+def state(database: Database, alert_id: str = "alert-0") -> tuple[Status, str | None, str | None]:
+    """Return the status of an alert and who decided."""
+    with database.read() as connection:
+        alert = alerts.read(connection, alert_id)
+    assert alert is not None
+    return alert.status, alert.acked_by, alert.resolved_by
+
+
+def test_alerts_are_listed_in_pages_and_filtered(api: httpx.Client) -> None:
+    """All alerts are in the pages once, newest first; filters are those of the console."""
+    assert pages(api, "alerts", limit=1) == [["alert-2"], ["alert-1"], ["alert-0"]]
+    assert ids(api.get("alerts?level=high&level=critical&status=open")) == ["alert-2", "alert-1", "alert-0"]
+    assert ids(api.get("alerts?status=resolved")) == []
+    assert ids(api.get("alerts?user=eve")) == ["alert-1"]
+    assert ids(api.get("alerts", params={"since": instant(NOON + timedelta(minutes=2))})) == ["alert-2"]
+
+
+def test_one_alert_has_the_shape_of_the_webhook(api: httpx.Client, database: Database) -> None:
+    """An alert is the `data` of a webhook message, with its times, deliveries and history."""
+    with database.read() as connection:
+        alert = alerts.read(connection, "alert-1")
+        assert alert is not None
+        held = records.read_of_alerts(connection, ["alert-1"], 50)["alert-1"]
+    found = api.get("alerts/alert-1").json()
+    expected = alert_document(alert, held)
+    assert {name: found[name] for name in expected} == expected
+    assert found.keys() - expected.keys() == {"opened_at", "resolved_at", "suppressed", "deliveries", "history"}
+    assert [each["receiver"] for each in found["deliveries"]] == ["hook"]
+
+
+def test_records_are_searched(api: httpx.Client) -> None:
+    """All records are in the pages once, newest first; one shows its alerts."""
+    found = pages(api, "records", "key", limit=2)
+    assert [len(page) for page in found] == [2, 2, 1]
+    keys = [key for page in found for key in page]
+    assert keys == [make_record(number, minutes=number).key for number in reversed(range(5))]
+    assert ids(api.get("records?user=nobody"), "key") == []
+    record = api.get(f"records/{keys[-1]}").json()
+    assert record["alerts"] == ["alert-1"]
+    assert {name: record[name] for name in record_document(make_record(0))}.items() >= {"key": keys[-1]}.items()
+
+
+def test_deliveries_are_listed_by_state(api: httpx.Client) -> None:
+    """Waiting deliveries and dead letters have their own lists."""
+    assert [row["alert"] for row in api.get("deliveries").json()["items"]] == ["alert-0", "alert-1"]
+    (dead,) = api.get("deliveries?state=dead").json()["items"]
+    assert (dead["status"], dead["last_error"] or dead["why"]) == ("dead", "gave up after 8 attempts: 503")
+    assert len(pages(api, "deliveries", limit=1)) == 2
+    shown = api.get(f"deliveries/{dead['id']}").json()
+    assert {name: shown[name] for name in dead} == dead
+    assert shown["message"] is None
+
+
+def test_rules_and_status(api: httpx.Client, served: Served) -> None:
+    """The rules in use, and what the first page of the console says."""
+    (rule,) = api.get("rules").json()["items"]
+    assert (rule["name"], rule["level"], rule["mode"]) == ("cluster_deleted", "critical", "live")
+    served.unready.append("source acme: not polled yet")
+    status = api.get("status").json()
+    assert status["is_seeing"] is False
+    assert status["unready"] == ["source acme: not polled yet"]
+    assert status["open_alerts"] == {"high": 3}
+    assert status["sources"] == [
+        {
+            "name": "acme",
+            "mark": instant(make_marks().mark),
+            "seen_through": instant(make_marks().seen_through),
+            "proved_through": instant(make_marks().proved_through),
+            "last_poll": instant(NOON),
+            "records": 5,
+        }
+    ]
+    (hook,) = status["receivers"]
+    assert (hook["name"], hook["type"], hook["pending"], hook["dead"]) == ("hook", "webhook", 2, 1)
+    assert [each["trouble"] for each in status["troubles"]] == ["dead_letters"]
+
+
+def test_decisions_have_an_author_and_can_be_repeated(api: httpx.Client, database: Database) -> None:
+    """The token's person decides; the same request again changes nothing and adds no line to the history."""
+    for _ in range(2):
+        answer = api.post("alerts/alert-0/acknowledge", json={"comment": "on it"})
+        assert (answer.status_code, answer.json()["status"], answer.json()["acked_by"]) == (200, "acked", "sam")
+    for _ in range(2):
+        answer = api.post("alerts/alert-0/resolve", json={"comment": "done"})
+        assert (answer.json()["status"], answer.json()["resolved_by"]) == ("resolved", "sam")
+    assert state(database) == (Status.RESOLVED, "sam", "sam")
+    assert api.post("alerts/alert-0/acknowledge", json={"comment": "late"}).json()["status"] == "resolved"
+    with database.read() as connection:
+        lines = [(line.stage, line.what) for line in alert_history.read(connection, "alert-0")]
+    assert lines == [
+        ("acknowledged", "by sam: on it"),
+        ("resolved", "by sam: done"),
+        ("commented", "by sam: late"),
+    ]
+
+
+def test_a_silence_is_created_once_and_expired(api: httpx.Client, served: Served, database: Database) -> None:
+    """The client chooses the id: the same request again finds the silence, another one is refused."""
+    body = {"matchers": ["rule=cluster_deleted"], "comment": "load test", "ends_at": instant(NOON + HOUR)}
+    made = api.put(f"silences/{SILENCE}", json=body)
+    assert (made.status_code, made.json()["author"], made.json()["status"]) == (201, "sam", "active")
+    served.clock.advance(minutes=1)
+    again = api.put(f"silences/{SILENCE}", json=body)
+    assert (again.status_code, again.json()) == (200, made.json())
+    is_problem(api.put(f"silences/{SILENCE}", json={**body, "comment": "other"}), 409, "exists with other values")
+    assert ids(api.get("silences")) == [SILENCE]
+    assert api.get(f"silences/{SILENCE}").json() == made.json()
+    for _ in range(2):
+        ended = api.post(f"silences/{SILENCE}/expire", json={}).json()
+        assert (ended["status"], ended["ends_at"]) == ("expired", instant(NOON + timedelta(minutes=1)))
+        served.clock.advance(minutes=1)
+    assert api.put(f"silences/{SILENCE}", json=body).json()["status"] == "expired", "it is not made again"
+    assert (ids(api.get("silences")), ids(api.get("silences?state=expired"))) == ([], [SILENCE])
+    with database.read() as connection:
+        assert len(silences.read_all(connection)) == 1
+
+
+def test_a_doubtful_silence_needs_force(api: httpx.Client, served: Served) -> None:
+    """What `silences add` would refuse is refused here too, unless it is forced."""
+    served.doubts = ["no alert has the label 'levl': did you mean 'level'?"]
+    body = {"matchers": ["levl=high"], "comment": "x", "ends_at": instant(NOON + HOUR)}
+    is_problem(api.put(f"silences/{SILENCE}", json=body), 400, "did you mean 'level'?")
+    assert api.put(f"silences/{SILENCE}", json={**body, "force": True}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "what"),
+    [
+        ("GET", "nothing", None, 404, "/api/v1/openapi.json names all"),
+        ("GET", "alerts/gone", None, 404, "no alert has the id gone"),
+        ("GET", "records/gone", None, 404, "no stored record has the key gone"),
+        ("GET", "deliveries/gone", None, 404, "no delivery has the id gone"),
+        ("GET", "silences/gone", None, 404, "no silence has the id gone"),
+        ("DELETE", "alerts/alert-0", None, 405, "Allow names those that it has"),
+        ("GET", "alerts?levl=high", None, 400, "levl is unknown: use level, status, rule"),
+        ("GET", "status?x=1", None, 400, "x is unknown: use no parameter"),
+        ("GET", "alerts?user=a&user=b", None, 400, "user is given more than once"),
+        ("GET", "alerts?level=hihg&status=x", None, 400, "level: hihg is unknown: use informational"),
+        ("GET", "alerts?since=soon", None, 400, "since: soon is not a time"),
+        ("GET", "alerts?limit=0", None, 400, "limit: 0 is not a number from 1 to 200"),
+        ("GET", "alerts?limit=%D9%A1", None, 400, "is not a number from 1 to 200"),
+        ("GET", "alerts?user=", None, 400, "user is empty: leave it out"),
+        ("GET", "alerts?cursor=x", None, 400, "cursor: no place in this list"),
+        ("GET", "alerts?cursor=eHh4", None, 400, "cursor: no place in this list"),
+        ("GET", "alerts?user=%00", None, 400, "NUL"),
+        ("GET", "alerts/%00", None, 400, "control character"),
+        ("GET", "alerts/x%0A", None, 400, "control character"),
+        ("GET", f"alerts?rule={'x' * 501}", None, 400, "rule: 501 characters: shorten it to 500"),
+        ("POST", "alerts/gone/acknowledge", {}, 404, "no alert has the id gone"),
+        ("POST", "alerts/alert-0/resolve", {"comment": 5}, 400, "Expected `str`, got `int` - at `$.comment`"),
+        ("POST", "alerts/alert-0/resolve", {"comment": "\0"}, 400, "`$.comment`"),
+        ("POST", "alerts/alert-0/resolve", {"coment": ""}, 400, "unknown field `coment`"),
+        ("POST", "alerts/alert-0/resolve", {"author": "kim"}, 400, "the token is that of sam: leave it out"),
+        ("POST", "silences/gone/expire", {}, 404, "no silence has the id gone"),
+        ("PUT", "silences/x", {"matchers": ["a=b"], "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "no UUID"),
+        ("PUT", f"silences/{SILENCE}", {"matchers": ["a=b"], "comment": "x", "ends_at": "2999-01-01T00:00:00Z"}, 400, "year"),
+        ("PUT", f"silences/{SILENCE}", {"matchers": ["a"], "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "a"),
+        ("PUT", f"silences/{SILENCE}", {"matchers": ["a=b"], "comment": "x", "ends_at": "2020-01-01T00:00:00Z"}, 400, "end"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_problems(
+    api: httpx.Client, database: Database, method: str, path: str, body: Any, status: int, what: str
+) -> None:
+    """Each mistake is a document that says what is wrong, and changes nothing."""
+    answer = api.request(method, path) if body is None else api.request(method, path, json=body)
+    is_problem(answer, status, what)
+    assert state(database) == (Status.OPEN, None, None)
+    with database.read() as connection:
+        assert silences.read_all(connection) == []
+
+
+def test_another_method_is_told_all_that_there_are(api: httpx.Client) -> None:
+    """A response 405 names the methods of the path."""
+    allowed = api.delete(f"silences/{SILENCE}").headers["allow"]
+    assert set(allowed.split(", ")) == {"GET", "HEAD", "PUT"}
+
+
+def test_the_shared_token_needs_a_name(served: Served, database: Database) -> None:
+    """With the shared token the author is written, and is nobody whom a token proves."""
+    give_token(database, "sam")
+    with opened(served, SHARED) as client:
+        is_problem(client.post("alerts/alert-0/resolve", json={}), 400, "Your name is missing")
+        is_problem(client.post("alerts/alert-0/resolve", json={"author": "Sam"}), 400, "Sam has a token")
+        assert client.post("alerts/alert-0/resolve", json={"author": "kim"}).json()["resolved_by"] == "kim"
+
+
+def test_what_a_damaged_store_holds_is_still_a_document(api: httpx.Client, database: Database) -> None:
+    """A text that is no valid Unicode is escaped in the response."""
+    with database.write() as connection:
+        alert = make_alert("odd", title="a\u202eb", level=Level.LOW)
+        alerts.insert_new(connection, [(alert, "h")])
+    assert api.get("alerts/odd").json()["title"] == "a\u202eb"
+    assert api.get("alerts/odd").content.isascii()
