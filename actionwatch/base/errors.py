@@ -38,6 +38,10 @@ class ConfigError(ActionwatchError):
         self.faults = faults
 
 
+class BundleError(ActionwatchError):
+    """A file is no evidence bundle, or none can be written."""
+
+
 class TemplateError(ConfigError):
     """A template cannot be parsed or rendered."""
 

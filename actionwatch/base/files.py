@@ -1,5 +1,7 @@
 """Open the files that the configuration and the rules name: secrets, certificates, rules, lists, silences, templates.
 
+Also write new files that are complete when they get their name.
+
 Whoever may write into one of their folders must not make actionwatch read a secret, a device or a pipe.
 """
 
@@ -9,7 +11,8 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,6 +63,38 @@ def read_regular(path: Path, limit: int, folder: Path | None = None) -> bytes:
         data = file.read(limit + 1) or b""  # None: a file of /proc that has nothing now
     _check_size(path, len(data), limit)  # it may grow, and files of /proc have the size 0
     return data
+
+
+@contextlib.contextmanager
+def draft_beside(target: Path) -> Iterator[Path]:
+    """Create an empty file in the folder of `target`, readable by its owner alone. Remove it at the end if it is left."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        for end in ("", "-journal"):  # of SQLite
+            Path(name + end).unlink(missing_ok=True)
+
+
+def give_name(draft: Path, target: Path) -> None:
+    """Give a complete file its name, durably, and never that of another file.
+
+    Raises: FileExistsError; OSError.
+    """
+    # Not a hard link, which network folders often refuse; and a rename alone would replace a file.
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    draft.replace(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, so that they survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_state(found: os.stat_result) -> tuple[int, ...]:

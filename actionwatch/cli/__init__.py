@@ -45,12 +45,13 @@ COMMANDS = {
     "templates": "Check the message templates.",
     "tokens": "Create, list and revoke tokens for the console and the API.",
     "store": "Back up and restore the store.",
+    "verify-bundle": "Verify an evidence bundle of 'records export --bundle'.",
     "emulator": "Run an emulator of the upstream on loopback.",
     "schema": "Print the JSON Schema of a file or a message.",
     "completion": "Print the completion script for a shell.",
 }
-"""The line of each command in `--help`. Its module in `cli/` has the same name."""
-WITHOUT_CONFIGURATION = ("demo", "init", "emulator", "schema", "completion")
+"""The line of each command in `--help`. Its module in `cli/` has the same name, with `_` for `-`."""
+WITHOUT_CONFIGURATION = ("demo", "init", "emulator", "schema", "completion", "verify-bundle")
 
 
 def _choose_config(context: click.Context, _option: click.Parameter, given: str | None) -> None:
@@ -76,7 +77,7 @@ def _config_option(*names: str, is_hidden: bool = False) -> click.Option:
 @functools.cache
 def load_command(name: str) -> click.Command:
     """Import a command, and add to it and to the commands below it what all of them have: `-c`, and the exit status in help."""
-    command: click.Command = import_module(f"actionwatch.cli.{name}").command
+    command: click.Command = import_module(f"actionwatch.cli.{name.replace('-', '_')}").command
     waiting = [command]
     while waiting:
         each = waiting.pop()

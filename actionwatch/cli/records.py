@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import click
 
 from actionwatch.base.model import Record, RecordFilter
-from actionwatch.cli import completing
+from actionwatch.base.plurals import counted
+from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import only_record, reading_store
-from actionwatch.cli.options import duration, limit_option, output_option
+from actionwatch.cli.options import FILE, duration, limit_option, output_option
 from actionwatch.cli.output import dump, echo, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
@@ -23,7 +25,7 @@ from actionwatch.notifiers._formats.cloudevents import cloudevents_event
 from actionwatch.notifiers._formats.ocsf import ocsf_event
 from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant, record_document
-from actionwatch.text.times import spell_time
+from actionwatch.text.times import local_times, spell_time
 
 SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
@@ -137,12 +139,39 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
     show_default=True,
     help="Output format.",
 )
-@click.pass_obj
-def export(config: str, form: str, wanted: RecordFilter) -> None:
+@click.option(
+    "--bundle",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write instead everything about a time into FILE, for auditors. Needs --since.",
+)
+@click.option(
+    "--sign",
+    metavar="KEYFILE",
+    type=FILE,
+    help="Sign the bundle with this key: Ed25519, PEM. Needs the extra `sign`.",
+)
+@click.pass_context
+def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: Path | None, sign: Path | None) -> int:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
     CSV has a header, and `json` is one array. All other formats are JSON lines, one event per line.
+
+    --bundle writes a tar archive with the records of a time, their receipts, what they prove, the versions of the rules,
+    alerts, decisions and deliveries, and the digests of all. `actionwatch verify-bundle` verifies it, and so do tar, sha256sum
+    and openssl alone. It ends where the sources are read to, or at --until. FILE must not exist. The command verifies what it
+    wrote, and exits with 1 if the records in the store are not those of the receipts.
+
+    \b
+    actionwatch records export --bundle november.tar --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z --sign key.pem
     """
+    config: str = context.obj
+    if bundle is not None:
+        if context.get_parameter_source("form") is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--bundle has a format of its own: omit -o")
+        return _write_bundle(config, wanted, bundle, sign)
+    if sign is not None:
+        raise click.UsageError("--sign is for --bundle: add --bundle FILE")
     from actionwatch.store import records
 
     events: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
@@ -151,12 +180,36 @@ def export(config: str, form: str, wanted: RecordFilter) -> None:
         found = records.stream(connection, wanted)
         if form == "csv":
             _write_csv(found)
-            return
+            return 0
         if form == "json":
             _write_array(found)
-            return
+            return 0
         for record in found:
             echo(dump(events[form](record_document(record))))
+    return 0
+
+
+def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | None) -> int:
+    from actionwatch.service.bundle_checking import check_bundle
+    from actionwatch.service.bundle_signing import signer
+    from actionwatch.service.bundle_writing import write_bundle
+
+    if wanted.since is None:
+        raise click.UsageError("--bundle needs --since: say which time it is about")
+    if wanted != RecordFilter(since=wanted.since, until=wanted.until):
+        raise click.UsageError("--bundle holds all records of a time: omit all filters but --since and --until")
+    signing = signer(sign) if sign else None
+    with reading_store(config) as (settings, connection):
+        written = write_bundle(connection, settings, target, wanted.since, wanted.until, signing)
+    for source in written.proof:
+        echo(local_times(source.statement))
+    counts = f"{counted(written.record_count, 'record')}, {counted(written.receipt_count, 'receipt')}"
+    echo(f"{target}: {target.stat().st_size:,} bytes, {counts}{', signed' if sign else ''}")
+    echo(f"SHA-256 of its SHA256SUMS, which covers everything: {written.digest}")
+    faults = check_bundle(target, None).faults
+    for fault in faults:
+        echo(f"{target}: {local_times(fault)}", err=True)
+    return EXIT_FAILED if faults else 0
 
 
 def _write_array(found: Iterable[Record]) -> None:

@@ -24,7 +24,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.service.stretches import read_stretches
 from actionwatch.settings import Settings, Source
 from actionwatch.store import marks, polls, rule_history, silences
-from actionwatch.tail.health import lag_limit
+from actionwatch.tail.planning import lag_limit
 
 WINDOW = timedelta(days=7)  # by default
 

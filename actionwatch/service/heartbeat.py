@@ -12,7 +12,7 @@ from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
-from actionwatch.tail.health import lag_limit
+from actionwatch.tail.planning import lag_limit
 
 TIMEOUT = timedelta(seconds=10)
 

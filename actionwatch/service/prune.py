@@ -97,6 +97,8 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         seen = [found.seen_through for found in marks.read_all(connection).values()]  # by the upstream's clock
     now = min(now, max(seen, default=now))
     forgotten, finished = now - kept.records, now - kept.deliveries
+    # What rules did, and unproved windows, stay visible as long as any record or receipt of their time.
+    unknown = min(forgotten, now - kept.receipts)
 
     def old_records(connection: Connection) -> int:
         # Delete only matched records: every rule must see a record before it is deleted.
@@ -111,10 +113,9 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, forgotten, now, BATCH)),
         "records": _in_batches(database, old_records),
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
+        "rule_history": _in_batches(database, lambda c: rule_history.delete_older(c, unknown, BATCH)),
     }
-    # Unproved windows stay visible as long as any record or receipt of their time.
-    _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
-    _in_batches(database, lambda c: rule_history.delete_older(c, min(forgotten, now - kept.receipts), BATCH))
+    _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     with database.write() as connection:
         sessions.delete_ended(connection, now)

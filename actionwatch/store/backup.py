@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from actionwatch.base.errors import StoreError
+from actionwatch.base.files import draft_beside, give_name, sync_folder
 from actionwatch.store.database import StoreReader
 from actionwatch.store.ownership import lock_path, owning
 from actionwatch.store.sqlite import path_of
@@ -29,13 +29,9 @@ def write_backup(url: str, target: Path) -> None:
     """
     with contextlib.closing(StoreReader.open(url, is_older_accepted=True)) as store:
         _refuse_existing(target)
-        with _new_file(target) as draft:
+        with _translated(target), draft_beside(target) as draft:
             store.copy_to(draft)
-            with _translated(target):
-                # Not a hard link, which network folders often refuse; and a rename alone would replace a file.
-                os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                draft.replace(target)
-                _sync(target.parent)
+            give_name(draft, target)
 
 
 def restore(url: str, backup: Path, now: datetime, *, is_replacing: bool) -> Path | None:
@@ -54,14 +50,15 @@ def restore(url: str, backup: Path, now: datetime, *, is_replacing: bool) -> Pat
         path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(owning(path))
-        draft = stack.enter_context(_new_file(path))
+        with _translated(path):
+            draft = stack.enter_context(draft_beside(path))
         _copy_backup(backup, draft)
         _refuse_store(path, is_replacing=is_replacing)
         with _translated(path):
             _give_to_owner(path, draft, lock_path(path))
             kept = _keep(path, now) if path.exists() else None
             draft.replace(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
         return kept
 
 
@@ -108,34 +105,12 @@ def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
 
 
-@contextlib.contextmanager
-def _new_file(target: Path) -> Iterator[Path]:
-    """Create an empty file in the folder of `target`, readable by its owner alone. Remove it at the end if it is left."""
-    with _translated(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        for end in ("", "-journal"):
-            Path(name + end).unlink(missing_ok=True)
-
-
 def _give_to_owner(path: Path, *files: Path) -> None:
     """Give files that root created to the owner of the store, or else of its folder, because the service runs as that user."""
     if os.geteuid() == 0:
         owner = (path if path.exists() else path.parent).stat()
         for file in files:
             os.chown(file, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    """Write the names in a folder to the disk, so that they survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

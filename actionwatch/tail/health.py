@@ -19,7 +19,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.cursor import REPORTED_SKEW
-from actionwatch.tail.planning import GRACE
+from actionwatch.tail.planning import GRACE, lag_limit
 from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.sweeping import FAILURES_TO_REPORT
 from actionwatch.text.escaping import shorten
@@ -27,8 +27,6 @@ from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import is_cut
 
 UNREACHABLE_POLLS = 3  # failures in a row: a single lost response is not worth an alert
-LAG_POLLS = 20  # poll intervals without proof
-LAG_LEAST = timedelta(minutes=10)
 FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
 MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, but an upstream could invent more
 MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
@@ -52,11 +50,6 @@ REMEDIES = {
     "window_shrunk": "the store still has the records ('actionwatch records list'): ask the vendor whether a person or "
     "retention deleted them",
 }
-
-
-def lag_limit(poll_interval: timedelta) -> timedelta:
-    """Return how far behind a source may be before that is reported."""
-    return max(poll_interval * LAG_POLLS, LAG_LEAST)
 
 
 class SourceWatch:

@@ -18,6 +18,8 @@ from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round
 CHECKS_PER_REACH = 10
 MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
 GRACE = timedelta(hours=1)  # for a sweep that is overdue: polls fail, and a backlog comes first
+LAG_POLLS = 20  # poll intervals without proof, until that is reported
+LAG_LEAST = timedelta(minutes=10)
 LEAST_STEPS = 4  # the length of a sweep's window, at least
 FINE_STEPS = 200  # of a millisecond: at 1,000 records per second, one in fifty of these places is clear
 SETTLING = timedelta(seconds=5)  # many upstreams show records some seconds late: so recent ones are read, not counted
@@ -195,3 +197,8 @@ def without(whole: Window, others: Iterable[Window]) -> list[Window]:
 def _requestable(start: datetime, end: datetime) -> Window:
     """Return a window that can be requested: one that is too short is extended backwards."""
     return Window(min(start, end - MIN_WINDOW), end)
+
+
+def lag_limit(poll_interval: timedelta) -> timedelta:
+    """Return how far behind a source may be before that is reported."""
+    return max(poll_interval * LAG_POLLS, LAG_LEAST)

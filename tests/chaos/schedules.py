@@ -46,7 +46,8 @@ from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.positions import CORRELATED, MATCHED
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, RECORD
-from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
+from actionwatch.tail.health import UNREACHABLE_POLLS, SourceWatch
+from actionwatch.tail.planning import LAG_LEAST
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase

@@ -50,8 +50,9 @@ def write(options: Sequence[str]) -> None:
     as_dev = ["--constraint", f"requirements/{DEV}.txt", "--upgrade"]
     _compile("build", ["-", *as_dev], backend)
     _compile("runtime", ["pyproject.toml", *as_dev, *_without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)])
-    postgres = _without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)
-    _compile("postgres", ["pyproject.toml", "--extra", "postgres", *as_dev, *postgres])
+    for extra in ("postgres", "sign"):
+        unused = _without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)
+        _compile(extra, ["pyproject.toml", "--extra", extra, *as_dev, *unused])
     _compile("apprise", ["pyproject.toml", "--extra", "apprise", *as_dev, *_without(*NEVER_IMPORTED)])
 
 

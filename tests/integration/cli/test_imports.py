@@ -105,6 +105,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
                 "records export",
                 "records proof",
             ),
+            *("records export --bundle e.tar --since 1d", "verify-bundle e.tar"),
             *("records list --around RECORD 1h", "records receipts", "records receipts --verify", "deliveries list"),
             *(
                 "deliveries show DELIVERY",
@@ -134,7 +135,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
     (
         {*STORE, *RULES},
         [
-            *("explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"),
+            *("rules coverage --blind", "explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"),
             "rules new --title A --kind BACKUP --print",  # it shows how often the draft would have fired
             "rules backtest cluster_deleted --since 1d",
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
+from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.service import prune
 from actionwatch.settings import Retention
@@ -16,6 +17,7 @@ from actionwatch.store import (
     positions,
     receipts,
     records,
+    rule_history,
     unproved_windows,
 )
 from actionwatch.store.unproved_windows import UnprovedWindow
@@ -122,3 +124,21 @@ def test_unproved_window_is_deleted_with_its_records(post: Post) -> None:
         pruned(post)
         with post.database.read() as connection:
             assert unproved_windows.read(connection, "acme") == left
+
+
+def test_history_of_rules_is_kept_as_long_as_records_and_receipts(post: Post) -> None:
+    """What a rule did is deleted when something else applies to all time that is kept; what applies stays at any age."""
+    states = (RuleState.LIVE, RuleState.OFF, RuleState.LIVE)
+    times = [NOON + number * HOUR for number in range(3)]
+    entries = [
+        RuleEntry(at=at, rule_id="r", name="r", state=state, origin=Origin.CHANGED, may_begin_at=at, begins_at=at)
+        for at, state in zip(times, states, strict=True)
+    ]
+    with post.database.write() as connection:
+        rule_history.append(connection, entries)
+    post.clock.advance(days=10, hours=1, seconds=1)
+    assert pruned(post) == {"rule_history": 1}
+    post.clock.advance(days=100)
+    assert pruned(post) == {"rule_history": 1}
+    with post.database.read() as connection:
+        assert rule_history.read_since(connection, NOON) == {"r": entries[2:]}

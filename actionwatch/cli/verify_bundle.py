@@ -1,0 +1,72 @@
+"""`verify-bundle`: verify an evidence bundle, without a store and without a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from actionwatch.base.plurals import counted
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.options import FILE, output_option
+from actionwatch.cli.output import echo, print_document
+from actionwatch.text.times import local_times
+
+if TYPE_CHECKING:
+    from actionwatch.service.bundle_checking import Checked
+
+
+@click.command("verify-bundle")
+@click.argument("file", type=FILE)
+@click.option(
+    "--key",
+    metavar="PUBLIC",
+    type=FILE,
+    help="The public key of whoever signed the bundle: Ed25519, PEM. Needs the extra `sign`.",
+)
+@output_option
+def command(file: Path, key: Path | None, form: str) -> int:
+    """Verify FILE, which `records export --bundle` wrote: nothing was changed, and the records are those of the receipts.
+
+    Without --key, this shows only that the bundle is whole: whoever changes it can compute its digests again. Compare the
+    digest of its SHA256SUMS with one from another source, or verify its signature.
+
+    Exits with 1 if anything was changed, is missing, was added or moved, and names it.
+    """
+    from actionwatch.service.bundle_checking import check_bundle
+
+    checked = check_bundle(file, key)
+    document = {
+        "file": str(file),
+        "is_intact": not checked.faults,
+        "faults": list(checked.faults),
+        "has_signature": checked.has_signature,
+        "is_signed": checked.is_signed,
+        "digest": checked.digest,
+        "records": checked.record_count,
+        "receipts": checked.receipt_count,
+        "from": checked.manifest.get("from"),
+        "to": checked.manifest.get("to"),
+        "proof": checked.manifest.get("proof", []),
+    }
+    print_document(document, form, as_text=lambda: _print(checked, file, key))
+    return EXIT_FAILED if checked.faults else 0
+
+
+def _print(checked: Checked, file: Path, key: Path | None) -> None:
+    for fault in checked.faults:
+        echo(f"{file}: {local_times(fault)}", err=True)
+    if checked.faults:
+        return
+    for source in checked.manifest["proof"]:
+        echo(local_times(source["statement"]))
+    counts = f"{counted(checked.record_count, 'record')} and {counted(checked.receipt_count, 'receipt')}"
+    echo(f"{file}: every part agrees with its digest, and {counts} agree; {_signature(checked, key)}")
+    echo(f"SHA-256 of its SHA256SUMS, which covers everything: {checked.digest}")
+
+
+def _signature(checked: Checked, key: Path | None) -> str:
+    if checked.is_signed:
+        return f"signed by the owner of {key}"
+    return "its signature was not verified: add --key" if checked.has_signature else "it is not signed"
