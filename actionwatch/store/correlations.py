@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from operator import attrgetter
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.store.database import portions, upsert
@@ -32,10 +33,13 @@ class Version:
 
 def read(connection: Connection, rule_id: str, since: datetime | None) -> list[CorrelatedAlert]:
     """Read the alerts of a rule that are open or end after a time; None reads all."""
-    statement = _ALERTS.where(_TABLE.rule_id == rule_id)
-    if since is not None:
-        statement = statement.where(or_(_TABLE.until >= since, _TABLE.is_open))
-    return [CorrelatedAlert(**row) for row in connection.execute(statement).mappings()]
+    its = _ALERTS.where(_TABLE.rule_id == rule_id)
+    # Two statements, because one index serves one condition.
+    statements = (
+        [its] if since is None else [its.where(_TABLE.is_open), its.where(_TABLE.until >= since, ~_TABLE.is_open)]
+    )
+    found = [CorrelatedAlert(**row) for each in statements for row in connection.execute(each).mappings()]
+    return sorted(found, key=attrgetter("first_at", "id"))
 
 
 def read_open(connection: Connection) -> list[CorrelatedAlert]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     and_,
     literal_column,
+    true,
 )
 
 from actionwatch.base.access import AccessRole
@@ -413,6 +414,7 @@ CORRELATED_ALERT = Table(
     Index("correlated_alert_by_epoch", "epoch"),
     Index("correlated_alert_by_end", "until"),
 )
+_partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
 
 # One row: the state of correlations when they had taken all records up to `position`.
 CORRELATION_STATE = Table(

@@ -239,6 +239,7 @@ BACK_TO_0001 = (
     "DROP INDEX delivery_by_creation",
     "DROP INDEX delivery_by_receiver",
     "DROP INDEX correlated_alert_by_end",
+    "DROP INDEX correlated_alert_open",
     "DROP TABLE rule_history",
 )
 

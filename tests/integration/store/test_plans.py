@@ -159,6 +159,7 @@ QUESTIONS: dict[str, Question] = {
     "oldest unmatched time": lambda c: records.oldest_time_after(c, RECORDS - FEW),
     "oldest that may alert": lambda c: records.oldest_that_may_alert(c, RECORDS - FEW, RECORDS),
     "found alerts of a rule": lambda c: correlations.read(c, "rule 7", RECENT),
+    "open found alerts": correlations.read_open,
     "found alerts by id": lambda c: correlations.read_all_of(c, [f"found {name}" for name in SOME]),
     "newer found alerts": lambda c: correlations.read_newer(c, ALERTS),
     "newest epoch": correlations.newest_epoch,
