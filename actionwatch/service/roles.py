@@ -133,6 +133,8 @@ class Roles:
 
     def _note(self, membership: Membership, roster: Roster) -> None:
         before, self.roster = self.roster, roster
+        if roster.frozen_writers:
+            log.warning("frozen_writer_ended", count=roster.frozen_writers)
         if before.hosts.keys() != roster.hosts.keys():
             self._unwanted.clear()
             self._on_roster(before, roster)

@@ -13,11 +13,11 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg import sql
 
 from actionwatch.base.clock import SharedClock
@@ -76,8 +76,6 @@ AND usename = current_user AND wait_event_type = 'Client' AND state_change < clo
 LIVING_IDS = "SELECT id FROM replica WHERE until > clock_timestamp()"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-
-log = structlog.get_logger()
 
 
 class Leases:
@@ -149,9 +147,8 @@ class Leases:
                 connection.execute(_PATIENCE)
                 connection.execute(_JOIN, self._values())
                 kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
-            found = roster(connection, self.id)
-            if connection.execute(_END_FROZEN, self._values()).fetchall():
-                log.warning("frozen_writer_ended", store=self._name, silent_for=str(FROZEN_AFTER))
+            ended_count = len(connection.execute(_END_FROZEN, self._values()).fetchall())
+            found = replace(roster(connection, self.id), frozen_writers=ended_count)
         for role, term in before.items():
             if kept.get(role) != term == self._terms.get(role):
                 self._terms.pop(role, None)

@@ -31,6 +31,9 @@ class Roster:
     digests: Mapping[str, str] = field(default_factory=dict)
     """The digest of what a replica runs with, by id; empty until the replica says it."""
 
+    frozen_writers: int = 0
+    """How many sessions of silent processes this renewal has ended, because they held the write lock."""
+
     def roles_of(self, replica: str) -> list[str]:
         """Return the roles of a replica, by name."""
         return sorted(role for role, holder in self.holders.items() if holder == replica)

@@ -338,8 +338,15 @@ def test_replica_that_freezes_in_a_write_holds_nobody_up(
 
     with one.joined() as first, beside(lambda: assert_cut_off(copy), proxy.cut):
         wait_until(lambda: proxy.mode == "stall", "a frozen write")
+        ended: list[int] = []
         with beside(lambda: write(other, 5)) as writer:
-            wait_until(lambda: first.renew() and not writer.is_alive(), "the write of another")
+
+            def is_free() -> bool:
+                ended.append(first.renew().frozen_writers)
+                return not writer.is_alive()
+
+            wait_until(is_free, "the write of another")
+        assert sum(ended) == 1
     with one.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM seen_field").scalar() == 0
 
