@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 
 def check(request: Request) -> None:
     """Check that a request may be answered. Raises: HTTPException."""
-    if visitor_of(request).is_open and request.url.path != SIGN_IN_PATH and not is_direct(request):
+    if visitor_of(request).is_open and request.scope["path"] != SIGN_IN_PATH and not is_direct(request):
         raise HTTPException(
             403,
             "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy",

@@ -187,6 +187,20 @@ def test_sessions_end(database: Database) -> None:
         assert client.get("/", headers=second).status_code == 303
 
 
+def test_other_cookies_change_nothing(database: Database) -> None:
+    """A session lasts beside a cookie of another program at localhost; no cookie is unquoted, as Python 3.11 does slowly."""
+    with Served(database).open(TOKEN) as client:
+        cookie = cookie_of(sign_in(client))
+
+        def status(header: str) -> int:
+            return client.get("/", headers={"cookie": header}).status_code
+
+        assert status(f"{COOKIE}={cookie}") == 200
+        assert status(f'prefs={{"a": 1}}; {COOKIE}={cookie}; x') == 200
+        assert status(f'{COOKIE}="{cookie}"') == 303
+        assert status(f"x{COOKIE}={cookie}") == 303
+
+
 def test_an_open_console_is_not_reached_through_a_proxy(database: Database) -> None:
     """Without a token, the console answers only this machine: a proxy in front of /metrics does not publish it."""
     with Served(database).open() as client:
