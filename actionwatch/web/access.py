@@ -242,9 +242,7 @@ class Guard:
 
     async def _admit(self, request: Request) -> tuple[Visitor | None, Response | None]:
         """Return who sends a request, if that is known, and the response if it is refused."""
-        path = request.scope[
-            "path"
-        ]  # as routes see it; older starlettes read request.url.path from the Host header too
+        path = request.scope["path"]  # as routes see it; in older starlettes, request.url.path begins in the Host header
         if _CONTROL.search(path):
             return None, _refusal(request, "the path contains a control character: remove it", 400)
         if path in _OPEN_PATHS or path.startswith(STATIC_PATH):

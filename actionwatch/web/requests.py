@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from actionwatch.base.access import MAX_AUTHOR_CHARS
 from actionwatch.base.plurals import counted
@@ -70,10 +70,13 @@ def author_of(request: Request, typed: str) -> str:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body of a request. Raises: HTTPException, if it is too long."""
+    """Read the body of a request. Raises: HTTPException, if it is too long, or the client leaves before its end."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"this is too long: at most {MAX_BODY_BYTES:,} bytes are accepted")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise HTTPException(413, f"this is too long: at most {MAX_BODY_BYTES:,} bytes are accepted")
+    except ClientDisconnect as exc:  # else each is a traceback in the log, also those of strangers who sign in
+        raise HTTPException(400, "the body ended before its length: send it again") from exc
     return bytes(body)

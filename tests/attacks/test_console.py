@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.web import console_kit
 from tests.integration.web.console_kit import Served, cookie_of, give_token
+from tests.waiting import LIMIT
 
 __all__ = ["database"]
 TOKEN = "open-sesame"
@@ -224,6 +226,18 @@ def test_forms_have_a_limit(database: Database) -> None:
     with Served(database).open(TOKEN) as client:
         answer = client.post("/sign-in", content=b"token=" + b"x" * MAX_BODY_BYTES)
     assert (answer.status_code, "this is too long" in answer.text) == (413, True)
+
+
+def test_a_form_that_ends_early_fills_no_log(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """A stranger who leaves in the middle of a form leaves no traceback in the log."""
+    head = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    with Served(database).open(TOKEN) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0), LIMIT) as stranger:
+            stranger.sendall(head + b"token=")
+            stranger.shutdown(socket.SHUT_WR)
+            assert stranger.recv(1) == b""
+        assert client.get("/sign-in").status_code == 200
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_the_token_is_on_no_page(database: Database) -> None:
