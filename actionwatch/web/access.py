@@ -42,6 +42,7 @@ _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and th
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
 SESSION = timedelta(hours=12)  # a shift
 USE_NOTED_EVERY = timedelta(hours=1)
+_AWAY = "the store does not answer, and it has the tokens and sessions: try again; /readyz has the reason"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
@@ -160,11 +161,13 @@ class Access:
         return bool(self._shared) and hmac.compare_digest(secret, self._shared)
 
     def _own(self, secret: bytes) -> AccessToken | None:
-        """Return the valid token of a person with this secret."""
+        """Return the valid token of a person with this secret. Raises: StoreError."""
         from actionwatch.store import tokens
 
-        if self._database is None or not secret.startswith(SECRET_BEGINNING.encode()):
+        if not secret.startswith(SECRET_BEGINNING.encode()):
             return None
+        if self._database is None:
+            raise StoreError(_AWAY)
         with self._database.read() as connection:
             return tokens.read_valid(connection, digest_of(secret.decode("utf-8", "surrogateescape")), self._clock())
 
@@ -172,7 +175,7 @@ class Access:
         from actionwatch.store import sessions
 
         if self._database is None:
-            return None
+            raise StoreError(_AWAY)
         with self._database.read() as connection:
             found = sessions.read(connection, self._digest(cookie), self._clock())
         if found is None:
@@ -242,7 +245,8 @@ class Guard:
 
     async def _admit(self, request: Request) -> tuple[Visitor | None, Response | None]:
         """Return who sends a request, if that is known, and the response if it is refused."""
-        path = request.scope["path"]  # as routes see it; in older starlettes, request.url.path begins in the Host header
+        # As routes see it: in older starlettes, request.url.path begins in the Host header.
+        path = request.scope["path"]
         if _CONTROL.search(path):
             return None, _refusal(request, "the path contains a control character: remove it", 400)
         if path in _OPEN_PATHS or path.startswith(STATIC_PATH):

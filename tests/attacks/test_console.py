@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from actionwatch.base.access import AccessRole
+from actionwatch.base.access import AccessRole, new_secret
 from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.sessions import MAX_SESSIONS
@@ -22,11 +22,12 @@ from actionwatch.web.attempts import (
     TooManyAttempts,
 )
 from actionwatch.web.requests import MAX_BODY_BYTES
+from actionwatch.web.routes import waiting_routes
 from tests import http_client
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.web import console_kit
-from tests.integration.web.console_kit import Served, cookie_of, give_token
+from tests.integration.web.console_kit import Served, cookie_of, give_token, serving
 from tests.waiting import LIMIT
 
 __all__ = ["database"]
@@ -168,6 +169,15 @@ def test_programs_guess_the_shared_token_slowly_too(database: Database) -> None:
         assert (ask(TOKEN), ask(secret)) == (429, 200)
         served.seconds += ATTEMPT_SECONDS
         assert ask(TOKEN) == 200
+
+
+def test_tokens_are_not_called_wrong_while_the_store_is_away() -> None:
+    """While the store does not answer, the token and the session of a person get 503, and count as no wrong attempts."""
+    with serving(waiting_routes("away"), "127.0.0.1", 0, Access(TOKEN)) as url:
+        for headers in ({"authorization": f"Bearer {new_secret()}"}, {"cookie": f"{COOKIE}=x"}):
+            statuses = {http_client.get(f"{url}/metrics", headers=headers).status_code for _ in range(MAX_ATTEMPTS + 1)}
+            assert statuses == {503}
+        assert http_client.get(f"{url}/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
 
 
 def test_sessions_end(database: Database) -> None:
