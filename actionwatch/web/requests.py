@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from actionwatch.base.access import MAX_AUTHOR_CHARS
 from actionwatch.base.plurals import counted
@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 
 def check(request: Request) -> None:
     """Check that a request may be answered. Raises: HTTPException."""
-    if visitor_of(request).is_open and request.url.path != SIGN_IN_PATH and not is_direct(request):
+    if visitor_of(request).is_open and request.scope["path"] != SIGN_IN_PATH and not is_direct(request):
         raise HTTPException(
             403,
             "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy",
@@ -70,10 +70,13 @@ def author_of(request: Request, typed: str) -> str:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body of a request. Raises: HTTPException, if it is too long."""
+    """Read the body of a request. Raises: HTTPException, if it is too long, or the client leaves before its end."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"this is too long: at most {MAX_BODY_BYTES:,} bytes are accepted")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise HTTPException(413, f"this is too long: at most {MAX_BODY_BYTES:,} bytes are accepted")
+    except ClientDisconnect as exc:  # else each is a traceback in the log, also those of strangers who sign in
+        raise HTTPException(400, "the body ended before its length: send it again") from exc
     return bytes(body)

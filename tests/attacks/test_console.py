@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import httpx
 import pytest
 
-from actionwatch.base.access import AccessRole
+from actionwatch.base.access import AccessRole, new_secret
 from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.sessions import MAX_SESSIONS
@@ -21,11 +22,13 @@ from actionwatch.web.attempts import (
     TooManyAttempts,
 )
 from actionwatch.web.requests import MAX_BODY_BYTES
+from actionwatch.web.routes import waiting_routes
 from tests import http_client
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.web import console_kit
-from tests.integration.web.console_kit import Served, cookie_of, give_token
+from tests.integration.web.console_kit import Served, cookie_of, give_token, serving
+from tests.waiting import LIMIT
 
 __all__ = ["database"]
 TOKEN = "open-sesame"
@@ -168,6 +171,15 @@ def test_programs_guess_the_shared_token_slowly_too(database: Database) -> None:
         assert ask(TOKEN) == 200
 
 
+def test_tokens_are_not_called_wrong_while_the_store_is_away() -> None:
+    """While the store does not answer, the token and the session of a person get 503, and count as no wrong attempts."""
+    with serving(waiting_routes("away"), "127.0.0.1", 0, Access(TOKEN)) as url:
+        for headers in ({"authorization": f"Bearer {new_secret()}"}, {"cookie": f"{COOKIE}=x"}):
+            statuses = {http_client.get(f"{url}/metrics", headers=headers).status_code for _ in range(MAX_ATTEMPTS + 1)}
+            assert statuses == {503}
+        assert http_client.get(f"{url}/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
+
+
 def test_sessions_end(database: Database) -> None:
     """A session ends after a shift, with the shared token, and where one token has too many."""
     served = Served(database)
@@ -185,6 +197,20 @@ def test_sessions_end(database: Database) -> None:
         assert client.get("/", headers=second).status_code == 200, "it survives a restart"
         served.clock.advance(seconds=SESSION.total_seconds())
         assert client.get("/", headers=second).status_code == 303
+
+
+def test_other_cookies_change_nothing(database: Database) -> None:
+    """A session lasts beside a cookie of another program at localhost; no cookie is unquoted, as Python 3.11 does slowly."""
+    with Served(database).open(TOKEN) as client:
+        cookie = cookie_of(sign_in(client))
+
+        def status(header: str) -> int:
+            return client.get("/", headers={"cookie": header}).status_code
+
+        assert status(f"{COOKIE}={cookie}") == 200
+        assert status(f'prefs={{"a": 1}}; {COOKIE}={cookie}; x') == 200
+        assert status(f'{COOKIE}="{cookie}"') == 303
+        assert status(f"x{COOKIE}={cookie}") == 303
 
 
 def test_an_open_console_is_not_reached_through_a_proxy(database: Database) -> None:
@@ -210,6 +236,18 @@ def test_forms_have_a_limit(database: Database) -> None:
     with Served(database).open(TOKEN) as client:
         answer = client.post("/sign-in", content=b"token=" + b"x" * MAX_BODY_BYTES)
     assert (answer.status_code, "this is too long" in answer.text) == (413, True)
+
+
+def test_a_form_that_ends_early_fills_no_log(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """A stranger who leaves in the middle of a form leaves no traceback in the log."""
+    head = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    with Served(database).open(TOKEN) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0), LIMIT) as stranger:
+            stranger.sendall(head + b"token=")
+            stranger.shutdown(socket.SHUT_WR)
+            assert stranger.recv(1) == b""
+        assert client.get("/sign-in").status_code == 200
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_the_token_is_on_no_page(database: Database) -> None:

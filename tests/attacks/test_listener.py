@@ -163,3 +163,13 @@ def test_request_without_a_host_is_served() -> None:
     """Health checks of load balancers send HTTP/1.0 without a host; no browser does."""
     with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, 1, b"GET /small HTTP/1.0\r\n\r\n") as opened:
         assert opened[0].makefile("rb").read().endswith(b"small")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost/sign-in?", "localhost/static/x?", "localhost/healthz?", "localhost/healthz#"]
+)
+def test_a_host_name_opens_no_path(host: str) -> None:
+    """A Host header with the path of an open page in it opens no other page, whatever starlette makes of it."""
+    with serving(PAGES, "127.0.0.1", 0, Access("open-sesame")) as url:
+        refused = http_client.get(f"{url}/small", headers={"host": host})
+    assert refused.status_code == 401
