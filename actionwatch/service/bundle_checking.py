@@ -11,7 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -40,8 +40,11 @@ from actionwatch.text.bundle import (
 )
 
 MAX_BUNDLE_BYTES = 64 * 1024**3
-MAX_WINDOW_RECORDS = 1_000_000  # of one source that are kept at once: windows of more than 20,000 are read in parts
+MAX_WINDOW_RECORDS = 1_000_000  # of all sources that are kept at once: windows of more than 20,000 are read in parts
+MAX_STRETCHES = 1_000_000  # of time that are kept: most are as long as the time between two failures of the proof
+_LONG_CHARS = 1_000  # of a record that is kept: for each so many, it counts once more
 MAX_FAULTS = 20  # that are reported: one change may concern every receipt
+_FAULT_CHARS = 1_000  # of each: it may quote a value of the bundle
 _ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
@@ -66,7 +69,7 @@ class _Faults:
 
     def add(self, what: str) -> None:
         if len(self.found) < MAX_FAULTS:
-            self.found.append(what)
+            self.found.append(what[:_FAULT_CHARS])
         elif len(self.found) == MAX_FAULTS:
             self.found.append("and more")
 
@@ -76,9 +79,14 @@ class _Record(NamedTuple):
 
     key: str
     source: str
-    id: Any
-    vanished_at: Any
+    id: int
+    vanished_at: datetime | None
     kind: str
+
+    @property
+    def weight(self) -> int:
+        """As how many records it counts for the memory."""
+        return 1 + (len(self.key) + len(self.source) + len(self.kind)) // _LONG_CHARS
 
 
 @dataclass
@@ -87,16 +95,6 @@ class _Window:
 
     records: list[_Record] = field(default_factory=list)
     first: int = 0
-
-    def add(self, record: _Record, low: str) -> None:
-        """Add a record, and forget those before a key."""
-        self.forget_before(low)
-        if len(self.records) - self.first >= MAX_WINDOW_RECORDS:
-            raise BundleError(
-                f"receipts from {record.source} cover more than {MAX_WINDOW_RECORDS:,} records at once: verify them in the "
-                "store, with 'actionwatch records receipts --verify'"
-            )
-        self.records.append(record)
 
     def forget_before(self, key: str) -> None:
         """Forget the records before a key: no later receipt covers them."""
@@ -211,7 +209,8 @@ def _documents(file: BinaryIO, part: Part) -> Iterator[tuple[int, Mapping[str, A
 def _check_receipts(file: BinaryIO, other: BinaryIO, parts: Mapping[str, Part], faults: _Faults) -> dict[str, int]:
     """Compute each receipt again from the records. Both are in the order of time, so that few records are kept at once."""
     counts = {RECORDS: 0, RECEIPTS: 0}
-    windows: defaultdict[str, _Window] = defaultdict(_Window)
+    windows: dict[str, _Window] = {}
+    held = 0
     stored = _records(other, parts[RECORDS], counts)
     ahead = next(stored, None)
     before = ""
@@ -223,9 +222,12 @@ def _check_receipts(file: BinaryIO, other: BinaryIO, parts: Mapping[str, Part], 
                 raise BundleError(f"line {number} of {RECEIPTS} is not in the order of time")
             before = low
             while ahead is not None and ahead.key < high:
-                windows[ahead.source].add(ahead, low)
+                windows.setdefault(ahead.source, _Window()).records.append(ahead)
+                held += ahead.weight
+                if held > MAX_WINDOW_RECORDS:
+                    held = _forget_all(windows, low)
                 ahead = next(stored, None)
-            window = windows[receipt["source"]]
+            window = windows.get(receipt["source"], _Window())
             window.forget_before(low)
             what = _difference(receipt, window, high)
         except _ERRORS as exc:
@@ -235,6 +237,22 @@ def _check_receipts(file: BinaryIO, other: BinaryIO, parts: Mapping[str, Part], 
     for _ in stored:  # the rest, which no receipt covers, must be in order too
         pass
     return counts
+
+
+def _forget_all(windows: dict[str, _Window], low: str) -> int:
+    """Forget the records of all sources before a key. Return as how many the others count. Raises: BundleError, if too many."""
+    held = 0
+    for source, window in list(windows.items()):
+        window.forget_before(low)
+        held += sum(record.weight for record in window.records[window.first :])
+        if not window.records:
+            del windows[source]
+    if held > MAX_WINDOW_RECORDS:
+        raise BundleError(
+            f"receipts cover more than {MAX_WINDOW_RECORDS:,} records at once: verify them in the store, with "
+            "'actionwatch records receipts --verify'"
+        )
+    return held
 
 
 def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[_Record]:
@@ -247,7 +265,10 @@ def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[_Re
         counts[RECORDS] = number
         # Interned, because many records share them.
         source, kind = sys.intern(place[1]), sys.intern(str(record.get("action_kind")))
-        yield _Record(place[0], source, record.get("id"), record.get("vanished_at"), kind)
+        vanished = record.get("vanished_at")
+        if type(record.get("id")) is not int:
+            raise BundleError(f"line {number} of {part.name} has no id")
+        yield _Record(place[0], source, record["id"], None if vanished is None else _time(vanished), kind)
 
 
 def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
@@ -258,7 +279,7 @@ def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
     for record in window.records[window.first :]:
         if record.key >= high or record.key >= OTHER_KEYS_FROM:
             break
-        is_gone = record.vanished_at is not None and _time(record.vanished_at) <= judged
+        is_gone = record.vanished_at is not None and record.vanished_at <= judged
         if record.id <= through and not is_gone:
             keys.append(record.key)
             kinds[record.kind] += 1
@@ -271,7 +292,9 @@ def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
 def _check_proof(file: BinaryIO, parts: Mapping[str, Part], manifest: Mapping[str, Any], faults: _Faults) -> None:
     """Check that receipts cover each stretch that is called proved."""
     owners, stretches = _owners(manifest), list[Stretch]()
+    names = {each["name"]: each["name"] for each in manifest["sources"]}  # one text for all stretches of a source
     spans: defaultdict[str, list[list[datetime]]] = defaultdict(list)
+    span_count = 0
     for _, receipt in _documents(file, parts[RECEIPTS]):
         start, end = _time(receipt["starts_at"]), _time(receipt["ends_at"])
         known = spans[owners.get(receipt["source"], receipt["source"])]
@@ -279,18 +302,32 @@ def _check_proof(file: BinaryIO, parts: Mapping[str, Part], manifest: Mapping[st
             known[-1][1] = max(known[-1][1], end)
         else:
             known.append([start, end])
+            span_count += 1
+            _check_stretches(RECEIPTS, span_count)
     for number, stretch in _documents(file, parts[PROOF]):
         try:
             start, end, is_proved = _time(stretch["start"]), _time(stretch["end"]), stretch["is_proved"]
-            covered = any(low <= start and end <= high for low, high in spans[stretch["source"]])
+            covered = any(low <= start and end <= high for low, high in spans.get(stretch["source"], []))
+            name = names.get(stretch["source"])
         except _ERRORS as exc:
             raise BundleError(f"line {number} of {PROOF} cannot be read") from exc
         if is_proved and not covered:
             faults.add(f"line {number} of {PROOF}: it is called proved, and no receipt covers it")
-        stretches.append(Stretch(stretch["source"], start, end, is_proved))
+        if name is None:
+            faults.add(f"line {number} of {PROOF}: {MANIFEST} does not name its source")
+            continue
+        _check_stretches(PROOF, number)
+        stretches.append(Stretch(name, start, end, is_proved))
     bounds = _time(manifest["from"]), _time(manifest["to"])
     if manifest["proof"] != [asdict(prove(each["name"], stretches, *bounds)) for each in manifest["sources"]]:
         faults.add(f"{MANIFEST} states something else than {PROOF} about what is proved")
+
+
+def _check_stretches(part: str, count: int) -> None:
+    if count > MAX_STRETCHES:
+        raise BundleError(
+            f"{part} has more than {MAX_STRETCHES:,} separate stretches of time: export a shorter time with --since and --until"
+        )
 
 
 def _owners(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -302,4 +339,7 @@ def _time(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError("a time without a zone")
+    found = found.astimezone(UTC)
+    if found.year == MAXYEAR:
+        raise ValueError("a time to which nothing can be added")
     return found

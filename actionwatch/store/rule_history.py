@@ -66,5 +66,6 @@ def delete_older(connection: Connection, before: datetime, limit: int) -> int:
         .exists()
     )
     is_gone = and_(_TABLE.state.in_([state.value for state in GONE]), _TABLE.begins_at < before)
-    doomed = select(_TABLE.id).where(is_followed | is_gone).limit(limit)
+    # Oldest first: an entry that lost the one after it would stay, and the rule look as if it still ran.
+    doomed = select(_TABLE.id).where(is_followed | is_gone).order_by(_TABLE.id).limit(limit)
     return connection.execute(RULE_HISTORY.delete().where(_TABLE.id.in_(doomed))).rowcount

@@ -321,6 +321,75 @@ def test_receipt_that_covers_everything_is_bounded(evidence: Evidence, monkeypat
     assert evidence.faults(evidence.data) == []
 
 
+def test_records_of_many_sources_and_long_ones_are_bounded(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of sources that no receipt names, and long values, count too: neither fills the memory."""
+    monkeypatch.setattr(bundle_checking, "MAX_WINDOW_RECORDS", 100)
+    copies = [edited(evidence.lines(RECORDS)[2], source=f"source-{number:03}") for number in range(100)]
+    faults = evidence.changed(RECORDS, lambda lines: lines.__setitem__(slice(3, 3), copies), is_forged=True)
+    assert "cover more than 100 records at once" in faults[0]
+    long = edited(evidence.lines(RECORDS)[2], action_kind="A" * 100_000)
+    faults = evidence.changed(RECORDS, lambda lines: lines.__setitem__(2, long), is_forged=True)
+    assert "cover more than 100 records at once" in faults[0]
+
+
+def test_stretches_of_time_are_bounded(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many stretches are kept, of what is called proved and of what receipts cover."""
+    stretch, receipt = evidence.lines(PROOF)[-1], evidence.lines(RECEIPTS)[-1]
+    monkeypatch.setattr(bundle_checking, "MAX_STRETCHES", 9)
+    faults = evidence.changed(PROOF, lambda lines: lines.extend([stretch] * 9), is_forged=True)
+    assert f"{PROOF} has more than 9 separate stretches" in faults[0]
+    nothing = {"record_count": 0, "kind_counts": {}, "digest": hashlib.sha256(b"").hexdigest()}
+    later = [
+        edited(receipt, starts_at=f"21{n}-01-01T00:00:00Z", ends_at=f"21{n}-01-02T00:00:00Z") for n in range(10, 20)
+    ]
+    faults = evidence.changed(
+        RECEIPTS, lambda lines: lines.extend(edited(line, **nothing) for line in later), is_forged=True
+    )
+    assert f"{RECEIPTS} has more than 9 separate stretches" in faults[0]
+
+
+LAST = "9999-12-31T23:59:59.999998Z"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59.999999-23:00", LAST])
+def test_times_at_the_end_of_the_calendar_are_faults(evidence: Evidence, time: str) -> None:
+    """A time that is none in UTC, or to which nothing can be added, is a fault of each part, and no traceback."""
+    manifest = json.loads(parts_of(evidence.data)[bundle.MANIFEST]) | {"from": time}
+    assert evidence.faults(forged(evidence.data, {bundle.MANIFEST: json.dumps(manifest).encode()}))
+    for name, changes in (
+        (RECORDS, {"vanished_at": time}),
+        (RECEIPTS, {"starts_at": time, "ends_at": time}),
+        (PROOF, {"start": time, "end": time}),
+    ):
+        lines = [*evidence.lines(name)[:-1], edited(evidence.lines(name)[-1], **changes)]
+        faults = evidence.faults(forged(evidence.data, {name: b"".join(lines)}))
+        assert "cannot be read" in faults[0]
+
+
+@pytest.mark.parametrize("number", [None, "7", True, float("nan"), [[]]])
+def test_record_without_an_id_is_named(evidence: Evidence, number: object) -> None:
+    """An id that compares with nothing would hide an added record from every receipt."""
+    line = evidence.lines(RECORDS)[2]
+    added = edited(line, record_key=json.loads(line)["record_key"] + "0", id=number)
+    assert evidence.changed(RECORDS, lambda lines: lines.insert(3, added), is_forged=True) == [
+        f"line 4 of {RECORDS} has no id"
+    ]
+
+
+def test_source_that_the_manifest_does_not_name_is_a_fault(evidence: Evidence) -> None:
+    """Nobody hides what is not proved of a source by not naming it."""
+    manifest = json.loads(parts_of(evidence.data)[bundle.MANIFEST]) | {"sources": [], "proof": []}
+    faults = evidence.faults(forged(evidence.data, {bundle.MANIFEST: json.dumps(manifest).encode()}))
+    assert f"line 1 of {PROOF}: manifest.json does not name its source" in faults
+
+
+def test_fault_quotes_only_the_beginning_of_a_value(evidence: Evidence) -> None:
+    """A long value of a hostile bundle is not printed as a whole."""
+    line = edited(evidence.lines(RECEIPTS)[0], record_count="9" * 1_000_000)
+    (fault,) = evidence.changed(RECEIPTS, lambda lines: lines.__setitem__(0, line), is_forged=True)
+    assert len(fault) == 1000
+
+
 def test_faults_are_counted_up_to_a_number(evidence: Evidence) -> None:
     """Many faults are cut, so that one change of a large bundle prints no thousands of lines."""
     receipt = evidence.lines(RECEIPTS)[0]

@@ -351,6 +351,17 @@ def test_replica_that_freezes_in_a_write_holds_nobody_up(
         assert connection.exec_driver_sql("SELECT count(*) FROM seen_field").scalar() == 0
 
 
+def test_lock_of_another_program_is_its_own(
+    url: str, replica: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks of two numbers, or of a larger one, that look similar are not the write lock: nobody ends their sessions."""
+    monkeypatch.setattr(lease, "FROZEN_AFTER", timedelta(0))
+    with replica().joined() as first, psycopg.connect(url.replace("+psycopg", "")) as other:
+        other.execute("SELECT pg_advisory_lock(7, 1633907831), pg_advisory_lock((1::bigint << 32) + 1633907831)")
+        first.renew()
+        assert other.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Database]) -> None:
     """Only the server's clock decides: a process whose clock is years off takes roles like any other, and tells its time."""
     one, other = replica(), replica()

@@ -70,6 +70,23 @@ def test_what_no_longer_applies_is_deleted(database: Database) -> None:
         assert rule_history.delete_older(connection, NOON + 9 * HOUR, 2) == 2
 
 
+def test_removal_is_deleted_after_what_it_ended(database: Database) -> None:
+    """Wherever a batch ends, no earlier entry is left without the removal after it: the rule would look as if it ran."""
+    entries = [
+        entry(rule_id, hours, state)
+        for rule_id in ("a", "b", "c")
+        for hours, state in ((0, RuleState.LIVE), (1, RuleState.SHADOW), (2, RuleState.REMOVED))
+    ]
+    with database.write() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA reverse_unordered_selects = ON")
+        rule_history.append(connection, entries)
+        while rule_history.delete_older(connection, NOON + 9 * HOUR, 1):
+            newest = rule_history.read_newest(connection)
+            assert {each.state for each in newest.values()} <= {RuleState.REMOVED}
+        assert rule_history.read_newest(connection) == {}
+
+
 def test_matched_through_is_the_oldest_that_waits(database: Database) -> None:
     """All is matched up to where every source was read, or the oldest record that waits, however many are matched."""
     with database.write() as connection:
