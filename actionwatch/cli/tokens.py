@@ -128,7 +128,7 @@ def revoke(config: str, ids: tuple[str, ...], author: str, form: str) -> None:
 
 def _chosen(found: list[AccessToken], given: str) -> list[AccessToken]:
     """Return the tokens that an argument names. Raises: click.ClickException, if there is none, or several by a prefix."""
-    if not found:
+    if not found or not given:  # all ids begin with an empty text
         raise click.ClickException(f"no token has the id or name {given}: see 'actionwatch tokens list'")
     if len(found) > 1 and found[0].name != given:
         raise click.ClickException(f"several token ids start with {given}: give a longer prefix")

@@ -122,7 +122,7 @@ class Query:
             return None
         texts = [unquote(text) for text in given.split(",")]
         try:
-            if len(texts) == len(kinds):
+            if len(texts) == len(kinds) and "\0" not in "".join(texts):  # no text in PostgreSQL can have it
                 return tuple(
                     _instant(text) if kind is datetime else text for text, kind in zip(texts, kinds, strict=True)
                 )

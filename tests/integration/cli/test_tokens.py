@@ -68,6 +68,7 @@ def test_a_name_revokes_all_tokens_of_a_person(started: Desk) -> None:
         (("create", "sam", "--expires", "2020-01-01T00:00:00Z"), 2, "give --expires a later time"),
         (("create", "sam", "--expires", "soon"), 2, "is not a time"),
         (("create", "sam", "--role", "admin"), 2, "reader"),
+        (("revoke", ""), 1, "no token has the id or name : see"),
         (("revoke", "nobody"), 1, "no token has the id or name nobody: see 'actionwatch tokens list'"),
     ],
 )
