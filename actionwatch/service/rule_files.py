@@ -80,8 +80,8 @@ class RuleFiles:
         removed = [each for each in before.values() if each.id not in now]
         doing = doings(running)
         if is_start or added or changed or removed or moved or doing != self._doings:
-            at = self._clock()
             with self._database.write() as connection:
+                at = self._clock()  # not before others have written: what they match meanwhile is matched as before
                 if is_start:
                     reconcile(connection, stored, at)
                 rule_versions.write(connection, _to_store([*added, *changed], at))

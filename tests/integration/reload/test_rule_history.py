@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
 from actionwatch.service.reload import Reloader
+from actionwatch.service.rule_files import RuleFiles
 from actionwatch.store import marks, records, rule_history, silences
 from actionwatch.store.tables import RECORD, RULE_HISTORY
 from tests.builders import make_record
@@ -70,6 +72,29 @@ def blindness(app: App, ahead: timedelta = timedelta(0)) -> Blindness:
 def spans(found: Blindness, name: str = "plain") -> list[BlindSpan]:
     """Return the intervals of one rule."""
     return [span for each in found.rules if each.name == name for span in each.spans]
+
+
+def test_time_of_a_change_is_read_while_nobody_else_writes(site: Site) -> None:
+    """A change that waits for other writers begins after them: what they match meanwhile is matched as before."""
+    site.write({"rules/one.yml": rule()})
+    held: list[bool] = []
+    with process(site) as (app, _), contextlib.closing(sqlite3.connect(app.database.path or "", timeout=0)) as other:
+
+        def clock() -> datetime:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                held.append(True)
+            else:
+                held.append(False)
+                other.rollback()
+            return app.clock()
+
+        files = RuleFiles(app.settings, app.leading, clock)
+        put(site.rules / "one.yml", off(rule()))
+        files.apply(files.read())
+    assert held[-1]
+    assert states(site)[-1][0] is RuleState.OFF
 
 
 def test_each_change_is_recorded_once(site: Site) -> None:
