@@ -19,7 +19,6 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.errors import BundleError
 from actionwatch.base.files import open_regular
 from actionwatch.base.model import Stretch
-from actionwatch.base.plurals import counted
 from actionwatch.service import bundle_signing
 from actionwatch.service.bundle_writing import prove
 from actionwatch.store.receipts import digest_of
@@ -287,7 +286,8 @@ def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
     found = (len(keys), dict(kinds), digest_of(keys))
     if found == (receipt["record_count"], receipt["kind_counts"], receipt["digest"]):
         return ""
-    return f"it attests {counted(receipt['record_count'], 'record')}, the bundle has {len(keys)}: they differ"
+    attested = receipt["record_count"]  # whatever a hostile bundle says
+    return f"it attests {attested} {'record' if attested == 1 else 'records'}, the bundle has {len(keys)}: they differ"
 
 
 def _check_proof(file: BinaryIO, parts: Mapping[str, Part], manifest: Mapping[str, Any], faults: _Faults) -> None:
