@@ -19,7 +19,6 @@ import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ from tests.chaos.database_proxy import DatabaseProxy
 from tests.children import child
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd, Reply
-from tests.waiting import wait_until
+from tests.waiting import beside, wait_until
 
 NAMES = ("one", "two", "three")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -128,12 +127,8 @@ class Cluster:
         spree = f"spree{number}@example.com"
         actions = [*users, spree, spree, spree]
         self.random.shuffle(actions)
-        fault = threading.Thread(target=self._faults)
-        fault.start()
-        for user in actions:
-            time.sleep(self.random.uniform(0, 0.8))
-            self.up.delete_cluster(user)
-        fault.join()
+        with beside(lambda: self._act(actions)):
+            self._faults()  # in the main thread: only that one can start processes that react to signals
         self._heal()
         for user in users:
             self._wait(lambda user=user: self.soar.find(user=user, rule="cluster_deleted"), f"the alert of {user}")  # type: ignore[misc]
@@ -146,6 +141,11 @@ class Cluster:
         self.check(users, spree)
         self.tally.rounds += 1
         self.tally.actions += len(actions)
+
+    def _act(self, users: list[str]) -> None:
+        for user in users:
+            time.sleep(self.random.uniform(0, 0.8))
+            self.up.delete_cluster(user)
 
     def check(self, users: list[str], spree: str) -> None:
         """Check the alerts and messages of a round."""
