@@ -74,6 +74,7 @@ class OwnAlerts:
     def settle_all(self, troubles: Collection[str], subject: str) -> None:
         """Report that several problems of this replica ended."""
         self._self_alerts.settle_all(troubles, self._placed(subject))
+        self._reported.difference_update((trouble, subject) for trouble in troubles)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a problem of this replica for every subject except these; the leader settles what others leave."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.rules.correlations.live.order import memories
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
@@ -37,7 +38,6 @@ from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
 
 BATCH = 5000  # rows per transaction
-ALWAYS = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 log = structlog.get_logger()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import Mode
 from actionwatch.base.rule_state import GONE, Origin, RuleEntry, RuleState
 from actionwatch.rules.blindness import starved
@@ -15,10 +16,6 @@ from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.model import Rule
 from actionwatch.store import rule_history, rule_versions
 from actionwatch.store.rule_versions import StoredVersion
-
-EVER = datetime(
-    1, 1, 1, tzinfo=UTC
-)  # nothing was read before the first poll, so the first versions apply to everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Moment:
 
         At a start, nothing is being matched. On a reload, a batch that began before it may still be matched as before.
         """
-        may_begin = EVER if matched is None else matched
+        may_begin = ALWAYS if matched is None else matched
         return cls(at, may_begin, may_begin if is_start else max(at, may_begin))
 
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -27,14 +26,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, digest_of
 from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
+from actionwatch.store import sessions, tokens
+from actionwatch.store.database import Database
 from actionwatch.text.options import is_loopback
 from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
 from actionwatch.web.hosts import host_of
 from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
-
-if TYPE_CHECKING:
-    from actionwatch.store.database import Database
 
 SIGN_IN_PATH = "/sign-in"
 STATIC_PATH = "/static/"
@@ -116,8 +114,6 @@ class Access:
 
         Raises: TooManyAttempts, StoreError.
         """
-        from actionwatch.store import sessions
-
         self._sign_ins.check(address)
         secret = given.strip().encode("utf-8", "surrogateescape")
         token = self._own(secret)
@@ -131,16 +127,12 @@ class Access:
 
     def sign_out(self, visitor: Visitor | None) -> None:
         """End the session of a visitor on every replica."""
-        from actionwatch.store import sessions
-
         if self._database is not None and visitor is not None and visitor.session is not None:
             with self._database.write(is_durable=True) as connection:
                 sessions.delete(connection, self._digest(visitor.session))
 
     def is_name_taken(self, name: str) -> bool:
         """Return whether a typed name is that of a person with a token, who signs in with it, or of an operator."""
-        from actionwatch.store import tokens
-
         if self._proxy is not None and name.casefold() in {each.casefold() for each in self._proxy.operators}:
             return True
         if self._database is None:
@@ -162,8 +154,6 @@ class Access:
 
     def _own(self, secret: bytes) -> AccessToken | None:
         """Return the valid token of a person with this secret. Raises: StoreError."""
-        from actionwatch.store import tokens
-
         if not secret.startswith(SECRET_BEGINNING.encode()):
             return None
         if self._database is None:
@@ -172,8 +162,6 @@ class Access:
             return tokens.read_valid(connection, digest_of(secret.decode("utf-8", "surrogateescape")), self._clock())
 
     def _of_session(self, cookie: str) -> Visitor | None:
-        from actionwatch.store import sessions
-
         if self._database is None:
             raise StoreError(_AWAY)
         with self._database.read() as connection:
@@ -191,8 +179,6 @@ class Access:
 
     def _note_use(self, token: AccessToken) -> None:
         """Note the use of a token, at most once an hour, and only once in that time also if the store cannot be written."""
-        from actionwatch.store import tokens
-
         now = self._clock()
         if now - max(token.last_used_at or EPOCH, self._noted.get(token.id, EPOCH)) < USE_NOTED_EVERY:
             return

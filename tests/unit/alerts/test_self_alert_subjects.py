@@ -73,6 +73,8 @@ def test_own_alerts_that_are_left_are_settled() -> None:
         own.report(trouble, subject, "failed", "look")
     own.settle("template_failing", "a")
     own.report("template_failing", "d", "failed", "look")
+    own.report("template_failing", "e", "failed", "look")
+    own.settle_all(["template_failing", "step_failing"], "e")
     reported.calls.clear()
     own.settle_others("template_failing", {"d"}, lambda subject: f"{subject} changed")
     own.settle_others("template_failing", {"d"})
