@@ -185,13 +185,17 @@ class App:
             self._records_stored.wait(seconds)
         else:  # another replica may store them
             deadline = time.monotonic() + seconds
-            while not self._records_stored.wait(self.database.look_seconds) and time.monotonic() < deadline:
-                before = self._seen_version
-                with contextlib.suppress(StoreError):  # the step that follows reports it
-                    self._seen_version = self.database.version()
-                if before != self._seen_version:
+            while (left := deadline - time.monotonic()) > 0:
+                is_woken = self._records_stored.wait(min(left, self.database.look_seconds))
+                if self._has_new_version() or is_woken:
                     break
         self._records_stored.clear()
+
+    def _has_new_version(self) -> bool:
+        before = self._seen_version
+        with contextlib.suppress(StoreError):  # the step that follows reports it
+            self._seen_version = self.database.version()
+        return before != self._seen_version
 
     def close(self) -> None:
         """Close the upstream connections and the store. The process goes by the machine's clock again."""

@@ -124,6 +124,8 @@ class Service:
             self.roles.start(membership)
             if self._app.database.is_shared:
                 self.threads.start("roles", functools.partial(self._spread_roles, membership))
+                listen = functools.partial(self._app.database.listen, self._app.wake_matcher, self._stopping)
+                self.threads.start("hints", listen)
             if not self.leads():
                 self.reloader.follow()
             self.url = stack.enter_context(self._web())

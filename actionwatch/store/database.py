@@ -134,6 +134,10 @@ class Backend(Protocol):
         """Return a number that every commit changes, ours or another process's. Raises: errors of the driver."""
         ...
 
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
+        """Call `on_hint` soon after another process may have stored records, until `stopping`, if the database says so."""
+        ...
+
     def note_commit(self) -> None:
         """Note that this process has committed, while it holds `turn`."""
         ...
@@ -300,6 +304,13 @@ class Database(StoreReader):
         self._check_open()
         with self._translated():
             return self._backend.version()
+
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
+        """Call `on_hint` soon after another process may have stored records, until `stopping`.
+
+        A hint can be missing: whoever waits for records looks at `version` too, every `look_seconds`.
+        """
+        self._backend.listen(on_hint, stopping)
 
     def set_up(self) -> None:
         """Prepare the store for a service: create the tables in an empty database, and migrate an older schema.

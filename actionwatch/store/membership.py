@@ -9,11 +9,17 @@ from typing import Protocol
 ROLE = "actionwatch_role"  # the option of a connection that names the role for which it writes
 LEADER = "leader"
 """The role of the replica that matches, applies rules and silences, and does what the store needs once."""
+_TAIL = "tail "
 
 
 def tail_role(source: str) -> str:
     """Return the name of the role of the replica that tails a source."""
-    return f"tail {source}"
+    return f"{_TAIL}{source}"
+
+
+def is_tail_role(role: str) -> bool:
+    """Return whether a role is that of the replica that tails some source."""
+    return role.startswith(_TAIL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from sqlalchemy.schema import CreateIndex
 
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreachable
 from actionwatch.store.lease import CREATE, FROZEN_AFTER, LIVING_IDS, TAKE_LOCK, Leases, opened, read_time, roster
-from actionwatch.store.membership import ROLE, Roster
+from actionwatch.store.membership import ROLE, Roster, is_tail_role
+from actionwatch.store.record_hints import NOTIFY, listen
 from actionwatch.store.tables import METADATA
 
 # No prepared statements, so that a pooler may stand between. A network that is cut shows within ten seconds.
@@ -174,6 +175,12 @@ class PostgresqlBackend:
                 if fence is not None and cursor.fetchone() is None:
                     raise RoleLost(f"this process no longer has the role {role} on {self.name}: another one takes over")
 
+        @event.listens_for(engine, "commit")
+        def _notify(connection: Connection) -> None:
+            if is_tail_role(connection.get_execution_options().get(ROLE, "")):
+                driver: Any = connection.connection.driver_connection
+                driver.execute(NOTIFY, (self.sender,))
+
         return engine
 
     def failure(self, error: BaseException) -> StoreError:
@@ -206,6 +213,10 @@ class PostgresqlBackend:
                 self._watcher = self._connect()
             ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
         return hash(snapshot)
+
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
+        """Call `on_hint` soon after another process has stored records, until `stopping`, if no pooler stands between."""
+        listen(self._connect, self.sender, on_hint, stopping)
 
     def note_commit(self) -> None:
         """Do nothing: the server keeps its log short by itself."""

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,11 @@ class SqliteBackend:
             self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         return number
+
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
+        """Wait: records of a file are stored by the process that matches them."""
+        del on_hint
+        stopping.wait()
 
     def note_commit(self) -> None:
         """Count a commit, so that the log is written back in time."""

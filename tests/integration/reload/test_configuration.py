@@ -13,10 +13,14 @@ from actionwatch.base.model import Status
 from actionwatch.emulator.app import create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
+from actionwatch.service import configuration_watch, service
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
-from actionwatch.store import self_alerts
+from actionwatch.store import lease, self_alerts
+from actionwatch.store.database import Database
+from actionwatch.store.membership import LEADER
+from tests import postgresql
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import post, soar, up, webhook
@@ -91,6 +95,34 @@ def test_configuration_that_cannot_start_is_rolled_back(site: Site) -> None:
         wait_until(lambda: not site.broken(), "the end of the trouble")
         site.act(user="mallory")
         wait_until(lambda: _has(site, 2), "an alert")
+
+
+def test_replica_that_does_not_lead_reports_what_it_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica whose leader is another one falls back too. Only the leader reports files, so it reports the difference."""
+    monkeypatch.setattr(lease, "SPAN", timedelta(hours=1))
+    monkeypatch.setattr(configuration_watch, "DIFFERS_AFTER", timedelta(0))
+    monkeypatch.setattr(service, "LOOK_EVERY", timedelta(seconds=0.1))
+
+    def differences() -> list[str]:
+        with leader.read() as connection:
+            return [each.what for each in self_alerts.read_all(connection) if each.trouble == "config_differs"]
+
+    with (
+        postgresql.other_database("follower_test") as url,
+        contextlib.closing(Database(url)) as leader,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        leader.upgrade()
+        site.more += f"store: {{url: '{url}'}}\n"
+        site.write({"rules/one.yml": rule()})
+        with leader.joined() as membership:
+            assert membership.take(LEADER)
+            with site.served() as asked:
+                wait_until(lambda: len(leader.roster().hosts) == 2, "the other replica")
+                site.write(port=taken.getsockname()[1])
+                asked.ask("reload")
+                wait_until(differences, "the report")
+                assert differences() == ["the service runs with an older configuration: web changed"]
 
 
 def test_process_reloads_on_sighup(post: kit.Post, soar: kit.Soar) -> None:

@@ -1,0 +1,62 @@
+"""Hints from PostgreSQL that another process has stored records, so that the matcher need not wait until it next looks.
+
+A hint can be lost, and a pooler in transaction mode delivers none. So the matcher also looks at the version of the store at
+intervals: only that is relied on. Other commits bring no hint: when all replicas that send look at once, they wait for each
+other's write lock, and an alert leaves later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import structlog
+
+NOTIFY = "SELECT pg_notify('actionwatch', %s) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+"""Sends a hint with the commit, if the transaction wrote something. Its parameter is the sender."""
+_LISTEN = "LISTEN actionwatch"
+_WAIT_SECONDS = 0.25  # an end waits for it
+_GATHER_SECONDS = 0.02  # many commits in this time are one hint
+_RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+def listen(
+    connect: Callable[[], psycopg.Connection[tuple[Any, ...]]],
+    sender: str,
+    on_hint: Callable[[], None],
+    stopping: threading.Event,
+) -> None:
+    """Call `on_hint` soon after others than `sender` stored records, until `stopping`.
+
+    `connect` opens a connection that commits each statement. One that breaks is made again.
+    """
+    while not stopping.is_set():
+        try:
+            with contextlib.closing(connect()) as connection:
+                if not _is_direct(connection):
+                    log.info(
+                        "record_hints_off", why="a pooler stands before PostgreSQL; replicas look for records instead"
+                    )
+                    stopping.wait()
+                    return
+                connection.execute(_LISTEN)
+                on_hint()  # what was stored before
+                while not stopping.is_set():
+                    hints = list(connection.notifies(timeout=_WAIT_SECONDS, stop_after=1))
+                    if any(hint.payload != sender for hint in hints):
+                        on_hint()
+                        stopping.wait(_GATHER_SECONDS)
+        except psycopg.Error as exc:
+            log.debug("record_hints_interrupted", error=" ".join(str(exc).split()))
+        stopping.wait(_RETRY_SECONDS)
+
+
+def _is_direct(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether the session is ours alone: a pooler names another process than the server does."""
+    ((pid,),) = connection.execute("SELECT pg_backend_pid()")
+    return bool(pid == connection.info.backend_pid)
