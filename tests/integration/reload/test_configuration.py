@@ -101,7 +101,6 @@ def test_replica_that_does_not_lead_reports_what_it_refused(site: Site, monkeypa
     """A replica whose leader is another one falls back too. Only the leader reports files, so it reports the difference."""
     monkeypatch.setattr(lease, "SPAN", timedelta(hours=1))
     monkeypatch.setattr(configuration_watch, "DIFFERS_AFTER", timedelta(0))
-    monkeypatch.setattr(service, "LOOK_EVERY", timedelta(seconds=0.1))
 
     def differences() -> list[str]:
         with leader.read() as connection:
@@ -119,6 +118,7 @@ def test_replica_that_does_not_lead_reports_what_it_refused(site: Site, monkeypa
             assert membership.take(LEADER)
             with site.served() as asked:
                 wait_until(lambda: len(leader.roster().hosts) == 2, "the other replica")
+                monkeypatch.setattr(service, "LOOK_EVERY", timedelta(seconds=0.1))  # of the service that starts next
                 site.write(port=taken.getsockname()[1])
                 asked.ask("reload")
                 wait_until(differences, "the report")
