@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -77,6 +77,11 @@ class Spans:
         last = now - (now - EPOCH) % width
         return cls(last - width * (count - 1), width, count)
 
+    @classmethod
+    def between(cls, start: datetime, end: datetime, count: int) -> Spans:
+        """Return so many spans from start to end."""
+        return cls(start, (end - start) / count or MICROSECOND, count)
+
     @property
     def end(self) -> datetime:
         """The end of the last one."""
@@ -86,6 +91,13 @@ class Spans:
     def starts(self) -> list[datetime]:
         """The start of each."""
         return [self.start + self.width * number for number in range(self.count)]
+
+    def count_each(self, times: Iterable[datetime]) -> list[int]:
+        """Return how many of some times are in each span. A time outside counts in the nearest."""
+        counts = [0] * self.count
+        for at in times:
+            counts[min(max((at - self.start) // self.width, 0), self.count - 1)] += 1
+        return counts
 
 
 class Clock:

@@ -402,6 +402,11 @@ class Cause:
     comment: str | None = None
 
 
+def seen_at_once(record: Record) -> Record:
+    """Treat a record as seen when it happened, so that it is not late: for rules that run over the past."""
+    return msgspec.structs.replace(record, seen_at=record.occurred_at)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
     """The filter of the commands `actions` and `records`; None and empty mean everything. Entities match by id or name."""

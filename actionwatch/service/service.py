@@ -124,8 +124,7 @@ class Service:
             self.roles.start(membership)
             if self._app.database.is_shared:
                 self.threads.start("roles", functools.partial(self._spread_roles, membership))
-                listen = functools.partial(self._app.database.listen, self._app.wake_matcher, self._stopping)
-                self.threads.start("hints", listen)
+                self.threads.start("hints", self._listen_to_hints)
             if not self.leads():
                 self.reloader.follow()
             self.url = stack.enter_context(self._web())
@@ -174,6 +173,12 @@ class Service:
     def _spread_roles(self, membership: Membership) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
             self.steps.attempt("roles", functools.partial(self.roles.spread, membership))
+
+    def _listen_to_hints(self) -> None:
+        """Wake the matcher when another replica has stored records."""
+        if not self._app.database.listen(self._app.wake_matcher, self._stopping):
+            log.info("record_hints_off", why="a pooler stands before PostgreSQL: the matcher looks for records instead")
+            self._stopping.wait()
 
     def _leading(self) -> Role:
         """Return the role that matches, and does what the store needs once."""
@@ -270,6 +275,7 @@ class Service:
         return Access(options.access_token, app.database, app.clock, open_to=open_to, proxy=trusted_proxy(options))
 
     def _parts(self) -> Parts:
+        from actionwatch.service.trial import Trials
         from actionwatch.web.parts import Destination, Parts
         from actionwatch.web.routes import read_unready
 
@@ -292,6 +298,7 @@ class Service:
             actions=app.operator_actions(self._worker.wake),
             preview=lambda connection, made, now: str(preview(connection, made, now)),
             doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
+            try_draft=Trials(app.settings).run,
             max_silence=app.settings.max_silence,
             roster=lambda: self.roles.roster if app.database.is_shared else None,
         )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
 from actionwatch.alerts.ledger import Ledger, LedgerEntry
-from actionwatch.base.model import Alert, Record
+from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
@@ -47,6 +47,24 @@ def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime,
     """Run the rules over records in event order, each seen when it happened. The time from begin to end counts as verified."""
     correlator = Correlator(rules, StreamBounds(begin=lambda _: begin), keep=timedelta(0))
     return _Run(rules, correlator, MemoryHistory(keeps_ends_only=True)).over(records, end)
+
+
+def to_replay(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
+    """Return the chosen rules, live, with those of `rules` on which their correlations feed.
+
+    By themselves, the latter are silent, or were not asked for.
+    """
+    known = {rule.name.id: rule for rule in rules}
+    wanted = {rule.name.id: rule for rule in chosen}
+    pending = list(chosen)
+    while pending:
+        correlation = pending.pop().correlation
+        for step in correlation.steps if correlation is not None else ():
+            feeder = known.get(step.rule_id)
+            if feeder is not None and feeder.name.id not in wanted:
+                wanted[feeder.name.id] = replace(feeder, is_silent=True)
+                pending.append(feeder)
+    return [replace(rule, mode=Mode.LIVE) for rule in wanted.values()]
 
 
 @dataclass(slots=True)

@@ -134,8 +134,8 @@ class Backend(Protocol):
         """Return a number that every commit changes, ours or another process's. Raises: errors of the driver."""
         ...
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
-        """Call `on_hint` soon after another process may have stored records, until `stopping`, if the database says so."""
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
+        """Call `on_hint` soon after another process may have stored records, until `stopping`. Return False if it cannot."""
         ...
 
     def note_commit(self) -> None:
@@ -305,12 +305,13 @@ class Database(StoreReader):
         with self._translated():
             return self._backend.version()
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
         """Call `on_hint` soon after another process may have stored records, until `stopping`.
 
-        A hint can be missing: whoever waits for records looks at `version` too, every `look_seconds`.
+        Return False at once if the database gives no hints. One can be missing: whoever waits for records looks at `version`
+        too, every `look_seconds`.
         """
-        self._backend.listen(on_hint, stopping)
+        return self._backend.listen(on_hint, stopping)
 
     def set_up(self) -> None:
         """Prepare the store for a service: create the tables in an empty database, and migrate an older schema.

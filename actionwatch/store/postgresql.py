@@ -214,9 +214,9 @@ class PostgresqlBackend:
             ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
         return hash(snapshot)
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
         """Call `on_hint` soon after another process has stored records, until `stopping`, if no pooler stands between."""
-        listen(self._connect, self.sender, on_hint, stopping)
+        return listen(self._connect, self.sender, on_hint, stopping)
 
     def note_commit(self) -> None:
         """Do nothing: the server keeps its log short by itself."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
-import structlog
 
 NOTIFY = "SELECT pg_notify('actionwatch', %s) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 """Sends a hint with the commit, if the transaction wrote something. Its parameter is the sender."""
@@ -22,38 +21,31 @@ _WAIT_SECONDS = 0.25  # an end waits for it
 _GATHER_SECONDS = 0.02  # many commits in this time are one hint
 _RETRY_SECONDS = 1.0
 
-log = structlog.get_logger()
-
 
 def listen(
     connect: Callable[[], psycopg.Connection[tuple[Any, ...]]],
     sender: str,
     on_hint: Callable[[], None],
     stopping: threading.Event,
-) -> None:
+) -> bool:
     """Call `on_hint` soon after others than `sender` stored records, until `stopping`.
 
-    `connect` opens a connection that commits each statement. One that breaks is made again.
+    Return False at once if a pooler stands between. `connect` opens a connection that commits each statement. One that breaks
+    is made again.
     """
     while not stopping.is_set():
-        try:
-            with contextlib.closing(connect()) as connection:
-                if not _is_direct(connection):
-                    log.info(
-                        "record_hints_off", why="a pooler stands before PostgreSQL; replicas look for records instead"
-                    )
-                    stopping.wait()
-                    return
-                connection.execute(_LISTEN)
-                on_hint()  # what was stored before
-                while not stopping.is_set():
-                    hints = list(connection.notifies(timeout=_WAIT_SECONDS, stop_after=1))
-                    if any(hint.payload != sender for hint in hints):
-                        on_hint()
-                        stopping.wait(_GATHER_SECONDS)
-        except psycopg.Error as exc:
-            log.debug("record_hints_interrupted", error=" ".join(str(exc).split()))
+        with contextlib.suppress(psycopg.Error), contextlib.closing(connect()) as connection:
+            if not _is_direct(connection):
+                return False
+            connection.execute(_LISTEN)
+            on_hint()  # what was stored before
+            while not stopping.is_set():
+                hints = list(connection.notifies(timeout=_WAIT_SECONDS, stop_after=1))
+                if any(hint.payload != sender for hint in hints):
+                    on_hint()
+                    stopping.wait(_GATHER_SECONDS)
         stopping.wait(_RETRY_SECONDS)
+    return True
 
 
 def _is_direct(connection: psycopg.Connection[Any]) -> bool:

@@ -157,10 +157,10 @@ class SqliteBackend:
         number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         return number
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> None:
-        """Wait: records of a file are stored by the process that matches them."""
-        del on_hint
-        stopping.wait()
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
+        """Return False: records of a file are stored by the process that matches them."""
+        del on_hint, stopping
+        return False
 
     def note_commit(self) -> None:
         """Count a commit, so that the log is written back in time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.blindness import Blindness
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.model import Rule
+    from actionwatch.rules.trial import TrialEvent
     from actionwatch.store.database import Database
     from actionwatch.store.membership import Roster
 
@@ -66,7 +67,8 @@ class Parts:
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
     and `lists` what their `expand` names. `preview` says what a silence would have hidden, and `doubts` what is doubtful about
-    one. `roster` returns the replicas; None for a store that one process uses.
+    one. `try_draft` runs a draft of rules over the records since an instant. `roster` returns the replicas; None for a store
+    that one process uses.
     """
 
     database: Database
@@ -82,4 +84,5 @@ class Parts:
     actions: Actions
     preview: Callable[[Connection, Silence, datetime], str]
     doubts: Callable[[Silence], Sequence[str]]
+    try_draft: Callable[[str, datetime], Iterator[TrialEvent]]
     max_silence: timedelta

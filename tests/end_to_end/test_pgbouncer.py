@@ -63,6 +63,7 @@ def test_service_works_through_a_pooler(
         assert session_count() <= SESSIONS
         replicas["second"].end()
         for replica in replicas.values():
+            assert len(replica.events("record_hints_off")) == 1
             assert not replica.events("thread_died")
             assert not replica.events("step_failed")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import Spans, utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError
-from actionwatch.base.model import Alert, Mode, Record
+from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.options import FILE, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
-from actionwatch.cli.rules.loaded_rules import LoadedRules, load
+from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
+from actionwatch.service.rule_context import LoadedRules
 from actionwatch.text.payloads import instant, record_document
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import spell_time
@@ -116,6 +116,8 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[R
 
     Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
     """
+    from actionwatch.service.simulation import to_replay
+
     paths = [Path(name) for name in names if Path(name).exists()]
     plain = [name for name in names if not Path(name).exists()]
     if missing := [name for name in plain if "/" in name or Path(name).suffix in (".yml", ".yaml")]:
@@ -132,23 +134,7 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[R
             remedy = suggest(name, known, "rules are") or "see: actionwatch rules list"
             raise click.ClickException(f"no file or rule is named {name!r}: {remedy}")
     chosen = [by_name[name] for name in plain] if plain else list(loaded.found.rules)
-    chosen = _with_what_feeds(chosen, loaded.found.rules)
-    return loaded, [dataclasses.replace(rule, mode=Mode.LIVE) for rule in chosen]
-
-
-def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
-    """Add the rules that correlations among the chosen feed on; by themselves those are silent, or were not asked for."""
-    known = {rule.name.id: rule for rule in rules}
-    wanted = {rule.name.id: rule for rule in chosen}
-    pending = list(chosen)
-    while pending:
-        correlation = pending.pop().correlation
-        for step in correlation.steps if correlation is not None else ():
-            feeder = known.get(step.rule_id)
-            if feeder is not None and feeder.name.id not in wanted:
-                wanted[feeder.name.id] = dataclasses.replace(feeder, is_silent=True)
-                pending.append(feeder)
-    return list(wanted.values())
+    return loaded, to_replay(chosen, loaded.found.rules)
 
 
 def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
@@ -228,11 +214,7 @@ def _show(
 
 def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:
     """Return the alerts over time as a row of bars."""
-    counts = [0] * HISTOGRAM_CHARS
-    width = (end - begin) / HISTOGRAM_CHARS or timedelta(microseconds=1)
-    for alert in alerts:
-        place = int((alert.first_at - begin) / width)
-        counts[min(max(place, 0), HISTOGRAM_CHARS - 1)] += 1
+    counts = Spans.between(begin, end, HISTOGRAM_CHARS).count_each(alert.first_at for alert in alerts)
     top = max(counts)
     return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts).rstrip()
 

@@ -16,9 +16,10 @@ from actionwatch.cli import completing
 from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, spell
-from actionwatch.cli.rules.loaded_rules import LoadedRules, load
+from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.cli.rules.record_source import read_jsonl, read_object, reader_for
 from actionwatch.cli.rules.spool import Spool
+from actionwatch.service.rule_context import LoadedRules
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import local_times
 

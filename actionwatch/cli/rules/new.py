@@ -19,9 +19,10 @@ from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import echo
 from actionwatch.cli.rules.draft import MAX_COUNT, Draft, contradiction, render
 from actionwatch.cli.rules.interview import Interview, check_kind, check_name, named_after, words
-from actionwatch.cli.rules.loaded_rules import LoadedRules, RuleContext, read_context
+from actionwatch.cli.rules.loaded_rules import read_context
 from actionwatch.cli.rules.preview import Preview
 from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.service.rule_context import LoadedRules, RuleContext
 
 if TYPE_CHECKING:
     from actionwatch.rules.model import Rule

@@ -19,7 +19,7 @@ import msgspec
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, ConfigError, Fault
-from actionwatch.base.model import Entity, Record, RecordFilter
+from actionwatch.base.model import Entity, Record, RecordFilter, seen_at_once
 from actionwatch.cli.context import reading_client, reading_store
 from actionwatch.cli.output import progress_bar
 from actionwatch.cli.rules.spool import Spool
@@ -106,7 +106,7 @@ def _stored(
     for record in records.stream(connection, wanted, is_once=source is None):
         if source in (None, record.source):
             advance(1)
-            yield _seen_at_once(record)
+            yield seen_at_once(record)
 
 
 def from_upstream(
@@ -118,7 +118,7 @@ def from_upstream(
         client.linked_accounts()  # provides the names of accounts
         for page in client.user_actions(query):
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
-            into.add(map(_seen_at_once, kept))
+            into.add(map(seen_at_once, kept))
             advance(len(page.records))
     begin, now = query.start or into.first_at, utc_now()
     end = min(now, query.end or now)
@@ -188,7 +188,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
     if not any(text.startswith(b"[") or b'"raw"' in text for text in kept):
         try:
             page = parse_page(b"[" + b",".join(kept) + b"]", reader, utc_now())
-            return [_seen_at_once(record) for record in page.records]
+            return [seen_at_once(record) for record in page.records]
         except (BadResponse, ValueError):
             pass  # read line by line to find the broken one
     found: list[Record] = []
@@ -201,7 +201,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
                 found.append(read_object(value, reader))
             elif isinstance(value, dict | list):
                 page = parse_page(text, reader, utc_now())
-                found += [_seen_at_once(record) for record in page.records]
+                found += [seen_at_once(record) for record in page.records]
             else:
                 raise ValueError("a record is a JSON object")
         except (BadResponse, ValueError, RecursionError) as exc:
@@ -218,7 +218,7 @@ def read_object(value: dict[str, Any], reader: RecordReader) -> Record:
     is_ours = isinstance(value.get("raw"), dict) and isinstance(value.get("key"), str) and "actionKind" in value
     fields = value["raw"] if is_ours else value
     (record,) = reader.read_all([fields], [json.dumps(fields, ensure_ascii=False)], utc_now())
-    return _seen_at_once(_with_exported_fields(record, value) if is_ours else record)
+    return seen_at_once(_with_exported_fields(record, value) if is_ours else record)
 
 
 def _with_exported_fields(record: Record, value: dict[str, Any]) -> Record:
@@ -243,8 +243,3 @@ def _with_exported_fields(record: Record, value: dict[str, Any]) -> Record:
         scope=value.get("scope"),
         operation=value.get("crudOperation"),
     )
-
-
-def _seen_at_once(record: Record) -> Record:
-    """Treat no record as late."""
-    return msgspec.structs.replace(record, seen_at=record.occurred_at)

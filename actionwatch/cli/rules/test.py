@@ -17,8 +17,9 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
 from actionwatch.cli.output import echo, print_faults, print_items, spell
-from actionwatch.cli.rules.loaded_rules import LoadedRules, load
+from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.service.rule_context import LoadedRules
 from actionwatch.text.payloads import instant, record_document
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import SIGN_IN_PATH
-from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
+from actionwatch.web.console import alerts, decisions, deliveries, drafts, overview, records, rules, sign_in, silences
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import Headers
@@ -37,12 +37,14 @@ PAGES: Mapping[str, View] = {
     "/silences": silences.show,
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
+    "/draft": drafts.show,
     SIGN_IN_PATH: sign_in.show,
 }
 FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
     "/alerts/{alert_id}/decision": decisions.submit,
+    "/draft": drafts.submit,
 }
 
 _UNKNOWN = "there is no such page: the navigation names all pages"

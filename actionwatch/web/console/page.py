@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
@@ -28,6 +29,7 @@ from actionwatch.web.query import Query, place
 
 MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
 MAX_BRIEF_CHARS = 200  # of a name or a text in a list
+SEND_SECONDS = 0.2  # how often a page that is not complete sends what it has
 _FOLDER = Path(__file__).parent
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -43,14 +45,34 @@ SECTIONS = {
 
 def render(request: Request, template: str, now: datetime, code: int = 200, **values: Any) -> Response:
     """Render a template as the response. `now` is the time by which ages are shown."""
+    return HTMLResponse("".join(_pieces(request, template, now, values)), code)
+
+
+def render_stream(request: Request, template: str, now: datetime, **values: Any) -> Response:
+    """Render a template as a response that begins before the values are complete: some are iterators."""
+    return StreamingResponse(_gathered(_pieces(request, template, now, values)), media_type="text/html")
+
+
+def _gathered(pieces: Iterator[str]) -> Iterator[str]:
+    """Join pieces, which are often only a word, until some time has passed."""
+    gathered: list[str] = []
+    sent = time.monotonic()
+    for piece in pieces:
+        gathered.append(piece)
+        if time.monotonic() - sent >= SEND_SECONDS:
+            yield "".join(gathered)
+            gathered, sent = [], time.monotonic()
+    yield "".join(gathered)
+
+
+def _pieces(request: Request, template: str, now: datetime, values: Mapping[str, Any]) -> Iterator[str]:
     shared = {
         "now": now,
         "path": request.url.path,
         "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
     }
-    text = _environment().get_template(template).render(**shared, **values)
-    return HTMLResponse(text, code)
+    return _environment().get_template(template).generate(**shared, **values)
 
 
 def render_search(

@@ -72,6 +72,7 @@ class Served:
             ),
             "preview": lambda connection, made, now: str(preview(connection, made, now)),
             "doubts": lambda made: self.doubts,
+            "try_draft": lambda draft, since: iter(()),
             "max_silence": timedelta(days=3),
         }
         return Parts(**{**given, **self.options})

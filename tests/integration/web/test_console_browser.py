@@ -56,6 +56,8 @@ PATHS = (
     "/silences",
     "/rules",
     f"/rules/{ALERT}",
+    "/draft",
+    f"/draft?rule={ALERT}",
     "/rules?x=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
 )
 COMBINATIONS = list(zip(WIDTHS, SCHEMES, strict=True))  # layout depends on the width, contrast on the scheme

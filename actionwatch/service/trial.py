@@ -1,0 +1,90 @@
+"""Try a draft of rules on the stored records, for the console.
+
+A process of its own does the work (`trial_process.py`): it leaves the CPU to the service, has bounds of memory and time, and
+ends with the request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle  # nosec B403
+import subprocess  # nosec B404
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused
+from actionwatch.service.configuration import known_kinds, time_intervals
+from actionwatch.settings import Settings
+from actionwatch.text.timeintervals import TimeInterval
+
+BUSY = "another draft is being tried: wait until it has ended, and send this one again"
+_COMMAND = (sys.executable, "-P", "-m", "actionwatch.service.trial_process")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRequest:
+    """What the process needs: where the records and the rules in use are, and the draft, a text of YAML documents."""
+
+    store: str
+    rules: tuple[Path, ...]
+    lists: Path | None
+    known_kinds: tuple[str, ...]
+    intervals: dict[str, TimeInterval]
+    draft: str
+    since: datetime
+
+
+class Trials:
+    """Tries drafts, one at a time. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = threading.Lock()
+
+    def run(self, draft: str, since: datetime) -> Iterator[TrialEvent]:
+        """Yield the progress, and last the result or the refusal. Closing the iterator ends the process."""
+        if not self._turn.acquire(blocking=False):
+            yield TrialRefused([BUSY])
+            return
+        try:
+            settings = self._settings
+            request = TrialRequest(
+                store=settings.store.url,
+                rules=tuple(settings.rules),
+                lists=settings.lists,
+                known_kinds=tuple(known_kinds(settings)),
+                intervals=time_intervals(settings),
+                draft=draft,
+                since=since,
+            )
+            yield from _events(request)
+        finally:
+            self._turn.release()
+
+
+def _events(request: TrialRequest) -> Iterator[TrialEvent]:
+    event: TrialEvent | None = None
+    with subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603  # nosec B603
+        assert process.stdin is not None  # noqa: S101  # nosec B101
+        assert process.stdout is not None  # noqa: S101  # nosec B101
+        try:
+            with contextlib.suppress(BrokenPipeError), process.stdin:  # it has ended already: its status says why
+                # The process is of this program, and only this one writes to it.
+                pickle.dump(request, process.stdin)
+            for line in process.stdout:
+                event = msgspec.json.decode(line, type=TrialEvent)
+                yield event
+        finally:
+            process.kill()
+    if event is None or isinstance(event, TrialProgress):
+        log.error("trial_failed", status=process.returncode)
+        yield TrialRefused(["the trial ended without a result: the log of the service has the cause (trial_failed)"])

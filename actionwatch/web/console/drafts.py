@@ -1,0 +1,107 @@
+"""Try a draft of rules: the alerts that it would have opened for the stored records. Nothing is saved or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from markupsafe import Markup, escape
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actionwatch.base.clock import Spans
+from actionwatch.base.durations import parse_duration
+from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult, TrialRule
+from actionwatch.store import alerts, rule_versions
+from actionwatch.web.console.charts import Chart, draw_bars
+from actionwatch.web.console.form_tokens import FIELD
+from actionwatch.web.console.page import render, render_stream
+from actionwatch.web.parts import Parts
+
+TIMES = ("1d", "7d", "30d", "90d")
+MAX_COUNTED = 10_000  # alerts of a rule in use, beside those of its draft
+USUAL_TIME = "7d"
+EXAMPLE = """\
+title: Cluster deleted
+name: cluster_deleted_draft
+level: high
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  selection: {actionKind: DELETE_CLUSTER}
+  condition: selection
+alert:
+  title: '{{ userName }} deleted {{ cluster.name or "a cluster" }}'
+"""
+
+
+def show(request: Request, parts: Parts) -> Response:
+    """Show the form, with the YAML of the rule `rule` if there is one."""
+    name = request.query_params.get("rule")
+    text = EXAMPLE
+    if name is not None:
+        rule = next((each for each in parts.rules() if name in (each.name.id, each.name.name)), None)
+        with parts.database.read() as connection:
+            stored = rule_versions.read(connection, rule.name.id) if rule is not None else None
+        if stored is None:
+            raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
+        text = stored.document
+    return render(
+        request, "draft.html", parts.clock(), text=_as_written(text), span=USUAL_TIME, times=TIMES, trial=None
+    )
+
+
+def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:
+    """Try the draft, and show the progress until the result is there."""
+    if not request.app.state.form_tokens.is_valid(request, fields.get(FIELD, "")):
+        raise HTTPException(403, "this form is older than the session or the service: open the page again")
+    text, span = fields.get("text", "").replace("\r\n", "\n"), fields.get("span", "")
+    if span not in TIMES:
+        raise HTTPException(400, f"span: {span!r} is not a choice: choose one of {', '.join(TIMES)}")
+    now = parts.clock()
+    since = now - parse_duration(span)
+    with parts.database.read() as connection:
+        counts = alerts.count_by_rule(connection, since, MAX_COUNTED)
+    opened = {name: count for name, (count, _) in counts.items()}
+    trial = _Trial(parts.try_draft(text, since), opened)
+    return render_stream(request, "draft.html", now, text=_as_written(text), span=span, times=TIMES, trial=trial)
+
+
+def _as_written(text: str) -> Markup:
+    """Return a text for the editor: other texts are cut and escaped visibly, and would come back changed."""
+    return escape(text)
+
+
+@dataclass
+class _Trial:
+    """A trial that runs while its page is sent: first iterate over `progress`, then look at the rest."""
+
+    events: Iterable[TrialEvent]
+    opened: Mapping[str, int]
+    """How many alerts each rule in use opened in that time."""
+    result: TrialResult | None = None
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def progress(self) -> Iterator[TrialProgress]:
+        for event in self.events:
+            match event:
+                case TrialProgress():
+                    yield event
+                case TrialRefused():
+                    self.faults = event.faults
+                case TrialResult():
+                    self.result = event
+
+    def chart(self, rule: TrialRule) -> Chart:
+        """Draw the alerts of a rule over time."""
+        assert self.result is not None  # noqa: S101  # nosec B101
+        spans = Spans.between(self.result.start, self.result.end, len(rule.counts))
+        return draw_bars(spans, [{rule.level: count} for count in rule.counts], [rule.level])
+
+    def per_day(self, rule: TrialRule) -> float | None:
+        """Return the alerts of a rule a day; None for less than one day."""
+        assert self.result is not None  # noqa: S101  # nosec B101
+        days = (self.result.end - self.result.start) / timedelta(days=1)
+        return rule.alert_count / days if days >= 1 else None

@@ -1,0 +1,157 @@
+"""The page that tries a draft: with the real process on a real store, and what it shows while that runs."""
+
+from __future__ import annotations
+
+import html
+import re
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from actionwatch.base.access import AccessRole
+from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused
+from actionwatch.store import rule_versions
+from actionwatch.store.database import Database
+from actionwatch.web.console.drafts import EXAMPLE
+from tests.builders import CLUSTER_DELETED_RULE, NOON
+from tests.integration.service.test_trial import Place
+from tests.integration.web.console_kit import Served, give_token, session
+from tests.unit.rules.builders import rules_in
+from tests.waiting import LIMIT, wait_for_event
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Database) -> Place:
+    """A configuration, and a store with records."""
+    return Place(tmp_path, database)
+
+
+@pytest.fixture
+def served(place: Place) -> Served:
+    """A console that tries drafts as the service does."""
+    return Served(place.database, options={"try_draft": place.trials.run})
+
+
+def token_of(page: str) -> str:
+    """Return the token of the form."""
+    found = re.search(r'action="/draft#result">\s*<input type="hidden" name="form_token" value="([^"]*)"', page)
+    assert found is not None
+    return found[1]
+
+
+def sent(client: httpx.Client, text: str, **changes: str) -> httpx.Response:
+    """Send the form of the page."""
+    fields = {"form_token": token_of(client.get("/draft").text), "text": text, "span": "1d", **changes}
+    return client.post("/draft", data=fields)
+
+
+def editor(page: str) -> str:
+    """Return the text in the editor."""
+    found = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def test_example_is_tried(place: Place, served: Served) -> None:
+    """The example of the form is a rule, and its result has the alerts with links to their records."""
+    place.store("eve", MARKUP)
+    with served.open() as client:
+        page = sent(client, EXAMPLE)
+    assert page.status_code == 200
+    assert "<strong>2 alerts</strong> of 2 records" in page.text
+    assert "eve deleted a cluster" in page.text
+    assert "&lt;img src=x" in page.text
+    assert MARKUP not in page.text
+    assert re.search(r'href="/records/[0-9a-f]{16}-[0-9a-f]{20}"', page.text)
+    assert "The draft has no tests." in page.text
+    assert editor(page.text) == EXAMPLE
+
+
+def test_fault_is_shown_and_the_text_kept(place: Place, served: Served) -> None:
+    """A broken draft comes back as it was written, with the place of the fault."""
+    place.store("eve")
+    text = f"title: [\r\n# {MARKUP}\u202e </textarea>\t\r\n"
+    with served.open() as client:
+        page = sent(client, text).text
+    assert "draft:2:1" in page or "draft:3:1" in page
+    assert editor(page) == text.replace("\r\n", "\n")
+    assert MARKUP not in page
+
+
+def test_rule_in_use_is_the_beginning(place: Place, served: Served) -> None:
+    """The page of a rule leads to its YAML in the editor, and the result says what the rule in use did."""
+    served.rules = rules_in(CLUSTER_DELETED_RULE).rules
+    name = served.rules[0].name
+    version = rule_versions.StoredVersion(
+        rule_id=name.id,
+        name=name.name,
+        file="one.yml",
+        line=1,
+        mode="live",
+        document=CLUSTER_DELETED_RULE,
+        lists="",
+        since=NOON,
+    )
+    with place.database.write() as connection:
+        rule_versions.write(connection, [version])
+    with served.open() as client:
+        page = client.get(f"/rules/{name.id}").text
+        (target,) = re.findall(r'href="(/draft\?rule=[^"]+)"', page)
+        assert "name: cluster_deleted" in editor(client.get(target).text)
+        gone = client.get("/draft?rule=nothing")
+    assert (gone.status_code, "no rule in use has the id or name nothing" in gone.text) == (404, True)
+
+
+def test_progress_is_sent_while_it_runs(database: Database) -> None:
+    """The page begins before the result is there; each line of progress comes when it happens."""
+    may_end = threading.Event()
+
+    def slow(draft: str, since: datetime) -> Iterator[TrialEvent]:
+        assert (draft, since) == ("slow: 1", NOON - timedelta(days=7))
+        for count in (1, 2_000):
+            threading.Event().wait(0.25)
+            yield TrialProgress(count, NOON)
+        wait_for_event(may_end, "the client to have read the progress")
+        yield TrialRefused(["done"])
+
+    served = Served(database, options={"try_draft": slow})
+    with served.open() as client:
+        fields = {"form_token": token_of(client.get("/draft").text), "text": "slow: 1", "span": "7d"}
+        with client.stream("POST", "/draft", data=fields, timeout=LIMIT) as response:
+            page = ""
+            for piece in response.iter_text():
+                page += piece
+                if "1 record," in page and not may_end.is_set():
+                    assert "done" not in page
+                    may_end.set()
+    assert "2,000 records" in page
+    assert "<p>done</p>" in page
+
+
+def test_other_sites_cannot_try(place: Place, served: Served) -> None:
+    """A form without its token, or of another site, starts no process; nor does an unknown time."""
+    place.store("eve")
+    with served.open() as client:
+        assert sent(client, EXAMPLE, form_token="").status_code == 403
+        fields = {"form_token": token_of(client.get("/draft").text), "text": EXAMPLE, "span": "1d"}
+        foreign = client.post("/draft", data=fields, headers={"sec-fetch-site": "cross-site"})
+        assert foreign.status_code == 403
+        wrong = sent(client, EXAMPLE, span="10y")
+    assert (wrong.status_code, "choose one of 1d, 7d, 30d, 90d" in wrong.text) == (400, True)
+
+
+def test_readers_may_try(place: Place, served: Served) -> None:
+    """A trial changes nothing, so a reader may start one; who may not read may not."""
+    place.store("eve")
+    served.open_to = None
+    token = give_token(place.database, role=AccessRole.READER)
+    with served.open() as client:
+        assert client.post("/draft", data={"text": EXAMPLE}).status_code in (401, 303)
+        client.headers.update(session(client, token))
+        assert "1 alert" in sent(client, EXAMPLE).text
