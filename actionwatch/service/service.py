@@ -288,6 +288,7 @@ class Service:
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),
             actions=app.operator_actions(self._worker.wake),
+            dead_letters=app.dead_letters(self._worker.wake),
             preview=lambda connection, made, now: str(preview(connection, made, now)),
             doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
             max_silence=app.settings.max_silence,

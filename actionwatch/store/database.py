@@ -406,10 +406,10 @@ def backend_of(url: str | URL, busy_seconds: float = BUSY_SECONDS, turn: threadi
     return SqliteBackend(parsed, busy_seconds, turn or threading.Lock())
 
 
-def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
-    """Yield the items in parts that one statement can take."""
+def portions(items: Collection[_T], most: int = _ROWS_PER_STATEMENT) -> Iterator[Sequence[_T]]:
+    """Yield the items in parts of `most`, by default as many as one statement can take."""
     listed = list(items)
-    return (listed[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(listed), _ROWS_PER_STATEMENT))
+    return (listed[start : start + most] for start in range(0, len(listed), most))
 
 
 def bulk_read(

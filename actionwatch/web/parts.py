@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from actionwatch.base.delivery import Retried
 from actionwatch.base.model import Alert, Decision, Silence, Stretch
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
     from actionwatch.store.database import Database
     from actionwatch.store.membership import Roster
+    from actionwatch.store.outbox import DeliveryFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,18 @@ class Actions(Protocol):
         ...
 
 
+class DeadLetterActions(Protocol):
+    """What people decide about dead letters. Each is one transaction, and records who decided. Raises: StoreError."""
+
+    def retry(self, wanted: DeliveryFilter, who: str, to: str | None = None) -> Retried:
+        """Send them again, to their receivers or to another one."""
+        ...
+
+    def drop(self, wanted: DeliveryFilter, who: str) -> int:
+        """Give them up for good. Return how many."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What they show beside the store.
@@ -80,6 +94,7 @@ class Parts:
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]
     actions: Actions
+    dead_letters: DeadLetterActions
     preview: Callable[[Connection, Silence, datetime], str]
     doubts: Callable[[Silence], Sequence[str]]
     max_silence: timedelta

@@ -18,13 +18,14 @@ from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import SIGN_IN_PATH
 from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
 from actionwatch.web.console.form_tokens import FormTokens
+from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.requests import check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]
-FormView = Callable[[Request, Parts, Mapping[str, str]], Response]
+FormView = Callable[[Request, Parts, Fields], Response]
 
 PAGES: Mapping[str, View] = {
     "/": overview.show,
@@ -43,6 +44,7 @@ FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
     "/alerts/{alert_id}/decision": decisions.submit,
+    "/deliveries": deliveries.submit,
 }
 
 _UNKNOWN = "there is no such page: the navigation names all pages"
@@ -76,7 +78,7 @@ def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Respons
     async def endpoint(request: Request) -> Response:
         check_site(request)
         body = await read_body(request)
-        fields = dict(parse_qsl(body.decode("utf-8", "replace")))
+        fields = Fields(parse_qsl(body.decode("utf-8", "replace")))
         return await run_in_threadpool(_answer, request, parts, lambda: view(request, parts, fields))
 
     return endpoint

@@ -9,25 +9,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.base.access import MAX_COMMENT_CHARS
 from actionwatch.base.durations import parse_duration, spell_duration
-from actionwatch.base.plurals import counted
 from actionwatch.web.console.alerts import SILENCE_SPANS, show_with
-from actionwatch.web.console.form_tokens import FIELD
+from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in
 from actionwatch.web.console.page import link
 from actionwatch.web.parts import Parts
-from actionwatch.web.requests import author_of, check_may_decide
+from actionwatch.web.requests import author_of
 
 
-def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:
+def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     """Carry out a decision, or show the page of the alert with what is wrong. A silence is shown before it is made."""
-    check_may_decide(request)
-    if not request.app.state.form_tokens.is_valid(request, fields.get(FIELD, "")):
-        raise HTTPException(403, "this form is older than the session or the service: open the alert again")
-    given = {name: fields.get(name, "").strip() for name in ("action", "author", "comment", "span")}
+    check_form(request, fields)
+    given = given_in(fields, "action", "author", "comment", "span")
     try:
         author = author_of(request, given["author"])
-        _check_comment(given)
+        check_comment(given, is_needed=given["action"] == "silence")
     except ValueError as exc:
         return show_with(request, parts, 400, problem=str(exc), given=given)
     alert_id, comment = request.path_params["alert_id"], given["comment"]
@@ -41,15 +37,6 @@ def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Respons
         case _:
             raise HTTPException(400, "action: use ack, resolve or silence")
     return _done(alert_id, given["action"] if is_new else "known")
-
-
-def _check_comment(given: Mapping[str, str]) -> None:
-    """Check the comment of a form. Raises: ValueError, with a sentence about it."""
-    count = len(given["comment"])
-    if count > MAX_COMMENT_CHARS:
-        raise ValueError(f"comment: {counted(count, 'character')}: shorten it to {MAX_COMMENT_CHARS:,}.")
-    if given["action"] == "silence" and not count:
-        raise ValueError("The reason is missing: a silence needs one, with a person to ask.")
 
 
 def _silence(request: Request, parts: Parts, given: Mapping[str, str], *, is_confirmed: bool) -> Response:

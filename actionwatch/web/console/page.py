@@ -46,6 +46,7 @@ def render(request: Request, template: str, now: datetime, code: int = 200, **va
     shared = {
         "now": now,
         "path": request.url.path,
+        "here": href(request.url.path, _given(request)),
         "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
     }
@@ -63,7 +64,6 @@ def render_search(
     **values: Any,
 ) -> Response:
     """Render a page of a search. `after` is the place where it begins, and `older` where the next one does, if there is one."""
-    given = {name: request.query_params.getlist(name) for name in request.query_params}
     return render(
         request,
         template,
@@ -71,10 +71,15 @@ def render_search(
         400 if query.problems else 200,
         query=query,
         is_first=after is None,
-        older=older and href(request.url.path, given, after=place(*older)),
+        older=older and href(request.url.path, _given(request), after=place(*older)),
         oldest=older[0] if older else None,
         **values,
     )
+
+
+def _given(request: Request) -> dict[str, list[str]]:
+    """Return the query of a request."""
+    return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
 @functools.cache
