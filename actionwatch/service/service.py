@@ -289,7 +289,7 @@ class Service:
             lists=lambda: known_lists(app.settings),
             actions=app.operator_actions(self._worker.wake),
             dead_letters=app.dead_letters(self._worker.wake),
-            preview=lambda connection, made, now: str(preview(connection, made, now)),
+            previews=lambda connection, made, now: list(map(str, preview(connection, made, now))),
             doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
             max_silence=app.settings.max_silence,
             roster=lambda: self.roles.roster if app.database.is_shared else None,

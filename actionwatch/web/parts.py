@@ -79,8 +79,8 @@ class Parts:
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
-    and `lists` what their `expand` names. `preview` says what a silence would have hidden, and `doubts` what is doubtful about
-    one. `roster` returns the replicas; None for a store that one process uses.
+    and `lists` what their `expand` names. `previews` says what each silence would have hidden, and `doubts` what is doubtful
+    about one. `roster` returns the replicas; None for a store that one process uses.
     """
 
     database: Database
@@ -95,6 +95,6 @@ class Parts:
     lists: Callable[[], Lists]
     actions: Actions
     dead_letters: DeadLetterActions
-    preview: Callable[[Connection, Silence, datetime], str]
+    previews: Callable[[Connection, Sequence[Silence], datetime], Sequence[str]]
     doubts: Callable[[Silence], Sequence[str]]
     max_silence: timedelta

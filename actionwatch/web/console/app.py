@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import SIGN_IN_PATH
-from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
+from actionwatch.web.console import alerts, bulk, decisions, deliveries, overview, records, rules, sign_in, silences
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import STATIC, render, static_file
@@ -43,6 +43,7 @@ PAGES: Mapping[str, View] = {
 FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
+    "/alerts": bulk.submit,
     "/alerts/{alert_id}/decision": decisions.submit,
     "/deliveries": deliveries.submit,
 }

@@ -47,6 +47,8 @@ def render(request: Request, template: str, now: datetime, code: int = 200, **va
         "now": now,
         "path": request.url.path,
         "here": href(request.url.path, _given(request)),
+        "select_all": href(request.url.path, _given(request), select="all"),
+        "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
     }
@@ -61,6 +63,7 @@ def render_search(
     query: Query,
     after: Place | None,
     older: Place | None,
+    code: int = 200,
     **values: Any,
 ) -> Response:
     """Render a page of a search. `after` is the place where it begins, and `older` where the next one does, if there is one."""
@@ -68,7 +71,7 @@ def render_search(
         request,
         template,
         now,
-        400 if query.problems else 200,
+        400 if query.problems else code,
         query=query,
         is_first=after is None,
         older=older and href(request.url.path, _given(request), after=place(*older)),
@@ -78,8 +81,8 @@ def render_search(
 
 
 def _given(request: Request) -> dict[str, list[str]]:
-    """Return the query of a request."""
-    return {name: request.query_params.getlist(name) for name in request.query_params}
+    """Return the query of a request, except what it selects."""
+    return {name: request.query_params.getlist(name) for name in request.query_params if name != "select"}
 
 
 @functools.cache

@@ -75,7 +75,7 @@ class Served:
                 self.database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), self.clock
             ),
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
-            "preview": lambda connection, made, now: str(preview(connection, made, now)),
+            "previews": lambda connection, made, now: list(map(str, preview(connection, made, now))),
             "doubts": lambda made: self.doubts,
             "max_silence": timedelta(days=3),
         }
