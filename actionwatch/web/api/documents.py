@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 
+from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
 from actionwatch.base.model import Alert
 from actionwatch.text.payloads import (
@@ -21,8 +22,6 @@ from actionwatch.text.payloads import (
     instant,
 )
 
-MAX_MATCHERS = 50  # of a silence: people write a handful
-MAX_MATCHER_CHARS = 1000
 MAX_RECEIVER_CHARS = 500  # of a name
 _NO_NUL = r"^[^\x00]*$"  # no text in PostgreSQL can have it
 Comment = Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]

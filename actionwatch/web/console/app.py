@@ -46,6 +46,7 @@ FORMS: Mapping[str, FormView] = {
     "/alerts": bulk.submit,
     "/alerts/{alert_id}/decision": decisions.submit,
     "/deliveries": deliveries.submit,
+    "/silences": silences.submit,
 }
 
 _UNKNOWN = "there is no such page: the navigation names all pages"

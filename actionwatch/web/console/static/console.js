@@ -113,8 +113,7 @@
   }
 
   // The name of the person who decides is kept in this browser.
-  const author = document.querySelector("input[data-author]");
-  if (author) {
+  for (const author of document.querySelectorAll("input[data-author]")) {
     author.value ||= localStorage.getItem("author") ?? "";
     author.form.addEventListener("submit", () => localStorage.setItem("author", author.value));
   }
