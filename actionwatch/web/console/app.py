@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,7 @@ PAGES: Mapping[str, View] = {
     "/alerts/{alert_id}": alerts.show,
     "/new": alerts.count_new,
     "/records": records.show_list,
+    "/records/export": records.export,
     "/records/{key}": records.show,
     "/deliveries": deliveries.show,
     "/silences": silences.show,
@@ -66,6 +68,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
+    made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 
 

@@ -46,8 +46,8 @@ def render(request: Request, template: str, now: datetime, code: int = 200, **va
     shared = {
         "now": now,
         "path": request.url.path,
-        "here": href(request.url.path, _given(request)),
-        "select_all": href(request.url.path, _given(request), select="all"),
+        "here": href(request.url.path, given_query(request)),
+        "select_all": href(request.url.path, given_query(request), select="all"),
         "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
@@ -74,13 +74,13 @@ def render_search(
         400 if query.problems else code,
         query=query,
         is_first=after is None,
-        older=older and href(request.url.path, _given(request), after=place(*older)),
+        older=older and href(request.url.path, given_query(request), after=place(*older)),
         oldest=older[0] if older else None,
         **values,
     )
 
 
-def _given(request: Request) -> dict[str, list[str]]:
+def given_query(request: Request) -> dict[str, list[str]]:
     """Return the query of a request, except what it selects."""
     return {name: request.query_params.getlist(name) for name in request.query_params if name != "select"}
 
