@@ -32,9 +32,10 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    literal,
     literal_column,
-    or_,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
@@ -535,13 +536,11 @@ def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
 
 
 def is_after(columns: Sequence[ColumnElement[Any]], place: Place | None) -> list[ColumnElement[bool]]:
-    """Return the conditions for rows after a place, in ascending order of columns. An index by the first one serves them."""
+    """Return the condition for rows after a place, in ascending order of columns. An index that begins with them serves it."""
     if place is None:
         return []
-    later: ColumnElement[bool] = columns[-1] > place[-1]
-    for column, value in reversed(list(zip(columns[:-1], place[:-1], strict=True))):
-        later = or_(column > value, and_(column == value, later))
-    return [columns[0] >= place[0], later]
+    values = [literal(value, column.type) for column, value in zip(columns, place, strict=True)]
+    return [tuple_(*columns) > tuple_(*values)]
 
 
 def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
