@@ -13,6 +13,8 @@ from actionwatch.alerts.routes import Labels, Matcher, group_labels, parse_match
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Record, Silence
 
+MAX_MATCHERS = 50  # of a silence that a form or a program makes: people write a handful
+MAX_MATCHER_CHARS = 1000
 EVER = datetime(1900, 1, 1, tzinfo=UTC)  # the start of a silence whose file names none, until it is first read
 
 

@@ -6,6 +6,7 @@ follows a gate or an attempt. docs/alerts.md, "The life of a delivery", shows th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -14,6 +15,7 @@ import msgspec
 
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event
+from actionwatch.base.plurals import counted
 
 ESCALATION = -1
 """The ordinal of an escalation: it is outside the order of its alert's messages. Ask `Delivery.is_escalation`."""
@@ -24,6 +26,8 @@ NOT_CONFIGURED = "no longer configured"
 """Why a message is dead: the configuration does not name its receiver."""
 READDRESSED = "readdressed"
 """Why a row is where it is: a person sent a dead letter to another receiver. `ref` names the other receiver."""
+DROPPED = "dropped"
+"""Why a message is never sent: a person dropped the dead letter. `ref` names the person."""
 
 
 class DeliveryStatus(StrEnum):
@@ -236,3 +240,19 @@ def new_delivery(
         mutes=mutes,
         fallback_of=fallback_of,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How many dead letters are sent again, and of each receiver that is not configured, how many stay dead."""
+
+    count: int
+    stranded: Mapping[str, int]
+
+    @property
+    def stranding(self) -> str:
+        """Describe those that stay dead, without a remedy."""
+        whose = ", ".join(f"{count} for {name}" for name, count in self.stranded.items())
+        total = sum(self.stranded.values())
+        verb = "is" if total == 1 else "are"
+        return f"{counted(total, 'dead letter')} {verb} for a receiver that is no longer configured ({whose})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,9 @@ from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from actionwatch.store.database import StoreReader
+    from actionwatch.store.outbox import DeliveryFilter
 
 receiver_option = click.option(
     "--receiver", metavar="NAME", shell_complete=completing.receivers, help="Only deliveries to this receiver."
@@ -91,6 +93,7 @@ def _selecting_options(function: FC) -> FC:
 @command.command("retry")
 @_selecting_options
 @click.option("--to", metavar="NAME", shell_complete=completing.receivers, help="Send them to this receiver instead.")
+@author_option
 @output_option
 @click.pass_obj
 def retry(
@@ -100,6 +103,7 @@ def retry(
     receiver: str | None,
     since: datetime | None,
     to: str | None,
+    author: str,
     form: str,
 ) -> None:
     """Send dead letters again, each under its old id. A running service sends them within a second.
@@ -107,29 +111,21 @@ def retry(
     A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is sent. Dead letters for a receiver that
     is no longer configured need --to; without it, only the others are sent, and the exit status is 1.
     """
-    from actionwatch.delivery import replay
-    from actionwatch.store import outbox
+    from actionwatch.delivery.dead_letters import DeadLetters
 
     _check_usage(ids, is_all or bool(receiver or since), "retry")
     with changing_store(config) as (settings, database):
-        known = [each.name for each in settings.receivers]
         if to is not None:
             named_receiver(settings, to)
-        with database.write(is_durable=True) as connection:
-            wanted = outbox.DeliveryFilter(_dead(connection, ids), receiver, since)
-            stranded = {} if to else outbox.count_dead_letters(connection, wanted, besides=known)
-            if ids and stranded:
-                raise click.ClickException(_stranded(stranded))
-            if to is not None:
-                count = replay.readdress(connection, wanted, to, utc_now())
-            else:
-                count = replay.replay(connection, wanted, known, utc_now())
-        if count:
+        actions = DeadLetters(database, [each.name for each in settings.receivers], utc_now)
+        done = actions.retry(_wanted(database, ids, receiver, since), author, to)
+        if done.count:
             warn_if_nothing_runs(database)
-    if count or not stranded:
-        _print_count(count, "retried", f"will be sent to {to}" if to else "will be tried again", form)
-    if stranded:
-        raise click.ClickException(_stranded(stranded))
+    if done.count or not done.stranded:
+        _print_count(done.count, "retried", f"will be sent to {to}" if to else "will be tried again", form)
+    if done.stranded:
+        remedy = "add --to NAME to send to another receiver, or drop them ('actionwatch deliveries drop')"
+        raise click.ClickException(f"{done.stranding}: {remedy}")
 
 
 @command.command("drop")
@@ -150,12 +146,12 @@ def drop(
 
     A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is dropped.
     """
-    from actionwatch.store import delivery_transitions, outbox
+    from actionwatch.delivery.dead_letters import DeadLetters
 
     _check_usage(ids, is_all or bool(receiver or since), "drop")
-    with changing_store(config) as (_, database), database.write(is_durable=True) as connection:
-        chosen = _dead(connection, ids)
-        count = delivery_transitions.drop(connection, outbox.DeliveryFilter(chosen, receiver, since), author)
+    with changing_store(config) as (settings, database):
+        actions = DeadLetters(database, [each.name for each in settings.receivers], utc_now)
+        count = actions.drop(_wanted(database, ids, receiver, since), author)
     _print_count(count, "dropped", "dropped", form)
 
 
@@ -166,24 +162,18 @@ def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
         )
 
 
-def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
-    """Return the ids of the named dead letters, or None if filters select them."""
-    chosen = [_find(connection, delivery_id) for delivery_id in ids]
+def _wanted(
+    database: StoreReader, ids: tuple[str, ...], receiver: str | None, since: datetime | None
+) -> DeliveryFilter:
+    """Return which dead letters are named, or selected by filters. Raises: click.ClickException, if one is no dead letter."""
+    from actionwatch.store.outbox import DeliveryFilter
+
+    with database.read() as connection:
+        chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:
         if delivery.status is not DeliveryStatus.DEAD:
             raise click.ClickException(f"{delivery.id} is {delivery.status.value}, not a dead letter")
-    return [found.id for found in chosen] if ids else None
-
-
-def _stranded(counts: Mapping[str, int]) -> str:
-    """Describe the dead letters whose receivers are not configured, and the remedy."""
-    whose = ", ".join(f"{count} for {name}" for name, count in counts.items())
-    total = sum(counts.values())
-    return (
-        f"{counted(total, 'dead letter')} {'is' if total == 1 else 'are'} "
-        f"for a receiver that is no longer configured ({whose}): add --to NAME to send to another receiver, "
-        "or drop them ('actionwatch deliveries drop')"
-    )
+    return DeliveryFilter([found.id for found in chosen] if ids else None, receiver, since)
 
 
 def _print_count(count: int, key: str, what: str, form: str) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,31 +15,15 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import only_record, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
-from actionwatch.cli.output import dump, echo, print_items
+from actionwatch.cli.output import echo, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
-from actionwatch.notifiers._formats.cloudevents import cloudevents_event
-from actionwatch.notifiers._formats.ocsf import ocsf_event
-from actionwatch.text.escaping import visible
-from actionwatch.text.payloads import instant, record_document
+from actionwatch.notifiers._formats.exports import FORMATS, ExportFormat
+from actionwatch.text.payloads import record_document
 from actionwatch.text.times import local_times, spell_time
 
 SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
-CSV_COLUMNS: dict[str, Callable[[Record], str | None]] = {
-    "key": attrgetter("key"),
-    "timestamp": lambda record: instant(record.occurred_at),
-    "actionKind": attrgetter("action_kind"),
-    "userName": attrgetter("user_name"),
-    "description": attrgetter("description"),
-    "account.id": attrgetter("account.id"),
-    "account.name": attrgetter("account.name"),
-    "cluster.id": attrgetter("cluster.id"),
-    "cluster.name": attrgetter("cluster.name"),
-    "scope": attrgetter("scope"),
-    "crudOperation": attrgetter("operation"),
-    "source": attrgetter("source"),
-}
 
 
 def print_records(
@@ -134,7 +115,7 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
     "--output",
     "--format",
     "form",
-    type=click.Choice(["jsonl", "json", "csv", "cloudevents", "ocsf"]),
+    type=click.Choice(list(FORMATS)),
     default="jsonl",
     show_default=True,
     help="Output format.",
@@ -174,18 +155,8 @@ def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: P
         raise click.UsageError("--sign is for --bundle: add --bundle FILE")
     from actionwatch.store import records
 
-    events: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
-    events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
     with reading_store(config) as (_, connection):
-        found = records.stream(connection, wanted)
-        if form == "csv":
-            _write_csv(found)
-            return 0
-        if form == "json":
-            _write_array(found)
-            return 0
-        for record in found:
-            echo(dump(events[form](record_document(record))))
+        _print_file(records.stream(connection, wanted), FORMATS[form])
     return 0
 
 
@@ -212,24 +183,13 @@ def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | 
     return EXIT_FAILED if faults else 0
 
 
-def _write_array(found: Iterable[Record]) -> None:
-    """Print one JSON array, item by item: a store may hold more records than memory."""
-    before = "["
+def _print_file(found: Iterable[Record], form: ExportFormat) -> None:
+    """Print a file part by part: a store may hold more records than memory."""
+    # On a terminal, the texts of a table must not control it. In a pipe or a file, they stay as they are.
+    is_shown = form.suffix == "csv" and sys.stdout.isatty()
+    write = (lambda text: echo(text.replace("\r\n", "\n"), nl=False)) if is_shown else sys.stdout.write
+    is_first = True
     for record in found:
-        echo(f"{before}\n{dump(record_document(record))}", nl=False)
-        before = ","
-    echo("[]" if before == "[" else "\n]")
-
-
-def _write_csv(found: Iterator[Record]) -> None:
-    is_terminal = sys.stdout.isatty()
-    writer = csv.writer(sys.stdout, lineterminator="\n" if is_terminal else "\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for record in found:
-        row = [_safe(read(record)) for read in CSV_COLUMNS.values()]
-        writer.writerow([visible(cell) if cell and is_terminal else cell for cell in row])
-
-
-def _safe(cell: str | None) -> str | None:
-    """Prevent a spreadsheet from running audit text as a formula (OWASP, "CSV injection")."""
-    return f"'{cell}" if cell and cell[0] in "=+-@\t\r" else cell
+        write(form.write([record], is_first=is_first))
+        is_first = False
+    write((form.begin if is_first else "") + form.end)

@@ -99,7 +99,8 @@ def _print_preview(connection: Connection, made: Silence, now: datetime) -> None
     """Print on stderr what a silence would have hidden, because scripts read its id from stdout."""
     from actionwatch.service.silence_preview import preview
 
-    echo(f"note: {spell(str(preview(connection, made, now)))}", err=True)
+    (found,) = preview(connection, [made], now)
+    echo(f"note: {spell(str(found))}", err=True)
 
 
 @command.command("list")

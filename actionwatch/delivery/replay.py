@@ -1,12 +1,12 @@
-"""Replay dead letters, to their receiver or to another one, under the ids that they have.
+"""Replay dead letters, to their receiver or to another one, under the ids that they have, or drop them.
 
-A message that was attempted goes out word for word; one that was not passes its receiver's gates, as every message does. The
-commands use it; each function works in its caller's transaction.
+A message that was attempted goes out word for word; one that was not passes its receiver's gates, as every message does. Each
+function works in its caller's transaction, and `who` decided stands in the history of the alerts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,25 +21,34 @@ from actionwatch.store.receiver_progress import ReceiverProgress
 NEWS = (Event.OPENED, Event.UPDATED, Event.ACKED)
 
 
-def replay(connection: Connection, wanted: DeliveryFilter, configured: Collection[str], now: datetime) -> int:
+def replay(connection: Connection, wanted: DeliveryFilter, configured: Collection[str], who: str, now: datetime) -> int:
     """Make the dead letters of configured receivers pending again. Return how many. The others would only be buried again."""
     letters = [each for each in outbox.read_dead_letters(connection, wanted) if each.receiver in configured]
     for receiver in {each.receiver for each in letters}:
         delivery_transitions.requeue(connection, replace(wanted, receiver=receiver), now)
+    _note(connection, letters, "retried", lambda each: f"goes to {each.receiver} again", who, now)
     _enqueue_ends(connection, {(each.alert_id, each.receiver) for each in letters}, now)
     return len(letters)
 
 
-def readdress(connection: Connection, wanted: DeliveryFilter, to: str, now: datetime) -> int:
+def readdress(connection: Connection, wanted: DeliveryFilter, to: str, who: str, now: datetime) -> int:
     """Make dead letters pending for another receiver, in the order of each alert. Return how many."""
     letters = outbox.read_dead_letters(connection, wanted)
     if any(each.receiver == to for each in letters):
-        replay(connection, replace(wanted, receiver=to), {to}, now)
+        replay(connection, replace(wanted, receiver=to), {to}, who, now)
     moved = [each for each in letters if each.receiver != to]
     for letter in moved:
         _move(connection, letter, to, now)
+    _note(connection, moved, "retried", lambda each: f"goes to {to} in place of {each.receiver}", who, now)
     _enqueue_ends(connection, {(each.alert_id, to) for each in moved}, now)
     return len(letters)
+
+
+def drop(connection: Connection, wanted: DeliveryFilter, who: str, now: datetime) -> int:
+    """Give up dead letters for good. Return how many."""
+    letters = outbox.read_dead_letters(connection, wanted)
+    _note(connection, letters, "dropped", lambda each: f"for {each.receiver} is not sent", who, now)
+    return delivery_transitions.drop(connection, wanted, who)
 
 
 def _move(connection: Connection, letter: Delivery, to: str, now: datetime) -> None:
@@ -52,9 +61,23 @@ def _move(connection: Connection, letter: Delivery, to: str, now: datetime) -> N
     if letter.is_escalation and not outbox.has_ordinal(connection, letter.alert_id, to, ESCALATION):
         ordinal = ESCALATION
     delivery_transitions.readdress(connection, letter, to, ordinal, event, now)
-    if letter.event is not Event.SUMMARY:
-        what = f"{letter.event.word} goes to {to} in place of {letter.receiver}"
-        alert_history.append(connection, [alert_history.Entry(now, letter.alert_id, "retried", what)])
+
+
+def _note(
+    connection: Connection,
+    letters: Iterable[Delivery],
+    stage: str,
+    what: Callable[[Delivery], str],
+    who: str,
+    now: datetime,
+) -> None:
+    """Add a line to the history of each alert. A summary is about no single one."""
+    lines = (
+        (each.alert_id, f"{each.event.word} {what(each)}, by {who}")
+        for each in letters
+        if each.event is not Event.SUMMARY
+    )
+    alert_history.append(connection, [alert_history.Entry(now, alert_id, stage, line) for alert_id, line in lines])
 
 
 def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now: datetime) -> None:

@@ -13,6 +13,7 @@ from socket import gethostname
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
 from actionwatch.base.clock import Clock, go_by, machine_now
 from actionwatch.base.errors import StoreError
+from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -169,6 +170,10 @@ class App:
     def operator_actions(self, wake: Callable[[], None]) -> OperatorActions:
         """Build what carries out the decisions of operators. It calls `wake` after it enqueued messages."""
         return OperatorActions(self.database, self.addressing, self.clock, wake)
+
+    def dead_letters(self, wake: Callable[[], None]) -> DeadLetters:
+        """Build what carries out the decisions of operators about dead letters. It calls `wake` after it enqueued messages."""
+        return DeadLetters(self.database, [each.name for each in self.settings.receivers], self.clock, wake)
 
     @functools.cached_property
     def renderer(self) -> Renderer:

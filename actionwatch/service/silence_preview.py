@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,16 +41,21 @@ class Preview:
         return f"it would have hidden {sum(self.hidden.values())} of {of}: {rules}"
 
 
-def preview(connection: Connection, silence: Silence, now: datetime) -> Preview:
-    """Match a silence with the alerts that opened within `PREVIEWED`, by their newest record. Shadow rules do not count."""
+def preview(connection: Connection, silences: Sequence[Silence], now: datetime) -> list[Preview]:
+    """Match each silence with the alerts that opened within `PREVIEWED`, by their newest record. Shadow rules do not count."""
     found = alerts.read_newest(connection, MOST_PREVIEWED, alerts.AlertFilter(since=now - PREVIEWED))
-    delivered = [alert for alert in found if not alert.is_shadow]
+    delivered = [(alert, alert_labels(alert, None)) for alert in found if not alert.is_shadow]
     # Most alerts are excluded without their records.
-    early = [text for text in silence.matchers if parse_matcher(text).label not in RECORD_LABELS]
-    near = [alert for alert in delivered if is_matched(early, alert_labels(alert, None))]
-    if len(early) < len(silence.matchers):
-        newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
-        labels = {alert.id: newest_labels(alert, newest) for alert in near}
-        near = [alert for alert in near if is_matched(silence.matchers, labels[alert.id])]
-    counts = Counter(alert.rule.name for alert in near)
-    return Preview(len(delivered), dict(counts.most_common()), len(found) == MOST_PREVIEWED)
+    early = [[text for text in each.matchers if parse_matcher(text).label not in RECORD_LABELS] for each in silences]
+    near = [[alert for alert, labels in delivered if is_matched(texts, labels)] for texts in early]
+    is_done = [len(texts) == len(each.matchers) for texts, each in zip(early, silences, strict=True)]
+    open_ = {alert.id: alert for some, done in zip(near, is_done, strict=True) if not done for alert in some}
+    newest = records.read_of_alerts(connection, list(open_), 1)
+    labels = {alert.id: newest_labels(alert, newest) for alert in open_.values()}
+    hidden = [
+        some if done else [alert for alert in some if is_matched(silence.matchers, labels[alert.id])]
+        for silence, some, done in zip(silences, near, is_done, strict=True)
+    ]
+    counts = [Counter(alert.rule.name for alert in some) for some in hidden]
+    is_cut = len(found) == MOST_PREVIEWED
+    return [Preview(len(delivered), dict(each.most_common()), is_cut) for each in counts]

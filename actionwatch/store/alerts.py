@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -202,26 +202,20 @@ def search(
     A place is the time of opening and the id. Looks at about `most` alerts, so that even a list without any alert may continue;
     None: it ends.
     """
-    behind = list(_behind(after))
-    opened = select(ALERT.c.opened_at).where(*behind)
-    if wanted.until:
-        opened = opened.where(ALERT.c.opened_at <= wanted.until)
+    # The time is bounded once on each side: of two bounds SQLite uses the first for the index, and reads all rows between them.
+    until = min((at for at in (wanted.until, after and after[0]) if at), default=None)
+    behind = [or_(ALERT.c.opened_at < after[0], ALERT.c.id > after[1])] if after else []
+    opened = select(ALERT.c.opened_at).where(*AlertFilter(until=until).conditions(), *behind)
     nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
     horizon: datetime | None = connection.execute(nth).scalar() if wanted.is_searching else None
-    near = [ALERT.c.opened_at >= horizon] if horizon else []
-    statement = _ALERTS.where(*wanted.conditions(), *behind, *near).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
+    since = max((at for at in (wanted.since, horizon) if at), default=None)
+    near = replace(wanted, since=since, until=until).conditions()
+    statement = _ALERTS.where(*near, *behind).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
     found = [alert_of(row) for row in connection.execute(statement.limit(limit + 1))]
     if len(found) > limit:
         return found[:limit], (found[limit - 1].opened_at, found[limit - 1].id)
     is_over = horizon is not None and wanted.since is not None and horizon < wanted.since
     return found, None if horizon is None or is_over else (horizon, LAST_CHARACTER)
-
-
-def _behind(place: Place | None) -> Iterator[ColumnElement[bool]]:
-    if place is not None:
-        at, alert_id = place
-        yield ALERT.c.opened_at <= at  # so that the index by opening serves it
-        yield or_(ALERT.c.opened_at < at, ALERT.c.id > alert_id)
 
 
 def count_by_rule(connection: Connection, since: datetime, most: int) -> dict[str, tuple[int, datetime | None]]:

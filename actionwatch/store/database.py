@@ -32,9 +32,10 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    literal,
     literal_column,
-    or_,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
@@ -418,10 +419,10 @@ def backend_of(url: str | URL, busy_seconds: float = BUSY_SECONDS, turn: threadi
     return SqliteBackend(parsed, busy_seconds, turn or threading.Lock())
 
 
-def portions(items: Collection[_T]) -> Iterator[Sequence[_T]]:
-    """Yield the items in parts that one statement can take."""
+def portions(items: Collection[_T], most: int = _ROWS_PER_STATEMENT) -> Iterator[Sequence[_T]]:
+    """Yield the items in parts of `most`, by default as many as one statement can take."""
     listed = list(items)
-    return (listed[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(listed), _ROWS_PER_STATEMENT))
+    return (listed[start : start + most] for start in range(0, len(listed), most))
 
 
 def bulk_read(
@@ -547,13 +548,11 @@ def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
 
 
 def is_after(columns: Sequence[ColumnElement[Any]], place: Place | None) -> list[ColumnElement[bool]]:
-    """Return the conditions for rows after a place, in ascending order of columns. An index by the first one serves them."""
+    """Return the condition for rows after a place, in ascending order of columns. An index that begins with them serves it."""
     if place is None:
         return []
-    later: ColumnElement[bool] = columns[-1] > place[-1]
-    for column, value in reversed(list(zip(columns[:-1], place[:-1], strict=True))):
-        later = or_(column > value, and_(column == value, later))
-    return [columns[0] >= place[0], later]
+    values = [literal(value, column.type) for column, value in zip(columns, place, strict=True)]
+    return [tuple_(*columns) > tuple_(*values)]
 
 
 def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:

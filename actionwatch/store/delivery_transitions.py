@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, 
 from actionwatch.base.delivery import (
     BURY,
     DROP,
+    DROPPED,
     NOT_NOTIFIED,
     READDRESS,
     READDRESSED,
@@ -266,7 +267,7 @@ def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, e
 
 def drop(connection: Connection, wanted: DeliveryFilter, who: str) -> int:
     """Give up dead rows for good. Return how many there were."""
-    dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": "dropped", "ref": who}
+    dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": DROPPED, "ref": who}
     statement = DELIVERY.update().where(*wanted.conditions(), _allows(DROP))
     return connection.execute(statement.values(dropped)).rowcount
 

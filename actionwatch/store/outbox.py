@@ -219,9 +219,10 @@ def read_page(
     """
     its = AWAITS_SUMMARY if status is None else DELIVERY.c.status == status.value
     order = (DELIVERY.c.receiver, DELIVERY.c.awaits if status is None else DELIVERY.c.due_at, DELIVERY.c.id)
-    wanted = [its, *is_after(order, after)]
-    if receiver is not None:
-        wanted.append(DELIVERY.c.receiver == receiver)
+    if receiver is not None:  # of one receiver, an index serves only a place in the rest of the order
+        wanted = [its, DELIVERY.c.receiver == receiver, *is_after(order[1:], after and after[1:])]
+    else:
+        wanted = [its, *is_after(order, after)]
     rows = connection.execute(select(*_WITHOUT_BODY).where(*wanted).order_by(*order).limit(limit + 1))
     found = [delivery_of(row) for row in rows]
     if len(found) <= limit:

@@ -310,8 +310,10 @@ def search(
     A place is the event time, the key and the source. Looks at about `most` records, so that even a list without any record
     may continue; None: it ends.
     """
-    in_time = (*_timed(wanted.since, wanted.until), *_behind(after))
+    low, high = _key_bounds(wanted.since, wanted.until)
+    below = _below(high, after)
     newest_first = tuple(map(desc, _IN_TIME))
+    in_time = (RECORD.c.record_key >= low, *below)
     nth = select(RECORD.c.record_key).where(*in_time).order_by(*newest_first).offset(most - 1).limit(1)
     horizon: str | None = connection.execute(nth).scalar()
     horizon_at = key_time(horizon) if horizon else None
@@ -319,9 +321,7 @@ def search(
     if after is not None:
         others.append(or_(RECORD.c.occurred_at < after[0], and_(RECORD.c.occurred_at == after[0], _is_before(after))))
     statements = (
-        _matching(wanted)
-        .where(*in_time, *([RECORD.c.record_key >= horizon] if horizon else []))
-        .order_by(*newest_first),
+        _matching(wanted).where(RECORD.c.record_key >= (horizon or low), *below).order_by(*newest_first),
         _matching(wanted).where(_HAS_OTHER_KEY, *others).order_by(RECORD.c.occurred_at.desc(), *newest_first),
     )
     rows = (row for statement in statements for row in connection.execute(statement.limit(limit + 1)))
@@ -331,14 +331,17 @@ def search(
     return found, (horizon_at, horizon, "") if horizon and horizon_at else None
 
 
-def _behind(place: Place | None) -> list[ColumnElement[bool]]:
-    """Return the conditions for records with a readable time behind a place, newest first."""
+def _below(high: str, place: Place | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for records whose key is lower than a bound, and that are behind a place, newest first.
+
+    They bound the key once: of two upper bounds SQLite uses the first for the index, and would read all rows between them.
+    """
     if place is None:
-        return []
+        return [RECORD.c.record_key < high]
     at, key, _ = place
     if key >= OTHER_KEYS_FROM:  # after all records of its time whose key begins with it
-        return [RECORD.c.record_key < key_floor(at + MICROSECOND)]
-    return [RECORD.c.record_key <= key, _is_before(place)]
+        return [RECORD.c.record_key < min(high, key_floor(at + MICROSECOND))]
+    return [RECORD.c.record_key <= key if key < high else RECORD.c.record_key < high, _is_before(place)]
 
 
 def _is_before(place: Place) -> ColumnElement[bool]:
@@ -564,10 +567,14 @@ def _is_needed(needed: Needed) -> ColumnElement[bool]:
 
 def _timed(since: datetime | None = None, until: datetime | None = None) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for records whose key begins with a time within these bounds. The index by key serves them."""
-    return (
-        RECORD.c.record_key >= (key_floor(since) if since else ""),
-        RECORD.c.record_key < (min(key_floor(until + MICROSECOND), OTHER_KEYS_FROM) if until else OTHER_KEYS_FROM),
-    )
+    low, high = _key_bounds(since, until)
+    return RECORD.c.record_key >= low, RECORD.c.record_key < high
+
+
+def _key_bounds(since: datetime | None, until: datetime | None) -> tuple[str, str]:
+    """Return the lowest key of a time within these bounds, and the lowest one above them."""
+    high = min(key_floor(until + MICROSECOND), OTHER_KEYS_FROM) if until else OTHER_KEYS_FROM
+    return key_floor(since) if since else "", high
 
 
 def key_floor(at: datetime) -> str:

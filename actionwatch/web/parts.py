@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from actionwatch.base.delivery import Retried
 from actionwatch.base.model import Alert, Decision, Silence, Stretch
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.trial import TrialEvent
     from actionwatch.store.database import Database
     from actionwatch.store.membership import Roster
+    from actionwatch.store.outbox import DeliveryFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,27 @@ class Actions(Protocol):
         ...
 
 
+class DeadLetterActions(Protocol):
+    """What people decide about dead letters. Each is one transaction, and records who decided. Raises: StoreError."""
+
+    def retry(self, wanted: DeliveryFilter, who: str, to: str | None = None) -> Retried:
+        """Send them again, to their receivers or to another one."""
+        ...
+
+    def drop(self, wanted: DeliveryFilter, who: str) -> int:
+        """Give them up for good. Return how many."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What they show beside the store.
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
-    and `lists` what their `expand` names. `preview` says what a silence would have hidden, and `doubts` what is doubtful about
-    one. `try_draft` runs a draft of rules over the records since an instant. `roster` returns the replicas; None for a store
-    that one process uses.
+    and `lists` what their `expand` names. `previews` says what each silence would have hidden, and `doubts` what is doubtful
+    about one. `try_draft` runs a draft of rules over the records since an instant. `roster` returns the replicas; None for a
+    store that one process uses.
     """
 
     database: Database
@@ -82,7 +96,8 @@ class Parts:
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]
     actions: Actions
-    preview: Callable[[Connection, Silence, datetime], str]
+    dead_letters: DeadLetterActions
+    previews: Callable[[Connection, Sequence[Silence], datetime], Sequence[str]]
     doubts: Callable[[Silence], Sequence[str]]
     try_draft: Callable[[str, datetime], Iterator[TrialEvent]]
     max_silence: timedelta

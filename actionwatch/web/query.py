@@ -83,15 +83,9 @@ class Query:
             return self._now - parse_duration(text)
         except (ValueError, OverflowError):
             pass
-        try:
-            at = datetime.fromisoformat(
-                text.replace(" ", "+") if "T" in text else text
-            )  # a browser sends `+` as a space
-            at = at if at.tzinfo else at.replace(tzinfo=UTC)
-            if EPOCH <= at.astimezone(UTC) <= TIMES_END:
-                return at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
+        at = parse_instant(text.replace(" ", "+") if "T" in text else text)  # a browser sends `+` as a space
+        if at is not None:
+            return at
         shown = shorten(text, _SHOWN_CHARS)
         self.problems[name] = f"{name}: {shown} is not a time: use 7d (before now) or 2026-11-25T09:00Z"
         return None
@@ -137,6 +131,16 @@ class Query:
             shown = shorten(wrong[0], _SHOWN_CHARS)
             self.problems[name] = f"{name}: {shown} is unknown: use {', '.join(accepted)}"
         return [accepted[word] for word in words if word in accepted]
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Return an RFC 3339 time, in UTC without a zone; None if it is none, or centuries away."""
+    try:
+        at = datetime.fromisoformat(text)
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return at if EPOCH <= at <= TIMES_END else None
 
 
 def place(*parts: datetime | str) -> str:

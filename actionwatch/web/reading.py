@@ -14,12 +14,14 @@ from actionwatch.base.model import LEVELS, Alert, Level, Record, RecordFilter, S
 from actionwatch.instaclustr.kinds import normalise_kind
 from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, outbox, receivers, records, self_alerts, silences
+from actionwatch.text.escaping import shorten
 from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.query import Query
 from actionwatch.web.verdict import Verdict, judge
 
 SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
 SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
+MAX_NAME_CHARS = 60  # of a wrong name, in a message
 MAX_COUNTED_OPEN = 1000  # alerts of one level
 STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 DELIVERY_STATES: Mapping[str, DeliveryStatus | None] = {
@@ -114,6 +116,16 @@ def _only(found: Sequence[_T], names: Collection[str], noun: str, name: str, beg
     if len(found) > 1 and next(iter(names)) != beginning:
         raise HTTPException(404, f"several have a {name} that begins with {beginning}: give a longer one")
     return found[0]
+
+
+def check_receiver(parts: Parts, name: str) -> None:
+    """Check that the configuration has a receiver. Raises: ValueError, with a sentence."""
+    known = [each.name for each in parts.receivers]
+    if name not in known:
+        shown = shorten(name, MAX_NAME_CHARS)
+        raise ValueError(
+            f"to: no receiver has the name {shown}: use {', '.join(known) or 'none, because none is configured'}"
+        )
 
 
 def read_receivers(connection: Connection, parts: Parts) -> list[ReceiverState]:

@@ -435,9 +435,9 @@ class Schedule:
             now, names = self._machine(), list(self._setup.names.values())
             with self.database.write() as connection:
                 if decision == "retry":
-                    replay.replay(connection, DeliveryFilter(), names, now)
+                    replay.replay(connection, DeliveryFilter(), names, "sam", now)
                 else:
-                    replay.readdress(connection, DeliveryFilter(), self._setup.names[HOOK], now)
+                    replay.readdress(connection, DeliveryFilter(), self._setup.names[HOOK], "sam", now)
         elif known:
             people = OperatorActions(self.database, self._setup.addressing, self._machine)
             people.act(decision, self.chance.choice(known)[0], "sam")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.alerts import silences
 from actionwatch.base import files
 from actionwatch.instaclustr import records, walk, wire
 from actionwatch.net import http
@@ -19,7 +20,8 @@ from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
 from actionwatch.web import attempts, connections, requests
-from actionwatch.web.api import call, documents
+from actionwatch.web.api import call
+from actionwatch.web.console import forms
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -91,5 +93,6 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
     assert f"sessions of one token | {sessions.MAX_SESSIONS:,} |" in text
     assert f"page of the API | {call.MAX_LIMIT} |" in text
-    assert f"| {documents.MAX_MATCHERS}, of {documents.MAX_MATCHER_CHARS:,} characters |" in text
+    assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text
+    assert f"rows of a list of the console | {forms.MAX_AT_ONCE} |" in text
     assert f"upstream | {backoff.LONGEST_RETRY_AFTER // timedelta(hours=1)} hour |" in text

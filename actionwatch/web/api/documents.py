@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 
+from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
 from actionwatch.base.model import Alert
 from actionwatch.text.payloads import (
@@ -21,11 +22,11 @@ from actionwatch.text.payloads import (
     instant,
 )
 
-MAX_MATCHERS = 50  # of a silence: people write a handful
-MAX_MATCHER_CHARS = 1000
+MAX_RECEIVER_CHARS = 500  # of a name
 _NO_NUL = r"^[^\x00]*$"  # no text in PostgreSQL can have it
 Comment = Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]
 Author = Annotated[str, msgspec.Meta(max_length=MAX_AUTHOR_CHARS, pattern=_NO_NUL)]
+Receiver = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_RECEIVER_CHARS, pattern=_NO_NUL)]
 Matcher = Annotated[str, msgspec.Meta(max_length=MAX_MATCHER_CHARS, pattern=_NO_NUL)]
 
 
@@ -167,6 +168,19 @@ class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A decision. The token of a person proves the author; only with the shared token it must be written."""
 
     comment: Comment = ""
+    author: Author | None = None
+
+
+class RetryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A dead letter is sent again: to its receiver, or to another one. The token of a person proves the author."""
+
+    to: Receiver | None = None
+    author: Author | None = None
+
+
+class DropBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A dead letter is given up for good. The token of a person proves the author."""
+
     author: Author | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from actionwatch.base.model import LEVELS
-from actionwatch.text.payloads import SilenceDocument
+from actionwatch.text.payloads import DeliveryDocument, SilenceDocument
 from actionwatch.web.api import documents, views
 from actionwatch.web.api.call import DEFAULT_LIMIT, MAX_LIMIT, Operation, Parameter
 from actionwatch.web.query import MAX_CHARS
@@ -151,6 +151,26 @@ OPERATIONS = (
         view=views.get_delivery,
         answer=documents.DeliveryDetail,
         errors=_ONE,
+    ),
+    Operation(
+        name="retryDelivery",
+        summary="Send a dead letter again, or to another receiver. Repeating it changes nothing while it waits or is sent.",
+        method="POST",
+        path="/deliveries/{id}/retry",
+        view=views.retry_delivery,
+        body=documents.RetryBody,
+        answer=DeliveryDocument,
+        errors=(*_CHANGE, 409),
+    ),
+    Operation(
+        name="dropDelivery",
+        summary="Give up a dead letter for good. Repeating it changes nothing.",
+        method="POST",
+        path="/deliveries/{id}/drop",
+        view=views.drop_delivery,
+        body=documents.DropBody,
+        answer=DeliveryDocument,
+        errors=(*_CHANGE, 409),
     ),
     Operation(
         name="listSilences",

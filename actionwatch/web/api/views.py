@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,11 +11,14 @@ from starlette.exceptions import HTTPException
 
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.clock import EPOCH, TIMES_END
+from actionwatch.base.delivery import DROPPED, Delivery, DeliveryStatus
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Alert, Silence
 from actionwatch.store import alert_history, alerts, marks, outbox, polls, records, silences
+from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.payloads import (
     RECORDS_SHOWN,
+    DeliveryDocument,
     SilenceDocument,
     delivery_document,
     instant,
@@ -30,8 +34,10 @@ from actionwatch.web.api.documents import (
     DecisionBody,
     DeliveryDetail,
     DeliveryPage,
+    DropBody,
     RecordDetail,
     RecordPage,
+    RetryBody,
     RuleItem,
     RulePage,
     SilenceBody,
@@ -47,6 +53,7 @@ from actionwatch.web.reading import (
     SEARCHED_ALERTS,
     SEARCHED_RECORDS,
     alert_filter,
+    check_receiver,
     only_alert,
     only_delivery,
     only_record,
@@ -56,6 +63,8 @@ from actionwatch.web.reading import (
     rules_in_use,
 )
 from actionwatch.web.requests import author_of, check_may_decide
+
+_UNDER_WAY = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 
 
 def list_alerts(call: Call) -> AlertPage:
@@ -131,6 +140,42 @@ def get_delivery(call: Call) -> DeliveryDetail:
     with call.parts.database.read() as connection:
         found = only_delivery(connection, call.path("id"))
     return {**delivery_document(found), "message": json.loads(found.body) if found.body else None}
+
+
+def retry_delivery(call: Call) -> DeliveryDocument:
+    """Send a dead letter again, or to another receiver."""
+    author, to = _author(call, call.body), call.body.to
+    if to is not None:
+        check_receiver(call.parts, to)
+    wanted = _named(call)
+    done = call.parts.dead_letters.retry(wanted, author, to)
+    if done.stranded:
+        raise HTTPException(409, f'{done.stranding}: add "to", the name of another receiver, or drop it')
+    return _decided(call, wanted, lambda row: row.status in _UNDER_WAY and to in (None, row.receiver))
+
+
+def drop_delivery(call: Call) -> DeliveryDocument:
+    """Give up a dead letter for good."""
+    author, wanted = _author(call, call.body), _named(call)
+    call.parts.dead_letters.drop(wanted, author)
+    return _decided(call, wanted, lambda row: row.why == DROPPED)
+
+
+def _named(call: Call) -> DeliveryFilter:
+    """Return the delivery of the path."""
+    with call.parts.database.read() as connection:
+        return DeliveryFilter(ids=[only_delivery(connection, call.path("id")).id])
+
+
+def _decided(call: Call, wanted: DeliveryFilter, is_so: Callable[[Delivery], bool]) -> DeliveryDocument:
+    """Return a delivery after a decision, which it already had, or has now. Raises: HTTPException, if it was no dead letter."""
+    with call.parts.database.read() as connection:
+        (found,) = (outbox.read(connection, each) for each in wanted.ids or ())
+    if found is None:
+        raise HTTPException(404, "the delivery is gone: retention deleted it")
+    if not is_so(found):
+        raise HTTPException(409, f"{found.id} for {found.receiver} is {found.status.value}, not a dead letter")
+    return delivery_document(found)
 
 
 def list_silences(call: Call) -> SilencePage:
@@ -288,7 +333,7 @@ def _decision(call: Call) -> tuple[Alert, str, str]:
         return only_alert(connection, call.path("id")), author, call.body.comment.strip()
 
 
-def _author(call: Call, body: DecisionBody | SilenceBody) -> str:
+def _author(call: Call, body: DecisionBody | DropBody | RetryBody | SilenceBody) -> str:
     """Return who decides. Raises: HTTPException, ValueError."""
     check_may_decide(call.request)
     name = visitor_of(call.request).name

@@ -15,14 +15,14 @@ from actionwatch.store import alert_history, alerts, outbox, records
 from actionwatch.text.escaping import steps
 from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
 from actionwatch.web.console.page import render, render_search
+from actionwatch.web.console.silencing import SPANS
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
 from actionwatch.web.reading import SEARCHED_ALERTS, STATUSES, alert_filter, only_alert
 
 PER_PAGE = 50
 MAX_NEW = 100  # more are "100 or more"
-SILENCE_SPANS = ("1h", "4h", "1d", "3d", "7d")
-_NOTHING_GIVEN = {"author": "", "comment": "", "span": SILENCE_SPANS[0]}
+_NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0]}
 _NOTES = {
     "ack": "The alert is acknowledged.",
     "resolve": "The alert is resolved: the next match opens a new one.",
@@ -33,6 +33,11 @@ _NOTES = {
 
 def show_list(request: Request, parts: Parts) -> Response:
     """Show the alerts that match the filters of the query, newest first."""
+    return show_list_with(request, parts)
+
+
+def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
+    """Show the list with the state of a decision about several: `note`, `problem`, `missed`, `drafts`, `given`, `chosen`."""
     now = parts.clock()
     query = Query(request.query_params, now)
     wanted = alert_filter(query)
@@ -54,6 +59,9 @@ def show_list(request: Request, parts: Parts) -> Response:
         levels=list(reversed(LEVELS)),
         statuses=list(STATUSES),
         rules=sorted(rule.name.name for rule in parts.rules()),
+        spans=SPANS,
+        code=code,
+        **{"note": "", "problem": "", "missed": (), "drafts": (), "given": _NOTHING_GIVEN, "chosen": (), **decision},
     )
 
 
@@ -63,7 +71,7 @@ def show(request: Request, parts: Parts) -> Response:
 
 
 def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
-    """Show one alert with the state of a decision about it: `note`, `problem`, `preview`, the `given` values of the form."""
+    """Show one alert with the state of a decision about it: `note`, `problem`, `drafts`, the `given` values of the form."""
     beginning = request.path_params["alert_id"]
     with parts.database.read() as connection:
         alert = only_alert(connection, beginning)
@@ -83,8 +91,8 @@ def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) 
         explanation=_explain(parts, alert, held[-1]) if held else None,
         runbook=steps(alert.runbook or ""),
         command=explain_command(alert.id),
-        spans=SILENCE_SPANS,
-        **{"note": "", "problem": "", "preview": "", "given": _NOTHING_GIVEN, **values, **decision},
+        spans=SPANS,
+        **{"note": "", "problem": "", "drafts": (), "given": _NOTHING_GIVEN, **values, **decision},
     )
 
 

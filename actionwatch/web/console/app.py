@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
@@ -16,15 +17,27 @@ from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import SIGN_IN_PATH
-from actionwatch.web.console import alerts, decisions, deliveries, drafts, overview, records, rules, sign_in, silences
+from actionwatch.web.console import (
+    alerts,
+    bulk,
+    decisions,
+    deliveries,
+    drafts,
+    overview,
+    records,
+    rules,
+    sign_in,
+    silences,
+)
 from actionwatch.web.console.form_tokens import FormTokens
+from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.requests import check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]
-FormView = Callable[[Request, Parts, Mapping[str, str]], Response]
+FormView = Callable[[Request, Parts, Fields], Response]
 
 PAGES: Mapping[str, View] = {
     "/": overview.show,
@@ -32,6 +45,7 @@ PAGES: Mapping[str, View] = {
     "/alerts/{alert_id}": alerts.show,
     "/new": alerts.count_new,
     "/records": records.show_list,
+    "/records/export": records.export,
     "/records/{key}": records.show,
     "/deliveries": deliveries.show,
     "/silences": silences.show,
@@ -43,7 +57,10 @@ PAGES: Mapping[str, View] = {
 FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
+    "/alerts": bulk.submit,
     "/alerts/{alert_id}/decision": decisions.submit,
+    "/deliveries": deliveries.submit,
+    "/silences": silences.submit,
     "/draft": drafts.submit,
 }
 
@@ -64,6 +81,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
+    made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 
 
@@ -78,7 +96,7 @@ def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Respons
     async def endpoint(request: Request) -> Response:
         check_site(request)
         body = await read_body(request)
-        fields = dict(parse_qsl(body.decode("utf-8", "replace")))
+        fields = Fields(parse_qsl(body.decode("utf-8", "replace")))
         return await run_in_threadpool(_answer, request, parts, lambda: view(request, parts, fields))
 
     return endpoint

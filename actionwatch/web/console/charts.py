@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.base.clock import Spans
-from actionwatch.base.model import Level, Stretch
+from actionwatch.base.model import Level, Silence, Stretch
 
 WIDTH = 1000.0
 HEIGHT = 100.0
@@ -118,6 +118,20 @@ def _band(part: Part, since: datetime, until: datetime) -> Iterator[Mark]:
         f"{part.state}: {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC{f': {part.why}' if part.why else ''}"
     )
     yield Mark(min(x, WIDTH - shown), 0, shown, HEIGHT, part.state, title)
+
+
+def draw_silence(silence: Silence, since: datetime, until: datetime, now: datetime) -> Chart:
+    """Draw when a silence hides alerts, as a band, and a line for now."""
+    scale = WIDTH / (until - since).total_seconds()
+
+    def place(at: datetime) -> float:
+        return (min(max(at, since), until) - since).total_seconds() * scale
+
+    x, end, status = place(silence.starts_at), place(silence.ends_at), silence.status(now)
+    width = max(end - x, _LEAST_WIDTH)
+    title = f"{status}: {silence.starts_at:%Y-%m-%d %H:%M} to {silence.ends_at:%Y-%m-%d %H:%M} UTC"
+    line = Mark(place(now) - _LEAST_WIDTH / 2, 0, _LEAST_WIDTH, HEIGHT, "now", "now")
+    return Chart([Mark(min(x, WIDTH - width), 0, width, HEIGHT, status, title), line], _axis(since, until))
 
 
 def percent_proved(parts: Sequence[Part], since: datetime, until: datetime) -> float:

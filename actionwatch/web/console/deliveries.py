@@ -1,23 +1,114 @@
-"""The deliveries that are not done: waiting, held by a gate until a summary, and dead letters."""
+"""The deliveries that are not done: waiting, held by a gate until a summary, and dead letters, about which people decide."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actionwatch.base.plurals import counted
 from actionwatch.store import alerts, outbox
+from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.web.console.forms import Fields, check_form, given_in, selected
 from actionwatch.web.console.page import href, render
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query, place
-from actionwatch.web.reading import DELIVERY_STATES, read_receivers
+from actionwatch.web.reading import DELIVERY_STATES, check_receiver, read_receivers
+from actionwatch.web.requests import author_of
 
 PER_PAGE = 50
+_NOTHING_GIVEN = {"author": "", "which": "selected", "to": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What a form asks for: the dead letters with these `ids`, or all of a receiver. `to`: another receiver for them."""
+
+    action: str
+    author: str
+    to: str | None
+    ids: Sequence[str] | None
+    receiver: str | None
+
+    @property
+    def wanted(self) -> DeliveryFilter:
+        """The dead letters."""
+        return DeliveryFilter(ids=self.ids, receiver=self.receiver)
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show the deliveries in one state, by receiver."""
+    return _show_with(request, parts)
+
+
+def submit(request: Request, parts: Parts, fields: Fields) -> Response:
+    """Carry out a decision about dead letters, or show what is wrong. What cannot be undone is asked about first."""
+    check_form(request, fields)
+    given = given_in(fields, "action", "author", "which", "to")
+    kept: dict[str, Any] = {"given": given, "chosen": fields.getlist("id")}
+    try:
+        decision = _read(request, parts, fields, given)
+    except ValueError as exc:
+        return _show_with(request, parts, 400, problem=str(exc), **kept)
+    if "confirmed" not in fields and (decision.action == "drop" or decision.ids is None):
+        return _show_with(request, parts, question=_ask(parts, decision), **kept)
+    note, problem = _carry_out(parts, decision)
+    return _show_with(request, parts, 400 if problem else 200, note=note, problem=problem)
+
+
+def _read(request: Request, parts: Parts, fields: Fields, given: Mapping[str, str]) -> _Decision:
+    """Read a form. Raises: ValueError, with a sentence."""
+    action, to, receiver = given["action"], given["to"] or None, None
+    if action not in ("retry", "drop"):
+        raise HTTPException(400, "action: use retry or drop")
+    author = author_of(request, given["author"])
+    if to is not None:
+        check_receiver(parts, to)
+    if given["which"] != "all":
+        return _Decision(action, author, to, selected(fields, "dead letter"), None)
+    receiver = Query(request.query_params, parts.clock()).text("receiver")
+    if receiver is None:
+        raise ValueError("Choose a receiver first: all dead letters of one receiver can be decided about at once.")
+    return _Decision(action, author, to, None, receiver)
+
+
+def _ask(parts: Parts, decision: _Decision) -> str:
+    """Return the question that is asked before a decision."""
+    with parts.database.read() as connection:
+        count = sum(outbox.count_dead_letters(connection, decision.wanted, besides=()).values())
+    which = f"{counted(count, 'dead letter')}{f' of {decision.receiver}' if decision.receiver else ''}"
+    if decision.action == "drop":
+        return f"Drop {which} for good? Nobody gets {'this message' if count == 1 else 'these messages'} then."
+    return f"Send {which} to {decision.to}?" if decision.to else f"Send {which} again?"
+
+
+def _carry_out(parts: Parts, decision: _Decision) -> tuple[str, str]:
+    """Carry out a decision. Return what happened, and what did not and why."""
+    if decision.action == "drop":
+        count, stranding = parts.dead_letters.drop(decision.wanted, decision.author), ""
+        done = f"{counted(count, 'dead letter')} {'is' if count == 1 else 'are'} dropped."
+    else:
+        found = parts.dead_letters.retry(decision.wanted, decision.author, decision.to)
+        count, where = found.count, f"to {decision.to}" if decision.to else "again"
+        stranding = f"{found.stranding}: choose another receiver, or drop them." if found.stranded else ""
+        done = f"{counted(count, 'dead letter')} {'is' if count == 1 else 'are'} sent {where}."
+    missed = len(decision.ids) - count if decision.ids is not None and not stranding else 0
+    if missed:
+        done += (
+            f" {missed} stay as they are: somebody else decided before."
+            if missed > 1
+            else (" 1 stays as it is: somebody else decided before.")
+        )
+    return done if count or missed or not stranding else "", stranding
+
+
+def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
+    """Show the list with the state of a decision: `note`, `problem`, `question`, the `given` values, the `chosen` ids."""
     now = parts.clock()
     query = Query(request.query_params, now)
     status = query.choice("state", DELIVERY_STATES, "waiting")
@@ -30,18 +121,16 @@ def show(request: Request, parts: Parts) -> Response:
         )
         titles = alerts.read_many(connection, {row.alert_id for row in found})
     state = next(word for word, each in DELIVERY_STATES.items() if each is status)
-    return render(
-        request,
-        "deliveries.html",
-        now,
-        400 if query.problems else 200,
-        found=found,
-        alerts=titles,
-        receivers=queues,
-        older=rest and href("/deliveries", {"state": state, "receiver": receiver}, after=place(*rest)),
-        is_first=after is None,
-        query=query,
-        state=state,
-        states=list(DELIVERY_STATES),
-        receiver=receiver,
-    )
+    values: dict[str, Any] = {
+        "found": found,
+        "alerts": titles,
+        "receivers": queues,
+        "older": rest and href("/deliveries", {"state": state, "receiver": receiver}, after=place(*rest)),
+        "is_first": after is None,
+        "query": query,
+        "state": state,
+        "states": list(DELIVERY_STATES),
+        "receiver": receiver,
+    }
+    blank = {"note": "", "problem": "", "question": "", "given": _NOTHING_GIVEN, "chosen": ()}
+    return render(request, "deliveries.html", now, 400 if query.problems else code, **values, **{**blank, **decision})

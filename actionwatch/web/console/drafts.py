@@ -16,7 +16,7 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult, TrialRule
 from actionwatch.store import alerts, rule_versions
 from actionwatch.web.console.charts import Chart, draw_bars
-from actionwatch.web.console.form_tokens import FIELD
+from actionwatch.web.console.forms import Fields, check_is_ours
 from actionwatch.web.console.page import render, render_stream
 from actionwatch.web.parts import Parts
 
@@ -52,10 +52,9 @@ def show(request: Request, parts: Parts) -> Response:
     )
 
 
-def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:
+def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     """Try the draft, and show the progress until the result is there."""
-    if not request.app.state.form_tokens.is_valid(request, fields.get(FIELD, "")):
-        raise HTTPException(403, "this form is older than the session or the service: open the page again")
+    check_is_ours(request, fields)
     text, span = fields.get("text", "").replace("\r\n", "\n"), fields.get("span", "")
     if span not in TIMES:
         raise HTTPException(400, f"span: {span!r} is not a choice: choose one of {', '.join(TIMES)}")

@@ -69,6 +69,9 @@ def _pieces(request: Request, template: str, now: datetime, values: Mapping[str,
     shared = {
         "now": now,
         "path": request.url.path,
+        "here": href(request.url.path, given_query(request)),
+        "select_all": href(request.url.path, given_query(request), select="all"),
+        "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
     }
@@ -82,21 +85,26 @@ def render_search(
     query: Query,
     after: Place | None,
     older: Place | None,
+    code: int = 200,
     **values: Any,
 ) -> Response:
     """Render a page of a search. `after` is the place where it begins, and `older` where the next one does, if there is one."""
-    given = {name: request.query_params.getlist(name) for name in request.query_params}
     return render(
         request,
         template,
         now,
-        400 if query.problems else 200,
+        400 if query.problems else code,
         query=query,
         is_first=after is None,
-        older=older and href(request.url.path, given, after=place(*older)),
+        older=older and href(request.url.path, given_query(request), after=place(*older)),
         oldest=older[0] if older else None,
         **values,
     )
+
+
+def given_query(request: Request) -> dict[str, list[str]]:
+    """Return the query of a request, except what it selects."""
+    return {name: request.query_params.getlist(name) for name in request.query_params if name != "select"}
 
 
 @functools.cache

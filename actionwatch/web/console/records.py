@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.notifiers._formats.exports import FORMATS, ExportFormat
 from actionwatch.store import alerts, receipts, records
+from actionwatch.store.database import Place
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
-from actionwatch.web.console.page import href, render, render_search
+from actionwatch.web.console.page import given_query, href, render, render_search
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
 from actionwatch.web.reading import SEARCHED_RECORDS, only_record, record_filter
 
 PER_PAGE = 50
 RECEIPTS_SHOWN = 5
+EXPORTED_AT_ONCE = 500  # records in memory, of an export
+SEARCHED_AT_ONCE = 2000  # for them: fewer than for a page, where all match the search for the end of a part costs most
 AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
 
 
@@ -46,7 +54,55 @@ def show_list(request: Request, parts: Parts) -> Response:
         found=found,
         subject=wanted.user or wanted.cluster or wanted.account,
         kinds=sorted(KINDS),
+        exports=[
+            (form.name, href("/records/export", given_query(request), format=name, after=None))
+            for name, form in FORMATS.items()
+        ],
     )
+
+
+def export(request: Request, parts: Parts) -> Response:
+    """Send all records that match the filters of the query as a file, newest first, in parts."""
+    # A page of another site could start one by an image, and each may read the whole store.
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        raise HTTPException(403, "another site asked for this file: open the page Records here, and export there")
+    now = parts.clock()
+    query = Query(request.query_params, now)
+    wanted, form = record_filter(query), query.choice("format", FORMATS, "jsonl")
+    if query.problems:
+        raise HTTPException(400, "; ".join(query.problems.values()))
+    headers = {
+        "content-disposition": f'attachment; filename="records-{now:%Y%m%dT%H%M%SZ}.{form.suffix}"',
+        "content-type": form.media_type,
+    }
+    if request.method == "HEAD":
+        return Response(headers=headers)
+    chunks = _chunks(parts, wanted, form)
+    first = next(chunks)  # while an error can still be a page
+    return StreamingResponse(_stream(first, chunks, request.app.state.exporting), headers=headers)
+
+
+async def _stream(first: bytes, chunks: Iterator[bytes], turn: asyncio.Semaphore) -> AsyncIterator[bytes]:
+    """Send the chunks. One export at a time reads the store; a slow client holds neither the store nor the others up."""
+    chunk: bytes | None = first
+    while chunk is not None:
+        if chunk:
+            yield chunk
+        async with turn:
+            chunk = await run_in_threadpool(next, chunks, None)
+
+
+def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[bytes]:
+    """Yield a file in chunks, each of one short reading of the store. Where nothing matches, a chunk may be empty."""
+    after: Place | None = None
+    is_first, is_over = True, False
+    while not is_over:
+        with parts.database.read() as connection:
+            found, after = records.search(connection, wanted, EXPORTED_AT_ONCE, after, SEARCHED_AT_ONCE)
+        is_over = after is None
+        text = form.write(found, is_first=is_first) if found or (is_over and is_first) else ""
+        is_first = is_first and not found
+        yield f"{text}{form.end if is_over else ''}".encode("utf-8", "replace")
 
 
 def show(request: Request, parts: Parts) -> Response:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, Visitor
 from actionwatch.web.attempts import TooManyAttempts
+from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
 
@@ -27,7 +26,7 @@ def show(request: Request, parts: Parts) -> Response:
     return _form(request, parts, goal, _NO_COOKIE if "done" in request.query_params else "")
 
 
-def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:
+def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     """Begin a session if the token is right."""
     goal = _goal(fields.get("next", "/"))
     try:
@@ -44,7 +43,7 @@ def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Respons
     return answer
 
 
-def leave(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:  # noqa: ARG001
+def leave(request: Request, parts: Parts, fields: Fields) -> Response:  # noqa: ARG001
     """End the session. Another site cannot ask for this: browsers send the cookie only from our own pages."""
     request.state.access.sign_out(request.state.visitor)
     answer = RedirectResponse(SIGN_IN_PATH, 303)

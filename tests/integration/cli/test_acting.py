@@ -257,8 +257,10 @@ def test_dead_letter_is_retried(desk: Desk) -> None:
     assert dead["status"] == "dead"
     assert "no such field" in dead["last_error"]
     assert "no such field" in desk.call("deliveries", "list", "--dead").out
-    retried = desk.call("deliveries", "retry", dead["id"][:8])
+    retried = desk.call("deliveries", "retry", dead["id"][:8], "--author", "sam")
     assert (retried.status, retried.out) == (0, "1 dead letter will be tried again\n")
+    history = desk.call("alerts", "show", dead["alert"], "-o", "json").json["history"]
+    assert ("retried", "opened goes to soar again, by sam") in [(line["stage"], line["what"]) for line in history]
     again = desk.call("deliveries", "retry", dead["id"])
     assert again.status == 1
     assert "is pending, not a dead letter" in again.err

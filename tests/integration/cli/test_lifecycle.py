@@ -139,6 +139,8 @@ def test_dead_letters_can_be_dropped(desk: Desk) -> None:
     assert desk.call("deliveries", "drop", "--receiver", "other").err == "no dead letters\n"
     assert desk.call("deliveries", "retry", "--since", "2999-01-01T00:00:00Z").err == "no dead letters\n"
     assert desk.call("deliveries", "drop", dead["id"][:8], "--author", "sam").out == "1 dead letter dropped\n"
+    history = desk.call("alerts", "show", dead["alert"], "-o", "json").json["history"]
+    assert ("dropped", "opened for soar is not sent, by sam") in [(line["stage"], line["what"]) for line in history]
     run(desk)
     assert desk.call("status", "-o", "json").json["troubles"] == []
 

@@ -6,19 +6,21 @@ SQLite's virtual machine counts its steps, so that no test depends on the speed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from actionwatch.base.model import Record, RecordFilter
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Record, RecordFilter, Status
 from actionwatch.cli.status import take_snapshot
 from actionwatch.service import configuration
-from actionwatch.store import positions, receipts, records
+from actionwatch.store import alerts, delivery_transitions, outbox, positions, receipts, records
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
-from tests.builders import NOON, Clock, make_receipt, make_record, open_database
+from tests.builders import NOON, Clock, make_alert, make_delivery, make_receipt, make_record, open_database
 from tests.positions import move_to
 from tests.statements import GRAIN, steps
 
@@ -44,6 +46,10 @@ def filled(database: Database, size: int) -> Database:
             batch = [record_no(number, is_backlog=number < size - 500) for number in range(start, start + SMALL)]
             records.insert_new(connection, batch)
     with database.write() as connection:
+        opened = [make_alert(f"{number:06}", opened_at=record_no(number).occurred_at) for number in range(size)]
+        alerts.insert_new(connection, [(each, "g") for each in opened])
+        rows = [make_delivery(f"{number:06}", due_at=NOON + timedelta(seconds=number)) for number in range(size)]
+        delivery_transitions.enqueue(connection, rows)
         for number in range(0, size, 10):
             end = NOON + timedelta(seconds=number)
             receipts.write(connection, make_receipt(ends_at=end, judged_at=end, record_count=1, digest=str(number)))
@@ -52,7 +58,7 @@ def filled(database: Database, size: int) -> Database:
     return database
 
 
-def record_no(number: int, *, is_backlog: bool) -> Record:
+def record_no(number: int, *, is_backlog: bool = False) -> Record:
     """Make one record a second."""
     return make_record(number, minutes=number / 60, is_backlog=is_backlog)
 
@@ -64,6 +70,19 @@ def searched(connection: Connection, number: int) -> list[object]:
 
 
 AROUND = RecordFilter(user="eve", since=NOON, until=NOON + timedelta(minutes=1))
+PENDING = DeliveryStatus.PENDING
+
+
+def newest_due(connection: Connection) -> datetime:
+    """Return when the delivery before the last 300 is due, for which the same number of steps is needed in each store."""
+    count = records.newest_id(connection)
+    return NOON + timedelta(seconds=count - 300)
+
+
+OLD = record_no(300)
+"""Behind it are 300 records and alerts, before it as many as the store has besides."""
+NOBODY = RecordFilter(user="nobody", until=NOON + timedelta(days=30))
+RESOLVED = alerts.AlertFilter(statuses=[Status.RESOLVED], until=NOON + timedelta(days=30))
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "records of each source": records.count_by_source,
     "records ever stored": records.count_ever_stored,
@@ -71,6 +90,12 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "delay of the newest records": lambda c: records.lateness(c, 100),
     "newest records": lambda c: records.find(c, RecordFilter(), 50),
     "search without a result": lambda c: searched(c, 500),
+    "last page of records": lambda c: records.search(c, NOBODY, 50, (OLD.occurred_at, OLD.key, OLD.source), 100),
+    "last page of alerts": lambda c: alerts.search(c, RESOLVED, 50, (OLD.occurred_at, "000300"), 100),
+    "page of records of a long time": lambda c: records.search(c, replace(NOBODY, since=NOON), 50, None, 100),
+    "page of alerts of a long time": lambda c: alerts.search(c, replace(RESOLVED, since=NOON), 50, None, 100),
+    "last page of deliveries": lambda c: outbox.read_page(c, PENDING, "hook", 50, ("hook", newest_due(c), "")),
+    "last page of all deliveries": lambda c: outbox.read_page(c, PENDING, None, 50, ("hook", newest_due(c), "")),
     "record by a prefix of its key": lambda c: records.read_by_prefix(c, records.key_floor(NOON)),
     "short key": lambda c: records.short_key(c, f"{records.key_floor(NOON)}-x", 16),
     "records around another": lambda c: records.find(c, AROUND, 50),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.access import AccessRole, AccessToken, digest_of, new_secret
 from actionwatch.base.model import Stretch
+from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.blindness import Blindness
@@ -31,6 +33,7 @@ from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import api_routes, console_routes
 from tests import http_client
+from tests.browser import Viewer
 from tests.builders import NOON, Clock
 from tests.threads import start_thread
 
@@ -57,11 +60,12 @@ class Served:
 
     def parts(self) -> Parts:
         """Return what the service gives to the console."""
+        receivers = self.options.get("receivers", [Destination("hook", "webhook", 1.0)])
         given: dict[str, Any] = {
             "database": self.database,
             "clock": self.clock,
             "sources": self.sources,
-            "receivers": [Destination("hook", "webhook", 1.0)],
+            "receivers": receivers,
             "unready": lambda: self.unready,
             "stretches": self._stretches,
             "blindness": lambda connection, since, now: self.blindness or Blindness(since, now, (), ()),
@@ -70,7 +74,8 @@ class Served:
             "actions": OperatorActions(
                 self.database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), self.clock
             ),
-            "preview": lambda connection, made, now: str(preview(connection, made, now)),
+            "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
+            "previews": lambda connection, made, now: list(map(str, preview(connection, made, now))),
             "doubts": lambda made: self.doubts,
             "try_draft": lambda draft, since: iter(()),
             "max_silence": timedelta(days=3),
@@ -131,3 +136,17 @@ def cookie_of(answer: httpx.Response) -> str:
 def session(client: httpx.Client, token: str) -> dict[str, str]:
     """Sign in, and return the header of a browser that has done so."""
     return {"cookie": f"{COOKIE}={cookie_of(sign_in(client, token))}"}
+
+
+def arrive(viewer: Viewer, path: str, token: str) -> None:
+    """Open a page in a browser that has not signed in, and sign in."""
+    viewer.open(path)
+    viewer.page.get_by_label("Token").fill(token)
+    viewer.page.get_by_role("button", name="Sign in").click()
+    viewer.page.wait_for_url(f"{viewer.origin}{path}")
+
+
+def form_token(client: httpx.Client, path: str) -> str:
+    """Return the token of the forms of a page; empty if it has none."""
+    found = re.search(r'name="form_token" value="(\w+)"', client.get(path).text)
+    return found[1] if found else ""

@@ -11,12 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Level, Status
 from actionwatch.store import (
     alert_history,
     alerts,
     delivery_transitions,
     marks,
+    outbox,
     polls,
     records,
     self_alerts,
@@ -24,6 +26,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import alert_document, instant, record_document
+from actionwatch.web.parts import Destination
 from tests import http_client
 from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_marks, make_record
 from tests.integration.web.console_kit import Served, give_token
@@ -145,6 +148,59 @@ def test_deliveries_are_listed_by_state(api: httpx.Client) -> None:
     shown = api.get(f"deliveries/{dead['id']}").json()
     assert {name: shown[name] for name in dead} == dead
     assert shown["message"] is None
+
+
+def test_dead_letters_are_retried_moved_and_dropped(served: Served, database: Database) -> None:
+    """A program sends a dead letter again, to another receiver, or drops it, once; what is no dead letter is refused."""
+    served.options["receivers"] = [Destination("hook", "webhook"), Destination("mail", "email")]
+    with opened(served, give_token(database)) as api:
+        (dead,) = api.get("deliveries?state=dead").json()["items"]
+        path = f"deliveries/{dead['id']}"
+        is_problem(
+            api.post(f"{path}/retry", json={"to": "nobody"}), 400, "to: no receiver has the name nobody: use hook"
+        )
+        for to, receiver in ((None, "hook"), ("mail", "mail")):
+            for _ in range(2):
+                again = api.post(f"{path}/retry", json={"to": to}).json()
+                assert (again["id"], again["receiver"], again["status"]) == (dead["id"], receiver, "pending")
+            is_problem(api.post(f"{path}/drop", json={}), 409, f"for {receiver} is pending, not a dead letter")
+            bury(database, dead["id"])
+        for _ in range(2):
+            dropped = api.post(f"{path}/drop", json={})
+            assert (dropped.status_code, dropped.json()["status"], dropped.json()["why"]) == (
+                200,
+                "suppressed",
+                "dropped",
+            )
+        is_problem(api.post(f"{path}/retry", json={}), 409, "for mail is suppressed, not a dead letter")
+    with database.read() as connection:
+        lines = [(line.stage, line.what) for line in alert_history.read(connection, "alert-2")]
+    assert lines == [
+        ("retried", "opened goes to hook again, by sam"),
+        ("retried", "opened goes to mail in place of hook, by sam"),
+        ("dropped", "opened for mail is not sent, by sam"),
+    ]
+
+
+def test_a_dead_letter_of_a_removed_receiver_needs_another(served: Served, database: Database) -> None:
+    """Without another receiver it stays dead; a reader cannot send it at all."""
+    served.options["receivers"] = [Destination("mail", "email")]
+    with opened(served, give_token(database)) as api:
+        (dead,) = api.get("deliveries?state=dead").json()["items"]
+        path = f"deliveries/{dead['id']}/retry"
+        is_problem(api.post(path, json={}), 409, 'no longer configured (1 for hook): add "to"')
+        reader = {"authorization": f"Bearer {give_token(database, 'rita', AccessRole.READER)}"}
+        is_problem(api.post(path, json={"to": "mail"}, headers=reader), 403, "rita has the role reader")
+        assert api.get(f"deliveries/{dead['id']}").json()["status"] == "dead"
+        assert api.post(path, json={"to": "mail"}).json()["status"] == "pending"
+
+
+def bury(database: Database, delivery_id: str) -> None:
+    """Let the receiver refuse a message."""
+    with database.write() as connection:
+        row = outbox.read(connection, delivery_id)
+        assert row is not None
+        delivery_transitions.bury(connection, row, "503")
 
 
 def test_rules_and_status(api: httpx.Client, served: Served) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -19,7 +18,7 @@ from actionwatch.web.access import COOKIE
 from tests.attacks.test_console import TOKEN, sign_in
 from tests.browser import chromium, viewing
 from tests.builders import NOON, make_alert, make_record
-from tests.integration.web.console_kit import Served, cookie_of
+from tests.integration.web.console_kit import Served, cookie_of, form_token
 from tests.unit.render.messages import HOSTILE
 
 PATH = "/alerts/alert-1/decision"
@@ -51,16 +50,15 @@ def web(served: Served) -> Iterator[httpx.Client]:
         yield client
 
 
-def form_token(client: httpx.Client) -> str:
-    """Return the token of the forms of a page."""
-    found = re.search(r'name="form_token" value="(\w+)"', client.get("/alerts/alert-1").text)
-    assert found is not None
-    return found[1]
-
-
 def decide(client: httpx.Client, action: str, **fields: str) -> httpx.Response:
     """Send the form of the alert."""
-    given = {"form_token": form_token(client), "action": action, "author": "sam", "comment": "", "span": "1h"}
+    given = {
+        "form_token": form_token(client, "/alerts/alert-1"),
+        "action": action,
+        "author": "sam",
+        "comment": "",
+        "span": "1h",
+    }
     return client.post(PATH, data={**given, **fields})
 
 
@@ -135,7 +133,7 @@ def test_mistakes_are_named_and_nothing_is_lost(
 
 def test_another_site_decides_nothing(web: httpx.Client, served: Served, database: Database) -> None:
     """A form without the token of this session, or that another site sent, is refused."""
-    token = form_token(web)
+    token = form_token(web, "/alerts/alert-1")
     given = {"action": "resolve", "author": "eve", "form_token": token}
     other = {"cookie": f"{COOKIE}={cookie_of(sign_in(web))}"}
     assert web.post(PATH, data=given, headers=other).status_code == 403, "the token of another session"
@@ -166,7 +164,7 @@ def test_without_a_token_the_console_only_shows(served: Served, database: Databa
 
 def test_unknown_alerts_and_actions_are_errors(web: httpx.Client) -> None:
     """An alert that is gone and an action that does not exist are pages that say so."""
-    given = {"form_token": form_token(web), "action": "ack", "author": "sam"}
+    given = {"form_token": form_token(web, "/alerts/alert-1"), "action": "ack", "author": "sam"}
     gone = web.post("/alerts/gone/decision", data=given)
     assert (gone.status_code, "no alert has the id gone" in gone.text) == (404, True)
     assert web.post(PATH, data={**given, "action": "explode"}).status_code == 400

@@ -31,11 +31,43 @@
   const move = (step) => {
     const items = [...document.querySelectorAll("[data-item]")];
     if (!items.length) return;
-    const place = items.indexOf(document.activeElement);
+    const active = document.activeElement;
+    const place = items.findIndex((item) => item === active || item.closest("tr")?.contains(active));
     const next = place < 0 ? (step > 0 ? 0 : items.length - 1) : Math.min(Math.max(place + step, 0), items.length - 1);
     items[next].focus();
     items[next].scrollIntoView({ block: "nearest" });
   };
+  // Rows of a list that people select: all with one click, one with a key. Forms count what is selected.
+  const picks = () => [...document.querySelectorAll("input[name=id][type=checkbox]")];
+  const pickOf = (element) => element?.closest?.("tr")?.querySelector("input[name=id][type=checkbox]");
+  const count = () => {
+    const note = document.querySelector("[data-selected]");
+    const chosen = picks().filter((pick) => pick.checked).length;
+    if (note) note.textContent = chosen ? `${chosen} selected` : "";
+  };
+  document.querySelector("[data-select-all]")?.addEventListener("click", (event) => {
+    const isAll = picks().every((pick) => pick.checked);
+    for (const pick of picks()) pick.checked = !isAll;
+    count();
+    event.preventDefault();
+  });
+  document.addEventListener("change", count);
+  const toggle = () => {
+    const pick = pickOf(document.activeElement);
+    if (pick) pick.checked = !pick.checked;
+    count();
+  };
+  const press = (key) => {
+    const button = document.querySelector(`button[data-key="${key}"]`);
+    const pick = pickOf(document.activeElement);
+    if (pick && !picks().some((each) => each.checked)) pick.checked = true;
+    count();
+    const comment = button?.form.querySelector("textarea[data-comment]");
+    if (key === "s" && comment && !comment.value.trim()) comment.focus();
+    else button?.click();
+  };
+  count();
+
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
@@ -49,6 +81,8 @@
     else if (event.key === "g") isGoing = true;
     else if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
+    else if (event.key === "x") toggle();
+    else if (event.key === "a" || event.key === "s") press(event.key);
     else if (event.key === "?") keys.showModal();
     else if (event.key === "/") {
       const search = document.querySelector("[data-search]");
@@ -79,8 +113,7 @@
   }
 
   // The name of the person who decides is kept in this browser.
-  const author = document.querySelector("input[data-author]");
-  if (author) {
+  for (const author of document.querySelectorAll("input[data-author]")) {
     author.value ||= localStorage.getItem("author") ?? "";
     author.form.addEventListener("submit", () => localStorage.setItem("author", author.value));
   }

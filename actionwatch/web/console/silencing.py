@@ -1,0 +1,41 @@
+"""Silence alerts from their pages: for how long, and what the silences would have hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from actionwatch.base.durations import parse_duration, spell_duration
+from actionwatch.base.model import Silence
+from actionwatch.web.parts import Parts
+
+SPANS = ("1h", "4h", "1d", "3d", "7d")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A silence that is not made yet, and what it would have hidden."""
+
+    matchers: str
+    starts_at: datetime
+    ends_at: datetime
+    hidden: str
+
+
+def read_span(parts: Parts, text: str) -> timedelta:
+    """Return how long a silence lasts. Raises: ValueError, with a sentence."""
+    span = parse_duration(text) if text in SPANS else None
+    if span is None or span > parts.max_silence:
+        raise ValueError(f"A silence lasts at most {spell_duration(parts.max_silence)} (max_silence).")
+    return span
+
+
+def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[Draft]:
+    """Say of each silence what it would have hidden."""
+    with parts.database.read() as connection:
+        hidden = parts.previews(connection, made, parts.clock())
+    return [
+        Draft(" ".join(each.matchers), each.starts_at, each.ends_at, what)
+        for each, what in zip(made, hidden, strict=True)
+    ]
