@@ -247,12 +247,15 @@ class _Check:
             return {}
 
 
-def check(connection: Connection, noted: Head | None = None, on_seal: Callable[[], None] = lambda: None) -> Checked:
+def check(
+    connection: Connection, noted: Head | None = None, on_seal: Callable[[int, int], None] = lambda *_: None
+) -> Checked:
     """Compare everything, within one transaction. `noted` is an earlier head, which must be part of the chain.
 
-    `on_seal` is called for each seal.
+    `on_seal` is called after each seal with the number of seals that were read, and of all.
     """
     found = _Check(connection, noted)
+    total = connection.execute(select(func.count()).select_from(SEAL)).scalar_one()
     oldest = head = None
     count = 0
     for row in stream_rows(connection, select(*READ).order_by(SEAL.c.number.desc())):
@@ -261,7 +264,7 @@ def check(connection: Connection, noted: Head | None = None, on_seal: Callable[[
         head = head or oldest
         found.take(seal, digest)
         count += 1
-        on_seal()
+        on_seal(count, total)
     found.check_rest()
     if noted is not None:
         _check_noted(noted, oldest, head, found.faults)
