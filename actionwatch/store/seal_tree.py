@@ -41,7 +41,10 @@ def pack(leaves: Sequence[Leaf]) -> bytes | None:
 
 def unpack(packed: bytes | None) -> list[Leaf]:
     """Return the leaves that the store keeps. Raises: ValueError."""
-    return [] if packed is None else _DECODER.decode(packed)
+    try:
+        return [] if packed is None else _DECODER.decode(packed)
+    except ValueError as exc:
+        raise ValueError(f"the leaves of a seal cannot be read: {exc}") from exc
 
 
 def keys_of(leaves: Sequence[Leaf]) -> dict[str, bytes]:
