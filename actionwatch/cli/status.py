@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from actionwatch.store.outbox import Queue
     from actionwatch.store.polls import Poll
     from actionwatch.store.receivers import Health
+    from actionwatch.store.seals import Head
     from actionwatch.store.self_alerts import OpenSelfAlert
 
 SILENCES_SHOWN = 5  # `silences list` shows all
@@ -80,12 +81,26 @@ class Snapshot:
     """Whether a service runs on the store; None if the store does not say."""
     roster: Roster | None = None
     """The replicas; None for a store that is not shared."""
+    head: Head | None = None
+    """The newest seal."""
+    unsealed_count: int = 0
     troubles: Sequence[OpenSelfAlert | DetectedTrouble]
 
 
 def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     """Read the store, and detect what no service may be left to record: that none runs, that the disk is full."""
-    from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
+    from actionwatch.store import (
+        backlog_progress,
+        marks,
+        outbox,
+        polls,
+        receivers,
+        records,
+        rule_versions,
+        seals,
+        self_alerts,
+        unsealed,
+    )
     from actionwatch.store import silences as silence_table
 
     with store.read() as connection:
@@ -109,6 +124,8 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             silences=silence_table.read_active(connection, utc_now()),
             is_running=is_running,
             roster=roster if store.is_shared else None,
+            head=seals.read_head(connection),
+            unsealed_count=sum(unsealed.count(connection).values()),
             troubles=[*around, *opened],
         )
 
@@ -147,6 +164,11 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
             {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
+        "seals": {
+            "head": str(found.head) if found.head else None,
+            "at": found.head and found.head.at,
+            "unsealed": found.unsealed_count,
+        },
         **({"replicas": _replicas(found.roster)} if found.roster is not None else {}),
     }
 

@@ -1,18 +1,29 @@
-"""`store`: upgrade, copy, back up and restore the store."""
+"""`store`: upgrade, copy, verify, back up and restore the store."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.cli.context import read_settings
+from actionwatch.base.plurals import counted
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.context import read_settings, reading_store
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import echo, print_document, progress_bar
+from actionwatch.cli.output import echo, print_document, print_table, progress_bar
+from actionwatch.text.times import spell_time
 
-command = click.Group(help="Upgrade, copy, back up and restore the store.")
+if TYPE_CHECKING:
+    from actionwatch.store.seal_checking import Checked
+    from actionwatch.store.seals import Head
+
+_HEAD = re.compile("([0-9]{1,18}):([0-9a-f]{64})")
+
+command = click.Group(help="Upgrade, copy, verify, back up and restore the store.")
 
 
 @command.command("upgrade")
@@ -88,6 +99,89 @@ def _checked(url: str, kind: str) -> str:
         return Store(url=url).url
     except ValidationError as exc:
         raise click.BadParameter(exc.errors()[0]["msg"].removeprefix("Value error, "), param_hint=name) from exc
+
+
+def _head(_: click.Context, __: click.Parameter, value: str | None) -> Head | None:
+    """Parse a head. Raises: click.BadParameter."""
+    from actionwatch.store.seals import Head
+
+    if value is None:
+        return None
+    found = _HEAD.fullmatch(value.strip())
+    if found is None:
+        raise click.BadParameter(
+            f"{value[:80]!r} is not a head: write the number of a seal, a colon and its digest, as 'store verify' prints them"
+        )
+    return Head(int(found[1]), found[2])
+
+
+@command.command("verify")
+@click.option(
+    "--head",
+    "noted",
+    metavar="N:DIGEST",
+    callback=_head,
+    help="A head that was noted elsewhere: it must be part of the chain.",
+)
+@output_option
+@click.pass_obj
+def verify(config: str, noted: Head | None, form: str) -> int:
+    """Compare all records, receipts, decisions, alerts, deliveries, silences and rule versions with the chain of seals.
+
+    The service seals what it writes within seconds. A row that another program changed, deleted or added is named, and so is a
+    seal. Reads one state of the store, also while the service runs. Retention is no difference.
+
+    Who can write to the store can also make the whole chain again. Only a head that was kept elsewhere shows that: one that
+    this command, 'status -o json', the log (store_sealed) or the manifest of an evidence bundle had earlier.
+
+    Exits with 1 if anything differs, and names the first 20 differences.
+    """
+    from actionwatch.store.seal_checking import check
+
+    with reading_store(config) as (_, connection), progress_bar() as bar:
+        task = bar.add_task("verifying", total=None) if bar else None
+
+        def show(done: int, total: int) -> None:
+            if bar and task is not None:
+                bar.update(task, completed=done, total=total)
+
+        checked = check(connection, noted, show)
+    document = {
+        "agrees": not checked.fault_count,
+        "tables": {
+            table.name: {"sealed": table.sealed, "unsealed": table.unsealed, "removed": table.removed}
+            for table in checked.tables
+        },
+        "seals": checked.seal_count,
+        "from": checked.oldest and checked.oldest.at,
+        "to": checked.head and checked.head.at,
+        "head": str(checked.head) if checked.head else None,
+        "difference_count": checked.fault_count,
+        "differences": [{"table": each.table, "key": each.key, "what": each.what} for each in checked.faults],
+    }
+    print_document(document, form, as_text=lambda: _print(checked))
+    return EXIT_FAILED if checked.fault_count else 0
+
+
+def _print(checked: Checked) -> None:
+    rows = [(table.name, table.sealed, table.unsealed, table.removed) for table in checked.tables]
+    print_table(("table", "sealed", "not sealed yet", "removed"), rows)
+    if checked.head is None or checked.oldest is None or checked.head.at is None or checked.oldest.at is None:
+        echo("there is no seal yet: 'actionwatch run' makes them")
+    else:
+        span = f"{spell_time(checked.oldest.at)} to {spell_time(checked.head.at)}"
+        echo(f"{counted(checked.seal_count, 'seal')}, {span}; head {checked.head}")
+    for fault in checked.faults:
+        echo(f"{f'{fault.table} {fault.key}'.strip()}: {fault.what}", err=True)
+    if checked.fault_count > len(checked.faults):
+        echo(f"and {checked.fault_count - len(checked.faults):,} more", err=True)
+    if checked.fault_count:
+        echo(
+            f"{counted(checked.fault_count, 'difference')}: keep a copy of the store and of the log; docs/proof.md",
+            err=True,
+        )
+    else:
+        echo("everything agrees")
 
 
 @command.command("backup")

@@ -49,6 +49,7 @@ def command(file: Path, key: Path | None, form: str) -> int:
         "from": checked.manifest.get("from"),
         "to": checked.manifest.get("to"),
         "proof": checked.manifest.get("proof", []),
+        "head": checked.manifest.get("head"),
     }
     print_document(document, form, as_text=lambda: _print(checked, file, key))
     return EXIT_FAILED if checked.faults else 0
@@ -63,6 +64,8 @@ def _print(checked: Checked, file: Path, key: Path | None) -> None:
         echo(local_times(source["statement"]))
     counts = f"{counted(checked.record_count, 'record')} and {counted(checked.receipt_count, 'receipt')}"
     echo(f"{file}: every part agrees with its digest, and {counts} agree; {_signature(checked, key)}")
+    if "head" in checked.manifest:
+        echo(f"newest seal of its store, for 'actionwatch store verify --head': {checked.manifest['head']}")
     echo(f"SHA-256 of its SHA256SUMS, which covers everything: {checked.digest}")
 
 

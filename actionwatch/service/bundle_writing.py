@@ -18,7 +18,7 @@ from actionwatch.base.files import draft_beside, give_name
 from actionwatch.base.model import Level, Stretch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.settings import Settings
-from actionwatch.store import evidence, marks, rule_history
+from actionwatch.store import evidence, marks, rule_history, seals
 from actionwatch.tail.cursor import EDGE
 from actionwatch.text.bundle import FORMAT, PROOF, RECEIPTS, RECORDS, BundleWriter
 from actionwatch.text.payloads import instant
@@ -36,7 +36,8 @@ The second command needs the public key of whoever signed the bundle, from a sou
 it is not signed: then the first command shows only that nothing was damaged by accident.
 `actionwatch verify-bundle FILE --key PUBLIC-KEY.pem` does both, and checks the receipts against the records.
 
-manifest.json        the time, the sources, and what is proved; the digest and the size of each part
+manifest.json        the time, the sources, and what is proved; the digest and the size of each part; `head` is the newest
+                     seal of the store, for `actionwatch store verify --head`
 records.jsonl        the records with the text of the upstream (raw), in the order of their keys
 receipts.jsonl       the proof of each window; `digest` is SHA-256 over its record keys, one per line
 proof.jsonl          which stretches of time are proved, and why others are not
@@ -149,6 +150,9 @@ def _write(
         "sources": sources,
         "proof": list(map(asdict, proof)),
     }
+    head = seals.read_head(connection)
+    if head is not None:
+        manifest["head"] = str(head)  # of the chain: 'actionwatch store verify --head' compares it later
     with draft.open("wb") as out:
         digest = writer.finish(README, manifest, out, sign)
     return Written(digest, *span, writer.count(RECORDS), writer.count(RECEIPTS), tuple(proof))

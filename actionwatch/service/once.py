@@ -14,6 +14,7 @@ from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.reload import Reloader
 from actionwatch.service.roles import Role, Roles
+from actionwatch.service.sealing import Sealing
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.store.membership import LEADER, tail_role
 from actionwatch.tail.source import SourceTail
@@ -35,7 +36,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     failures: list[str] = []
     steps = StepWatch(app.self_alerts)
     of_sources = [f"{what} {source}" for source in app.tails for what in ("accounts", "tail")]
-    for name in (*of_sources, "disk", "clock", "match", "deliver"):
+    for name in (*of_sources, "disk", "clock", "match", "deliver", "seal"):
         steps.add(name, failures=1)
 
     def attempt(step: str, run: Callable[[], object]) -> None:
@@ -70,6 +71,7 @@ def run_once(app: App, wait: timedelta) -> Round:
         attempt("match", app.matcher.save)
         due_until = app.clock() + wait
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
+        attempt("seal", Sealing(app.leading, app.clock).seal_all)
     return Round(failures, due_until)
 
 

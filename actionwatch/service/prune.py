@@ -26,6 +26,7 @@ from actionwatch.store import (
     records,
     retention,
     rule_history,
+    seals,
     sessions,
     tokens,
     unproved_windows,
@@ -97,7 +98,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         seen = [found.seen_through for found in marks.read_all(connection).values()]  # by the upstream's clock
     now = min(now, max(seen, default=now))
     forgotten, finished = now - kept.records, now - kept.deliveries
-    # What rules did, and unproved windows, stay visible as long as any record or receipt of their time.
+    # What rules did, unproved windows, and seals stay visible as long as any record or receipt of their time.
     unknown = min(forgotten, now - kept.receipts)
 
     def old_records(connection: Connection) -> int:
@@ -117,6 +118,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     }
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
+    _in_batches(database, lambda c: seals.delete_older(c, unknown, BATCH))
     with database.write() as connection:
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access

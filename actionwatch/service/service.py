@@ -32,6 +32,7 @@ from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, run_now, start
+from actionwatch.service.sealing import SEAL_EVERY, Sealing
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
@@ -100,6 +101,7 @@ class Service:
         self._worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
         self._heartbeat = Heartbeat(url, app.poll_intervals, app.database, app.clock) if url else None
+        self._sealing = Sealing(app.leading, app.clock)
         followers = [self._worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
         self._is_scheduling = False
@@ -347,6 +349,7 @@ class Service:
             add("configuration", self._watch.run_once, LOOK_EVERY)
         add("silences", self.reloader.load_silences, SILENCES_EVERY, is_first_now=False, role=LEADER)
         add("prune", self._prune, PRUNE_EVERY, role=LEADER)
+        add("seal", self._sealing.run_once, SEAL_EVERY, role=LEADER)
         return scheduler
 
     def _attempt_as(self, role: str | None, step: str, run: Callable[[], object]) -> None:
@@ -430,6 +433,8 @@ class Service:
             log.warning(
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
+        else:  # otherwise one of them may hold the write lock
+            self._attempt_as(LEADER, "seal", self._sealing.finish)
 
 
 def trusted_proxy(options: Web) -> TrustedProxy | None:

@@ -57,7 +57,7 @@ from actionwatch.store.tables import METADATA
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0010"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0011"  # the newest revision under migrations/versions/
 # The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
 # A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
 MINIMUM_READER = "0006"
@@ -434,12 +434,25 @@ def bulk_read(
     """
     head = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column} "  # noqa: S608  # nosec
     for some in portions(values):
-        if _is_postgresql(connection):
+        if is_postgresql(connection):
             yield from connection.exec_driver_sql(
                 f"{head}= ANY ({_array(connection.dialect, table.c[column])})", (list(some),)
             )
         else:
             yield from connection.exec_driver_sql(f"{head}IN ({', '.join('?' * len(some))})", tuple(some))
+
+
+def bulk_find(
+    connection: Connection, table: Table, columns: Sequence[str], key: Sequence[str], values: Collection[Sequence[Any]]
+) -> Iterator[Sequence[Any]]:
+    """Yield columns of the rows with these keys, as the database stores them. An index must begin with the key."""
+    listed = ", ".join(f"{table.name}.{name}" for name in columns)
+    is_it = " AND ".join(f"{table.name}.{name} = given.column{place}" for place, name in enumerate(key, 1))
+    for some in portions(values):
+        given, parameters = _given(connection, [table.c[name] for name in key], some)
+        # SQLite reads the tables of a CROSS JOIN in this order.
+        statement = f"SELECT {listed} FROM ({given}) AS given CROSS JOIN {table.name} WHERE {is_it}"  # noqa: S608  # nosec
+        yield from connection.exec_driver_sql(statement, parameters)
 
 
 def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
@@ -478,7 +491,7 @@ def bulk_update(
     column, value = only
     changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
     is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = "
-    is_chosen += "%s" if _is_postgresql(connection) else "?"
+    is_chosen += "%s" if is_postgresql(connection) else "?"
     count = 0
     for some in portions(rows):
         given, values = _given(connection, [table.c[name] for name in columns], some)
@@ -487,7 +500,8 @@ def bulk_update(
     return count
 
 
-def _is_postgresql(connection: Connection) -> bool:
+def is_postgresql(connection: Connection) -> bool:
+    """Return whether the database is PostgreSQL."""
     return connection.dialect.name == "postgresql"
 
 
@@ -499,7 +513,7 @@ def _given(
     PostgreSQL takes each column as an array in binary form: one parameter for all its values, as fast as COPY. And unlike
     COPY, it waits for all of them before it begins, so that a process that freezes meanwhile holds nobody up.
     """
-    if _is_postgresql(connection):
+    if is_postgresql(connection):
         names = ", ".join(f"column{place}" for place, _ in enumerate(columns, 1))
         arrays = ", ".join(_array(connection.dialect, column) for column in columns)
         query = f"SELECT * FROM unnest({arrays}) AS given ({names})"  # noqa: S608  # nosec
@@ -518,7 +532,7 @@ def _array(dialect: Dialect, column: Column[Any]) -> str:
 def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
     """Insert rows with the same columns. Where the primary key exists, replace those columns, or add to the `added` ones."""
     if rows:
-        connection.execute(_upserting(_is_postgresql(connection), table, tuple(rows[0]), added), rows)
+        connection.execute(_upserting(is_postgresql(connection), table, tuple(rows[0]), added), rows)
 
 
 @functools.cache  # building the statement costs as much as running it

@@ -25,13 +25,15 @@ from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreac
 from actionwatch.store.lease import CREATE, FROZEN_AFTER, LIVING_IDS, TAKE_LOCK, Leases, opened, read_time, roster
 from actionwatch.store.membership import ROLE, Roster, is_tail_role
 from actionwatch.store.record_hints import NOTIFY, listen
+from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
 
+APPLICATION = "actionwatch"  # of every version: the triggers note what it writes
 # No prepared statements, so that a pooler may stand between. A network that is cut shows within ten seconds.
 _CONNECTING: dict[str, Any] = {
     "prepare_threshold": None,
     "connect_timeout": 5,
-    "application_name": "actionwatch",
+    "application_name": APPLICATION,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,
@@ -70,13 +72,42 @@ WHERE relnamespace = current_schema()::regnamespace AND NOT indisvalid
 """
 # The tables that grow with the log. By default the server cleans and counts a table again when a fifth of it has changed: of 50
 # million records, ten million. Until then, deleted rows stay, and plans are made for the store of months ago.
-_LARGE = ("record", "receipt", "alert", "alert_record", "alert_history", "delivery", "correlated_alert")
+_LARGE = (
+    *("record", "receipt", "alert", "alert_record", "alert_history", "delivery", "correlated_alert"),
+    *("seal", "sealed_row", "unsealed"),
+)
 _AUTOVACUUM = """autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
 autovacuum_analyze_scale_factor = 0.01"""
 # A table to which an operator has given options keeps them.
 _WITHOUT_OPTIONS = """
 SELECT relname FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND reloptions IS NULL AND relname = ANY (%s)
+"""
+# What actionwatch writes is noted in `unsealed`; what another program writes is not, so that it is found. A trigger that is
+# there is not replaced: another set of columns needs another name.
+_NOTE_ROW = """
+CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {old});
+    ELSE
+        INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {new});
+    END IF;
+    RETURN NULL;
+END $$
+"""
+_NOTE_ROWS = """
+CREATE OR REPLACE FUNCTION note_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO unsealed (table_name, row_key, last_id)
+    SELECT TG_TABLE_NAME, min(id)::text, max(id) FROM written HAVING count(*) > 0;
+    RETURN NULL;
+END $$
+"""
+_IS_OURS = f"WHEN (current_setting('application_name') = '{APPLICATION}')"
+_TRIGGERS = """
+SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal
 """
 
 
@@ -126,8 +157,17 @@ class PostgresqlBackend:
         connection.exec_driver_sql(CREATE)
         for name in connection.exec_driver_sql(_WITHOUT_OPTIONS, (list(_LARGE),)).scalars().all():
             connection.exec_driver_sql(f"ALTER TABLE {name} SET ({_AUTOVACUUM})")
+        self._note_writes(connection)
         driver: Any = connection.connection.driver_connection
         self._leases.clock.compare(lambda: read_time(driver))
+
+    def _note_writes(self, connection: Connection) -> None:
+        """Create the triggers that are missing: those of records, of which one statement writes many, note them as one."""
+        there = set(connection.exec_driver_sql(_TRIGGERS).scalars())
+        for name, *statements in _triggers():
+            if name not in there:
+                for statement in statements:
+                    connection.exec_driver_sql(statement)
 
     def build_indexes(self) -> None:
         """Build the indexes of the newest schema whose columns exist, without keeping replicas from writing meanwhile."""
@@ -262,6 +302,20 @@ class PostgresqlBackend:
 
     def _engine(self) -> Engine:
         return create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
+
+
+def _triggers() -> Iterator[tuple[str, str, str]]:
+    """Yield the name of each trigger, its function, and itself. One statement writes many records, and is noted as one."""
+    rows = f"AFTER INSERT ON record REFERENCING NEW TABLE AS written FOR EACH STATEMENT {_IS_OURS}"
+    yield "note_written", _NOTE_ROWS, f"CREATE TRIGGER note_written {rows} EXECUTE FUNCTION note_written()"
+    for sealed in SEALED.values():
+        events = "DELETE" if sealed.name == "record" else "INSERT OR DELETE"
+        if not sealed.is_numbered:  # otherwise its rows never change
+            events += f" OR UPDATE OF {', '.join(sealed.names)}"
+        name = f"note_{sealed.name}"
+        function = _NOTE_ROW.format(table=sealed.name, old=sealed.key_in("OLD"), new=sealed.key_in("NEW"))
+        row = f"AFTER {events} ON {sealed.name} FOR EACH ROW {_IS_OURS}"
+        yield name, function, f"CREATE TRIGGER {name} {row} EXECUTE FUNCTION {name}()"
 
 
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
+from actionwatch.store import unsealed
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
 from actionwatch.store.database import (
     Place,
@@ -170,7 +171,10 @@ def insert_new(connection: Connection, records: Iterable[Record], judge: Judge =
     # Leave out columns that are null in all records: the driver spends more time on a NULL than on a text.
     used = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     _count_stored(connection, ordered)
-    return bulk_insert(connection, RECORD, tuple(used), list(zip(*used.values(), strict=True)))
+    newest = unsealed.newest_record(connection)
+    count = bulk_insert(connection, RECORD, tuple(used), list(zip(*used.values(), strict=True)))
+    unsealed.note_records(connection, newest)
+    return count
 
 
 def _unknown(connection: Connection, records: Iterable[Record]) -> Collection[Record]:

@@ -25,6 +25,7 @@ from actionwatch.base.clock import machine_now
 from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing
 from actionwatch.store import ownership
 from actionwatch.store.membership import Roster
+from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 _PAGE_BYTES = 16_384
@@ -59,6 +60,11 @@ SELECT indexes.name, indexes."unique", columns.name
 FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN pragma_index_info(indexes.name) AS columns
 WHERE tables.type = 'table' ORDER BY indexes.name, columns.seqno
 """
+# Our connections alone have these triggers, so that `unsealed` names what actionwatch wrote, and nothing else.
+_NOTING = "CREATE TEMP TRIGGER note_{table}_{event} AFTER {event} {columns} ON main.{table} BEGIN {statement}; END"
+_NOTE = "INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {key})"
+_IS_NOTING = "notes what is unsealed"
+_HAS_NOTES = "SELECT 1 FROM sqlite_master WHERE name = 'unsealed'"
 
 
 class Dialect(SQLiteDialect_pysqlite):
@@ -132,7 +138,9 @@ class SqliteBackend:
     def writer(self, *, is_durable: bool) -> Engine:
         """Return an engine of writers: one for each kind, because SQLite does not change `synchronous` in a transaction."""
         pragmas = (*_WRITER_PRAGMAS, _DURABLE if is_durable else _REPEATED)
-        return _engine(self.path, begin="BEGIN IMMEDIATE", pragmas=pragmas, busy_seconds=self._busy_seconds)
+        engine = _engine(self.path, begin="BEGIN IMMEDIATE", pragmas=pragmas, busy_seconds=self._busy_seconds)
+        event.listen(engine, "begin", _note_writes, insert=True)
+        return engine
 
     def failure(self, error: BaseException) -> StoreError:
         """Return our error for an error of the driver."""
@@ -292,6 +300,27 @@ def _engine(path: Path, *, begin: str, pragmas: Sequence[str], busy_seconds: flo
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _note_writes(connection: Connection) -> None:
+    """Create the triggers of a connection, before its first transaction on a store that has the tables."""
+    if _IS_NOTING in connection.info or not connection.exec_driver_sql(_HAS_NOTES).first():
+        return
+    for statement in _triggers():
+        connection.exec_driver_sql(statement)
+    connection.info[_IS_NOTING] = True
+
+
+def _triggers() -> Iterator[str]:
+    for sealed in SEALED.values():
+        columns = {"INSERT": "", "UPDATE": f"OF {', '.join(sealed.names)}", "DELETE": ""}
+        if sealed.is_numbered:  # its rows never change
+            del columns["UPDATE"]
+        if sealed.name == "record":  # see `note_records`
+            del columns["INSERT"]
+        for kind, listed in columns.items():
+            note = _NOTE.format(table=sealed.name, key=sealed.key_in("OLD" if kind == "DELETE" else "NEW"))
+            yield _NOTING.format(table=sealed.name, event=kind, columns=listed, statement=note)
 
 
 def _failure(path: Path, error: BaseException) -> StoreError:

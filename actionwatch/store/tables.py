@@ -150,6 +150,7 @@ RECEIPT = Table(
     Index("receipt_by_judgement", "source", "judged_at"),
     # Retention deletes from the oldest end on.
     Index("receipt_by_end", "ends_at"),
+    sqlite_autoincrement=True,  # an id is sealed once
 )
 
 SWEEP = Table(
@@ -388,6 +389,7 @@ ALERT_HISTORY = Table(
     Column("stage", Text, nullable=False),
     Column("what", Text, nullable=False),
     Index("alert_history_by_alert", "alert_id"),
+    sqlite_autoincrement=True,  # an id is sealed once
 )
 
 # The alerts that correlations found, reported or not. A fold continues from them after a restart.
@@ -469,6 +471,7 @@ RULE_HISTORY = Table(
     Column("document", Text, nullable=False),
     Column("lists", Text, nullable=False),
     Index("rule_history_by_rule", "rule_id", "id"),
+    sqlite_autoincrement=True,  # an id is sealed once
 )
 
 # The last good versions of the operator's templates.
@@ -506,4 +509,47 @@ SESSION = Table(
     Column("ends_at", Instant, nullable=False),
     Index("session_by_token", "token_id", "ends_at"),
     Index("session_by_end", "ends_at"),
+)
+
+# The chain of seals: each attests rows of one table, and the seal before it. `Seal` in `seals.py` describes the columns.
+SEAL = Table(
+    "seal",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("table_name", Text, nullable=False),
+    Column("first_id", BigInteger),
+    Column("last_id", BigInteger),
+    Column("row_count", BigInteger, nullable=False),
+    Column("removed_count", BigInteger, nullable=False),
+    Column("sealed_count", BigInteger, nullable=False),
+    Column("superseded", Object, nullable=False),
+    Column("root", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    # The leaves of its tree, see `seal_tree.py`; null when none of its rows is there in this version any more.
+    Column("leaves", LargeBinary),
+    Index("seal_by_table", "table_name", "number"),
+    Index("seal_by_last_id", "table_name", "last_id"),
+    Index("seal_by_digest", "digest"),
+)
+
+# Which seal has the newest version of a row, for tables whose rows change.
+SEALED_ROW = Table(
+    "sealed_row",
+    METADATA,
+    Column("table_name", Text, primary_key=True),
+    Column("row_key", Text, primary_key=True),
+    Column("seal", BigInteger, nullable=False),
+)
+
+# What was written, changed or deleted since the last seal: one row, or all ids from `row_key` to `last_id`.
+UNSEALED = Table(
+    "unsealed",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("table_name", Text, nullable=False),
+    Column("row_key", Text, nullable=False),
+    Column("last_id", BigInteger),
+    Index("unsealed_by_row", "table_name", "row_key"),
 )

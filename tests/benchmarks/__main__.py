@@ -20,6 +20,7 @@ NAMES = (
     "inserts",
     "volume",
     "windows",
+    "seals",
 )
 
 

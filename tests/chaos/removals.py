@@ -42,6 +42,7 @@ from actionwatch.store import (
     positions,
     receivers,
     records,
+    seal_checking,
     self_alerts,
     sessions,
     tables,
@@ -551,6 +552,7 @@ class Removal:
             self._check_self_alerts(connection)
             self._check_other_tables(connection)
             self._check_orphans(connection)
+            self.wrong += [f"seals: {fault}" for fault in seal_checking.check(connection).faults]
             self._check_status(connection)
         self.wrong = [*before, *(f"{when}: {text}" for text in self.wrong)]
 

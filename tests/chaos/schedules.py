@@ -38,6 +38,8 @@ from actionwatch.store import (
     receipts,
     receivers,
     records,
+    seal_checking,
+    seals,
     self_alerts,
     unproved_windows,
     waits,
@@ -56,6 +58,7 @@ from tests.integration.kit import KindEngine, PlainRenderer
 from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
 
+SEALED_AT_ONCE = 3  # rows: a run writes several seals
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "ADD_NODE")
 # The permanent properties of the upstream: a change while it runs would make the same action look different.
 NATURES: tuple[tuple[str, ...], ...] = (
@@ -454,6 +457,7 @@ class Schedule:
             self.matcher.run_once()
             if self.chance.random() < 0.5:
                 self._deliver()
+            self._seal(SEALED_AT_ONCE)
         except Killed:
             self._note_alerts()
             self._end_process()
@@ -553,6 +557,13 @@ class Schedule:
             if not self.worker.run_once() and not self.worker.under_way():
                 break
 
+    def _seal(self, limit: int) -> None:
+        """Seal what was written, in several transactions."""
+        count = 1
+        while count:
+            with self.database.write() as connection:
+                count = seals.seal_next(connection, self._machine(), limit)
+
     def _settle(self) -> None:
         """End all faults and continue: nothing may be left unfinished."""
         self.world.faults.set(*self.nature)
@@ -619,6 +630,9 @@ class Schedule:
         self._check_receipts()
         self._check_counters()
         self._check_alerts(held)
+        self._check_seals()
+        self._seal(1000)
+        self._check_seals()
 
     def _check_vanished(self) -> None:
         """Each stored record that vanished upstream must be marked and reported, within the reach of the sweeps.
@@ -674,6 +688,12 @@ class Schedule:
             self.wrong.append(f"{len(rows)} rows, but {counted} are counted, or the ids have gaps")
         if handled != through:
             self.wrong.append(f"the positions are {through}, but {handled} records are counted as handled")
+
+    def _check_seals(self) -> None:
+        """All rows agree with the chain of seals, as far as they are sealed."""
+        with self.database.read() as connection:
+            found = seal_checking.check(connection)
+        self.wrong += [f"seals: {fault}" for fault in found.faults]
 
     def _note_alerts(self) -> None:
         """Note which record opened which committed alert: this must never change."""

@@ -69,7 +69,7 @@ FREE = (
         "users",
         "rules_",
     ),
-    *("group_by", "distinct", "expect", "outside", "faults", "origin", "target"),
+    *("group_by", "distinct", "expect", "outside", "faults", "origin", "target", "noted"),
 )
 """Parameters with any text as their value: a shell completes nothing."""
 

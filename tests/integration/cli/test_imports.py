@@ -113,6 +113,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
                 "store backup copy.db",
                 "store restore copy.db",
                 "store upgrade",
+                "store verify",
                 "store copy sqlite:///actionwatch.db postgresql+psycopg://x@127.0.0.1:9/x",
             ),
         ],

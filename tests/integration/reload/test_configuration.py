@@ -273,6 +273,9 @@ BACK_TO_0001 = (
     "DROP INDEX correlated_alert_by_end",
     "DROP INDEX correlated_alert_open",
     "DROP TABLE rule_history",
+    "DROP TABLE seal",
+    "DROP TABLE sealed_row",
+    "DROP TABLE unsealed",
 )
 
 

@@ -96,7 +96,7 @@ def _schema(database: Database) -> dict[str, list[str]]:
     """Return the words of the statement that created each table and index, in any order."""
     with database.read() as connection:
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        return {name: sorted(re.findall(r"[^\s,()]+", sql)) for name, sql in rows}
+        return {name: sorted(re.findall(r"[^\s,()\"]+", sql)) for name, sql in rows}
 
 
 def test_data_version_changes_with_every_commit(tmp_path: Path, database: Database) -> None:

@@ -1,0 +1,286 @@
+"""Compare the rows of the store with the chain of seals. `cli/store.py` calls it, also while a service runs.
+
+It reads the seals from the newest to the oldest, each with its rows, in one transaction and little memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from actionwatch.base.plurals import counted
+from actionwatch.store import unsealed
+from actionwatch.store.database import stream_rows
+from actionwatch.store.seal_tree import fold, keys_of
+from actionwatch.store.sealed_tables import SEALED, SealedTable
+from actionwatch.store.seals import READ, Head, Seal, read_leaves
+from actionwatch.store.tables import SEAL, SEALED_ROW
+
+MAX_FAULTS = 20  # that are named: one change of the chain may concern every row
+_SUSPECTS = 250  # that are looked up at once
+_CHANGED = "changed: it is not what seal {} attests"
+_MISSING = "missing: seal {} has it, and no later one says that it was removed"
+_ADDED = "added: actionwatch did not write it"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What differs: a row by its table and key, or a seal by its number."""
+
+    table: str
+    key: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTable:
+    """How many rows of a table are sealed, wait for the next seal, and are removed according to the seals that are kept."""
+
+    name: str
+    sealed: int
+    unsealed: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the check found. `faults` are the first ones of `fault_count`; with none, everything agrees."""
+
+    tables: tuple[CheckedTable, ...]
+    seal_count: int
+    oldest: Head | None
+    head: Head | None
+    faults: tuple[Fault, ...]
+    fault_count: int
+
+
+@dataclass
+class _Faults:
+    """Collects what differs, up to a number."""
+
+    found: list[Fault] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, table: str, key: object, what: str) -> None:
+        self.count += 1
+        if len(self.found) < MAX_FAULTS:
+            self.found.append(Fault(table, str(key), what))
+
+
+@dataclass
+class _Progress:
+    """What the seals of a table that were read say, the newest first."""
+
+    attested_count: int = 0
+    """How many rows are sealed, according to the newest seal."""
+    leaf_count: int = 0
+    removed_count: int = 0
+    newest_id: int = 0
+    lowest_id: int | None = None
+    """The lowest id of the seals that were read."""
+    checked_from: int | None = None
+    """The lowest id of the rows that were compared."""
+
+
+class _Suspects:
+    """Rows that differ. They are no faults if a write of ours has been noted, and is not sealed yet."""
+
+    def __init__(self, connection: Connection, table: SealedTable, faults: _Faults) -> None:
+        self._connection, self._table, self._faults = connection, table, faults
+        self._found: list[tuple[str, str]] = []
+
+    def add(self, key: str, what: str) -> None:
+        self._found.append((key, what))
+        if len(self._found) >= _SUSPECTS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Report those that are faults."""
+        noted = unsealed.find(self._connection, self._table.name, [key for key, _ in self._found])
+        for key, what in self._found:
+            if key not in noted:
+                self._faults.add(self._table.name, key, what)
+        self._found.clear()
+
+
+class _Check:
+    """One check. `tables` has the tables that have seals."""
+
+    def __init__(self, connection: Connection, noted: Head | None) -> None:
+        self.connection = connection
+        self.noted = noted
+        self.faults = _Faults()
+        self.tables: dict[str, _Progress] = {}
+        self.newer: Seal | None = None
+        self._superseded: defaultdict[int, int] = defaultdict(int)
+        """How many rows of a seal that is still to be read are replaced by newer seals."""
+
+    def take(self, seal: Seal, digest: str) -> None:
+        """Check the next older seal, and its rows."""
+        if seal.digest != digest:
+            self.faults.add("seal", seal.number, "changed: its values do not have its digest")
+        if self.newer is not None and self.newer.number != seal.number + 1:
+            self.faults.add("seal", self.newer.number - 1, f"missing, or not in its place: seal {seal.number} follows")
+        elif self.newer is not None and self.newer.previous != digest:
+            self.faults.add("seal", seal.number, f"changed: seal {self.newer.number} follows another one")
+        if seal.number == 1 and seal.previous:
+            self.faults.add("seal", 1, "changed: it follows another one")
+        if self.noted is not None and self.noted.number == seal.number and self.noted.digest != digest:
+            self.faults.add("seal", seal.number, f"its digest was {self.noted.digest}: the chain was made again")
+        self.newer = seal
+        if seal.table_name in SEALED:
+            self._check_rows(seal)
+        for number, count in seal.superseded.items():
+            self._superseded[int(number)] += count
+
+    def _check_rows(self, seal: Seal) -> None:
+        table = SEALED[seal.table_name]
+        progress = self.tables.setdefault(table.name, _Progress(seal.sealed_count))
+        progress.removed_count += seal.removed_count
+        held: dict[str, bytes] = {}
+        try:
+            leaves = read_leaves(self.connection, seal.number)
+            held = keys_of(leaves)
+            if leaves and fold(leaves, seal.row_count + seal.removed_count)[0].hex() != seal.root:
+                self.faults.add("seal", seal.number, "changed: its leaves do not have its root")
+        except ValueError:
+            self.faults.add("seal", seal.number, "damaged: its leaves cannot be read")
+        expected = seal.row_count - self._superseded.pop(seal.number, 0)
+        if len(held) != expected:
+            what = f"changed: it has the leaves of {counted(len(held), 'row')}, {expected} are expected"
+            self.faults.add("seal", seal.number, what)
+        progress.leaf_count += len(held)
+        if table.is_numbered:
+            self._check_ids(table, seal, progress, held)
+        elif held:
+            self._compare(table, seal, held, table.read(self.connection, held))
+
+    def _check_ids(self, table: SealedTable, seal: Seal, progress: _Progress, held: dict[str, bytes]) -> None:
+        """Compare the rows from the first id of a seal to those that were compared before."""
+        if seal.first_id is None or seal.last_id is None:
+            return
+        progress.newest_id = progress.newest_id or seal.last_id
+        if progress.lowest_id is not None and seal.last_id >= progress.lowest_id:
+            self.faults.add(
+                "seal", seal.number, f"changed: a later seal has ids up to {seal.last_id} of {table.name} too"
+            )
+        progress.lowest_id = seal.first_id
+        if held:
+            column = table.table.c.id
+            end = progress.newest_id + 1 if progress.checked_from is None else progress.checked_from
+            rows = table.rows().where(column >= seal.first_id, column < end).order_by(column)
+            self._compare(table, seal, held, stream_rows(self.connection, rows))
+            progress.checked_from = seal.first_id
+
+    def _compare(self, table: SealedTable, seal: Seal, held: dict[str, bytes], rows: Iterator[Sequence[Any]]) -> None:
+        """Compare rows with the leaves of a seal. A noted change of a numbered row is none of ours."""
+        suspects = _Suspects(self.connection, table, self.faults)
+        for row in rows:
+            key = table.key_of(row)
+            leaf = held.pop(key, None)
+            if leaf == table.leaf(key, row):
+                continue
+            what = _ADDED if leaf is None else _CHANGED.format(seal.number)
+            if table.is_numbered:
+                self.faults.add(table.name, key, what)
+            else:
+                suspects.add(key, what)
+        for key in held:
+            suspects.add(key, _MISSING.format(seal.number))
+        suspects.settle()
+
+    def check_rest(self) -> None:
+        """Check the rows that no seal has, and the numbers of those that seals have."""
+        for name, table in SEALED.items():
+            progress = self.tables.get(name, _Progress())
+            if table.is_numbered:
+                self._check_unsealed_ids(table, progress)
+            else:
+                self._check_unsealed_keys(table, progress)
+            if progress.leaf_count != progress.attested_count:
+                attested = counted(progress.attested_count, "row")
+                self.faults.add(name, "", f"{attested} are sealed, the seals that are there have {progress.leaf_count}")
+
+    def _check_unsealed_ids(self, table: SealedTable, progress: _Progress) -> None:
+        spans = unsealed.read_spans(self.connection, table.name)
+        column = table.table.c.id
+        lowest = progress.newest_id + 1 if progress.checked_from is None else progress.checked_from
+        place = 0
+        for key in self._ids(table, column < lowest):
+            self.faults.add(table.name, key, _ADDED)
+        for key in self._ids(table, column > progress.newest_id):
+            while place < len(spans) and spans[place][1] < key:
+                place += 1
+            if place == len(spans) or key < spans[place][0]:
+                self.faults.add(table.name, key, _ADDED)
+
+    def _ids(self, table: SealedTable, condition: ColumnElement[bool]) -> Iterator[int]:
+        column = table.table.c.id
+        return (row[0] for row in stream_rows(self.connection, select(column).where(condition).order_by(column)))
+
+    def _check_unsealed_keys(self, table: SealedTable, progress: _Progress) -> None:
+        suspects = _Suspects(self.connection, table, self.faults)
+        key = table.key_in(table.name)
+        is_listed = f"SELECT 1 FROM sealed_row WHERE table_name = '{table.name}' AND row_key = {key}"  # noqa: S608  # nosec
+        statement = f"SELECT {key} FROM {table.name} WHERE NOT EXISTS ({is_listed})"  # noqa: S608  # nosec
+        with self.connection.exec_driver_sql(statement, execution_options={"yield_per": 1000}) as rows:
+            for row in rows:
+                suspects.add(row[0], _ADDED)
+        suspects.settle()
+        listed = select(SEALED_ROW.c.row_key, SEALED_ROW.c.seal).where(SEALED_ROW.c.table_name == table.name)
+        count = self.connection.execute(select(func.count()).select_from(listed.subquery())).scalar_one()
+        if count != progress.leaf_count:
+            for row in stream_rows(self.connection, listed):
+                if row.row_key not in self._keys(row.seal):
+                    self.faults.add(table.name, row.row_key, f"{_ADDED}: seal {row.seal} does not have it")
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019  # one check ends with the process
+    def _keys(self, number: int) -> dict[str, bytes]:
+        try:
+            return keys_of(read_leaves(self.connection, number))
+        except ValueError:
+            return {}
+
+
+def check(
+    connection: Connection, noted: Head | None = None, on_seal: Callable[[int, int], None] = lambda *_: None
+) -> Checked:
+    """Compare everything, within one transaction. `noted` is an earlier head, which must be part of the chain.
+
+    `on_seal` is called after each seal with the number of seals that were read, and of all.
+    """
+    found = _Check(connection, noted)
+    total = connection.execute(select(func.count()).select_from(SEAL)).scalar_one()
+    oldest = head = None
+    count = 0
+    for row in stream_rows(connection, select(*READ).order_by(SEAL.c.number.desc())):
+        seal, digest = Seal.of(row), row[-1]
+        oldest = Head(seal.number, digest, seal.at)
+        head = head or oldest
+        found.take(seal, digest)
+        count += 1
+        on_seal(count, total)
+    found.check_rest()
+    if noted is not None:
+        _check_noted(noted, oldest, head, found.faults)
+    waiting = unsealed.count(connection)
+    tables = []
+    for name in SEALED:
+        progress = found.tables.get(name, _Progress())
+        tables.append(CheckedTable(name, progress.leaf_count, waiting.get(name, 0), progress.removed_count))
+    return Checked(tuple(tables), count, oldest, head, tuple(found.faults.found), found.faults.count)
+
+
+def _check_noted(noted: Head, oldest: Head | None, head: Head | None, faults: _Faults) -> None:
+    """Check that the chain reaches from before a noted head to after it."""
+    if head is None or noted.number > head.number:
+        end = "there is no seal" if head is None else f"the newest seal is {head.number}"
+        faults.add("seal", noted.number, f"missing: {end}")
+    elif oldest is not None and noted.number < oldest.number:
+        what = f"cannot be compared: the oldest seal that retention keeps is {oldest.number}; note a newer head"
+        faults.add("seal", noted.number, what)

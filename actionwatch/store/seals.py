@@ -1,0 +1,275 @@
+"""The chain of seals: what each seal attests, and how the next one is made. `seal_checking.py` verifies it.
+
+A seal attests new rows of one table, new versions of rows that changed, and which rows are gone, as the root of a tree of
+hashes. It has the digest of the seal before it. Whoever changes a row must change its seal and all seals after it, and the
+digest of the newest one, the head, is another one: see docs/proof.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Connection, Row, select
+
+from actionwatch.store import unsealed
+from actionwatch.store.column_types import to_micros
+from actionwatch.store.database import bulk_find, portions, upsert
+from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
+from actionwatch.store.sealed_tables import SEALED, SealedTable
+from actionwatch.store.tables import SEAL, SEALED_ROW
+from actionwatch.store.unsealed import Note
+
+BATCH = 1000  # rows in one seal: 20 ms of the write lock
+_TABLE = SEAL.c
+_COLUMNS = [column for column in _TABLE if column.name not in ("digest", "leaves")]
+READ = [*_COLUMNS, _TABLE.digest]
+"""The columns that `Seal.of` reads, and the digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What a seal attests.
+
+    `row_count` rows are sealed in this version, of a numbered table those with ids from `first_id` to `last_id`.
+    `removed_count` rows are gone. `superseded` counts the versions that this seal replaces, by the number of the seal that has
+    them. After it, `sealed_count` rows of the table are sealed and there. `root` is that of the tree over the new versions,
+    then the rows that are gone. `previous` is the digest of the seal before it, empty in seal 1.
+    """
+
+    number: int
+    at: datetime
+    table_name: str
+    first_id: int | None
+    last_id: int | None
+    row_count: int
+    removed_count: int
+    sealed_count: int
+    superseded: Mapping[str, int]
+    root: str
+    previous: str
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """Return the seal of a row that begins with `_COLUMNS`."""
+        return cls(**dict(zip((column.name for column in _COLUMNS), row[: len(_COLUMNS)], strict=True)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the JSON array of its values in the order above, the time in microseconds since 1970, without spaces."""
+        values = {**asdict(self), "at": to_micros(self.at), "superseded": dict(sorted(self.superseded.items()))}
+        return hashlib.sha256(json.dumps(list(values.values()), separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest seal, or an earlier one that somebody noted."""
+
+    number: int
+    digest: str
+    at: datetime | None = None
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.digest}"
+
+
+@dataclass
+class _Batch:
+    """What the next seal of a table attests: versions and rows that are gone, each with the seal that has the last version."""
+
+    new: dict[str, bytes] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+    again: dict[str, int] = field(default_factory=dict)
+    first_id: int | None = None
+    last_id: int | None = None
+    done: list[int] = field(default_factory=list)
+    partly: tuple[int, int] | None = None
+
+
+def read_head(connection: Connection) -> Head | None:
+    """Read the newest seal; None before the first one."""
+    newest = select(_TABLE.number, _TABLE.digest, _TABLE.at).order_by(_TABLE.number.desc()).limit(1)
+    row = connection.execute(newest).first()
+    return Head(*row) if row else None
+
+
+def seal_next(connection: Connection, now: datetime, limit: int = BATCH) -> int:
+    """Seal what has been noted for longest, at most `limit` rows of one table. Return how many notes there were."""
+    notes = unsealed.read_next(connection, limit)
+    if not notes:
+        return 0
+    table = SEALED[notes[0].table_name]
+    batch = (_numbered if table.is_numbered else _keyed)(connection, table, notes, limit)
+    if batch.new or batch.gone:
+        _write(connection, table, batch, now)
+    unsealed.settle(connection, batch.done, batch.partly)
+    return len(notes)
+
+
+def read_leaves(connection: Connection, number: int) -> list[Leaf]:
+    """Read the leaves of a seal that are still needed. Raises: ValueError, if they were damaged."""
+    return unpack(connection.execute(select(_TABLE.leaves).where(_TABLE.number == number)).scalar())
+
+
+def delete_older(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` of the oldest seals, up to the first one that was made since a time or has rows. Return how many.
+
+    The newest one stays.
+    """
+    kept = (
+        select(_TABLE.number).where((_TABLE.at >= before) | _TABLE.leaves.is_not(None)).order_by(_TABLE.number).limit(1)
+    )
+    first = connection.execute(kept).scalar()
+    newest = read_head(connection)
+    end = first if first is not None else newest.number if newest else None
+    if end is None:
+        return 0
+    doomed = select(_TABLE.number).where(_TABLE.number < end).order_by(_TABLE.number).limit(limit)
+    return connection.execute(
+        SEAL.delete().where(_TABLE.number.in_(connection.execute(doomed).scalars().all()))
+    ).rowcount
+
+
+def _numbered(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
+    """Collect new rows by their ids, each once. A row that is sealed and has been noted again was deleted."""
+    batch, perhaps_gone = _Batch(), list[str]()
+    newest = select(_TABLE.last_id).where(_TABLE.table_name == table.name, _TABLE.last_id.is_not(None))
+    last: int = connection.execute(newest.order_by(_TABLE.last_id.desc()).limit(1)).scalar() or 0
+    column, reached = table.table.c.id, last
+    for first, end, spanned in _spans(notes, last):
+        if end <= last:
+            perhaps_gone += [str(first)] if first == end else []
+            batch.done += [note.id for note in spanned]
+            continue
+        found = table.rows().where(column > max(first - 1, reached), column <= end).order_by(column)
+        rows = connection.execute(found.limit(limit - len(batch.new))).all()
+        batch.new |= {key: table.leaf(key, row) for row in rows for key in [table.key_of(row)]}
+        if rows:
+            batch.first_id, batch.last_id = batch.first_id or rows[0][0], rows[-1][0]
+            reached = rows[-1][0]
+        if len(batch.new) == limit:
+            batch.done += [note.id for note in spanned if (note.last_id or int(note.row_key)) <= reached]
+            partial = next((note for note in spanned if int(note.row_key) <= reached < (note.last_id or 0)), None)
+            batch.partly = (partial.id, reached + 1) if partial else None
+            break
+        batch.done += [note.id for note in spanned]
+    there = {table.key_of(row) for row in table.read(connection, perhaps_gone)}
+    batch.gone = _holders_of_ids(connection, table, [key for key in dict.fromkeys(perhaps_gone) if key not in there])
+    return batch
+
+
+def _spans(notes: Sequence[Note], last: int) -> list[tuple[int, int, list[Note]]]:
+    """Return the ids of notes in their order; those after the last sealed one are joined where one follows the other."""
+    spans: list[tuple[int, int, list[Note]]] = []
+    for note in notes:
+        first = int(note.row_key)
+        end = first if note.last_id is None else note.last_id
+        if spans and last < spans[-1][0] <= first <= spans[-1][1] + 1:
+            low, high, spanned = spans.pop()
+            spanned.append(note)
+            spans.append((low, max(high, end), spanned))
+        else:
+            spans.append((first, end, [note]))
+    return spans
+
+
+def _holders_of_ids(connection: Connection, table: SealedTable, keys: Collection[str]) -> dict[str, int]:
+    """Return the seal that has each of these ids; those that were never sealed are left out."""
+    found: dict[str, int] = {}
+    rest = sorted(map(int, keys))
+    while rest:
+        its = select(_TABLE.number, _TABLE.first_id, _TABLE.last_id).where(_TABLE.table_name == table.name)
+        row = connection.execute(its.where(_TABLE.last_id >= rest[0]).order_by(_TABLE.last_id).limit(1)).first()
+        if row is None:
+            break
+        held = _keys(connection, row.number)
+        found |= {str(each): row.number for each in rest if each <= row.last_id and str(each) in held}
+        rest = [each for each in rest if each > row.last_id]
+    return found
+
+
+def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
+    """Collect the versions that differ from the sealed ones, and the sealed rows that are gone."""
+    del limit  # each note is one row
+    keys = dict.fromkeys(note.row_key for note in notes)
+    batch = _Batch(done=[note.id for note in notes])
+    holders = _read_holders(connection, table.name, keys)
+    sealed = {number: _keys(connection, number) for number in set(holders.values())}
+    rows = {table.key_of(row): row for row in table.read(connection, keys)}
+    for key in keys:
+        holder = holders.get(key)
+        if key not in rows:
+            if holder is not None:
+                batch.gone[key] = holder
+            continue
+        leaf = table.leaf(key, rows[key])
+        if holder is None or sealed[holder].get(key) != leaf:
+            batch.new[key] = leaf
+            if holder is not None:
+                batch.again[key] = holder
+    return batch
+
+
+def _read_holders(connection: Connection, table: str, keys: Collection[str]) -> dict[str, int]:
+    places = [(table, key) for key in keys]
+    rows = bulk_find(connection, SEALED_ROW, ("row_key", "seal"), ("table_name", "row_key"), places)
+    return {row[0]: row[1] for row in rows}
+
+
+def _keys(connection: Connection, number: int) -> dict[str, bytes]:
+    """Return the leaves of a seal by their keys; none if it was damaged: `store verify` reports it."""
+    try:
+        return keys_of(read_leaves(connection, number))
+    except ValueError:
+        return {}
+
+
+def _write(connection: Connection, table: SealedTable, batch: _Batch, now: datetime) -> None:
+    """Write the seal of a batch, and fold the leaves that it replaces."""
+    head = read_head(connection)
+    of_table = (
+        select(_TABLE.sealed_count).where(_TABLE.table_name == table.name).order_by(_TABLE.number.desc()).limit(1)
+    )
+    sealed_count: int = connection.execute(of_table).scalar() or 0
+    leaves: list[Leaf] = [*batch.new.items(), *((key, table.leaf(key, None)) for key in batch.gone)]
+    root, kept = fold(leaves, len(leaves), batch.gone)
+    replaced: defaultdict[int, set[str]] = defaultdict(set)
+    for key, holder in (batch.again | batch.gone).items():
+        replaced[holder].add(key)
+    seal = Seal(
+        number=head.number + 1 if head else 1,
+        at=now,
+        table_name=table.name,
+        first_id=batch.first_id,
+        last_id=batch.last_id,
+        row_count=len(batch.new),
+        removed_count=len(batch.gone),
+        sealed_count=sealed_count + len(batch.new) - len(batch.again) - len(batch.gone),
+        superseded={str(number): len(keys) for number, keys in sorted(replaced.items())},
+        root=root.hex(),
+        previous=head.digest if head else "",
+    )
+    connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest, leaves=pack(kept)))
+    for number, keys in replaced.items():
+        _fold_away(connection, number, keys)
+    if not table.is_numbered:
+        held = [{"table_name": table.name, "row_key": key, "seal": seal.number} for key in batch.new]
+        upsert(connection, SEALED_ROW, *held)
+        for some in portions(batch.gone):
+            of_keys = (SEALED_ROW.c.table_name == table.name, SEALED_ROW.c.row_key.in_(some))
+            connection.execute(SEALED_ROW.delete().where(*of_keys))
+
+
+def _fold_away(connection: Connection, number: int, keys: Collection[str]) -> None:
+    """Fold leaves of an earlier seal. One that was damaged stays as it is: `store verify` reports it."""
+    counts = select(_TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
+    try:
+        _, kept = fold(read_leaves(connection, number), connection.execute(counts).scalar() or 0, keys)
+    except ValueError:
+        return
+    connection.execute(SEAL.update().where(_TABLE.number == number).values(leaves=pack(kept)))

@@ -1,0 +1,89 @@
+"""What was written, changed or deleted since the last seal.
+
+Triggers note it, for every write of actionwatch, in the transaction of the write: `sqlite.py` and `postgresql.py` have them. A
+call in each function that writes could be forgotten, and `store verify` would accuse somebody of a change that is ours. A write
+by another program is not noted, so that it is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Text, case, cast, func, select
+
+from actionwatch.store.database import bulk_find, is_postgresql
+from actionwatch.store.sealed_tables import SEALED
+from actionwatch.store.tables import UNSEALED
+
+_TABLE = UNSEALED.c
+_IS_SEALED = _TABLE.table_name.in_(list(SEALED))  # a newer version may note others
+_NEWEST = "SELECT coalesce(max(id), 0) FROM record"
+_NOTE = "INSERT INTO unsealed (table_name, row_key, last_id) SELECT 'record', ?, max(id) FROM record"
+
+
+class Note(NamedTuple):
+    """A row of a table that is to be sealed; with `last_id`, all rows from `row_key` to that id."""
+
+    id: int
+    table_name: str
+    row_key: str
+    last_id: int | None
+
+
+def newest_record(connection: Connection) -> int:
+    """Return the id of the newest record, at a hundredth of the cost of a page. PostgreSQL does not need it."""
+    return 0 if is_postgresql(connection) else connection.exec_driver_sql(_NEWEST).scalar() or 0
+
+
+def note_records(connection: Connection, after: int) -> None:
+    """Note the records after an id, in SQLite: its triggers run for each row, which would cost half of storing it."""
+    if not is_postgresql(connection):
+        connection.exec_driver_sql(_NOTE, (str(after + 1),))
+
+
+def read_next(connection: Connection, limit: int) -> list[Note]:
+    """Read the oldest notes of the table that waits longest."""
+    oldest = select(UNSEALED).where(_IS_SEALED).order_by(_TABLE.id).limit(limit)
+    notes = [Note(*row) for row in connection.execute(oldest)]
+    return [note for note in notes if note.table_name == notes[0].table_name]
+
+
+def read_spans(connection: Connection, table: str) -> list[tuple[int, int]]:
+    """Read the ids of a numbered table that are noted, as spans in ascending order, joined where they touch."""
+    first = cast(_TABLE.row_key, BigInteger)
+    notes = select(first, func.coalesce(_TABLE.last_id, first)).where(_TABLE.table_name == table).order_by(first)
+    spans: list[tuple[int, int]] = []
+    for low, high in connection.execute(notes):
+        if spans and low <= spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], high))
+        else:
+            spans.append((low, high))
+    return spans
+
+
+def find(connection: Connection, table: str, keys: Collection[str]) -> set[str]:
+    """Return which of these keys are noted, each for itself."""
+    places = [(table, key) for key in keys]
+    return {row[0] for row in bulk_find(connection, UNSEALED, ("row_key",), ("table_name", "row_key"), places)}
+
+
+def count(connection: Connection) -> dict[str, int]:
+    """Return about how many rows of each table are noted: a row that changed twice counts twice."""
+    span = _TABLE.last_id - cast(_TABLE.row_key, BigInteger) + 1
+    each = case((_TABLE.last_id.is_(None), 1), else_=span)
+    rows = connection.execute(select(_TABLE.table_name, func.sum(each)).where(_IS_SEALED).group_by(_TABLE.table_name))
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def is_empty(connection: Connection) -> bool:
+    """Return whether nothing is noted."""
+    return connection.execute(select(_TABLE.id).where(_IS_SEALED).limit(1)).first() is None
+
+
+def settle(connection: Connection, done: Collection[int], partly: tuple[int, int] | None) -> None:
+    """Delete notes, and let one (its id, and the next id to seal) begin later."""
+    connection.execute(UNSEALED.delete().where(_TABLE.id.in_(done)))
+    if partly is not None:
+        note, following = partly
+        connection.execute(UNSEALED.update().where(_TABLE.id == note).values(row_key=cast(following, Text)))

@@ -1,0 +1,120 @@
+"""A store with rows in every sealed table, and a program that changes them behind the back of actionwatch."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from actionwatch.base.access import AccessRole, AccessToken, digest_of
+from actionwatch.base.model import Silence
+from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
+from actionwatch.store import receipts, rule_history, rule_versions, seal_checking, seals, silences, tokens
+from actionwatch.store.database import Database, StoreReader
+from actionwatch.store.rule_versions import StoredVersion
+from actionwatch.store.seal_checking import Checked
+from actionwatch.store.seals import Head
+from tests.builders import NOON, make_receipt, make_record, url_of
+from tests.integration.kit import KindRule, Post
+
+HOUR = timedelta(hours=1)
+
+
+def fill(database: Database, count: int = 7, first: int = 1) -> Post:
+    """Write rows of every sealed table: `count` records, each with an alert and a delivery."""
+    post = Post(database)
+    numbers = range(first, first + count)
+    post.store(*(make_record(number, minutes=number, description=f"Zürich {number}") for number in numbers))
+    post.matcher(KindRule()).run_once()
+    post.deliver()
+    with database.write() as connection:
+        for number in numbers:
+            at = NOON + number * HOUR
+            receipts.write(
+                connection,
+                make_receipt(starts_at=at, ends_at=at + HOUR, judged_at=at, record_count=number, digest=str(number)),
+            )
+            rule_history.append(connection, [_entry(number)])
+            silences.write(connection, Silence(str(number), ("level=high",), "sam", "why", at, at + HOUR))
+            rule_versions.write(connection, [_version(number)])
+            token = AccessToken(str(number), f"sam {number}", AccessRole.OPERATOR, at, "admin")
+            tokens.insert(connection, token, digest_of(str(number)))
+    return post
+
+
+def _entry(number: int) -> RuleEntry:
+    return RuleEntry(
+        at=NOON,
+        rule_id=str(number),
+        name="a",
+        state=RuleState.LIVE,
+        origin=Origin.CHANGED,
+        may_begin_at=NOON,
+        begins_at=NOON,
+        since=NOON,
+        document="d",
+        lists="",
+        file="a.yml",
+        why=f"because {number}",
+    )
+
+
+def _version(number: int) -> StoredVersion:
+    return StoredVersion(
+        rule_id=str(number), name="a", file="a.yml", line=1, mode="live", document=f"d{number}", lists="", since=NOON
+    )
+
+
+def seal_all(database: Database, limit: int = 3) -> None:
+    """Seal whatever is noted, in seals of at most `limit` rows."""
+    while True:
+        with database.write() as connection:
+            if not seals.seal_next(connection, NOON, limit):
+                return
+
+
+def checked(database: StoreReader, noted: Head | None = None) -> Checked:
+    """Compare the store with its seals."""
+    with database.read() as connection:
+        return seal_checking.check(connection, noted)
+
+
+def faults(database: StoreReader, noted: Head | None = None) -> list[tuple[str, str]]:
+    """Return table and key of whatever differs."""
+    return [(fault.table, fault.key) for fault in checked(database, noted).faults]
+
+
+def head(database: StoreReader) -> Head:
+    """Return the newest seal."""
+    found = checked(database).head
+    assert found is not None
+    return found
+
+
+class Stranger:
+    """Another program with write access to the database."""
+
+    def __init__(self, connection: Any, mark: str) -> None:
+        self._connection, self._mark = connection, mark
+
+    def run(self, statement: str, *values: object) -> list[Sequence[Any]]:
+        """Run a statement, with `?` for each value."""
+        cursor = self._connection.execute(statement.replace("?", self._mark), values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+@contextlib.contextmanager
+def stranger(database: StoreReader) -> Iterator[Stranger]:
+    """Open a connection of another program; what it did is committed at the end."""
+    if database.path is not None:
+        with contextlib.closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
+            yield Stranger(connection, "?")
+    else:
+        url = make_url(url_of(database)).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as other:
+            yield Stranger(other, "%s")

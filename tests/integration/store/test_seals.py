@@ -1,0 +1,368 @@
+"""The chain of seals: it agrees after whatever actionwatch does, and names whatever another program did."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from actionwatch.base.errors import RoleLost
+from actionwatch.service import prune
+from actionwatch.settings import Retention
+from actionwatch.store import alerts, receipts, records, seals, silences, unsealed
+from actionwatch.store.database import Database
+from actionwatch.store.membership import LEADER
+from actionwatch.store.seal_tree import pack
+from actionwatch.store.sealed_tables import SEALED
+from actionwatch.store.seals import Head
+from actionwatch.store.tables import UNSEALED
+from tests.builders import NOON, make_receipt, make_record
+from tests.integration.store.sealed import checked, faults, fill, head, seal_all, stranger
+
+CHANGES = {
+    "record": ("user_name", "mallory"),
+    "receipt": ("record_count", 0),
+    "rule_history": ("why", "nothing"),
+    "alert_history": ("what", "nothing"),
+    "alert": ("acked_by", "mallory"),
+    "alert_record": None,
+    "delivery": ("status", "suppressed"),
+    "silence": ("author", "mallory"),
+    "rule_version": ("document", "other"),
+    "token": ("role", "reader"),
+}
+"""A column of each table, and what another program writes there."""
+TABLES = sorted(CHANGES)
+NUMBERED = [name for name in TABLES if SEALED[name].is_numbered]
+
+
+@pytest.fixture
+def store(new_store: Callable[[], Database]) -> Iterator[Database]:
+    """A sealed store with rows in every table, which lets other programs write."""
+    with contextlib.closing(new_store()) as database:
+        fill(database)
+        seal_all(database)
+        assert checked(database).fault_count == 0
+        yield database
+
+
+def keys(database: Database, table: str) -> list[str]:
+    """Return the keys of a table, in order."""
+    with database.read() as connection:
+        return sorted(SEALED[table].key_of(row) for row in connection.execute(SEALED[table].rows()))
+
+
+def where(table: str, key: str) -> tuple[str, list[object]]:
+    """Return the condition for a row by its key, and its values."""
+    names = SEALED[table].key
+    parts: list[object] = list(key.rsplit(" ", len(names) - 1))
+    if SEALED[table].is_numbered or table == "alert_record":
+        parts[-1] = int(str(parts[-1]))
+    return " AND ".join(f"{name} = ?" for name in names), parts
+
+
+def test_every_sealed_table_is_tried() -> None:
+    """The tests below know all sealed tables."""
+    assert set(CHANGES) == set(SEALED)
+
+
+def test_everything_is_sealed_once(store: Database) -> None:
+    """Each row of each table is sealed, nothing waits, and sealing again writes nothing."""
+    found = checked(store)
+    assert {table.name: table.sealed for table in found.tables} == {name: len(keys(store, name)) for name in SEALED}
+    assert all(table.sealed >= 7 and not table.unsealed and not table.removed for table in found.tables)
+    seal_all(store)
+    assert checked(store) == found
+
+
+@pytest.mark.parametrize("table", [name for name in TABLES if CHANGES[name]])
+def test_changed_column_is_found(store: Database, table: str) -> None:
+    """A column of one row, changed by another program, is named, also after the service sealed more."""
+    column, value = CHANGES[table] or ("", "")
+    key = keys(store, table)[3]
+    condition, values = where(table, key)
+    with stranger(store) as other:
+        other.run(f"UPDATE {table} SET {column} = ? WHERE {condition}", value, *values)
+    assert faults(store) == [(table, key)]
+    fill(store, count=2, first=20)
+    assert faults(store) == [(table, key)]
+    seal_all(store)
+    assert faults(store) == [(table, key)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_deleted_row_is_found(store: Database, table: str) -> None:
+    """A row that another program deleted is named."""
+    key = keys(store, table)[3]
+    condition, values = where(table, key)
+    with stranger(store) as other:
+        other.run(f"DELETE FROM {table} WHERE {condition}", *values)
+    seal_all(store)
+    assert faults(store) == [(table, key)]
+
+
+@pytest.mark.parametrize("table", [name for name in TABLES if CHANGES[name]])
+def test_exchanged_rows_are_found(store: Database, table: str) -> None:
+    """Two rows whose contents another program exchanged are named."""
+    first, second = keys(store, table)[2:4]
+    columns = [name for name in SEALED[table].names if name not in SEALED[table].key]
+    unique = [name for name in columns if name in ("record_key", "ordinal", "alert_id", "digest")]
+    with stranger(store) as other:
+        rows = []
+        for key in (first, second):
+            condition, values = where(table, key)
+            rows.append(other.run(f"SELECT {', '.join(columns)} FROM {table} WHERE {condition}", *values)[0])
+        for key, row in ((first, rows[1]), (second, rows[0])):
+            condition, values = where(table, key)
+            kept = [(name, value) for name, value in zip(columns, row, strict=True) if name not in unique]
+            changes = ", ".join(f"{name} = ?" for name, _ in kept)
+            other.run(f"UPDATE {table} SET {changes} WHERE {condition}", *(value for _, value in kept), *values)
+    assert sorted(faults(store)) == [(table, first), (table, second)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_forged_row_is_found(store: Database, table: str) -> None:
+    """A row that another program inserted is named, also after the service sealed the rows before and behind it."""
+    names = [*store_columns(table)]
+    condition, values = where(table, keys(store, table)[3])
+    with stranger(store) as other:
+        row = dict(
+            zip(names, other.run(f"SELECT {', '.join(names)} FROM {table} WHERE {condition}", *values)[0], strict=True)
+        )
+        row |= {
+            name: forged(table, row[name])
+            for name in names
+            if name in (*SEALED[table].key, "record_key", "digest", "ordinal")
+        }
+        marks = ", ".join("?" * len(row))
+        other.run(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
+        if SEALED[table].is_numbered and store.path is None:
+            other.run(f"SELECT nextval(pg_get_serial_sequence('{table}', 'id'))")
+    key = SEALED[table].key_of([row[name] for name in SEALED[table].key])
+    assert faults(store) == [(table, key)]
+    fill(store, count=2, first=20)
+    seal_all(store)
+    assert faults(store) == [(table, key)]
+
+
+def store_columns(table: str) -> list[str]:
+    """Return all columns of a table."""
+    return list(SEALED[table].table.c.keys())
+
+
+def forged(table: str, value: object) -> object:
+    """Return a value that no other row has."""
+    if not isinstance(value, int):
+        return f"{value}-forged"
+    return (
+        value + 100_000 if table in ("delivery", "alert_record") else {"alert_history": 29, "record": 8}.get(table, 8)
+    )
+
+
+def test_forged_row_with_a_note_is_sealed_as_a_new_version(store: Database) -> None:
+    """Who can write can also note a row. The chain then says when the other version came, and an append-only row is named."""
+    with stranger(store) as other:
+        other.run("UPDATE record SET user_name = 'mallory' WHERE id = 3")
+        other.run("INSERT INTO unsealed (table_name, row_key) VALUES ('record', '3')")
+        other.run("UPDATE alert SET acked_by = 'mallory' WHERE id = (SELECT min(id) FROM alert)")
+        other.run("INSERT INTO unsealed (table_name, row_key) SELECT 'alert', min(id) FROM alert")
+    before = head(store)
+    seal_all(store)
+    assert faults(store) == [("record", "3")]
+    assert head(store).number == before.number + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE seal SET root = 'other' WHERE number = 5",
+        "UPDATE seal SET sealed_count = 1 WHERE number = 5",
+        "UPDATE seal SET at = at + 1 WHERE number = 5",
+        "UPDATE seal SET previous = 'other' WHERE number = 5",
+        "UPDATE seal SET digest = 'other' WHERE number = 5",
+        "DELETE FROM seal WHERE number = 5",
+        "UPDATE seal SET leaves = NULL WHERE number = 5",
+        "UPDATE seal SET leaves = (SELECT leaves FROM seal WHERE number = 6) WHERE number = 5",
+        "UPDATE seal SET number = 1000 WHERE number = 5",
+    ],
+)
+def test_changed_seal_is_found(store: Database, change: str) -> None:
+    """A seal that was changed, deleted or moved is named."""
+    with stranger(store) as other:
+        other.run(change)
+    found = checked(store)
+    assert "seal" in {fault.table for fault in found.faults}
+    assert {"5", "999"} & {fault.key for fault in found.faults if fault.table == "seal"}
+
+
+def test_damaged_leaves_are_found_and_stop_nothing(store: Database) -> None:
+    """Leaves that cannot be read are named; sealing and retention go on."""
+    with stranger(store) as other:
+        other.run("UPDATE seal SET leaves = ? WHERE number = 1", b"\xc1")
+    with store.write() as connection:
+        silences.expire(connection, ["1"], NOON)
+        connection.execute(SEALED["record"].table.delete().where(SEALED["record"].table.c.id <= 3))
+    seal_all(store)
+    assert ("seal", "1") in faults(store)
+
+
+def test_a_chain_that_was_made_again_is_found_with_a_noted_head(store: Database) -> None:
+    """Who makes the whole chain again after a change is found by a head that was noted elsewhere, and only by that."""
+    noted = head(store)
+    assert faults(store, noted) == []
+    with stranger(store) as other:
+        other.run("UPDATE record SET user_name = 'mallory' WHERE id = 3")
+        for table in ("seal", "sealed_row", "unsealed"):
+            other.run(f"DELETE FROM {table}")
+        other.run("INSERT INTO unsealed (table_name, row_key, last_id) SELECT 'record', '1', max(id) FROM record")
+    with store.write() as connection:
+        for name, sealed in SEALED.items():
+            for key in keys_within(connection, name) if name != "record" else ():
+                connection.execute(UNSEALED.insert().values(table_name=sealed.name, row_key=key))
+    seal_all(store)
+    assert faults(store) == []
+    assert ("seal", str(noted.number)) in faults(store, noted)
+
+
+def keys_within(connection: Connection, table: str) -> list[str]:
+    """Return the keys of a table in their order."""
+    sealed = SEALED[table]
+    return [sealed.key_of(row) for row in connection.execute(sealed.rows().order_by(sealed.table.c[sealed.key[0]]))]
+
+
+def test_noted_head_must_be_within_the_chain(store: Database) -> None:
+    """A head behind the newest seal is named: the end of the chain is missing. One before the oldest cannot be compared."""
+    newest = head(store)
+    later = Head(newest.number + 1, "0" * 64)
+    assert checked(store, later).faults[0].what == f"missing: the newest seal is {newest.number}"
+    assert faults(store, Head(0, "0" * 64)) == [("seal", "0")]
+
+
+def test_an_older_version_cannot_be_brought_back(store: Database) -> None:
+    """A row that another program set back to a version that was sealed earlier is named, even with the seals changed for it."""
+    with store.read() as connection:
+        rows = {number: seals.read_leaves(connection, number) for number in range(1, head(store).number + 1)}
+    number, leaves = next(
+        (number, each)
+        for number, each in rows.items()
+        if any(name == "3" for name, _ in each) and is_of(store, number, "silence")
+    )
+    with store.write() as connection:
+        silences.expire(connection, ["3"], NOON + timedelta(hours=3, minutes=30))
+    seal_all(store)
+    assert faults(store) == []
+    end = int((NOON + timedelta(hours=4)).timestamp()) * 1_000_000
+    with stranger(store) as other:
+        other.run("UPDATE silence SET ends_at = ? WHERE id = '3'", end)
+        other.run("UPDATE seal SET leaves = ? WHERE number = ?", pack(leaves), number)
+        other.run("UPDATE seal SET leaves = NULL WHERE number = (SELECT max(number) FROM seal)")
+        other.run("UPDATE sealed_row SET seal = ? WHERE table_name = 'silence' AND row_key = '3'", number)
+    assert {("seal", str(number)), ("seal", str(head(store).number))} == set(faults(store))
+
+
+def is_of(store: Database, number: int, table: str) -> bool:
+    """Return whether a seal is one of a table."""
+    with store.read() as connection:
+        return connection.exec_driver_sql(f"SELECT table_name FROM seal WHERE number = {number}").scalar() == table
+
+
+def test_retention_agrees(store: Database) -> None:
+    """Rows that retention removed are not missing: the seals say so. Seals without rows are deleted in the end."""
+    kept = Retention(records=timedelta(days=1), deliveries=timedelta(days=1), receipts=timedelta(days=1))
+    before = checked(store)
+    prune.run_once(store, kept, NOON + timedelta(days=900))
+    assert checked(store).fault_count == 0
+    seal_all(store)
+    found = checked(store)
+    assert found.fault_count == 0
+    removed = {table.name: table.removed for table in found.tables}
+    assert all(removed[name] for name in ("record", "receipt", "alert_history", "delivery")), removed
+    assert {table.name: table.sealed + table.removed for table in found.tables} == {
+        table.name: table.sealed for table in before.tables
+    }
+    fill(store, count=2, first=40)
+    seal_all(store)
+    with store.write() as connection:
+        assert seals.delete_older(connection, NOON + timedelta(days=1), 1000) > 0
+    assert checked(store).fault_count == 0
+
+
+def test_a_row_removed_by_another_program_during_retention_is_found(store: Database) -> None:
+    """Retention of other rows does not hide a row that another program deleted."""
+    with stranger(store) as other:
+        other.run("DELETE FROM record WHERE id = 3")
+    with store.write() as connection:
+        connection.execute(SEALED["record"].table.delete().where(SEALED["record"].table.c.id.in_([1, 2, 4])))
+    seal_all(store)
+    assert faults(store) == [("record", "3")]
+
+
+def test_merged_receipts_agree(store: Database) -> None:
+    """A receipt that is merged with the one before, sealed or not, agrees."""
+    quiet = make_receipt(
+        starts_at=NOON + timedelta(days=9), ends_at=NOON + timedelta(days=9), judged_at=NOON + timedelta(days=9)
+    )
+    for minute in range(6):
+        at = NOON + timedelta(days=9, minutes=minute)
+        with store.write() as connection:
+            receipts.write(connection, make_receipt(starts_at=quiet.starts_at, ends_at=at, judged_at=at))
+        assert checked(store).fault_count == 0
+        if minute % 2:
+            seal_all(store)
+        assert checked(store).fault_count == 0
+
+
+def test_vanished_and_renamed_rows_agree(store: Database) -> None:
+    """What changes besides the content of a row, such as a lease or when a record vanished, is no change."""
+    with store.write() as connection:
+        records.mark_vanished(connection, "acme", NOON, NOON + timedelta(days=1), [], NOON)
+    assert checked(store).fault_count == 0
+
+
+def test_changes_before_the_next_seal_are_no_faults(store: Database) -> None:
+    """What actionwatch wrote, changed and deleted since the last seal is counted as not sealed yet."""
+    fill(store, count=3, first=30)
+    with store.write() as connection:
+        silences.expire(connection, ["2"], NOON + timedelta(hours=2, minutes=1))
+        found = alerts.read_newest(connection, 1)[0]
+        alerts.update(connection, found)
+        connection.execute(SEALED["token"].table.delete().where(SEALED["token"].table.c.id == "1"))
+        connection.execute(SEALED["receipt"].table.delete().where(SEALED["receipt"].table.c.id == 1))
+    found_now = checked(store)
+    assert found_now.faults == ()
+    assert all(table.unsealed for table in found_now.tables)
+
+
+def test_a_former_leader_cannot_seal(database: Database) -> None:
+    """A process that lost its role seals nothing."""
+    if not database.is_shared:
+        pytest.skip("a file has one process")
+    fill(database)
+    with database.joined(), pytest.raises(RoleLost), database.as_holder(LEADER).write() as connection:
+        seals.seal_next(connection, NOON)
+    assert checked(database).seal_count == 0
+
+
+def test_bounded_output(store: Database) -> None:
+    """Of many differences the first 20 are named, and all are counted."""
+    fill(store, count=40, first=100)
+    seal_all(store, 1000)
+    with stranger(store) as other:
+        other.run("UPDATE record SET user_name = 'mallory'")
+    found = checked(store)
+    assert (len(found.faults), found.fault_count) == (20, 47)
+
+
+def test_numbers_in_seals(store: Database) -> None:
+    """A page of records is noted as one span, and a partly sealed span continues."""
+    with store.write() as connection:
+        records.insert_new(connection, [make_record(number, minutes=number) for number in range(500, 600)])
+        assert unsealed.count(connection) == {"record": 100}
+        assert len(unsealed.read_next(connection, 1000)) == 1
+        seals.seal_next(connection, NOON, 30)
+        assert unsealed.count(connection) == {"record": 70}
+    seal_all(store, 30)
+    assert checked(store).fault_count == 0
