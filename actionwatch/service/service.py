@@ -303,6 +303,7 @@ class Service:
             doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
             try_draft=Trials(app.settings).run,
             max_silence=app.settings.max_silence,
+            is_stopping=self._stopping.is_set,
             roster=lambda: self.roles.roster if app.database.is_shared else None,
         )
 

@@ -101,3 +101,4 @@ class Parts:
     doubts: Callable[[Silence], Sequence[str]]
     try_draft: Callable[[str, datetime], Iterator[TrialEvent]]
     max_silence: timedelta
+    is_stopping: Callable[[], bool] = lambda: False

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from actionwatch.base.model import LEVELS, Alert, Record
 from actionwatch.rules.explain import Explanation, explain, feeders_of
@@ -21,7 +20,6 @@ from actionwatch.web.query import Query
 from actionwatch.web.reading import SEARCHED_ALERTS, STATUSES, alert_filter, only_alert
 
 PER_PAGE = 50
-MAX_NEW = 100  # more are "100 or more"
 _NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0]}
 _NOTES = {
     "ack": "The alert is acknowledged.",
@@ -94,16 +92,6 @@ def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) 
         spans=SPANS,
         **{"note": "", "problem": "", "drafts": (), "given": _NOTHING_GIVEN, **values, **decision},
     )
-
-
-def count_new(request: Request, parts: Parts) -> Response:
-    """Count the alerts that opened after a time, for the note on open pages."""
-    after: datetime | None = Query(request.query_params, parts.clock()).time("after")
-    if after is None:
-        raise HTTPException(400, "after: give the time after which alerts are new")
-    with parts.database.read() as connection:
-        count = alerts.count_opened_after(connection, after, MAX_NEW)
-    return JSONResponse({"count": count, "more": count == MAX_NEW})
 
 
 def _explain(parts: Parts, alert: Alert, record: Record) -> Explanation | None:

@@ -23,6 +23,7 @@ from actionwatch.web.console import (
     decisions,
     deliveries,
     drafts,
+    news,
     overview,
     records,
     rules,
@@ -43,7 +44,7 @@ PAGES: Mapping[str, View] = {
     "/": overview.show,
     "/alerts": alerts.show_list,
     "/alerts/{alert_id}": alerts.show,
-    "/new": alerts.count_new,
+    "/news": news.stream,
     "/records": records.show_list,
     "/records/export": records.export,
     "/records/{key}": records.show,
@@ -81,6 +82,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
+    made.state.stream_count = 0
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 

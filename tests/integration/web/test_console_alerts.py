@@ -218,9 +218,7 @@ def test_an_alert_is_found_by_a_prefix(detailed: Served) -> None:
         assert (missing.status_code, "&lt;script&gt;" in missing.text) == (404, True)
 
 
-def test_new_alerts_are_counted(web: httpx.Client, database: Database) -> None:
-    """An open page learns how many alerts opened since, up to a limit."""
-    assert web.get("/new", params={"after": "2026-11-25T11:58:30Z"}).json() == {"count": 2, "more": False}
-    assert web.get("/new").status_code == 400
+def test_open_page_knows_its_time(web: httpx.Client) -> None:
+    """A page asks for what is newer than itself."""
     page = web.get("/alerts").text
-    assert re.search(r'data-new="/new\?after=2026-11-25T12%3A00%3A00.000Z"', page)
+    assert re.search(r'data-new="/news\?after=2026-11-25T12%3A00%3A00.000Z"', page)

@@ -244,11 +244,9 @@ def test_times_are_in_the_zone_of_the_viewer(browser: Browser, web: httpx.Client
 def test_an_open_page_learns_of_new_alerts(browser: Browser, web: httpx.Client, database: Database) -> None:
     """A page that is open offers to reload when alerts opened."""
     with viewing(browser, origin_of(web)) as viewer:
-        viewer.page.clock.install()
         viewer.open("/alerts")
         with database.write() as connection:
             alerts.insert_new(connection, [(make_alert("new", opened_at=NOON + MINUTE), "g")])
-        viewer.page.clock.fast_forward(16_000)
         expect(viewer.page.locator("[data-new]")).to_have_text("1 new alert: reload")
         viewer.page.locator("[data-new] a").click()
         expect(viewer.page.locator("a[href='/alerts/new']")).to_be_visible()

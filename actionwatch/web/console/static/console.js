@@ -94,22 +94,28 @@
     event.preventDefault();
   });
 
-  // Ask for new alerts only while somebody looks.
+  // The service sends news only while somebody looks.
   const note = document.querySelector("[data-new]");
   if (note) {
-    const ask = async () => {
-      if (document.visibilityState !== "visible") return;
-      const answer = await fetch(note.dataset.new, { headers: { accept: "application/json" } }).catch(() => null);
-      if (!answer || !answer.ok) return;
-      const { count, more } = await answer.json();
-      if (!count) return;
+    let news = null;
+    const show = ({ data }) => {
+      const { count, more } = JSON.parse(data);
       const reload = document.createElement("a");
       reload.href = location.href;
       reload.textContent = `${count}${more ? " or more" : ""} new ${count === 1 ? "alert" : "alerts"}: reload`;
       note.replaceChildren(reload);
-      note.hidden = false;
+      note.hidden = !count;
     };
-    setInterval(ask, 15000);
+    const follow = () => {
+      news?.close();
+      news = null;
+      if (document.visibilityState !== "visible") return;
+      news = new EventSource(note.dataset.new);
+      news.addEventListener("message", show);
+    };
+    document.addEventListener("visibilitychange", follow);
+    addEventListener("pagehide", () => news?.close());
+    follow();
   }
 
   // The name of the person who decides is kept in this browser.
