@@ -16,6 +16,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.console import news
 from tests.builders import NOON, make_alert, make_record
 from tests.integration.web.console_kit import Served
+from tests.positions import move_to
 from tests.statements import statements
 from tests.waiting import LIMIT, pause, wait_until
 
@@ -80,7 +81,7 @@ def test_the_store_is_read_after_commits_only(database: Database, monkeypatch: p
             pause(0.1)
             assert ran == []
             with database.write() as connection:
-                connection.exec_driver_sql("DELETE FROM silence")
+                move_to(connection, "match", 1)
             wait_until(lambda: [text for text in ran if "opened_at >" in text], "a look after the commit")
             pause(0.1)
         assert len([text for text in ran if "opened_at >" in text]) == 1
