@@ -142,14 +142,14 @@ SUMMARISE = Transition(
 REQUEUE = Transition(
     "requeue",
     ((_S.DEAD, _S.PENDING), (_S.SUPPRESSED, _S.PENDING)),
-    "`deliveries retry`: dead letters, and the end that a receiver did not get because its opening was dead",
+    "a person, by `deliveries retry`: dead letters, and the end that a receiver did not get because its opening was dead",
 )
 READDRESS = Transition(
     "readdress",
     ((_S.DEAD, _S.PENDING), (None, _S.SUPPRESSED)),
-    "`deliveries retry --to`: moves a dead letter to another receiver and leaves a row in its old place",
+    "a person, by `deliveries retry --to`: moves a dead letter to another receiver and leaves a row in its old place",
 )
-DROP = Transition("drop", ((_S.DEAD, _S.SUPPRESSED),), "`deliveries drop`")
+DROP = Transition("drop", ((_S.DEAD, _S.SUPPRESSED),), "a person, by `deliveries drop`")
 
 TRANSITIONS = (
     ENQUEUE, CHANGE_EVENT, CLAIM, FREEZE, RELEASE, RETRY, SENT, BURY, SUPPRESS, COLLAPSE, HOLD, SUMMARISE, REQUEUE, READDRESS,

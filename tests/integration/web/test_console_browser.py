@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
 from actionwatch.base.rule_state import RuleState
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
@@ -45,6 +46,7 @@ PATHS = (
     "/",
     "/?range=month",
     "/alerts",
+    "/alerts?select=all",
     "/alerts?text=alert&level=high&user=%3Cscript%3E&since=7d",
     f"/alerts/{ALERT}",
     "/records",
@@ -52,6 +54,7 @@ PATHS = (
     "RECORD",
     "/deliveries",
     "/deliveries?state=dead",
+    "/deliveries?state=dead&receiver=dead&select=all",
     "/deliveries?state=held",
     "/silences",
     "/rules",
@@ -105,7 +108,8 @@ def served(database: Database) -> Served:
     ]
     gone = RuleBlindness("gone", TEXTS["html"], RuleState.REMOVED, (every,) * 60)
     blindness = Blindness(NOON - 7 * 24 * 60 * MINUTE, NOON, (every,) * 60, (*own, gone))
-    made = Served(database, rules=rules, blindness=blindness)
+    # Operators see all that readers see, and the forms.
+    made = Served(database, rules=rules, blindness=blindness, open_to=AccessRole.OPERATOR)
     made.unready.append(TEXTS["html"])
     made.stretches.append(Stretch("acme", NOON - 60 * MINUTE, NOON - 30 * MINUTE, is_proved=False, why=TEXTS["html"]))
     made.stretches.append(Stretch("acme", NOON - 30 * MINUTE, NOON, is_proved=True))

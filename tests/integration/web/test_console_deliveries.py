@@ -68,6 +68,12 @@ def history(database: Database, alert_id: str) -> list[tuple[str, str]]:
         return [(line.stage, line.what) for line in alert_history.read(connection, alert_id)]
 
 
+def test_dead_letters_are_one_click_away(web: httpx.Client) -> None:
+    """The overview and the page of an alert lead to the dead letters that need a decision."""
+    assert '<a href="/deliveries?state=dead">Dead letters</a>' in web.get("/").text
+    assert '<a href="/deliveries?state=dead&amp;receiver=old">decide</a>' in web.get("/alerts/alert-0").text
+
+
 def test_selected_letters_are_sent_again(web: httpx.Client, database: Database, letters: list[Delivery]) -> None:
     """The selected ones are pending again, no other; the history of each alert says who did it."""
     status, text = decide(web, action="retry", id=[letters[0].id, letters[1].id])
