@@ -257,7 +257,9 @@ class Service:
             *console_routes(parts),
         ]
         address = options.listen
-        return serving(routes, address.host, address.port, self._access(), self.threads.start, names=options.hosts)
+        return serving(
+            routes, address.host, address.port, self._access(), self.threads.start, names=options.served_names
+        )
 
     def _access(self) -> Access:
         from actionwatch.web.access import Access
@@ -427,4 +429,4 @@ def trusted_proxy(options: Web) -> TrustedProxy | None:
     from actionwatch.web.proxy import TrustedProxy
 
     proxy = options.proxy
-    return None if proxy is None else TrustedProxy(**dict(proxy), hosts=frozenset(options.hosts))
+    return None if proxy is None else TrustedProxy(**dict(proxy), hosts=options.served_names)

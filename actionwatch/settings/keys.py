@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
@@ -36,6 +37,7 @@ from actionwatch.settings.validators import (
     parse_level,
     parse_network,
     parse_origin,
+    parse_public_url,
     parse_rate,
     parse_start,
     parse_storm,
@@ -313,6 +315,10 @@ class Web(Options):
     """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise.
     Set `true` if other people use the machine. Health checks never need one, and deciding always does.
     """
+    url: Annotated[str | None, AfterValidator(parse_public_url)] = None
+    """The public address of [the console](console.md), such as `https://watch.example.com`: messages then
+    [link](receivers.md#links) to the page of their alert. Its host name is served as if it were in `hosts`.
+    """
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
     reverse proxy passes on; the console then needs a token. IP addresses are always accepted. A request for another
@@ -329,6 +335,11 @@ class Web(Options):
     def access_token(self) -> str | None:
         """The shared token, from either key."""
         return secret(self.token, self.token_file)
+
+    @property
+    def served_names(self) -> frozenset[str]:
+        """The host names by which clients may address the listener: those in `hosts`, and that of `url`."""
+        return frozenset({*self.hosts, *([urlsplit(self.url).hostname or ""] if self.url else [])})
 
     @property
     def is_token_required(self) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 import re
 from http.cookies import SimpleCookie
+from urllib.parse import urlsplit
+
+import httpx
 
 from tests import http_client
 from tests.end_to_end import kit
@@ -48,6 +51,30 @@ def test_a_person_decides_about_an_alert_of_the_running_service(
         assert client.post(f"{path}/decision", data=form).status_code == 303
         (resolved,) = soar.wait_for(user="eve@example.com", type="alert.resolved")
         assert resolved.data["resolved_by"] == "sam"
+        service.end()
+
+
+def test_the_link_of_a_message_opens_the_page_of_its_alert(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
+    """The link is that of `web.url`, whose name the listener serves to people with a token, and to nobody else."""
+    post.write(webhook)
+    config = post.folder / "actionwatch.yaml"
+    config.write_text(config.read_text().replace("web: {", "web: {url: 'https://watch.example.com/', "))
+    with post.service() as service, http_client.client(base_url=service.wait_until_up()) as client:
+        post.upstream.delete_cluster("eve@example.com")
+        (opened,) = soar.wait_for(user="eve@example.com", type="alert.opened")
+        link = urlsplit(opened.data["url"])
+        assert (link.scheme, link.netloc) == ("https", "watch.example.com")
+
+        made = kit.called("tokens", "create", "sam@example.com", folder=post.folder)
+
+        def ask(host: str, **headers: str) -> httpx.Response:
+            return client.get(link.path, headers={"host": host, "accept": "text/html", **headers})
+
+        page = ask(link.netloc, authorization=f"Bearer {made.stdout.split()[-1]}")
+        assert page.status_code == 200
+        assert f"actionwatch explain {opened.data['id'][:8]}" in page.text
+        assert ask(link.netloc).status_code == 403
+        assert ask("evil.example.com").status_code == 421
         service.end()
 
 

@@ -39,17 +39,24 @@ def submit(request: Request, parts: Parts, fields: Mapping[str, str]) -> Respons
         what = "This is not a valid token: it may be misspelt, revoked or expired."
         return _form(request, parts, goal, what, 403)
     answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
-    seconds = int(SESSION.total_seconds())
-    answer.set_cookie(COOKIE, cookie, seconds, path="/", secure=True, httponly=True, samesite="strict")
+    _keep(answer, cookie)
     return answer
 
 
 def leave(request: Request, parts: Parts, fields: Mapping[str, str]) -> Response:  # noqa: ARG001
-    """End the session. Another site cannot ask for this: browsers send the cookie only from our own pages."""
+    """End the session. Another site cannot ask for this: browsers send the cookie with no form of another site."""
     request.state.access.sign_out(request.state.visitor)
     answer = RedirectResponse(SIGN_IN_PATH, 303)
-    answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
+
+
+def _keep(answer: Response, cookie: str) -> None:
+    """Let the browser keep the cookie. It sends it when a person follows a link in a message (lax), but with no form of another
+    site.
+    """
+    seconds = int(SESSION.total_seconds())
+    answer.set_cookie(COOKIE, cookie, seconds, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def _form(request: Request, parts: Parts, goal: str, problem: str, status: int = 200) -> Response:

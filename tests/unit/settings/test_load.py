@@ -32,6 +32,27 @@ def test_reading_needs_a_token_except_on_loopback(web: str, is_required: bool, t
     assert load(f"{SOURCE}web: {web}", tmp_path).web.is_token_required is is_required
 
 
+@pytest.mark.parametrize(
+    ("written", "console", "names"),
+    [
+        (
+            "https://Watch.Example.com/",
+            "https://watch.example.com",
+            frozenset({"metrics.example.com", "watch.example.com"}),
+        ),
+        ("http://10.0.0.7:8080", "http://10.0.0.7:8080", frozenset({"metrics.example.com", "10.0.0.7"})),
+        ("https://[fd00::7]:8443", "https://[fd00::7]:8443", frozenset({"metrics.example.com", "fd00::7"})),
+    ],
+)
+def test_the_address_of_the_console_is_served_by_its_name(
+    written: str, console: str, names: frozenset[str], tmp_path: Path
+) -> None:
+    """`web.url` is kept without a slash at its end, and its host needs no entry in `web.hosts`."""
+    web = load(f"{SOURCE}web: {{url: '{written}', hosts: [metrics.example.com]}}", tmp_path).web
+    assert (web.url, web.served_names) == (console, names)
+    assert not web.is_token_required
+
+
 def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     """The defaults are those of the reference."""
     settings = load(SOURCE + "receivers: [{name: s, screen: {}}]", tmp_path)
@@ -70,6 +91,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     assert (settings.route.targets, settings.route.matchers, settings.route.routes) == ((), (), ())
     assert (settings.heartbeat.address, settings.heartbeat.interval) == (None, timedelta(minutes=1))
     assert (settings.web.listen, settings.web.access_token) == (Address("127.0.0.1", 8080), None)
+    assert (settings.web.url, settings.web.served_names) == (None, frozenset())
     assert (settings.log.level, settings.log.format) == ("auto", "auto")
 
 
