@@ -32,12 +32,13 @@ from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, run_now, start
+from actionwatch.service.signing_in import openid_provider, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.settings import Source, Web
+from actionwatch.settings import Source
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
@@ -45,7 +46,6 @@ from actionwatch.tail.accounts import LIST_EVERY
 if TYPE_CHECKING:
     from actionwatch.web.access import Access
     from actionwatch.web.parts import Parts
-    from actionwatch.web.proxy import TrustedProxy
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -267,7 +267,14 @@ class Service:
         app, options = self._app, self._app.settings.web
         role = AccessRole.OPERATOR if self._open_to_actions else AccessRole.READER
         open_to = None if options.is_token_required else role
-        return Access(options.access_token, app.database, app.clock, open_to=open_to, proxy=trusted_proxy(options))
+        return Access(
+            options.access_token,
+            app.database,
+            app.clock,
+            open_to=open_to,
+            proxy=trusted_proxy(options),
+            openid=openid_provider(options, app.clock),
+        )
 
     def _parts(self) -> Parts:
         from actionwatch.web.parts import Destination, Parts
@@ -422,11 +429,3 @@ class Service:
             log.warning(
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
-
-
-def trusted_proxy(options: Web) -> TrustedProxy | None:
-    """Return the authenticating proxy of the configuration, if there is one."""
-    from actionwatch.web.proxy import TrustedProxy
-
-    proxy = options.proxy
-    return None if proxy is None else TrustedProxy(**dict(proxy), hosts=options.served_names)

@@ -34,6 +34,7 @@ from actionwatch.settings.validators import (
     parse_address,
     parse_heartbeat,
     parse_instant,
+    parse_issuer,
     parse_level,
     parse_network,
     parse_origin,
@@ -41,6 +42,7 @@ from actionwatch.settings.validators import (
     parse_rate,
     parse_start,
     parse_storm,
+    require_package,
     resolve_store,
 )
 from actionwatch.text.options import (
@@ -277,6 +279,13 @@ class InhibitRuleOptions(Options):
     """The labels that must have equal values in both alerts."""
 
 
+def _somebody(groups: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    others = [info.data.get(name, "unusable") for name in ("operators", "operator_groups", "readers")]
+    if not groups and not any(others):
+        raise ValueError("nobody could sign in: add operators, operator_groups, readers or reader_groups")
+    return groups
+
+
 def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | None:
     listen = info.data.get("listen")
     if is_required is False and listen is not None and not is_loopback(listen.host):
@@ -301,6 +310,63 @@ class AuthenticatingProxy(Options):
     """Members of these groups may decide too."""
 
 
+class OpenId(Options):
+    """An OpenID Connect provider with which people sign in. Needs the extra `oidc`, and `web.url`."""
+
+    issuer: Annotated[str, AfterValidator(parse_issuer)]
+    """The provider, exactly as it names itself: `https://accounts.example.com`. Its endpoints and keys are read from there."""
+    client_id: Word
+    """The id that the provider gave to this client. Register `WEB_URL/sign-in/callback` there as the redirect URI."""
+    client_secret: Secret | None = None
+    """The secret of this client. One of the two is required."""
+    client_secret_file: Annotated[SecretFile | None, AfterValidator(one_of("client_secret", is_required=True))] = Field(
+        default=None, validate_default=True
+    )
+    operators: tuple[Word, ...] = ()
+    """The names of the people who may decide."""
+    operator_groups: tuple[Word, ...] = ()
+    """Members of these groups may decide too."""
+    readers: tuple[Word, ...] = ()
+    """The names of the people who may read; `*@example.com` for all names with this end, `*` for everybody whom the provider
+    signs in. Nobody else gets in.
+    """
+    reader_groups: Annotated[tuple[Word, ...], AfterValidator(_somebody)] = Field(default=(), validate_default=True)
+    """Members of these groups may read too."""
+    name_claim: Word = "email"
+    """The claim with the name of the person. An email address counts only if the provider has verified it. Choose a claim that
+    people cannot change, and that nobody else gets later.
+    """
+    groups_claim: Word = "groups"
+    """The claim with the groups of the person."""
+    scopes: tuple[Word, ...] = ("email",)
+    """What is asked for besides `openid`. Some providers send groups only for another scope."""
+    timeout: PositiveDuration = timedelta(seconds=10)
+    """For a whole request, from connecting to the last byte."""
+    ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
+    proxy: Proxy | None = None
+    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
+    used.
+    """
+
+    @property
+    def secret(self) -> str:
+        """The secret of the client, from either key."""
+        return secret(self.client_secret, self.client_secret_file) or ""
+
+
+def _can_be_used(openid: OpenId | None, info: ValidationInfo) -> OpenId | None:
+    if openid is None:
+        return None
+    url = info.data.get("url", "https://an.invalid.one.is.reported")
+    if url is None:
+        raise ValueError("needs web.url, to which the provider sends people back: add it")
+    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+        raise ValueError("needs a web.url with https://: browsers keep no session over http")
+    require_package("joserfc", "oidc")
+    return openid
+
+
 class Web(Options):
     """The console, health and metrics. Who may open them: [the console](console.md#who-can-open-it)."""
 
@@ -312,7 +378,8 @@ class Web(Options):
     """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
     require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
-    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise.
+    """Whether reading needs a token. Default: `false` on a loopback address without `token`, `proxy` and `openid`, `true`
+    otherwise.
     Set `true` if other people use the machine. Health checks never need one, and deciding always does.
     """
     url: Annotated[str | None, AfterValidator(parse_public_url)] = None
@@ -330,6 +397,10 @@ class Web(Options):
     """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which says who people are:
     `{addresses: [10.0.0.5/32], operators: [sam@example.com]}`.
     """
+    openid: Annotated[OpenId | None, AfterValidator(_can_be_used)] = None
+    """[An OpenID Connect provider](console.md#with-openid-connect) with which people sign in:
+    `{issuer: https://accounts.example.com, client_id: actionwatch, client_secret_file: …, operators: [sam@example.com]}`.
+    """
 
     @property
     def access_token(self) -> str | None:
@@ -346,7 +417,7 @@ class Web(Options):
         """Whether reading needs a token."""
         if self.require_token is not None:
             return self.require_token
-        is_behind = self.access_token is not None or self.proxy is not None
+        is_behind = any(each is not None for each in (self.access_token, self.proxy, self.openid))
         return is_behind or not is_loopback(self.listen.host)
 
 

@@ -6,6 +6,7 @@ the value, which may be a secret in the wrong key.
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -140,6 +141,25 @@ def parse_origin(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: remove what follows ? or #")
     return url.rstrip("/")
+
+
+def parse_issuer(url: str) -> str:
+    """Check the issuer of an OpenID Connect provider. It is compared to the last character."""
+    check_url(url)
+    if "?" in url or "#" in url:
+        raise ValueError("must end with the path: remove what follows ? or #")
+    return url
+
+
+def require_package(name: str, extra: str) -> None:
+    """Check that an optional package is installed.
+
+    Raises: ValueError, with what installs it.
+    """
+    try:
+        importlib.import_module(name)
+    except ImportError as exc:
+        raise ValueError(f"needs the package {name}: install the project's requirements/{extra}.txt") from exc
 
 
 def parse_public_url(url: str | None) -> str | None:

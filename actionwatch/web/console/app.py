@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.access import SIGN_IN_PATH
+from actionwatch.web.access import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.console import alerts, decisions, deliveries, overview, records, rules, sign_in, silences
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.page import STATIC, render, static_file
@@ -38,6 +38,8 @@ PAGES: Mapping[str, View] = {
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
     SIGN_IN_PATH: sign_in.show,
+    BEGIN_PATH: sign_in.begin,
+    CALLBACK_PATH: sign_in.finish,
 }
 FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,

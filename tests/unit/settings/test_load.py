@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, 
         ("{require_token: true}", True),
         ("{proxy: {addresses: [10.0.0.5, 'fd00::/8']}}", True),
         ("{token: s3cret, require_token: false}", False),
+        (
+            "{url: 'http://localhost', openid: {issuer: 'https://a.example', client_id: a, client_secret: b, readers: ['*']}}",
+            True,
+        ),
     ],
 )
 def test_reading_needs_a_token_except_on_loopback(web: str, is_required: bool, tmp_path: Path) -> None:
@@ -51,6 +56,14 @@ def test_the_address_of_the_console_is_served_by_its_name(
     web = load(f"{SOURCE}web: {{url: '{written}', hosts: [metrics.example.com]}}", tmp_path).web
     assert (web.url, web.served_names) == (console, names)
     assert not web.is_token_required
+
+
+def test_openid_without_its_extra_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the extra is not installed, the fault says what to install."""
+    monkeypatch.setitem(sys.modules, "joserfc", None)  # makes an import fail
+    openid = "{issuer: 'https://a.example', client_id: a, client_secret: b, operators: [sam]}"
+    (found,) = faults(f"{SOURCE}web: {{url: 'https://w.example', openid: {openid}}}", tmp_path)
+    assert "openid: needs the package joserfc: install the project's requirements/oidc.txt" in str(found)
 
 
 def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
