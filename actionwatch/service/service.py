@@ -15,6 +15,7 @@ import structlog
 from apscheduler.job import Job
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from actionwatch.base import tracing
 from actionwatch.base.access import AccessRole
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import Fault
@@ -38,12 +39,13 @@ from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.settings import Source
+from actionwatch.settings import Source, Telemetry
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
 
 if TYPE_CHECKING:
+    from actionwatch.service.telemetry import TraceExporter
     from actionwatch.web.access import Access
     from actionwatch.web.parts import Parts
 
@@ -53,6 +55,7 @@ MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest
 PRUNE_EVERY = timedelta(hours=1)
 DISK_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(minutes=1)
+EXPORT_EVERY = timedelta(seconds=5)  # of spans
 STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
 RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
@@ -102,6 +105,7 @@ class Service:
         self._heartbeat = Heartbeat(url, app.poll_intervals, app.database, app.clock) if url else None
         followers = [self._worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
+        self._traces = _build_traces(app.settings.telemetry)
         self._is_scheduling = False
         self.url = ""
 
@@ -114,6 +118,10 @@ class Service:
         """
         with contextlib.ExitStack() as stack:
             membership = stack.enter_context(self._app.database.joined())
+            if self._traces is not None:
+                tracing.collect_with(self._traces.take)
+                stack.callback(self._traces.close)
+                stack.callback(tracing.collect_with, None)
             for name in ("deliver", "reload", "clock", "roles"):
                 self.steps.add(name)
             self.steps.add("match", progress=self._positions, is_of_role=True)
@@ -338,8 +346,9 @@ class Service:
         if app.database.path is not None:
             add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
         if self._heartbeat:
-            every = app.settings.heartbeat.interval
-            add("heartbeat", self._heartbeat.run_once, every, is_first_now=False, role=LEADER)
+            add("heartbeat", self._heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
+        if self._traces is not None:
+            add("telemetry", self._traces.run_once, EXPORT_EVERY)
         if self._replicas is not None:
             add("replicas", functools.partial(self._compare, self._replicas, membership), REPLICAS_EVERY)
         if self._watch:
@@ -429,3 +438,12 @@ class Service:
             log.warning(
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
+
+
+def _build_traces(options: Telemetry | None) -> TraceExporter | None:
+    """Build what sends spans. Only where it is configured, because the library takes long to import."""
+    if options is None:
+        return None
+    from actionwatch.service.telemetry import TraceExporter
+
+    return TraceExporter(options)

@@ -32,6 +32,7 @@ from actionwatch.settings.validators import (
     Word,
     one_of,
     parse_address,
+    parse_collector,
     parse_heartbeat,
     parse_instant,
     parse_issuer,
@@ -54,6 +55,7 @@ from actionwatch.text.options import (
     Proxy,
     Secret,
     SecretFile,
+    check_headers,
     is_loopback,
     secret,
 )
@@ -438,6 +440,36 @@ class Heartbeat(Options):
         return secret(self.url, self.url_file)
 
 
+def _sendable(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    check_headers(headers)
+    return headers
+
+
+class Telemetry(Options):
+    """Where traces go: an OpenTelemetry collector. Needs the extra `otel`."""
+
+    endpoint: Annotated[str, AfterValidator(parse_collector)]
+    """The base URL of a collector that takes OTLP over HTTP: `http://otel-collector:4318`. Spans go to `/v1/traces` there."""
+    headers: Annotated[Mapping[str, SecretStr], AfterValidator(_sendable)] = Field(default_factory=dict)
+    """Additional headers, such as `authorization`; their values are secrets."""
+    service_name: Word = "actionwatch"
+    """The name of this service in the traces."""
+    timeout: PositiveDuration = timedelta(seconds=5)
+    """For a whole request, from connecting to the last byte."""
+    ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
+    proxy: Proxy | None = None
+    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
+    used.
+    """
+
+
+def _can_be_sent(telemetry: Telemetry | None) -> Telemetry | None:
+    if telemetry is not None:
+        require_package("opentelemetry.proto", "otel")
+    return telemetry
+
+
 class Log(Options):
     """Level and format of the log, which depend on the terminal unless they are set."""
 
@@ -488,6 +520,8 @@ class Settings(Options):
     """An external service that raises the alarm when the requests of actionwatch stop."""
     web: Web = Field(default_factory=Web)
     """The health and metrics endpoints."""
+    telemetry: Annotated[Telemetry | None, AfterValidator(_can_be_sent)] = None
+    """[Traces](monitoring/README.md#traces) of polls, alerts and deliveries for OpenTelemetry. Default: none."""
     log: Log = Log()
     """Level and format of the log."""
 

@@ -151,6 +151,14 @@ def parse_issuer(url: str) -> str:
     return url
 
 
+def parse_collector(url: str) -> str:
+    """Read the base URL of a collector, without a slash at its end; http is accepted, as inside a cluster."""
+    check_url(url, is_plain_allowed=True)
+    if "?" in url or "#" in url:
+        raise ValueError("must end with the path: remove what follows ? or #")
+    return url.rstrip("/")
+
+
 def require_package(name: str, extra: str) -> None:
     """Check that an optional package is installed.
 
