@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.base.model import Level
 from actionwatch.text.crontab import Crontab
+from actionwatch.text.links import NO_LINKS, Links
 from actionwatch.text.timeintervals import TimeInterval
 
 
@@ -39,10 +40,11 @@ class ReceiverPolicy:
 
 @dataclass(frozen=True, slots=True)
 class GlobalPolicy:
-    """What applies to every receiver: the inhibition rules, and the time intervals that routes name."""
+    """What applies to every receiver: the inhibition rules, the time intervals that routes name, the links of messages."""
 
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
+    links: Links = NO_LINKS
 
     def active_mute(self, names: Iterable[str], at: datetime) -> str | None:
         """Return the first of these intervals that contains a time; one that is no longer configured never does."""

@@ -43,6 +43,12 @@ class AccessToken:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
 
 
+def is_person(name: str) -> bool:
+    """Return whether a text that somebody else says can be the name of a person. A comma would join two."""
+    is_clean = name.isprintable() and "," not in name and name == name.strip()
+    return is_clean and 0 < len(name) <= MAX_AUTHOR_CHARS
+
+
 def new_secret() -> str:
     """Make the secret of a token."""
     return SECRET_BEGINNING + secrets.token_urlsafe(_SECRET_BYTES)

@@ -68,6 +68,7 @@ def test(config: str, receiver_name: str, form: str) -> None:
     from actionwatch.service import app
     from actionwatch.service.announcement import configuration_state, read_announcements
     from actionwatch.service.receivers import build_channel
+    from actionwatch.text.links import Links
 
     settings = read_settings_to_act(config)
     receiver, name = named_receiver(settings, receiver_name), receiver_name
@@ -76,7 +77,7 @@ def test(config: str, receiver_name: str, form: str) -> None:
     with closing(app.App(settings)) as built:
         channel = build_channel(receiver)
         with closing(channel.notifier):
-            ended = send_test(built.database, channel, built.renderer, alert, utc_now)
+            ended = send_test(built.database, channel, built.renderer, alert, utc_now, Links(settings.web.url))
         running = read_announcements(built.database.roster())
     if any(service.configuration != configuration_state(Path(config)) for service in running):
         echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)

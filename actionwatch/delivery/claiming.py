@@ -43,7 +43,7 @@ class Claimer:
                 break
             checked = self._gates.check(connection, channel.policy, due, free, now)
             self._fallbacks.copy_ends(connection, checked.ends, now)
-            composed = compose(connection, checked.passed, now, self._gates.inhibit_rules)
+            composed = compose(connection, checked.passed, now, self._gates.global_policy)
             jobs += self._lease(connection, worker, composed, now)
             free -= len(checked.passed)
             read_count += len(due)
@@ -67,7 +67,7 @@ class Claimer:
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
         """Write the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
         due = [as_received(each) for each in _read_unfrozen(connection, receiver, now)]
-        return list(zip(due, write_messages(connection, due, now, self._gates.inhibit_rules), strict=True))
+        return list(zip(due, write_messages(connection, due, now, self._gates.global_policy), strict=True))
 
     def freeze_due(
         self, connection: Connection, receiver: str, policy: ReceiverPolicy, prepared: Prepared, now: datetime

@@ -17,7 +17,8 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import InhibitRule, Labelled
+from actionwatch.alerts.inhibition import Labelled
+from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
@@ -29,6 +30,7 @@ from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import fallback_deliveries, records
 from actionwatch.store.outbox import DueDelivery
+from actionwatch.text.links import NO_LINKS, Links
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, inhibited_document
 from actionwatch.text.raw_records import cut_record
 
@@ -44,19 +46,21 @@ class Failure(NamedTuple):
 
 
 def compose(
-    connection: Connection, passed: Sequence[DueDelivery], now: datetime, rules: Sequence[InhibitRule] = ()
+    connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
 ) -> list[Job]:
-    """Return the jobs of deliveries that passed the gates, in order. `rules` say which alerts a message names with its own.
+    """Return the jobs of deliveries that passed the gates, in order.
+
+    `global_policy` says which alerts a message names with its own, and where its links lead.
 
     A delivery whose message cannot be composed is left out, and is a dead letter in the store.
     """
-    composed = write_messages(connection, passed, now, rules)
+    composed = write_messages(connection, passed, now, global_policy)
     bury(connection, composed, now)
     return [each for each in composed if isinstance(each, Job)]
 
 
 def write_messages(
-    connection: Connection, passed: Sequence[DueDelivery], now: datetime, rules: Sequence[InhibitRule] = ()
+    connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
 ) -> list[Job | Failure]:
     """Write the messages of deliveries, in order. It only reads, in a few statements."""
     new = [due for due in passed if not due.delivery.is_frozen]
@@ -64,8 +68,8 @@ def write_messages(
     replaced = fallback_deliveries.read_replaced(connection, [due.delivery for due in new])
     known = {due.alert.id: due.alert for due in new if due.alert is not None}
     sources = [Labelled(alert, newest_labels(alert, newest)) for alert in known.values()]
-    inhibited = read_inhibited(connection, rules, sources)
-    return [_composed(due, newest, replaced, inhibited, now) for due in passed]
+    inhibited = read_inhibited(connection, global_policy.inhibit_rules, sources)
+    return [_composed(due, newest, replaced, inhibited, global_policy.links, now) for due in passed]
 
 
 def bury(connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> None:
@@ -84,6 +88,7 @@ def message_of(
     now: datetime,
     reasons: tuple[tuple[str, str], ...] = (),
     inhibited: Sequence[Alert] = (),
+    links: Links = NO_LINKS,
 ) -> Message:
     """Compose the message of an alert. `newest` are its newest records, newest last; `reasons` are its first fields.
 
@@ -95,7 +100,7 @@ def message_of(
     if sum(len(record.raw) for record in shown) > MAX_RAW_CHARS:
         shown = [cut_record(record, MAX_RAW_CHARS // RECORDS_SHOWN) for record in shown]
     fields = shown_texts(shown[-1], alert.fields) if shown else ()
-    data = {**alert_document(alert, shown), **inhibited_document(inhibited)}
+    data = {**alert_document(alert, shown), **inhibited_document(inhibited), **links.of_alert(alert.id)}
     message = Message(delivery_id, MESSAGE_TYPES[event], now, data)
     also = (("also open", message.inhibited),) if inhibited else ()
     return dataclasses.replace(message, fields=(*reasons, *also, *fields))
@@ -106,6 +111,7 @@ def _composed(
     newest: Mapping[str, Sequence[Record]],
     replaced: Mapping[str, str],
     inhibited: Mapping[str, Sequence[Alert]],
+    links: Links,
     now: datetime,
 ) -> Job | Failure:
     delivery, why = due.delivery, "its alert is no longer in the store"
@@ -121,6 +127,7 @@ def _composed(
                 now,
                 _reasons(delivery, replaced),
                 inhibited.get(due.alert.id, ()),
+                links,
             )
             return Job(replace(delivery, body=freeze(message)), message, due.alert)
     except Exception as exc:

@@ -12,7 +12,7 @@ from datetime import datetime
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import InhibitRule, Labelled, uninhibited
+from actionwatch.alerts.inhibition import Labelled, uninhibited
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
@@ -37,12 +37,7 @@ class GateCheck:
     """Checks rows against the gates under one global policy."""
 
     def __init__(self, global_policy: GlobalPolicy) -> None:
-        self._global_policy = global_policy
-
-    @property
-    def inhibit_rules(self) -> Sequence[InhibitRule]:
-        """Which alerts inhibit which others."""
-        return self._global_policy.inhibit_rules
+        self.global_policy = global_policy
 
     def check(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], most: int, now: datetime
@@ -92,7 +87,7 @@ class GateCheck:
         known = {each.alert.id: each.alert for each in due if each.alert is not None}
         active = silences.read_active(connection, now)
         newest: Mapping[str, Sequence[Record]] = {}
-        if active or self.inhibit_rules:  # nothing else looks at labels
+        if active or self.global_policy.inhibit_rules:  # nothing else looks at labels
             newest = records.read_of_alerts(connection, known, 1)
         contexts = {
             each.delivery.id: GateContext(
@@ -103,7 +98,7 @@ class GateCheck:
                 each.is_notified,
                 now,
                 policy,
-                self._global_policy,
+                self.global_policy,
                 active,
             )
             for each in due
@@ -120,7 +115,9 @@ class GateCheck:
         Otherwise an alert that a silence or the route keeps from it would hide another one, and it would learn of neither.
         """
         labelled = [Labelled(context.alert, context.labels) for context in targets]
-        found = {each.alert.id: each for each in read_inhibitors(connection, self.inhibit_rules, labelled)}
+        found = {
+            each.alert.id: each for each in read_inhibitors(connection, self.global_policy.inhibit_rules, labelled)
+        }
         if not found:
             return []
         beside = targets[0]
@@ -137,7 +134,9 @@ class GateCheck:
                 )
             )
         }
-        return uninhibited(self.inhibit_rules, [each for alert_id, each in found.items() if alert_id in reached])
+        return uninhibited(
+            self.global_policy.inhibit_rules, [each for alert_id, each in found.items() if alert_id in reached]
+        )
 
 
 def event_of(due: DueDelivery) -> Event:

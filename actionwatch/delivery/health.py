@@ -15,6 +15,7 @@ from actionwatch.delivery.removed_receivers import bury_unknown_receivers
 from actionwatch.store import delivery_latency, outbox, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.receivers import Health
+from actionwatch.text.links import Links
 from actionwatch.text.payloads import instant
 
 FAILING_AFTER = timedelta(minutes=10)  # how long a receiver accepts nothing until that is reported
@@ -34,10 +35,13 @@ SLOW_REMEDY = "see 'actionwatch explain' for a slow alert: it shows the time of 
 class ReceiverWatch:
     """Watches the receivers of one process in the outbox."""
 
-    def __init__(self, database: Database, self_alerts: SelfAlerts, policies: Mapping[str, ReceiverPolicy]) -> None:
+    def __init__(
+        self, database: Database, self_alerts: SelfAlerts, policies: Mapping[str, ReceiverPolicy], links: Links
+    ) -> None:
         self._database = database
         self._self_alerts = self_alerts
         self._policies = policies
+        self._links = links
 
     def check(self, now: datetime) -> dict[str, Health]:
         """Check all receivers and return their health."""
@@ -58,7 +62,7 @@ class ReceiverWatch:
             if not outbox.read_unknown_receivers(connection, self._policies):
                 return
         with self._database.write() as connection:
-            bury_unknown_receivers(connection, self._policies.keys(), now)
+            bury_unknown_receivers(connection, self._policies.keys(), now, self._links)
 
     def _report_dead(self, name: str, count: int) -> None:
         what = f"{count} of its messages {'was' if count == 1 else 'were'} given up"

@@ -22,18 +22,24 @@ from actionwatch.store import alert_history, alerts, delivery_transitions
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.escaping import visible
+from actionwatch.text.links import NO_LINKS, Links
 
 NOT_RETRIED = "a test is not retried"
 COMMAND = "receivers test"
 
 
 def send_test(
-    database: Database, channel: Channel, renderer: Renderer, alert: Alert, clock: Callable[[], datetime]
+    database: Database,
+    channel: Channel,
+    renderer: Renderer,
+    alert: Alert,
+    clock: Callable[[], datetime],
+    links: Links = NO_LINKS,
 ) -> Attempt:
     """Send the message about a marked alert once, record how that ended, and return it."""
     now = clock()
     delivery = new_delivery(alert.id, channel.name, Event.TEST, 1, now, now)
-    message = message_of(delivery.id, Event.TEST, alert, (), now)
+    message = message_of(delivery.id, Event.TEST, alert, (), now, links=links)
     delivery = replace(delivery, attempts=1, body=freeze(message))
     ended = attempt(channel, renderer, Job(delivery, message, alert))
     outcome: Accepted | Failed

@@ -21,6 +21,8 @@ from typing import Protocol
 import structlog
 
 from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.base import tracing
+from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import DeliveryError, Fault, TransientDeliveryError
 from actionwatch.base.model import Alert, Message, Receipt, Rendered
@@ -214,6 +216,13 @@ class ReceiverWorker:
 
 def attempt(channel: Channel, renderer: Renderer, job: Job) -> Attempt:
     """Render and send a job once. Every error is in the result."""
+    started_at = utc_now()
+    ended = _attempt(channel, renderer, job)
+    tracing.attempt_ended(job.delivery, started_at, utc_now(), ended.error)
+    return ended
+
+
+def _attempt(channel: Channel, renderer: Renderer, job: Job) -> Attempt:
     failures: Sequence[Fault] = ()
     version = renderer.version
     try:

@@ -28,6 +28,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.store.suppressed_deliveries import SummaryGroup
+from actionwatch.text.links import Links
 from actionwatch.text.payloads import ALERTS_SHOWN, summary_document
 
 REASONS = ("silence", "mute", "storm", "digest")
@@ -109,7 +110,7 @@ class Summaries:
         """Enqueue one summary, and alerts about something that still lasts. A digest receiver gets it with its next digest."""
         digest = self._policies[receiver].digest
         due_at = digest.next_after(now) if digest and reason != "digest" else now
-        summary_id = write_summary(connection, receiver, reason, groups, now, due_at)
+        summary_id = write_summary(connection, receiver, reason, groups, now, due_at, self._global_policy.links)
         if reason == "storm":
             suppressed_deliveries.note_storm(connection, receiver, summary_id)
         if reason in ENDED_BY_TIME:
@@ -138,6 +139,7 @@ def write_summary(
     groups: Sequence[SummaryGroup],
     now: datetime,
     due_at: datetime,
+    links: Links,
 ) -> str:
     """Enqueue a summary of these groups, and mark their rows as reported in it. Return its id."""
     causes = sorted({group.ref or "" for group in groups})
@@ -148,7 +150,7 @@ def write_summary(
         row = new_delivery(subject, receiver, Event.SUMMARY, 1, now, due_at)
     delivery_transitions.summarise(connection, receiver, groups, row.id, now)
     content = suppressed_deliveries.read_content(connection, row.id, ALERTS_SHOWN)
-    data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)
+    data = summary_document(reason, receiver, content.levels, content.alerts, content.causes, links)
     message = Message(row.id, MESSAGE_TYPES[Event.SUMMARY], now, data)
     delivery_transitions.enqueue(connection, [replace(row, body=freeze(message))])
     log.info("summary_made", receiver=receiver, reason=reason, count=content.count, delivery=row.id)

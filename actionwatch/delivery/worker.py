@@ -84,6 +84,7 @@ class DeliveryWorker:
         self._stopping = threading.Event()
         self._clock_steps: queue.SimpleQueue[timedelta] = queue.SimpleQueue()
         self._leads = leads
+        self._links = global_policy.links
         self._sender = database.sender or secrets.token_hex(8)
         self._is_recovered = False
         self._inbox = Inbox(database)
@@ -93,7 +94,7 @@ class DeliveryWorker:
         self._recorder = Recorder(self._workers, self._fallbacks, jitter)
         self._leading = database.as_holder(LEADER)
         self._summaries = Summaries(self._leading, global_policy, policies)
-        self._watch = ReceiverWatch(self._leading, leader_alerts or self_alerts, policies)
+        self._watch = ReceiverWatch(self._leading, leader_alerts or self_alerts, policies, global_policy.links)
         self._templates = TemplateWatch(renderer, self_alerts)
         self._schedule = Schedule(database, self._workers.values(), self._summaries, clock)
         self._summaries_timer = _Timer(SUMMARIES_EVERY)
@@ -144,7 +145,7 @@ class DeliveryWorker:
         buried = 0
         if self._leads():
             with self._leading.write() as connection:
-                buried = bury_unknown_receivers(connection, self._workers.keys(), now)
+                buried = bury_unknown_receivers(connection, self._workers.keys(), now, self._links)
         if released or buried:
             log.info("outbox_recovered", released=sum(released.values()), buried=buried)
 

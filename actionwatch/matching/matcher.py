@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import Ledger
+from actionwatch.base import tracing
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
@@ -232,6 +233,7 @@ class Matcher:
             opened = self._write(connection, matches, changes)
         self._opened_count += len(opened)
         for alert in opened:
+            tracing.alert_opened(alert, self._clock())
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
     def _log_failures(self, failures: Sequence[object]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import resolve
 from actionwatch.alerts.self_alerts import is_placed
+from actionwatch.base import tracing
 from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import SELF_RULE_NAME, Alert, Level, RuleName, Status
@@ -80,11 +81,14 @@ class SelfAlertStore:
             opened = self_alerts.read(connection, trouble, subject)
         if opened is not None and opened.remedy == remedy:
             return
+        alert = None
         with self._database.write() as connection:
             if self_alerts.read(connection, trouble, subject):
                 self_alerts.correct(connection, trouble, subject, what, remedy)
             else:
-                self._open(connection, trouble, subject, what, remedy, self._clock())
+                alert = self._open(connection, trouble, subject, what, remedy, self._clock())
+        if alert is not None:
+            tracing.alert_opened(alert, self._clock())
 
     def update(self, trouble: str, subject: str, what: str) -> None:
         """Change what an open self-alert says, and notify its receivers. Costs one read if it says that, or there is none."""
@@ -145,11 +149,12 @@ class SelfAlertStore:
             elif (owner := TROUBLES[found.trouble].ends_with) and found.subject not in configured[owner]:
                 self.settle(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
 
-    def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:
+    def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
         alert = self_alert(trouble, subject, what, remedy, now)
         self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
         alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
         self._addressing.open(connection, [[(alert, None)]], now)
+        return alert
 
     def _update(self, connection: Connection, opened: self_alerts.OpenSelfAlert, what: str, now: datetime) -> None:
         self_alerts.correct(connection, opened.trouble, opened.subject, what, opened.remedy)

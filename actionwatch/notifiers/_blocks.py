@@ -23,6 +23,7 @@ MAX_SECTION_CHARS = 3_000
 MAX_FALLBACK_CHARS = 1_000
 MAX_PAYLOAD_CHARS = 12_000  # all texts together: above about 13,000 Slack answers msg_blocks_too_long
 
+_LINK = re.compile(r"<(https?://[^|<>]+)\|([^<>]+)>")
 _DATE = re.compile(r"<!date\^\d+\^[^|]*\|([^>]*)>")
 
 
@@ -100,7 +101,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def readable(payload: Mapping[str, Any]) -> str:
-    """Convert a bounded payload into the text that a person sees in Slack, with dates in UTC and a bar before attachments."""
+    """Convert a bounded payload into what a person sees in Slack: dates in UTC, links in brackets, a bar at attachments."""
     lines = [line for block in payload.get("blocks") or [] for line in _visible_lines(block)]
     for attachment in payload.get("attachments") or []:
         shown = [line for block in attachment.get("blocks") or [] for line in _visible_lines(block)]
@@ -120,4 +121,4 @@ def _visible_lines(block: Any) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    return _DATE.sub(r"\1", text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    return _LINK.sub(r"\2 (\1)", _DATE.sub(r"\1", text)).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

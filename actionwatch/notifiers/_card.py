@@ -4,6 +4,7 @@
 ▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
 ▌ 2026-11-25 09:00:43 UTC · since 08:59:01
 ▌ cluster_deleted · opened · actionwatch explain 3c1dff7a
+▌ https://watch.example.com/alerts/3c1dff7a-5f0c-5b6e-8a41-9d41c07e2b1e
 ▌ also open: cluster_created 9d41c07e
 ▌ → Ask eve@example.com whether this was planned.
 
@@ -76,11 +77,11 @@ class Card:
 
     def _lines(self) -> list[Text]:
         if self._is_summary:
-            return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted()]
+            return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted(), self._link()]
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
         about = [self._headline(), self._who_what_where(newest), self._when(), self._origin()]
-        return [*about, self._inhibited(), self._advice()]
+        return [*about, self._link(), self._inhibited(), self._advice()]
 
     def _headline(self) -> Text:
         level = self._message.level or ("summary" if self._is_summary else "")
@@ -125,6 +126,10 @@ class Card:
         if alert_id := self._data.get("id"):
             line.append(self._plain(SEPARATOR) + self._value(explain_command(str(alert_id))), QUIET)
         return line
+
+    def _link(self) -> Text:
+        """Show the page of the alert, or of the list, on a line of its own, so that terminals recognise the whole URL."""
+        return Text(self._plain(str(self._data.get("url") or "")), QUIET, overflow="fold")
 
     def _inhibited(self) -> Text:
         """Name the alerts that have no card of their own, because this one inhibits them."""

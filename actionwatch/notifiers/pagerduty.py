@@ -99,12 +99,15 @@ class PagerDutyNotifier(AddressNotifier):
 def events_of(message: Message, receiver: str, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the events of a message, each with its path. A test message is triggered and resolved at once."""
     if message.type == "alerts.summary" and message.data.get("reason") != "storm":
-        return [(CHANGES, {"routing_key": routing_key, "payload": _change(message, receiver)})]
+        change = {"routing_key": routing_key, "payload": _change(message, receiver)}
+        links = [{"href": message.data["url"], "text": "Alerts in actionwatch"}] if message.data.get("url") else []
+        return [(CHANGES, {**change, **({"links": links} if links else {})})]
     event = {
         "routing_key": routing_key,
         "event_action": _action(message),
         "dedup_key": _dedup_key(message, receiver),
         "client": "actionwatch",
+        **({"client_url": message.data["url"]} if message.data.get("url") else {}),
         "payload": _payload(message, receiver),
     }
     resolved = {**event, "event_action": "resolve"}

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import FunctionLoader, Undefined
 from markupsafe import Markup
 
-from actionwatch.render.filters import FILTER_STEPS, JsonText, SlackMarkup, filters_for, shown
+from actionwatch.render.filters import FILTER_STEPS, JsonText, Link, SlackMarkup, filters_for, shown
 from actionwatch.text.escaping import one_line, visible, without_slack_markup
 from actionwatch.text.sandbox import SandboxedEnvironment
 
@@ -62,7 +62,7 @@ def dump(value: Any) -> str:
 
 
 def _escaped(escape: Callable[[str], str]) -> Callable[[Any], Any]:
-    return lambda value: value if isinstance(value, Undefined) else escape(shown(value))
+    return lambda value: value if isinstance(value, Undefined | Link) else escape(shown(value))
 
 
 def _as_json(safe: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -83,7 +83,7 @@ def _unchanged(value: Any) -> Any:
 def _inert_in_slack(value: Any) -> Any:
     """Escape mentions, links and formats in every text of a value."""
     if isinstance(value, str):
-        return value if isinstance(value, SlackMarkup) else without_slack_markup(value)
+        return value if isinstance(value, SlackMarkup | Link) else without_slack_markup(value)
     if isinstance(value, Mapping):
         return {_inert_in_slack(key): _inert_in_slack(item) for key, item in value.items()}
     return [_inert_in_slack(item) for item in value] if isinstance(value, list | tuple) else value

@@ -46,6 +46,12 @@ class SlackMarkup(str):
     __slots__ = ()
 
 
+class Link(str):
+    """A URL of the console. It is printed as it is, where other URLs are defused."""
+
+    __slots__ = ()
+
+
 def shown(value: Any) -> str:
     """Convert a value to text; None becomes an empty text."""
     return "" if value is None else str(value)

@@ -24,7 +24,7 @@ from actionwatch.base.errors import ConfigError, Fault, TemplateError
 from actionwatch.base.files import file_state
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
 from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert
-from actionwatch.render.filters import unless_in
+from actionwatch.render.filters import Link, unless_in
 from actionwatch.render.samples import sample_messages
 from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
 from actionwatch.text.payloads import instant
@@ -214,7 +214,9 @@ def _about(fault: Fault, message: Message, name: str) -> Fault:
 
 def variables(message: Message) -> dict[str, Any]:
     """Return the variables of a template. `records` is newest first, unlike in the message."""
-    data = message.data
+    data = _Document(message.data)
+    if "alerts" in data:
+        data["alerts"] = [_Document(alert) for alert in data["alerts"]]
     return {
         "type": message.type,
         "event": message.type.rpartition(".")[2],
@@ -229,6 +231,19 @@ def variables(message: Message) -> dict[str, Any]:
         "causes": message.causes,
         "level": message.level,
     }
+
+
+class _Document(dict[str, Any]):
+    """An alert or a summary. Its `url` is None where there is no link, because an unknown name is an error in a template."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        super().__init__(document)
+        if "url" in self:
+            self["url"] = Link(self["url"])
+
+    def __missing__(self, name: str) -> None:
+        if name != "url":
+            raise KeyError(name)
 
 
 def _shown_fields(message: Message) -> Iterator[tuple[str, str]]:
@@ -263,6 +278,8 @@ def _lines(message: Message) -> Iterator[str]:
     for label in ("body", "first_at", "last_at", "count", "source", "runbook", "id"):
         if value := message.data.get(label):
             yield f"{label}: {shorten(visible(str(value)), _MAX_TEXT_CHARS)}"
+    if url := message.data.get("url"):
+        yield f"console: {url}"
     for cause in message.causes:
         yield one_line(shorten(cause, 300))
     for alert in message.data.get("alerts", ())[:_MAX_ALERTS]:

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Cause, Entity, Event, Level, Message, Record, RuleName, Status
+from actionwatch.text.links import NO_LINKS, Links
 from actionwatch.text.payloads import alert_document, summary_document
 
 _AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
@@ -17,6 +18,7 @@ _CAUSES = {
     "mute": (Cause("nights", {"cluster_deleted": 2, "bare": 1}),),
     "silence": (Cause("silence-1", {f"rule_{number}": 1 for number in range(12)}, "sam", "load test, ask sam"),),
 }
+_LINKS = Links("https://watch.example.com")
 _FULL = Alert(
     id="alert-1",
     rule=RuleName("0001", "cluster_deleted", "Cluster deleted", ("attack.impact",)),
@@ -67,7 +69,7 @@ _RECORDS = [
 
 def sample_messages() -> Iterator[Message]:
     """Yield messages that together have, and lack, each optional value."""
-    document = alert_document(_FULL, _RECORDS)
+    document = {**alert_document(_FULL, _RECORDS), **_LINKS.of_alert(_FULL.id)}
     nameless = Record(key="sample", source="acme", occurred_at=_AT, seen_at=_AT, action_kind="LOGIN", raw="{}")
     fields = (("User", "eve@example.com"), ("Cluster", "payments-prod"))
     yield Message("message-1", "alert.opened", _AT, document, fields)
@@ -82,7 +84,12 @@ def _summary(reason: str, count: int) -> dict[str, Any]:
     """Make a summary of this many alerts of all levels, over half a day."""
     alerts = [_summed_up(number) for number in range(count)]
     return summary_document(
-        reason, "soc-mail", Counter(alert.level for alert in alerts), alerts, _CAUSES.get(reason, ())
+        reason,
+        "soc-mail",
+        Counter(alert.level for alert in alerts),
+        alerts,
+        _CAUSES.get(reason, ()),
+        _LINKS if count > 1 else NO_LINKS,
     )
 
 

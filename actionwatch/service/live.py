@@ -21,6 +21,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import configuration, upstream
+from actionwatch.service.signing_in import openid_provider
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
@@ -63,6 +64,7 @@ def check_live(settings: Settings) -> list[Outcome]:
     checks: list[Callable[[], Iterable[Outcome]]] = [
         *(partial(_source, source) for source in settings.sources),
         *(partial(_receiver, receiver) for receiver in settings.receivers),
+        partial(_sign_in, settings),
     ]
     room = threading.Semaphore(MAX_PARALLEL)
     results = [_start(check, room) for check in checks]
@@ -141,3 +143,18 @@ def _receiver(receiver: Receiver) -> Iterator[Outcome]:
         yield Outcome(subject, False, str(exc), remedy)
         return
     yield Outcome(subject, True, "can be reached")
+
+
+def _sign_in(settings: Settings) -> Iterator[Outcome]:
+    """Read what the OpenID Connect provider says about itself."""
+    provider = openid_provider(settings.web, clock.utc_now)
+    if provider is None:
+        return
+    from actionwatch.web.proxy import Refused
+
+    try:
+        provider.authorization_url(provider.new_secret())
+    except Refused as exc:
+        yield Outcome("web.openid", False, str(exc), "check web.openid.issuer")
+        return
+    yield Outcome("web.openid", True, f"{provider.name} can sign people in")

@@ -23,6 +23,7 @@ from actionwatch.service.simulation import simulate
 from actionwatch.settings import Receiver, Settings
 from actionwatch.store import alerts, records
 from actionwatch.store.database import StoreReader
+from actionwatch.text.links import Links
 from actionwatch.text.payloads import RECORDS_SHOWN
 
 
@@ -36,7 +37,7 @@ def preview_files(settings: Settings, store: StoreReader | None, rule_name: str,
     if not chosen:
         raise ActionwatchError(f"no rule is called {rule_name}: see 'actionwatch rules list'")
     alert, shown = (store and _stored(store, chosen[0])) or _tested(chosen[0], rules)
-    message = message_of("preview", Event.OPENED, alert, shown, clock.utc_now())
+    message = message_of("preview", Event.OPENED, alert, shown, clock.utc_now(), links=Links(settings.web.url))
     renderer = build_renderer(settings)
     rendered, _ = renderer.render(templates_of(receiver.type, receiver.options), message)
     return notifier_module(receiver.type).preview(receiver.options, message, rendered, receiver=receiver.name)

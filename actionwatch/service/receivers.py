@@ -10,6 +10,7 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.notifiers.base import DigestOptions, notifier_module, templates_of
 from actionwatch.service.configuration import time_intervals
 from actionwatch.settings import Receiver, Settings
+from actionwatch.text.links import Links
 
 
 def build_addressing(settings: Settings) -> Addressing:
@@ -60,7 +61,7 @@ def _storm(receiver: Receiver) -> Storm | None:
 
 
 def build_global_policy(settings: Settings) -> GlobalPolicy:
-    """Build the policy of all receivers: the inhibition rules and the time intervals."""
+    """Build the policy of all receivers: the inhibition rules, the time intervals and the links."""
     rules = [
         InhibitRule(
             tuple(routes.parse_matcher(text) for text in rule.source_matchers),
@@ -69,4 +70,4 @@ def build_global_policy(settings: Settings) -> GlobalPolicy:
         )
         for rule in settings.inhibit_rules
     ]
-    return GlobalPolicy(tuple(rules), time_intervals(settings))
+    return GlobalPolicy(tuple(rules), time_intervals(settings), Links(settings.web.url))

@@ -15,6 +15,7 @@ import structlog
 from apscheduler.job import Job
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from actionwatch.base import tracing
 from actionwatch.base.access import AccessRole
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import Fault
@@ -33,20 +34,21 @@ from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import LOOK_SECONDS, Role, Roles
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, run_now, start
 from actionwatch.service.sealing import SEAL_EVERY, Sealing
+from actionwatch.service.signing_in import openid_provider, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.settings import Source, Web
+from actionwatch.settings import Source, Telemetry
 from actionwatch.store import backlog_progress, positions, receivers
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
 
 if TYPE_CHECKING:
+    from actionwatch.service.telemetry import TraceExporter
     from actionwatch.web.access import Access
     from actionwatch.web.parts import Parts
-    from actionwatch.web.proxy import TrustedProxy
 
 SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
@@ -54,6 +56,7 @@ MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest
 PRUNE_EVERY = timedelta(hours=1)
 DISK_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(minutes=1)
+EXPORT_EVERY = timedelta(seconds=5)  # of spans
 STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
 RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
@@ -104,6 +107,7 @@ class Service:
         self._sealing = Sealing(app.leading, app.clock)
         followers = [self._worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
+        self._traces = _build_traces(app.settings.telemetry)
         self._is_scheduling = False
         self.url = ""
 
@@ -116,6 +120,10 @@ class Service:
         """
         with contextlib.ExitStack() as stack:
             membership = stack.enter_context(self._app.database.joined())
+            if self._traces is not None:
+                tracing.collect_with(self._traces.take)
+                stack.callback(self._traces.close)
+                stack.callback(tracing.collect_with, None)
             for name in ("deliver", "reload", "clock", "roles"):
                 self.steps.add(name)
             self.steps.add("match", progress=self._positions, is_of_role=True)
@@ -266,7 +274,9 @@ class Service:
             *console_routes(parts),
         ]
         address = options.listen
-        return serving(routes, address.host, address.port, self._access(), self.threads.start, names=options.hosts)
+        return serving(
+            routes, address.host, address.port, self._access(), self.threads.start, names=options.served_names
+        )
 
     def _access(self) -> Access:
         from actionwatch.web.access import Access
@@ -274,7 +284,14 @@ class Service:
         app, options = self._app, self._app.settings.web
         role = AccessRole.OPERATOR if self._open_to_actions else AccessRole.READER
         open_to = None if options.is_token_required else role
-        return Access(options.access_token, app.database, app.clock, open_to=open_to, proxy=trusted_proxy(options))
+        return Access(
+            options.access_token,
+            app.database,
+            app.clock,
+            open_to=open_to,
+            proxy=trusted_proxy(options),
+            openid=openid_provider(options, app.clock),
+        )
 
     def _parts(self) -> Parts:
         from actionwatch.service.trial import Trials
@@ -342,8 +359,9 @@ class Service:
         if app.database.path is not None:
             add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
         if self._heartbeat:
-            every = app.settings.heartbeat.interval
-            add("heartbeat", self._heartbeat.run_once, every, is_first_now=False, role=LEADER)
+            add("heartbeat", self._heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
+        if self._traces is not None:
+            add("telemetry", self._traces.run_once, EXPORT_EVERY)
         if self._replicas is not None:
             add("replicas", functools.partial(self._compare, self._replicas, membership), REPLICAS_EVERY)
         if self._watch:
@@ -438,9 +456,10 @@ class Service:
             self._attempt_as(LEADER, "seal", self._sealing.finish)
 
 
-def trusted_proxy(options: Web) -> TrustedProxy | None:
-    """Return the authenticating proxy of the configuration, if there is one."""
-    from actionwatch.web.proxy import TrustedProxy
+def _build_traces(options: Telemetry | None) -> TraceExporter | None:
+    """Build what sends spans. Only where it is configured, because the library takes long to import."""
+    if options is None:
+        return None
+    from actionwatch.service.telemetry import TraceExporter
 
-    proxy = options.proxy
-    return None if proxy is None else TrustedProxy(**dict(proxy), hosts=frozenset(options.hosts))
+    return TraceExporter(options)

@@ -35,7 +35,7 @@ def wait_for_store(settings: Settings, error: StoreUnreachable, asked: Asked) ->
                 address.port,
                 Access(options.access_token),
                 threads.start,
-                names=options.hosts,
+                names=options.served_names,
             )
         )
         stack.callback(threads.stopping.set)

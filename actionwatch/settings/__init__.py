@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from actionwatch.settings.keys import Receiver, Retention, RetryPolicy, Settings, Source, Web
+from actionwatch.settings.keys import Receiver, Retention, RetryPolicy, Settings, Source, Telemetry, Web
 from actionwatch.settings.load import load_settings
 
-__all__ = ["Receiver", "Retention", "RetryPolicy", "Settings", "Source", "Web", "load_settings"]
+__all__ = ["Receiver", "Retention", "RetryPolicy", "Settings", "Source", "Telemetry", "Web", "load_settings"]

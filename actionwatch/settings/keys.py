@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
@@ -31,14 +32,18 @@ from actionwatch.settings.validators import (
     Word,
     one_of,
     parse_address,
+    parse_collector,
     parse_heartbeat,
     parse_instant,
+    parse_issuer,
     parse_level,
     parse_network,
     parse_origin,
+    parse_public_url,
     parse_rate,
     parse_start,
     parse_storm,
+    require_package,
     resolve_store,
 )
 from actionwatch.text.options import (
@@ -50,6 +55,7 @@ from actionwatch.text.options import (
     Proxy,
     Secret,
     SecretFile,
+    check_headers,
     is_loopback,
     secret,
 )
@@ -275,6 +281,13 @@ class InhibitRuleOptions(Options):
     """The labels that must have equal values in both alerts."""
 
 
+def _somebody(groups: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    others = [info.data.get(name, "unusable") for name in ("operators", "operator_groups", "readers")]
+    if not groups and not any(others):
+        raise ValueError("nobody could sign in: add operators, operator_groups, readers or reader_groups")
+    return groups
+
+
 def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | None:
     listen = info.data.get("listen")
     if is_required is False and listen is not None and not is_loopback(listen.host):
@@ -299,6 +312,63 @@ class AuthenticatingProxy(Options):
     """Members of these groups may decide too."""
 
 
+class OpenId(Options):
+    """An OpenID Connect provider with which people sign in. Needs the extra `oidc`, and `web.url`."""
+
+    issuer: Annotated[str, AfterValidator(parse_issuer)]
+    """The provider, exactly as it names itself: `https://accounts.example.com`. Its endpoints and keys are read from there."""
+    client_id: Word
+    """The id that the provider gave to this client. Register `WEB_URL/sign-in/callback` there as the redirect URI."""
+    client_secret: Secret | None = None
+    """The secret of this client. One of the two is required."""
+    client_secret_file: Annotated[SecretFile | None, AfterValidator(one_of("client_secret", is_required=True))] = Field(
+        default=None, validate_default=True
+    )
+    operators: tuple[Word, ...] = ()
+    """The names of the people who may decide."""
+    operator_groups: tuple[Word, ...] = ()
+    """Members of these groups may decide too."""
+    readers: tuple[Word, ...] = ()
+    """The names of the people who may read; `*@example.com` for all names with this end, `*` for everybody whom the provider
+    signs in. Nobody else gets in.
+    """
+    reader_groups: Annotated[tuple[Word, ...], AfterValidator(_somebody)] = Field(default=(), validate_default=True)
+    """Members of these groups may read too."""
+    name_claim: Word = "email"
+    """The claim with the name of the person. An email address counts only if the provider has verified it. Choose a claim that
+    people cannot change, and that nobody else gets later.
+    """
+    groups_claim: Word = "groups"
+    """The claim with the groups of the person."""
+    scopes: tuple[Word, ...] = ("email",)
+    """What is asked for besides `openid`. Some providers send groups only for another scope."""
+    timeout: PositiveDuration = timedelta(seconds=10)
+    """For a whole request, from connecting to the last byte."""
+    ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
+    proxy: Proxy | None = None
+    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
+    used.
+    """
+
+    @property
+    def secret(self) -> str:
+        """The secret of the client, from either key."""
+        return secret(self.client_secret, self.client_secret_file) or ""
+
+
+def _can_be_used(openid: OpenId | None, info: ValidationInfo) -> OpenId | None:
+    if openid is None:
+        return None
+    url = info.data.get("url", "https://an.invalid.one.is.reported")
+    if url is None:
+        raise ValueError("needs web.url, to which the provider sends people back: add it")
+    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+        raise ValueError("needs a web.url with https://: browsers keep no session over http")
+    require_package("joserfc", "oidc")
+    return openid
+
+
 class Web(Options):
     """The console, health and metrics. Who may open them: [the console](console.md#who-can-open-it)."""
 
@@ -310,8 +380,13 @@ class Web(Options):
     """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
     require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
-    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise.
+    """Whether reading needs a token. Default: `false` on a loopback address without `token`, `proxy` and `openid`, `true`
+    otherwise.
     Set `true` if other people use the machine. Health checks never need one, and deciding always does.
+    """
+    url: Annotated[str | None, AfterValidator(parse_public_url)] = None
+    """The public address of [the console](console.md), such as `https://watch.example.com`: messages then
+    [link](receivers.md#links) to the page of their alert. Its host name is served as if it were in `hosts`.
     """
     hosts: tuple[HostName, ...] = ()
     """Host names by which clients may address a loopback listener, besides `localhost`, for example those that a
@@ -324,6 +399,10 @@ class Web(Options):
     """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which says who people are:
     `{addresses: [10.0.0.5/32], operators: [sam@example.com]}`.
     """
+    openid: Annotated[OpenId | None, AfterValidator(_can_be_used)] = None
+    """[An OpenID Connect provider](console.md#with-openid-connect) with which people sign in:
+    `{issuer: https://accounts.example.com, client_id: actionwatch, client_secret_file: …, operators: [sam@example.com]}`.
+    """
 
     @property
     def access_token(self) -> str | None:
@@ -331,11 +410,16 @@ class Web(Options):
         return secret(self.token, self.token_file)
 
     @property
+    def served_names(self) -> frozenset[str]:
+        """The host names by which clients may address the listener: those in `hosts`, and that of `url`."""
+        return frozenset({*self.hosts, *([urlsplit(self.url).hostname or ""] if self.url else [])})
+
+    @property
     def is_token_required(self) -> bool:
         """Whether reading needs a token."""
         if self.require_token is not None:
             return self.require_token
-        is_behind = self.access_token is not None or self.proxy is not None
+        is_behind = any(each is not None for each in (self.access_token, self.proxy, self.openid))
         return is_behind or not is_loopback(self.listen.host)
 
 
@@ -354,6 +438,36 @@ class Heartbeat(Options):
     def address(self) -> str | None:
         """The URL, which is a secret for most services."""
         return secret(self.url, self.url_file)
+
+
+def _sendable(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    check_headers(headers)
+    return headers
+
+
+class Telemetry(Options):
+    """Where traces go: an OpenTelemetry collector. Needs the extra `otel`."""
+
+    endpoint: Annotated[str, AfterValidator(parse_collector)]
+    """The base URL of a collector that takes OTLP over HTTP: `http://otel-collector:4318`. Spans go to `/v1/traces` there."""
+    headers: Annotated[Mapping[str, SecretStr], AfterValidator(_sendable)] = Field(default_factory=dict)
+    """Additional headers, such as `authorization`; their values are secrets."""
+    service_name: Word = "actionwatch"
+    """The name of this service in the traces."""
+    timeout: PositiveDuration = timedelta(seconds=5)
+    """For a whole request, from connecting to the last byte."""
+    ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
+    proxy: Proxy | None = None
+    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
+    used.
+    """
+
+
+def _can_be_sent(telemetry: Telemetry | None) -> Telemetry | None:
+    if telemetry is not None:
+        require_package("opentelemetry.proto", "otel")
+    return telemetry
 
 
 class Log(Options):
@@ -406,6 +520,8 @@ class Settings(Options):
     """An external service that raises the alarm when the requests of actionwatch stop."""
     web: Web = Field(default_factory=Web)
     """The health and metrics endpoints."""
+    telemetry: Annotated[Telemetry | None, AfterValidator(_can_be_sent)] = None
+    """[Traces](monitoring/README.md#traces) of polls, alerts and deliveries for OpenTelemetry. Default: none."""
     log: Log = Log()
     """Level and format of the log."""
 

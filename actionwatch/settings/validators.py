@@ -6,6 +6,7 @@ the value, which may be a secret in the wrong key.
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -27,6 +28,7 @@ _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
+_IPV6 = re.compile(r"[0-9a-f:.]+")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 # They mean something else, and clients choose them.
 _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via", "x-forwarded-for", "x-real-ip"})
@@ -139,6 +141,49 @@ def parse_origin(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: remove what follows ? or #")
     return url.rstrip("/")
+
+
+def parse_issuer(url: str) -> str:
+    """Check the issuer of an OpenID Connect provider. It is compared to the last character."""
+    check_url(url)
+    if "?" in url or "#" in url:
+        raise ValueError("must end with the path: remove what follows ? or #")
+    return url
+
+
+def parse_collector(url: str) -> str:
+    """Read the base URL of a collector, without a slash at its end; http is accepted, as inside a cluster."""
+    check_url(url, is_plain_allowed=True)
+    if "?" in url or "#" in url:
+        raise ValueError("must end with the path: remove what follows ? or #")
+    return url.rstrip("/")
+
+
+def require_package(name: str, extra: str) -> None:
+    """Check that an optional package is installed.
+
+    Raises: ValueError, with what installs it.
+    """
+    try:
+        importlib.import_module(name)
+    except ImportError as exc:
+        raise ValueError(f"needs the package {name}: install the project's requirements/{extra}.txt") from exc
+
+
+def parse_public_url(url: str | None) -> str | None:
+    """Read the public address of the console, without a slash at its end."""
+    if url is None:
+        return None
+    check_url(url, is_plain_allowed=True)
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not _HOST_NAME.fullmatch(host) and not _IPV6.fullmatch(host):
+        raise ValueError("not a host name that browsers send: write its domain in the xn-- form")
+    if parts.path.strip("/") or "?" in url or "#" in url:
+        raise ValueError(
+            "must have no path: the console needs a host name or a port of its own, https://watch.example.com"
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def _check_postgresql(url: str) -> str:

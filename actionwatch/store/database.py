@@ -57,7 +57,7 @@ from actionwatch.store.tables import METADATA
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0011"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0012"  # the newest revision under migrations/versions/
 # The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
 # A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
 MINIMUM_READER = "0006"

@@ -5,36 +5,48 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
-from actionwatch.base.access import AccessToken
+from actionwatch.base.access import AccessRole, AccessToken
 from actionwatch.store import tokens
 from actionwatch.store.tables import SESSION
 
-MAX_SESSIONS = 1000  # of one token: then the one that ends first is deleted
+MAX_SESSIONS = 1000  # of one token or person: then the one that ends first is deleted
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that lasts. `token` is None if it began with the token of the configuration."""
+    """A session that lasts. `token` is None if it began with the token of the configuration, or with a provider, which named a
+    person with a role.
+    """
 
-    token: AccessToken | None
+    token: AccessToken | None = None
+    name: str | None = None
+    role: AccessRole | None = None
 
 
-def insert(connection: Connection, digest: str, token_id: str | None, ends_at: datetime) -> None:
-    """Store a session. `digest` is that of the cookie."""
-    its = SESSION.c.token_id.is_(None) if token_id is None else SESSION.c.token_id == token_id
+def insert(
+    connection: Connection,
+    digest: str,
+    token_id: str | None,
+    ends_at: datetime,
+    person: tuple[str, AccessRole] | None = None,
+) -> None:
+    """Store a session. `digest` is that of the cookie; `person` is who has no token."""
+    name, role = person or (None, None)
+    owner = ((SESSION.c.token_id, token_id), (SESSION.c.name, name))
+    its = and_(*(column.is_(None) if of is None else column == of for column, of in owner))
     kept = select(SESSION.c.digest).where(its).order_by(SESSION.c.ends_at.desc()).limit(MAX_SESSIONS - 1)
     connection.execute(SESSION.delete().where(its, SESSION.c.digest.not_in(kept)))
-    connection.execute(SESSION.insert().values(digest=digest, token_id=token_id, ends_at=ends_at))
+    connection.execute(SESSION.insert().values(digest=digest, token_id=token_id, ends_at=ends_at, name=name, role=role))
 
 
 def read(connection: Connection, digest: str, now: datetime) -> Session | None:
     """Read a session, unless it has ended, or its token is revoked, expired or gone."""
     its = (SESSION.c.digest == digest, SESSION.c.ends_at > now)
-    row = connection.execute(select(SESSION.c.token_id).where(*its)).first()
+    row = connection.execute(select(SESSION.c.token_id, SESSION.c.name, SESSION.c.role).where(*its)).first()
     if row is None or row.token_id is None:
-        return None if row is None else Session(None)
+        return None if row is None else Session(name=row.name, role=row.role and AccessRole(row.role))
     token = tokens.read(connection, row.token_id)
     return Session(token) if token is not None and token.status(now) == "valid" else None
 

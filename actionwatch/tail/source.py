@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actionwatch.base import tracing
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import SourceError, StoreError
 from actionwatch.instaclustr.client import Client
@@ -88,7 +89,7 @@ class SourceTail:
         """Poll once. Never raises a SourceError: it is in the report."""
         if self._accounts is not None:
             self._accounts.wait_for_first()
-        report = PollReport()
+        report, started_at = PollReport(), self._state.clock()
         try:
             self._state.marks = self._read_marks(report)
             self._poller.run_once(report)
@@ -97,6 +98,10 @@ class SourceTail:
         except SourceError as exc:
             report.error = exc
         self._note(report)
+        now = self._state.clock()
+        tracing.poll_ended(
+            self._state.options.name, started_at, now, report.request_count, report.new_count, report.error
+        )
         if self._accounts is not None and report.error is None:
             self._accounts.note_poll()
         return report

@@ -7,7 +7,9 @@ configuration file, which the loader passes as the validation context `folder`.
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +20,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.files import MAX_PEM_BYTES, open_regular, read_regular
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
+_SET_BY_CLIENT = frozenset(
+    {
+        "host",
+        "content-type",
+        "user-agent",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "content-encoding",
+        "expect",
+    }
+)
 MAX_SECRET_BYTES = 65_536  # a private key has about 3,000
 
 
@@ -126,6 +141,23 @@ def refuse_both(options: BaseModel, *names: str) -> None:
     given = [name for name in names if getattr(options, name) is not None]
     if len(given) > 1:
         raise ValueError(f"set only one of {' and '.join(given)}")
+
+
+def check_headers(headers: Mapping[str, SecretStr]) -> None:
+    """Check the names and values of headers that we send in addition to our own.
+
+    Raises: ValueError, without a value.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"'{name}' is not a header name")
+        if name.lower() in _SET_BY_CLIENT:
+            raise ValueError(f"actionwatch sets the header {name} itself: remove it")
+        text = value.get_secret_value()
+        if not text.isascii() or not text.isprintable():
+            raise ValueError(f"the header {name} must be printable ASCII")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("two headers have the same name: remove one")
 
 
 def is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import msgspec
 
 from actionwatch.base.model import LEVELS, Alert, Cause, Level, Record, Silence, Status
+from actionwatch.text.links import NO_LINKS, Links
 from actionwatch.text.raw_records import read_raw
 
 if TYPE_CHECKING:
@@ -230,13 +231,18 @@ def inhibited_document(inhibited: Sequence[Alert]) -> dict[str, Any]:
 
 
 def summary_document(
-    reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert], causes: Sequence[Cause] = ()
+    reason: str,
+    receiver: str,
+    levels: Mapping[Level, int],
+    alerts: Sequence[Alert],
+    causes: Sequence[Cause] = (),
+    links: Links = NO_LINKS,
 ) -> dict[str, Any]:
     """Convert a summary into `data`. `levels` counts all its alerts; `alerts` are the first of them.
 
     `causes` are what suppressed them, in descending order of their counts. An alert with two causes counts in both.
     """
-    shown = [alert_facts(alert) for alert in alerts[:ALERTS_SHOWN]]
+    shown = [{**alert_facts(alert), **links.of_alert(alert.id)} for alert in alerts[:ALERTS_SHOWN]]
     count = sum(levels.values())
     return {
         "reason": reason,
@@ -246,6 +252,7 @@ def summary_document(
         "causes": [_cause(cause) for cause in causes[:_CAUSES_SHOWN]],
         "alerts": shown,
         "omitted": count - len(shown),
+        **links.of_list(),
     }
 
 

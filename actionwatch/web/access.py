@@ -13,11 +13,13 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -34,14 +36,22 @@ from actionwatch.web.hosts import host_of
 from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 
+if TYPE_CHECKING:
+    from actionwatch.web.openid import Provider
+
 SIGN_IN_PATH = "/sign-in"
 STATIC_PATH = "/static/"
+BEGIN_PATH = "/sign-in/openid"  # leads to an OpenID Connect provider
+CALLBACK_PATH = "/sign-in/callback"  # where it sends people back
+SIGN_IN_PATHS = frozenset({SIGN_IN_PATH, BEGIN_PATH, CALLBACK_PATH})
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
 SESSION = timedelta(hours=12)  # a shift
 USE_NOTED_EVERY = timedelta(hours=1)
+_PROVIDER_COOKIE = "provider."  # begins the cookies of people whom a provider named
 _AWAY = "the store does not answer, and it has the tokens and sessions: try again; /readyz has the reason"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
+log = structlog.get_logger()
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -76,20 +86,24 @@ class Access:
         *,
         open_to: AccessRole | None = None,
         proxy: TrustedProxy | None = None,
+        openid: Provider | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`shared` is the token of the configuration. `database` has those of people; None while it does not answer.
 
-        `open_to` is the role of who sends no token; None: everybody must send one, or come through the `proxy`.
+        `open_to` is the role of who sends no token; None: everybody must send one, come through the `proxy`, or sign in with
+        `openid`.
         """
         self._shared = (shared or "").encode()
         self._database = database
         self._clock = clock
         self._open_to = open_to
         self._proxy = proxy
+        self.openid = openid
         self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
         # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
         self._bearers = Attempts(elapsed)
+        self._openid_attempts = Attempts(elapsed)  # nothing can be guessed there
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
@@ -101,7 +115,7 @@ class Access:
         scheme, _, secret = given.partition(b" ")
         if scheme.lower() == b"bearer":
             return self._of_bearer(secret, self.address_of(request))
-        if (cookie := _cookie_of(request)) and (found := self._of_session(cookie)):
+        if (cookie := cookie_of(request, COOKIE)) and (found := self._of_session(cookie)):
             return found
         return Visitor(self._open_to, is_open=True) if self._open_to is not None else None
 
@@ -125,6 +139,27 @@ class Access:
             sessions.insert(connection, self._digest(cookie), token.id if token else None, self._clock() + SESSION)
         return cookie
 
+    def sign_in_with_provider(self, openid: Provider, secret: str, answer: Mapping[str, str], address: str) -> str:
+        """Begin a session of the person whom the provider names. Return its cookie.
+
+        Raises: Refused, TooManyAttempts, StoreError.
+        """
+        self._openid_attempts.check(address)
+        try:
+            name, role = openid.identify(secret, answer)
+        except Refused as exc:
+            if exc.status == 403:  # not while the provider is away
+                self._openid_attempts.note_failure(address)
+            log.warning("sign_in_refused", provider=openid.name, address=address, reason=str(exc))
+            raise
+        if self._database is None:
+            raise StoreError(_AWAY)
+        cookie = _PROVIDER_COOKIE + secrets.token_urlsafe(32)
+        with self._database.write(is_durable=True) as connection:
+            sessions.insert(connection, self._digest(cookie), None, self._clock() + SESSION, (name, role))
+        log.info("signed_in", provider=openid.name, name=name, role=role.value)
+        return cookie
+
     def sign_out(self, visitor: Visitor | None) -> None:
         """End the session of a visitor on every replica."""
         if self._database is not None and visitor is not None and visitor.session is not None:
@@ -133,7 +168,8 @@ class Access:
 
     def is_name_taken(self, name: str) -> bool:
         """Return whether a typed name is that of a person with a token, who signs in with it, or of an operator."""
-        if self._proxy is not None and name.casefold() in {each.casefold() for each in self._proxy.operators}:
+        operators = [each for source in (self._proxy, self.openid) if source is not None for each in source.operators]
+        if name.casefold() in {each.casefold() for each in operators}:
             return True
         if self._database is None:
             return False
@@ -169,13 +205,19 @@ class Access:
         if found is None:
             return None
         if found.token is None:
-            return Visitor(AccessRole.OPERATOR, session=cookie)
+            return Visitor(found.role or AccessRole.OPERATOR, found.name, session=cookie)
         self._note_use(found.token)
         return Visitor(found.token.role, found.token.name, session=cookie)
 
     def _digest(self, cookie: str) -> str:
-        """Return what the store knows of a cookie. It depends on the shared token, so that a new one ends all sessions."""
-        return hmac.new(self._shared, cookie.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+        """Return what the store knows of a cookie. It depends on the shared token, so that a new one ends all sessions, and for
+        people whom a provider named on who may do what.
+        """
+        key = self._shared
+        if cookie.startswith(_PROVIDER_COOKIE):
+            # Never that of another session: an older replica would take a reader for an operator.
+            key += b"\0" + (self.openid.fingerprint if self.openid is not None else b"")
+        return hmac.new(key, cookie.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
     def _note_use(self, token: AccessToken) -> None:
         """Note the use of a token, at most once an hour, and only once in that time also if the store cannot be written."""
@@ -201,17 +243,17 @@ def is_direct(request: Request) -> bool:
     )
 
 
-def _cookie_of(request: Request) -> str | None:
-    """Return the cookie of a session. http.cookies fails at those of others, and unquotes in quadratic time."""
+def cookie_of(request: Request, wanted: str) -> str | None:
+    """Return a cookie. http.cookies fails at those of others, and unquotes in quadratic time."""
     for each in request.headers.get("cookie", "").split(";"):
         name, _, value = each.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             return value
     return None
 
 
 class Guard:
-    """Find out who sends a request, and refuse strangers, except at the probes and the sign-in page with its style.
+    """Find out who sends a request, and refuse strangers, except at the probes and the sign-in pages with their style.
 
     What it protects finds `request.state.visitor`, if it is known, and `request.state.access`.
     """
@@ -245,7 +287,7 @@ class Guard:
             return None, _refusal(request, str(exc), 429)
         except StoreError as exc:
             return None, _refusal(request, str(exc), 503)
-        is_refused = visitor is None and path != SIGN_IN_PATH
+        is_refused = visitor is None and path not in SIGN_IN_PATHS
         return visitor, _ask_for_token(request) if is_refused else None
 
 

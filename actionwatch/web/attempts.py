@@ -42,6 +42,11 @@ class Attempts:
         with self._lock:
             self._check(address)
 
+    def note_failure(self, address: str) -> None:
+        """Count a failure that somebody else found."""
+        with self._lock:
+            self._failures.append((self._elapsed(), _owner_of(address)))
+
     def attempt(self, address: str, is_right: Callable[[], bool]) -> bool:
         """Let an address try. Return whether it was right. Raises: TooManyAttempts."""
         with self._lock:  # until it is counted, so that no other attempt is let through meanwhile

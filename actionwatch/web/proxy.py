@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole
+from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, is_person
 from actionwatch.base.plurals import counted
 from actionwatch.web.hosts import NOT_SERVED, is_served
 
@@ -71,8 +71,7 @@ class TrustedProxy:
             name = given[0].encode("latin-1").decode()  # the bytes as received
         except UnicodeDecodeError as exc:
             raise Refused(400, f"{self.user_header} is not UTF-8") from exc
-        # A comma joins what was sent twice.
-        if not name or not name.isprintable() or "," in name or len(name) > MAX_AUTHOR_CHARS or name != name.strip():
+        if not is_person(name):
             raise Refused(
                 400, f"{self.user_header} is no name: 1 to {MAX_AUTHOR_CHARS} printable characters without a comma"
             )

@@ -8,14 +8,14 @@ from starlette.requests import ClientDisconnect, Request
 from actionwatch.base.access import MAX_AUTHOR_CHARS
 from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line
-from actionwatch.web.access import SIGN_IN_PATH, Access, is_direct, visitor_of
+from actionwatch.web.access import SIGN_IN_PATHS, Access, is_direct, visitor_of
 
 MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 
 
 def check(request: Request) -> None:
     """Check that a request may be answered. Raises: HTTPException."""
-    if visitor_of(request).is_open and request.scope["path"] != SIGN_IN_PATH and not is_direct(request):
+    if visitor_of(request).is_open and request.scope["path"] not in SIGN_IN_PATHS and not is_direct(request):
         raise HTTPException(
             403,
             "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy",

@@ -53,12 +53,12 @@ def test_a_browser_without_a_session_is_led_to_the_form(database: Database) -> N
 
 
 def test_signing_in_gives_a_cookie_that_only_our_pages_send(database: Database) -> None:
-    """The cookie is Secure, HttpOnly and SameSite=Strict; it opens every page, until the person signs out."""
+    """The cookie is Secure, HttpOnly and SameSite=Lax; it opens every page, until the person signs out."""
     with Served(database).open(TOKEN) as client:
         answer = sign_in(client, goal="/?range=week")
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2F%3Frange%3Dweek&done=1")
         attributes = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
-        assert {"secure", "httponly", "samesite=strict", "path=/"} <= attributes
+        assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes
         assert not any(part.startswith("domain") for part in attributes)
         session = {"cookie": f"{COOKIE}={cookie_of(answer)}"}
         done = client.get(answer.headers["location"], headers=session)

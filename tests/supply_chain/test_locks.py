@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from tests.supply_chain import sbom
 from tests.supply_chain.locks import DEV, FOLDER, NEVER_IMPORTED, ONLY_FOR_APPRISE, ROOT
 
-LOCKS = ("apprise", "build", DEV, "postgres", "runtime", "sign")
+LOCKS = ("apprise", "build", DEV, "oidc", "otel", "postgres", "runtime", "sign")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CORE: list[str] = PROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
@@ -80,10 +80,12 @@ def test_lock_has_only_pins_with_hashes(lock: str) -> None:
     [
         ("runtime", CORE),
         ("apprise", CORE + EXTRAS["apprise"]),
+        ("oidc", CORE + EXTRAS["oidc"]),
+        ("otel", CORE + EXTRAS["otel"]),
         ("postgres", CORE + EXTRAS["postgres"]),
         ("sign", CORE + EXTRAS["sign"]),
         ("build", BACKEND),
-        (DEV, CORE + EXTRAS[DEV] + EXTRAS["apprise"] + EXTRAS["postgres"] + EXTRAS["sign"] + BACKEND),
+        (DEV, CORE + [each for extra in EXTRAS.values() for each in extra] + BACKEND),
     ],
 )
 def test_lock_satisfies_the_project(lock: str, requirements: list[str]) -> None:
@@ -93,7 +95,7 @@ def test_lock_satisfies_the_project(lock: str, requirements: list[str]) -> None:
         assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), requirement
 
 
-@pytest.mark.parametrize("lock", ["apprise", "build", "postgres", "runtime", "sign"])
+@pytest.mark.parametrize("lock", ["apprise", "build", "oidc", "otel", "postgres", "runtime", "sign"])
 def test_locks_agree(lock: str) -> None:
     """What is tested is what is installed: same versions, same files."""
     assert pins(lock).items() <= pins(DEV).items()
@@ -102,8 +104,8 @@ def test_locks_agree(lock: str) -> None:
 def test_image_contains_what_is_needed_and_no_more() -> None:
     """The locks of the image have everything that the project requires, except what nothing imports."""
     assert set(pins("runtime")) == closure(CORE) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
-    assert set(pins("postgres")) == closure(CORE + EXTRAS["postgres"]) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
-    assert set(pins("sign")) == closure(CORE + EXTRAS["sign"]) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
+    for extra in ("oidc", "otel", "postgres", "sign"):
+        assert set(pins(extra)) == closure(CORE + EXTRAS[extra]) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
     assert set(pins("apprise")) == closure(CORE + EXTRAS["apprise"]) - {*NEVER_IMPORTED}
     assert set(pins("build")) == closure(BACKEND)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from actionwatch.base.model import Message
 from actionwatch.base.plurals import counted
+from actionwatch.text.links import console_of
 from actionwatch.text.payloads import instant
 
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: Alertmanager sends it as `endsAt` of a firing alert
@@ -36,7 +37,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
         "annotations": annotations,
         "startsAt": data.get("first_at") or instant(message.timestamp),
         "endsAt": instant(message.timestamp) if is_resolved else NEVER,
-        "generatorURL": "",
+        "generatorURL": data.get("url") or "",
         "fingerprint": hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16],
     }
     return {
@@ -48,7 +49,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
         "groupLabels": {name: labels[name] for name in ("alertname", *_names(data.get("group"))) if name in labels},
         "commonLabels": labels,
         "commonAnnotations": annotations,
-        "externalURL": "",
+        "externalURL": console_of(data.get("url")),
         "alerts": [alert],
     }
 

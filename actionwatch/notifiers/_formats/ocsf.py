@@ -81,6 +81,7 @@ def _finding(message: Message) -> dict[str, Any]:
         "desc": str(data.get("body") or ""),
         "first_seen_time": _millis(data.get("first_at")),
         "last_seen_time": _millis(data.get("last_at")),
+        "src_url": data.get("url"),
         "analytic": {**RULE_ANALYTIC, "uid": str(rule.get("id")), "name": str(rule.get("name"))},
     }
     evidences = [_evidence(record) for record in records]

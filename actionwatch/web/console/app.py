@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.access import SIGN_IN_PATH
+from actionwatch.web.access import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.console import (
     alerts,
     bulk,
@@ -54,6 +54,8 @@ PAGES: Mapping[str, View] = {
     "/rules/{name}": rules.show,
     "/draft": drafts.show,
     SIGN_IN_PATH: sign_in.show,
+    BEGIN_PATH: sign_in.begin,
+    CALLBACK_PATH: sign_in.finish,
 }
 FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,

@@ -1,16 +1,27 @@
-"""Sign in with a token, and out again."""
+"""Sign in with a token or an OpenID Connect provider, and out again."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlencode
+
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, Visitor
+from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, Visitor, cookie_of
 from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
+from actionwatch.web.proxy import Refused
 
+if TYPE_CHECKING:
+    from actionwatch.web.openid import Provider
+
+PENDING_COOKIE = "__Host-actionwatch-openid"  # of a browser that is at the provider
+PENDING_SECONDS = 600  # people may have to find their second factor
+MAX_GOAL_CHARS = 1000  # of the page to go to afterwards; a longer one is the overview
 _NO_COOKIE = (
     "The browser did not keep the cookie of the session: it does so only over https, or at localhost. "
     "Put a proxy with TLS in front of actionwatch, or use an SSH tunnel."
@@ -33,26 +44,87 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
         access: Access = request.state.access
         cookie = access.sign_in(fields.get("token", ""), access.address_of(request))
     except TooManyAttempts as exc:
-        return _form(request, parts, goal, f"{str(exc).capitalize()}.", 429)
+        return _form(request, parts, goal, f"{_sentence(exc)}.", 429)
     if cookie is None:
         what = "This is not a valid token: it may be misspelt, revoked or expired."
         return _form(request, parts, goal, what, 403)
     answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
-    seconds = int(SESSION.total_seconds())
-    answer.set_cookie(COOKIE, cookie, seconds, path="/", secure=True, httponly=True, samesite="strict")
+    _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
+    return answer
+
+
+def begin(request: Request, parts: Parts) -> Response:
+    """Lead the browser to the provider, with a secret in a cookie that proves later who began."""
+    openid, goal = _provider(request), _goal(request.query_params.get("next", "/"))
+    secret = openid.new_secret()
+    try:
+        answer = RedirectResponse(openid.authorization_url(secret), 303)
+    except Refused as exc:
+        return _form(request, parts, goal, f"{_sentence(exc)}.", exc.status)
+    value = f"{secret}.{quote(goal, safe='') if len(goal) <= MAX_GOAL_CHARS else ''}"
+    _set(answer, PENDING_COOKIE, value, PENDING_SECONDS)
+    return answer
+
+
+def finish(request: Request, parts: Parts) -> Response:
+    """Begin a session of the person whom the provider names. The provider sends browsers here, each with a code."""
+    openid, access = _provider(request), request.state.access
+    secret, _, given = (cookie_of(request, PENDING_COOKIE) or "").partition(".")
+    goal = _goal(unquote(given))
+    try:
+        address = access.address_of(request)
+        cookie = access.sign_in_with_provider(openid, secret, request.query_params, address)
+    except (Refused, TooManyAttempts) as exc:
+        status = exc.status if isinstance(exc, Refused) else 429
+        answer = _form(request, parts, goal, f"{_sentence(exc)}.", status)
+    else:
+        answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
+        _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
+    answer.delete_cookie(PENDING_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
 
 
 def leave(request: Request, parts: Parts, fields: Fields) -> Response:  # noqa: ARG001
-    """End the session. Another site cannot ask for this: browsers send the cookie only from our own pages."""
+    """End the session. Another site cannot ask for this: browsers send the cookie with no form of another site."""
     request.state.access.sign_out(request.state.visitor)
     answer = RedirectResponse(SIGN_IN_PATH, 303)
-    answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
 
 
+def _set(answer: Response, name: str, value: str, seconds: int) -> None:
+    """Let the browser keep a cookie. It sends it when a person follows a link in a message, or comes back from the provider
+    (lax), but with no form of another site.
+    """
+    answer.set_cookie(name, value, seconds, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def _provider(request: Request) -> Provider:
+    found: Provider | None = request.state.access.openid
+    if found is None:
+        raise HTTPException(404, "no provider is configured: sign in with a token")
+    return found
+
+
+def _sentence(exc: Exception) -> str:
+    text = str(exc)
+    return text[:1].upper() + text[1:]
+
+
 def _form(request: Request, parts: Parts, goal: str, problem: str, status: int = 200) -> Response:
-    return render(request, "sign_in.html", parts.clock(), status, goal=goal, problem=problem)
+    openid: Provider | None = request.state.access.openid
+    begin_url = f"{openid.begin_url}?{urlencode({'next': goal})}" if openid is not None else None
+    provider = openid.name if openid is not None else None
+    return render(
+        request,
+        "sign_in.html",
+        parts.clock(),
+        status,
+        goal=goal,
+        problem=problem,
+        begin_url=begin_url,
+        provider=provider,
+    )
 
 
 def _goal(given: str) -> str:

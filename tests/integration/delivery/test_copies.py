@@ -196,7 +196,7 @@ def test_dead_letters_and_ends_are_copied_in_few_statements(database: Database, 
         assert len(found) == 2 * COPY_STATEMENTS + 1
         due = outbox.read_due(connection, "mail", LATER, 999)
         with statements() as found:
-            jobs = compose(connection, due, LATER)
+            jobs = compose(connection, due, LATER, GlobalPolicy())
         assert len(jobs) == count
         assert {job.message.fields for job in jobs} == {(("in place of", "hook"),)}
         assert len(found) == COMPOSE_STATEMENTS

@@ -216,7 +216,7 @@ def test_message_names_what_its_alert_inhibits(database: Database) -> None:
         delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("source", "a", "b")])
         checked = check(connection, ANY, global_policy=INHIBIT)
         assert names(checked) == {"source", "b"}
-        jobs = compose(connection, checked.passed, NOON, INHIBIT.inhibit_rules)
+        jobs = compose(connection, checked.passed, NOON, INHIBIT)
         named = {job.delivery.alert_id: job.message.inhibited for job in jobs}
         assert named == {"source": "cluster_deleted a", "b": ""}
 

@@ -14,6 +14,7 @@ from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.delivery.health import DEAD_REMEDY, FAILING_AFTER, OBJECTIVE_OVER, SLOW_REMEDY, ReceiverWatch
 from actionwatch.store import alerts, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
+from actionwatch.text.links import NO_LINKS
 from tests.builders import NOON, make_alert, make_delivery
 
 SECOND = timedelta(seconds=1)
@@ -47,7 +48,7 @@ class Reports:
 def check(database: Database, **policies: ReceiverPolicy) -> Reports:
     """Check the receivers at noon."""
     reports = Reports()
-    ReceiverWatch(database, reports, policies or {"hook": ReceiverPolicy()}).check(NOON)
+    ReceiverWatch(database, reports, policies or {"hook": ReceiverPolicy()}, NO_LINKS).check(NOON)
     return reports
 
 

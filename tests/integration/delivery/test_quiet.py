@@ -17,6 +17,7 @@ from actionwatch.store import alerts, delivery_transitions, outbox, silences
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.tables import SILENCE
+from actionwatch.text.links import Links
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON, make_alert, make_delivery
 from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, summaries
@@ -64,6 +65,22 @@ def test_silenced_message_is_reported_once_in_a_summary(desk: Desk) -> None:
     assert "records" not in summary["alerts"][0]
     desk.later(hours=1)
     assert desk.received() == ["silence: 1"]
+
+
+def test_messages_have_the_link_of_their_page(desk: Desk) -> None:
+    """A message leads to the page of its alert, a summary to the list and to those of its alerts; without the key, nowhere."""
+    desk.match_records(user_name="amy")
+    desk.deliver()
+    assert "url" not in desk.hook.sent[-1].data
+    desk.global_policy = GlobalPolicy(links=Links("https://watch.example.com"))
+    desk.silence("userName=eve", hours=1)
+    hidden, shown = desk.match_records(), desk.match_records(user_name="bob")
+    desk.deliver()
+    assert desk.hook.sent[-1].data["url"] == f"https://watch.example.com/alerts/{shown}"
+    desk.later(hours=2)
+    summary = desk.hook.sent[-1].data
+    assert summary["url"] == "https://watch.example.com/alerts"
+    assert [each["url"] for each in summary["alerts"]] == [f"https://watch.example.com/alerts/{hidden}"]
 
 
 def test_next_match_after_a_silence_opens_with_the_full_count(desk: Desk) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from actionwatch.base.model import Level, Rendered, Status
+from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import console
 from actionwatch.text.payloads import inhibited_document
 from tests.builders import make_alert
-from tests.unit.render.messages import AT, HOSTILE, hostile_message, message
+from tests.unit.render.messages import AT, HOSTILE, LIST, PAGE, hostile_message, linked, message, summary
 
 
 class Terminal(io.StringIO):
@@ -60,6 +60,17 @@ def test_card_names_what_its_alert_inhibits() -> None:
     console.build(console.Options(), receiver="screen", stream=stream).send(replace(shown, data=data), Rendered(), None)
     named = ", ".join(f"cluster_deleted {number:08}" for number in range(5))
     assert f"▌ also open: {named}, 2 more\n" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("sent", "page"), [(message(), PAGE), (summary(), LIST)])
+def test_card_has_the_link_on_a_line(sent: Message, page: str) -> None:
+    """A card shows the page of its alert, or the list, on a line of its own; without the key none."""
+    with_link, without = (
+        console.preview(console.Options(), each, Rendered(), receiver="x")["console.txt"]
+        for each in (linked(sent), sent)
+    )
+    assert f"▌ {page}" in with_link.splitlines()
+    assert "://" not in without
 
 
 def test_state_is_shown_with_its_author() -> None:

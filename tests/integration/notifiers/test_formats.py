@@ -23,7 +23,19 @@ from actionwatch.notifiers._formats.ocsf import ACCESS_KINDS, ACCOUNT_KINDS, OCS
 from actionwatch.render.renderer import Renderer
 from tests.integration.notifiers.ends import KEY, RENDERER, TEMPLATES, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
-from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
+from tests.unit.render.messages import (
+    AT,
+    CONSOLE,
+    HOSTILE,
+    LIST,
+    PAGE,
+    alert,
+    hostile_message,
+    linked,
+    message,
+    record,
+    summary,
+)
 
 EVENTS = ("alert.opened", "alert.updated", "alert.resolved", "alerts.summary", "receiver.test")
 OCSF = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=OCSF_VERSION))
@@ -81,6 +93,22 @@ def test_every_format_accepts_any_text(form: str) -> None:
         document = shape(sent, form)
         if form == "ocsf":
             assert list(OCSF_VALIDATORS[document["class_uid"]].iter_errors(document)) == []
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_format_has_a_place_for_the_link(server: HttpEnd, event: str) -> None:
+    """The link is in each format where its readers look for it, and each body with it is valid."""
+    sent, page = linked(message(event)), LIST if event == "alerts.summary" else PAGE
+    assert send(server, sent, "actionwatch").json["data"]["url"] == page
+    assert shape(sent, "cloudevents")["data"]["url"] == page
+    body = shape(sent, "alertmanager")
+    assert (body["externalURL"], body["alerts"][0]["generatorURL"]) == (CONSOLE, page)
+    finding = shape(sent, "ocsf")
+    assert list(OCSF_VALIDATORS[finding["class_uid"]].iter_errors(finding)) == []
+    assert finding["unmapped"]["actionwatch"]["data"]["url"] == page
+    if event != "alerts.summary":
+        assert finding["finding_info"]["src_url"] == page
+        assert "src_url" not in shape(message(event), "ocsf")["finding_info"]
 
 
 # -- CloudEvents -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import pagerduty
 from tests.integration.notifiers.ends import ROUTING_KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
-from tests.unit.render.messages import AT, alert, message, record, summary
+from tests.unit.render.messages import AT, LIST, PAGE, alert, linked, message, record, summary
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_incident_contains_the_details(server: HttpEnd, notifier: Any) -> None:
     assert details["runbook"] == ["1. Ask eve.", "2. Restore the newest backup."]
     assert details["records"][0]["timestamp"] == "2026-11-25T09:00:43.770Z"
     assert len(details["records"]) == 10
+
+
+@pytest.mark.parametrize(("reason", "page"), [(None, PAGE), ("storm", LIST), ("digest", LIST)])
+def test_event_links_to_the_console(server: HttpEnd, notifier: Any, reason: str | None, page: str) -> None:
+    """An incident leads to the page of its alert or to the list, and a change event to the list; without a link, nowhere."""
+    sent = message() if reason is None else summary(reason)
+    for given, expected in ((linked(sent), page), (sent, None)):
+        notifier.send(given, Rendered(), None)
+        event = server.requests[-1].json
+        shown = event["links"][0]["href"] if "links" in event else event.get("client_url")
+        assert shown == expected
 
 
 def test_no_group_is_left_out(server: HttpEnd, notifier: Any) -> None:

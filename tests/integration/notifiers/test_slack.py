@@ -15,7 +15,7 @@ from actionwatch.notifiers import slack
 from actionwatch.notifiers._blocks import MAX_PAYLOAD_CHARS, bounded
 from tests.integration.notifiers.ends import RENDERER, TOKEN, deliver, options, slack_error, slack_reply, slack_texts
 from tests.integration.notifiers.http_end import HttpEnd, Reply
-from tests.unit.render.messages import message, record
+from tests.unit.render.messages import PAGE, linked, message, record
 
 HEAD = "C0123456789:1700000000.000100"
 
@@ -249,4 +249,7 @@ def test_preview_looks_like_slack() -> None:
     assert lines[0] == "🔴 *Critical*  deleted <!channel> & more  `DELETE_CLUSTER`"
     assert lines[-1] == "▌ [Acknowledge]  [Silence 1 h]  [Resolve]"
     assert any("2026-11-25 09:00:43 UTC" in line for line in lines)
+    sent = linked(sent)
+    files = slack.preview(made, sent, RENDERER.render(("slack.json",), sent)[0], receiver="slack")
+    assert files["slack.txt"].splitlines()[-2].endswith(f"open in the console ({PAGE})")
     assert set(json.loads(files["slack.json"])) == {"text", "blocks", "attachments"}

@@ -28,7 +28,7 @@ from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.proxy_end import ProxyEnd
-from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
+from tests.unit.render.messages import AT, HOSTILE, PAGE, alert, hostile_message, message, record, summary
 from tests.waiting import all_at_once
 
 OTHER_KEY = "whsec_YW5vdGhlci1rZXktb2YtdGhpcnR5LXR3by1ieXRlcw=="
@@ -149,12 +149,12 @@ def test_schema_names_every_property() -> None:
     described_alert, rule, shown = (schema["$defs"][name] for name in ("alert", "rule", "record"))
     for described, sent in (
         (schema, document),
-        (described_alert, document["data"] | inhibited_document([make_alert()])),
+        (described_alert, document["data"] | inhibited_document([make_alert()]) | {"url": PAGE}),
         (rule, document["data"]["rule"]),
         (shown, document["data"]["records"][0]),
     ):
         assert list(described["properties"]) == list(sent)
-        assert described["required"] == [name for name in sent if name not in ("explain", "inhibits")]
+        assert described["required"] == [name for name in sent if name not in ("explain", "inhibits", "url")]
         for name in described["required"]:
             assert not VALIDATOR.is_valid({**document, "data": {key: 1 for key in document["data"] if key != name}})
 

@@ -19,6 +19,7 @@ from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
 from tests.integration.probe.kit import SECRETS, World, serve_world
+from tests.integration.web.openid_end import OpenIdEnd
 from tests.waiting import LIMIT
 
 TOKEN = "xoxb-1-wallaby"
@@ -110,6 +111,20 @@ def test_live_checks_pass(tmp_path: Path, world: World, server_context: ssl.SSLC
     assert lines[1] == f"source acme: key: reads the log of organisation Acme ({world.organisation.id})"
     assert [line.rpartition(": ")[2] for line in lines[4:-1]] == ["can be reached"] * 5
     assert "receivers test screen" in lines[-1]
+
+
+def test_live_check_asks_the_provider(tmp_path: Path, world: World) -> None:
+    """What the OpenID Connect provider says about itself is checked."""
+    config = configure(tmp_path, world)
+    with OpenIdEnd() as end:
+        openid = {"issuer": end.issuer, "client_id": "a", "client_secret": "b", "readers": ["*"]}
+        web = yaml.safe_dump({"web": {"url": "https://watch.example.com", "openid": openid}})
+        config.write_text(config.read_text() + web)
+        called = run(config, "check", "--live")
+        assert (called.status, "web.openid: 127.0.0.1 can sign people in" in called.out) == (0, True), called.err
+        end.metadata["issuer"] = "https://accounts.evil.example"
+        called = run(config, "check", "--live")
+    assert (called.status, "web.openid: 127.0.0.1 cannot be used: it has another issuer" in called.err) == (1, True)
 
 
 def receivers(

@@ -29,6 +29,7 @@ from actionwatch.store import tokens
 from actionwatch.store.database import Database
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
+from actionwatch.web.openid import Provider
 from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import api_routes, console_routes
@@ -55,6 +56,7 @@ class Served:
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
     proxy: TrustedProxy | None = None
+    openid: Provider | None = None
     seconds: float = 0.0
     """The monotonic clock by which attempts to sign in are limited."""
 
@@ -85,7 +87,15 @@ class Served:
     def access(self, token: str | None = None) -> Access:
         """Return who may read: everybody without a shared token, unless a test says otherwise."""
         open_to = None if token else self.open_to
-        return Access(token, self.database, self.clock, open_to=open_to, proxy=self.proxy, elapsed=lambda: self.seconds)
+        return Access(
+            token,
+            self.database,
+            self.clock,
+            open_to=open_to,
+            proxy=self.proxy,
+            openid=self.openid,
+            elapsed=lambda: self.seconds,
+        )
 
     @contextmanager
     def open(self, token: str | None = None) -> Iterator[httpx.Client]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.base.model import Alert, Cause, Entity, Level, Message, Record, RuleName, Status
 from actionwatch.text.payloads import alert_document, summary_document
 
+CONSOLE = "https://watch.example.com:8443"
+PAGE, LIST = f"{CONSOLE}/alerts/alert-1", f"{CONSOLE}/alerts"
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
 
 HOSTILE: dict[str, str] = {
@@ -104,6 +107,14 @@ def summary(
     shown = [alert(**changes)] if alerts is None else list(alerts)
     data = summary_document(reason, receiver, Counter(each.level for each in shown), shown, causes)
     return Message(id, "alerts.summary", AT, data)
+
+
+def linked(sent: Message) -> Message:
+    """Return a message with the links that it gets where the console has an address."""
+    if sent.type != "alerts.summary":
+        return replace(sent, data={**sent.data, "url": PAGE})
+    alerts = [{**each, "url": PAGE} for each in sent.data["alerts"]]
+    return replace(sent, data={**sent.data, "alerts": alerts, "url": LIST})
 
 
 def hostile_message(text: str, event: str = "alert.opened") -> Message:

@@ -15,7 +15,19 @@ from actionwatch.notifiers._formats import message_document
 from actionwatch.render.channels import CHANNELS
 from actionwatch.render.renderer import Renderer, plain, variables
 from actionwatch.render.samples import sample_messages
-from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
+from tests.unit.render.messages import (
+    AT,
+    CONSOLE,
+    HOSTILE,
+    LIST,
+    PAGE,
+    alert,
+    hostile_message,
+    linked,
+    message,
+    record,
+    summary,
+)
 
 SHIPPED = Path(__file__).parents[3] / "templates"
 NAMES = ("email.html", "email.txt", "email.subject", "slack.json", "apprise.subject", "apprise.txt")
@@ -51,6 +63,26 @@ def test_messages_name_the_alert_and_the_command(name: str) -> None:
         if "id" in sent.data:
             assert sent.data["explain"] in text
         assert all(each["id"] in text for each in sent.data.get("alerts", [])[:8])
+
+
+@pytest.mark.parametrize("name", ["slack.json", "email.txt", "email.html", "apprise.txt"])
+@pytest.mark.parametrize("event", ["alert.opened", "alert.resolved", "alerts.summary", "receiver.test"])
+def test_messages_link_to_their_page(name: str, event: str) -> None:
+    """With a link, every shipped template shows it so that it can be opened, also beside hostile text; without one, none."""
+    renderer = Renderer([SHIPPED])
+    page = LIST if event == "alerts.summary" else PAGE
+    for sent in (message(event), hostile_message(HOSTILE["link"], event)):
+        text = renderer.render((name,), linked(sent))[0].texts[name]
+        shown = {"slack.json": f"<{page}|", "email.html": f'<a href="{page}"'}.get(name, f"{page}\n")
+        assert shown in text
+        assert CONSOLE not in renderer.render((name,), sent)[0].texts[name]
+
+
+def test_a_link_is_an_unset_variable_without_the_key(folder: Path) -> None:
+    """A template may ask for the link of each message and of each alert in a summary, also if there is none."""
+    text = "{{ alert.url is none }} {% for each in data.alerts | default([]) %}{{ each.url is none }}{% endfor %}"
+    assert fill(folder, "email.txt", text) == "True "
+    assert fill(folder, "email.txt", text, summary()) == "True True"
 
 
 def test_the_operators_folder_comes_first(folder: Path) -> None:

@@ -146,6 +146,40 @@ TOP = [
         "2:38: user_header: not a header for this: write its name, such as X-Forwarded-User",
     ),
     ("web: {proxy: {addresses: [10.0.0.5], user_header: 'A B'}}", "2:38: user_header: not a header for this: write"),
+    ("web: {url: watch.example.com}", "2:7: url: must be an https:// URL with a host"),
+    ("web: {url: 'javascript://watch.example.com/%0aalert(1)'}", "2:7: url: must be an https:// URL with a host"),
+    ("web: {url: 'https://sam:secret@watch.example.com'}", "2:7: url: must not contain a user name or password"),
+    (
+        "web: {url: 'https://www.example.com/watch/'}",
+        "2:7: url: must have no path: the console needs a host name or a port of its own, https://watch.example.com",
+    ),
+    ("web: {url: 'https://watch.example.com?a=b'}", "2:7: url: must have no path"),
+    ("web: {url: 'https://watch.example.com/#a'}", "2:7: url: must have no path"),
+    (
+        "web: {url: 'https://wätch.example.com'}",
+        "2:7: url: not a host name that browsers send: write its domain in the",
+    ),
+    ("web: {url: 'https://a<b>.example.com'}", "2:7: url: not a host name that browsers send: write its domain in the"),
+    (
+        "web: {url: 'https://w.example', openid: {issuer: 'http://a.example', client_id: a, client_secret: b, readers: ['*']}}",
+        "2:42: issuer: must be https://: http:// is accepted only for loopback",
+    ),
+    (
+        "web: {openid: {issuer: 'https://a.example', client_id: a, client_secret: b, readers: ['*']}}",
+        "2:7: openid: needs web.url, to which the provider sends people back: add it",
+    ),
+    (
+        "web: {url: 'http://w.example', openid: {issuer: 'https://a.example', client_id: a, client_secret: b, readers: ['*']}}",
+        "2:32: openid: needs a web.url with https://: browsers keep no session over http",
+    ),
+    (
+        "web: {url: 'https://w.example', openid: {issuer: 'https://a.example', client_id: a, client_secret: b}}",
+        "2:33: reader_groups: nobody could sign in: add operators, operator_groups, readers or reader_groups",
+    ),
+    (
+        "web: {url: 'https://w.example', openid: {issuer: 'https://a.example', client_id: a, readers: ['*']}}",
+        "2:33: client_secret_file: one of client_secret and client_secret_file is required: add client_secret_file",
+    ),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
     ("web: {hosts: ['metrics.example.com:80']}", "2:15: hosts: not a host name: write it without scheme and port"),
@@ -157,6 +191,20 @@ TOP = [
     (
         "store: {retention: {records: 7d}}",
         "2:21: records must be kept as long as polls and sweeps reach back, which is 8d7h: keep them longer",
+    ),
+    ("telemetry: {}", "2:1: the key 'endpoint' is missing: add it"),
+    ("telemetry: {endpoint: 'otel:4318'}", "2:13: endpoint: must be an https:// URL with a host"),
+    (
+        "telemetry: {endpoint: 'http://otel:4318?a=b'}",
+        "2:13: endpoint: must end with the path: remove what follows ? or #",
+    ),
+    (
+        "telemetry: {endpoint: 'http://otel:4318', headers: {'a b': c}}",
+        "2:43: headers: 'a b' is not a header name",
+    ),
+    (
+        "telemetry: {endpoint: 'http://otel:4318', headers: {Content-Type: c}}",
+        "2:43: headers: actionwatch sets the header Content-Type itself: remove it",
     ),
     ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
     ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than 0s"),

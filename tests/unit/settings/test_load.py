@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,61 @@ from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, 
         ("{require_token: true}", True),
         ("{proxy: {addresses: [10.0.0.5, 'fd00::/8']}}", True),
         ("{token: s3cret, require_token: false}", False),
+        (
+            "{url: 'http://localhost', openid: {issuer: 'https://a.example', client_id: a, client_secret: b, readers: ['*']}}",
+            True,
+        ),
     ],
 )
 def test_reading_needs_a_token_except_on_loopback(web: str, is_required: bool, tmp_path: Path) -> None:
     """By default reading is open on a loopback address without a token, and nowhere else."""
     assert load(f"{SOURCE}web: {web}", tmp_path).web.is_token_required is is_required
+
+
+@pytest.mark.parametrize(
+    ("written", "console", "names"),
+    [
+        (
+            "https://Watch.Example.com/",
+            "https://watch.example.com",
+            frozenset({"metrics.example.com", "watch.example.com"}),
+        ),
+        ("http://10.0.0.7:8080", "http://10.0.0.7:8080", frozenset({"metrics.example.com", "10.0.0.7"})),
+        ("https://[fd00::7]:8443", "https://[fd00::7]:8443", frozenset({"metrics.example.com", "fd00::7"})),
+    ],
+)
+def test_the_address_of_the_console_is_served_by_its_name(
+    written: str, console: str, names: frozenset[str], tmp_path: Path
+) -> None:
+    """`web.url` is kept without a slash at its end, and its host needs no entry in `web.hosts`."""
+    web = load(f"{SOURCE}web: {{url: '{written}', hosts: [metrics.example.com]}}", tmp_path).web
+    assert (web.url, web.served_names) == (console, names)
+    assert not web.is_token_required
+
+
+@pytest.mark.parametrize(
+    ("package", "text", "fault"),
+    [
+        (
+            "joserfc",
+            "web: {url: 'https://w.example', "
+            "openid: {issuer: 'https://a.example', client_id: a, client_secret: b, readers: [c]}}",
+            "openid: needs the package joserfc: install the project's requirements/oidc.txt",
+        ),
+        (
+            "opentelemetry.proto",
+            "telemetry: {endpoint: 'http://otel-collector:4318'}",
+            "telemetry: needs the package opentelemetry.proto: install the project's requirements/otel.txt",
+        ),
+    ],
+)
+def test_a_missing_extra_is_a_fault(
+    package: str, text: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If an extra is not installed, the fault says what to install."""
+    monkeypatch.setitem(sys.modules, package, None)  # makes an import fail
+    (found,) = faults(f"{SOURCE}{text}", tmp_path)
+    assert fault in str(found)
 
 
 def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
@@ -70,6 +121,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     assert (settings.route.targets, settings.route.matchers, settings.route.routes) == ((), (), ())
     assert (settings.heartbeat.address, settings.heartbeat.interval) == (None, timedelta(minutes=1))
     assert (settings.web.listen, settings.web.access_token) == (Address("127.0.0.1", 8080), None)
+    assert (settings.web.url, settings.web.served_names) == (None, frozenset())
     assert (settings.log.level, settings.log.format) == ("auto", "auto")
 
 

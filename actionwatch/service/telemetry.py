@@ -1,0 +1,177 @@
+"""Send spans to an OpenTelemetry collector: OTLP over HTTP, as protobuf (https://opentelemetry.io/docs/specs/otlp/).
+
+Requires the extra `otel`. What cannot be sent waits, up to a number of spans; then the oldest are dropped. No step waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from socket import gethostname
+
+import structlog
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from actionwatch import __version__
+from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.errors import TransportError
+from actionwatch.base.plurals import counted
+from actionwatch.base.tracing import Span
+from actionwatch.net.http import HttpClient
+from actionwatch.settings import Telemetry
+
+MAX_WAITING = 4096  # spans; a storm of 1,000 alerts makes about as many. They take a few MB
+MAX_BATCH = 512  # spans of a request, about 100 KB
+MAX_RESPONSE_BYTES = 64 * 1024
+LAST_TIMEOUT = timedelta(seconds=2)  # of what is sent at the end of the service
+_TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would come again
+
+log = structlog.get_logger()
+
+
+class TraceExporter:
+    """Keeps the spans of a process, and sends them. `take` is safe to call from any thread."""
+
+    def __init__(self, options: Telemetry) -> None:
+        self._options = options
+        self._url = f"{options.endpoint}/v1/traces"
+        self._http = self._client(options.timeout)
+        self._waiting: deque[Span] = deque()
+        self._sending: list[Span] = []
+        self._lock = threading.Lock()
+        self._dropped_count = 0
+        self._is_failing = False
+
+    def take(self, span: Span) -> None:
+        """Keep a span until it is sent. If too many wait, drop the oldest."""
+        with self._lock:
+            self._waiting.append(span)
+            if len(self._waiting) > MAX_WAITING:
+                self._waiting.popleft()
+                self._dropped_count += 1
+
+    @property
+    def waiting_count(self) -> int:
+        """How many spans are kept."""
+        return len(self._waiting) + len(self._sending)
+
+    def run_once(self) -> None:
+        """Send what waits, until the collector does not accept it."""
+        while self._send_batch(self._http):
+            pass
+
+    def close(self) -> None:
+        """Send the rest, unless the collector was away before, and close the connection."""
+        self._http.close()
+        last = self._client(min(LAST_TIMEOUT, self._options.timeout))
+        while not self._is_failing and self._send_batch(last):
+            pass
+        last.close()
+
+    def _client(self, timeout: timedelta) -> HttpClient:
+        options = self._options
+        return HttpClient(
+            timeout=timeout,
+            headers={name: value.get_secret_value() for name, value in options.headers.items()},
+            ca_file=options.ca_file,
+            proxy=options.proxy.get_secret_value() if options.proxy else None,
+            max_body_bytes=MAX_RESPONSE_BYTES,
+        )
+
+    def _send_batch(self, http: HttpClient) -> bool:
+        """Send the next spans. Return whether the collector took a full batch, so that more may wait."""
+        with self._lock:
+            while self._waiting and len(self._sending) < MAX_BATCH:
+                self._sending.append(self._waiting.popleft())
+        if not self._sending:
+            return False
+        content = encode(self._sending, self._options.service_name)
+        try:
+            answer = http.request(
+                "POST", self._url, headers={"content-type": "application/x-protobuf"}, content=content
+            )
+        except TransportError as exc:
+            return self._fail(str(exc))
+        if answer.status in _TRANSIENT:
+            return self._fail(f"it answered {answer.status}")
+        count = len(self._sending)
+        self._sending.clear()
+        if not 200 <= answer.status < 300:
+            self._dropped_count += count
+            return self._fail(f"it answered {answer.status}, {counted(count, 'span')} dropped")
+        self._note_success(answer.body)
+        return count == MAX_BATCH
+
+    def _fail(self, what: str) -> bool:
+        """Report that the collector does not accept spans, once until it does."""
+        if not self._is_failing:
+            log.warning(
+                "telemetry_failed", error=what, remedy="check telemetry.endpoint; spans wait, the oldest are dropped"
+            )
+        self._is_failing = True
+        return False
+
+    def _note_success(self, body: bytes) -> None:
+        rejected = ExportTraceServiceResponse()
+        try:
+            rejected.ParseFromString(body)
+        except DecodeError:  # what it says is only a note
+            rejected.Clear()
+        if count := rejected.partial_success.rejected_spans:
+            log.warning("spans_rejected", count=count)
+        if self._is_failing or self._dropped_count:
+            log.info("telemetry_sent", dropped=self._dropped_count)
+        self._is_failing, self._dropped_count = False, 0
+
+
+def encode(spans: Sequence[Span], service_name: str) -> bytes:
+    """Encode spans as a request to a collector."""
+    own = {"service.name": service_name, "service.version": __version__, "service.instance.id": gethostname()}
+    return ExportTraceServiceRequest(
+        resource_spans=[
+            trace_pb2.ResourceSpans(
+                resource=Resource(attributes=_attributes(own)),
+                scope_spans=[
+                    trace_pb2.ScopeSpans(
+                        scope=InstrumentationScope(name="actionwatch", version=__version__),
+                        spans=map(_encoded, spans),
+                    )
+                ],
+            )
+        ]
+    ).SerializeToString()
+
+
+def _encoded(span: Span) -> trace_pb2.Span:
+    start = _nanoseconds(span.start)
+    return trace_pb2.Span(
+        trace_id=span.trace_id,
+        span_id=span.id,
+        parent_span_id=span.parent_id,
+        name=span.name,
+        kind=trace_pb2.Span.SPAN_KIND_INTERNAL,
+        start_time_unix_nano=start,
+        end_time_unix_nano=max(_nanoseconds(span.end), start),  # the clock of the upstream may be ahead
+        attributes=_attributes({**span.attributes, **({"error.type": span.error} if span.error else {})}),
+        status=trace_pb2.Status(code=trace_pb2.Status.STATUS_CODE_ERROR) if span.error else None,
+    )
+
+
+def _attributes(values: Mapping[str, str | int]) -> Iterator[KeyValue]:
+    for name, value in values.items():
+        text = value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+        given = AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=text)
+        yield KeyValue(key=name, value=given)
+
+
+def _nanoseconds(at: datetime) -> int:
+    return max((at - EPOCH) // MICROSECOND * 1000, 0)

@@ -1,0 +1,303 @@
+"""No answer and no token of a provider that is forged, stolen, old, or for something else begins a session."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from joserfc import jws, jwt
+from joserfc.jwk import RSAKey
+
+from actionwatch.base.access import AccessRole
+from actionwatch.store import sessions
+from actionwatch.store.database import Database
+from actionwatch.store.tables import SESSION
+from actionwatch.web.attempts import MAX_ATTEMPTS
+from actionwatch.web.console.sign_in import MAX_GOAL_CHARS, PENDING_COOKIE
+from actionwatch.web.openid import MAX_EXCHANGES
+from tests.builders import NOON
+from tests.fixtures import database
+from tests.integration.notifiers.http_end import Reply
+from tests.integration.web.console_kit import Served
+from tests.integration.web.openid_end import CLIENT_ID, RSA, OpenIdEnd
+from tests.integration.web.openid_kit import begin, come_back, opened, served, session_of, sign_in
+from tests.waiting import all_at_once, wait_until
+
+__all__ = ["database"]
+NOW = int(NOON.timestamp())
+STRANGER = RSAKey.generate_key(2048, {"kid": "rsa-1", "use": "sig"})
+SMALL = rsa.generate_private_key(65537, 1024)
+
+
+def count_sessions(database: Database) -> int:
+    """Return how many sessions the store has."""
+    with database.read() as connection:
+        return len(connection.execute(SESSION.select()).fetchall())
+
+
+def unsigned(claims: dict[str, Any]) -> str:
+    """Make a token without a signature."""
+    parts = ({"alg": "none", "typ": "JWT"}, claims)
+    return ".".join(_base64(json.dumps(each).encode()) for each in parts) + "."
+
+
+def signed_with_the_public_key(claims: dict[str, Any]) -> str:
+    """Sign with what everybody knows, as if it were a secret."""
+    text = ".".join(_base64(json.dumps(each).encode()) for each in ({"alg": "HS256", "kid": "rsa-1"}, claims))
+    return f"{text}.{_base64(hmac.digest(RSA.as_pem(private=False), text.encode(), 'sha256'))}"
+
+
+def with_other_claims(claims: dict[str, Any]) -> str:
+    """Replace the claims of a signed token."""
+    head, _, signature = jwt.encode({"alg": "RS256", "kid": "rsa-1"}, claims, RSA).split(".")
+    payload = _base64(json.dumps({**claims, "email": "eve@example.com"}).encode())
+    return f"{head}.{payload}.{signature}"
+
+
+def signed_with_a_small_key(claims: dict[str, Any]) -> str:
+    """Sign with a key of the provider that can be broken. The library only warns of it."""
+    head = {"alg": "RS256", "kid": "small"}
+    text = ".".join(_base64(json.dumps(each).encode()) for each in (head, claims))
+    return f"{text}.{_base64(SMALL.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def published(key: rsa.RSAPrivateKey) -> dict[str, str]:
+    """Return the public half of a key as a JWK."""
+    modulus = key.public_key().public_numbers().n
+    return {"kty": "RSA", "kid": "small", "e": "AQAB", "n": _base64(modulus.to_bytes(key.key_size // 8))}
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def signed(head: dict[str, Any], key: RSAKey = RSA) -> Any:
+    """Return a way to sign with this head and key."""
+    return lambda claims: jws.serialize_compact(head, json.dumps(claims).encode(), key, [head["alg"]])
+
+
+SIGNATURES = {
+    "none": unsigned,
+    "HS256 with the public key": signed_with_the_public_key,
+    "other claims": with_other_claims,
+    "another key of the same name": signed({"alg": "RS256", "kid": "rsa-1"}, STRANGER),
+    "its own key": signed({"alg": "RS256", "jwk": STRANGER.as_dict(private=False)}, STRANGER),
+    "a small key": signed_with_a_small_key,
+    "an unknown key": signed({"alg": "RS256", "kid": "rsa-9"}),
+    "an algorithm that is not of the key": signed({"alg": "PS256", "kid": "ps"}),
+    "not a token": lambda claims: "a.b",
+    "a list": lambda claims: jws.serialize_compact({"alg": "RS256", "kid": "rsa-1"}, b"[1]", RSA),
+    "deep": lambda claims: jws.serialize_compact({"alg": "RS256", "kid": "rsa-1"}, b"[" * 5_000, RSA),
+    "empty": lambda claims: "",
+    "another alphabet": lambda claims: "\u0661.\u0662.\u0663",
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_only_a_key_of_the_provider_signs(database: Database, name: str) -> None:
+    """A token that no key of the provider has signed, with an algorithm for this key, begins no session."""
+    with OpenIdEnd(sign=SIGNATURES[name]) as end, opened(database, end) as client:
+        end.keys = [
+            *end.keys,
+            published(SMALL),
+            {**RSA.as_dict(private=False), "kid": "ps", "alg": "RS256"},
+        ]
+        answer = sign_in(client, end)
+        assert (answer.status_code, "is not accepted" in answer.text) == (403, True)
+    assert count_sessions(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [
+        ({"iss": "https://accounts.evil.example"}, "its issuer is another one"),
+        ({"iss": None}, "its issuer is another one"),
+        ({"aud": "another-client"}, "it is for another client"),
+        ({"aud": None}, "it is for another client"),
+        ({"aud": [CLIENT_ID, "another-client"]}, "was given to another one"),
+        ({"azp": "another-client"}, "was given to another one"),
+        ({"nonce": "of another sign-in"}, "it is from another sign-in"),
+        ({"nonce": None}, "it is from another sign-in"),
+        ({"nonce": ["x"]}, "it is from another sign-in"),
+        ({"exp": NOW - 61}, "it has expired"),
+        ({"exp": float("nan")}, "its times are missing"),
+        ({"exp": None}, "its times are missing"),
+        ({"exp": True}, "its times are missing"),
+        ({"iat": NOW - 601}, "it has expired"),
+        ({"iat": NOW + 61}, "it is from the future"),
+        ({"nbf": NOW + 61}, "it is from the future"),
+        ({"sub": None}, "it names nobody"),
+        ({"email": None}, "no usable &#39;email&#39;"),
+        ({"email": ["sam@example.com"]}, "no usable &#39;email&#39;"),
+        ({"email": "sam@example.com,eve"}, "no usable &#39;email&#39;"),
+        ({"email": "sam@example.com\u202e"}, "no usable &#39;email&#39;"),
+        ({"email_verified": False}, "has not verified this email address"),
+        ({"email_verified": None}, "has not verified this email address"),
+        ({"email_verified": "false"}, "has not verified this email address"),
+        ({"email_verified": 1.5}, "has not verified this email address"),
+        ({"email": "eve@example.com"}, "not open to eve@example.com"),
+        ({"email": "<script>@example.com"}, "not open to &lt;script&gt;@example.com"),
+    ],
+)
+def test_a_signed_token_must_be_for_this_sign_in(database: Database, claims: dict[str, Any], said: str) -> None:
+    """A token of the provider that is for another client, sign-in or time, or about nobody known, begins no session."""
+    with OpenIdEnd(claims=claims) as end, opened(database, end) as client:
+        answer = sign_in(client, end)
+        assert (answer.status_code, said in answer.text) == (403, True), answer.text
+    assert count_sessions(database) == 0
+
+
+def test_only_the_browser_that_began_can_finish(database: Database) -> None:
+    """An answer in another browser, with another state or without one, is refused before the provider is asked (login CSRF)."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        url, browser = begin(client)
+        answer = end.authorize(url)
+        _, other = begin(client)
+        asked_before = len(end.paths())
+        for query, headers in (
+            (answer, {}),
+            (answer, other),
+            (answer, {"cookie": f"{PENDING_COOKIE}="}),
+            ({**answer, "state": "x"}, browser),
+            ({**answer, "state": ""}, browser),
+            ({"code": answer["code"]}, browser),
+            ({**answer, "state": "\x85"}, browser),
+        ):
+            refused = come_back(client, query, headers)
+            assert (refused.status_code, "this browser did not begin" in refused.text.lower()) == (403, True)
+        assert len(end.paths()) == asked_before
+        assert come_back(client, answer, browser).status_code == 303
+
+
+def test_a_code_counts_once(database: Database) -> None:
+    """Whoever repeats an answer, also with the cookie of the browser, gets no second session."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        url, browser = begin(client)
+        answer = end.authorize(url)
+        finished = come_back(client, answer, browser)
+        assert f'{PENDING_COOKIE}=""' in str(finished.headers.get_list("set-cookie")), "the browser forgets its secret"
+        repeated = come_back(client, answer, browser)
+        assert (repeated.status_code, "refused the code (invalid_grant)" in repeated.text) == (403, True)
+        other_url, other = begin(client)
+        stolen = {**end.authorize(other_url), "code": end.authorize(url)["code"]}
+        assert come_back(client, stolen, other).status_code == 403, "the code of another browser has another verifier"
+    assert count_sessions(database) == 1
+
+
+def test_answers_of_another_provider_are_refused(database: Database) -> None:
+    """An answer of another provider is refused (mix-up), and one without a name where the provider always gives it."""
+    for metadata in ({}, {"authorization_response_iss_parameter_supported": True}):
+        with OpenIdEnd(metadata=metadata) as end, opened(database, end) as client:
+            url, browser = begin(client)
+            answer = end.authorize(url)
+            for query in ({**answer, "iss": "https://accounts.evil.example"}, *([answer] if metadata else [])):
+                assert "Another provider answered" in come_back(client, query, browser).text
+            assert "token" not in end.paths()
+            assert come_back(client, {**answer, "iss": end.issuer}, browser).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("issuer", "https://accounts.evil.example", "it has another issuer"),
+        ("token_endpoint", "http://accounts.evil.example/token", "its token_endpoint must be https"),
+        ("jwks_uri", "file:///etc/passwd", "its jwks_uri must be an https"),
+        ("authorization_endpoint", "javascript:alert(1)", "its authorization_endpoint must be an https"),
+        ("authorization_endpoint", ["https://x.example"], "its authorization_endpoint must be an https"),
+    ],
+)
+def test_a_document_of_discovery_that_cannot_be_right_is_refused(
+    database: Database, name: str, value: Any, said: str
+) -> None:
+    """Secrets and browsers go nowhere without TLS, and to no provider of another name."""
+    with OpenIdEnd(metadata={name: value}) as end, opened(database, end) as client:
+        answer = client.get("/sign-in/openid")
+        assert (answer.status_code, said in answer.text) == (503, True), answer.text
+
+
+@pytest.mark.parametrize(
+    "goal",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/x" * MAX_GOAL_CHARS, ""],
+)
+def test_nobody_is_led_elsewhere(database: Database, goal: str) -> None:
+    """After signing in, the browser goes to a page of the console only; also where the cookie holds something else."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        assert sign_in(client, end, goal).headers["location"] == "/sign-in?next=%2F&done=1"
+        url, browser = begin(client)
+        secret = browser["cookie"].partition(".")[0]
+        answer = come_back(client, end.authorize(url), {"cookie": f"{secret}.{goal}".encode().decode("latin-1")[:3000]})
+        assert answer.headers["location"].startswith("/sign-in?next=%2F")
+        assert "evil" not in answer.headers["location"]
+
+
+def test_a_session_is_new(database: Database) -> None:
+    """A cookie that somebody planted before is no session afterwards (session fixation), and the cookies are kept to us."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        url, browser = begin(client)
+        planted = "__Host-actionwatch=provider.planted"
+        answer = come_back(client, end.authorize(url), {"cookie": f"{planted}; {browser['cookie']}"})
+        session = session_of(answer)
+        assert session["cookie"] != planted
+        assert client.get("/", headers={"cookie": planted}).status_code == 303
+        assert session_of(sign_in(client, end)) != session
+        for cookie in answer.headers.get_list("set-cookie"):
+            attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+            assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes
+
+
+def test_a_provider_session_is_no_other_session(database: Database) -> None:
+    """Without the provider in the configuration, its sessions open nothing; a shared session is none of its own."""
+    with OpenIdEnd() as end:
+        made = served(database, end, readers=["kim@example.com"])
+        with made.open() as client:
+            session = session_of(sign_in(client, end, email="kim@example.com"))
+            assert "kim@example.com, reader" in client.get("/", headers=session).text
+        with Served(database, open_to=None).open() as client:
+            assert client.get("/", headers=session).status_code == 303
+    with database.read() as connection:
+        (row,) = connection.execute(SESSION.select()).fetchall()
+        found = sessions.read(connection, row.digest, NOON)
+    assert found == sessions.Session(None, "kim@example.com", AccessRole.READER)
+
+
+def test_attempts_are_limited(database: Database) -> None:
+    """An address that keeps failing is refused for a minute, and the provider is not asked for it."""
+    with OpenIdEnd(claims={"nonce": "x"}) as end:
+        made = served(database, end)
+        with made.open() as client:
+            for _ in range(MAX_ATTEMPTS):
+                assert sign_in(client, end).status_code == 403
+            asked = len(end.paths())
+            assert sign_in(client, end).status_code == 429
+            assert len(end.paths()) == asked
+            end.claims = {}
+            made.seconds += 60
+            assert sign_in(client, end).status_code == 303
+
+
+def test_a_provider_that_hangs_holds_few_threads(database: Database) -> None:
+    """While a few sign-ins wait for the provider, others are told at once, and pages are answered."""
+    with OpenIdEnd() as end, opened(database, end, timeout="30s") as client:
+        end.fail = lambda request: Reply(fault="hang")
+
+        answers: list[int] = []
+
+        def ask() -> None:
+            answers.append(client.get("/sign-in/openid").status_code)
+
+        def ask_later() -> None:
+            try:
+                wait_until(lambda: len(end.end.requests) == MAX_EXCHANGES, "the sign-ins that wait")
+                ask()
+                answers.append(client.get("/sign-in").status_code)
+            finally:
+                end.end.released.set()
+
+        all_at_once(*[ask] * MAX_EXCHANGES, ask_later)
+        assert answers == [503, 200, *[503] * MAX_EXCHANGES]
+        assert len(end.end.requests) == MAX_EXCHANGES
