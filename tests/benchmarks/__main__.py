@@ -21,6 +21,7 @@ NAMES = (
     "volume",
     "windows",
     "seals",
+    "pages",
 )
 
 

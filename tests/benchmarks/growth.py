@@ -86,7 +86,7 @@ def main(count: int = 100_000) -> None:
     """Fill a store and print a table."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands are measured with compiled files
     with tempfile.TemporaryDirectory() as name, upstream(count) as served:
-        store = _fill(Path(name), count, served)
+        store = fill_folder(Path(name), count, served)
         print(f"  {count:,} records, {min(count // 10, MOST_ALERTS):,} alerts")
         for title, row in ROWS.items():
             cost = row(store)
@@ -97,7 +97,7 @@ def main(count: int = 100_000) -> None:
             )
 
 
-def _fill(folder: Path, count: int, served: Served) -> Store:
+def fill_folder(folder: Path, count: int, served: Served) -> Store:
     (folder / "rules").mkdir()
     (folder / "actionwatch.yaml").write_text(CONFIG.format(url=served.url, organisation=served.organisation_id))
     _in_process("fill", folder, count)
@@ -187,7 +187,7 @@ def _in_process(name: str, folder: Path, *arguments: int) -> Any:
 
 
 def _fill_store(folder: Path, count: int) -> dict[str, int]:
-    service = _service(folder)
+    service = open_app(folder)
     report = next(iter(service.tails.values())).run_once()
     assert report.error is None, report
     database = service.database
@@ -213,7 +213,7 @@ def _alert(number: int) -> Alert:
 
 
 def _poll(folder: Path) -> dict[str, int]:
-    service = _service(folder)
+    service = open_app(folder)
     tail = next(iter(service.tails.values()))
     requests = sum(tail.run_once().request_count for _ in range(POLLS))
     service.close()
@@ -230,7 +230,7 @@ def _scrape(folder: Path) -> dict[str, int]:
 
 
 def _match(folder: Path) -> dict[str, int]:
-    service = _service(folder)
+    service = open_app(folder)
     service.matcher.run_once()
     service.matcher.save()
     service.close()
@@ -245,7 +245,7 @@ def _rebuild(folder: Path) -> dict[str, int]:
     return _match(folder)
 
 
-def _service(folder: Path) -> app.App:
+def open_app(folder: Path) -> app.App:
     settings = configuration.read_settings(folder / "actionwatch.yaml")
     app.set_up_logs(settings)
     return app.App(settings)
