@@ -13,6 +13,14 @@ def canonical(text: str) -> str:
     return text if text.isascii() else normalize("NFC", text)
 
 
+def folded(text: str) -> str:
+    """Return the form in which names of people are compared, so that nobody writes that of another one in other characters.
+
+    Full-width letters, ligatures and case make no difference. Letters of another script do, even if they look alike.
+    """
+    return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
 def forms(text: str) -> list[str]:
     """Return the text and its normal forms, for searches in texts that are stored unnormalised."""
     return (

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from actionwatch.base.access import AccessToken
+from actionwatch.base.unicode import folded
 from actionwatch.store.database import has_prefix
 from actionwatch.store.tables import TOKEN
 
@@ -45,9 +46,8 @@ def find(connection: Connection, beginning: str) -> list[AccessToken]:
 
 
 def has_name(connection: Connection, name: str) -> bool:
-    """Return whether a token, valid or not, has this name, in whatever case."""
-    found = connection.execute(select(TOKEN.c.name)).scalars()
-    return name.casefold() in {each.casefold() for each in found}
+    """Return whether a token, valid or not, has this name, in whatever case and form of its characters."""
+    return folded(name) in map(folded, connection.execute(select(TOKEN.c.name)).scalars())
 
 
 def revoke(connection: Connection, ids: Collection[str], who: str, now: datetime) -> int:

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, digest_of
 from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
+from actionwatch.base.unicode import folded
 from actionwatch.store import sessions, tokens
 from actionwatch.store.database import Database
 from actionwatch.text.options import is_loopback
@@ -169,7 +170,7 @@ class Access:
     def is_name_taken(self, name: str) -> bool:
         """Return whether a typed name is that of a person with a token, who signs in with it, or of an operator."""
         operators = [each for source in (self._proxy, self.openid) if source is not None for each in source.operators]
-        if name.casefold() in {each.casefold() for each in operators}:
+        if folded(name) in map(folded, operators):
             return True
         if self._database is None:
             return False

@@ -48,8 +48,9 @@ class TrustedProxy:
             )
         if not is_served(request.headers.get("host"), self.hosts):
             raise Refused(421, NOT_SERVED)
-        name = self._name(given)
-        groups = {each.strip() for line in request.headers.getlist(self.groups_header) for each in line.split(",")}
+        name = self._name(_only(given, self.user_header))
+        listed = request.headers.getlist(self.groups_header)
+        groups = {each.strip() for each in _only(listed, self.groups_header).split(",")} if listed else set()
         is_operator = name in self.operators or not groups.isdisjoint(self.operator_groups)
         return name, AccessRole.OPERATOR if is_operator else AccessRole.READER
 
@@ -63,12 +64,9 @@ class TrustedProxy:
             address = each.strip()
         return address
 
-    def _name(self, given: list[str]) -> str:
-        if len(given) > 1:
-            times = counted(len(given), "time")
-            raise Refused(400, f"{self.user_header} was sent {times}: let the proxy replace what clients send")
+    def _name(self, given: str) -> str:
         try:
-            name = given[0].encode("latin-1").decode()  # the bytes as received
+            name = given.encode("latin-1").decode()  # the bytes as received
         except UnicodeDecodeError as exc:
             raise Refused(400, f"{self.user_header} is not UTF-8") from exc
         if not is_person(name):
@@ -84,6 +82,13 @@ class TrustedProxy:
             return False
         plain = getattr(found, "ipv4_mapped", None) or found
         return any(plain in network for network in self.addresses)
+
+
+def _only(given: list[str], header: str) -> str:
+    """Return the one value of a header. Raises: Refused: another one may be of a client, which the proxy passed on."""
+    if len(given) > 1:
+        raise Refused(400, f"{header} was sent {counted(len(given), 'time')}: let the proxy replace what clients send")
+    return given[0]
 
 
 def peer_of(request: Request) -> str:

@@ -74,6 +74,15 @@ def test_the_proxy_says_who_it_is(database: Database) -> None:
     assert acked_by(database) == "sam"
 
 
+def test_groups_of_a_client_are_not_added(database: Database) -> None:
+    """A header of groups that a client sent beside that of the proxy makes nobody an operator."""
+    with proxied(database).open() as client:
+        sent = [(USER, "rita"), (GROUPS, "staff"), (GROUPS, "on-call"), *OURS.items()]
+        refused = client.post(f"{ALERT}/decision", data={"action": "ack"}, headers=sent)
+        assert (refused.status_code, f"{GROUPS} was sent 2 times" in refused.text) == (400, True)
+    assert acked_by(database) is None
+
+
 def test_the_header_counts_only_from_the_proxy(database: Database) -> None:
     """From another address the header is refused, also where the request claims to come from the proxy."""
     with proxied(database).open() as client, stranger(client.base_url) as other:

@@ -79,13 +79,17 @@ def test_a_reader_sees_all_and_changes_nothing(served: Served, database: Databas
 
 
 def test_a_typed_name_is_not_that_of_a_person_with_a_token(served: Served, database: Database) -> None:
-    """Who signs in with the shared token types a name, but not one that a token proves, in whatever case."""
+    """Who signs in with the shared token types a name, but not one that a token proves, in whatever form of letters."""
     give_token(database, "Sam")
     with served.open(SHARED) as client:
         headers = session(client, SHARED)
         assert 'name="author"' in client.get(ALERT, headers=headers).text
-        refused = decide(client, headers, author="sam")
-        assert (refused.status_code, "sam has a token: sign in with it" in html.unescape(refused.text)) == (400, True)
+        for name in ("sam", "\uff33am", "s\u1d43m"):
+            refused = decide(client, headers, author=name)
+            assert (refused.status_code, f"{name} has a token: sign in with it" in html.unescape(refused.text)) == (
+                400,
+                True,
+            )
         assert state(database) == (Status.OPEN, None)
         assert decide(client, headers, author="kim").status_code == 303
     assert state(database) == (Status.ACKED, "kim")
