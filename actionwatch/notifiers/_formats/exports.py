@@ -54,7 +54,7 @@ class ExportFormat:
 
 
 def _json(record: Record) -> str:
-    return _dump(record_document(record))
+    return f"\n{_dump(record_document(record))}"
 
 
 def _line(event: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Record], str]:
@@ -79,7 +79,7 @@ def _safe(cell: str | None) -> str | None:
 FORMATS: Mapping[str, ExportFormat] = {
     "jsonl": ExportFormat(name="JSON lines", media_type=_LINES, suffix="jsonl", item=_line(lambda event: event)),
     "json": ExportFormat(
-        name="JSON", media_type="application/json", suffix="json", item=_json, begin="[\n", separator=",\n", end="\n]\n"
+        name="JSON", media_type="application/json", suffix="json", item=_json, begin="[", separator=",", end="\n]\n"
     ),
     "csv": ExportFormat(
         name="CSV",

@@ -198,3 +198,19 @@ def test_the_keyboard_is_enough(web: httpx.Client, database: Database, width: in
         assert viewer.wrong == []
     assert [who for _, who in statuses(database)].count("kim") == 2
     assert {each.comment for each in stored(database)} == {HOSTILE["attribute"].strip()}
+
+
+def test_no_script_is_needed(web: httpx.Client, database: Database) -> None:
+    """In a browser without scripts, links and forms are enough to silence all alerts of a page."""
+    origin = str(web.base_url).rstrip("/")
+    with chromium() as browser, viewing(browser, origin, java_script_enabled=False) as viewer:
+        page = viewer.page
+        arrive(viewer, "/alerts?status=open", give_token(database, "kim"))
+        page.get_by_role("link", name="Select all").click()
+        page.get_by_label("Comment").fill("load test")
+        page.get_by_role("button", name="Silence…").click()
+        page.get_by_role("button", name="Make 2 silences").click()
+        expect(page.get_by_role("status")).to_have_text("2 silences are active.")
+        assert page.url == f"{origin}/alerts?status=open"
+        assert viewer.wrong == []
+    assert {each.author for each in stored(database)} == {"kim"}
