@@ -61,6 +61,10 @@ def upgrade() -> None:
         sa.Column("last_id", sa.BigInteger),
     )
     op.create_index("unsealed_by_row", "unsealed", ["table_name", "row_key"])
+    _note_what_is_there()
+
+
+def _note_what_is_there() -> None:
     noted = "INSERT INTO unsealed (table_name, row_key, last_id)"
     for table in _NUMBERED:
         ends = f"(SELECT min(id) AS oldest, max(id) AS newest FROM {table}) AS ends"  # noqa: S608  # nosec
