@@ -1,4 +1,4 @@
-"""A chain of seals attests what the store has. It begins with what is there."""
+"""A chain of seals attests what the store has. It begins with what is there. Who ended a silence is stored."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def upgrade() -> None:
 
     SQLite would give the id of a deleted newest row to another one. Only a new table does not.
     """
+    op.add_column("silence", sa.Column("ended_by", sa.Text))
     if op.get_bind().dialect.name == "sqlite":
         for table in _NUMBERED[1:]:
             with op.batch_alter_table(table, recreate="always", table_kwargs={"sqlite_autoincrement": True}):
