@@ -364,7 +364,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Suppresses matching alerts for some time, with an author and a reason. `file` is set if it comes from a file."""
+    """Suppresses matching alerts for some time, with an author and a reason. `file` is set if it comes from a file.
+
+    `ended_by` is set if a person ended it before its time.
+    """
 
     id: str
     matchers: tuple[str, ...]
@@ -373,6 +376,7 @@ class Silence:
     starts_at: datetime
     ends_at: datetime
     file: str | None = None
+    ended_by: str | None = None
 
     def status(self, now: datetime) -> str:
         """Return `pending`, `active` or `expired`."""

@@ -141,9 +141,10 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 
 @command.command("expire")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.silences)
+@author_option
 @output_option
 @click.pass_obj
-def expire(config: str, ids: tuple[str, ...], form: str) -> None:
+def expire(config: str, ids: tuple[str, ...], author: str, form: str) -> None:
     """End silences now. A unique prefix of an id is enough. The summaries of what they hid are sent within two seconds."""
     from actionwatch.service.silence_files import SilenceFiles
     from actionwatch.store import silences
@@ -159,7 +160,7 @@ def expire(config: str, ids: tuple[str, ...], form: str) -> None:
             for silence in chosen:
                 if silence.file is not None:
                     raise click.ClickException(f"{silence.id} comes from {silence.file}: remove it there")
-            count = silences.expire(connection, [silence.id for silence in chosen], now)
+            count = silences.expire(connection, [silence.id for silence in chosen], now, author)
         if count:
             warn_if_nothing_runs(database)
     print_document({"ended": count}, form, as_text=lambda: echo(f"{counted(count, 'silence')} ended"))

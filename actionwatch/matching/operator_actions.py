@@ -146,7 +146,7 @@ class OperatorActions:
                 raise ActionwatchError(f"no silence has the id {silence_id}")
             if known.file is not None:
                 raise ValueError(f"{silence_id} comes from {known.file}: remove it there")
-            count = silences.expire(connection, [silence_id], self._clock())
+            count = silences.expire(connection, [silence_id], self._clock(), who)
             ended = silences.read_many(connection, [silence_id])[silence_id]
         if count:
             log.info("silence_expired", silence=silence_id, by=who)

@@ -62,10 +62,10 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
     return _read(connection, first_two(select(SILENCE), SILENCE.c.id, beginning))
 
 
-def expire(connection: Connection, ids: Collection[str], now: datetime) -> int:
-    """End silences that are active or pending. Return how many."""
+def expire(connection: Connection, ids: Collection[str], now: datetime, who: str) -> int:
+    """End silences that are active or pending, as a person decided. Return how many."""
     going_on = (SILENCE.c.id.in_(ids), SILENCE.c.ends_at > now)
-    return connection.execute(SILENCE.update().where(*going_on).values(ends_at=now)).rowcount
+    return connection.execute(SILENCE.update().where(*going_on).values(ends_at=now, ended_by=who)).rowcount
 
 
 def replace_of_files(connection: Connection, found: Sequence[Silence], broken: Collection[str], now: datetime) -> None:

@@ -353,6 +353,8 @@ SILENCE = Table(
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),
     Column("file", Text),
+    # Who ended it before its time.
+    Column("ended_by", Text),
     Index("silence_by_end", "ends_at"),
 )
 

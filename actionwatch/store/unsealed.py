@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Text, case, cast, func, select
 
-from actionwatch.store.database import bulk_find, is_postgresql
+from actionwatch.store.database import bulk_find, is_postgresql, without_index
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c
-_IS_SEALED = _TABLE.table_name.in_(list(SEALED))  # a newer version may note others
+# A newer version may note other tables. With the index by table, SQLite would sort all notes to find the oldest.
+_IS_SEALED = without_index(_TABLE.table_name).in_(list(SEALED))
 _NEWEST = "SELECT coalesce(max(id), 0) FROM record"
 _NOTE = "INSERT INTO unsealed (table_name, row_key, last_id) SELECT 'record', ?, max(id) FROM record"
 

@@ -119,7 +119,7 @@ class SuppressedDocument(TypedDict):
 
 
 class SilenceDocument(TypedDict):
-    """A silence. `status` is pending, active or expired."""
+    """A silence. `status` is pending, active or expired; `ended_by` is who ended it before its time."""
 
     id: str
     matchers: list[str]
@@ -127,6 +127,7 @@ class SilenceDocument(TypedDict):
     comment: str
     starts_at: Time
     ends_at: Time
+    ended_by: str | None
     status: str
 
 
@@ -220,6 +221,7 @@ def silence_document(silence: Silence, now: datetime) -> SilenceDocument:
         "comment": silence.comment,
         "starts_at": instant(silence.starts_at),
         "ends_at": instant(silence.ends_at),
+        "ended_by": silence.ended_by,
         "status": silence.status(now),
     }
 

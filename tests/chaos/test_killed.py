@@ -200,6 +200,8 @@ def test_kills_lose_and_repeat_nothing(
         assert ended.returncode == 0, ended.stdout + ended.stderr
         verified = run_child([*command, "records", "receipts", "--verify", "-o", "jsonl"])
         assert verified.returncode == 0, verified.stderr
+        sealed = run_child([*command, "store", "verify"])
+        assert sealed.returncode == 0, sealed.stderr
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:
             held = stored(database)

@@ -48,7 +48,7 @@ def test_silenced_alert_is_reported_at_the_end(desk: Desk) -> None:
     assert added.status == 0
     silence_id = added.out.strip()
     (silence,) = desk.call("silences", "list", "-o", "json").json
-    assert list(silence) == ["id", "matchers", "author", "comment", "starts_at", "ends_at", "status"]
+    assert list(silence) == ["id", "matchers", "author", "comment", "starts_at", "ends_at", "ended_by", "status"]
     assert (silence["id"], silence["status"], silence["author"]) == (silence_id, "active", "sam")
     assert silence["matchers"] == ['rule="cluster_deleted"']
     desk.act("DELETE_CLUSTER", 5)

@@ -89,7 +89,7 @@ def test_active_silences_are_seen(desk: Desk) -> None:
     assert desk.call("run", "--once").status == 0
     assert desk.call("alerts", "list").out.count(f"silence {silence[:8]}") == 2
     (shown,) = desk.call("status", "-o", "json").json["silences"]
-    assert list(shown) == ["id", "matchers", "author", "comment", "starts_at", "ends_at", "status"]
+    assert list(shown) == ["id", "matchers", "author", "comment", "starts_at", "ends_at", "ended_by", "status"]
     assert (shown["id"], shown["status"]) == (silence, "active")
     text = desk.call("status").out
     assert f"silence {silence[:8]}: rule=cluster_deleted until " in text
@@ -99,7 +99,9 @@ def test_active_silences_are_seen(desk: Desk) -> None:
     assert (
         desk.call("alerts", "list").out.count(f"silence {silence[:8]}") == 1
     )  # nothing more is held of a resolved alert
-    desk.call("silences", "expire", silence)
+    desk.call("silences", "expire", silence, "--author", "kim")
+    (over,) = desk.call("silences", "list", "--all", "-o", "json").json
+    assert (over["author"], over["ended_by"]) == ("sam", "kim")
     assert f"silence {silence[:8]}" not in desk.call("status").out
     assert desk.call("alerts", "list").out.count(f"silence {silence[:8]}") == 1  # it was not delivered
 

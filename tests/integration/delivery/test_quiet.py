@@ -144,7 +144,7 @@ def test_expired_silence_reports_at_once(desk: Desk) -> None:
     desk.match_records()
     desk.deliver()
     with desk.database.write() as connection:
-        silences.expire(connection, [made.id], desk.clock())
+        silences.expire(connection, [made.id], desk.clock(), "sam")
     desk.later(seconds=2)
     assert desk.received() == ["silence: 1"]
 

@@ -273,6 +273,7 @@ BACK_TO_0001 = (
     "DROP INDEX correlated_alert_by_end",
     "DROP INDEX correlated_alert_open",
     "DROP TABLE rule_history",
+    "ALTER TABLE silence DROP COLUMN ended_by",
     "DROP TABLE seal",
     "DROP TABLE sealed_row",
     "DROP TABLE unsealed",

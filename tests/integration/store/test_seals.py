@@ -203,7 +203,7 @@ def test_damaged_leaves_are_found_and_stop_nothing(store: Database) -> None:
     with stranger(store) as other:
         other.run("UPDATE seal SET leaves = ? WHERE number = 1", b"\xc1")
     with store.write() as connection:
-        silences.expire(connection, ["1"], NOON)
+        silences.expire(connection, ["1"], NOON, "sam")
         connection.execute(SEALED["record"].table.delete().where(SEALED["record"].table.c.id <= 3))
     seal_all(store)
     assert ("seal", "1") in faults(store)
@@ -251,12 +251,12 @@ def test_an_older_version_cannot_be_brought_back(store: Database) -> None:
         if any(name == "3" for name, _ in each) and is_of(store, number, "silence")
     )
     with store.write() as connection:
-        silences.expire(connection, ["3"], NOON + timedelta(hours=3, minutes=30))
+        silences.expire(connection, ["3"], NOON + timedelta(hours=3, minutes=30), "sam")
     seal_all(store)
     assert faults(store) == []
     end = int((NOON + timedelta(hours=4)).timestamp()) * 1_000_000
     with stranger(store) as other:
-        other.run("UPDATE silence SET ends_at = ? WHERE id = '3'", end)
+        other.run("UPDATE silence SET ends_at = ?, ended_by = NULL WHERE id = '3'", end)
         other.run("UPDATE seal SET leaves = ? WHERE number = ?", pack(leaves), number)
         other.run("UPDATE seal SET leaves = NULL WHERE number = (SELECT max(number) FROM seal)")
         other.run("UPDATE sealed_row SET seal = ? WHERE table_name = 'silence' AND row_key = '3'", number)
@@ -326,7 +326,7 @@ def test_changes_before_the_next_seal_are_no_faults(store: Database) -> None:
     """What actionwatch wrote, changed and deleted since the last seal is counted as not sealed yet."""
     fill(store, count=3, first=30)
     with store.write() as connection:
-        silences.expire(connection, ["2"], NOON + timedelta(hours=2, minutes=1))
+        silences.expire(connection, ["2"], NOON + timedelta(hours=2, minutes=1), "sam")
         found = alerts.read_newest(connection, 1)[0]
         alerts.update(connection, found)
         connection.execute(SEALED["token"].table.delete().where(SEALED["token"].table.c.id == "1"))

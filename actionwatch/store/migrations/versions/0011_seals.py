@@ -1,4 +1,4 @@
-"""A chain of seals attests what the store has. It begins with what is there."""
+"""A chain of seals attests what the store has. It begins with what is there. Who ended a silence is stored."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def upgrade() -> None:
 
     SQLite would give the id of a deleted newest row to another one. Only a new table does not.
     """
+    op.add_column("silence", sa.Column("ended_by", sa.Text))
     if op.get_bind().dialect.name == "sqlite":
         for table in _NUMBERED[1:]:
             with op.batch_alter_table(table, recreate="always", table_kwargs={"sqlite_autoincrement": True}):
@@ -61,6 +62,10 @@ def upgrade() -> None:
         sa.Column("last_id", sa.BigInteger),
     )
     op.create_index("unsealed_by_row", "unsealed", ["table_name", "row_key"])
+    _note_what_is_there()
+
+
+def _note_what_is_there() -> None:
     noted = "INSERT INTO unsealed (table_name, row_key, last_id)"
     for table in _NUMBERED:
         ends = f"(SELECT min(id) AS oldest, max(id) AS newest FROM {table}) AS ends"  # noqa: S608  # nosec
