@@ -281,7 +281,7 @@ def test_attempts_are_limited(database: Database) -> None:
 
 
 def test_a_provider_that_hangs_holds_few_threads(database: Database) -> None:
-    """While a few sign-ins wait for the provider, others are told at once, and pages are answered."""
+    """While a few sign-ins wait for the provider, others get an answer at once, and pages too."""
     with OpenIdEnd() as end, opened(database, end, timeout="30s") as client:
         end.fail = lambda request: Reply(fault="hang")
 

@@ -92,8 +92,8 @@ def test_one_deletion_is_one_page(up: kit.Upstream, soar: kit.Soar, watch: kit.P
     for name in named.values():
         assert {"receiver": "screen", "by": "inhibition", "ref": page.data["id"]} in alerts[name]["suppressed"]
     assert alerts[named["cluster_deleted"]]["count"] == 2
-    told = kit.called("explain", named["cluster_deleted"], folder=watch.folder)
-    assert f"inhibited by alert {page.data['id']}" in told.stdout
+    shown = kit.called("explain", named["cluster_deleted"], folder=watch.folder)
+    assert f"inhibited by alert {page.data['id']}" in shown.stdout
 
 
 def test_each_incident_of_the_emulator_is_one_page(

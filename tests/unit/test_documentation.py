@@ -16,12 +16,13 @@ from actionwatch.notifiers import apprise
 from actionwatch.rules import cases
 from actionwatch.rules.compile import MAX_VALUES
 from actionwatch.rules.correlations.live import correlator
+from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
-from actionwatch.web import attempts, connections, requests
+from actionwatch.web import attempts, connections, id_token, openid, requests
 from actionwatch.web.api import call
-from actionwatch.web.console import forms
+from actionwatch.web.console import forms, sign_in
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -91,7 +92,11 @@ def test_limits_are_those_of_the_code() -> None:
         in text
     )
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
-    assert f"sessions of one token | {sessions.MAX_SESSIONS:,} |" in text
+    provider = f"{openid.MAX_EXCHANGES}; {openid.MAX_RESPONSE_BYTES // mebibyte} MiB, {id_token.MAX_KEYS} keys"
+    assert f"its answers | {provider} |" in text
+    assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
+    assert f"| {telemetry.MAX_WAITING:,}, and {telemetry.MAX_BATCH} that were tried |" in text
+    assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
     assert f"page of the API | {call.MAX_LIMIT} |" in text
     assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text
     assert f"rows of a list of the console | {forms.MAX_AT_ONCE} |" in text

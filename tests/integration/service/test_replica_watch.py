@@ -1,4 +1,4 @@
-"""Replicas that run with different files: what counts as different, and when people are told."""
+"""Replicas that run with different files: what counts as different, and when it is reported."""
 
 from __future__ import annotations
 

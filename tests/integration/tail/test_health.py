@@ -342,7 +342,7 @@ def failed(failures: int, backoff: timedelta = MINUTE) -> Poll:
 
 
 def test_long_wait_is_reported_at_once(watched: Watched) -> None:
-    """If the upstream asks for a longer wait than failures cause, people are told at the first failure."""
+    """If the upstream asks for a longer wait than failures cause, the first failure is reported."""
     error = RateLimited("too many requests", "poll less often")
     watched.watch.note_failure(error, failed(1, LONGEST))
     assert watched.open.found == {}

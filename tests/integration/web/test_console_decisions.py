@@ -71,7 +71,7 @@ def stored(database: Database) -> tuple[Alert, list[str]]:
 
 
 def test_acknowledging_and_resolving_record_who(web: httpx.Client, database: Database) -> None:
-    """Both change the alert once, keep author and comment, and lead back to the alert; a second person is told so."""
+    """Both change the alert once, keep author and comment, and lead back to the alert; a second person sees that."""
     answer = decide(web, "ack", comment="on it <b>now</b>")
     assert (answer.status_code, answer.headers["location"]) == (303, "/alerts/alert-1?done=ack")
     alert, history = stored(database)
