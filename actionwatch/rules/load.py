@@ -110,23 +110,12 @@ def build_rules(
     filters: list[Filter] = []
     reports: list[Report] = []
     reports_of: dict[str, Report] = {}
-    taken: dict[tuple[str, str], Rule | Filter] = {}
-    budget = Budget()
-    for document in documents:
-        report = Report(document)
+    for report, found in _read_each(documents, context, read):
         reports.append(report)
-        found = None
-        try:
-            with budget.metering(document.file):
-                found = read(report, context)
-        except OverBudget as exc:
-            report.fault((), exc.what, exc.remedy)
-        if found is None or not _is_unique(found, taken, report):
-            continue
         if isinstance(found, Rule):
             rules.append(found)
             reports_of[found.name.id] = report
-        else:
+        elif found is not None:
             filters.append(found)
     broken = [report for report in reports if report.faults]
     rules = link(rules, reports_of)
@@ -140,6 +129,24 @@ def build_rules(
     return Rules(
         with_versions(filtered, lists), tuple(faults), tuple(notes), tuple(sound), tuple(broken), tuple(stranded)
     )
+
+
+def _read_each(
+    documents: Iterable[Document],
+    context: ReadContext,
+    read: Callable[[Report, ReadContext], Rule | Filter | None],
+) -> Iterator[tuple[Report, Rule | Filter | None]]:
+    """Yield the report about each document, and what is in it; None if it cannot be used, or its name is taken."""
+    taken: dict[tuple[str, str], Rule | Filter] = {}
+    budget = Budget()
+    for document in documents:
+        report, found = Report(document), None
+        try:
+            with budget.metering(document.file):
+                found = read(report, context)
+        except OverBudget as exc:
+            report.fault((), exc.what, exc.remedy)
+        yield report, found if found is not None and _is_unique(found, taken, report) else None
 
 
 def _is_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filter], report: Report) -> bool:

@@ -328,23 +328,7 @@ class Service:
         """Schedule one job for each source and for each other step that runs at intervals. Jobs do not delay each other."""
         app = self._app
         scheduler = make_scheduler(self._jobs)
-
-        def add(
-            step: str,
-            run: Callable[[], object],
-            every: timedelta,
-            *,
-            is_first_now: bool = True,
-            progress: Callable[[], object] = lambda: None,
-            role: str | None = None,
-        ) -> None:
-            failures = FAILURES if every < RARE else 1
-            self.steps.add(step, failures=failures, progress=progress, is_of_role=role is not None)
-            work = functools.partial(self._attempt_as, role, step, run)
-            job = add_job(scheduler, work, every, is_first_now=is_first_now)
-            if role is not None:
-                self._jobs_of[role].append((step, job))
-
+        add = functools.partial(self._schedule, scheduler)
         for source in app.tails:  # first, because the first poll of each waits a little for it
             add(
                 f"accounts {source}", functools.partial(self._list_accounts, source), LIST_EVERY, role=tail_role(source)
@@ -370,6 +354,25 @@ class Service:
         add("prune", self._prune, PRUNE_EVERY, role=LEADER)
         add("seal", self._sealing.run_once, SEAL_EVERY, role=LEADER)
         return scheduler
+
+    def _schedule(
+        self,
+        scheduler: BlockingScheduler,
+        step: str,
+        run: Callable[[], object],
+        every: timedelta,
+        *,
+        is_first_now: bool = True,
+        progress: Callable[[], object] = lambda: None,
+        role: str | None = None,
+    ) -> None:
+        """Run a step at intervals, and watch it. One of a role runs only while this process has the role."""
+        failures = FAILURES if every < RARE else 1
+        self.steps.add(step, failures=failures, progress=progress, is_of_role=role is not None)
+        work = functools.partial(self._attempt_as, role, step, run)
+        job = add_job(scheduler, work, every, is_first_now=is_first_now)
+        if role is not None:
+            self._jobs_of[role].append((step, job))
 
     def _attempt_as(self, role: str | None, step: str, run: Callable[[], object]) -> None:
         """Run a step, if this process has the role that it needs."""

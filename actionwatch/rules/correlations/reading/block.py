@@ -55,12 +55,7 @@ def read_correlation(rule: Rule, compiled: Compiled | None, report: Report, cont
     fields = _read_fields(value, "fields", aliases, parts.names, report)
     if type_ is CorrelationType.NEW_TERM and "fields" not in value:
         report.fault(PLACE, "'new_term' needs 'fields'", "for example: fields: [userName]")
-    settings = read_limits(type_, value, parts.names, report)
-    if "windows" in KEYS[type_]:
-        settings["windows"] = read_windows(value, report)
-    for key in ("timespan", "history"):
-        if key in KEYS[type_]:
-            settings[key] = read_span(value, key, report)
+    settings = _read_settings(type_, value, parts.names, report)
     expected = read_expected(type_, value, settings.get("threshold"), group_by, context, report)
     if expected is not None and rule.when is not None:
         report.fault(("when",), "a rule about absence cannot use 'when'", "remove it")
@@ -82,6 +77,19 @@ def read_correlation(rule: Rule, compiled: Compiled | None, report: Report, cont
         **settings,
     )
     return replace(correlation, realert=_realert(correlation, document.get("alert", {})))
+
+
+def _read_settings(
+    type_: CorrelationType, value: Mapping[str, Any], names: tuple[str, ...], report: Report
+) -> dict[str, Any]:
+    """Read the limits and times of a type."""
+    settings = read_limits(type_, value, names, report)
+    if "windows" in KEYS[type_]:
+        settings["windows"] = read_windows(value, report)
+    for key in ("timespan", "history"):
+        if key in KEYS[type_]:
+            settings[key] = read_span(value, key, report)
+    return settings
 
 
 def _read_type(value: Mapping[str, Any], report: Report) -> CorrelationType | None:
