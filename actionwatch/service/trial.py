@@ -7,11 +7,14 @@ ends with the request.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle  # nosec B403
+import select
 import subprocess  # nosec B404
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +28,10 @@ from actionwatch.settings import Settings
 from actionwatch.text.timeintervals import TimeInterval
 
 BUSY = "another draft is being tried: wait until it has ended, and send this one again"
+TURN_SECONDS = 2.0  # a trial whose request has just ended, as by a double click, ends within this time
+_LOOK_SECONDS = 0.5  # how soon the end of a request is noticed while the process is silent
+_READ_BYTES = 65_536
+_LAST_WORDS = 2000  # bytes of what a process that failed has written about it
 _COMMAND = (sys.executable, "-P", "-m", "actionwatch.service.trial_process")
 
 log = structlog.get_logger()
@@ -50,9 +57,9 @@ class Trials:
         self._settings = settings
         self._turn = threading.Lock()
 
-    def run(self, draft: str, since: datetime) -> Iterator[TrialEvent]:
+    def run(self, draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
         """Yield the progress, and last the result or the refusal. Closing the iterator ends the process."""
-        if not self._turn.acquire(blocking=False):
+        if not self._turn.acquire(timeout=TURN_SECONDS):
             yield TrialRefused([BUSY])
             return
         try:
@@ -72,19 +79,41 @@ class Trials:
 
 
 def _events(request: TrialRequest) -> Iterator[TrialEvent]:
-    event: TrialEvent | None = None
-    with subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603  # nosec B603
+    event: TrialEvent = TrialProgress(0, request.since)
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,  # noqa: S603  # nosec B603
+    ):
         assert process.stdin is not None  # noqa: S101  # nosec B101
         assert process.stdout is not None  # noqa: S101  # nosec B101
         try:
             with contextlib.suppress(BrokenPipeError), process.stdin:  # it has ended already: its status says why
                 # The process is of this program, and only this one writes to it.
                 pickle.dump(request, process.stdin)
-            for line in process.stdout:
-                event = msgspec.json.decode(line, type=TrialEvent)
+            for line in _lines(process.stdout.fileno()):
+                event = event if line is None else msgspec.json.decode(line, type=TrialEvent)
                 yield event
         finally:
             process.kill()
-    if event is None or isinstance(event, TrialProgress):
-        log.error("trial_failed", status=process.returncode)
-        yield TrialRefused(["the trial ended without a result: the log of the service has the cause (trial_failed)"])
+        if isinstance(event, TrialProgress):
+            status = process.wait()
+            errors.seek(max(errors.seek(0, os.SEEK_END) - _LAST_WORDS, 0))
+            log.error("trial_failed", status=status, error=errors.read().decode(errors="replace"))
+            yield TrialRefused(
+                ["the trial ended without a result: the log of the service has the cause (trial_failed)"]
+            )
+
+
+def _lines(descriptor: int) -> Iterator[bytes | None]:
+    """Yield each line of a pipe; None after a time without one, so that whoever iterates can leave."""
+    poll, rest = select.poll(), b""
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        if not poll.poll(_LOOK_SECONDS * 1000):
+            yield None
+            continue
+        found = os.read(descriptor, _READ_BYTES)
+        if not found:
+            return
+        *lines, rest = (rest + found).split(b"\n")
+        yield from lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle  # nosec B403
 import resource
@@ -11,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection
@@ -37,6 +39,7 @@ from actionwatch.service.simulation import replay, simulate, to_replay
 from actionwatch.service.trial import TrialRequest
 from actionwatch.store import marks, records
 from actionwatch.store.database import StoreReader
+from actionwatch.text.escaping import visible
 from actionwatch.text.yaml_document import read_text
 
 DRAFT = "draft"
@@ -46,8 +49,9 @@ NEWEST = 10  # alerts that are shown of each rule
 MAX_ERRORS = 5  # of each rule
 RUN_SECONDS = 30.0  # then the result is that of the records so far: the listener ends a request after 60 s
 _LAST_SECONDS = 50  # for all; then the kernel ends the process
-_MAX_BYTES = 768 * 1024 * 1024
+_MAX_BYTES = 384 * 1024 * 1024
 _NICE = 10
+_OOM_SCORE = "500"
 _PROGRESS_SECONDS = 0.3
 
 Emit = Callable[[TrialEvent], None]
@@ -55,7 +59,10 @@ Emit = Callable[[TrialEvent], None]
 
 def main() -> None:
     """Run one trial, with bounds."""
-    os.nice(_NICE)
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICE)
+    with contextlib.suppress(OSError):  # it ends before the service does
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_BYTES, _MAX_BYTES))
     signal.alarm(_LAST_SECONDS)
     try:
@@ -116,11 +123,14 @@ def _replay(connection: Connection, since: datetime, mine: Sequence[Rule], found
     known = marks.read_all(connection).values()
     if not known:
         raise ActionwatchError("no source has been polled yet: wait for the first poll")
-    start = max([since, *(mark.begins_at for mark in known)])
-    end = max([start, *(mark.seen_through for mark in known)])
+    start = max(since, min(mark.begins_at for mark in known))
+    begin = max(
+        since, max(mark.begins_at for mark in known)
+    )  # before it, a source may have had actions that nobody read
+    end = max([begin, *(mark.seen_through for mark in known)])
     taken = _Taken(records.stream_since(connection, start, records.newest_id(connection)), start, emit)
     outcome = replay(
-        to_replay(mine, found.rules), taken, begin=start, end=min([end, *(mark.proved_through for mark in known)])
+        to_replay(mine, found.rules), taken, begin=begin, end=min([end, *(mark.proved_through for mark in known)])
     )
     end = taken.through if taken.is_cut else max(end, taken.through)
     return TrialResult(
@@ -170,7 +180,7 @@ def _results(rules: Sequence[Rule], outcome: SimulationResult, start: datetime, 
             alerts[alert.rule.id].append(alert)
     errors = defaultdict(list)
     for failure in outcome.failures:
-        errors[failure.rule.id].append(f"{failure.what} (record {failure.record_key})")
+        errors[failure.rule.id].append(visible(f"{failure.what} (record {failure.record_key})"))
     spans = Spans.between(start, end, BARS)
     return [
         TrialRule(
@@ -191,12 +201,12 @@ def _results(rules: Sequence[Rule], outcome: SimulationResult, start: datetime, 
 
 def _shown_alert(alert: Alert, outcome: SimulationResult) -> TrialAlert:
     own = outcome.records.get(alert.id, ())
-    return TrialAlert(alert.title, alert.first_at, alert.count, own[-1].key if own else None)
+    return TrialAlert(visible(alert.title), alert.first_at, alert.count, own[-1].key if own else None)
 
 
 def _with_tests(result: TrialRule, rule: Rule, tests: CaseRunner) -> TrialRule:
     failed = [each for each in tests.run(rule) if each.problems]
-    failures = [FailedTest(each.case.name, each.case.line, list(each.problems)) for each in failed]
+    failures = [FailedTest(each.case.name, each.case.line, list(map(visible, each.problems))) for each in failed]
     return msgspec.structs.replace(result, test_count=len(rule.tests), failed_tests=failures)
 
 

@@ -17,6 +17,10 @@ HEADERS = {
 }
 
 
+UNBUFFERED = {"x-accel-buffering": "no"}
+"""For a response that comes in parts: nginx would keep them until its end."""
+
+
 class Headers:
     """Add the headers to every response of an application."""
 

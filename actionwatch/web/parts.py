@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -99,6 +99,6 @@ class Parts:
     dead_letters: DeadLetterActions
     previews: Callable[[Connection, Sequence[Silence], datetime], Sequence[str]]
     doubts: Callable[[Silence], Sequence[str]]
-    try_draft: Callable[[str, datetime], Iterator[TrialEvent]]
+    try_draft: Callable[[str, datetime], Generator[TrialEvent, None, None]]
     max_silence: timedelta
     is_stopping: Callable[[], bool] = lambda: False

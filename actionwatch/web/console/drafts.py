@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.clock import Spans
+from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.durations import parse_duration
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult, TrialRule
 from actionwatch.store import alerts, rule_versions
@@ -47,8 +47,10 @@ def show(request: Request, parts: Parts) -> Response:
         if stored is None:
             raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
         text = stored.document
+    shown = _as_written(text)
+    is_new = name is None
     return render(
-        request, "draft.html", parts.clock(), text=_as_written(text), span=USUAL_TIME, times=TIMES, trial=None
+        request, "draft.html", parts.clock(), text=shown, span=USUAL_TIME, times=TIMES, trial=None, is_new=is_new
     )
 
 
@@ -59,12 +61,16 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     if span not in TIMES:
         raise HTTPException(400, f"span: {span!r} is not a choice: choose one of {', '.join(TIMES)}")
     now = parts.clock()
-    since = now - parse_duration(span)
-    with parts.database.read() as connection:
-        counts = alerts.count_by_rule(connection, since, MAX_COUNTED)
-    opened = {name: count for name, (count, _) in counts.items()}
-    trial = _Trial(parts.try_draft(text, since), opened)
-    return render_stream(request, "draft.html", now, text=_as_written(text), span=span, times=TIMES, trial=trial)
+    events = parts.try_draft(text, now - parse_duration(span))
+    values = {
+        "text": _as_written(text),
+        "span": span,
+        "times": TIMES,
+        "trial": _Trial(events, parts),
+        "most": MAX_COUNTED,
+        "is_new": False,
+    }
+    return render_stream(request, "draft.html", now, events, **values)
 
 
 def _as_written(text: str) -> Markup:
@@ -77,8 +83,7 @@ class _Trial:
     """A trial that runs while its page is sent: first iterate over `progress`, then look at the rest."""
 
     events: Iterable[TrialEvent]
-    opened: Mapping[str, int]
-    """How many alerts each rule in use opened in that time."""
+    parts: Parts
     result: TrialResult | None = None
     faults: list[str] = field(default_factory=list)
 
@@ -98,6 +103,16 @@ class _Trial:
         assert self.result is not None  # noqa: S101  # nosec B101
         spans = Spans.between(self.result.start, self.result.end, len(rule.counts))
         return draw_bars(spans, [{rule.level: count} for count in rule.counts], [rule.level])
+
+    def opened(self, rule: TrialRule) -> int | None:
+        """Return how many alerts the rule in use with the name of one opened in that time; None without such a rule."""
+        assert self.result is not None  # noqa: S101  # nosec B101
+        if rule.name not in {each.name.name for each in self.parts.rules()}:
+            return None
+        span = Spans.between(self.result.start, self.result.end + MICROSECOND, 1)
+        with self.parts.database.read() as connection:
+            (counts,) = alerts.count_by_time(connection, span, MAX_COUNTED, rule.name)
+        return sum(counts.values())
 
     def per_day(self, rule: TrialRule) -> float | None:
         """Return the alerts of a rule a day; None for less than one day."""

@@ -15,10 +15,12 @@ from datetime import datetime
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store import alerts
+from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
 
@@ -27,6 +29,7 @@ MAX_NEW = 100  # counted; more are "or more"
 LOOK_SECONDS = 0.5
 LIFE_SECONDS = 45.0  # the listener ends a request after 60 s; the browser connects again, and shows its session again
 PING_SECONDS = 15.0  # a write notices a client that has left
+TOO_MANY = f"{MAX_STREAMS} pages are open, which is all that are kept up to date: reload this one\n"
 RETRY = b"retry: 5000\n\n"
 PING = b": nothing new\n\n"
 
@@ -36,20 +39,22 @@ def stream(request: Request, parts: Parts) -> Response:
     after: datetime | None = Query(request.query_params, parts.clock()).time("after")
     if after is None:
         raise HTTPException(400, "after: give the time after which alerts are new")
-    if request.app.state.stream_count >= MAX_STREAMS:
-        raise HTTPException(
-            503, f"{MAX_STREAMS} pages are open, which is all that are kept up to date: reload this one"
-        )
-    return StreamingResponse(_counted(request, _events(parts, after)), media_type="text/event-stream")
+    return _Stream(_events(parts, after), media_type="text/event-stream", headers=UNBUFFERED)
 
 
-async def _counted(request: Request, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    request.app.state.stream_count += 1
-    try:
-        async for event in events:
-            yield event
-    finally:
-        request.app.state.stream_count -= 1
+class _Stream(StreamingResponse):
+    """One of a bounded number of streams, which are counted where no other request runs in between."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope["app"].state
+        if state.stream_count >= MAX_STREAMS:
+            await PlainTextResponse(TOO_MANY, 503)(scope, receive, send)
+            return
+        state.stream_count += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            state.stream_count -= 1
 
 
 async def _events(parts: Parts, after: datetime) -> AsyncIterator[bytes]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
@@ -25,6 +27,7 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
+from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.query import Query, place
 
 MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
@@ -48,9 +51,24 @@ def render(request: Request, template: str, now: datetime, code: int = 200, **va
     return HTMLResponse("".join(_pieces(request, template, now, values)), code)
 
 
-def render_stream(request: Request, template: str, now: datetime, **values: Any) -> Response:
-    """Render a template as a response that begins before the values are complete: some are iterators."""
-    return StreamingResponse(_gathered(_pieces(request, template, now, values)), media_type="text/html")
+def render_stream(
+    request: Request, template: str, now: datetime, events: Generator[object, None, None], **values: Any
+) -> Response:
+    """Render a template as a response that begins before the values are complete: they come from `events`.
+
+    These are closed with the response, also when the client has left.
+    """
+    pieces = _gathered(_pieces(request, template, now, values))
+
+    async def sent() -> AsyncIterator[str]:
+        try:
+            async for piece in iterate_in_threadpool(pieces):
+                yield piece
+        finally:
+            with contextlib.suppress(ValueError):  # a thread iterates still, as at the stop of the service
+                events.close()
+
+    return StreamingResponse(sent(), media_type="text/html", headers=UNBUFFERED)
 
 
 def _gathered(pieces: Iterator[str]) -> Iterator[str]:

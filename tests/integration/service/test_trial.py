@@ -47,6 +47,17 @@ tests:
     expect: alert
 """
 )
+DENIED = """
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+rules = [(0x20, 0, 0, 0), (0x15, 0, 1, 141), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]  # setpriority: EPERM
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in rules))
+class Program(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("rules", ctypes.c_void_p)]
+program = Program(len(rules), ctypes.cast(code, ctypes.c_void_p))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+"""
 NEEDS_LITTLE = """
 from actionwatch.service import trial_process
 for line in open("/proc/self/status"):
@@ -171,13 +182,14 @@ def test_store_without_a_poll(place: Place) -> None:
     assert place.faults(DRAFT) == ["no source has been polled yet: wait for the first poll"]
 
 
-def test_one_at_a_time(place: Place) -> None:
+def test_one_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second trial is refused while one runs; the next one runs."""
+    monkeypatch.setattr(trial, "TURN_SECONDS", 0.1)
     place.store("eve")
     first = place.trials.run(DRAFT, NOON)
-    assert isinstance(next(first), TrialResult)
+    next(first)
     assert place.faults(DRAFT) == [BUSY]
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     assert place.result(DRAFT).rules
 
 
@@ -191,18 +203,53 @@ def test_end_of_the_request_ends_the_process(place: Place, monkeypatch: pytest.M
     _command(monkeypatch, f"import os, signal\nprint('{line}', flush=True)\nsignal.pause()")
     events = place.trials.run(DRAFT, NOON)
     assert isinstance(next(events), TrialProgress)
-    events.close()  # type: ignore[attr-defined]  # it returns when the process has ended
+    events.close()  # it returns when the process has ended
     monkeypatch.undo()
     place.store("eve")
     assert place.result(DRAFT).rules
 
 
+def test_silent_process_can_be_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the process is silent, the iterator yields the last progress again, so that whoever iterates can leave."""
+    _command(monkeypatch, "import signal\nsignal.pause()")
+    monkeypatch.setattr(trial, "_LOOK_SECONDS", 0.01)
+    events = place.trials.run(DRAFT, NOON)
+    assert [next(events), next(events)] == [TrialProgress(0, NOON)] * 2
+    events.close()
+
+
+def test_sandbox_without_priorities(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a sandbox denies a change of priority, as the systemd unit does, a trial runs with the usual one."""
+    place.store("eve")
+    _command(monkeypatch, DENIED + "from actionwatch.service import trial_process\ntrial_process.main()")
+    assert place.result(DRAFT).rules
+
+
+def test_sources_that_began_at_different_times(place: Place) -> None:
+    """A source that was added later hides no record of the others, as in 'rules backtest'."""
+    place.store("eve", "eve")
+    with place.database.write() as connection:
+        later = NOON + HOUR
+        marks.write(connection, make_marks(name="young", begins_at=later, mark=later, seen_through=later))
+    assert place.result(DRAFT).rules[0].alert_count == 2
+
+
+def test_text_that_no_encoding_accepts(place: Place) -> None:
+    """A title with a lone surrogate of the upstream is shown with a replacement."""
+    place.store("eve")
+    with place.database.write() as connection:
+        broken = make_record(9, minutes=9, raw=r'{"x": "a\ud800b"}')
+        records.insert_new(connection, [broken])
+    titled = DRAFT.replace("draft: {{ userName }}", "draft: {{ raw.x }}")
+    assert place.result(titled).rules[0].newest[0].title == "draft: a\ufffdb"
+
+
 def test_process_that_dies(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that ends without a result is an error with its status in the log."""
-    _command(monkeypatch, "raise SystemExit(3)")
+    """A process that ends without a result is an error with its status and last words in the log."""
+    _command(monkeypatch, "raise SystemExit('out of luck')")
     with capture_logs() as logs:
         assert "trial_failed" in place.faults(DRAFT)[0]
-    assert [(each["event"], each["status"]) for each in logs] == [("trial_failed", 3)]
+    assert [(each["event"], each["status"], each["error"]) for each in logs] == [("trial_failed", 1, "out of luck\n")]
 
 
 def test_memory_has_a_bound(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class Served:
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
             "previews": lambda connection, made, now: list(map(str, preview(connection, made, now))),
             "doubts": lambda made: self.doubts,
-            "try_draft": lambda draft, since: iter(()),
+            "try_draft": lambda draft, since: (event for event in ()),
             "max_silence": timedelta(days=3),
         }
         return Parts(**{**given, **self.options})

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from sqlalchemy import Connection
 
 from actionwatch.base.access import AccessRole
@@ -38,6 +38,7 @@ from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery
 from tests.integration.web.console_kit import Served
 from tests.unit.render.messages import HOSTILE
 from tests.unit.rules.builders import rules_in
+from tests.waiting import wait_until
 
 MINUTE = timedelta(minutes=1)
 TEXTS = {name: text[:40_000].replace("\ud800", "\ufffd").replace("\udfff", "\ufffd") for name, text in HOSTILE.items()}
@@ -254,6 +255,41 @@ def test_an_open_page_learns_of_new_alerts(browser: Browser, web: httpx.Client, 
         expect(viewer.page.locator("[data-new]")).to_have_text("1 new alert: reload")
         viewer.page.locator("[data-new] a").click()
         expect(viewer.page.locator("a[href='/alerts/new']")).to_be_visible()
+        assert viewer.wrong == []
+
+
+def test_an_open_page_asks_again_after_an_error(browser: Browser, web: httpx.Client, database: Database) -> None:
+    """A page whose news were refused once, as by a proxy while the service restarts, asks again."""
+    with viewing(browser, origin_of(web)) as viewer:
+        viewer.page.clock.install()
+        refused: list[str] = []
+
+        def refuse(route: Route) -> None:
+            refused.append(route.request.url)
+            route.fulfill(status=502)
+
+        viewer.page.route("**/news*", refuse)
+        viewer.page.goto(f"{origin_of(web)}/alerts")
+        wait_until(lambda: viewer.page.evaluate("1") and refused, "a refusal")
+        viewer.page.unroute("**/news*")
+        with database.write() as connection:
+            alerts.insert_new(connection, [(make_alert("new", opened_at=NOON + MINUTE), "g")])
+        viewer.page.clock.fast_forward(31_000)
+        expect(viewer.page.locator("[data-new]")).to_have_text("1 new alert: reload")
+        viewer.wrong.clear()  # the browser reports the refusal
+
+
+def test_a_draft_is_kept(browser: Browser, web: httpx.Client) -> None:
+    """A draft that was sent is there again on the next visit of the page, because an error page has not the text."""
+    with viewing(browser, origin_of(web)) as viewer:
+        viewer.open("/draft")
+        viewer.page.locator("textarea").fill("title: mine")
+        viewer.page.get_by_role("button", name="Try it").click()
+        viewer.open("/alerts")
+        viewer.open("/draft")
+        expect(viewer.page.locator("textarea")).to_have_value("title: mine")
+        viewer.open(f"/draft?rule={ALERT}")
+        expect(viewer.page.locator("textarea")).not_to_have_value("title: mine")
         assert viewer.wrong == []
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,14 +15,15 @@ import pytest
 
 from actionwatch.base.access import AccessRole
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused
-from actionwatch.store import rule_versions
+from actionwatch.service import trial
+from actionwatch.store import alerts, rule_versions
 from actionwatch.store.database import Database
 from actionwatch.web.console.drafts import EXAMPLE
-from tests.builders import CLUSTER_DELETED_RULE, NOON
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert
 from tests.integration.service.test_trial import Place
 from tests.integration.web.console_kit import Served, give_token, session
 from tests.unit.rules.builders import rules_in
-from tests.waiting import LIMIT, wait_for_event
+from tests.waiting import LIMIT, wait_for_event, wait_until
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -112,7 +114,7 @@ def test_progress_is_sent_while_it_runs(database: Database) -> None:
     """The page begins before the result is there; each line of progress comes when it happens."""
     may_end = threading.Event()
 
-    def slow(draft: str, since: datetime) -> Iterator[TrialEvent]:
+    def slow(draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
         assert (draft, since) == ("slow: 1", NOON - timedelta(days=7))
         for count in (1, 2_000):
             threading.Event().wait(0.25)
@@ -132,6 +134,31 @@ def test_progress_is_sent_while_it_runs(database: Database) -> None:
                     may_end.set()
     assert "2,000 records" in page
     assert "<p>done</p>" in page
+
+
+def test_client_that_leaves_ends_the_trial(place: Place, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial ends with its request, also while its process is silent, and the next one runs."""
+    place.store("eve")
+    with served.open() as client:
+        fields = {"form_token": token_of(client.get("/draft").text), "text": EXAMPLE, "span": "1d"}
+        with monkeypatch.context() as silent:
+            silent.setattr(trial, "_COMMAND", (sys.executable, "-c", "import signal\nsignal.pause()"))
+            with client.stream("POST", "/draft", data=fields, timeout=LIMIT) as response:
+                assert "Reading the rules" in next(response.iter_text())
+        wait_until(lambda: "1 alert" in sent(client, EXAMPLE).text, "the turn of the next one")
+
+
+def test_rule_in_use_is_compared(place: Place, served: Served) -> None:
+    """The alerts of the rule in use are those that it opened in the time of the trial."""
+    place.store("eve")
+    served.rules = rules_in(CLUSTER_DELETED_RULE).rules
+    with place.database.write() as connection:
+        for name, days in (("old", 20), ("new", 0)):
+            opened = NOON - timedelta(days=days) + timedelta(minutes=1)
+            rule = served.rules[0].name
+            alerts.insert_new(connection, [(make_alert(name, rule=rule, opened_at=opened, last_at=NOON), name)])
+    with served.open() as client:
+        assert "The rule in use opened 1 alert in this time." in sent(client, CLUSTER_DELETED_RULE).text
 
 
 def test_other_sites_cannot_try(place: Place, served: Served) -> None:

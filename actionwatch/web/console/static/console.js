@@ -112,10 +112,22 @@
       if (document.visibilityState !== "visible") return;
       news = new EventSource(note.dataset.new);
       news.addEventListener("message", show);
+      news.addEventListener("error", ({ target }) => {
+        // The browser connects again only if the service ended the stream, and not after an error.
+        if (target.readyState === EventSource.CLOSED && target === news) setTimeout(follow, 30000);
+      });
     };
     document.addEventListener("visibilitychange", follow);
     addEventListener("pagehide", () => news?.close());
     follow();
+  }
+
+  // A draft is kept in this tab: a session that ended would lose it.
+  const draft = document.querySelector("textarea[data-draft]");
+  if (draft) {
+    const kept = sessionStorage.getItem("draft");
+    if (kept && draft.dataset.draft === "new") draft.value = kept;
+    draft.form.addEventListener("submit", () => sessionStorage.setItem("draft", draft.value));
   }
 
   // The name of the person who decides is kept in this browser.
