@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
+from actionwatch.rules.trial import TrialEvent
 from actionwatch.service.silence_preview import preview
 from actionwatch.store import tokens
 from actionwatch.store.database import Database
@@ -79,7 +80,7 @@ class Served:
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
             "previews": lambda connection, made, now: list(map(str, preview(connection, made, now))),
             "doubts": lambda made: self.doubts,
-            "try_draft": lambda draft, since: (event for event in ()),
+            "try_draft": _no_trial,
             "max_silence": timedelta(days=3),
         }
         return Parts(**{**given, **self.options})
@@ -111,6 +112,10 @@ class Served:
     def _stretches(self, connection: Connection, source: str, since: datetime) -> list[Stretch]:
         assert connection
         return [each for each in self.stretches if each.source == source and each.end >= since]
+
+
+def _no_trial(draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
+    yield from ()
 
 
 Fill = Callable[[Connection], None]
