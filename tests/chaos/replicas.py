@@ -5,7 +5,7 @@ has a synchronous standby, which takes over when the primary dies. `test_replica
 
 In each round, users delete clusters while replicas are killed, frozen, cut off or moved in time, and the server restarts or
 crashes. Then everything heals, and the round ends when each action has its alert. Nothing may be lost, no alert made twice, and
-a message may repeat only with the same id and the same bytes.
+a message may repeat only with the same id and the same bytes. The chain of seals must attest what the store has.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 
+from actionwatch.store import seal_checking
+from actionwatch.store.database import StoreReader
 from tests import failover, postgresql
 from tests.chaos.database_proxy import DatabaseProxy
 from tests.children import child
@@ -165,6 +167,10 @@ class Cluster:
         truth = Counter(json.dumps(record, sort_keys=True) for record in self.up.control("GET", "/truth"))
         stored = Counter(json.dumps(json.loads(raw), sort_keys=True) for (raw,) in self.query("SELECT raw FROM record"))
         assert stored == truth, (truth - stored, stored - truth)
+        url = self.server_url.replace("postgresql://", "postgresql+psycopg://")
+        with contextlib.closing(StoreReader.open(url)) as store, store.read() as connection:
+            faults = seal_checking.check(connection).faults
+        assert not faults, f"the chain of seals accuses somebody of what replicas wrote: {faults}"
 
     def query(self, statement: str) -> list[Any]:
         """Query the store, past the proxies."""
