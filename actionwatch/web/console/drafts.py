@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,9 +46,7 @@ def show(request: Request, parts: Parts) -> Response:
         if stored is None:
             raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
         text = stored.document
-    return render(
-        request, "draft.html", parts.clock(), text=_as_written(text), span=USUAL_TIME, times=TIMES, trial=None
-    )
+    return render(request, "draft.html", parts.clock(), text=text, span=USUAL_TIME, times=TIMES, trial=None)
 
 
 def submit(request: Request, parts: Parts, fields: Fields) -> Response:
@@ -64,12 +61,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
         counts = alerts.count_by_rule(connection, since, MAX_COUNTED)
     opened = {name: count for name, (count, _) in counts.items()}
     trial = _Trial(parts.try_draft(text, since), opened)
-    return render_stream(request, "draft.html", now, text=_as_written(text), span=span, times=TIMES, trial=trial)
-
-
-def _as_written(text: str) -> Markup:
-    """Return a text for the editor: other texts are cut and escaped visibly, and would come back changed."""
-    return escape(text)
+    return render_stream(request, "draft.html", now, text=text, span=span, times=TIMES, trial=trial)
 
 
 @dataclass
