@@ -7,16 +7,22 @@ uvicorn itself closes neither a connection whose request never becomes complete 
 from __future__ import annotations
 
 import asyncio
+import functools
 import resource
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import structlog
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 100  # probes and scrapers use a handful
 DESCRIPTOR_SHARE = 4  # connections take at most a quarter: store, upstream and receivers need the other descriptors
 WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
-SERVE_SECONDS = 60.0  # until a request is answered
+SERVE_SECONDS = 60.0  # until a request is answered; of a download, until its client has taken the next part
+PART_BYTES = 65536  # of a download: as much as uvicorn buffers before it waits for the client, who needs about 1 KB/s
+_RENEW = "renew_deadline"
 
 log = structlog.get_logger()
 
@@ -47,6 +53,7 @@ class BoundedConnection(H11Protocol):
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             self._change_serving(+1)
+            scope["state"][_RENEW] = functools.partial(self._change_serving, 0)
             try:
                 await inner(scope, receive, send)
             finally:
@@ -85,3 +92,19 @@ class BoundedConnection(H11Protocol):
         """Close without waiting until the client has taken what was sent."""
         self.is_dropped = True
         self.transport.abort()
+
+
+def download(request: Request, chunks: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
+    """Make a response of any length. Its deadline starts again with each part: it bounds how long a client takes nothing.
+
+    An empty chunk says that the server is still at work. Only a response that ends and is limited in number should be one:
+    the deadline of other responses also bounds how long they hold a connection.
+    """
+    return StreamingResponse(_parts(chunks, request.scope["state"][_RENEW]), headers=headers)
+
+
+async def _parts(chunks: AsyncIterator[bytes], renew: Callable[[], None]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        for start in range(0, len(chunk) or 1, PART_BYTES):
+            yield chunk[start : start + PART_BYTES]  # returns when the client has taken most of the parts before it
+            renew()

@@ -26,6 +26,8 @@ from actionwatch.web.hosts import NOT_SERVED, is_served
 
 _STOP_SECONDS = 3.0
 _DATE_SECONDS = 1.0  # the resolution of the Date header
+# In the kernel, of a response. Otherwise it keeps megabytes, and a slow client seems to take nothing for minutes.
+_UNSENT_BYTES = 16384
 _BACKLOG = 32  # also how many connections asyncio accepts before the first of them is counted
 
 
@@ -101,6 +103,8 @@ def _listen(host: str, port: int) -> socket.socket:
     # TCP by name, because asyncio turns off Nagle's algorithm only then: else each response waits 40 ms for an acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)  # its connections inherit it
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)  # a client that connects before the server has started waits

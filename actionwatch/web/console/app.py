@@ -85,6 +85,7 @@ def create_app(parts: Parts) -> ASGIApp:
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
     made.state.stream_count = 0
+    made.state.export_count = 0
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 

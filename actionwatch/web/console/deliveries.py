@@ -96,14 +96,15 @@ def _carry_out(parts: Parts, decision: _Decision) -> tuple[str, str]:
         found = parts.dead_letters.retry(decision.wanted, decision.author, decision.to)
         count, where = found.count, f"to {decision.to}" if decision.to else "again"
         stranding = f"{found.stranding}: choose another receiver, or drop them." if found.stranded else ""
-        done = f"{counted(count, 'dead letter')} {'is' if count == 1 else 'are'} sent {where}."
+        done = f"{counted(count, 'dead letter')} will be sent {where}."
     missed = len(decision.ids) - count if decision.ids is not None and not stranding else 0
-    if missed:
-        done += (
-            f" {missed} stay as they are: somebody else decided before."
-            if missed > 1
-            else (" 1 stays as it is: somebody else decided before.")
+    if missed:  # somebody else was faster, or the form was sent twice
+        stay = (
+            "stays as it is: it is no longer a dead letter"
+            if missed == 1
+            else "stay as they are: they are no longer dead letters"
         )
+        done = f"{done if count else ''} {missed} {stay}.".lstrip()
     return done if count or missed or not stranding else "", stranding
 
 

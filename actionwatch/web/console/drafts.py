@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,10 +46,9 @@ def show(request: Request, parts: Parts) -> Response:
         if stored is None:
             raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
         text = stored.document
-    shown = _as_written(text)
     is_new = name is None
     return render(
-        request, "draft.html", parts.clock(), text=shown, span=USUAL_TIME, times=TIMES, trial=None, is_new=is_new
+        request, "draft.html", parts.clock(), text=text, span=USUAL_TIME, times=TIMES, trial=None, is_new=is_new
     )
 
 
@@ -63,7 +61,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     now = parts.clock()
     events = parts.try_draft(text, now - parse_duration(span))
     values = {
-        "text": _as_written(text),
+        "text": text,
         "span": span,
         "times": TIMES,
         "trial": _Trial(events, parts),
@@ -71,11 +69,6 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
         "is_new": False,
     }
     return render_stream(request, "draft.html", now, events, **values)
-
-
-def _as_written(text: str) -> Markup:
-    """Return a text for the editor: other texts are cut and escaped visibly, and would come back changed."""
-    return escape(text)
 
 
 @dataclass

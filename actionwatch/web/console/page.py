@@ -162,6 +162,7 @@ def _environment() -> Environment:
         "short": short_id,
         "breakable": _breakable,
         "brief": lambda text: shorten(text, MAX_BRIEF_CHARS) if text else text,
+        "as_written": escape,  # for the fields of forms: a text that is cut or escaped visibly would come back changed
         "whole": lambda text: escape(visible(text or "")),
         "counted": counted,
     }

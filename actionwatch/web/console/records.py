@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -10,9 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
@@ -21,6 +21,7 @@ from actionwatch.store import alerts, receipts, records
 from actionwatch.store.database import Place
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
+from actionwatch.web.connections import download
 from actionwatch.web.console.page import given_query, href, render, render_search
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
@@ -30,6 +31,7 @@ PER_PAGE = 50
 RECEIPTS_SHOWN = 5
 EXPORTED_AT_ONCE = 500  # records in memory, of an export
 SEARCHED_AT_ONCE = 2000  # for them: fewer than for a page, where all match the search for the end of a part costs most
+MAX_EXPORTS = 20  # at once: each takes a connection of the listener until it is complete, and probes need some too
 AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
 
 
@@ -77,19 +79,26 @@ def export(request: Request, parts: Parts) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
+    if request.app.state.export_count >= MAX_EXPORTS:
+        raise HTTPException(
+            503, f"{MAX_EXPORTS} exports are running, which is all that may at once: try again when one has ended"
+        )
     chunks = _chunks(parts, wanted, form)
     first = next(chunks)  # while an error can still be a page
-    return StreamingResponse(_stream(first, chunks, request.app.state.exporting), headers=headers)
+    return download(request, _stream(request.app.state, first, chunks), headers)
 
 
-async def _stream(first: bytes, chunks: Iterator[bytes], turn: asyncio.Semaphore) -> AsyncIterator[bytes]:
+async def _stream(state: State, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Send the chunks. One export at a time reads the store; a slow client holds neither the store nor the others up."""
-    chunk: bytes | None = first
-    while chunk is not None:
-        if chunk:
+    state.export_count += 1
+    try:
+        chunk: bytes | None = first
+        while chunk is not None:
             yield chunk
-        async with turn:
-            chunk = await run_in_threadpool(next, chunks, None)
+            async with state.exporting:
+                chunk = await run_in_threadpool(next, chunks, None)
+    finally:
+        state.export_count -= 1
 
 
 def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[bytes]:

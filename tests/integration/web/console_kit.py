@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -159,6 +160,36 @@ def arrive(viewer: Viewer, path: str, token: str) -> None:
     viewer.page.get_by_label("Token").fill(token)
     viewer.page.get_by_role("button", name="Sign in").click()
     viewer.page.wait_for_url(f"{viewer.origin}{path}")
+
+
+class _Fields(HTMLParser):
+    """The values in the fields of the forms of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.forms: list[dict[str, str]] = []
+        self._textarea = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append({})
+        elif tag in ("input", "textarea") and "name" in given:
+            self.forms[-1][given["name"]] = given.get("value", "")
+            self._textarea = given["name"] if tag == "textarea" else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._textarea = "" if tag == "textarea" else self._textarea
+
+    def handle_data(self, data: str) -> None:
+        if self._textarea:
+            self.forms[-1][self._textarea] += data
+
+
+def forms_in(page: str) -> list[dict[str, str]]:
+    """Return what a browser would send for each form of a page, if nobody changes a field. Its boxes count as checked."""
+    return _Fields(page).forms
 
 
 def form_token(client: httpx.Client, path: str) -> str:

@@ -18,7 +18,7 @@ from actionwatch.web.access import COOKIE
 from tests.attacks.test_console import TOKEN, sign_in
 from tests.browser import chromium, viewing
 from tests.builders import NOON, make_alert, make_record
-from tests.integration.web.console_kit import Served, cookie_of, form_token
+from tests.integration.web.console_kit import Served, cookie_of, form_token, forms_in
 from tests.unit.render.messages import HOSTILE
 
 PATH = "/alerts/alert-1/decision"
@@ -107,6 +107,21 @@ def test_a_silence_is_shown_before_it_is_made(web: httpx.Client, database: Datab
         NOON + timedelta(hours=4),
     )
     assert any(line.startswith("silenced: by sam") for line in stored(database)[1])
+
+
+@pytest.mark.parametrize("path", [PATH, "/alerts"])
+def test_a_reason_stays_as_it_was_typed(web: httpx.Client, database: Database, path: str) -> None:
+    """The forms of an alert and of the list send back the reason and the name that a person typed, and no escaped text."""
+    name, comment = "sam <s@example.com>", "ask \u202esam\x1b[1m <b>"
+    token = {"form_token": form_token(web, "/alerts/alert-1")}
+    typed = {**token, "id": "alert-1", "action": "silence", "author": name, "comment": comment, "span": "1h"}
+    wrong = web.post(path, data={**typed, "span": "9999d"})
+    assert (name, comment) in [(each.get("author"), each.get("comment")) for each in forms_in(wrong.text)]
+    (shown,) = [each for each in forms_in(web.post(path, data=typed).text) if "confirmed" in each]
+    assert web.post(path, data=shown).status_code in (200, 303)
+    with database.read() as connection:
+        (silence,) = silences.read_all(connection)
+    assert (silence.author, silence.comment) == (name, comment)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ from actionwatch.notifiers._formats.exports import CSV_COLUMNS, FORMATS
 from actionwatch.store import records
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import record_document
+from actionwatch.web import connections
 from actionwatch.web.console import records as view
 from tests.browser import chromium, viewing
 from tests.builders import make_record
 from tests.integration.web.console_kit import Served, give_token
 from tests.integration.web.test_console_browser import TEXTS
 from tests.statements import transactions
+from tests.waiting import pause, wait_until
 
 PATH = "/records/export"
 COUNT = 25
@@ -113,6 +115,32 @@ def test_a_slow_client_holds_nothing_up(web: httpx.Client, database: Database) -
             records.insert_new(connection, [make_record(9999, minutes=COUNT + 1)])
         assert len(keys(web.get(f"{PATH}?user=bob"))) == COUNT // 2
         assert sum(map(len, parts)) > 30_000_000, "the first one is complete"
+
+
+def test_an_export_outlives_the_deadline_of_a_page(
+    web: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes some of the file all the time gets all of it, however long that takes."""
+    monkeypatch.setattr(connections, "SERVE_SECONDS", 1.5)
+    with unread(web, database) as parts:
+        for _ in range(20):
+            next(parts)
+            pause(0.1)
+        assert sum(map(len, parts)) > 28_000_000
+
+
+def test_exports_are_bounded(web: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports that run leave connections for probes. One that ends makes room, also if its client leaves."""
+    monkeypatch.setattr(view, "MAX_EXPORTS", 1)
+    with unread(web, database):
+        refused = web.get(PATH)
+        assert (refused.status_code, "try again when one has ended" in refused.text) == (503, True)
+
+    def export() -> httpx.Response | None:
+        answer = web.get(f"{PATH}?user=bob")
+        return None if answer.status_code == 503 else answer
+
+    assert len(keys(wait_until(export, "room for an export"))) == COUNT // 2
 
 
 def test_a_failing_store_leaves_no_whole_file(web: httpx.Client, database: Database) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
+from actionwatch.web.console import page as view
 from tests.children import run_child
-from tests.integration.web.console_kit import Served
+from tests.integration.web.console_kit import Served, forms_in
 
+TEMPLATES = Path(view.__file__).parent / "templates"
 PROBE = """
 import json, sys
 from actionwatch.web.routes import api_routes, console_routes, health_routes
@@ -80,3 +84,19 @@ def test_a_failing_page_says_no_more_than_that(database: Database, capsys: pytes
     assert "page_failed" in failed.text
     assert "IndexError" not in failed.text
     assert "IndexError" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("path", ["records?kind", "records?user", "records?text", "alerts?rule", "alerts?account"])
+def test_a_field_has_what_was_typed(database: Database, path: str) -> None:
+    """A form that is sent again unchanged asks for the same, also with invisible characters."""
+    typed, name = '/e\u202eve\x1b\u200b&<b>"', path.partition("?")[2]
+    with Served(database).open() as client:
+        page = client.get(f"/{path}={quote(typed)}").text
+    assert [form[name] for form in forms_in(page) if name in form] == [typed]
+
+
+def test_each_field_of_each_template_is_as_written() -> None:
+    """No template escapes a text visibly that a form sends back; ids and words of our own have nothing to escape."""
+    fields = re.compile(r'value="\{\{ (.+?) \}\}"|\{\{ (.+?) \}\}</textarea>')
+    found = ["".join(pair) for each in TEMPLATES.glob("*.html") for pair in fields.findall(each.read_text("utf-8"))]
+    assert {text for text in found if not text.endswith("| as_written")} == {"form_token", "id", "word"}

@@ -21,10 +21,11 @@ from actionwatch.store.database import Database
 from actionwatch.web.console import silences as view
 from tests.browser import SCHEMES, WIDTHS, chromium, viewing
 from tests.builders import NOON, make_alert
-from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
+from tests.integration.web.console_kit import Served, arrive, form_token, forms_in, give_token, session
 from tests.unit.render.messages import HOSTILE
 
 HOUR = timedelta(hours=1)
+UNUSUAL = ["eve\u202ex", "e\u200bve", "eve\x1b[1m", "<b>&lt;eve", "\\u202e", "e" * 900]
 FORM = {"action": "add", "matchers": "rule=cluster_deleted\n", "ends": "2h", "comment": "load test, ask sam"}
 
 
@@ -73,6 +74,21 @@ def test_a_silence_is_shown_and_added_once(web: httpx.Client, served: Served, da
     (made,) = stored(database)
     assert (made.id, made.author, made.comment) == (chosen_id(text), "sam", "load test, ask sam")
     assert (made.matchers, made.starts_at, made.ends_at) == (("rule=cluster_deleted",), NOON, NOON + 2 * HOUR)
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_what_is_confirmed_is_what_was_shown(web: httpx.Client, database: Database, name: str) -> None:
+    """The form that a preview shows makes the silence that was shown, and its editor has what was typed, whatever the text."""
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert("odd", group={"userName": name}), "h")])
+    typed = {**FORM, "matchers": f'userName="{name}"', "comment": f"ask {name}"}
+    page = web.post("/silences", data={"form_token": form_token(web, "/silences"), **typed}).text
+    assert "would have hidden 1 of the 2 alerts" in page
+    shown, editor = [form for form in forms_in(page) if "matchers" in form]
+    assert (editor["matchers"], editor["comment"]) == (typed["matchers"], typed["comment"])
+    assert "The silence is added." in web.post("/silences", data=shown).text
+    (made,) = stored(database)
+    assert (made.matchers, made.comment) == ((typed["matchers"],), typed["comment"])
 
 
 @pytest.mark.parametrize(
