@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store.database import MINIMUM_READER, SCHEMA_VERSION, UNFINISHED, Database, StoreReader, read_revision
+from actionwatch.store.database import SCHEMA_VERSION, UNFINISHED, Database, StoreReader, read_revision
 from actionwatch.store.ownership import owning
 from actionwatch.store.sqlite import path_of
 from actionwatch.store.tables import METADATA
@@ -204,5 +204,4 @@ def _finish(source: Connection, database: Database) -> None:
 
 
 def _set_revision(connection: Connection, revision: str) -> None:
-    values = (revision, MINIMUM_READER)
-    connection.exec_driver_sql("UPDATE alembic_version SET version_num = %s, minimum_reader = %s", values)
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = %s", (revision,))

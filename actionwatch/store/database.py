@@ -59,9 +59,6 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION = "0012"  # the newest revision under migrations/versions/
-# The oldest schema whose version of actionwatch can read and write this one, so that replicas of it continue after an upgrade.
-# A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself.
-MINIMUM_READER = "0006"
 UNFINISHED = "unfinished"  # the revision of a store that `copying.py` has not copied completely
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 _T = TypeVar("_T")
@@ -86,6 +83,9 @@ class Backend(Protocol):
     """How a person replaces a store that cannot be used."""
     upgrading: str
     """How a person upgrades a store with an older schema."""
+    minimum_reader: str
+    """The oldest schema whose version of actionwatch can read and write the newest one, so that replicas of it continue after
+    an upgrade. A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself."""
 
     @property
     def path(self) -> Path | None:
@@ -337,15 +337,15 @@ class Database(StoreReader):
             found = read_revision(connection)
             if found is None:
                 _check_empty(self.name, connection)
-                _create(connection)
+                _create(self._backend, connection)
             elif found < SCHEMA_VERSION:
                 if not may_migrate:
                     raise _older(self._backend, found)
-                if self.is_shared and found < MINIMUM_READER and self.is_owned():
+                if self.is_shared and found < self._backend.minimum_reader and self.is_owned():
                     raise StoreOwned(
                         f"a replica runs on {self.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
                     )
-                _migrate(connection)
+                _migrate(self._backend, connection)
             _check_readable(self._backend, connection, found or SCHEMA_VERSION)
             self._backend.prepare(connection)
         return found
@@ -594,7 +594,7 @@ def read_revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def _create(connection: Connection) -> None:
+def _create(backend: Backend, connection: Connection) -> None:
     """Create the newest schema in an empty database; a test compares it with what the migrations make of the first one."""
     for table in METADATA.sorted_tables:
         connection.execute(CreateTable(table))
@@ -605,15 +605,16 @@ def _create(connection: Connection) -> None:
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, minimum_reader VARCHAR(32), "
         "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
     )
-    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}', '{MINIMUM_READER}')")  # noqa: S608  # nosec
+    values = f"'{SCHEMA_VERSION}', '{backend.minimum_reader}'"
+    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ({values})")  # noqa: S608  # nosec
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(backend: Backend, connection: Connection) -> None:
     """Migrate an older schema to the newest."""
     from actionwatch.store.migrations import migrate  # alembic takes 0.75 s and 8 MB to import
 
     migrate(connection)
-    connection.exec_driver_sql(f"UPDATE alembic_version SET minimum_reader = '{MINIMUM_READER}'")  # noqa: S608  # nosec
+    connection.exec_driver_sql(f"UPDATE alembic_version SET minimum_reader = '{backend.minimum_reader}'")  # noqa: S608  # nosec
 
 
 def _check_version(backend: Backend, connection: Connection, *, is_older_accepted: bool) -> None:

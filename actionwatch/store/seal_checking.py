@@ -6,7 +6,6 @@ It reads the seals from the newest to the oldest, each with its rows, in one tra
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from actionwatch.base.plurals import counted
 from actionwatch.store import unsealed
 from actionwatch.store.database import stream_rows
-from actionwatch.store.seal_tree import fold, keys_of
+from actionwatch.store.seal_tree import fold, keys_of, unpack
 from actionwatch.store.sealed_tables import SEALED, SealedTable
-from actionwatch.store.seals import READ, Head, Seal, read_leaves
+from actionwatch.store.seals import READ, Head, Seal, read_leaves, read_packed, state_of
 from actionwatch.store.tables import SEAL, SEALED_ROW
 
 MAX_FAULTS = 20  # that are named: one change of the chain may concern every row
@@ -117,8 +116,10 @@ class _Check:
         self.faults = _Faults()
         self.tables: dict[str, _Progress] = {}
         self.newer: Seal | None = None
-        self._superseded: defaultdict[int, int] = defaultdict(int)
-        """How many rows of a seal that is still to be read are replaced by newer seals."""
+        self._states: dict[int, tuple[Seal, str]] = {}
+        """The state of the leaves of a seal that is still to be read, and the newest seal that states it."""
+        self._earlier: dict[int, str] = {}
+        """The state of these leaves before that."""
 
     def take(self, seal: Seal, digest: str) -> None:
         """Check the next older seal, and its rows."""
@@ -135,24 +136,35 @@ class _Check:
         self.newer = seal
         if seal.table_name in SEALED:
             self._check_rows(seal)
-        for number, count in seal.superseded.items():
-            self._superseded[int(number)] += count
+        self._take_states(seal)
+
+    def _take_states(self, seal: Seal) -> None:
+        for key, (before, after) in seal.states.items():
+            number = int(key)
+            if self._earlier.get(number, after) != after:
+                self.faults.add("seal", number, f"changed: seal {seal.number} left other leaves than a later one found")
+            self._earlier[number] = before
+            self._states.setdefault(number, (seal, after))
 
     def _check_rows(self, seal: Seal) -> None:
         table = SEALED[seal.table_name]
         progress = self.tables.setdefault(table.name, _Progress(seal.sealed_count))
         progress.removed_count += seal.removed_count
         held: dict[str, bytes] = {}
+        packed = read_packed(self.connection, seal.number)
         try:
-            leaves = read_leaves(self.connection, seal.number)
+            leaves = unpack(packed)
             held = keys_of(leaves)
             if leaves and fold(leaves, seal.row_count + seal.removed_count)[0].hex() != seal.root:
                 self.faults.add("seal", seal.number, "changed: its leaves do not have its root")
         except ValueError:
             self.faults.add("seal", seal.number, "damaged: its leaves cannot be read")
-        expected = seal.row_count - self._superseded.pop(seal.number, 0)
-        if len(held) != expected:
-            what = f"changed: it has the leaves of {counted(len(held), 'row')}, {expected} are expected"
+        self._earlier.pop(seal.number, None)
+        by, state = self._states.pop(seal.number, (None, ""))
+        if by is not None and state_of(packed) != state:
+            self.faults.add("seal", seal.number, f"changed: its leaves are not those that seal {by.number} left")
+        elif by is None and len(held) != seal.row_count:
+            what = f"changed: it has the leaves of {counted(len(held), 'row')}, {seal.row_count} are expected"
             self.faults.add("seal", seal.number, what)
         progress.leaf_count += len(held)
         if table.is_numbered:

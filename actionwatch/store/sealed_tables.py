@@ -64,7 +64,8 @@ class SealedTable:
         """Return the hash of a row, or of the fact that there is none.
 
         Over the JSON [table, key, {column: value}] without nulls, so that a column that is added later changes no hash. Truth
-        values are numbers in SQLite, and PostgreSQL stores no NUL (see `copying.py`): so the hash is the same in both.
+        values are numbers in SQLite, and PostgreSQL stores no NUL (see `copying.py`): so the hash is the same in both. In
+        SQLite, another program can store bytes in a column for text.
         """
         values = None
         if row is not None:
@@ -73,6 +74,8 @@ class SealedTable:
                 for name, value in zip(self.names, row, strict=True)
                 if value is not None
             }
+            if any(isinstance(value, bytes) for value in row):
+                values = {name: _without_bytes(value) for name, value in values.items()}
         content = msgspec.json.encode((self.name, key, values))
         if values is not None and b"\\u0000" in content:
             values = {
@@ -90,6 +93,11 @@ class SealedTable:
         except ValueError:
             return None
         return None if any(isinstance(part, int) and abs(part) > _MAX_ID for part in place) else place
+
+
+def _without_bytes(value: Any) -> Any:
+    """Return a value that differs from the text in base64 as which JSON would encode bytes."""
+    return {"blob": value.hex()} if isinstance(value, bytes) else value
 
 
 def _sealed(table: Table, *left_out: str, is_numbered: bool = False) -> SealedTable:

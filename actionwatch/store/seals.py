@@ -37,9 +37,9 @@ class Seal:
     """What a seal attests.
 
     `row_count` rows are sealed in this version, of a numbered table those with ids from `first_id` to `last_id`.
-    `removed_count` rows are gone. `superseded` counts the versions that this seal replaces, by the number of the seal that has
-    them. After it, `sealed_count` rows of the table are sealed and there. `root` is that of the tree over the new versions,
-    then the rows that are gone. `previous` is the digest of the seal before it, empty in seal 1.
+    `removed_count` rows are gone. `states` has, by number, each earlier seal with versions that this one replaces: the SHA-256
+    of its leaves before and after. After this seal, `sealed_count` rows of the table are sealed and there. `root` is that of the
+    tree over the new versions, then the rows that are gone. `previous` is the digest of the seal before it, empty in seal 1.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Seal:
     row_count: int
     removed_count: int
     sealed_count: int
-    superseded: Mapping[str, int]
+    states: Mapping[str, Sequence[str]]
     root: str
     previous: str
 
@@ -62,7 +62,7 @@ class Seal:
     @property
     def digest(self) -> str:
         """SHA-256 of the JSON array of its values in the order above, the time in microseconds since 1970, without spaces."""
-        values = {**asdict(self), "at": to_micros(self.at), "superseded": dict(sorted(self.superseded.items()))}
+        values = {**asdict(self), "at": to_micros(self.at), "states": dict(sorted(self.states.items()))}
         return hashlib.sha256(json.dumps(list(values.values()), separators=(",", ":")).encode()).hexdigest()
 
 
@@ -111,9 +111,20 @@ def seal_next(connection: Connection, now: datetime, limit: int = BATCH) -> int:
     return len(notes)
 
 
+def read_packed(connection: Connection, number: int) -> bytes | None:
+    """Read the leaves of a seal that are still needed, as they are stored."""
+    packed: bytes | None = connection.execute(select(_TABLE.leaves).where(_TABLE.number == number)).scalar()
+    return packed
+
+
 def read_leaves(connection: Connection, number: int) -> list[Leaf]:
     """Read the leaves of a seal that are still needed. Raises: ValueError, if they were damaged."""
-    return unpack(connection.execute(select(_TABLE.leaves).where(_TABLE.number == number)).scalar())
+    return unpack(read_packed(connection, number))
+
+
+def state_of(packed: bytes | None) -> str:
+    """Return the state of the leaves of a seal: which ones are left."""
+    return hashlib.sha256(packed or b"").hexdigest()
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
@@ -250,13 +261,11 @@ def _write(connection: Connection, table: SealedTable, batch: _Batch, now: datet
         row_count=len(batch.new),
         removed_count=len(batch.gone),
         sealed_count=sealed_count + len(batch.new) - len(batch.again) - len(batch.gone),
-        superseded={str(number): len(keys) for number, keys in sorted(replaced.items())},
+        states={str(number): _fold_away(connection, number, keys) for number, keys in replaced.items()},
         root=root.hex(),
         previous=head.digest if head else "",
     )
     connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest, leaves=pack(kept)))
-    for number, keys in replaced.items():
-        _fold_away(connection, number, keys)
     if not table.is_numbered:
         held = [{"table_name": table.name, "row_key": key, "seal": seal.number} for key in batch.new]
         upsert(connection, SEALED_ROW, *held)
@@ -265,11 +274,17 @@ def _write(connection: Connection, table: SealedTable, batch: _Batch, now: datet
             connection.execute(SEALED_ROW.delete().where(*of_keys))
 
 
-def _fold_away(connection: Connection, number: int, keys: Collection[str]) -> None:
-    """Fold leaves of an earlier seal. One that was damaged stays as it is: `store verify` reports it."""
-    counts = select(_TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
+def _fold_away(connection: Connection, number: int, keys: Collection[str]) -> tuple[str, str]:
+    """Fold leaves of an earlier seal, and return their state before and after.
+
+    Those that were damaged stay as they are: `store verify` reports them.
+    """
+    its = select(_TABLE.leaves, _TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
+    packed, count = connection.execute(its).one()
     try:
-        _, kept = fold(read_leaves(connection, number), connection.execute(counts).scalar() or 0, keys)
+        _, kept = fold(unpack(packed), count, keys)
     except ValueError:
-        return
-    connection.execute(SEAL.update().where(_TABLE.number == number).values(leaves=pack(kept)))
+        return state_of(packed), state_of(packed)
+    folded = pack(kept)
+    connection.execute(SEAL.update().where(_TABLE.number == number).values(leaves=folded))
+    return state_of(packed), state_of(folded)

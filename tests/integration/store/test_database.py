@@ -18,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
+from actionwatch.store import database as stores
 from actionwatch.store import migrations, positions, sqlite
 from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader, has_prefix
@@ -112,6 +113,21 @@ def test_data_version_changes_with_every_commit(tmp_path: Path, database: Databa
         seen.append(database.version())
     assert len(set(seen)) == 3
     other.close()
+
+
+def test_older_version_refuses_a_file_with_seals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version before the seals would write rows without noting them: it refuses a new file, and a migrated one."""
+    new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
+    with contextlib.closing(new), contextlib.closing(migrated):
+        with migrated.write() as connection:
+            create_first_schema(connection)
+        for database in (new, migrated):
+            database.set_up()
+            with monkeypatch.context() as patch:
+                patch.setattr(stores, "SCHEMA_VERSION", "0010")  # as the older version has it
+                with pytest.raises(SchemaMismatch, match="use the newer version"):
+                    database.set_up()
+            database.set_up()
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:

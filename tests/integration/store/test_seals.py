@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from actionwatch.settings import Retention
 from actionwatch.store import alerts, receipts, records, seals, silences, unsealed
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
-from actionwatch.store.seal_tree import pack
+from actionwatch.store.seal_tree import fold, pack
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.seals import Head
 from actionwatch.store.tables import UNSEALED
@@ -91,6 +92,37 @@ def test_changed_column_is_found(store: Database, table: str) -> None:
     assert faults(store) == [(table, key)]
     seal_all(store)
     assert faults(store) == [(table, key)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("TypeText", b"M\xca^M\xecm"),
+        (b"M\xca^M\xecm", "TypeText"),
+        (b"M\xca^", '{"blob":"4dca5e"}'),
+        ("1", 1),
+        (1, 1.0),
+        (1.0, "1.0"),
+    ],
+)
+def test_type_of_a_value_is_sealed(before: object, after: object) -> None:
+    """Values of two types have two hashes, also bytes and the text that encodes them."""
+    token = SEALED["token"]
+    rows = ([each, *(None for _ in token.names[1:])] for each in (before, after))
+    assert len({token.leaf("1", row) for row in rows}) == 2
+
+
+def test_changed_storage_type_is_found(store: Database) -> None:
+    """A text that became the bytes which it encodes in base64 is named: searches do not find it any more."""
+    if store.is_shared:
+        pytest.skip("a column of PostgreSQL has one type")
+    with store.write() as connection:
+        records.insert_new(connection, [make_record(700, minutes=700, user_name="mary")])
+    seal_all(store)
+    with stranger(store) as other:
+        other.run("UPDATE record SET user_name = ? WHERE user_name = 'mary'", base64.b64decode("mary"))
+        [(key,)] = other.run("SELECT max(id) FROM record")
+    assert faults(store) == [("record", str(key))]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -261,6 +293,37 @@ def test_an_older_version_cannot_be_brought_back(store: Database) -> None:
         other.run("UPDATE seal SET leaves = NULL WHERE number = (SELECT max(number) FROM seal)")
         other.run("UPDATE sealed_row SET seal = ? WHERE table_name = 'silence' AND row_key = '3'", number)
     assert {("seal", str(number)), ("seal", str(head(store).number))} == set(faults(store))
+
+
+@pytest.mark.parametrize("is_sealed_again", [False, True])
+@pytest.mark.parametrize("table", ["record", "token"])
+def test_a_removed_row_cannot_take_the_place_of_another_one(store: Database, table: str, is_sealed_again: bool) -> None:
+    """A removed row that another program brought back, in place of another row of its seal, is found."""
+    fill(store, count=3, first=40)
+    seal_all(store, 1000)
+    column = SEALED[table].table.c.id
+    with store.read() as connection:
+        of_table = f"SELECT max(number) FROM seal WHERE table_name = '{table}'"
+        number = connection.exec_driver_sql(of_table).scalar_one()
+        leaves = seals.read_leaves(connection, number)
+        first, second, third = (key for key, _ in leaves)
+        row = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id = '{first}'").mappings().one()
+    with store.write() as connection:
+        connection.execute(SEALED[table].table.delete().where(column == row["id"]))
+    seal_all(store)
+    noted = head(store)
+    with stranger(store) as other:
+        other.run(f"DELETE FROM {table} WHERE id = '{second}'")
+        marks = ", ".join("?" * len(row))
+        other.run(f"INSERT INTO {table} ({', '.join(row.keys())}) VALUES ({marks})", *row.values())
+        other.run("UPDATE seal SET leaves = ? WHERE number = ?", pack(fold(leaves, 3, {str(second)})[1]), number)
+        changed = "UPDATE sealed_row SET row_key = ? WHERE table_name = ? AND row_key = ?"
+        other.run(changed, first, table, second)
+    if is_sealed_again:
+        with store.write() as connection:
+            connection.execute(SEALED[table].table.delete().where(column == type(row["id"])(third)))
+        seal_all(store)
+    assert faults(store, noted) == [("seal", str(number))]
 
 
 def is_of(store: Database, number: int, table: str) -> bool:

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from actionwatch.base.errors import SchemaMismatch, StoreError, StoreOwned
-from actionwatch.store import database as stores
 from actionwatch.store import lease, positions
 from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+from actionwatch.store.postgresql import PostgresqlBackend
 from tests import postgresql
 from tests.migrations import LATER, migrate_later
 from tests.positions import move_to
@@ -134,7 +134,7 @@ def test_upgrade_that_excludes_running_replicas_is_refused(
         with pytest.raises(StoreOwned, match=r"a replica runs on .*: stop all replicas"):
             old.upgrade()
         assert revision(old) == "0004"
-        monkeypatch.setattr(stores, "MINIMUM_READER", "0004")
+        monkeypatch.setattr(PostgresqlBackend, "minimum_reader", "0004")
         old.upgrade()
     assert revision(old) == SCHEMA_VERSION
 

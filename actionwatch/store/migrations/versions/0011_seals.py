@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("row_count", sa.BigInteger, nullable=False),
         sa.Column("removed_count", sa.BigInteger, nullable=False),
         sa.Column("sealed_count", sa.BigInteger, nullable=False),
-        sa.Column("superseded", sa.Text, nullable=False),
+        sa.Column("states", sa.Text, nullable=False),
         sa.Column("root", sa.Text, nullable=False),
         sa.Column("previous", sa.Text, nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
