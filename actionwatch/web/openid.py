@@ -35,7 +35,7 @@ from actionwatch.web.proxy import Refused
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
 MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few of the threads that answer pages
 KEPT_SECONDS = 3600.0  # what the provider says about itself
-KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because one is unknown
+KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because none that we know signed a token
 _ERROR = re.compile(r"[a-z_]{1,50}")
 _AGAIN = "sign in again"
 
@@ -220,7 +220,7 @@ class Provider:
         return token
 
     def _verify(self, http: HttpClient, metadata: _Metadata, token: str, nonce: str) -> Mapping[str, Any]:
-        """Return the claims of an ID token; read the keys of the provider again if it has a new one."""
+        """Return the claims of an ID token; read the keys of the provider again if none of them signed it."""
         from actionwatch.web.id_token import Expected, InvalidToken, UnknownKey, verify
 
         expected = Expected(self._options.issuer, self._options.client_id, nonce)

@@ -10,11 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
+from joserfc.jwk import RSAKey
 from playwright.sync_api import expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.store.database import Database
 from actionwatch.web.access import SESSION
+from actionwatch.web.openid import KEYS_AGAIN_SECONDS
 from tests.browser import chromium, viewing
 from tests.integration.notifiers.conftest import ca_file, server_context
 from tests.integration.notifiers.http_end import Reply
@@ -117,6 +119,25 @@ def test_new_keys_of_the_provider_are_read(database: Database) -> None:
             assert sign_in(client, end).status_code == 303
             assert end.paths().count("keys") == 2
             assert end.paths().count(".well-known/openid-configuration") == 1
+
+
+@pytest.mark.parametrize("name", [{}, {"kid": "k"}])
+def test_new_keys_without_new_names_are_read(database: Database, name: dict[str, str]) -> None:
+    """Keys that the provider replaced are read again also where they have no name, or the name of the old ones."""
+    old, new = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
+    with OpenIdEnd(
+        keys=[public(old)[0] | name], sign=lambda claims: jwt.encode({"alg": "RS256", **name}, claims, old)
+    ) as end:
+        made = served(database, end)
+        with made.open() as client:
+            assert sign_in(client, end).status_code == 303
+            end.keys = [public(new)[0] | name]
+            end.sign = lambda claims: jwt.encode({"alg": "RS256", **name}, claims, new)
+            assert "its signature is wrong" in sign_in(client, end).text
+            assert end.paths().count("keys") == 1
+            made.seconds += KEYS_AGAIN_SECONDS
+            assert sign_in(client, end).status_code == 303
+            assert end.paths().count("keys") == 2
 
 
 def test_a_provider_may_want_the_secret_in_the_form(database: Database) -> None:
