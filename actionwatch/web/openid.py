@@ -273,7 +273,8 @@ class Provider:
         options = self._options
         if name in options.operators or not groups.isdisjoint(options.operator_groups):
             return AccessRole.OPERATOR
-        names = {"*", name, f"*@{name.rpartition('@')[2]}"}
+        _, at, domain = name.rpartition("@")
+        names = {"*", name, f"*@{domain}" if at else name}
         if names.isdisjoint(options.readers) and groups.isdisjoint(options.reader_groups):
             raise Refused(
                 403, f"this console is not open to {name}: whoever runs it can add the name to web.openid.readers"

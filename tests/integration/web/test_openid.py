@@ -88,6 +88,13 @@ def test_everybody_may_read_only_if_the_configuration_says_so(database: Database
         assert "no usable &#39;upn&#39;" in sign_in(client, end).text
 
 
+@pytest.mark.parametrize(("name", "status"), [("kim@example.com", 303), ("example.com", 403), ("kim", 403)])
+def test_names_with_an_end_are_email_addresses(database: Database, name: str, status: int) -> None:
+    """`*@example.com` means names before `@example.com`, and not the name `example.com`."""
+    with OpenIdEnd() as end, opened(database, end, readers=["*@example.com"], name_claim="upn") as client:
+        assert sign_in(client, end, upn=name).status_code == status
+
+
 def test_a_session_ends_after_a_shift_and_with_a_change_of_who_may(database: Database) -> None:
     """Sessions last 12 hours, on every replica, until the configuration says something else about people."""
     with OpenIdEnd() as end:
