@@ -27,6 +27,8 @@ from actionwatch.settings.validators import (
     KnownReceiver,
     MatcherText,
     Network,
+    People,
+    Person,
     RecordField,
     WholeNumber,
     Word,
@@ -304,7 +306,7 @@ class AuthenticatingProxy(Options):
     """
     user_header: HeaderName = "X-Forwarded-User"
     """The header with the name of the person. The proxy must replace what clients send."""
-    operators: tuple[Word, ...] = ()
+    operators: tuple[Person, ...] = ()
     """The names of the people who may decide. All others are readers."""
     groups_header: HeaderName = "X-Forwarded-Groups"
     """The header with the groups of the person, separated by commas."""
@@ -324,11 +326,11 @@ class OpenId(Options):
     client_secret_file: Annotated[SecretFile | None, AfterValidator(one_of("client_secret", is_required=True))] = Field(
         default=None, validate_default=True
     )
-    operators: tuple[Word, ...] = ()
+    operators: tuple[Person, ...] = ()
     """The names of the people who may decide."""
     operator_groups: tuple[Word, ...] = ()
     """Members of these groups may decide too."""
-    readers: tuple[Word, ...] = ()
+    readers: tuple[People, ...] = ()
     """The names of the people who may read; `*@example.com` for all names with this end, `*` for everybody whom the provider
     signs in. Nobody else gets in.
     """

@@ -233,6 +233,18 @@ def _word(text: str) -> str:
     return text.strip()
 
 
+def _person(text: str) -> str:
+    if "*" in text:
+        raise ValueError("'*' stands for nobody here: write the name of each person, or use operator_groups")
+    return _word(text)
+
+
+def _people(text: str) -> str:
+    if text != "*" and (text == "*@" or "*" in text.removeprefix("*@")):
+        raise ValueError("'*' stands alone or before @: write '*' or '*@example.com'")
+    return _word(text)
+
+
 def _host_name(text: str) -> str:
     if not _HOST_NAME.fullmatch(text):
         raise ValueError("not a host name: write it without scheme and port, such as metrics.example.com")
@@ -295,6 +307,8 @@ def _matcher(text: str, info: ValidationInfo) -> str:
 
 
 Word = Annotated[str, AfterValidator(_word)]
+Person = Annotated[str, AfterValidator(_person)]
+People = Annotated[str, AfterValidator(_people)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]

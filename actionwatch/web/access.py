@@ -145,13 +145,16 @@ class Access:
 
         Raises: Refused, TooManyAttempts, StoreError.
         """
+        # Not counted and not logged: it costs the provider nothing, any web page can send it, and behind a plain proxy it has
+        # the address of everybody.
+        code = openid.code_in(secret, answer)
         self._openid_attempts.check(address)
         try:
-            name, role = openid.identify(secret, answer)
+            name, role = openid.identify(secret, code)
         except Refused as exc:
-            if exc.status == 403:  # not while the provider is away
+            if exc.status == 403:  # not while the provider is away, which has its own event
                 self._openid_attempts.note_failure(address)
-            log.warning("sign_in_refused", provider=openid.name, address=address, reason=str(exc))
+                log.warning("sign_in_refused", provider=openid.name, address=address, reason=str(exc))
             raise
         if self._database is None:
             raise StoreError(_AWAY)

@@ -33,7 +33,7 @@ class InvalidToken(Exception):
 
 
 class UnknownKey(InvalidToken):
-    """None of the keys has the name that the token gives: the provider may have new keys."""
+    """None of the keys that we know signed the token: the provider may have new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _signed_claims(token: str, keys: Sequence[Any]) -> Mapping[str, Any]:
             return jwt.decode(token, candidate, algorithms=[algorithm]).claims
         except (JoseError, ValueError, RecursionError):
             continue
-    raise InvalidToken("its signature is wrong")
+    raise UnknownKey("its signature is wrong")
 
 
 def _candidates(keys: Sequence[Any], algorithm: str, name: object) -> Iterator[RSAKey | ECKey]:

@@ -35,7 +35,7 @@ from actionwatch.web.proxy import Refused
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
 MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few of the threads that answer pages
 KEPT_SECONDS = 3600.0  # what the provider says about itself
-KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because one is unknown
+KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because none that we know signed a token
 _ERROR = re.compile(r"[a-z_]{1,50}")
 _AGAIN = "sign in again"
 
@@ -95,8 +95,7 @@ class Provider:
 
     def authorization_url(self, secret: str) -> str:
         """Return where the browser goes to sign in. Raises: Refused."""
-        with self._exchanging() as http:
-            endpoint = self._read_metadata(http).authorization_endpoint
+        endpoint = self._read_metadata().authorization_endpoint
         challenge = hashlib.sha256(_derived(secret, "verifier").encode()).digest()
         query = {
             "response_type": "code",
@@ -110,27 +109,32 @@ class Provider:
         }
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
-    def identify(self, secret: str, answer: Mapping[str, str]) -> tuple[str, AccessRole]:
-        """Return who signed in, and what they may do. `answer` is the query with which the provider sent the browser back.
+    def has_begun(self, secret: str, answer: Mapping[str, str]) -> bool:
+        """Return whether this is the answer to the sign-in that a browser with this secret began.
 
-        Raises: Refused.
+        `answer` is the query with which the provider sent the browser back.
         """
         state = answer.get("state", "").encode("utf-8", "replace")
-        if not secret or not hmac.compare_digest(state, _derived(secret, "state").encode()):
+        return bool(secret) and hmac.compare_digest(state, _derived(secret, "state").encode())
+
+    def code_in(self, secret: str, answer: Mapping[str, str]) -> str:
+        """Return the code in an answer, which only the provider can judge. Raises: Refused."""
+        if not self.has_begun(secret, answer):
             raise Refused(403, f"this browser did not begin this sign-in, or it took longer than 10 minutes: {_AGAIN}")
+        expected = self._options.issuer
+        if answer.get("iss", None if self._read_metadata().has_issuer_in_answers else expected) != expected:
+            raise Refused(403, f"another provider answered: {_AGAIN}")
+        if "error" in answer or not answer.get("code"):
+            error = answer.get("error", "")
+            reason = error if _ERROR.fullmatch(error) else "no reason given"
+            raise Refused(403, f"the provider refused ({reason}): {_AGAIN}")
+        return answer["code"]
+
+    def identify(self, secret: str, code: str) -> tuple[str, AccessRole]:
+        """Return who signed in, and what they may do: ask the provider. Raises: Refused."""
+        metadata = self._read_metadata()
         with self._exchanging() as http:
-            metadata = self._read_metadata(http)
-            if (
-                answer.get("iss", None if metadata.has_issuer_in_answers else self._options.issuer)
-                != self._options.issuer
-            ):
-                raise Refused(403, f"another provider answered: {_AGAIN}")
-            if "error" in answer or not answer.get("code"):
-                error = answer.get("error", "")
-                raise Refused(
-                    403, f"the provider refused ({error if _ERROR.fullmatch(error) else 'no reason given'}): {_AGAIN}"
-                )
-            token = self._redeem(http, metadata, answer["code"], _derived(secret, "verifier"))
+            token = self._redeem(http, metadata, code, _derived(secret, "verifier"))
             claims = self._verify(http, metadata, token, _derived(secret, "nonce"))
         name = self._name_in(claims)
         return name, self._role_of(name, _texts(claims.get(self._options.groups_claim)))
@@ -160,11 +164,12 @@ class Provider:
         finally:
             self._room.release()
 
-    def _read_metadata(self, http: HttpClient) -> _Metadata:
+    def _read_metadata(self) -> _Metadata:
         known = self._metadata
         if known is not None and self._elapsed() - known.read_at < KEPT_SECONDS:
             return known
-        found = self._get(http, f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration")
+        with self._exchanging() as http:
+            found = self._get(http, f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != self._options.issuer:
             raise self._unusable(
                 "it has another issuer than web.openid.issuer, which must be the same to the last character"
@@ -215,7 +220,7 @@ class Provider:
         return token
 
     def _verify(self, http: HttpClient, metadata: _Metadata, token: str, nonce: str) -> Mapping[str, Any]:
-        """Return the claims of an ID token; read the keys of the provider again if it has a new one."""
+        """Return the claims of an ID token; read the keys of the provider again if none of them signed it."""
         from actionwatch.web.id_token import Expected, InvalidToken, UnknownKey, verify
 
         expected = Expected(self._options.issuer, self._options.client_id, nonce)
@@ -268,7 +273,8 @@ class Provider:
         options = self._options
         if name in options.operators or not groups.isdisjoint(options.operator_groups):
             return AccessRole.OPERATOR
-        names = {"*", name, f"*@{name.rpartition('@')[2]}"}
+        _, at, domain = name.rpartition("@")
+        names = {"*", name, f"*@{domain}" if at else name}
         if names.isdisjoint(options.readers) and groups.isdisjoint(options.reader_groups):
             raise Refused(
                 403, f"this console is not open to {name}: whoever runs it can add the name to web.openid.readers"

@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -263,6 +264,25 @@ def test_a_provider_session_is_no_other_session(database: Database) -> None:
         (row,) = connection.execute(SESSION.select()).fetchall()
         found = sessions.read(connection, row.digest, NOON)
     assert found == sessions.Session(None, "kim@example.com", AccessRole.READER)
+
+
+def test_strangers_block_nobody(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers that cost the provider nothing, also from another site, count as no attempt and write no log: with a plain proxy
+    before the console, strangers and people have the same address.
+    """
+    with OpenIdEnd() as end, opened(database, end) as client:
+        _, browser = begin(client)
+        state = parse_qs(urlsplit(begin(client)[0]).query)["state"][0]
+        asked = len(end.paths())
+        for _ in range(MAX_ATTEMPTS):
+            assert come_back(client, {}, {}).status_code == 403
+            assert come_back(client, {"code": "x", "state": state}, browser).status_code == 403
+            url, other = begin(client)
+            refused = {"error": "access_denied", "state": end.authorize(url)["state"]}
+            assert "(access_denied)" in come_back(client, refused, other).text
+        assert len(end.paths()) == asked
+        assert "sign_in_refused" not in capsys.readouterr().out
+        assert sign_in(client, end).status_code == 303
 
 
 def test_attempts_are_limited(database: Database) -> None:

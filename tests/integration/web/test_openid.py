@@ -10,11 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
+from joserfc.jwk import RSAKey
 from playwright.sync_api import expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.store.database import Database
 from actionwatch.web.access import SESSION
+from actionwatch.web.openid import KEYS_AGAIN_SECONDS
 from tests.browser import chromium, viewing
 from tests.integration.notifiers.conftest import ca_file, server_context
 from tests.integration.notifiers.http_end import Reply
@@ -86,6 +88,13 @@ def test_everybody_may_read_only_if_the_configuration_says_so(database: Database
         assert "no usable &#39;upn&#39;" in sign_in(client, end).text
 
 
+@pytest.mark.parametrize(("name", "status"), [("kim@example.com", 303), ("example.com", 403), ("kim", 403)])
+def test_names_with_an_end_are_email_addresses(database: Database, name: str, status: int) -> None:
+    """`*@example.com` means names before `@example.com`, and not the name `example.com`."""
+    with OpenIdEnd() as end, opened(database, end, readers=["*@example.com"], name_claim="upn") as client:
+        assert sign_in(client, end, upn=name).status_code == status
+
+
 def test_a_session_ends_after_a_shift_and_with_a_change_of_who_may(database: Database) -> None:
     """Sessions last 12 hours, on every replica, until the configuration says something else about people."""
     with OpenIdEnd() as end:
@@ -117,6 +126,25 @@ def test_new_keys_of_the_provider_are_read(database: Database) -> None:
             assert sign_in(client, end).status_code == 303
             assert end.paths().count("keys") == 2
             assert end.paths().count(".well-known/openid-configuration") == 1
+
+
+@pytest.mark.parametrize("name", [{}, {"kid": "k"}])
+def test_new_keys_without_new_names_are_read(database: Database, name: dict[str, str]) -> None:
+    """Keys that the provider replaced are read again also where they have no name, or the name of the old ones."""
+    old, new = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
+    with OpenIdEnd(
+        keys=[public(old)[0] | name], sign=lambda claims: jwt.encode({"alg": "RS256", **name}, claims, old)
+    ) as end:
+        made = served(database, end)
+        with made.open() as client:
+            assert sign_in(client, end).status_code == 303
+            end.keys = [public(new)[0] | name]
+            end.sign = lambda claims: jwt.encode({"alg": "RS256", **name}, claims, new)
+            assert "its signature is wrong" in sign_in(client, end).text
+            assert end.paths().count("keys") == 1
+            made.seconds += KEYS_AGAIN_SECONDS
+            assert sign_in(client, end).status_code == 303
+            assert end.paths().count("keys") == 2
 
 
 def test_a_provider_may_want_the_secret_in_the_form(database: Database) -> None:

@@ -17,6 +17,7 @@ sources:
     api_key: k
 """
 
+CLIENT = "issuer: 'https://a.example', client_id: a, client_secret: b"
 TOP = [
     # text after SOURCE (which is line 1), the one fault
     ("sweeps: []", "2:1: unknown key 'sweeps': accepted here: sources, store, rules,"),
@@ -179,6 +180,21 @@ TOP = [
     (
         "web: {url: 'https://w.example', openid: {issuer: 'https://a.example', client_id: a, readers: ['*']}}",
         "2:33: client_secret_file: one of client_secret and client_secret_file is required: add client_secret_file",
+    ),
+    (
+        f"web: {{openid: {{{CLIENT}, operators: ['*@w.example']}}, url: 'https://w.example'}}",
+        "2:89: operators: '*' stands for nobody here: write the name of each person, or use operator_groups",
+    ),
+    (
+        "web: {proxy: {addresses: [10.0.0.5/32], operators: ['*']}}",
+        "2:53: operators: '*' stands for nobody here: write the name of each person, or use operator_groups",
+    ),
+    *(
+        (
+            f"web: {{openid: {{{CLIENT}, readers: ['{reader}']}}, url: 'https://w.example'}}",
+            "2:87: readers: '*' stands alone or before @: write '*' or '*@example.com'",
+        )
+        for reader in ("sam*@example.com", "*.example.com", "*@", "*@*.example.com", "sam@*")
     ),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("web: {hosts: ['http://metrics.example.com']}", "2:15: hosts: not a host name: write it without scheme and port"),
