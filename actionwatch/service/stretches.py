@@ -53,9 +53,8 @@ def _why_lagging(connection: Connection, source: str) -> str:
 
 def _doubts(connection: Connection, source: str, known: marks.Marks, settings: Settings) -> Iterator[Stretch]:
     """Find the windows that could not be proved when they were read again, or whose sweep was overdue at the last poll."""
-    for doubt in unproved_windows.read(connection, source):
-        if doubt.failure_count:
-            yield Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why)
+    for doubt in unproved_windows.read_failed(connection, source):
+        yield Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why)
     configured = next((each for each in settings.sources if each.name == source), None)
     poll = polls.read_all(connection).get(source)
     if configured is None or poll is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
@@ -34,9 +34,18 @@ class UnprovedWindow:
 
 def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
+    return _read(connection, UNPROVED_WINDOW.c.source == source)
+
+
+def read_failed(connection: Connection, source: str) -> list[UnprovedWindow]:
+    """Read the windows of a source that could not be proved. After a backlog, thousands more were not checked yet."""
+    return _read(connection, UNPROVED_WINDOW.c.source == source, UNPROVED_WINDOW.c.failure_count > 0)
+
+
+def _read(connection: Connection, *conditions: ColumnElement[bool]) -> list[UnprovedWindow]:
     order = (UNPROVED_WINDOW.c.due_at, UNPROVED_WINDOW.c.starts_at, UNPROVED_WINDOW.c.ends_at)
-    statement = select(UNPROVED_WINDOW).where(UNPROVED_WINDOW.c.source == source).order_by(*order)
-    return [UnprovedWindow(**row) for row in connection.execute(statement).mappings()]
+    rows = connection.execute(select(UNPROVED_WINDOW).where(*conditions).order_by(*order))
+    return [UnprovedWindow(**row) for row in rows.mappings()]
 
 
 def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
