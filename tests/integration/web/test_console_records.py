@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, RecordFilter
+from actionwatch.notifiers._formats.exports import FORMATS
 from actionwatch.store import alerts, receipts, records
 from actionwatch.store.database import Database
 from actionwatch.web.console import records as view
@@ -136,7 +137,12 @@ def test_a_search_is_bounded_and_continues(database: Database, monkeypatch: pyte
     with Served(database).open() as client:
         found = [len(LINK.findall(text)) for text in pages_of(client, "/records?user=rare")]
         assert found == [0, 0, 1]
-        assert "No record matches among those back to" in client.get("/records?user=rare").text
+        page = client.get("/records?user=rare").text
+        assert "No record matches among those back to" in page
+        links = re.findall(r'href="(/records/export[^"]+)"', page)
+        assert len(links) == len(FORMATS), "an empty page with older ones leads to the file too"
+        assert client.get(html.unescape(links[0])).text.count("\n") == 1
+        assert "/records/export" not in client.get("/records?user=rare&since=soon").text
 
 
 def test_searches_read_the_index(database: Database) -> None:
