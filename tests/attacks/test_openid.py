@@ -25,7 +25,7 @@ from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.web.console_kit import Served
-from tests.integration.web.openid_end import CLIENT_ID, RSA, OpenIdEnd
+from tests.integration.web.openid_end import CLIENT_ID, NEXT, RSA, OpenIdEnd, public
 from tests.integration.web.openid_kit import begin, come_back, opened, served, session_of, sign_in
 from tests.waiting import all_at_once, wait_until
 
@@ -111,6 +111,19 @@ def test_only_a_key_of_the_provider_signs(database: Database, name: str) -> None
         answer = sign_in(client, end)
         assert (answer.status_code, "is not accepted" in answer.text) == (403, True)
     assert count_sessions(database) == 0
+
+
+@pytest.mark.parametrize("curve", ["brainpoolP256r1", "", None, 1, ["P-256"], {}])
+def test_a_key_of_an_unknown_curve_signs_nothing(database: Database, curve: Any) -> None:
+    """A key of the provider with a curve that nobody knows is passed over, and those beside it still count."""
+    with OpenIdEnd(sign=lambda claims: jwt.encode({"alg": "ES256"}, claims, NEXT)) as end:
+        with opened(database, end) as client:
+            end.keys = [{**public(NEXT)[0], "crv": curve}]
+            answer = sign_in(client, end)
+            assert (answer.status_code, "the provider has no key for it" in answer.text) == (403, True)
+        with opened(database, end) as client:
+            end.keys += public(NEXT)
+            assert sign_in(client, end).status_code == 303
 
 
 @pytest.mark.parametrize(
