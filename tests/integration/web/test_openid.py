@@ -207,6 +207,16 @@ def test_a_person_signs_in_in_a_browser(database: Database) -> None:
             assert viewer.page.url == f"{end.console}/rules"
 
 
+def test_the_tab_that_began_last_finishes(database: Database) -> None:
+    """An answer to a sign-in that began before another one is refused, and the other one still finishes."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        first_url, _ = begin(client)
+        url, browser = begin(client)
+        refused = come_back(client, end.authorize(first_url), browser)
+        assert (refused.status_code, refused.headers.get_list("set-cookie")) == (403, [])
+        assert come_back(client, end.authorize(url), browser).status_code == 303
+
+
 def test_without_a_provider_there_is_no_way_to_it(database: Database) -> None:
     """The form has no link, and the paths do not exist."""
     with Served(database, open_to=None).open() as client:
