@@ -54,7 +54,7 @@ time_intervals:
   - name: business-hours
     time_intervals:
       - {{weekdays: ["monday:friday"], times: [{{start_time: "08:00", end_time: "18:00"}}], location: {time_zone}}}
-web: {{listen: "127.0.0.1:{port}"}}
+web: {{listen: "127.0.0.1:{port}", url: "http://127.0.0.1:{port}"}}
 log: {{level: warning, format: text}}
 """
 
@@ -77,7 +77,7 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
     Starts an emulator of the upstream on loopback, with users at work and incidents, and runs the service against it with the
     shipped rules. Needs no account, no network and no configuration. Ends with a summary.
     """
-    _refuse_taken(port)
+    port = _free_port(port)
     with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _emulator(seed) as upstream:
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream["organisation"], duration, ended)
@@ -85,11 +85,14 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
         echo(f"Kept in {keep}: try `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
 
 
-def _refuse_taken(port: int) -> None:
-    """Report a port in use before the start: the service's own error refers to a configuration that the user did not write."""
+def _free_port(port: int) -> int:
+    """Return this port, or a free one for 0: cards link to it, so that the configuration needs it.
+
+    Report one in use before the start: the service's own error refers to a configuration that the user did not write.
+    """
     try:
-        with socket.create_server(("127.0.0.1", port)):
-            pass
+        with socket.create_server(("127.0.0.1", port)) as found:
+            return int(found.getsockname()[1])
     except OSError as exc:
         raise click.ClickException(
             f"cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}: choose another --port"

@@ -80,13 +80,14 @@ class HttpClient:
         params: Sequence[tuple[str, str | int]] = (),
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
+        timeout: timedelta | None = None,
     ) -> HttpResponse:
-        """Exchange one request for one whole response, whatever its status.
+        """Exchange one request for one whole response, whatever its status. `timeout` replaces that of the client.
 
         Raises: TransportError if no whole response came within the timeout; TooLarge.
         """
         started = time.monotonic()
-        with self._borrowed() as transport:
+        with self._borrowed(timeout) as transport:
             response = transport.exchange(self._request(method, url, params, headers, content))
             with contextlib.closing(response):
                 answered = dict(httpx.Headers(response.headers).items())
@@ -129,12 +130,12 @@ class HttpClient:
         return httpcore.Request(method, _core_url(address), headers=encoded, content=content)
 
     @contextlib.contextmanager
-    def _borrowed(self) -> Iterator[_Transport]:
+    def _borrowed(self, timeout: timedelta | None = None) -> Iterator[_Transport]:
         """Lend an idle or a new transport for one exchange, and translate the exceptions of the libraries."""
         if self._is_closed:
             raise TransportError("the client is closed")
         transport = self._take_idle() or _Transport(self._tls, self._proxy)
-        transport.deadline.start(self._timeout)
+        transport.deadline.start(self._timeout if timeout is None else timeout.total_seconds())
         try:
             yield transport
         except _LIBRARY_ERRORS as exc:

@@ -5,9 +5,11 @@ Requires the extra `otel`. What cannot be sent waits, up to a number of spans; t
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from socket import gethostname
 
@@ -32,7 +34,8 @@ from actionwatch.settings import Telemetry
 MAX_WAITING = 4096  # spans; a storm of 1,000 alerts makes about as many. They take a few MB
 MAX_BATCH = 512  # spans of a request, about 100 KB
 MAX_RESPONSE_BYTES = 64 * 1024
-LAST_TIMEOUT = timedelta(seconds=2)  # of what is sent at the end of the service
+LAST_TIMEOUT = timedelta(seconds=2)  # of all that is sent at the end of the service
+MAX_NANOSECONDS = 2**64 - 1  # of a time in the protocol: the year 2554
 _TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would come again
 
 log = structlog.get_logger()
@@ -41,12 +44,14 @@ log = structlog.get_logger()
 class TraceExporter:
     """Keeps the spans of a process, and sends them. `take` is safe to call from any thread."""
 
-    def __init__(self, options: Telemetry) -> None:
+    def __init__(self, options: Telemetry, elapsed: Callable[[], float] = time.monotonic) -> None:
+        """`elapsed` reads a monotonic clock in seconds."""
         self._options = options
+        self._elapsed = elapsed
         self._url = f"{options.endpoint}/v1/traces"
-        self._http = self._client(options.timeout)
+        self._http = self._client()
         self._waiting: deque[Span] = deque()
-        self._sending: list[Span] = []
+        self._sending: list[trace_pb2.Span] = []
         self._lock = threading.Lock()
         self._dropped_count = 0
         self._is_failing = False
@@ -66,39 +71,37 @@ class TraceExporter:
 
     def run_once(self) -> None:
         """Send what waits, until the collector does not accept it."""
-        while self._send_batch(self._http):
+        while self._send_batch(self._http, self._options.timeout):
             pass
 
     def close(self) -> None:
-        """Send the rest, unless the collector was away before, and close the connection."""
+        """Send the rest within one timeout, unless the collector was away before, and close the connection."""
         self._http.close()
-        last = self._client(min(LAST_TIMEOUT, self._options.timeout))
-        while not self._is_failing and self._send_batch(last):
-            pass
-        last.close()
+        end = self._elapsed() + min(LAST_TIMEOUT, self._options.timeout).total_seconds()
+        with contextlib.closing(self._client()) as last:
+            while not self._is_failing and (left := end - self._elapsed()) > 0:
+                if not self._send_batch(last, timedelta(seconds=left)):
+                    break
 
-    def _client(self, timeout: timedelta) -> HttpClient:
+    def _client(self) -> HttpClient:
         options = self._options
         return HttpClient(
-            timeout=timeout,
+            timeout=options.timeout,
             headers={name: value.get_secret_value() for name, value in options.headers.items()},
             ca_file=options.ca_file,
             proxy=options.proxy.get_secret_value() if options.proxy else None,
             max_body_bytes=MAX_RESPONSE_BYTES,
         )
 
-    def _send_batch(self, http: HttpClient) -> bool:
+    def _send_batch(self, http: HttpClient, timeout: timedelta) -> bool:
         """Send the next spans. Return whether the collector took a full batch, so that more may wait."""
-        with self._lock:
-            while self._waiting and len(self._sending) < MAX_BATCH:
-                self._sending.append(self._waiting.popleft())
+        self._fill_batch()
         if not self._sending:
             return False
         content = encode(self._sending, self._options.service_name)
+        headers = {"content-type": "application/x-protobuf"}
         try:
-            answer = http.request(
-                "POST", self._url, headers={"content-type": "application/x-protobuf"}, content=content
-            )
+            answer = http.request("POST", self._url, headers=headers, content=content, timeout=timeout)
         except TransportError as exc:
             return self._fail(str(exc))
         if answer.status in _TRANSIENT:
@@ -110,6 +113,18 @@ class TraceExporter:
             return self._fail(f"it answered {answer.status}, {counted(count, 'span')} dropped")
         self._note_success(answer.body)
         return count == MAX_BATCH
+
+    def _fill_batch(self) -> None:
+        """Encode spans that wait. One that does not fit the protocol is dropped: it would hold up the others for ever."""
+        while len(self._sending) < MAX_BATCH:
+            with self._lock:
+                if not self._waiting:
+                    return
+                span = self._waiting.popleft()
+            try:
+                self._sending.append(_encoded(span))
+            except ValueError:
+                self._dropped_count += 1
 
     def _fail(self, what: str) -> bool:
         """Report that the collector does not accept spans, once until it does."""
@@ -133,7 +148,7 @@ class TraceExporter:
         self._is_failing, self._dropped_count = False, 0
 
 
-def encode(spans: Sequence[Span], service_name: str) -> bytes:
+def encode(spans: Sequence[trace_pb2.Span], service_name: str) -> bytes:
     """Encode spans as a request to a collector."""
     own = {"service.name": service_name, "service.version": __version__, "service.instance.id": gethostname()}
     return ExportTraceServiceRequest(
@@ -143,7 +158,7 @@ def encode(spans: Sequence[Span], service_name: str) -> bytes:
                 scope_spans=[
                     trace_pb2.ScopeSpans(
                         scope=InstrumentationScope(name="actionwatch", version=__version__),
-                        spans=map(_encoded, spans),
+                        spans=spans,
                     )
                 ],
             )
@@ -174,4 +189,4 @@ def _attributes(values: Mapping[str, str | int]) -> Iterator[KeyValue]:
 
 
 def _nanoseconds(at: datetime) -> int:
-    return max((at - EPOCH) // MICROSECOND * 1000, 0)
+    return min(max((at - EPOCH) // MICROSECOND * 1000, 0), MAX_NANOSECONDS)

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import threading
@@ -35,6 +36,7 @@ from actionwatch.web.proxy import Refused
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
 MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few of the threads that answer pages
 KEPT_SECONDS = 3600.0  # what the provider says about itself
+AWAY_SECONDS = 5.0  # until a provider that failed is asked again, or its failure is logged again
 KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because none that we know signed a token
 _ERROR = re.compile(r"[a-z_]{1,50}")
 _AGAIN = "sign in again"
@@ -60,6 +62,14 @@ class _Keys:
     read_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why what the provider says about itself could not be read."""
+
+    reason: str
+    at: float
+
+
 class Provider:
     """The provider, and the client that the configuration describes. Safe to share between threads."""
 
@@ -81,6 +91,8 @@ class Provider:
         self._room = threading.Semaphore(MAX_EXCHANGES)
         self._metadata: _Metadata | None = None
         self._keys: _Keys | None = None
+        self._failure: _Failure | None = None
+        self._logged_at = -math.inf
 
     @property
     def fingerprint(self) -> bytes:
@@ -159,8 +171,6 @@ class Provider:
             )
             with contextlib.closing(client):
                 yield client
-        except TransportError as exc:
-            raise self._away(str(exc)) from exc
         finally:
             self._room.release()
 
@@ -168,14 +178,25 @@ class Provider:
         known = self._metadata
         if known is not None and self._elapsed() - known.read_at < KEPT_SECONDS:
             return known
+        failure = self._failure
+        if failure is not None and self._elapsed() - failure.at < AWAY_SECONDS:  # every stranger can ask for this
+            raise Refused(503, failure.reason)
         with self._exchanging() as http:
-            found = self._get(http, f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration")
+            try:
+                self._metadata = made = self._discover(http)
+            except Refused as exc:
+                self._failure = _Failure(str(exc), self._elapsed())
+                raise
+        return made
+
+    def _discover(self, http: HttpClient) -> _Metadata:
+        found = self._get(http, f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != self._options.issuer:
             raise self._unusable(
                 "it has another issuer than web.openid.issuer, which must be the same to the last character"
             )
         methods = _texts(found.get("token_endpoint_auth_methods_supported")) or {"client_secret_basic"}
-        self._metadata = made = _Metadata(
+        return _Metadata(
             authorization_endpoint=self._endpoint(found, "authorization_endpoint"),
             token_endpoint=self._endpoint(found, "token_endpoint"),
             jwks_uri=self._endpoint(found, "jwks_uri"),
@@ -183,7 +204,6 @@ class Provider:
             has_issuer_in_answers=found.get("authorization_response_iss_parameter_supported") is True,
             read_at=self._elapsed(),
         )
-        return made
 
     def _endpoint(self, found: Mapping[str, Any], name: str) -> str:
         url = found.get(name)
@@ -207,7 +227,7 @@ class Provider:
         else:  # RFC 6749 §2.3.1 encodes both before it joins them
             both = f"{quote_plus(options.client_id)}:{quote_plus(secret)}"
             headers["authorization"] = f"Basic {base64.b64encode(both.encode()).decode()}"
-        answer = http.request("POST", metadata.token_endpoint, headers=headers, content=urlencode(form).encode())
+        answer = self._request(http, "POST", metadata.token_endpoint, headers, urlencode(form).encode())
         found = answer.json_object()
         if 400 <= answer.status < 500 and answer.status != 429:
             error = str(found.get("error", ""))
@@ -242,19 +262,42 @@ class Provider:
         return known.keys
 
     def _get(self, http: HttpClient, url: str) -> Mapping[str, Any]:
-        answer = http.request("GET", url)
+        answer = self._request(http, "GET", url)
         found = answer.json_object()
         if answer.status != 200 or not found:
             raise self._away(_described(answer))
         return found
 
+    def _request(
+        self,
+        http: HttpClient,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> HttpResponse:
+        try:
+            return http.request(method, url, headers=headers, content=content)
+        except TransportError as exc:
+            raise self._away(str(exc)) from exc
+
     def _away(self, what: str) -> Refused:
-        log.warning("openid_provider_failed", provider=self.name, error=what)
+        if self._may_log():
+            log.warning("openid_provider_failed", provider=self.name, error=what)
         return Refused(503, f"{self.name} cannot sign people in now ({what}): try again, or sign in with a token")
 
     def _unusable(self, what: str) -> Refused:
-        log.error("openid_provider_unusable", provider=self.name, error=what)
+        if self._may_log():
+            log.error("openid_provider_unusable", provider=self.name, error=what)
         return Refused(503, f"{self.name} cannot be used: {what}. Sign in with a token")
+
+    def _may_log(self) -> bool:
+        """Return whether a failure is not logged yet. With a made-up code, every stranger finds it again."""
+        now = self._elapsed()
+        is_due = now - self._logged_at >= AWAY_SECONDS
+        if is_due:
+            self._logged_at = now
+        return is_due
 
     # -- who it is -------------------------------------------------------------------------------------------------------
 

@@ -20,12 +20,12 @@ from actionwatch.store.database import Database
 from actionwatch.store.tables import SESSION
 from actionwatch.web.attempts import MAX_ATTEMPTS
 from actionwatch.web.console.sign_in import MAX_GOAL_CHARS, PENDING_COOKIE
-from actionwatch.web.openid import MAX_EXCHANGES
+from actionwatch.web.openid import AWAY_SECONDS, MAX_EXCHANGES
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.web.console_kit import Served
-from tests.integration.web.openid_end import CLIENT_ID, RSA, OpenIdEnd
+from tests.integration.web.openid_end import CLIENT_ID, NEXT, RSA, OpenIdEnd, public
 from tests.integration.web.openid_kit import begin, come_back, opened, served, session_of, sign_in
 from tests.waiting import all_at_once, wait_until
 
@@ -111,6 +111,19 @@ def test_only_a_key_of_the_provider_signs(database: Database, name: str) -> None
         answer = sign_in(client, end)
         assert (answer.status_code, "is not accepted" in answer.text) == (403, True)
     assert count_sessions(database) == 0
+
+
+@pytest.mark.parametrize("curve", ["brainpoolP256r1", "", None, 1, ["P-256"], {}])
+def test_a_key_of_an_unknown_curve_signs_nothing(database: Database, curve: Any) -> None:
+    """A key of the provider with a curve that nobody knows is passed over, and those beside it still count."""
+    with OpenIdEnd(sign=lambda claims: jwt.encode({"alg": "ES256"}, claims, NEXT)) as end:
+        with opened(database, end) as client:
+            end.keys = [{**public(NEXT)[0], "crv": curve}]
+            answer = sign_in(client, end)
+            assert (answer.status_code, "the provider has no key for it" in answer.text) == (403, True)
+        with opened(database, end) as client:
+            end.keys += public(NEXT)
+            assert sign_in(client, end).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -298,6 +311,38 @@ def test_attempts_are_limited(database: Database) -> None:
             end.claims = {}
             made.seconds += 60
             assert sign_in(client, end).status_code == 303
+
+
+@pytest.mark.parametrize("reply", [Reply(500), Reply(fault="reset"), Reply(200, b'{"issuer": "another"}')])
+def test_a_provider_that_is_away_is_not_asked_for_each_stranger(
+    database: Database, reply: Reply, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While a provider fails, it is asked once in some seconds, and the log says it once, however many strangers begin."""
+    with OpenIdEnd(fail=lambda request: reply) as end:
+        made = served(database, end)
+        with made.open() as client:
+            texts = {client.get("/sign-in/openid").text for _ in range(5)}
+            assert (len(texts), len(end.paths())) == (1, 1), "all get the same reason"
+            made.seconds += AWAY_SECONDS
+            assert client.get("/sign-in/openid").status_code == 503
+            end.fail = lambda request: None
+            assert client.get("/sign-in/openid").status_code == 503
+            assert (len(end.paths()), capsys.readouterr().out.count("openid_provider_")) == (2, 2)
+            made.seconds += AWAY_SECONDS
+            assert sign_in(client, end).status_code == 303
+
+
+def test_codes_of_strangers_keep_no_log_busy(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """While the provider fails at codes, the log says so once in some seconds, and others can still sign in."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        url, browser = begin(client)
+        end.fail = lambda request: Reply(500) if request.path.endswith("token") else None
+        for _ in range(5):
+            assert come_back(client, {**end.authorize(url), "code": "x"}, browser).status_code == 503
+        log = capsys.readouterr().out
+        assert (log.count("openid_provider_failed"), log.count("sign_in_refused")) == (1, 0)
+        end.fail = lambda request: None
+        assert sign_in(client, end).status_code == 303
 
 
 def test_a_provider_that_hangs_holds_few_threads(database: Database) -> None:

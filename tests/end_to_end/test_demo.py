@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import http_client
 from tests.children import exit_status, printed, run_child
 from tests.end_to_end import kit
 
@@ -73,6 +74,18 @@ def test_demo_can_be_kept(empty: Path) -> None:
     listed = kit.called("-c", "kept/actionwatch.yaml", "records", "list", folder=empty)
     assert len(listed.stdout.splitlines()) > 10
     assert kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2
+
+
+def test_cards_of_the_demo_link_to_its_page(empty: Path) -> None:
+    """Each card has the URL of its alert, which opens while the demo runs."""
+    with kit.started("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE) as demo:
+        assert demo.stdout is not None
+        kit.read_until(demo.stdout, "· opened")
+        url = demo.stdout.readline().split()[-1]
+        page = http_client.get(url)
+        assert (page.status_code, f"actionwatch explain {url.rpartition('/')[2][:8]}" in page.text) == (200, True)
+        demo.send_signal(signal.SIGINT)
+        printed(demo)
 
 
 def test_demo_ends_if_its_reader_closes_the_pipe(empty: Path) -> None:

@@ -18,7 +18,7 @@ from tests.pictures.svg import MONO, document
 
 RECORDING = Path(__file__).parents[2] / "docs" / "pictures" / "demo.ansi"
 COLUMNS, SECONDS = 100, 20
-FIRST, LAST = 36, 8  # rows that are shown, of a longer run
+FIRST, LAST = 35, 8  # rows that are shown, of a longer run
 WIDE, TALL, SIZE, MARGIN = 8.4, 19, 14, 18
 GROUND, INK = "#161b22", "#e6edf3"  # a terminal is dark on every page
 PALETTE = ["#484f58", "#ff7b72", "#3fb950", "#d29922", "#58a6ff", "#bc8cff", "#39c5cf", "#b1bac4"]
@@ -26,8 +26,8 @@ BRIGHT = ["#6e7681", "#ffa198", "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56
 ESCAPE = re.compile(r"\x1b\[([\d;]*)m")
 DESCRIPTION = (
     "The output of actionwatch demo. Records of an emulated organisation appear as single lines. Alerts appear as cards with a "
-    "level, a sentence that says who did what, the time, the rule, the command that explains the alert, and what to do. "
-    "A summary ends the run: records seen, proved, matched and delivered, and the latency."
+    "level, a sentence that says who did what, the time, the rule, the command that explains the alert, a link to its page, "
+    "and what to do. A summary ends the run: records seen, proved, matched and delivered, and the latency."
 )
 
 

@@ -80,7 +80,10 @@ def finish(request: Request, parts: Parts) -> Response:
     else:
         answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
         _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
-    answer.delete_cookie(PENDING_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    if openid.has_begun(
+        secret, request.query_params
+    ):  # otherwise it may be of a sign-in that began later, in another tab
+        answer.delete_cookie(PENDING_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
 
 

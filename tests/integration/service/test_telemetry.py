@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from actionwatch.base.tracing import Span
-from actionwatch.service.telemetry import MAX_BATCH, MAX_WAITING, TraceExporter
+from actionwatch.service.telemetry import LAST_TIMEOUT, MAX_BATCH, MAX_WAITING, TraceExporter
 from actionwatch.settings import Telemetry
 from tests.builders import NOON
-from tests.integration.notifiers.http_end import Reply, dead_port
+from tests.integration.notifiers.http_end import Reply, Request, dead_port
 from tests.integration.service.otlp_end import OtlpEnd, attributes_of
 
 
@@ -37,11 +36,6 @@ def exporter(collector: str, **values: Any) -> TraceExporter:
 def span(name: str = "poll", **values: Any) -> Span:
     """Make a span of a second at noon."""
     return Span(name, **{"start": NOON, "end": NOON + timedelta(seconds=1), "attributes": {}, **values})
-
-
-def events(captured: str, name: str) -> list[dict[str, Any]]:
-    """Return these events of the log."""
-    return [json.loads(line) for line in captured.splitlines() if f'"{name}"' in line]
 
 
 def test_a_span_arrives_as_it_was(collector: OtlpEnd) -> None:
@@ -152,3 +146,36 @@ def test_the_rest_is_sent_at_the_end(collector: OtlpEnd) -> None:
     sender.take(span("last"))
     sender.close()
     assert [each.name for each in collector.spans] == ["last"]
+
+
+def test_the_end_has_one_deadline(collector: OtlpEnd) -> None:
+    """All requests at the end share a deadline: a collector that takes long for each does not hold the service up."""
+    now = 0.0
+    sender = TraceExporter(Telemetry.model_validate({"endpoint": collector.url}), lambda: now)
+    for number in range(4 * MAX_BATCH):
+        sender.take(span(str(number)))
+    accept = collector.reply
+
+    def reply_slowly(request: Request) -> Reply:
+        nonlocal now
+        now += LAST_TIMEOUT.total_seconds() * 0.6
+        return accept(request)
+
+    collector.reply = reply_slowly
+    sender.close()
+    assert len(collector.requests) == 2
+    assert sender.waiting_count == 2 * MAX_BATCH
+
+
+def test_a_span_that_cannot_be_sent_holds_nothing_up(collector: OtlpEnd, capsys: pytest.CaptureFixture[str]) -> None:
+    """A span that does not fit the protocol is dropped and counted, and those beside it arrive; a time far ahead fits."""
+    sender = exporter(collector.url)
+    sender.take(span("far", end=datetime(9999, 12, 31, tzinfo=UTC)))
+    sender.take(span("huge", attributes={"actionwatch.requests": 2**64}))
+    for number in range(MAX_BATCH):
+        sender.take(span(str(number)))
+    sender.run_once()
+    sender.close()
+    assert [each.name for each in collector.spans] == ["far", *map(str, range(MAX_BATCH))]
+    (event,) = [line for line in capsys.readouterr().out.splitlines() if "telemetry_sent" in line]
+    assert "dropped=1" in event

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from actionwatch.base.access import AccessRole
 from actionwatch.store.database import Database
 from actionwatch.web.access import SESSION
-from actionwatch.web.openid import KEYS_AGAIN_SECONDS
+from actionwatch.web.openid import AWAY_SECONDS, KEYS_AGAIN_SECONDS
 from tests.browser import chromium, viewing
 from tests.integration.notifiers.conftest import ca_file, server_context
 from tests.integration.notifiers.http_end import Reply
@@ -171,7 +171,7 @@ def test_a_provider_may_want_the_secret_in_the_form(database: Database) -> None:
 def test_while_the_provider_is_away_a_token_signs_in(database: Database, path: str, reply: Reply, said: str) -> None:
     """A provider that fails is named with the reason, and the page still has the form for a token, which works."""
     secret = give_token(database)
-    with OpenIdEnd() as end, opened(database, end) as client:
+    with OpenIdEnd() as end, (made := served(database, end)).open() as client:
         end.fail = lambda request: reply if request.path.endswith(path) else None
         answer = client.get("/sign-in/openid")
         if answer.status_code == 303:
@@ -179,6 +179,7 @@ def test_while_the_provider_is_away_a_token_signs_in(database: Database, path: s
         assert (answer.status_code, said in answer.text, 'name="token"' in answer.text) == (503, True, True)
         assert client.get("/", headers=session_of_token(client, secret)).status_code == 200
         end.fail = lambda request: None
+        made.seconds += AWAY_SECONDS
         assert sign_in(client, end).status_code == 303
 
 
@@ -205,6 +206,16 @@ def test_a_person_signs_in_in_a_browser(database: Database) -> None:
             viewer.page.get_by_role("link").click()
             expect(viewer.page.get_by_text("sam@example.com, operator")).to_be_visible()
             assert viewer.page.url == f"{end.console}/rules"
+
+
+def test_the_tab_that_began_last_finishes(database: Database) -> None:
+    """An answer to a sign-in that began before another one is refused, and the other one still finishes."""
+    with OpenIdEnd() as end, opened(database, end) as client:
+        first_url, _ = begin(client)
+        url, browser = begin(client)
+        refused = come_back(client, end.authorize(first_url), browser)
+        assert (refused.status_code, refused.headers.get_list("set-cookie")) == (403, [])
+        assert come_back(client, end.authorize(url), browser).status_code == 303
 
 
 def test_without_a_provider_there_is_no_way_to_it(database: Database) -> None:
