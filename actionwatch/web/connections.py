@@ -22,7 +22,7 @@ DESCRIPTOR_SHARE = 4  # connections take at most a quarter: store, upstream and 
 WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
 SERVE_SECONDS = 60.0  # until a request is answered; of a download, until its client has taken the next part
 PART_BYTES = 65536  # of a download: as much as uvicorn buffers before it waits for the client, who needs about 1 KB/s
-_RENEW = "renew_deadline"
+_RENEW, _DROP = "renew_deadline", "drop_connection"
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class BoundedConnection(H11Protocol):
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             self._change_serving(+1)
-            scope["state"][_RENEW] = functools.partial(self._change_serving, 0)
+            scope["state"] |= {_RENEW: functools.partial(self._change_serving, 0), _DROP: self._drop}
             try:
                 await inner(scope, receive, send)
             finally:
@@ -101,6 +101,11 @@ def download(request: Request, chunks: AsyncIterator[bytes], headers: Mapping[st
     the deadline of other responses also bounds how long they hold a connection.
     """
     return StreamingResponse(_parts(chunks, request.scope["state"][_RENEW]), headers=headers)
+
+
+def break_off(request: Request) -> None:
+    """End the connection of a request in the middle of its response, so that its client does not take it for the whole."""
+    request.scope["state"][_DROP]()
 
 
 async def _parts(chunks: AsyncIterator[bytes], renew: Callable[[], None]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
@@ -21,7 +22,7 @@ from actionwatch.store import alerts, receipts, records
 from actionwatch.store.database import Place
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
-from actionwatch.web.connections import download
+from actionwatch.web.connections import break_off, download
 from actionwatch.web.console.page import given_query, href, render, render_search
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
@@ -33,6 +34,8 @@ EXPORTED_AT_ONCE = 500  # records in memory, of an export
 SEARCHED_AT_ONCE = 2000  # for them: fewer than for a page, where all match the search for the end of a part costs most
 MAX_EXPORTS = 20  # at once: each takes a connection of the listener until it is complete, and probes need some too
 AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
+
+log = structlog.get_logger()
 
 
 def show_list(request: Request, parts: Parts) -> Response:
@@ -85,11 +88,15 @@ def export(request: Request, parts: Parts) -> Response:
         )
     chunks = _chunks(parts, wanted, form)
     first = next(chunks)  # while an error can still be a page
-    return download(request, _stream(request.app.state, first, chunks), headers)
+    return download(request, _stream(request, first, chunks), headers)
 
 
-async def _stream(state: State, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Send the chunks. One export at a time reads the store; a slow client holds neither the store nor the others up."""
+async def _stream(request: Request, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Send the chunks. One export at a time reads the store; a slow client holds neither the store nor the others up.
+
+    It breaks off when its visitor may read no longer: a token that is revoked opens nothing from that moment on.
+    """
+    state: State = request.app.state
     state.export_count += 1
     try:
         chunk: bytes | None = first
@@ -97,6 +104,10 @@ async def _stream(state: State, first: bytes, chunks: Iterator[bytes]) -> AsyncI
             yield chunk
             async with state.exporting:
                 chunk = await run_in_threadpool(next, chunks, None)
+            if await run_in_threadpool(request.state.access.identify, request) is None:
+                log.warning("export_broken_off", why="the token or the session has ended")
+                break_off(request)
+                return
     finally:
         state.export_count -= 1
 

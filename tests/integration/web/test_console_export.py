@@ -13,17 +13,18 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from playwright.sync_api import expect
+from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import RecordFilter
 from actionwatch.notifiers._formats.exports import CSV_COLUMNS, FORMATS
-from actionwatch.store import records
+from actionwatch.store import records, tokens
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import record_document
 from actionwatch.web import connections
 from actionwatch.web.console import records as view
 from tests.browser import chromium, viewing
-from tests.builders import make_record
+from tests.builders import NOON, make_record
 from tests.integration.web.console_kit import Served, give_token
 from tests.integration.web.test_console_browser import TEXTS
 from tests.statements import transactions
@@ -152,6 +153,21 @@ def test_a_failing_store_leaves_no_whole_file(web: httpx.Client, database: Datab
             sum(map(len, parts))
     refused = web.get(PATH)
     assert (refused.status_code, "<h1>" in refused.text) == (503, True)
+
+
+def test_a_token_that_is_revoked_ends_an_export(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person exports breaks off when their token is revoked, and is no whole file."""
+    monkeypatch.setattr(view, "EXPORTED_AT_ONCE", 4)
+    secret = give_token(database, role=AccessRole.READER)
+    with Served(database, open_to=None).open() as client, capture_logs() as logs:
+        client.headers["authorization"] = f"Bearer {secret}"
+        with unread(client, database) as parts:
+            with database.write() as connection:
+                tokens.revoke(connection, ["token of sam"], "admin", NOON)
+            with pytest.raises(httpx.RemoteProtocolError):
+                sum(map(len, parts))
+        assert client.get(PATH).status_code == 401
+    assert [each["event"] for each in logs if each["event"] == "export_broken_off"] == ["export_broken_off"]
 
 
 def test_each_reading_is_short(web: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
