@@ -15,17 +15,19 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from actionwatch.store import unsealed
 from actionwatch.store.column_types import to_micros
-from actionwatch.store.database import bulk_find, portions, upsert
+from actionwatch.store.database import bulk_find, portions, stream_rows, upsert
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
 from actionwatch.store.sealed_tables import SEALED, SealedTable
 from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 
 BATCH = 1000  # rows in one seal: 20 ms of the write lock
+CUT = "seal"
+"""The table name of a seal that states which older seals stay. The others may be deleted."""
 _TABLE = SEAL.c
 _COLUMNS = [column for column in _TABLE if column.name not in ("digest", "leaves")]
 READ = [*_COLUMNS, _TABLE.digest]
@@ -38,8 +40,11 @@ class Seal:
 
     `row_count` rows are sealed in this version, of a numbered table those with ids from `first_id` to `last_id`.
     `removed_count` rows are gone. `states` has, by number, each earlier seal with versions that this one replaces: the SHA-256
-    of its leaves before and after. After this seal, `sealed_count` rows of the table are sealed and there. `root` is that of the
-    tree over the new versions, then the rows that are gone. `previous` is the digest of the seal before it, empty in seal 1.
+    of its leaves before and after. After this seal, `sealed_count` rows of the table are sealed and there. `root` is that of
+    the tree over the new versions, then the rows that are gone. `previous` is the digest of the seal before, if any.
+
+    A cut has the table name `CUT` and no rows: of the seals up to `last_id`, those in `states` stay. Its `states` have their
+    digest and the state of their leaves.
     """
 
     number: int
@@ -98,9 +103,9 @@ def read_head(connection: Connection) -> Head | None:
     return Head(*row) if row else None
 
 
-def seal_next(connection: Connection, now: datetime, limit: int = BATCH) -> int:
-    """Seal what has been noted for longest, at most `limit` rows of one table. Return how many notes there were."""
-    notes = unsealed.read_next(connection, limit)
+def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables: Collection[str] = SEALED) -> int:
+    """Seal what has been noted for longest, at most `limit` rows of one of the tables. Return how many notes there were."""
+    notes = unsealed.read_next(connection, limit, tables)
     if not notes:
         return 0
     table = SEALED[notes[0].table_name]
@@ -127,23 +132,73 @@ def state_of(packed: bytes | None) -> str:
     return hashlib.sha256(packed or b"").hexdigest()
 
 
-def delete_older(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` of the oldest seals, up to the first one that was made since a time or has rows. Return how many.
+def delete_older(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
+    """Delete at most `limit` seals that were made before a time and have no rows any more. Return how many.
 
-    The newest one stays.
+    A cut states which older seals stay. The others are deleted when the cut was itself made before that time: so it is part of
+    the chain of each head that was noted since, and nobody can add a cut later that hides a change from this head.
     """
-    kept = (
-        select(_TABLE.number).where((_TABLE.at >= before) | _TABLE.leaves.is_not(None)).order_by(_TABLE.number).limit(1)
-    )
-    first = connection.execute(kept).scalar()
-    newest = read_head(connection)
-    end = first if first is not None else newest.number if newest else None
-    if end is None:
-        return 0
-    doomed = select(_TABLE.number).where(_TABLE.number < end).order_by(_TABLE.number).limit(limit)
-    return connection.execute(
-        SEAL.delete().where(_TABLE.number.in_(connection.execute(doomed).scalars().all()))
-    ).rowcount
+    is_old = (_TABLE.table_name == CUT, _TABLE.at < before)
+    newest = select(_TABLE.last_id, _TABLE.states).where(*is_old).order_by(_TABLE.number.desc()).limit(1)
+    cut = connection.execute(newest).first()
+    doomed: list[int] = []
+    if cut is not None:
+        upto = select(_TABLE.number).where(_TABLE.number <= cut.last_id).order_by(_TABLE.number)
+        found = connection.execute(upto.limit(limit + len(cut.states))).scalars()
+        doomed = [number for number in found if str(number) not in cut.states][:limit]
+    for some in portions(doomed):
+        connection.execute(SEAL.delete().where(_TABLE.number.in_(some)))
+    if len(doomed) < limit:
+        _write_cut(connection, before, now)
+    return len(doomed)
+
+
+def _write_cut(connection: Connection, before: datetime, now: datetime) -> None:
+    """Write a cut, if it lets more seals be deleted than it states."""
+    head = read_head(connection)
+    if head is None:
+        return
+    cuts = select(_TABLE.last_id, _TABLE.states).where(_TABLE.table_name == CUT).order_by(_TABLE.number.desc())
+    cut = connection.execute(cuts.limit(1)).first()
+    reached, stated = (cut.last_id, cut.states) if cut else (0, {})
+    is_young = (_TABLE.number > reached, _TABLE.at >= before)
+    first = connection.execute(select(_TABLE.number).where(*is_young).order_by(_TABLE.number).limit(1)).scalar()
+    end = head.number if first is None else first - 1
+    if end - reached <= len(stated) + 1:
+        return
+    states = _states_of_kept(connection, (_TABLE.number > reached) & (_TABLE.number <= end))
+    new_count = end - reached - len(states)
+    for some in portions([int(number) for number in stated]):
+        states |= _states_of_kept(connection, _TABLE.number.in_(some))
+    if new_count > len(states) + 1:
+        seal = Seal(
+            number=head.number + 1,
+            at=now,
+            table_name=CUT,
+            first_id=None,
+            last_id=end,
+            row_count=0,
+            removed_count=0,
+            sealed_count=len(states),
+            states=states,
+            root="",
+            previous=head.digest,
+        )
+        connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest))
+
+
+def _states_of_kept(connection: Connection, condition: ColumnElement[bool]) -> dict[str, Sequence[str]]:
+    """Return the digest and the state of the leaves of the seals that must stay, by number.
+
+    These are those with rows, and of each table the newest one and the one with the newest id, where the next one continues.
+    """
+    its = [select(_TABLE.number).where(_TABLE.table_name == name) for name in SEALED]
+    newest = [each.order_by(_TABLE.number.desc()).limit(1) for each in its]
+    newest += [each.where(_TABLE.last_id.is_not(None)).order_by(_TABLE.last_id.desc()).limit(1) for each in its]
+    needed = {connection.execute(each).scalar() for each in newest} - {None}
+    is_kept = _TABLE.leaves.is_not(None) | _TABLE.number.in_(needed)
+    rows = stream_rows(connection, select(_TABLE.number, _TABLE.digest, _TABLE.leaves).where(condition, is_kept))
+    return {str(row.number): (row.digest, state_of(row.leaves)) for row in rows}
 
 
 def _numbered(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:

@@ -10,15 +10,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Text, case, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, case, cast, func, select
 
 from actionwatch.store.database import bulk_find, is_postgresql, without_index
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c
-# A newer version may note other tables. With the index by table, SQLite would sort all notes to find the oldest.
-_IS_SEALED = without_index(_TABLE.table_name).in_(list(SEALED))
+
+
+def _is_of(tables: Collection[str]) -> ColumnElement[bool]:
+    """Return the condition for notes of tables. With the index by table, SQLite would sort all notes to find the oldest."""
+    return without_index(_TABLE.table_name).in_(list(tables))
+
+
+# A newer version may note other tables.
+_IS_SEALED = _is_of(SEALED)
 _NEWEST = "SELECT coalesce(max(id), 0) FROM record"
 _NOTE = "INSERT INTO unsealed (table_name, row_key, last_id) SELECT 'record', ?, max(id) FROM record"
 
@@ -43,9 +50,9 @@ def note_records(connection: Connection, after: int) -> None:
         connection.exec_driver_sql(_NOTE, (str(after + 1),))
 
 
-def read_next(connection: Connection, limit: int) -> list[Note]:
-    """Read the oldest notes of the table that waits longest."""
-    oldest = select(UNSEALED).where(_IS_SEALED).order_by(_TABLE.id).limit(limit)
+def read_next(connection: Connection, limit: int, tables: Collection[str] = SEALED) -> list[Note]:
+    """Read the oldest notes of that one of the tables that waits longest."""
+    oldest = select(UNSEALED).where(_is_of(tables)).order_by(_TABLE.id).limit(limit)
     notes = [Note(*row) for row in connection.execute(oldest)]
     return [note for note in notes if note.table_name == notes[0].table_name]
 
@@ -77,9 +84,9 @@ def count(connection: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
-def is_empty(connection: Connection) -> bool:
-    """Return whether nothing is noted."""
-    return connection.execute(select(_TABLE.id).where(_IS_SEALED).limit(1)).first() is None
+def is_empty(connection: Connection, tables: Collection[str] = SEALED) -> bool:
+    """Return whether nothing of these tables is noted."""
+    return connection.execute(select(_TABLE.id).where(_is_of(tables)).limit(1)).first() is None
 
 
 def settle(connection: Connection, done: Collection[int], partly: tuple[int, int] | None) -> None:

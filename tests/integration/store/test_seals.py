@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ from actionwatch.store.membership import LEADER
 from actionwatch.store.seal_tree import fold, pack
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.seals import Head
-from actionwatch.store.tables import UNSEALED
+from actionwatch.store.tables import SEAL, UNSEALED
 from tests.builders import NOON, make_receipt, make_record
 from tests.integration.store.sealed import checked, faults, fill, head, seal_all, stranger
 
@@ -348,9 +349,68 @@ def test_retention_agrees(store: Database) -> None:
     }
     fill(store, count=2, first=40)
     seal_all(store)
+
+
+def make_old_seals(store: Database, days: int) -> Head:
+    """Seal a receipt each day, delete the one before, and prune; rows of the first seals stay. Return the last head but one."""
+    noted = head(store)
+    for day in range(1, days):
+        at = NOON + timedelta(days=day)
+        noted = head(store)
+        with store.write() as connection:
+            for table in ("receipt", "record"):
+                connection.execute(SEALED[table].table.delete())
+            receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest=str(day)))
+            while seals.seal_next(connection, at):
+                pass
+            seals.delete_older(connection, at - timedelta(days=10), at, 1000)
+    return noted
+
+
+def numbers(store: Database) -> list[int]:
+    """Return the numbers of the seals."""
+    with store.read() as connection:
+        return list(connection.exec_driver_sql("SELECT number FROM seal ORDER BY number").scalars())
+
+
+def test_old_seals_are_deleted_although_early_rows_stay(store: Database) -> None:
+    """Seals without rows are deleted between those with rows that stay, and the chain agrees, also with noted heads."""
+    early = head(store)
+    noted = make_old_seals(store, 120)
+    assert faults(store) == faults(store, noted) == []
+    with store.read() as connection:
+        rows = connection.exec_driver_sql("SELECT count(*) FROM seal WHERE leaves IS NOT NULL").scalar_one()
+    assert numbers(store)[-1] > 150
+    assert len(numbers(store)) < 2 * rows + 3 * 3 * 10  # two retentions, with 2 seals and perhaps a cut a day
+    assert [each.key for each in checked(store, Head(early.number, early.digest)).faults] == [str(early.number)]
+    fill(store, count=3, first=40)
+    seal_all(store)
+    assert faults(store) == faults(store, noted) == []
+
+
+def test_seals_that_must_stay_are_missed(store: Database) -> None:
+    """An old seal that was deleted or exchanged after a cut is named; so is the beginning of the chain without any cut."""
+    noted = make_old_seals(store, 100)
+    kept = [number for number, following in itertools.pairwise(numbers(store)) if following > number + 1]
+    with stranger(store) as other:
+        columns = ", ".join(SEAL.c.keys())
+        old = other.run(f"SELECT {columns} FROM seal WHERE number = ?", kept[0])[0]
+        other.run("DELETE FROM seal WHERE number = ?", kept[0])
+        assert ("seal", str(kept[0])) in faults(store, noted)
+        other.run(f"INSERT INTO seal ({columns}) VALUES ({', '.join('?' * len(old))})", *old)
+        assert faults(store, noted) == []
+        other.run("UPDATE seal SET at = at + 1, digest = 'other' WHERE number = ?", kept[0])
+    assert ("seal", str(kept[0])) in faults(store, noted)
+
+
+def test_the_beginning_of_the_chain_is_missed(store: Database) -> None:
+    """The oldest seal without rows that another program deleted is named: no later one lets it be deleted."""
     with store.write() as connection:
-        assert seals.delete_older(connection, NOON + timedelta(days=1), 1000) > 0
-    assert checked(store).fault_count == 0
+        connection.execute(SEALED["record"].table.delete().where(SEALED["record"].table.c.id <= 3))
+    seal_all(store)
+    with stranger(store) as other:
+        other.run("DELETE FROM seal WHERE number = 1")
+    assert faults(store) == [("seal", "1")]
 
 
 def test_a_row_removed_by_another_program_during_retention_is_found(store: Database) -> None:
