@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from actionwatch.base.plurals import counted
 from actionwatch.store import unsealed
-from actionwatch.store.database import stream_rows
+from actionwatch.store.database import reading_any_text, stream_rows
 from actionwatch.store.seal_tree import fold, keys_of, unpack
 from actionwatch.store.sealed_tables import SEALED, SealedTable
 from actionwatch.store.seals import CUT, READ, Head, Seal, read_leaves, read_packed, state_of
@@ -68,7 +68,8 @@ class _Faults:
     def add(self, table: str, key: object, what: str) -> None:
         self.count += 1
         if len(self.found) < MAX_FAULTS:
-            self.found.append(Fault(table, str(key), what))
+            readable = str(key).encode("utf-8", "backslashreplace").decode()
+            self.found.append(Fault(table, readable, what))
 
 
 @dataclass
@@ -315,12 +316,22 @@ def check(
 
     `on_seal` is called after each seal with the number of seals that were read, and of all.
     """
+    with reading_any_text(connection):
+        return _check(connection, noted, on_seal)
+
+
+def _check(connection: Connection, noted: Head | None, on_seal: Callable[[int, int], None]) -> Checked:
     found = _Check(connection, noted)
     total = connection.execute(select(func.count()).select_from(SEAL)).scalar_one()
     oldest = head = None
     count = 0
     for row in stream_rows(connection, select(*READ).order_by(SEAL.c.number.desc())):
-        seal, digest = Seal.of(row), row[-1]
+        digest = row.digest
+        try:
+            seal = Seal.of(row)
+        except ValueError:
+            found.faults.add("seal", row.number, "damaged: it cannot be read")
+            continue
         oldest = Head(seal.number, digest, seal.at)
         head = head or oldest
         found.take(seal, digest)

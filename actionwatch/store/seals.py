@@ -9,29 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, select
 
 from actionwatch.store import unsealed
-from actionwatch.store.column_types import to_micros
-from actionwatch.store.database import bulk_find, portions, stream_rows, upsert
+from actionwatch.store.column_types import DAMAGES, as_stored, from_micros, to_micros
+from actionwatch.store.database import bulk_find, portions, reading_any_text, stream_rows, upsert
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
-from actionwatch.store.sealed_tables import SEALED, SealedTable
+from actionwatch.store.sealed_tables import SEALED, SealedTable, is_text
 from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 
 BATCH = 1000  # rows in one seal: 20 ms of the write lock
+_MAX_ID = 2**63 - 1
+_NUMBER = re.compile("[0-9]{1,18}")
 CUT = "seal"
 """The table name of a seal that states which older seals stay. The others may be deleted."""
 _TABLE = SEAL.c
-_COLUMNS = [column for column in _TABLE if column.name not in ("digest", "leaves")]
-READ = [*_COLUMNS, _TABLE.digest]
-"""The columns that `Seal.of` reads, and the digest."""
+# As they are stored: a value that cannot be read must not stop a check, nor the next seal.
+READ = as_stored(column for column in _TABLE if column.name != "leaves")
+"""The columns that `Seal.of` reads, then the digest."""
+_LEAVES = as_stored([_TABLE.leaves])[0]
+_IS_NUMBER = _TABLE.last_id <= _MAX_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +61,21 @@ class Seal:
     row_count: int
     removed_count: int
     sealed_count: int
-    states: Mapping[str, Sequence[str]]
+    states: Mapping[str, tuple[str, str]]
     root: str
     previous: str
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
-        """Return the seal of a row that begins with `_COLUMNS`."""
-        return cls(**dict(zip((column.name for column in _COLUMNS), row[: len(_COLUMNS)], strict=True)))
+        """Return the seal of a row that has the columns `READ`. Raises: ValueError, if another program damaged it."""
+        values: dict[str, Any] = dict(zip((each.name for each in fields(cls)), row, strict=False))
+        try:
+            values |= {"at": from_micros(values["at"]), "states": json.loads(values["states"])}
+            if not all(_NUMBER.fullmatch(number) for number in values["states"]):
+                raise ValueError("a seal names another one by a text")
+            return msgspec.convert(values, cls)
+        except DAMAGES as exc:
+            raise ValueError(f"a seal cannot be read: {exc}") from exc
 
     @property
     def digest(self) -> str:
@@ -98,27 +111,34 @@ class _Batch:
 
 def read_head(connection: Connection) -> Head | None:
     """Read the newest seal; None before the first one."""
-    newest = select(_TABLE.number, _TABLE.digest, _TABLE.at).order_by(_TABLE.number.desc()).limit(1)
+    newest = select(*as_stored([_TABLE.number, _TABLE.digest, _TABLE.at])).order_by(_TABLE.number.desc()).limit(1)
     row = connection.execute(newest).first()
-    return Head(*row) if row else None
+    if row is None:
+        return None
+    try:
+        at = from_micros(row.at)
+    except DAMAGES:
+        at = None
+    return Head(row.number, row.digest if isinstance(row.digest, str) else "", at)
 
 
 def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables: Collection[str] = SEALED) -> int:
     """Seal what has been noted for longest, at most `limit` rows of one of the tables. Return how many notes there were."""
-    notes = unsealed.read_next(connection, limit, tables)
-    if not notes:
-        return 0
-    table = SEALED[notes[0].table_name]
-    batch = (_numbered if table.is_numbered else _keyed)(connection, table, notes, limit)
-    if batch.new or batch.gone:
-        _write(connection, table, batch, now)
-    unsealed.settle(connection, batch.done, batch.partly)
-    return len(notes)
+    with reading_any_text(connection):
+        notes = unsealed.read_next(connection, limit, tables)
+        if not notes:
+            return 0
+        table = SEALED[notes[0].table_name]
+        batch = (_numbered if table.is_numbered else _keyed)(connection, table, notes, limit)
+        if batch.new or batch.gone:
+            _write(connection, table, batch, now)
+        unsealed.settle(connection, batch.done, batch.partly)
+        return len(notes)
 
 
 def read_packed(connection: Connection, number: int) -> bytes | None:
     """Read the leaves of a seal that are still needed, as they are stored."""
-    packed: bytes | None = connection.execute(select(_TABLE.leaves).where(_TABLE.number == number)).scalar()
+    packed: bytes | None = connection.execute(select(_LEAVES).where(_TABLE.number == number)).scalar()
     return packed
 
 
@@ -129,7 +149,7 @@ def read_leaves(connection: Connection, number: int) -> list[Leaf]:
 
 def state_of(packed: bytes | None) -> str:
     """Return the state of the leaves of a seal: which ones are left."""
-    return hashlib.sha256(packed or b"").hexdigest()
+    return hashlib.sha256(packed if isinstance(packed, bytes) else str(packed or "").encode()).hexdigest()
 
 
 def delete_older(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
@@ -187,27 +207,27 @@ def _write_cut(connection: Connection, before: datetime, now: datetime) -> None:
         connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest))
 
 
-def _states_of_kept(connection: Connection, condition: ColumnElement[bool]) -> dict[str, Sequence[str]]:
+def _states_of_kept(connection: Connection, condition: ColumnElement[bool]) -> dict[str, tuple[str, str]]:
     """Return the digest and the state of the leaves of the seals that must stay, by number.
 
     These are those with rows, and of each table the newest one and the one with the newest id, where the next one continues.
     """
     its = [select(_TABLE.number).where(_TABLE.table_name == name) for name in SEALED]
     newest = [each.order_by(_TABLE.number.desc()).limit(1) for each in its]
-    newest += [each.where(_TABLE.last_id.is_not(None)).order_by(_TABLE.last_id.desc()).limit(1) for each in its]
+    newest += [each.where(_IS_NUMBER).order_by(_TABLE.last_id.desc()).limit(1) for each in its]
     needed = {connection.execute(each).scalar() for each in newest} - {None}
     is_kept = _TABLE.leaves.is_not(None) | _TABLE.number.in_(needed)
-    rows = stream_rows(connection, select(_TABLE.number, _TABLE.digest, _TABLE.leaves).where(condition, is_kept))
+    rows = stream_rows(connection, select(_TABLE.number, _TABLE.digest, _LEAVES).where(condition, is_kept))
     return {str(row.number): (row.digest, state_of(row.leaves)) for row in rows}
 
 
 def _numbered(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
     """Collect new rows by their ids, each once. A row that is sealed and has been noted again was deleted."""
-    batch, perhaps_gone = _Batch(), list[str]()
-    newest = select(_TABLE.last_id).where(_TABLE.table_name == table.name, _TABLE.last_id.is_not(None))
+    batch, perhaps_gone = _Batch(done=[note.id for note in notes if not note.has_ids]), list[str]()
+    newest = select(_TABLE.last_id).where(_TABLE.table_name == table.name, _IS_NUMBER)
     last: int = connection.execute(newest.order_by(_TABLE.last_id.desc()).limit(1)).scalar() or 0
     column, reached = table.table.c.id, last
-    for first, end, spanned in _spans(notes, last):
+    for first, end, spanned in _spans([note for note in notes if note.has_ids], last):
         if end <= last:
             perhaps_gone += [str(first)] if first == end else []
             batch.done += [note.id for note in spanned]
@@ -250,7 +270,9 @@ def _holders_of_ids(connection: Connection, table: SealedTable, keys: Collection
     rest = sorted(map(int, keys))
     while rest:
         its = select(_TABLE.number, _TABLE.first_id, _TABLE.last_id).where(_TABLE.table_name == table.name)
-        row = connection.execute(its.where(_TABLE.last_id >= rest[0]).order_by(_TABLE.last_id).limit(1)).first()
+        row = connection.execute(
+            its.where(_TABLE.last_id >= rest[0], _IS_NUMBER).order_by(_TABLE.last_id).limit(1)
+        ).first()
         if row is None:
             break
         held = _keys(connection, row.number)
@@ -262,7 +284,7 @@ def _holders_of_ids(connection: Connection, table: SealedTable, keys: Collection
 def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
     """Collect the versions that differ from the sealed ones, and the sealed rows that are gone."""
     del limit  # each note is one row
-    keys = dict.fromkeys(note.row_key for note in notes)
+    keys = dict.fromkeys(note.row_key for note in notes if is_text(note.row_key))
     batch = _Batch(done=[note.id for note in notes])
     holders = _read_holders(connection, table.name, keys)
     sealed = {number: _keys(connection, number) for number in set(holders.values())}
@@ -301,7 +323,8 @@ def _write(connection: Connection, table: SealedTable, batch: _Batch, now: datet
     of_table = (
         select(_TABLE.sealed_count).where(_TABLE.table_name == table.name).order_by(_TABLE.number.desc()).limit(1)
     )
-    sealed_count: int = connection.execute(of_table).scalar() or 0
+    counted = connection.execute(of_table).scalar()
+    sealed_count = counted if isinstance(counted, int) else 0  # `store verify` reports a damaged one
     leaves: list[Leaf] = [*batch.new.items(), *((key, table.leaf(key, None)) for key in batch.gone)]
     root, kept = fold(leaves, len(leaves), batch.gone)
     replaced: defaultdict[int, set[str]] = defaultdict(set)
@@ -334,7 +357,7 @@ def _fold_away(connection: Connection, number: int, keys: Collection[str]) -> tu
 
     Those that were damaged stay as they are: `store verify` reports them.
     """
-    its = select(_TABLE.leaves, _TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
+    its = select(_LEAVES, _TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
     packed, count = connection.execute(its).one()
     try:
         _, kept = fold(unpack(packed), count, keys)

@@ -7,16 +7,19 @@ by another program is not noted, so that it is found.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from actionwatch.store.database import bulk_find, is_postgresql, without_index
-from actionwatch.store.sealed_tables import SEALED
+from actionwatch.store.sealed_tables import SEALED, is_text
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c
+_ID = re.compile("[0-9]{1,18}")
 
 
 def _is_of(tables: Collection[str]) -> ColumnElement[bool]:
@@ -37,6 +40,11 @@ class Note(NamedTuple):
     table_name: str
     row_key: str
     last_id: int | None
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether these are ids, as a note of a numbered table has. Another program can have written others."""
+        return _ID.fullmatch(self.row_key) is not None and isinstance(self.last_id, int | None)
 
 
 def newest_record(connection: Connection) -> int:
@@ -59,10 +67,10 @@ def read_next(connection: Connection, limit: int, tables: Collection[str] = SEAL
 
 def read_spans(connection: Connection, table: str) -> list[tuple[int, int]]:
     """Read the ids of a numbered table that are noted, as spans in ascending order, joined where they touch."""
-    first = cast(_TABLE.row_key, BigInteger)
-    notes = select(first, func.coalesce(_TABLE.last_id, first)).where(_TABLE.table_name == table).order_by(first)
+    notes = [Note(*row) for row in connection.execute(select(UNSEALED).where(_TABLE.table_name == table))]
+    ids = [(int(note.row_key), note.last_id or int(note.row_key)) for note in notes if note.has_ids]
     spans: list[tuple[int, int]] = []
-    for low, high in connection.execute(notes):
+    for low, high in sorted(ids):
         if spans and low <= spans[-1][1] + 1:
             spans[-1] = (spans[-1][0], max(spans[-1][1], high))
         else:
@@ -72,16 +80,18 @@ def read_spans(connection: Connection, table: str) -> list[tuple[int, int]]:
 
 def find(connection: Connection, table: str, keys: Collection[str]) -> set[str]:
     """Return which of these keys are noted, each for itself."""
-    places = [(table, key) for key in keys]
+    places = [(table, key) for key in keys if is_text(key)]
     return {row[0] for row in bulk_find(connection, UNSEALED, ("row_key",), ("table_name", "row_key"), places)}
 
 
 def count(connection: Connection) -> dict[str, int]:
     """Return about how many rows of each table are noted: a row that changed twice counts twice."""
-    span = _TABLE.last_id - cast(_TABLE.row_key, BigInteger) + 1
-    each = case((_TABLE.last_id.is_(None), 1), else_=span)
-    rows = connection.execute(select(_TABLE.table_name, func.sum(each)).where(_IS_SEALED).group_by(_TABLE.table_name))
-    return {row[0]: int(row[1]) for row in rows}
+    single = select(_TABLE.table_name, func.count()).where(_IS_SEALED, _TABLE.last_id.is_(None))
+    found = Counter({row[0]: row[1] for row in connection.execute(single.group_by(_TABLE.table_name))})
+    for note in map(Note._make, connection.execute(select(UNSEALED).where(_IS_SEALED, _TABLE.last_id.is_not(None)))):
+        if note.has_ids and note.last_id is not None:
+            found[note.table_name] += note.last_id - int(note.row_key) + 1
+    return dict(found)
 
 
 def is_empty(connection: Connection, tables: Collection[str] = SEALED) -> bool:

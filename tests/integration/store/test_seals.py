@@ -231,6 +231,87 @@ def test_changed_seal_is_found(store: Database, change: str) -> None:
     assert {"5", "999"} & {fault.key for fault in found.faults if fault.table == "seal"}
 
 
+DAMAGES = [
+    "states = '{\"x\":1}'",
+    "states = 'no JSON'",
+    "states = '[]'",
+    "states = '5'",
+    'states = \'{"99999999999999999999":["a","b"]}\'',
+    "at = 9000000000000000000",
+    "at = 'abc'",
+    "table_name = x'ff'",
+    "table_name = 'receipt_'",
+    "row_count = 'abc'",
+    "row_count = -5",
+    "row_count = 4611686018427387904",
+    "removed_count = 4611686018427387904",
+    "sealed_count = 'abc'",
+    "first_id = 'x'",
+    "last_id = 'x'",
+    "root = x'ff'",
+    "root = CAST(x'ff' AS TEXT)",
+    "digest = x'00ff'",
+    "leaves = 'abc'",
+    "leaves = x'9192ff00'",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_seal_is_named_and_stops_nothing(store: Database, damage: str) -> None:
+    """The oldest, a middle and the newest seal are named if they cannot be read; the check and sealing go on."""
+    if store.is_shared:
+        pytest.skip("a column of PostgreSQL has one type")
+    with stranger(store) as other:
+        damaged = [1, 5, head(store).number]
+        other.run(f"UPDATE seal SET {damage} WHERE number IN ({', '.join(map(str, damaged))})")
+    assert {("seal", str(number)) for number in damaged} <= {(each.table, each.key) for each in checked(store).faults}
+    fill(store, count=2, first=20)
+    seal_all(store)
+    assert not any(table.unsealed for table in checked(store).tables)
+
+
+@pytest.mark.parametrize(("table", "column"), [("record", "user_name"), ("alert", "acked_by"), ("silence", "author")])
+def test_text_that_is_not_utf8_is_named_and_stops_nothing(store: Database, table: str, column: str) -> None:
+    """A row with a text that is not UTF-8 is named, also if it was noted: then a later version is sealed."""
+    if store.is_shared:
+        pytest.skip("PostgreSQL refuses such a text")
+    key = keys(store, table)[3]
+    condition, values = where(table, key)
+    with stranger(store) as other:
+        other.run(f"UPDATE {table} SET {column} = CAST(x'ff' AS TEXT) WHERE {condition}", *values)
+        assert faults(store) == [(table, key)]
+        other.run("INSERT INTO unsealed (table_name, row_key) VALUES (?, ?)", table, key)
+    fill(store, count=2, first=20)
+    seal_all(store)
+    assert faults(store) == ([(table, key)] if SEALED[table].is_numbered else [])
+
+
+NOTES = [
+    ("record", "abc", None),
+    ("record", "1", -5),
+    ("record", "9" * 30, None),
+    ("receipt", "-1", None),
+    ("token", "", None),
+    ("alert_record", "x", None),
+    ("alert_record", "x " + "9" * 30, None),
+]
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_note_that_no_row_has_stops_nothing(store: Database, note: tuple[object, ...]) -> None:
+    """A note with an impossible key stops neither the check nor sealing."""
+    with stranger(store) as other:
+        other.run("INSERT INTO unsealed (table_name, row_key, last_id) VALUES (?, ?, ?)", *note)
+        if not store.is_shared:
+            other.run("INSERT INTO unsealed (table_name, row_key) VALUES ('token', CAST(x'ff' AS TEXT))")
+            other.run("INSERT INTO unsealed (table_name, row_key, last_id) VALUES ('record', '5', 'x')")
+    assert faults(store) == []
+    fill(store, count=2, first=20)
+    seal_all(store)
+    assert faults(store) == []
+    assert not any(table.unsealed for table in checked(store).tables)
+
+
 def test_damaged_leaves_are_found_and_stop_nothing(store: Database) -> None:
     """Leaves that cannot be read are named; sealing and retention go on."""
     with stranger(store) as other:
