@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -548,6 +549,26 @@ def test_a_former_leader_cannot_seal(database: Database) -> None:
     with database.joined(), pytest.raises(RoleLost), database.as_holder(LEADER).write() as connection:
         seals.seal_next(connection, NOON)
     assert checked(database).seal_count == 0
+
+
+@pytest.mark.parametrize("table", ["record", "token"])
+def test_a_seal_folds_a_bounded_number_of_seals(store: Database, table: str) -> None:
+    """Rows of many seals that are deleted at once are sealed in several seals, so that each holds the write lock shortly."""
+    count = seals.MAX_FOLDED + 10
+    for number in range(100, 100 + count):
+        fill(store, count=1, first=number)
+        seal_all(store)
+    before = head(store).number
+    with store.write() as connection:
+        connection.execute(SEALED[table].table.delete())
+    seal_all(store, 1000)
+    assert faults(store) == []
+    with store.read() as connection:
+        states = connection.exec_driver_sql(f"SELECT states FROM seal WHERE number > {before}").scalars().all()
+    folded = [len(json.loads(each)) for each in states]
+    assert folded[0] == seals.MAX_FOLDED
+    assert sum(folded) >= count
+    assert len(folded) == 2
 
 
 def test_bounded_output(store: Database) -> None:
