@@ -128,10 +128,11 @@ def _head(_: click.Context, __: click.Parameter, value: str | None) -> Head | No
 def verify(config: str, noted: Head | None, form: str) -> int:
     """Compare all records, receipts, decisions, alerts, deliveries, silences and rule versions with the chain of seals.
 
-    The service seals what it writes within seconds. A row that another program changed, deleted or added is named, and so is a
-    seal. Reads one state of the store, also while the service runs. Retention is no difference.
+    The service seals what it writes within seconds, receipts within minutes. A row that another program changed, deleted or
+    added is named, and so is a seal. Reads one state of the store, also while the service runs. Rows that retention deleted are
+    not a difference.
 
-    Who can write to the store can also make the whole chain again. Only a head that was kept elsewhere shows that: one that
+    Anyone who can write to the store can also make the whole chain again. Only a head that was kept elsewhere shows that: one that
     this command, 'status -o json', the log (store_sealed) or the manifest of an evidence bundle had earlier.
 
     Exits with 1 if anything differs, and names the first 20 differences.

@@ -118,7 +118,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     }
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
-    _in_batches(database, lambda c: seals.delete_older(c, unknown, BATCH))
+    _in_batches(database, lambda c: seals.delete_older(c, unknown, now, BATCH))
     with database.write() as connection:
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access

@@ -1,19 +1,25 @@
-"""Seal what was written, a few seconds later, and let the head of the chain leave the machine: it is in the log each day."""
+"""Seal what was written: within seconds, receipts within minutes. The head of the chain leaves the machine in the log."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 import structlog
 
 from actionwatch.store import seals, unsealed
 from actionwatch.store.database import Database
+from actionwatch.store.sealed_tables import SEALED
+from actionwatch.store.tables import RECEIPT
 
 SEAL_EVERY = timedelta(seconds=5)
 MAX_WORK = timedelta(milliseconds=250)  # of SEAL_EVERY, so that sealing a backlog costs a source that catches up little
 LOG_EVERY = timedelta(days=1)
+RECEIPTS_EVERY = timedelta(
+    minutes=5
+)  # each quiet poll replaces the receipt before it: a seal of each would be 4 MB a day
+_WITHOUT_RECEIPTS = tuple(name for name in SEALED if name != RECEIPT.name)
 
 log = structlog.get_logger()
 
@@ -25,11 +31,17 @@ class Sealing:
         self._database = database
         self._clock = clock
         self._logged_at: datetime | None = None
+        self._receipts_at: datetime | None = None
 
     def run_once(self) -> None:
-        """Seal for `MAX_WORK` what waits longest, and log the head if it is time."""
-        self._seal(MAX_WORK.total_seconds())
-        if self._logged_at is None or not timedelta(0) <= self._clock() - self._logged_at < LOG_EVERY:
+        """Seal for `MAX_WORK` what waits longest, receipts and the head in the log if it is time for them."""
+        now = self._clock()
+        if _is_due(self._receipts_at, RECEIPTS_EVERY, now):
+            if self._seal(MAX_WORK.total_seconds()):
+                self._receipts_at = now
+        else:
+            self._seal(MAX_WORK.total_seconds(), _WITHOUT_RECEIPTS)
+        if _is_due(self._logged_at, LOG_EVERY, now):
             self._log_head()
 
     def finish(self) -> None:
@@ -42,16 +54,18 @@ class Sealing:
         self._seal(float("inf"))
         self._log_head()
 
-    def _seal(self, seconds: float) -> None:
+    def _seal(self, seconds: float, tables: Collection[str] = SEALED) -> bool:
+        """Seal what waits of some tables. Return whether nothing is left."""
         with self._database.read() as connection:
-            if unsealed.is_empty(connection):
-                return
+            if unsealed.is_empty(connection, tables):
+                return True
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             # Durable, because a head that somebody noted must not be lost in a power cut.
             with self._database.write(is_durable=True) as connection:
-                if not seals.seal_next(connection, self._clock()):
-                    return
+                if not seals.seal_next(connection, self._clock(), tables=tables):
+                    return True
+        return False
 
     def _log_head(self) -> None:
         with self._database.read() as connection:
@@ -59,3 +73,8 @@ class Sealing:
         if head is not None:
             self._logged_at = self._clock()
             log.info("store_sealed", head=str(head))
+
+
+def _is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Return whether it is time again, also after the clock was set back."""
+    return last is None or not timedelta(0) <= now - last < every

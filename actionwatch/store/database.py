@@ -456,6 +456,20 @@ def bulk_find(
         yield from connection.exec_driver_sql(statement, parameters)
 
 
+@contextlib.contextmanager
+def reading_any_text(connection: Connection) -> Iterator[None]:
+    """Read text that is not UTF-8, which another program can store in SQLite, with a surrogate for each wrong byte."""
+    driver: Any = connection.connection.driver_connection
+    if is_postgresql(connection):
+        yield
+        return
+    driver.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
 def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
     """Yield the rows of a query without holding them all, and close its cursor however the iteration ends."""
     with connection.execute(statement.execution_options(yield_per=1000)) as rows:

@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from actionwatch.base.plurals import counted
 from actionwatch.store import unsealed
-from actionwatch.store.database import stream_rows
+from actionwatch.store.database import reading_any_text, stream_rows
 from actionwatch.store.seal_tree import fold, keys_of, unpack
 from actionwatch.store.sealed_tables import SEALED, SealedTable
-from actionwatch.store.seals import READ, Head, Seal, read_leaves, read_packed, state_of
+from actionwatch.store.seals import CUT, READ, Head, Seal, read_leaves, read_packed, state_of
 from actionwatch.store.tables import SEAL, SEALED_ROW
 
 MAX_FAULTS = 20  # that are named: one change of the chain may concern every row
@@ -68,7 +68,8 @@ class _Faults:
     def add(self, table: str, key: object, what: str) -> None:
         self.count += 1
         if len(self.found) < MAX_FAULTS:
-            self.found.append(Fault(table, str(key), what))
+            readable = str(key).encode("utf-8", "backslashreplace").decode()
+            self.found.append(Fault(table, readable, what))
 
 
 @dataclass
@@ -116,6 +117,13 @@ class _Check:
         self.faults = _Faults()
         self.tables: dict[str, _Progress] = {}
         self.newer: Seal | None = None
+        self._reach = self._attested_reach = 0
+        """Up to which number the newest cut lets seals be deleted, and the newest one that the noted head attests."""
+        self._stated: dict[int, str] = {}
+        """The digests of the seals that stay, according to any cut that the noted head attests."""
+        self._kept: set[int] = set()
+        """The seals that stay according to the newest cut, and are still to be read."""
+        self._is_too_old = False
         self._states: dict[int, tuple[Seal, str]] = {}
         """The state of the leaves of a seal that is still to be read, and the newest seal that states it."""
         self._earlier: dict[int, str] = {}
@@ -125,22 +133,64 @@ class _Check:
         """Check the next older seal, and its rows."""
         if seal.digest != digest:
             self.faults.add("seal", seal.number, "changed: its values do not have its digest")
-        if self.newer is not None and self.newer.number != seal.number + 1:
-            self.faults.add("seal", self.newer.number - 1, f"missing, or not in its place: seal {seal.number} follows")
-        elif self.newer is not None and self.newer.previous != digest:
-            self.faults.add("seal", seal.number, f"changed: seal {self.newer.number} follows another one")
-        if seal.number == 1 and seal.previous:
-            self.faults.add("seal", 1, "changed: it follows another one")
+        self._check_place(seal, digest)
         if self.noted is not None and self.noted.number == seal.number and self.noted.digest != digest:
             self.faults.add("seal", seal.number, f"its digest was {self.noted.digest}: the chain was made again")
         self.newer = seal
-        if seal.table_name in SEALED:
+        if seal.table_name == CUT:
+            self._take_cut(seal)
+        elif seal.table_name in SEALED:
             self._check_rows(seal)
         self._take_states(seal)
+
+    def _check_place(self, seal: Seal, digest: str) -> None:
+        """Check that a newer seal attests this one: the next one, or a cut if those in between were deleted."""
+        newer = self.newer
+        stated = self._stated.get(seal.number)
+        is_next = newer is None or newer.number == seal.number + 1
+        if newer is not None and not is_next:
+            self._check_gap(newer.number - 1, f"seal {seal.number} follows")
+        elif newer is not None and newer.previous != digest:
+            self.faults.add("seal", seal.number, f"changed: seal {newer.number} follows another one")
+        if seal.number == 1 and seal.previous:
+            self.faults.add("seal", 1, "changed: it follows another one")
+        if stated != digest and (stated or (not is_next and seal.number <= self._attested_reach)):
+            self.faults.add("seal", seal.number, "changed: no later seal states that it stays")
+        self._kept.discard(seal.number)
+
+    def _check_gap(self, number: int, what: str) -> None:
+        """Check that a cut lets seals up to a number, which are not there, be deleted; before a noted head, one before it."""
+        if number > self._reach:
+            self.faults.add("seal", number, f"missing, or not in its place: {what}")
+        elif self.noted is not None and self._attested_reach < number <= self.noted.number and not self._is_too_old:
+            self._is_too_old = True
+            what = f"cannot be compared with the seals up to {number}: retention deleted some since; note a newer head"
+            self.faults.add("seal", self.noted.number, what)
+
+    def _take_cut(self, seal: Seal) -> None:
+        stated = {int(key): digest for key, (digest, _) in seal.states.items()}
+        reach = seal.last_id or 0
+        if not self._reach:
+            self._reach, self._kept = reach, set(stated)
+        if self.noted is not None and seal.number > self.noted.number:
+            return  # anybody can have written it after the head was noted
+        self._attested_reach = max(self._attested_reach, reach)
+        for number in stated.keys() & self._stated.keys():
+            if stated[number] != self._stated[number]:
+                self.faults.add("seal", number, f"changed: seal {seal.number} states that another one stays")
+        self._stated |= stated
+
+    def check_oldest(self) -> None:
+        """Check that nothing is missing before the oldest seal, and that the seals that stay according to a cut are there."""
+        if self.newer is not None and self.newer.number > 1:
+            self._check_gap(self.newer.number - 1, f"seal {self.newer.number} is the oldest one")
+        for number in sorted(self._kept, reverse=True):
+            self.faults.add("seal", number, "missing: a later seal states that it stays")
 
     def _take_states(self, seal: Seal) -> None:
         for key, (before, after) in seal.states.items():
             number = int(key)
+            before = after if seal.table_name == CUT else before
             if self._earlier.get(number, after) != after:
                 self.faults.add("seal", number, f"changed: seal {seal.number} left other leaves than a later one found")
             self._earlier[number] = before
@@ -266,17 +316,28 @@ def check(
 
     `on_seal` is called after each seal with the number of seals that were read, and of all.
     """
+    with reading_any_text(connection):
+        return _check(connection, noted, on_seal)
+
+
+def _check(connection: Connection, noted: Head | None, on_seal: Callable[[int, int], None]) -> Checked:
     found = _Check(connection, noted)
     total = connection.execute(select(func.count()).select_from(SEAL)).scalar_one()
     oldest = head = None
     count = 0
     for row in stream_rows(connection, select(*READ).order_by(SEAL.c.number.desc())):
-        seal, digest = Seal.of(row), row[-1]
+        digest = row.digest
+        try:
+            seal = Seal.of(row)
+        except ValueError:
+            found.faults.add("seal", row.number, "damaged: it cannot be read")
+            continue
         oldest = Head(seal.number, digest, seal.at)
         head = head or oldest
         found.take(seal, digest)
         count += 1
         on_seal(count, total)
+    found.check_oldest()
     found.check_rest()
     if noted is not None:
         _check_noted(noted, oldest, head, found.faults)

@@ -43,7 +43,7 @@ def unpack(packed: bytes | None) -> list[Leaf]:
     """Return the leaves that the store keeps. Raises: ValueError."""
     try:
         return [] if packed is None else _DECODER.decode(packed)
-    except ValueError as exc:
+    except (ValueError, TypeError) as exc:  # another program can store a text
         raise ValueError(f"the leaves of a seal cannot be read: {exc}") from exc
 
 

@@ -6,6 +6,7 @@ column that only says what a process does next with a row, or what another table
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ from actionwatch.store.tables import (
 
 _NUL, _REPLACED = "\0", "\ufffd"
 _MAX_ID = 2**63 - 1
+_SURROGATE = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,11 @@ class SealedTable:
             }
             if any(isinstance(value, bytes) for value in row):
                 values = {name: _without_bytes(value) for name, value in values.items()}
-        content = msgspec.json.encode((self.name, key, values))
+        try:
+            content = msgspec.json.encode((self.name, key, values))
+        except UnicodeEncodeError:
+            written = {name: _without_bytes(_as_bytes(value)) for name, value in (values or {}).items()}
+            content = msgspec.json.encode((self.name, _as_bytes(key).hex(), written))
         if values is not None and b"\\u0000" in content:
             values = {
                 name: value.replace(_NUL, _REPLACED) if isinstance(value, str) else value
@@ -86,6 +92,8 @@ class SealedTable:
         return leaf_hash(content)
 
     def _place(self, key: str) -> tuple[Any, ...] | None:
+        if not is_text(key):
+            return None
         parts = key.rsplit(" ", len(self.key) - 1)
         is_number = [isinstance(self.table.c[name].type, BigInteger) for name in self.key]
         try:
@@ -93,6 +101,15 @@ class SealedTable:
         except ValueError:
             return None
         return None if any(isinstance(part, int) and abs(part) > _MAX_ID for part in place) else place
+
+
+def is_text(value: str) -> bool:
+    """Return whether a text of `reading_any_text` is one: another program can store bytes as text in SQLite."""
+    return value.isascii() or not _SURROGATE.search(value)
+
+
+def _as_bytes(value: Any) -> Any:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
 def _without_bytes(value: Any) -> Any:

@@ -9,27 +9,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from actionwatch.store import unsealed
-from actionwatch.store.column_types import to_micros
-from actionwatch.store.database import bulk_find, portions, upsert
+from actionwatch.store.column_types import DAMAGES, as_stored, from_micros, to_micros
+from actionwatch.store.database import bulk_find, portions, reading_any_text, stream_rows, upsert
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
-from actionwatch.store.sealed_tables import SEALED, SealedTable
+from actionwatch.store.sealed_tables import SEALED, SealedTable, is_text
 from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 
 BATCH = 1000  # rows in one seal: 20 ms of the write lock
+MAX_FOLDED = 50  # earlier seals of which one seal folds leaves: 0.2 s of the write lock if each has `BATCH` rows
+_MAX_ID = 2**63 - 1
+_NUMBER = re.compile("[0-9]{1,18}")
+CUT = "seal"
+"""The table name of a seal that states which older seals stay. The others may be deleted."""
 _TABLE = SEAL.c
-_COLUMNS = [column for column in _TABLE if column.name not in ("digest", "leaves")]
-READ = [*_COLUMNS, _TABLE.digest]
-"""The columns that `Seal.of` reads, and the digest."""
+# As they are stored: a value that cannot be read must not stop a check, nor the next seal.
+READ = as_stored(column for column in _TABLE if column.name != "leaves")
+"""The columns that `Seal.of` reads, then the digest."""
+_LEAVES = as_stored([_TABLE.leaves])[0]
+_IS_NUMBER = _TABLE.last_id <= _MAX_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +47,11 @@ class Seal:
 
     `row_count` rows are sealed in this version, of a numbered table those with ids from `first_id` to `last_id`.
     `removed_count` rows are gone. `states` has, by number, each earlier seal with versions that this one replaces: the SHA-256
-    of its leaves before and after. After this seal, `sealed_count` rows of the table are sealed and there. `root` is that of the
-    tree over the new versions, then the rows that are gone. `previous` is the digest of the seal before it, empty in seal 1.
+    of its leaves before and after. After this seal, `sealed_count` rows of the table are sealed and there. `root` is that of
+    the tree over the new versions, then the rows that are gone. `previous` is the digest of the seal before, if any.
+
+    A cut has the table name `CUT` and no rows: of the seals up to `last_id`, those in `states` stay. Its `states` have their
+    digest and the state of their leaves.
     """
 
     number: int
@@ -50,14 +62,21 @@ class Seal:
     row_count: int
     removed_count: int
     sealed_count: int
-    states: Mapping[str, Sequence[str]]
+    states: Mapping[str, tuple[str, str]]
     root: str
     previous: str
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
-        """Return the seal of a row that begins with `_COLUMNS`."""
-        return cls(**dict(zip((column.name for column in _COLUMNS), row[: len(_COLUMNS)], strict=True)))
+        """Return the seal of a row that has the columns `READ`. Raises: ValueError, if another program damaged it."""
+        values: dict[str, Any] = dict(zip((each.name for each in fields(cls)), row, strict=False))
+        try:
+            values |= {"at": from_micros(values["at"]), "states": json.loads(values["states"])}
+            if not all(_NUMBER.fullmatch(number) for number in values["states"]):
+                raise ValueError("a seal names another one by a text")
+            return msgspec.convert(values, cls)
+        except DAMAGES as exc:
+            raise ValueError(f"a seal cannot be read: {exc}") from exc
 
     @property
     def digest(self) -> str:
@@ -93,27 +112,34 @@ class _Batch:
 
 def read_head(connection: Connection) -> Head | None:
     """Read the newest seal; None before the first one."""
-    newest = select(_TABLE.number, _TABLE.digest, _TABLE.at).order_by(_TABLE.number.desc()).limit(1)
+    newest = select(*as_stored([_TABLE.number, _TABLE.digest, _TABLE.at])).order_by(_TABLE.number.desc()).limit(1)
     row = connection.execute(newest).first()
-    return Head(*row) if row else None
+    if row is None:
+        return None
+    try:
+        at = from_micros(row.at)
+    except DAMAGES:
+        at = None
+    return Head(row.number, row.digest if isinstance(row.digest, str) else "", at)
 
 
-def seal_next(connection: Connection, now: datetime, limit: int = BATCH) -> int:
-    """Seal what has been noted for longest, at most `limit` rows of one table. Return how many notes there were."""
-    notes = unsealed.read_next(connection, limit)
-    if not notes:
-        return 0
-    table = SEALED[notes[0].table_name]
-    batch = (_numbered if table.is_numbered else _keyed)(connection, table, notes, limit)
-    if batch.new or batch.gone:
-        _write(connection, table, batch, now)
-    unsealed.settle(connection, batch.done, batch.partly)
-    return len(notes)
+def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables: Collection[str] = SEALED) -> int:
+    """Seal what has been noted for longest, at most `limit` rows of one of the tables. Return how many notes there were."""
+    with reading_any_text(connection):
+        notes = unsealed.read_next(connection, limit, tables)
+        if not notes:
+            return 0
+        table = SEALED[notes[0].table_name]
+        batch = (_numbered if table.is_numbered else _keyed)(connection, table, notes, limit)
+        if batch.new or batch.gone:
+            _write(connection, table, batch, now)
+        unsealed.settle(connection, batch.done, batch.partly)
+        return len(notes)
 
 
 def read_packed(connection: Connection, number: int) -> bytes | None:
     """Read the leaves of a seal that are still needed, as they are stored."""
-    packed: bytes | None = connection.execute(select(_TABLE.leaves).where(_TABLE.number == number)).scalar()
+    packed: bytes | None = connection.execute(select(_LEAVES).where(_TABLE.number == number)).scalar()
     return packed
 
 
@@ -124,35 +150,85 @@ def read_leaves(connection: Connection, number: int) -> list[Leaf]:
 
 def state_of(packed: bytes | None) -> str:
     """Return the state of the leaves of a seal: which ones are left."""
-    return hashlib.sha256(packed or b"").hexdigest()
+    return hashlib.sha256(packed if isinstance(packed, bytes) else str(packed or "").encode()).hexdigest()
 
 
-def delete_older(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` of the oldest seals, up to the first one that was made since a time or has rows. Return how many.
+def delete_older(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
+    """Delete at most `limit` seals that were made before a time and have no rows any more. Return how many.
 
-    The newest one stays.
+    A cut states which older seals stay. The others are deleted when the cut was itself made before that time: so it is part of
+    the chain of each head that was noted since, and nobody can add a cut later that hides a change from this head.
     """
-    kept = (
-        select(_TABLE.number).where((_TABLE.at >= before) | _TABLE.leaves.is_not(None)).order_by(_TABLE.number).limit(1)
-    )
-    first = connection.execute(kept).scalar()
-    newest = read_head(connection)
-    end = first if first is not None else newest.number if newest else None
-    if end is None:
-        return 0
-    doomed = select(_TABLE.number).where(_TABLE.number < end).order_by(_TABLE.number).limit(limit)
-    return connection.execute(
-        SEAL.delete().where(_TABLE.number.in_(connection.execute(doomed).scalars().all()))
-    ).rowcount
+    is_old = (_TABLE.table_name == CUT, _TABLE.at < before)
+    newest = select(_TABLE.last_id, _TABLE.states).where(*is_old).order_by(_TABLE.number.desc()).limit(1)
+    cut = connection.execute(newest).first()
+    doomed: list[int] = []
+    if cut is not None:
+        upto = select(_TABLE.number).where(_TABLE.number <= cut.last_id).order_by(_TABLE.number)
+        found = connection.execute(upto.limit(limit + len(cut.states))).scalars()
+        doomed = [number for number in found if str(number) not in cut.states][:limit]
+    for some in portions(doomed):
+        connection.execute(SEAL.delete().where(_TABLE.number.in_(some)))
+    if len(doomed) < limit:
+        _write_cut(connection, before, now)
+    return len(doomed)
+
+
+def _write_cut(connection: Connection, before: datetime, now: datetime) -> None:
+    """Write a cut, if it lets more seals be deleted than it states."""
+    head = read_head(connection)
+    if head is None:
+        return
+    cuts = select(_TABLE.last_id, _TABLE.states).where(_TABLE.table_name == CUT).order_by(_TABLE.number.desc())
+    cut = connection.execute(cuts.limit(1)).first()
+    reached, stated = (cut.last_id, cut.states) if cut else (0, {})
+    is_young = (_TABLE.number > reached, _TABLE.at >= before)
+    first = connection.execute(select(_TABLE.number).where(*is_young).order_by(_TABLE.number).limit(1)).scalar()
+    end = head.number if first is None else first - 1
+    if end - reached <= len(stated) + 1:
+        return
+    states = _states_of_kept(connection, (_TABLE.number > reached) & (_TABLE.number <= end))
+    new_count = end - reached - len(states)
+    for some in portions([int(number) for number in stated]):
+        states |= _states_of_kept(connection, _TABLE.number.in_(some))
+    if new_count > len(states) + 1:
+        seal = Seal(
+            number=head.number + 1,
+            at=now,
+            table_name=CUT,
+            first_id=None,
+            last_id=end,
+            row_count=0,
+            removed_count=0,
+            sealed_count=len(states),
+            states=states,
+            root="",
+            previous=head.digest,
+        )
+        connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest))
+
+
+def _states_of_kept(connection: Connection, condition: ColumnElement[bool]) -> dict[str, tuple[str, str]]:
+    """Return the digest and the state of the leaves of the seals that must stay, by number.
+
+    These are those with rows, and of each table the newest one and the one with the newest id, where the next one continues.
+    """
+    its = [select(_TABLE.number).where(_TABLE.table_name == name) for name in SEALED]
+    newest = [each.order_by(_TABLE.number.desc()).limit(1) for each in its]
+    newest += [each.where(_IS_NUMBER).order_by(_TABLE.last_id.desc()).limit(1) for each in its]
+    needed = {connection.execute(each).scalar() for each in newest} - {None}
+    is_kept = _TABLE.leaves.is_not(None) | _TABLE.number.in_(needed)
+    rows = stream_rows(connection, select(_TABLE.number, _TABLE.digest, _LEAVES).where(condition, is_kept))
+    return {str(row.number): (row.digest, state_of(row.leaves)) for row in rows}
 
 
 def _numbered(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
     """Collect new rows by their ids, each once. A row that is sealed and has been noted again was deleted."""
-    batch, perhaps_gone = _Batch(), list[str]()
-    newest = select(_TABLE.last_id).where(_TABLE.table_name == table.name, _TABLE.last_id.is_not(None))
+    batch, perhaps_gone = _Batch(done=[note.id for note in notes if not note.has_ids]), list[str]()
+    newest = select(_TABLE.last_id).where(_TABLE.table_name == table.name, _IS_NUMBER)
     last: int = connection.execute(newest.order_by(_TABLE.last_id.desc()).limit(1)).scalar() or 0
     column, reached = table.table.c.id, last
-    for first, end, spanned in _spans(notes, last):
+    for first, end, spanned in _spans([note for note in notes if note.has_ids], last):
         if end <= last:
             perhaps_gone += [str(first)] if first == end else []
             batch.done += [note.id for note in spanned]
@@ -170,7 +246,11 @@ def _numbered(connection: Connection, table: SealedTable, notes: Sequence[Note],
             break
         batch.done += [note.id for note in spanned]
     there = {table.key_of(row) for row in table.read(connection, perhaps_gone)}
-    batch.gone = _holders_of_ids(connection, table, [key for key in dict.fromkeys(perhaps_gone) if key not in there])
+    batch.gone, left = _holders_of_ids(
+        connection, table, [key for key in dict.fromkeys(perhaps_gone) if key not in there]
+    )
+    waiting = {note.id for note in notes if note.row_key in left and note.last_id in (None, int(note.row_key))}
+    batch.done = [note for note in batch.done if note not in waiting]
     return batch
 
 
@@ -189,27 +269,39 @@ def _spans(notes: Sequence[Note], last: int) -> list[tuple[int, int, list[Note]]
     return spans
 
 
-def _holders_of_ids(connection: Connection, table: SealedTable, keys: Collection[str]) -> dict[str, int]:
-    """Return the seal that has each of these ids; those that were never sealed are left out."""
+def _holders_of_ids(
+    connection: Connection, table: SealedTable, keys: Collection[str]
+) -> tuple[dict[str, int], Collection[str]]:
+    """Return the seal that has each of these ids, and the ids that are left after `MAX_FOLDED` seals.
+
+    Ids that were never sealed are left out.
+    """
     found: dict[str, int] = {}
     rest = sorted(map(int, keys))
-    while rest:
-        its = select(_TABLE.number, _TABLE.first_id, _TABLE.last_id).where(_TABLE.table_name == table.name)
-        row = connection.execute(its.where(_TABLE.last_id >= rest[0]).order_by(_TABLE.last_id).limit(1)).first()
-        if row is None:
+    for _ in range(MAX_FOLDED):
+        if not rest:
             break
+        its = select(_TABLE.number, _TABLE.first_id, _TABLE.last_id).where(_TABLE.table_name == table.name)
+        row = connection.execute(
+            its.where(_TABLE.last_id >= rest[0], _IS_NUMBER).order_by(_TABLE.last_id).limit(1)
+        ).first()
+        if row is None:
+            return found, ()
         held = _keys(connection, row.number)
         found |= {str(each): row.number for each in rest if each <= row.last_id and str(each) in held}
         rest = [each for each in rest if each > row.last_id]
-    return found
+    return found, set(map(str, rest))
 
 
 def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
     """Collect the versions that differ from the sealed ones, and the sealed rows that are gone."""
     del limit  # each note is one row
-    keys = dict.fromkeys(note.row_key for note in notes)
-    batch = _Batch(done=[note.id for note in notes])
+    keys = dict.fromkeys(note.row_key for note in notes if is_text(note.row_key))
     holders = _read_holders(connection, table.name, keys)
+    folded = set(list(dict.fromkeys(holders[key] for key in keys if key in holders))[:MAX_FOLDED])
+    keys = {key: None for key in keys if holders.get(key) is None or holders[key] in folded}
+    batch = _Batch(done=[note.id for note in notes if note.row_key in keys or not is_text(note.row_key)])
+    holders = {key: holder for key, holder in holders.items() if holder in folded}
     sealed = {number: _keys(connection, number) for number in set(holders.values())}
     rows = {table.key_of(row): row for row in table.read(connection, keys)}
     for key in keys:
@@ -246,7 +338,8 @@ def _write(connection: Connection, table: SealedTable, batch: _Batch, now: datet
     of_table = (
         select(_TABLE.sealed_count).where(_TABLE.table_name == table.name).order_by(_TABLE.number.desc()).limit(1)
     )
-    sealed_count: int = connection.execute(of_table).scalar() or 0
+    counted = connection.execute(of_table).scalar()
+    sealed_count = counted if isinstance(counted, int) else 0  # `store verify` reports a damaged one
     leaves: list[Leaf] = [*batch.new.items(), *((key, table.leaf(key, None)) for key in batch.gone)]
     root, kept = fold(leaves, len(leaves), batch.gone)
     replaced: defaultdict[int, set[str]] = defaultdict(set)
@@ -279,7 +372,7 @@ def _fold_away(connection: Connection, number: int, keys: Collection[str]) -> tu
 
     Those that were damaged stay as they are: `store verify` reports them.
     """
-    its = select(_TABLE.leaves, _TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
+    its = select(_LEAVES, _TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
     packed, count = connection.execute(its).one()
     try:
         _, kept = fold(unpack(packed), count, keys)

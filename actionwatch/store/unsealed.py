@@ -7,18 +7,28 @@ by another program is not noted, so that it is found.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Text, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from actionwatch.store.database import bulk_find, is_postgresql, without_index
-from actionwatch.store.sealed_tables import SEALED
+from actionwatch.store.sealed_tables import SEALED, is_text
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c
-# A newer version may note other tables. With the index by table, SQLite would sort all notes to find the oldest.
-_IS_SEALED = without_index(_TABLE.table_name).in_(list(SEALED))
+_ID = re.compile("[0-9]{1,18}")
+
+
+def _is_of(tables: Collection[str]) -> ColumnElement[bool]:
+    """Return the condition for notes of tables. With the index by table, SQLite would sort all notes to find the oldest."""
+    return without_index(_TABLE.table_name).in_(list(tables))
+
+
+# A newer version may note other tables.
+_IS_SEALED = _is_of(SEALED)
 _NEWEST = "SELECT coalesce(max(id), 0) FROM record"
 _NOTE = "INSERT INTO unsealed (table_name, row_key, last_id) SELECT 'record', ?, max(id) FROM record"
 
@@ -30,6 +40,11 @@ class Note(NamedTuple):
     table_name: str
     row_key: str
     last_id: int | None
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether these are ids, as a note of a numbered table has. Another program can have written others."""
+        return _ID.fullmatch(self.row_key) is not None and isinstance(self.last_id, int | None)
 
 
 def newest_record(connection: Connection) -> int:
@@ -43,19 +58,19 @@ def note_records(connection: Connection, after: int) -> None:
         connection.exec_driver_sql(_NOTE, (str(after + 1),))
 
 
-def read_next(connection: Connection, limit: int) -> list[Note]:
-    """Read the oldest notes of the table that waits longest."""
-    oldest = select(UNSEALED).where(_IS_SEALED).order_by(_TABLE.id).limit(limit)
+def read_next(connection: Connection, limit: int, tables: Collection[str] = SEALED) -> list[Note]:
+    """Read the oldest notes of that one of the tables that waits longest."""
+    oldest = select(UNSEALED).where(_is_of(tables)).order_by(_TABLE.id).limit(limit)
     notes = [Note(*row) for row in connection.execute(oldest)]
     return [note for note in notes if note.table_name == notes[0].table_name]
 
 
 def read_spans(connection: Connection, table: str) -> list[tuple[int, int]]:
     """Read the ids of a numbered table that are noted, as spans in ascending order, joined where they touch."""
-    first = cast(_TABLE.row_key, BigInteger)
-    notes = select(first, func.coalesce(_TABLE.last_id, first)).where(_TABLE.table_name == table).order_by(first)
+    notes = [Note(*row) for row in connection.execute(select(UNSEALED).where(_TABLE.table_name == table))]
+    ids = [(int(note.row_key), note.last_id or int(note.row_key)) for note in notes if note.has_ids]
     spans: list[tuple[int, int]] = []
-    for low, high in connection.execute(notes):
+    for low, high in sorted(ids):
         if spans and low <= spans[-1][1] + 1:
             spans[-1] = (spans[-1][0], max(spans[-1][1], high))
         else:
@@ -65,21 +80,23 @@ def read_spans(connection: Connection, table: str) -> list[tuple[int, int]]:
 
 def find(connection: Connection, table: str, keys: Collection[str]) -> set[str]:
     """Return which of these keys are noted, each for itself."""
-    places = [(table, key) for key in keys]
+    places = [(table, key) for key in keys if is_text(key)]
     return {row[0] for row in bulk_find(connection, UNSEALED, ("row_key",), ("table_name", "row_key"), places)}
 
 
 def count(connection: Connection) -> dict[str, int]:
     """Return about how many rows of each table are noted: a row that changed twice counts twice."""
-    span = _TABLE.last_id - cast(_TABLE.row_key, BigInteger) + 1
-    each = case((_TABLE.last_id.is_(None), 1), else_=span)
-    rows = connection.execute(select(_TABLE.table_name, func.sum(each)).where(_IS_SEALED).group_by(_TABLE.table_name))
-    return {row[0]: int(row[1]) for row in rows}
+    single = select(_TABLE.table_name, func.count()).where(_IS_SEALED, _TABLE.last_id.is_(None))
+    found = Counter({row[0]: row[1] for row in connection.execute(single.group_by(_TABLE.table_name))})
+    for note in map(Note._make, connection.execute(select(UNSEALED).where(_IS_SEALED, _TABLE.last_id.is_not(None)))):
+        if note.has_ids and note.last_id is not None:
+            found[note.table_name] += note.last_id - int(note.row_key) + 1
+    return dict(found)
 
 
-def is_empty(connection: Connection) -> bool:
-    """Return whether nothing is noted."""
-    return connection.execute(select(_TABLE.id).where(_IS_SEALED).limit(1)).first() is None
+def is_empty(connection: Connection, tables: Collection[str] = SEALED) -> bool:
+    """Return whether nothing of these tables is noted."""
+    return connection.execute(select(_TABLE.id).where(_is_of(tables)).limit(1)).first() is None
 
 
 def settle(connection: Connection, done: Collection[int], partly: tuple[int, int] | None) -> None:

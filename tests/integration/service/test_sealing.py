@@ -8,8 +8,9 @@ from structlog.testing import capture_logs
 
 from actionwatch.service import sealing
 from actionwatch.service.sealing import Sealing
+from actionwatch.store import receipts
 from actionwatch.store.database import Database
-from tests.builders import Clock, make_record
+from tests.builders import NOON, Clock, make_receipt, make_record
 from tests.integration.kit import Post
 from tests.integration.store.sealed import checked, fill
 
@@ -37,6 +38,26 @@ def test_a_run_does_no_more_than_its_share(database: Database) -> None:
     assert checked(database).tables[0].sealed == 30
 
 
+def test_receipts_of_quiet_polls_share_a_seal(database: Database) -> None:
+    """Each quiet poll replaces the receipt before it. One of them is sealed each 5 minutes, and the last one at the end."""
+    clock = Clock()
+    step = Sealing(database, clock)
+    for poll in range(1, 60):
+        at = NOON + timedelta(seconds=10 * poll)
+        with database.write() as connection:
+            receipts.write(connection, make_receipt(starts_at=NOON, ends_at=at, judged_at=at))
+        step.run_once()
+        assert checked(database).fault_count == 0
+        clock.advance(seconds=10)
+    assert checked(database).seal_count == 2
+    Post(database).store(make_record(1))
+    step.run_once()
+    waiting = {table.name: table.unsealed for table in checked(database).tables}
+    assert waiting["record"] == 0 < waiting["receipt"]
+    step.finish()
+    assert not any(table.unsealed for table in checked(database).tables)
+
+
 def test_head_is_logged_each_day(database: Database) -> None:
     """The log has the head at the first run, after each day, after the clock was set back, and at the end."""
     clock = Clock()
@@ -45,7 +66,7 @@ def test_head_is_logged_each_day(database: Database) -> None:
         step.run_once()
         assert logs == []  # there is none yet
         fill(database)
-        for hours in (0, 23, 2, 1, -5):
+        for hours in (1, 23, 2, 1, -5):
             clock.advance(hours=hours)
             step.run_once()
         step.finish()
