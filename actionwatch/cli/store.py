@@ -132,8 +132,8 @@ def verify(config: str, noted: Head | None, form: str) -> int:
     added is named, and so is a seal. Reads one state of the store, also while the service runs. Rows that retention deleted are
     not a difference.
 
-    Anyone who can write to the store can also make the whole chain again. Only a head that was kept elsewhere shows that: one that
-    this command, 'status -o json', the log (store_sealed) or the manifest of an evidence bundle had earlier.
+    Anyone who can write to the store can also make the whole chain again. Only a head that was kept elsewhere shows that: one
+    that this command, 'status -o json', the log (store_sealed) or the manifest of an evidence bundle had earlier.
 
     Exits with 1 if anything differs, and names the first 20 differences.
     """
