@@ -15,8 +15,9 @@ import structlog
 from actionwatch.base.delivery import Retried
 from actionwatch.delivery import replay
 from actionwatch.store import outbox
-from actionwatch.store.database import Database, portions
+from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.store.statements import portions
 
 PORTION = 500  # dead letters of a transaction: to move them takes less than a second of CPU
 

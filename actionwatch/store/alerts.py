@@ -27,7 +27,7 @@ from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
 from actionwatch.store import records
 from actionwatch.store.column_types import RowFormat, to_micros
-from actionwatch.store.database import LAST_CHARACTER, Place, bulk_insert, first_two, has_row, portions
+from actionwatch.store.statements import LAST_CHARACTER, Place, bulk_insert, first_two, has_row, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import CORRELATION_STATE
 
 _TABLE = CORRELATION_STATE.c

@@ -13,7 +13,7 @@ from operator import attrgetter
 from sqlalchemy import Connection, func, select
 
 from actionwatch.base.model import CorrelatedAlert
-from actionwatch.store.database import portions, upsert
+from actionwatch.store.statements import portions, upsert
 from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
 
 _TABLE = CORRELATED_ALERT.c

@@ -16,8 +16,8 @@ from sqlalchemy import BigInteger, Connection, bindparam, func, select, type_coe
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert
 from actionwatch.store.column_types import Instant
-from actionwatch.store.database import upsert
 from actionwatch.store.outbox import IS_PENDING, IS_SENT
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import ALERT, DELIVERY, DELIVERY_LATENCY, IS_LET_THROUGH
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds

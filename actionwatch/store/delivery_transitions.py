@@ -29,7 +29,6 @@ from actionwatch.base.delivery import (
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event, Status
 from actionwatch.store.column_types import Instant, RowFormat, to_micros
-from actionwatch.store.database import bulk_insert, bulk_update, without_index
 from actionwatch.store.outbox import (
     AWAITS_SUMMARY,
     IS_BEHIND,
@@ -39,6 +38,7 @@ from actionwatch.store.outbox import (
     IS_PENDING,
     DeliveryFilter,
 )
+from actionwatch.store.statements import bulk_insert, bulk_update, without_index
 from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.store.tables import ALERT, DELIVERY
 

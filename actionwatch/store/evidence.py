@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from actionwatch.base.clock import MICROSECOND
-from actionwatch.store.database import stream_rows
 from actionwatch.store.records import OTHER_KEYS_FROM, key_floor
+from actionwatch.store.statements import stream_rows
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, exists, select
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Event
-from actionwatch.store.database import portions
 from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
+from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
 
 _COPY, _ORIGINAL = DELIVERY.alias("copy"), DELIVERY.alias("original")

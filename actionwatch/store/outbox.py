@@ -30,7 +30,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.database import Place, first_two, is_after, portions, without_index
+from actionwatch.store.statements import Place, first_two, is_after, portions, without_index
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.

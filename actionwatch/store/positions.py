@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import POSITION, RECORD
 
 MATCHED = "match"  # by plain rules

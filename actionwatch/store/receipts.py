@@ -17,8 +17,8 @@ from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, func, o
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
-from actionwatch.store.database import stream_rows
 from actionwatch.store.records import between, newest_id
+from actionwatch.store.statements import stream_rows
 from actionwatch.store.tables import RECEIPT, RECORD
 
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, or_, select
 
 from actionwatch.base.delivery import Delivery
-from actionwatch.store.database import portions
 from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of
+from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
 
 _IS_OWN = and_(~IS_FALLBACK, or_(~IS_ESCALATION, IS_SENT, IS_FROZEN))

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import MESSAGE_REFERENCE, RECEIVER
 
 # Built once: every message runs it.

@@ -34,7 +34,7 @@ from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store import unsealed
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
-from actionwatch.store.database import (
+from actionwatch.store.statements import (
     Place,
     bulk_insert,
     bulk_read,

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
 from actionwatch.store import alerts
-from actionwatch.store.database import has_row
 from actionwatch.store.outbox import AWAITS_SUMMARY, IS_FROZEN
+from actionwatch.store.statements import has_row
 from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY
 
 _LATER = DELIVERY.alias("later")

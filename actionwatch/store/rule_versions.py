@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import RULE_VERSION
 
 

@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from actionwatch.base.plurals import counted
 from actionwatch.store import unsealed
-from actionwatch.store.database import reading_any_text, stream_rows
 from actionwatch.store.seal_tree import fold, keys_of, unpack
 from actionwatch.store.sealed_tables import SEALED, SealedTable
 from actionwatch.store.seals import CUT, READ, Head, Seal, read_leaves, read_packed, state_of
+from actionwatch.store.statements import reading_any_text, stream_rows
 from actionwatch.store.tables import SEAL, SEALED_ROW
 
 MAX_FAULTS = 20  # that are named: one change of the chain may concern every row

@@ -15,8 +15,8 @@ import msgspec
 from sqlalchemy import BigInteger, Connection, Select, Table, select
 
 from actionwatch.store.column_types import as_stored
-from actionwatch.store.database import bulk_find
 from actionwatch.store.seal_tree import leaf_hash
+from actionwatch.store.statements import bulk_find
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,

@@ -21,9 +21,9 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 
 from actionwatch.store import unsealed
 from actionwatch.store.column_types import DAMAGES, as_stored, from_micros, to_micros
-from actionwatch.store.database import bulk_find, portions, reading_any_text, stream_rows, upsert
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
 from actionwatch.store.sealed_tables import SEALED, SealedTable, is_text
+from actionwatch.store.statements import bulk_find, portions, reading_any_text, stream_rows, upsert
 from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, or_, select
 
 from actionwatch.base.model import Silence
 from actionwatch.store.column_types import Instant
-from actionwatch.store.database import Place, first_two, upsert
+from actionwatch.store.statements import Place, first_two, upsert
 from actionwatch.store.tables import SILENCE
 
 _NOW = bindparam("now", type_=Instant)

@@ -15,7 +15,7 @@ from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.column_types import Instant
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, IS_LET_THROUGH, RECEIVER
 
 _AWAITING = (

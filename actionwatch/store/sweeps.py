@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import SWEEP
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from actionwatch.base.access import AccessToken
 from actionwatch.base.unicode import folded
-from actionwatch.store.database import has_prefix
+from actionwatch.store.statements import has_prefix
 from actionwatch.store.tables import TOKEN
 
 _COLUMNS = [TOKEN.c[name] for name in AccessToken.__dataclass_fields__]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.database import bulk_insert, portions
+from actionwatch.store.statements import bulk_insert, portions
 from actionwatch.store.tables import UNKNOWN_KIND
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from actionwatch.store.database import upsert
+from actionwatch.store.statements import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
 
 SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from actionwatch.store.database import bulk_find, is_postgresql, without_index
 from actionwatch.store.sealed_tables import SEALED, is_text
+from actionwatch.store.statements import bulk_find, is_postgresql, without_index
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c

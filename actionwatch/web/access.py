@@ -34,17 +34,13 @@ from actionwatch.store.database import Database
 from actionwatch.text.options import is_loopback
 from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
 from actionwatch.web.hosts import host_of
+from actionwatch.web.paths import SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH
 from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 
 if TYPE_CHECKING:
     from actionwatch.web.openid import Provider
 
-SIGN_IN_PATH = "/sign-in"
-STATIC_PATH = "/static/"
-BEGIN_PATH = "/sign-in/openid"  # leads to an OpenID Connect provider
-CALLBACK_PATH = "/sign-in/callback"  # where it sends people back
-SIGN_IN_PATHS = frozenset({SIGN_IN_PATH, BEGIN_PATH, CALLBACK_PATH})
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
 SESSION = timedelta(hours=12)  # a shift

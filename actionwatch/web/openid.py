@@ -30,7 +30,7 @@ from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.settings.keys import OpenId
 from actionwatch.text.options import check_url
-from actionwatch.web.access import BEGIN_PATH, CALLBACK_PATH
+from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH
 from actionwatch.web.proxy import Refused
 
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB

@@ -8,7 +8,8 @@ from starlette.requests import ClientDisconnect, Request
 from actionwatch.base.access import MAX_AUTHOR_CHARS
 from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line
-from actionwatch.web.access import SIGN_IN_PATHS, Access, is_direct, visitor_of
+from actionwatch.web.access import Access, is_direct, visitor_of
+from actionwatch.web.paths import SIGN_IN_PATHS
 
 MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 

@@ -16,7 +16,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.access import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.console import (
     alerts,
     bulk,
@@ -35,6 +34,7 @@ from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
+from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.requests import check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]

@@ -19,7 +19,7 @@ from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.notifiers._formats.exports import FORMATS, ExportFormat
 from actionwatch.store import alerts, receipts, records
-from actionwatch.store.database import Place
+from actionwatch.store.statements import Place
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
 from actionwatch.web.connections import break_off, download

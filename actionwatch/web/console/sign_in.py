@@ -9,11 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.web.access import COOKIE, SESSION, SIGN_IN_PATH, Access, Visitor, cookie_of
+from actionwatch.web.access import COOKIE, SESSION, Access, Visitor, cookie_of
 from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
+from actionwatch.web.paths import SIGN_IN_PATH
 from actionwatch.web.proxy import Refused
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, Stor
 from actionwatch.store import database as stores
 from actionwatch.store import migrations, positions, sqlite
 from actionwatch.store.column_types import from_micros, to_micros
-from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader, has_prefix
+from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+from actionwatch.store.statements import has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, file_of, only_sqlite, open_database, url_of

@@ -1,0 +1,218 @@
+"""Statements that the modules of the store share: many rows at a time, and conditions that an index serves, in any database."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Insert,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+_T = TypeVar("_T")
+_ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
+Place = tuple[Any, ...]
+"""Where a page of a list begins: the values, of the item before it, by which the list is ordered."""
+LAST_CHARACTER = "\U0010ffff"  # no id contains it
+
+
+def portions(items: Collection[_T], most: int = _ROWS_PER_STATEMENT) -> Iterator[Sequence[_T]]:
+    """Yield the items in parts of `most`, by default as many as one statement can take."""
+    listed = list(items)
+    return (listed[start : start + most] for start in range(0, len(listed), most))
+
+
+def bulk_read(
+    connection: Connection, table: Table, columns: Sequence[str], column: str, values: Collection[Any]
+) -> Iterator[Sequence[Any]]:
+    """Yield columns of the rows where `column` has one of the values, as the database stores them.
+
+    Uses the driver, because SQLAlchemy spends more time on a statement with many values than SQLite.
+    """
+    head = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column} "  # noqa: S608  # nosec
+    for some in portions(values):
+        if is_postgresql(connection):
+            yield from connection.exec_driver_sql(
+                f"{head}= ANY ({_array(connection.dialect, table.c[column])})", (list(some),)
+            )
+        else:
+            yield from connection.exec_driver_sql(f"{head}IN ({', '.join('?' * len(some))})", tuple(some))
+
+
+def bulk_find(
+    connection: Connection, table: Table, columns: Sequence[str], key: Sequence[str], values: Collection[Sequence[Any]]
+) -> Iterator[Sequence[Any]]:
+    """Yield columns of the rows with these keys, as the database stores them. An index must begin with the key."""
+    listed = ", ".join(f"{table.name}.{name}" for name in columns)
+    is_it = " AND ".join(f"{table.name}.{name} = given.column{place}" for place, name in enumerate(key, 1))
+    for some in portions(values):
+        given, parameters = _given(connection, [table.c[name] for name in key], some)
+        # SQLite reads the tables of a CROSS JOIN in this order.
+        statement = f"SELECT {listed} FROM ({given}) AS given CROSS JOIN {table.name} WHERE {is_it}"  # noqa: S608  # nosec
+        yield from connection.exec_driver_sql(statement, parameters)
+
+
+@contextlib.contextmanager
+def reading_any_text(connection: Connection) -> Iterator[None]:
+    """Read text that is not UTF-8, which another program can store in SQLite, with a surrogate for each wrong byte."""
+    driver: Any = connection.connection.driver_connection
+    if is_postgresql(connection):
+        yield
+        return
+    driver.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
+def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+    """Yield the rows of a query without holding them all, and close its cursor however the iteration ends."""
+    with connection.execute(statement.execution_options(yield_per=1000)) as rows:
+        yield from rows
+
+
+def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Insert rows and skip those whose key exists. Return how many are new.
+
+    Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
+    the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
+    """
+    new_count = 0
+    for some in portions(rows):
+        given, values = _given(connection, [table.c[name] for name in columns], some)
+        statement = f"INSERT INTO {table.name} ({', '.join(columns)}) {given} ON CONFLICT DO NOTHING"  # nosec
+        new_count += connection.exec_driver_sql(statement, values).rowcount
+    return new_count
+
+
+def bulk_update(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    only: tuple[str, str],
+) -> int:
+    """Set columns of rows; the first column is the key. Many rows per statement, as in `bulk_insert`.
+
+    `only` is a column and the value that a row must have there to be changed. Return how many rows changed.
+    """
+    key, *changed = columns
+    column, value = only
+    changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
+    is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = "
+    is_chosen += "%s" if is_postgresql(connection) else "?"
+    count = 0
+    for some in portions(rows):
+        given, values = _given(connection, [table.c[name] for name in columns], some)
+        statement = f"UPDATE {table.name} SET {changes} FROM ({given}) AS given WHERE {is_chosen}"  # noqa: S608  # nosec
+        count += connection.exec_driver_sql(statement, (*values, value)).rowcount
+    return count
+
+
+def is_postgresql(connection: Connection) -> bool:
+    """Return whether the database is PostgreSQL."""
+    return connection.dialect.name == "postgresql"
+
+
+def _given(
+    connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]
+) -> tuple[str, tuple[Any, ...]]:
+    """Return the query of given rows, for a statement of the driver, and its parameters. Its columns are column1, column2...
+
+    PostgreSQL takes each column as an array in binary form: one parameter for all its values, as fast as COPY. And unlike
+    COPY, it waits for all of them before it begins, so that a process that freezes meanwhile holds nobody up.
+    """
+    if is_postgresql(connection):
+        names = ", ".join(f"column{place}" for place, _ in enumerate(columns, 1))
+        arrays = ", ".join(_array(connection.dialect, column) for column in columns)
+        query = f"SELECT * FROM unnest({arrays}) AS given ({names})"  # noqa: S608  # nosec
+        return query, tuple(map(list, zip(*rows, strict=True)))
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"VALUES {', '.join([marks] * len(rows))}", tuple(chain.from_iterable(rows))
+
+
+@functools.lru_cache(maxsize=1024)
+def _array(dialect: Dialect, column: Column[Any]) -> str:
+    """Return what stands for values of a column in a statement of PostgreSQL's driver."""
+    type_ = column.type.compile(dialect).partition(" ")[0]  # without its collation
+    return f"%b::{type_}[]"
+
+
+def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
+    """Insert rows with the same columns. Where the primary key exists, replace those columns, or add to the `added` ones."""
+    if rows:
+        connection.execute(_upserting(is_postgresql(connection), table, tuple(rows[0]), added), rows)
+
+
+@functools.cache  # building the statement costs as much as running it
+def _upserting(is_postgresql: bool, table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -> Insert:
+    statement: sqlite.Insert | postgresql.Insert
+    if is_postgresql:
+        from sqlalchemy.dialects import postgresql  # only where it is used: it takes long to import
+
+        statement = postgresql.insert(table)
+    else:
+        statement = sqlite.insert(table)
+    statement = statement.values({name: bindparam(name) for name in columns})
+    key = [column.name for column in table.primary_key]
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in key}
+    changed |= {name: table.c[name] + statement.excluded[name] for name in added}
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)
+
+
+def first_two(statement: Select[Any], column: Column[Any], beginning: str) -> Select[Any]:
+    """Return the query of the first two rows of a statement whose id has a prefix: two show that it is not unique."""
+    return statement.where(has_prefix(column, beginning)).order_by(column).limit(2)
+
+
+def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
+    """Return the condition for texts with a prefix. An index serves it; it would not serve LIKE, which ignores case."""
+    return and_(column >= beginning, column < f"{beginning}{LAST_CHARACTER}")
+
+
+def is_after(columns: Sequence[ColumnElement[Any]], place: Place | None) -> list[ColumnElement[bool]]:
+    """Return the condition for rows after a place, in ascending order of columns. An index that begins with them serves it."""
+    if place is None:
+        return []
+    values = [literal(value, column.type) for column, value in zip(columns, place, strict=True)]
+    return [tuple_(*columns) > tuple_(*values)]
+
+
+def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column for a condition, so that SQLite does not use an index for it.
+
+    SQLite has no statistics and would choose an index on a condition that in fact most rows meet.
+    """
+    return column + 0 if isinstance(column.type, BigInteger) else column.concat("")
+
+
+def has_row(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a row of another table meets conditions, which an index must serve.
+
+    PostgreSQL answers EXISTS for many rows by reading the other table once, as a whole, also where a LIMIT ends the search
+    after a few. It looks up a value for one row at a time.
+    """
+    return select(literal_column("1")).where(*conditions).limit(1).scalar_subquery().is_not(None)

@@ -1,0 +1,9 @@
+"""The paths of signing in, and of what a page needs, which people may open without a session."""
+
+from __future__ import annotations
+
+SIGN_IN_PATH = "/sign-in"
+STATIC_PATH = "/static/"
+BEGIN_PATH = "/sign-in/openid"  # leads to an OpenID Connect provider
+CALLBACK_PATH = "/sign-in/callback"  # where it sends people back
+SIGN_IN_PATHS = frozenset({SIGN_IN_PATH, BEGIN_PATH, CALLBACK_PATH})
