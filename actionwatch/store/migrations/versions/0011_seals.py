@@ -9,14 +9,14 @@ revision = "0011"
 down_revision = "0010"
 
 _NUMBERED = ("record", "receipt", "rule_history", "alert_history")
-_KEYED = {
-    "alert": "id",
-    "alert_record": "alert_id || ' ' || record_id",
-    "delivery": "id",
-    "silence": "id",
-    "rule_version": "rule_id",
-    "token": "id",
-}
+_KEYED = (
+    ("alert", "id"),
+    ("alert_record", "alert_id || ' ' || record_id"),
+    ("delivery", "id"),
+    ("silence", "id"),
+    ("rule_version", "rule_id"),
+    ("token", "id"),
+)
 
 
 def upgrade() -> None:
@@ -71,5 +71,5 @@ def _note_what_is_there() -> None:
         ends = f"(SELECT min(id) AS oldest, max(id) AS newest FROM {table}) AS ends"  # noqa: S608  # nosec
         span = f"'{table}', CAST(oldest AS TEXT), newest"
         op.execute(f"{noted} SELECT {span} FROM {ends} WHERE newest IS NOT NULL")  # noqa: S608  # nosec
-    for table, key in _KEYED.items():
+    for table, key in _KEYED:
         op.execute(f"{noted} SELECT '{table}', {key}, NULL FROM {table}")  # noqa: S608  # nosec
