@@ -24,6 +24,7 @@ from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt, digest_of
+from actionwatch.store.rule_versions import StoredVersion
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RULE = RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",))
@@ -166,6 +167,12 @@ def make_marks(**given: Any) -> Marks:
     values = {"name": "acme", "organisation": "org", **dict.fromkeys(("begins_at", "alerts_from"), NOON)}
     marks = {"mark": NOON, "seen_through": NOON, "proved_through": NOON}
     return Marks(**{**values, **marks, **given})
+
+
+def make_version(rule_id: str, document: str, **changes: Any) -> StoredVersion:
+    """Make the running version of a rule."""
+    values = {"name": rule_id, "file": "x.yml", "line": 1, "mode": "live", "lists": "", "since": NOON, **changes}
+    return StoredVersion(rule_id=rule_id, document=document, **values)
 
 
 def make_receipt(**changes: Any) -> WindowReceipt:

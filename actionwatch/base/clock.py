@@ -28,6 +28,11 @@ def machine_now() -> datetime:
     return datetime.now(UTC)
 
 
+def is_due(done_at: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Return whether to do something again. A last time in the future is from before the clock was set back."""
+    return done_at is None or not timedelta(0) <= now - done_at < every
+
+
 class _Time:
     """The clock that this process goes by."""
 

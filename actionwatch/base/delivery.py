@@ -15,7 +15,7 @@ import msgspec
 
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event
-from actionwatch.base.plurals import counted
+from actionwatch.base.plurals import counted, is_or_are
 
 ESCALATION = -1
 """The ordinal of an escalation: it is outside the order of its alert's messages. Ask `Delivery.is_escalation`."""
@@ -254,5 +254,6 @@ class Retried:
         """Describe those that stay dead, without a remedy."""
         whose = ", ".join(f"{count} for {name}" for name, count in self.stranded.items())
         total = sum(self.stranded.values())
-        verb = "is" if total == 1 else "are"
-        return f"{counted(total, 'dead letter')} {verb} for a receiver that is no longer configured ({whose})"
+        return (
+            f"{counted(total, 'dead letter')} {is_or_are(total)} for a receiver that is no longer configured ({whose})"
+        )

@@ -16,7 +16,7 @@ import click
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Mode
-from actionwatch.base.plurals import counted
+from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import duration
 from actionwatch.cli.output import console, echo, progress_bar, spell
@@ -124,7 +124,7 @@ def _undelivered(waiting: Sequence[Waiting], queues: Mapping[str, Queue], due_un
     """Return a line for each receiver that did not get a message that was due."""
     for line in waiting:
         if _is_late(line, due_until):
-            verb = "is" if line.count == 1 else "are"
+            verb = is_or_are(line.count)
             retried = f"failed and {verb} retried at {spell_time(line.due_at)}"
             why = retried if line.has_failed else f"{verb} due and not sent"
             yield f"{line.receiver}: {counted(line.count, 'message')} {why}: 'actionwatch deliveries list' shows why"

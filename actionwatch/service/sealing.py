@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actionwatch.base.clock import is_due
 from actionwatch.store import seals, unsealed
 from actionwatch.store.database import Database
 from actionwatch.store.sealed_tables import SEALED
@@ -16,9 +17,8 @@ from actionwatch.store.tables import RECEIPT
 SEAL_EVERY = timedelta(seconds=5)
 MAX_WORK = timedelta(milliseconds=250)  # of SEAL_EVERY, so that sealing a backlog costs a source that catches up little
 LOG_EVERY = timedelta(days=1)
-RECEIPTS_EVERY = timedelta(
-    minutes=5
-)  # each quiet poll replaces the receipt before it: a seal of each would be 4 MB a day
+# Each quiet poll replaces the receipt before it: a seal of each would be 4 MB a day.
+RECEIPTS_EVERY = timedelta(minutes=5)
 _WITHOUT_RECEIPTS = tuple(name for name in SEALED if name != RECEIPT.name)
 
 log = structlog.get_logger()
@@ -36,12 +36,12 @@ class Sealing:
     def run_once(self) -> None:
         """Seal for `MAX_WORK` what waits longest, receipts and the head in the log if it is time for them."""
         now = self._clock()
-        if _is_due(self._receipts_at, RECEIPTS_EVERY, now):
+        if is_due(self._receipts_at, RECEIPTS_EVERY, now):
             if self._seal(MAX_WORK.total_seconds()):
                 self._receipts_at = now
         else:
             self._seal(MAX_WORK.total_seconds(), _WITHOUT_RECEIPTS)
-        if _is_due(self._logged_at, LOG_EVERY, now):
+        if is_due(self._logged_at, LOG_EVERY, now):
             self._log_head()
 
     def finish(self) -> None:
@@ -73,8 +73,3 @@ class Sealing:
         if head is not None:
             self._logged_at = self._clock()
             log.info("store_sealed", head=str(head))
-
-
-def _is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
-    """Return whether it is time again, also after the clock was set back."""
-    return last is None or not timedelta(0) <= now - last < every

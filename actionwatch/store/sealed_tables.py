@@ -31,7 +31,8 @@ from actionwatch.store.tables import (
 )
 
 _NUL, _REPLACED = "\0", "\ufffd"
-_MAX_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
+NUMBER = re.compile("[0-9]{1,18}")  # an id, or the number of a seal, as a text
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
@@ -100,7 +101,7 @@ class SealedTable:
             place = tuple(int(part) if number else part for part, number in zip(parts, is_number, strict=True))
         except ValueError:
             return None
-        return None if any(isinstance(part, int) and abs(part) > _MAX_ID for part in place) else place
+        return None if any(isinstance(part, int) and abs(part) > MAX_ID for part in place) else place
 
 
 def is_text(value: str) -> bool:

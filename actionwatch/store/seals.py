@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -22,15 +21,13 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 from actionwatch.store import unsealed
 from actionwatch.store.column_types import DAMAGES, as_stored, from_micros, to_micros
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
-from actionwatch.store.sealed_tables import SEALED, SealedTable, is_text
+from actionwatch.store.sealed_tables import MAX_ID, NUMBER, SEALED, SealedTable, is_text
 from actionwatch.store.statements import bulk_find, portions, reading_any_text, stream_rows, upsert
 from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 
 BATCH = 1000  # rows in one seal: 20 ms of the write lock
 MAX_FOLDED = 50  # earlier seals of which one seal folds leaves: 0.2 s of the write lock if each has `BATCH` rows
-_MAX_ID = 2**63 - 1
-_NUMBER = re.compile("[0-9]{1,18}")
 CUT = "seal"
 """The table name of a seal that states which older seals stay. The others may be deleted."""
 _TABLE = SEAL.c
@@ -38,7 +35,7 @@ _TABLE = SEAL.c
 READ = as_stored(column for column in _TABLE if column.name != "leaves")
 """The columns that `Seal.of` reads, then the digest."""
 _LEAVES = as_stored([_TABLE.leaves])[0]
-_IS_NUMBER = _TABLE.last_id <= _MAX_ID
+_IS_NUMBER = _TABLE.last_id <= MAX_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +69,7 @@ class Seal:
         values: dict[str, Any] = dict(zip((each.name for each in fields(cls)), row, strict=False))
         try:
             values |= {"at": from_micros(values["at"]), "states": json.loads(values["states"])}
-            if not all(_NUMBER.fullmatch(number) for number in values["states"]):
+            if not all(NUMBER.fullmatch(number) for number in values["states"]):
                 raise ValueError("a seal names another one by a text")
             return msgspec.convert(values, cls)
         except DAMAGES as exc:
@@ -130,7 +127,7 @@ def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables:
         if not notes:
             return 0
         table = SEALED[notes[0].table_name]
-        batch = (_numbered if table.is_numbered else _keyed)(connection, table, notes, limit)
+        batch = _numbered(connection, table, notes, limit) if table.is_numbered else _keyed(connection, table, notes)
         if batch.new or batch.gone:
             _write(connection, table, batch, now)
         unsealed.settle(connection, batch.done, batch.partly)
@@ -293,9 +290,8 @@ def _holders_of_ids(
     return found, set(map(str, rest))
 
 
-def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
-    """Collect the versions that differ from the sealed ones, and the sealed rows that are gone."""
-    del limit  # each note is one row
+def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note]) -> _Batch:
+    """Collect the versions that differ from the sealed ones, and the sealed rows that are gone. Each note is one row."""
     keys = dict.fromkeys(note.row_key for note in notes if is_text(note.row_key))
     holders = _read_holders(connection, table.name, keys)
     folded = set(list(dict.fromkeys(holders[key] for key in keys if key in holders))[:MAX_FOLDED])

@@ -7,19 +7,17 @@ by another program is not noted, so that it is found.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from actionwatch.store.sealed_tables import SEALED, is_text
+from actionwatch.store.sealed_tables import NUMBER, SEALED, is_text
 from actionwatch.store.statements import bulk_find, is_postgresql, without_index
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c
-_ID = re.compile("[0-9]{1,18}")
 
 
 def _is_of(tables: Collection[str]) -> ColumnElement[bool]:
@@ -44,7 +42,7 @@ class Note(NamedTuple):
     @property
     def has_ids(self) -> bool:
         """Whether these are ids, as a note of a numbered table has. Another program can have written others."""
-        return _ID.fullmatch(self.row_key) is not None and isinstance(self.last_id, int | None)
+        return NUMBER.fullmatch(self.row_key) is not None and isinstance(self.last_id, int | None)
 
 
 def newest_record(connection: Connection) -> int:

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from typing import cast
 
+from actionwatch.base import clock
 from actionwatch.base.errors import SourceError
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store.marks import Marks
-from actionwatch.tail import planning
 from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, EDGE_SECOND, Window, round_down
 from actionwatch.tail.state import PollReport
 
@@ -32,7 +32,7 @@ MAX_PAGES = 3  # a window of a few milliseconds hardly holds more
 def is_due(marks: Marks, now: datetime) -> bool:
     """Return whether to find out the unit now."""
     wait = RETRIED_AFTER if marks.bounds_unit is None else ASKED_EVERY
-    return planning.is_due(marks.bounds_asked_at, wait, now)
+    return clock.is_due(marks.bounds_asked_at, wait, now)
 
 
 def choose_record(shown: Sequence[Record]) -> Record | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.clock import MICROSECOND, is_due
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
 
 CHECKS_PER_REACH = 10
@@ -145,11 +145,6 @@ def due_reaches(reaches: Sequence[timedelta], checked: Mapping[timedelta, dateti
     """
     due = [index for index, reach in enumerate(reaches) if is_due(checked.get(reach), reach / CHECKS_PER_REACH, now)]
     return set(reaches[: due[-1] + 1]) if due else set()
-
-
-def is_due(done_at: datetime | None, every: timedelta, now: datetime) -> bool:
-    """Return whether to do something again. A last time in the future is from before the clock was set back."""
-    return done_at is None or not timedelta(0) <= now - done_at < every
 
 
 def reaches_to_read(

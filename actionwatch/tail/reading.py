@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actionwatch.base.clock import is_due
 from actionwatch.instaclustr.kinds import ACCOUNT, ORGANISATION
 from actionwatch.instaclustr.query import Query
 from actionwatch.tail.cursor import Window, slice_count
 from actionwatch.tail.pager import Pager
-from actionwatch.tail.planning import is_due
 from actionwatch.tail.proof import TWO_WALKS, Walk, prove
 from actionwatch.tail.receipt_writer import SWEPT, ReceiptWriter, WindowRole
 from actionwatch.tail.state import PollReport, TailState

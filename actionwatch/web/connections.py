@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import resource
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -94,13 +97,41 @@ class BoundedConnection(H11Protocol):
         self.transport.abort()
 
 
-def download(request: Request, chunks: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How many streams of a kind are sent at the same time: each takes a connection, which probes and scrapers need too."""
+
+    kind: str
+    most: int
+    refusal: str
+
+
+class BoundedStream(StreamingResponse):
+    """A response in parts that is one of a bounded number. It is counted where no other request runs in between."""
+
+    def __init__(self, bound: Bound, content: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(content, headers=headers)
+        self._bound = bound
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Raises: HTTPException, if too many are being sent."""
+        counts: Counter[str] = scope["app"].state.stream_counts
+        if counts[self._bound.kind] >= self._bound.most:
+            raise HTTPException(503, self._bound.refusal)
+        counts[self._bound.kind] += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            counts[self._bound.kind] -= 1
+
+
+def download(request: Request, bound: Bound, chunks: AsyncIterator[bytes], headers: Mapping[str, str]) -> BoundedStream:
     """Make a response of any length. Its deadline starts again with each part: it bounds how long a client takes nothing.
 
-    An empty chunk says that the server is still at work. Only a response that ends and is limited in number should be one:
-    the deadline of other responses also bounds how long they hold a connection.
+    An empty chunk says that the server is still at work. The deadline of other responses also bounds how long they hold a
+    connection; this one has no other bound than their number.
     """
-    return StreamingResponse(_parts(chunks, request.scope["state"][_RENEW]), headers=headers)
+    return BoundedStream(bound, _parts(chunks, request.scope["state"][_RENEW]), headers)
 
 
 def break_off(request: Request) -> None:

@@ -82,9 +82,8 @@ def _candidates(keys: Sequence[Any], algorithm: str, name: object) -> Iterator[R
             continue
         if wanted == "RSA" and _bits_of(each.get("n")) not in RSA_BITS:
             continue
-        with contextlib.suppress(
-            JoseError, ValueError, TypeError, KeyError
-        ):  # of a kind or curve that it does not know
+        # A key of a kind or curve that it does not know is passed over.
+        with contextlib.suppress(JoseError, ValueError, TypeError, KeyError):
             yield _KEY_TYPES[wanted].import_key(dict(each))
 
 

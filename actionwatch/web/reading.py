@@ -86,6 +86,14 @@ def rules_in_use(parts: Parts) -> list[Rule]:
     return sorted((rule for rule in parts.rules() if not rule.is_silent), key=lambda rule: rule.name.name)
 
 
+def rule_in_use(parts: Parts, name: str) -> Rule:
+    """Return the rule with this id or name. Raises: HTTPException, if there is none."""
+    for rule in parts.rules():
+        if name in (rule.name.id, rule.name.name):
+            return rule
+    raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
+
+
 def only_alert(connection: Connection, beginning: str) -> Alert:
     """Read the alert whose id has this prefix. Raises: HTTPException, if there is none, or several."""
     found = alerts.read_by_prefix(connection, beginning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
@@ -84,8 +85,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
-    made.state.stream_count = 0
-    made.state.export_count = 0
+    made.state.stream_counts = Counter()
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 

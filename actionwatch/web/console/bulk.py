@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.model import Alert
-from actionwatch.base.plurals import counted
+from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.web.console.alerts import show_list_with
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
 from actionwatch.web.console.silencing import read_span, show_drafts
@@ -100,4 +100,4 @@ def _before(alert: Alert) -> str:
 
 
 def _spell(count: int, noun: str, word: str) -> str:
-    return f"{counted(count, noun)} {'is' if count == 1 else 'are'} {word}." if count else ""
+    return f"{counted(count, noun)} {is_or_are(count)} {word}." if count else ""

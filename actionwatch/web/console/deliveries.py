@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.plurals import counted
+from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.store import alerts, outbox
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.web.console.forms import Fields, check_form, given_in, selected
@@ -91,7 +91,7 @@ def _carry_out(parts: Parts, decision: _Decision) -> tuple[str, str]:
     """Carry out a decision. Return what happened, and what did not and why."""
     if decision.action == "drop":
         count, stranding = parts.dead_letters.drop(decision.wanted, decision.author), ""
-        done = f"{counted(count, 'dead letter')} {'is' if count == 1 else 'are'} dropped."
+        done = f"{counted(count, 'dead letter')} {is_or_are(count)} dropped."
     else:
         found = parts.dead_letters.retry(decision.wanted, decision.author, decision.to)
         count, where = found.count, f"to {decision.to}" if decision.to else "again"

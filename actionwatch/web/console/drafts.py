@@ -18,6 +18,7 @@ from actionwatch.web.console.charts import Chart, draw_bars
 from actionwatch.web.console.forms import Fields, check_is_ours
 from actionwatch.web.console.page import render, render_stream
 from actionwatch.web.parts import Parts
+from actionwatch.web.reading import rule_in_use
 
 TIMES = ("1d", "7d", "30d", "90d")
 MAX_COUNTED = 10_000  # alerts of a rule in use, beside those of its draft
@@ -40,11 +41,13 @@ def show(request: Request, parts: Parts) -> Response:
     name = request.query_params.get("rule")
     text = EXAMPLE
     if name is not None:
-        rule = next((each for each in parts.rules() if name in (each.name.id, each.name.name)), None)
+        rule = rule_in_use(parts, name)
         with parts.database.read() as connection:
-            stored = rule_versions.read(connection, rule.name.id) if rule is not None else None
+            stored = rule_versions.read(connection, rule.name.id)
         if stored is None:
-            raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
+            raise HTTPException(
+                404, f"the YAML of {name} is not stored yet: the service stores it when it uses the rule"
+            )
         text = stored.document
     is_new = name is None
     return render(

@@ -15,21 +15,21 @@ from datetime import datetime
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store import alerts
+from actionwatch.web.connections import Bound, BoundedStream
 from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
 
-MAX_STREAMS = 20  # each takes a connection of the listener, which probes and scrapers need too
+MAX_STREAMS = 20
 MAX_NEW = 100  # counted; more are "or more"
 LOOK_SECONDS = 0.5
 LIFE_SECONDS = 45.0  # the listener ends a request after 60 s; the browser connects again, and shows its session again
 PING_SECONDS = 15.0  # a write notices a client that has left
-TOO_MANY = f"{MAX_STREAMS} pages are open, which is all that are kept up to date: reload this one\n"
+TOO_MANY = f"{MAX_STREAMS} pages are open, which is all that are kept up to date: reload this one"
 RETRY = b"retry: 5000\n\n"
 PING = b": nothing new\n\n"
 
@@ -39,22 +39,8 @@ def stream(request: Request, parts: Parts) -> Response:
     after: datetime | None = Query(request.query_params, parts.clock()).time("after")
     if after is None:
         raise HTTPException(400, "after: give the time after which alerts are new")
-    return _Stream(_events(parts, after), media_type="text/event-stream", headers=UNBUFFERED)
-
-
-class _Stream(StreamingResponse):
-    """One of a bounded number of streams, which are counted where no other request runs in between."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = scope["app"].state
-        if state.stream_count >= MAX_STREAMS:
-            await PlainTextResponse(TOO_MANY, 503)(scope, receive, send)
-            return
-        state.stream_count += 1
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            state.stream_count -= 1
+    headers = {"content-type": "text/event-stream", **UNBUFFERED}
+    return BoundedStream(Bound("news", MAX_STREAMS, TOO_MANY), _events(parts, after), headers)
 
 
 async def _events(parts: Parts, after: datetime) -> AsyncIterator[bytes]:

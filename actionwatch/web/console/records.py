@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +21,7 @@ from actionwatch.store import alerts, receipts, records
 from actionwatch.store.statements import Place
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
-from actionwatch.web.connections import break_off, download
+from actionwatch.web.connections import Bound, break_off, download
 from actionwatch.web.console.page import given_query, href, render, render_search
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import Query
@@ -82,13 +81,10 @@ def export(request: Request, parts: Parts) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    if request.app.state.export_count >= MAX_EXPORTS:
-        raise HTTPException(
-            503, f"{MAX_EXPORTS} exports are running, which is all that may at once: try again when one has ended"
-        )
+    refusal = f"{MAX_EXPORTS} exports are running, which is all that may at once: try again when one has ended"
     chunks = _chunks(parts, wanted, form)
     first = next(chunks)  # while an error can still be a page
-    return download(request, _stream(request, first, chunks), headers)
+    return download(request, Bound("export", MAX_EXPORTS, refusal), _stream(request, first, chunks), headers)
 
 
 async def _stream(request: Request, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -96,20 +92,15 @@ async def _stream(request: Request, first: bytes, chunks: Iterator[bytes]) -> As
 
     It breaks off when its visitor may read no longer: a token that is revoked opens nothing from that moment on.
     """
-    state: State = request.app.state
-    state.export_count += 1
-    try:
-        chunk: bytes | None = first
-        while chunk is not None:
-            yield chunk
-            async with state.exporting:
-                chunk = await run_in_threadpool(next, chunks, None)
-            if await run_in_threadpool(request.state.access.identify, request) is None:
-                log.warning("export_broken_off", why="the token or the session has ended")
-                break_off(request)
-                return
-    finally:
-        state.export_count -= 1
+    chunk: bytes | None = first
+    while chunk is not None:
+        yield chunk
+        async with request.app.state.exporting:
+            chunk = await run_in_threadpool(next, chunks, None)
+        if await run_in_threadpool(request.state.access.identify, request) is None:
+            log.warning("export_broken_off", why="the token or the session has ended")
+            break_off(request)
+            return
 
 
 def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[bytes]:

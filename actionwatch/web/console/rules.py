@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +18,7 @@ from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.web.console.charts import draw_bars, level_counts
 from actionwatch.web.console.page import render
 from actionwatch.web.parts import Parts
-from actionwatch.web.reading import rules_in_use
+from actionwatch.web.reading import rule_in_use, rules_in_use
 
 SHOWN_DAYS = 30
 MAX_COUNTED = 1000  # alerts of a rule, in the list
@@ -76,10 +75,7 @@ def show_list(request: Request, parts: Parts) -> Response:
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one rule, by its id or name."""
-    now, name = parts.clock(), request.path_params["name"]
-    rule = next((each for each in parts.rules() if name in (each.name.id, each.name.name)), None)
-    if rule is None:
-        raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
+    now, rule = parts.clock(), rule_in_use(parts, request.path_params["name"])
     spans = Spans.until(now, timedelta(days=1), SHOWN_DAYS)
     with parts.database.read() as connection:
         version = rule_versions.read(connection, rule.name.id)

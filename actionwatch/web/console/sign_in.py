@@ -81,9 +81,8 @@ def finish(request: Request, parts: Parts) -> Response:
     else:
         answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
         _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
-    if openid.has_begun(
-        secret, request.query_params
-    ):  # otherwise it may be of a sign-in that began later, in another tab
+    # Otherwise the cookie may be of a sign-in that began later, in another tab.
+    if openid.has_begun(secret, request.query_params):
         answer.delete_cookie(PENDING_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
 

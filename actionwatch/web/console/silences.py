@@ -17,7 +17,7 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
-from actionwatch.base.plurals import counted
+from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.store import silences
 from actionwatch.text.escaping import shorten
 from actionwatch.web.console.charts import draw_silence
@@ -109,7 +109,7 @@ def _end(parts: Parts, ids: Sequence[str], author: str) -> tuple[str, str]:
             raise
         except (ActionwatchError, ValueError) as exc:
             problems.append(f"{exc}.")
-    return f"{counted(count, 'silence')} {'is' if count == 1 else 'are'} over." if count else "", " ".join(problems)
+    return f"{counted(count, 'silence')} {is_or_are(count)} over." if count else "", " ".join(problems)
 
 
 def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:

@@ -19,7 +19,7 @@ from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.rule_versions import StoredVersion
 from actionwatch.store.seal_checking import Checked
 from actionwatch.store.seals import Head
-from tests.builders import NOON, make_receipt, make_record, url_of
+from tests.builders import NOON, make_receipt, make_record, make_version, url_of
 from tests.integration.kit import KindRule, Post
 
 HOUR = timedelta(hours=1)
@@ -65,9 +65,7 @@ def _entry(number: int) -> RuleEntry:
 
 
 def _version(number: int) -> StoredVersion:
-    return StoredVersion(
-        rule_id=str(number), name="a", file="a.yml", line=1, mode="live", document=f"d{number}", lists="", since=NOON
-    )
+    return make_version(str(number), f"d{number}")
 
 
 def seal_all(database: Database, limit: int = 3) -> None:

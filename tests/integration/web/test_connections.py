@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from actionwatch.web import connections, server
-from actionwatch.web.connections import download
+from actionwatch.web.connections import Bound, download
 from tests import http_client
 from tests.threads import start_thread
 from tests.waiting import LIMIT, pause, wait_until
@@ -41,18 +43,27 @@ async def one_chunk() -> AsyncIterator[bytes]:
     yield b"x" * LARGE
 
 
-PAGES = [
-    Route("/large", lambda request: download(request, one_chunk(), {})),
-    Route("/search", lambda request: download(request, working(30), {})),
-    Route("/pings", lambda _: StreamingResponse(pinging())),
-]
+ONE = Bound("test", 1, "another one is being sent")
+
+
+def pages() -> BaseRoute:
+    """Return an application with the pages, which counts what it sends."""
+    made = Starlette(
+        routes=[
+            Route("/large", lambda request: download(request, ONE, one_chunk(), {})),
+            Route("/search", lambda request: download(request, ONE, working(30), {})),
+            Route("/pings", lambda _: StreamingResponse(pinging())),
+        ]
+    )
+    made.state.stream_counts = Counter()
+    return Mount("/", made)
 
 
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Serve the pages with a short deadline."""
     monkeypatch.setattr(connections, "SERVE_SECONDS", SECONDS)
-    with server.serving(PAGES, "127.0.0.1", 0, None, start_thread) as served:
+    with server.serving([pages()], "127.0.0.1", 0, None, start_thread) as served:
         yield served
 
 

@@ -34,7 +34,16 @@ from actionwatch.store import (
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import visible
 from tests.browser import SCHEMES, WIDTHS, Viewer, chromium, viewing
-from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_marks, make_receipt, make_record
+from tests.builders import (
+    CLUSTER_DELETED_RULE,
+    NOON,
+    make_alert,
+    make_delivery,
+    make_marks,
+    make_receipt,
+    make_record,
+    make_version,
+)
 from tests.integration.web.console_kit import Served
 from tests.unit.render.messages import HOSTILE
 from tests.unit.rules.builders import rules_in
@@ -101,7 +110,7 @@ def served(database: Database) -> Served:
             records.insert_new(connection, [make_record(number, raw=f'{{"a": {number}}}', **named)])
             store_alert(connection, number, f"hostile-{name}", text)
             store_silences(connection, number, text)
-            rule_versions.write(connection, [version_of(f"hostile-{name}", text)])
+            rule_versions.write(connection, [make_version(f"hostile-{name}", text, name=text[:300], file=text[:300])])
     every = BlindSpan(NOON - 60 * MINUTE, NOON, Effect.DOUBT, TEXTS["html"])
     own = [
         RuleBlindness(f"hostile-{name}", text[:300], RuleState.LIVE, (replace(every, effect=Effect.BLIND, why=text),))
@@ -115,12 +124,6 @@ def served(database: Database) -> Served:
     made.stretches.append(Stretch("acme", NOON - 60 * MINUTE, NOON - 30 * MINUTE, is_proved=False, why=TEXTS["html"]))
     made.stretches.append(Stretch("acme", NOON - 30 * MINUTE, NOON, is_proved=True))
     return made
-
-
-def version_of(rule_id: str, text: str) -> rule_versions.StoredVersion:
-    """Make the running version of a rule."""
-    place: dict[str, Any] = {"file": text[:300], "line": 1, "since": NOON}
-    return rule_versions.StoredVersion(rule_id=rule_id, name=text[:300], mode="live", document=text, lists="", **place)
 
 
 def store_alert(connection: Connection, number: int, alert_id: str, text: str) -> None:

@@ -19,7 +19,7 @@ from actionwatch.service import trial
 from actionwatch.store import alerts, rule_versions
 from actionwatch.store.database import Database
 from actionwatch.web.console.drafts import EXAMPLE
-from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_version
 from tests.integration.service.test_trial import Place
 from tests.integration.web.console_kit import Served, give_token, session
 from tests.unit.rules.builders import rules_in
@@ -90,16 +90,7 @@ def test_rule_in_use_is_the_beginning(place: Place, served: Served) -> None:
     """The page of a rule leads to its YAML in the editor, and the result says what the rule in use did."""
     served.rules = rules_in(CLUSTER_DELETED_RULE).rules
     name = served.rules[0].name
-    version = rule_versions.StoredVersion(
-        rule_id=name.id,
-        name=name.name,
-        file="one.yml",
-        line=1,
-        mode="live",
-        document=CLUSTER_DELETED_RULE,
-        lists="",
-        since=NOON,
-    )
+    version = make_version(name.id, CLUSTER_DELETED_RULE, name=name.name)
     with place.database.write() as connection:
         rule_versions.write(connection, [version])
     with served.open() as client:

@@ -19,7 +19,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.web.console import deliveries as delivery_view
 from actionwatch.web.console import rules as rules_view
-from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, only_sqlite
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_version, only_sqlite
 from tests.integration.web.console_kit import Served
 from tests.integration.web.test_console_alerts import pages_of
 from tests.statements import statements
@@ -131,16 +131,7 @@ def test_rules_and_one_rule(database: Database) -> None:
     """The list has mode, level and alerts of each rule, and broken files; a rule has its YAML and a chart."""
     rules = rules_in(CLUSTER_DELETED_RULE).rules
     name = rules[0].name
-    version = rule_versions.StoredVersion(
-        rule_id=name.id,
-        name=name.name,
-        file="x.yml",
-        line=1,
-        mode="live",
-        document=CLUSTER_DELETED_RULE,
-        lists="",
-        since=NOON,
-    )
+    version = make_version(name.id, CLUSTER_DELETED_RULE, name=name.name)
     with database.write() as connection:
         rule_versions.write(connection, [version])
         alerts.insert_new(connection, [(make_alert(f"a{number}"), "g") for number in range(3)])
