@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.web.parts import Parts
+from actionwatch.web.problems import API_PATH, problem
 
 FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
 _URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
@@ -43,8 +44,18 @@ def health_routes(
 
 
 def waiting_routes(reason: str) -> list[Route]:
-    """Build the routes of a process that waits for its store: it is alive, and not ready for a reason."""
-    return _routes(list, lambda: [reason])
+    """Build the routes of a process that waits for its store: it is alive, and not ready for a reason.
+
+    Every other path answers that the store is away; the reason is for the probe and the log, not for strangers.
+    """
+
+    def away(request: Request) -> Response:
+        what = "the store does not answer, so nothing is watched: /readyz has the reason"
+        if request.url.path.startswith(API_PATH):
+            return problem(503, what)
+        return PlainTextResponse(f"{what}\n", 503)
+
+    return [*_routes(list, lambda: [reason]), Route("/{path:path}", away)]
 
 
 def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[str]]) -> list[Route]:

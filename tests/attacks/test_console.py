@@ -180,6 +180,19 @@ def test_tokens_are_not_called_wrong_while_the_store_is_away() -> None:
         assert http_client.get(f"{url}/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
 
 
+def test_console_reports_that_the_store_is_away() -> None:
+    """While a process waits for its store, people who open the console see that, and strangers do not see why."""
+    with serving(waiting_routes("the password is wrong"), "127.0.0.1", 0, Access(TOKEN)) as url:
+        led = http_client.get(f"{url}/alerts", headers={"accept": "text/html"})
+        assert led.status_code == 303
+        for headers in ({}, {"authorization": f"Bearer {TOKEN}"}):
+            found = http_client.get(f"{url}{led.headers['location']}", headers=headers)
+            assert (found.status_code, "does not answer" in found.text) == (503, True)
+            assert "password" not in found.text
+        found = http_client.get(f"{url}/api/v1/alerts", headers={"authorization": f"Bearer {TOKEN}"})
+        assert (found.status_code, found.json()["status"]) == (503, 503)
+
+
 def test_sessions_end(database: Database) -> None:
     """A session ends after a shift, with the shared token, and where one token has too many."""
     served = Served(database)
