@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.delivery.compose import Failure, bury, compose, write_messages
+from actionwatch.delivery import lifecycle
+from actionwatch.delivery.compose import Failure, compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck, as_received
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
+from actionwatch.delivery.retry import Bury
 from actionwatch.store import delivery_transitions, outbox, receivers
 from actionwatch.store.outbox import DueDelivery
 
 LEASE = timedelta(minutes=5)  # longer than any send; after it, the rows of a dead process can be claimed again
 ROWS_AT_ONCE = 500  # rows that one transaction checks, so that a storm does not lock the store for long
 
+log = structlog.get_logger()
 
 Prepared = list[tuple[DueDelivery, Job | Failure]]
-"""Due rows with their messages, written before the transaction that freezes them."""
+"""Due rows with their messages, composed before the transaction that freezes them."""
 
 
 class Claimer:
@@ -44,7 +49,7 @@ class Claimer:
             checked = self._gates.check(connection, channel.policy, due, free, now)
             self._fallbacks.copy_ends(connection, checked.ends, now)
             composed = compose(connection, checked.passed, now, self._gates.global_policy)
-            jobs += self._lease(connection, worker, composed, now)
+            jobs += self._lease(connection, worker, self._jobs_of(connection, composed, now), now)
             free -= len(checked.passed)
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
@@ -65,9 +70,9 @@ class Claimer:
         ]
 
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
-        """Write the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
+        """Compose the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
         due = [as_received(each) for each in _read_unfrozen(connection, receiver, now)]
-        return list(zip(due, write_messages(connection, due, now, self._gates.global_policy), strict=True))
+        return list(zip(due, compose(connection, due, now, self._gates.global_policy), strict=True))
 
     def freeze_due(
         self, connection: Connection, receiver: str, policy: ReceiverPolicy, prepared: Prepared, now: datetime
@@ -81,8 +86,17 @@ class Claimer:
         self._fallbacks.copy_ends(connection, checked.ends, now)
         passed = {each.delivery.id: each for each in checked.passed}
         current = [composed for each, composed in prepared if passed.get(each.delivery.id) == each]
-        bury(connection, current, now)
-        delivery_transitions.freeze(connection, [each.delivery for each in current if isinstance(each, Job)])
+        jobs = self._jobs_of(connection, current, now)
+        delivery_transitions.freeze(connection, [job.delivery for job in jobs])
+
+    def _jobs_of(self, connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> list[Job]:
+        """Return the jobs, and make dead letters of the deliveries whose message cannot be composed."""
+        failures = [each for each in composed if isinstance(each, Failure)]
+        for delivery, why in failures:
+            log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
+        dead = lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
+        self._fallbacks.fall_back(connection, dead, now)
+        return [each for each in composed if isinstance(each, Job)]
 
 
 def _read_unfrozen(connection: Connection, receiver: str, now: datetime) -> list[DueDelivery]:

@@ -1,7 +1,7 @@
 """Compose the message of a claimed delivery, and freeze it at its first attempt.
 
-Works in the claiming transaction. A frozen message is sent again word for word; one that cannot be composed becomes a dead
-letter, so that no single alert can stop the others.
+A frozen message is sent again word for word. One that cannot be composed is a value too, so that no single alert can stop the
+others.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Event, Message, Record
-from actionwatch.delivery import lifecycle
 from actionwatch.delivery.inhibiting import read_inhibited
 from actionwatch.delivery.receiver_worker import Job
-from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import fallback_deliveries, records
 from actionwatch.store.outbox import DueDelivery
@@ -47,22 +45,11 @@ class Failure(NamedTuple):
 
 def compose(
     connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
-) -> list[Job]:
-    """Return the jobs of deliveries that passed the gates, in order.
+) -> list[Job | Failure]:
+    """Compose the messages of deliveries that passed the gates, in order. It only reads, in a few statements.
 
     `global_policy` says which alerts a message names with its own, and where its links lead.
-
-    A delivery whose message cannot be composed is left out, and is a dead letter in the store.
     """
-    composed = write_messages(connection, passed, now, global_policy)
-    bury(connection, composed, now)
-    return [each for each in composed if isinstance(each, Job)]
-
-
-def write_messages(
-    connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
-) -> list[Job | Failure]:
-    """Write the messages of deliveries, in order. It only reads, in a few statements."""
     new = [due for due in passed if not due.delivery.is_frozen]
     newest = records.read_of_alerts(connection, {due.delivery.alert_id for due in new}, RECORDS_SHOWN) if new else {}
     replaced = fallback_deliveries.read_replaced(connection, [due.delivery for due in new])
@@ -70,14 +57,6 @@ def write_messages(
     sources = [Labelled(alert, newest_labels(alert, newest)) for alert in known.values()]
     inhibited = read_inhibited(connection, global_policy.inhibit_rules, sources)
     return [_composed(due, newest, replaced, inhibited, global_policy.links, now) for due in passed]
-
-
-def bury(connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> None:
-    """Make dead letters of the deliveries whose message cannot be composed."""
-    failures = [each for each in composed if isinstance(each, Failure)]
-    for delivery, why in failures:
-        log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
-    lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
 
 
 def message_of(

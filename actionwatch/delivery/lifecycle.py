@@ -12,8 +12,10 @@
                                              collapsed  │ summary               `reported_in` the summary
                                              held       ┘
 
-`base/delivery.py` holds the states, their owners and the table of transitions; `store/delivery_transitions.py` makes them.
-Gates decide only before the first attempt. Every attempt ends in one of the clauses `Accepted`, `RetryAt` and `Bury`.
+`base/delivery.py` holds the states, their owners and the table of transitions; `store/delivery_transitions.py` makes them, and
+a test compares what it does with the table. Gates decide only before the first attempt. Every attempt ends in one of the
+clauses `Accepted`, `RetryAt` and `Bury`. Two other modules of the store write columns that hold no state: `waits.py` moves
+times by a step of the clock, `retention.py` deletes rows and bodies.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Connection
 
 from actionwatch.base.delivery import Delivery
@@ -33,8 +34,6 @@ from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant
 
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -42,14 +41,6 @@ class Accepted:
 
     message_type: str
     note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The attempt failed with an error, and what follows."""
-
-    error: str
-    follows: RetryAt | Bury
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +70,34 @@ class Hold:
 
 
 GateDecision = Suppress | Collapse | Hold
-DeliveryOutcome = Accepted | Failed | Bury | GateDecision
+DeliveryOutcome = Accepted | RetryAt | Bury | GateDecision
 
 
-def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOutcome]], now: datetime) -> None:
-    """Make the transition that follows each outcome, and write a line for each into its alert's history."""
+def apply(
+    connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOutcome]], now: datetime
+) -> list[tuple[Delivery, str]]:
+    """Make the transition that follows each outcome, and write a line for each into its alert's history.
+
+    Returns: the dead letters, each with its reason, for the fallbacks of their receivers.
+    """
     accepted: dict[tuple[str, str | None], dict[str, str | None]] = defaultdict(dict)
     suppressed: list[Suppression] = []
     collapsed: list[tuple[Delivery, datetime]] = []
     held: list[tuple[Delivery, datetime]] = []
+    dead: list[tuple[Delivery, str]] = []
     lines: list[alert_history.Entry] = []
     for delivery, outcome in outcomes:
         match outcome:
             case Accepted(message_type, note):
                 accepted[delivery.receiver, delivery.leased_by][delivery.id] = note
                 what = f"{message_type} accepted" + (f"; {note}" if note else "")
-            case Failed(error, RetryAt(at)):
-                delivery_transitions.retry(connection, delivery, at, error)
-                what = f"{error}; next attempt at {instant(at)}"
-            case Failed(error, Bury(why)):
-                delivery_transitions.bury(connection, delivery, visible(why), error)
-                what = f"{error}; dead letter: {visible(why)}"
-            case Bury(why):
-                delivery_transitions.bury(connection, delivery, why)
-                what = f"dead letter: {why}"
+            case RetryAt(at, error):
+                delivery_transitions.retry(connection, delivery, at, visible(error))
+                what = f"{visible(error)}; next attempt at {instant(at)}"
+            case Bury(why, error):
+                dead.append((delivery, visible(why)))
+                delivery_transitions.bury(connection, delivery, visible(why), error and visible(error))
+                what = f"{visible(error)}; dead letter: {visible(why)}" if error else f"dead letter: {visible(why)}"
             case Suppress(by, ref, what, awaits):
                 suppressed.append(Suppression(delivery, by, ref, awaits))
             case Collapse(until, what):
@@ -116,10 +111,12 @@ def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOut
     delivery_transitions.collapse(connection, collapsed)
     delivery_transitions.hold(connection, held)
     alert_history.append(connection, lines)
+    return dead
 
 
 def _history_line(delivery: Delivery, outcome: DeliveryOutcome, what: str, now: datetime) -> alert_history.Entry:
     if isinstance(outcome, GateDecision):
         return alert_history.Entry(now, delivery.alert_id, f"gate to {delivery.receiver}", visible(what))
-    attempt = "" if isinstance(outcome, Bury) else f"attempt {delivery.attempts}: "
+    is_attempt = not isinstance(outcome, Bury) or outcome.error is not None
+    attempt = f"attempt {delivery.attempts}: " if is_attempt else ""
     return alert_history.Entry(now, delivery.alert_id, f"delivery to {delivery.receiver}", attempt + what)

@@ -15,7 +15,7 @@ from actionwatch.base.delivery import new_delivery
 from actionwatch.base.model import Alert, Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.compose import freeze, message_of
-from actionwatch.delivery.lifecycle import Accepted, Failed
+from actionwatch.delivery.lifecycle import Accepted
 from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, Renderer, attempt
 from actionwatch.delivery.retry import Bury
 from actionwatch.store import alert_history, alerts, delivery_transitions
@@ -42,11 +42,11 @@ def send_test(
     message = message_of(delivery.id, Event.TEST, alert, (), now, links=links)
     delivery = replace(delivery, attempts=1, body=freeze(message))
     ended = attempt(channel, renderer, Job(delivery, message, alert))
-    outcome: Accepted | Failed
+    outcome: Accepted | Bury
     if ended.error is None:
         outcome = Accepted(message.type, ended.receipt.note and visible(ended.receipt.note))
     else:
-        outcome = Failed(visible(str(ended.error)), Bury(NOT_RETRIED))
+        outcome = Bury(NOT_RETRIED, str(ended.error))
     with database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "tested", channel.name)])

@@ -13,9 +13,9 @@ from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.model import Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.fallback import Fallbacks
-from actionwatch.delivery.lifecycle import Accepted, DeliveryOutcome, Failed
+from actionwatch.delivery.lifecycle import Accepted, DeliveryOutcome
 from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
-from actionwatch.delivery.retry import Bury, decide
+from actionwatch.delivery.retry import Bury, RetryAt, decide
 from actionwatch.store import alert_history, delivery_latency, outbox, receivers
 from actionwatch.text.escaping import visible
 
@@ -41,13 +41,7 @@ class Recorder:
         failed = [each.job.delivery.id for each in attempts if each.error is not None]
         started = outbox.read_started(connection, failed) if failed else {}
         outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
-        lifecycle.apply(connection, outcomes, now)
-        buried = [
-            (delivery, visible(outcome.follows.why))
-            for delivery, outcome in outcomes
-            if isinstance(outcome, Failed) and isinstance(outcome.follows, Bury)
-        ]
-        self._fallbacks.fall_back(connection, buried, now)
+        self._fallbacks.fall_back(connection, lifecycle.apply(connection, outcomes, now), now)
 
     def _outcome(
         self, connection: Connection, attempt: Attempt, started: Mapping[str, datetime], now: datetime
@@ -61,7 +55,7 @@ class Recorder:
 
     def _failure(
         self, connection: Connection, delivery: Delivery, error: DeliveryError, started_at: datetime, now: datetime
-    ) -> Failed:
+    ) -> RetryAt | Bury:
         """Decide what follows an error, and store the failure and the pause of the receiver."""
         worker, text = self._workers[delivery.receiver], visible(str(error))
         follows = decide(error, delivery.attempts, started_at, now, self._jitter(), worker.channel.retry)
@@ -70,7 +64,7 @@ class Recorder:
         receivers.note_failure(connection, delivery.receiver, now, text, worker.paused_until)
         event = "delivery_buried" if isinstance(follows, Bury) else "delivery_failed"
         log.warning(event, delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts, error=text)
-        return Failed(text, follows)
+        return follows
 
 
 def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
+from actionwatch.base.plurals import counted
 from actionwatch.settings import RetryPolicy
 
 MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
@@ -13,16 +14,18 @@ MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again, not before this."""
+    """Try again, not before this, because of an error."""
 
     at: datetime
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """Give up: make it a dead letter that shows `why`."""
+    """Give up: make it a dead letter that shows `why`. `error` is that of the attempt; None if there was no attempt."""
 
     why: str
+    error: str | None = None
 
 
 def decide(
@@ -34,11 +37,11 @@ def decide(
     attempt would start later than `give_up_after` from `started_at`.
     """
     if not isinstance(error, TransientDeliveryError):
-        return Bury(f"refused: {error.what}")
+        return Bury(f"refused: {error.what}", str(error))
     at = now + max(_backoff(attempt, jitter, policy), error.retry_after)
     if at > started_at + policy.give_up_after:
-        return Bury(f"gave up after {attempt} {'attempt' if attempt == 1 else 'attempts'}: {error.what}")
-    return RetryAt(at)
+        return Bury(f"gave up after {counted(attempt, 'attempt')}: {error.what}", str(error))
+    return RetryAt(at, str(error))
 
 
 def _backoff(attempt: int, jitter: float, policy: RetryPolicy) -> timedelta:

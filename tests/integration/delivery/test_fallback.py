@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
@@ -41,6 +42,17 @@ def test_dead_letter_is_copied_to_the_fallback(backed: Desk) -> None:
     assert backed.senders["mail"].sent[0].fields[0] == ("in place of", "hook")
     backed.later(hours=1)
     assert backed.received("mail") == ["opened x1"]
+
+
+def test_message_that_cannot_be_composed_is_copied_to_the_fallback(backed: Desk) -> None:
+    """A dead letter that was not attempted, because its stored text is damaged, is copied like one that was refused."""
+    alert_id = backed.match_records()
+    (row,) = backed.rows(alert_id)
+    with backed.database.write() as connection:
+        delivery_transitions.freeze(connection, [replace(row, body="{")])
+    backed.deliver()
+    assert (backed.received(), backed.received("mail")) == ([], ["opened x1"])
+    assert [each.status for each in backed.rows(alert_id)] == [DeliveryStatus.DEAD, DeliveryStatus.SENT]
 
 
 def test_resolve_reaches_the_fallback_and_updates_do_not(backed: Desk) -> None:

@@ -32,8 +32,8 @@ def test_delay_doubles_up_to_the_maximum(attempt: int, seconds: float) -> None:
 def test_jitter_is_full() -> None:
     """A jitter of 0 gives no delay, a jitter of 0.5 half of the maximum."""
     policy = RetryPolicy(first=10 * SECOND)
-    assert decide(DOWN, 1, NOON, NOON, 0.0, policy) == RetryAt(NOON)
-    assert decide(DOWN, 1, NOON, NOON, 0.5, policy) == RetryAt(NOON + 5 * SECOND)
+    assert decide(DOWN, 1, NOON, NOON, 0.0, policy) == RetryAt(NOON, "no answer within the timeout")
+    assert decide(DOWN, 1, NOON, NOON, 0.5, policy) == RetryAt(NOON + 5 * SECOND, "no answer within the timeout")
 
 
 @given(
@@ -63,13 +63,14 @@ def test_gives_up_by_age() -> None:
     policy = RetryPolicy(give_up_after=timedelta(hours=1))
     error = TransientDeliveryError("busy", retry_after=timedelta(minutes=10))
     at = NOON + timedelta(minutes=50)
-    assert decide(error, 7, NOON, at, 0.0, policy) == RetryAt(NOON + timedelta(hours=1))
-    assert decide(error, 7, NOON, at + timedelta(microseconds=1), 0.0, policy) == Bury("gave up after 7 attempts: busy")
+    assert decide(error, 7, NOON, at, 0.0, policy) == RetryAt(NOON + timedelta(hours=1), "busy")
+    late = decide(error, 7, NOON, at + timedelta(microseconds=1), 0.0, policy)
+    assert late == Bury("gave up after 7 attempts: busy", "busy")
     one = decide(TransientDeliveryError("busy", retry_after=timedelta(days=1)), 1, NOON, at, 0.0, policy)
-    assert one == Bury("gave up after 1 attempt: busy")
+    assert one == Bury("gave up after 1 attempt: busy", "busy")
 
 
 @pytest.mark.parametrize("error", [PermanentDeliveryError("gone", response="secret words"), DeliveryError("gone")])
 def test_permanent_error_is_a_dead_letter(error: DeliveryError) -> None:
     """A permanent error is a dead letter at once; its reason omits the receiver's text."""
-    assert decide(error, 1, NOON, NOON, 0.5, RetryPolicy()) == Bury("refused: gone")
+    assert decide(error, 1, NOON, NOON, 0.5, RetryPolicy()) == Bury("refused: gone", str(error))
