@@ -39,7 +39,7 @@ class BlindSpan:
 
 @dataclass(frozen=True, slots=True)
 class RuleBlindness:
-    """The intervals of one rule, beside those of every rule; `state` is its last one, None if no service ever ran it."""
+    """The intervals of one rule, without those of every rule; `state` is its last one, None if no service ever ran it."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class RuleBlindness:
 
     @property
     def own_time(self) -> timedelta:
-        """For how long it could not fire for a reason of its own, or it is not known whether it could."""
+        """For how long this rule alone could not fire, or it is not known whether it could."""
         return _blind_time(self.spans)
 
     @property

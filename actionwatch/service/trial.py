@@ -1,6 +1,6 @@
 """Try a draft of rules on the stored records, for the console.
 
-A process of its own does the work (`trial_process.py`): it leaves the CPU to the service, has bounds of memory and time, and
+A separate process does the work (`trial_process.py`): it leaves the CPU to the service, has limits of memory and time, and
 ends with the request.
 """
 

@@ -1,4 +1,4 @@
-"""Hints from PostgreSQL that another process has stored records, so that the matcher need not wait until it next looks.
+"""Hints from PostgreSQL that another process has stored records, so that the matcher does not wait until it next looks.
 
 A hint can be lost, and a pooler in transaction mode delivers none. So the matcher also looks at the version of the store at
 intervals: only that is relied on. Other commits bring no hint: when all replicas that send look at once, they wait for each
@@ -30,8 +30,8 @@ def listen(
 ) -> bool:
     """Call `on_hint` soon after others than `sender` stored records, until `stopping`.
 
-    Return False at once if a pooler stands between. `connect` opens a connection that commits each statement. One that breaks
-    is made again.
+    Return False at once if there is a pooler. `connect` opens a connection that commits each statement. If it breaks, a new one
+    is opened.
     """
     while not stopping.is_set():
         with contextlib.suppress(psycopg.Error), contextlib.closing(connect()) as connection:

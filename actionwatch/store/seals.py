@@ -151,7 +151,7 @@ def state_of(packed: bytes | None) -> str:
 
 
 def delete_older(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
-    """Delete at most `limit` seals that were made before a time and have no rows any more. Return how many.
+    """Delete at most `limit` seals that were made before a time and have no rows left. Return how many.
 
     A cut states which older seals stay. The others are deleted when the cut was itself made before that time: so it is part of
     the chain of each head that was noted since, and nobody can add a cut later that hides a change from this head.

@@ -531,7 +531,7 @@ SEAL = Table(
     Column("root", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    # The leaves of its tree, see `seal_tree.py`; null when none of its rows is there in this version any more.
+    # The leaves of its tree, see `seal_tree.py`; null when no row has this version any longer.
     Column("leaves", LargeBinary),
     Index("seal_by_table", "table_name", "number"),
     Index("seal_by_last_id", "table_name", "last_id"),

@@ -123,7 +123,7 @@ class SourceTail:
         return self._state.marks
 
     def _take_over(self) -> marks.Marks | None:
-        """Continue where a source of the same organisation stopped that is not configured any more: it was renamed.
+        """Continue where a source of the same organisation stopped that is no longer configured: it was renamed.
 
         A new start would silently leave out what happened since.
         """

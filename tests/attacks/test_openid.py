@@ -265,7 +265,7 @@ def test_a_session_is_new(database: Database) -> None:
 
 
 def test_a_provider_session_is_no_other_session(database: Database) -> None:
-    """Without the provider in the configuration, its sessions open nothing; a shared session is none of its own."""
+    """Without the provider in the configuration, its sessions open nothing, and count as none of the shared token."""
     with OpenIdEnd() as end:
         made = served(database, end, readers=["kim@example.com"])
         with made.open() as client:

@@ -309,7 +309,7 @@ class Cluster:
         wait_until(look, what, self.describe, pause=0.1)
 
     def describe(self) -> str:
-        """Describe where it stands, for a failure."""
+        """Describe the state of the round, for a failure."""
         logs = (f"== {name}\n{service.log.read_text()[-4000:]}" for name, service in self.services.items())
         rows = self.query(
             "SELECT id, receiver, status, attempts, due_at, leased_by, last_error FROM delivery WHERE status <> 'sent'"

@@ -80,7 +80,7 @@ def _read(request: Request, parts: Parts, fields: Fields, given: Mapping[str, st
 def _ask(parts: Parts, decision: _Decision) -> str:
     """Return the question that is asked before a decision."""
     with parts.database.read() as connection:
-        count = sum(outbox.count_dead_letters(connection, decision.wanted, besides=()).values())
+        count = sum(outbox.count_dead_letters(connection, decision.wanted, excluding=()).values())
     which = f"{counted(count, 'dead letter')}{f' of {decision.receiver}' if decision.receiver else ''}"
     if decision.action == "drop":
         return f"Drop {which} for good? Nobody gets {'this message' if count == 1 else 'these messages'} then."

@@ -87,7 +87,7 @@ def see(
 
 
 def disk_full(*_: object) -> None:
-    """Stand in for a statement that the store cannot carry out."""
+    """Fail like a statement that the store cannot execute."""
     raise StoreError("disk full")
 
 
@@ -468,10 +468,10 @@ def _missing(post: Post, text: str = MISSING) -> Alert:
         ("", "the rule missing no longer runs"),
         (BURST.replace("burst", "missing"), "the rule missing no longer reports what is missing"),
     ],
-    ids=["entry removed", "other field", "off", "renamed", "deleted", "the last rule deleted", "no absence any more"],
+    ids=["entry removed", "other field", "off", "renamed", "deleted", "the last rule deleted", "no longer an absence"],
 )
 def test_absence_of_a_group_that_is_no_longer_expected_resolves(post: Post, after: str, why: str) -> None:
-    """An absence that no record can end any more resolves once, with the reason in the history and in the message."""
+    """An absence that no record can end resolves once, with the reason in the history and in the message."""
     alert = _missing(post)
     step = matcher(post, rules_of(after) if after else ())
     for _ in range(2):

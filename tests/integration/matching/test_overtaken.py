@@ -48,7 +48,7 @@ def test_a_burst_that_two_matchers_see_in_turn_is_one_alert(post: Post, turns: s
 
 
 def test_a_matcher_that_is_overtaken_within_a_batch_writes_nothing_of_it(post: Post) -> None:
-    """The other matcher's commit stands, and this one goes on from there: one alert, one delivery, each record counted once."""
+    """The other matcher's commit is kept, and this one continues after it: one alert and delivery, each record counted once."""
     rules = rules_of(BURST)
     first = Matcher(
         post.database,

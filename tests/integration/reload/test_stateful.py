@@ -100,7 +100,7 @@ def test_version_stored_before_a_kill_starts_after_the_restart(site: Site) -> No
 
 
 def test_unchanged_rule_keeps_its_state(site: Site) -> None:
-    """A reload of other rules in the middle of a window, or a change of its own title, keeps the state of the rule."""
+    """A reload of other rules in the middle of a window, or a change of the rule's title, keeps the state of the rule."""
     site.write({"rules/one.yml": rule(kind=CREATED), "rules/burst.yml": burst(3)})
     with site.service():
         site.act()

@@ -363,7 +363,7 @@ def test_lock_of_another_program_is_its_own(
 
 
 def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Database]) -> None:
-    """Only the server's clock decides: a process whose clock is years off takes roles like any other, and tells its time."""
+    """Only the server's clock decides: a process whose clock is years off takes roles like any other, and reports its time."""
     one, other = replica(), replica()
     for off in (timedelta(days=3650), timedelta(days=-3650)):
         with time_machine.travel(datetime.now(UTC) + off, tick=True):

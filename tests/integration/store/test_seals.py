@@ -115,7 +115,7 @@ def test_type_of_a_value_is_sealed(before: object, after: object) -> None:
 
 
 def test_changed_storage_type_is_found(store: Database) -> None:
-    """A text that became the bytes which it encodes in base64 is named: searches do not find it any more."""
+    """A text that became the bytes which it encodes in base64 is named: searches no longer find it."""
     if store.is_shared:
         pytest.skip("a column of PostgreSQL has one type")
     with store.write() as connection:

@@ -137,13 +137,13 @@ def test_no_minute_without_a_match_is_left_out(steps: list[Step]) -> None:
     spans = spans_of_entries(model.entries, at(0), at(model.matched))
     unsure = [(each.may_begin_at, each.begins_at) for each in model.entries]
     for minute, state in model.matched_as.items():
-        said = within(spans, minute)
+        found = within(spans, minute)
         if any(start <= at(minute) < end for start, end in unsure):
             if state is not RuleState.LIVE:
-                assert said, (minute, state, spans)
+                assert found, (minute, state, spans)
             continue
         expected = {None: {Effect.BLIND}, RuleState.LIVE: set(), RuleState.SHADOW: {Effect.QUIET}}
-        assert said == expected.get(state, {Effect.BLIND}), (minute, state, spans)
+        assert found == expected.get(state, {Effect.BLIND}), (minute, state, spans)
 
 
 @given(st.lists(STEP, min_size=1, max_size=LENGTH), st.integers(0, LENGTH))
@@ -202,7 +202,7 @@ SPANS = st.lists(
 
 @given(SPANS)
 def test_merged_spans_and_their_union_against_minutes(spans: list[BlindSpan]) -> None:
-    """Merging keeps what is said about each minute, says it once, and the union counts each minute once."""
+    """Merging keeps the effects on each minute, each once, and the union counts each minute once."""
     start, end = at(0), at(LENGTH)
     found = merged(spans, start, end)
     for minute in range(LENGTH):

@@ -1,4 +1,4 @@
-"""Describe the alert of a correlation to people: one match stands for all of its records."""
+"""Describe the alert of a correlation to people: one match represents all of its records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, FoundAlert, Group
 from actionwatch.text.payloads import instant
 
-_PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for one that never came
+_PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that represents a missing one
 
 
 def describe(
@@ -45,7 +45,7 @@ def _match(
     records: Sequence[Record],
     on_failure: Callable[[Failure], None],
 ) -> Match:
-    """Return the match that stands for all records of an alert (in event order): of the newest, at their highest level."""
+    """Return the match that represents all records of an alert (in event order): the newest, at their highest level."""
     shown = _as_written(rule, group, newest)
     match = make_match(
         rule.name,
@@ -83,7 +83,7 @@ def _highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
 
 
 def _placeholder(rule: Correlation, group: Group, found: FoundAlert) -> Record:
-    """Return a record that stands for one that never came: it holds the values of the group, and is never stored."""
+    """Return a record that represents a missing one: it holds the values of the group, and is never stored."""
     values = rule.grouping(group)
     entities = {name: _entity(values, name) for name in ENTITIES}
     return Record(

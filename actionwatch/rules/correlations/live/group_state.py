@@ -212,7 +212,7 @@ class GroupState:
             known.taken = 0
 
     def _drop_settled(self, floor: datetime) -> None:
-        """Forget the alerts that cannot change any more, as hits before the floor come too late."""
+        """Forget the alerts that can no longer change, because hits before the floor come too late."""
         count = max(min(self._settled, len(self._base.found) - 1), 0)
         del self._base.found[:count]
         del self._live.found[:count]
@@ -301,7 +301,7 @@ class GroupState:
         self._begun = None if saved.begun is None else reader.alert(saved.begun)
 
     def share(self, shared: SharedAlerts, others: Iterable[CorrelatedAlert]) -> None:
-        """Let the alerts of the group, and `others` that are not known any more, lead those that fire after them."""
+        """Let the alerts of the group, and `others` that are no longer known, lead those that fire after them."""
         found = {each.id: each for each in (*others, *self._known.values())}.values()
         shared.restore(self.group, [each for each in found if each.is_current and not self._context.is_early(each)])
 

@@ -180,7 +180,7 @@ class RuleState:
         return state
 
     def _drop_idle(self, cutoff: datetime) -> None:
-        """Drop the groups in which nothing can change any more."""
+        """Drop the groups in which nothing can change."""
         span = self.rule.reach + self.rule.realert
         horizon = cutoff - span
         while self._groups and not self.rule.is_absence:
