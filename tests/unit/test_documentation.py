@@ -93,7 +93,7 @@ def test_limits_are_those_of_the_code() -> None:
     )
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
     provider = f"{openid.MAX_EXCHANGES}; {openid.MAX_RESPONSE_BYTES // mebibyte} MiB, {id_token.MAX_KEYS} keys"
-    assert f"its answers | {provider} |" in text
+    assert f"its responses | {provider} |" in text
     assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
     assert f"| {telemetry.MAX_WAITING:,}, and {telemetry.MAX_BATCH} that were tried |" in text
     assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
