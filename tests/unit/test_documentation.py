@@ -99,5 +99,5 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
     assert f"page of the API | {call.MAX_LIMIT} |" in text
     assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text
-    assert f"rows of a list of the console | {forms.MAX_AT_ONCE} |" in text
+    assert f"rows of a list of the console in one decision | {forms.MAX_AT_ONCE} |" in text
     assert f"upstream | {backoff.LONGEST_RETRY_AFTER // timedelta(hours=1)} hour |" in text
