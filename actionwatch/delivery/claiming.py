@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.delivery.compose import Failure, bury, compose, write_messages
+from actionwatch.delivery.compose import FailedMessage, bury, compose, write_messages
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck, as_received
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
@@ -19,7 +19,7 @@ LEASE = timedelta(minutes=5)  # longer than any send; after it, the rows of a de
 ROWS_AT_ONCE = 500  # rows that one transaction checks, so that a storm does not lock the store for long
 
 
-Prepared = list[tuple[DueDelivery, Job | Failure]]
+Prepared = list[tuple[DueDelivery, Job | FailedMessage]]
 """Due rows with their messages, written before the transaction that freezes them."""
 
 

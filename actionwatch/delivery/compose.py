@@ -38,7 +38,7 @@ MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the 
 log = structlog.get_logger()
 
 
-class Failure(NamedTuple):
+class FailedMessage(NamedTuple):
     """A delivery whose message cannot be composed, and why."""
 
     delivery: Delivery
@@ -61,7 +61,7 @@ def compose(
 
 def write_messages(
     connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
-) -> list[Job | Failure]:
+) -> list[Job | FailedMessage]:
     """Write the messages of deliveries, in order. It only reads, in a few statements."""
     new = [due for due in passed if not due.delivery.is_frozen]
     newest = records.read_of_alerts(connection, {due.delivery.alert_id for due in new}, RECORDS_SHOWN) if new else {}
@@ -72,9 +72,9 @@ def write_messages(
     return [_composed(due, newest, replaced, inhibited, global_policy.links, now) for due in passed]
 
 
-def bury(connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> None:
+def bury(connection: Connection, composed: Sequence[Job | FailedMessage], now: datetime) -> None:
     """Make dead letters of the deliveries whose message cannot be composed."""
-    failures = [each for each in composed if isinstance(each, Failure)]
+    failures = [each for each in composed if isinstance(each, FailedMessage)]
     for delivery, why in failures:
         log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
     lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
@@ -113,7 +113,7 @@ def _composed(
     inhibited: Mapping[str, Sequence[Alert]],
     links: Links,
     now: datetime,
-) -> Job | Failure:
+) -> Job | FailedMessage:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if delivery.body is not None:
@@ -133,7 +133,7 @@ def _composed(
     except Exception as exc:
         why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)
-    return Failure(delivery, why)
+    return FailedMessage(delivery, why)
 
 
 def _reasons(delivery: Delivery, replaced: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -50,7 +50,7 @@ class Evaluator(Protocol):
         ...
 
 
-class Matcher:
+class RecordMatcher:
     """The matching step. `run_once` waits for a run in progress: only one runs at a time."""
 
     def __init__(

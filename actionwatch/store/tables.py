@@ -26,7 +26,7 @@ from sqlalchemy import (
 from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
-from actionwatch.base.rule_state import Origin, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleState
 from actionwatch.store.column_types import Duration, Instant, LevelNumber, Object, OptionalTexts, Texts, word
 
 METADATA = MetaData()
@@ -463,7 +463,7 @@ RULE_HISTORY = Table(
     Column("rule_id", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("state", word(RuleState), nullable=False),
-    Column("origin", word(Origin), nullable=False),
+    Column("origin", word(EntryOrigin), nullable=False),
     Column("may_begin_at", Instant, nullable=False),
     Column("begins_at", Instant, nullable=False),
     Column("is_held", Boolean, nullable=False),

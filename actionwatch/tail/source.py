@@ -72,7 +72,7 @@ class SourceTail:
         return None if self._noted_at is None else timedelta(seconds=self._elapsed() - self._noted_at)
 
     def follow_clock(self, step: timedelta) -> None:
-        """Adjust to a step of our clock: the upstream's time goes on."""
+        """Adjust to a step of our clock: the upstream's time continues."""
         self._state.server.follow_clock(step)
         self._catching_up.follow_clock(step)
 

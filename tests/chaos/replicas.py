@@ -169,8 +169,8 @@ class Cluster:
         assert stored == truth, (truth - stored, stored - truth)
         url = self.server_url.replace("postgresql://", "postgresql+psycopg://")
         with contextlib.closing(StoreReader.open(url)) as store, store.read() as connection:
-            faults = seal_checking.check(connection).faults
-        assert not faults, f"the chain of seals accuses somebody of what replicas wrote: {faults}"
+            differences = seal_checking.check(connection).differences
+        assert not differences, f"the chain of seals accuses somebody of what replicas wrote: {differences}"
 
     def query(self, statement: str) -> list[Any]:
         """Query the store, past the proxies."""

@@ -282,7 +282,7 @@ def test_take_over_waits_for_a_write_that_began_before(url: str, replica: Callab
 
 
 def test_server_that_is_silent(replica: Callable[[], Database]) -> None:
-    """While the server does not answer, renewals and writes fail with what to do; afterwards the replica goes on."""
+    """While the server does not answer, renewals and writes fail with what to do; afterwards the replica continues."""
     one = replica()
     with leading(one) as first:
         with postgresql.stopped():

@@ -11,7 +11,7 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
 from actionwatch.rules.correlations.live.changes import FoundChange
-from actionwatch.rules.engine import Failure
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, FoundAlert, Group
 from actionwatch.text.payloads import instant
@@ -20,7 +20,7 @@ _PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that represents a missin
 
 
 def describe(
-    rule: Correlation, made: FoundChange, records: Sequence[Record], on_failure: Callable[[Failure], None]
+    rule: Correlation, made: FoundChange, records: Sequence[Record], on_failure: Callable[[RuleFailure], None]
 ) -> AlertChange:
     """Return a change as the alert ledger takes it, with its records, the level, and the texts that people read.
 
@@ -43,7 +43,7 @@ def _match(
     found: FoundAlert,
     newest: Record,
     records: Sequence[Record],
-    on_failure: Callable[[Failure], None],
+    on_failure: Callable[[RuleFailure], None],
 ) -> Match:
     """Return the match that represents all records of an alert (in event order): the newest, at their highest level."""
     shown = _as_written(rule, group, newest)
@@ -52,7 +52,7 @@ def _match(
         rule.level,
         rule.alert,
         Subject(newest),
-        lambda what: on_failure(Failure(rule.name, newest.key, what)),
+        lambda what: on_failure(RuleFailure(rule.name, newest.key, what)),
         group=shown,
         count=len(records),
         plain=_plain(rule, found, records, rule.grouping(group) if rule.is_absence else shown),

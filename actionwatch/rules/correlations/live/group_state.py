@@ -15,7 +15,7 @@ from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
-from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, KeptRecord
@@ -58,7 +58,7 @@ class GroupState:
     `_known` are its alerts that can still change, `_published` the hits that they made in the rules above.
     """
 
-    def __init__(self, context: RuleContext, group: Group, floor: datetime | None) -> None:
+    def __init__(self, context: LiveContext, group: Group, floor: datetime | None) -> None:
         """`floor`: a hit before it comes too late."""
         self.group = group
         self.hits: list[Hit] = []

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState, OuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
@@ -40,7 +40,7 @@ def state_of(rule: Correlation, group: Group = (), **more: Any) -> GroupState:
         "settled_before": None,
         "is_waiting": False,
     }
-    context = RuleContext(rule=rule, **{**values, **more})
+    context = LiveContext(rule=rule, **{**values, **more})
     return GroupState(context, group, context.complete_from)
 
 
