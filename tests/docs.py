@@ -32,7 +32,7 @@ INTRODUCTION = """\
 
 Generated from `--help` by `python -m tests.docs`; a test fails if it is outdated.
 
-Every command that prints data accepts `-o table|json|jsonl`. `-c FILE` can stand before or after the command. Exit status:
+Every command that prints data accepts `-o table|json|jsonl`. `-c FILE` can be written before or after the command. Exit status:
 0 success, 1 the command failed or found something, 2 usage or configuration error (with file:line:column), 130 interrupted.
 
 A time is RFC 3339 or a duration before now (`7d`). A time without a zone is local; a date is its midnight. Commands show times

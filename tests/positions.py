@@ -8,5 +8,5 @@ from actionwatch.store import positions
 
 
 def move_to(connection: Connection, step: str, position: int) -> None:
-    """Move a step to a position, wherever it stands."""
+    """Move a step to a position, whatever its present one."""
     positions.move(connection, step, positions.read(connection, step), position)

@@ -143,6 +143,6 @@ def other_database(name: str) -> Iterator[str]:
 
 
 def _administer(statement: LiteralString, name: str) -> None:
-    """Run a statement about a database, with a connection of its own: a test may restart the server."""
+    """Run a statement about a database, over a new connection: a test may restart the server."""
     with psycopg.connect(server_uri(), autocommit=True) as connection:
         connection.execute(sql.SQL(statement).format(sql.Identifier(name)))

@@ -17,7 +17,7 @@ from actionwatch.base.model import Alert, Entity, Record
 from actionwatch.base.unicode import canonical
 
 Labels = Mapping[str, str | tuple[str, ...]]
-"""What matchers look at. A tuple holds the values that stand for one thing, such as a cluster's id and name."""
+"""What matchers look at. A tuple holds the values that identify one thing, such as a cluster's id and name."""
 
 RECORD_LABELS = ("actionKind", "userName", "account", "cluster", "scope", "crudOperation")
 _LABELS_OF_FIELDS = {

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class DaemonThreads(Executor):
-    """Runs each task in a thread of its own. One thread at a time submits tasks."""
+    """Runs each task in its own thread. One thread at a time submits tasks."""
 
     def __init__(self, name: str) -> None:
         """`name` is the name of the threads."""

@@ -145,10 +145,10 @@ class ChangeKind(StrEnum):
 class CorrelatedAlert:
     """An alert of one group of a correlation, as it is stored. Live correlations update it, so it is mutable.
 
-    `fired_at` is when it fired, `until` is up to when it is joined. One that is not `is_reported` is found, but people do not
-    learn of it. `reported_as` is the id of the alert that people see, where that is another one: of a group that shares its
-    alert, or one that a late record made disappear; the latter is not `is_current` any more. One `is_open` while it reports
-    something missing.
+    `fired_at` is when it fired, `until` is up to when it is joined. If it is not `is_reported`, people do
+    not see it. `reported_as` is the id of the alert that people see, where that is another one: of a group that shares its
+    alert, or one that a late record made disappear; the latter is no longer `is_current`. An alert
+    `is_open` while it reports something missing.
     """
 
     id: str

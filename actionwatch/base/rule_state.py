@@ -22,7 +22,7 @@ class RuleState(StrEnum):
 GONE = (RuleState.REMOVED, RuleState.BROKEN)
 
 
-class Origin(StrEnum):
+class EntryOrigin(StrEnum):
     """What is known about the time before an entry: the document did not run, the entry before describes it, or nothing."""
 
     ADDED = "added"
@@ -43,7 +43,7 @@ class RuleEntry:
     rule_id: str
     name: str
     state: RuleState
-    origin: Origin
+    origin: EntryOrigin
     may_begin_at: datetime
     begins_at: datetime
     is_held: bool = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NEWEST = 50  # ids and keys to choose from, as many as the lists show
 
 Values = Iterable[tuple[str, str]]
-"""Each value, and what a shell shows beside it."""
+"""Each value, and what a shell shows next to it."""
 Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 

@@ -149,7 +149,7 @@ def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: P
     config: str = context.obj
     if bundle is not None:
         if context.get_parameter_source("form") is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError("--bundle has a format of its own: omit -o")
+            raise click.UsageError("--bundle has its own format: omit -o")
         return _write_bundle(config, wanted, bundle, sign)
     if sign is not None:
         raise click.UsageError("--sign is for --bundle: add --bundle FILE")

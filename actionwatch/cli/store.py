@@ -18,7 +18,7 @@ from actionwatch.cli.output import echo, print_document, print_table, progress_b
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
-    from actionwatch.store.seal_checking import Checked
+    from actionwatch.store.seal_checking import StoreVerification
     from actionwatch.store.seals import Head
 
 _HEAD = re.compile("([0-9]{1,18}):([0-9a-f]{64})")
@@ -148,7 +148,7 @@ def verify(config: str, noted: Head | None, form: str) -> int:
 
         checked = check(connection, noted, show)
     document = {
-        "agrees": not checked.fault_count,
+        "agrees": not checked.difference_count,
         "tables": {
             table.name: {"sealed": table.sealed, "unsealed": table.unsealed, "removed": table.removed}
             for table in checked.tables
@@ -157,14 +157,14 @@ def verify(config: str, noted: Head | None, form: str) -> int:
         "from": checked.oldest and checked.oldest.at,
         "to": checked.head and checked.head.at,
         "head": str(checked.head) if checked.head else None,
-        "difference_count": checked.fault_count,
-        "differences": [{"table": each.table, "key": each.key, "what": each.what} for each in checked.faults],
+        "difference_count": checked.difference_count,
+        "differences": [{"table": each.table, "key": each.key, "what": each.what} for each in checked.differences],
     }
     print_document(document, form, as_text=lambda: _print(checked))
-    return EXIT_FAILED if checked.fault_count else 0
+    return EXIT_FAILED if checked.difference_count else 0
 
 
-def _print(checked: Checked) -> None:
+def _print(checked: StoreVerification) -> None:
     rows = [(table.name, table.sealed, table.unsealed, table.removed) for table in checked.tables]
     print_table(("table", "sealed", "not sealed yet", "removed"), rows)
     if checked.head is None or checked.oldest is None or checked.head.at is None or checked.oldest.at is None:
@@ -172,13 +172,13 @@ def _print(checked: Checked) -> None:
     else:
         span = f"{spell_time(checked.oldest.at)} to {spell_time(checked.head.at)}"
         echo(f"{counted(checked.seal_count, 'seal')}, {span}; head {checked.head}")
-    for fault in checked.faults:
-        echo(f"{f'{fault.table} {fault.key}'.strip()}: {fault.what}", err=True)
-    if checked.fault_count > len(checked.faults):
-        echo(f"and {checked.fault_count - len(checked.faults):,} more", err=True)
-    if checked.fault_count:
+    for difference in checked.differences:
+        echo(f"{f'{difference.table} {difference.key}'.strip()}: {difference.what}", err=True)
+    if checked.difference_count > len(checked.differences):
+        echo(f"and {checked.difference_count - len(checked.differences):,} more", err=True)
+    if checked.difference_count:
         echo(
-            f"{counted(checked.fault_count, 'difference')}: keep a copy of the store and of the log; docs/proof.md",
+            f"{counted(checked.difference_count, 'difference')}: keep a copy of the store and of the log; docs/proof.md",
             err=True,
         )
     else:

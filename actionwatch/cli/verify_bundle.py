@@ -14,7 +14,7 @@ from actionwatch.cli.output import echo, print_document
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
-    from actionwatch.service.bundle_checking import Checked
+    from actionwatch.service.bundle_checking import BundleVerification
 
 
 @click.command("verify-bundle")
@@ -55,7 +55,7 @@ def command(file: Path, key: Path | None, form: str) -> int:
     return EXIT_FAILED if checked.faults else 0
 
 
-def _print(checked: Checked, file: Path, key: Path | None) -> None:
+def _print(checked: BundleVerification, file: Path, key: Path | None) -> None:
     for fault in checked.faults:
         echo(f"{file}: {local_times(fault)}", err=True)
     if checked.faults:
@@ -69,7 +69,7 @@ def _print(checked: Checked, file: Path, key: Path | None) -> None:
     echo(f"SHA-256 of its SHA256SUMS, which covers everything: {checked.digest}")
 
 
-def _signature(checked: Checked, key: Path | None) -> str:
+def _signature(checked: BundleVerification, key: Path | None) -> str:
     if checked.is_signed:
         return f"signed by the owner of {key}"
     return "its signature was not verified: add --key" if checked.has_signature else "it is not signed"

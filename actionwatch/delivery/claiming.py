@@ -10,8 +10,12 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
+<<<<<<< HEAD
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.compose import Failure, compose
+=======
+from actionwatch.delivery.compose import FailedMessage, bury, compose, write_messages
+>>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck, as_received
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
@@ -24,8 +28,13 @@ ROWS_AT_ONCE = 500  # rows that one transaction checks, so that a storm does not
 
 log = structlog.get_logger()
 
+<<<<<<< HEAD
 Prepared = list[tuple[DueDelivery, Job | Failure]]
 """Due rows with their messages, composed before the transaction that freezes them."""
+=======
+Prepared = list[tuple[DueDelivery, Job | FailedMessage]]
+"""Due rows with their messages, written before the transaction that freezes them."""
+>>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
 
 
 class Claimer:

@@ -46,7 +46,7 @@ class DeadLetters:
         Those for a receiver that is not configured stay dead without `to`; if ids are wanted, all do then. Raises: StoreError.
         """
         with self._database.read() as connection:
-            stranded = {} if to else outbox.count_dead_letters(connection, wanted, besides=self._receivers)
+            stranded = {} if to else outbox.count_dead_letters(connection, wanted, excluding=self._receivers)
         if stranded and wanted.ids is not None:
             return Retried(0, stranded)
         count = 0

@@ -120,13 +120,13 @@ class GateCheck:
         }
         if not found:
             return []
-        beside = targets[0]
+        first = targets[0]
         reached = {
             row.alert_id
-            for row in outbox.read_of_receiver(connection, beside.delivery.receiver, found)
+            for row in outbox.read_of_receiver(connection, first.delivery.receiver, found)
             if not is_kept_from_receiver(
                 replace(
-                    beside,
+                    first,
                     delivery=row,
                     event=row.event,
                     alert=found[row.alert_id].alert,

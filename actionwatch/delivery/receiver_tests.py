@@ -15,8 +15,13 @@ from actionwatch.base.delivery import new_delivery
 from actionwatch.base.model import Alert, Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.compose import freeze, message_of
+<<<<<<< HEAD
 from actionwatch.delivery.lifecycle import Accepted
 from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, Renderer, attempt
+=======
+from actionwatch.delivery.lifecycle import Accepted, Failed
+from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, MessageRenderer, attempt
+>>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
 from actionwatch.delivery.retry import Bury
 from actionwatch.store import alert_history, alerts, delivery_transitions
 from actionwatch.store.database import Database
@@ -31,7 +36,7 @@ COMMAND = "receivers test"
 def send_test(
     database: Database,
     channel: Channel,
-    renderer: Renderer,
+    renderer: MessageRenderer,
     alert: Alert,
     clock: Callable[[], datetime],
     links: Links = NO_LINKS,

@@ -36,7 +36,7 @@ MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all
 log = structlog.get_logger()
 
 
-class Renderer(Protocol):
+class MessageRenderer(Protocol):
     """Fills a notifier's templates: `render/renderer.py`. `version` changes when other templates are used."""
 
     version: int
@@ -89,7 +89,7 @@ class ReceiverWorker:
     """One receiver's threads, rate and backlog. Only the delivery worker's thread touches its counters."""
 
     channel: Channel
-    renderer: Renderer
+    renderer: MessageRenderer
     on_ended: Callable[[Attempt], None]
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
@@ -214,7 +214,7 @@ class ReceiverWorker:
             self.on_ended(attempt(self.channel, self.renderer, job))
 
 
-def attempt(channel: Channel, renderer: Renderer, job: Job) -> Attempt:
+def attempt(channel: Channel, renderer: MessageRenderer, job: Job) -> Attempt:
     """Render and send a job once. Every error is in the result."""
     started_at = utc_now()
     ended = _attempt(channel, renderer, job)
@@ -222,7 +222,7 @@ def attempt(channel: Channel, renderer: Renderer, job: Job) -> Attempt:
     return ended
 
 
-def _attempt(channel: Channel, renderer: Renderer, job: Job) -> Attempt:
+def _attempt(channel: Channel, renderer: MessageRenderer, job: Job) -> Attempt:
     failures: Sequence[Fault] = ()
     version = renderer.version
     try:

@@ -1,7 +1,7 @@
-"""Replay dead letters, to their receiver or to another one, under the ids that they have, or drop them.
+"""Replay dead letters, to their receiver or to another one, under their ids, or drop them.
 
-A message that was attempted goes out word for word; one that was not passes its receiver's gates, as every message does. Each
-function works in its caller's transaction, and `who` decided stands in the history of the alerts.
+A message that was attempted is sent word for word; one that was not passes its receiver's gates, as every message does. Each
+function works in its caller's transaction. The history of the alerts says `who` decided.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import Fault
-from actionwatch.delivery.receiver_worker import Attempt, Renderer
+from actionwatch.delivery.receiver_worker import Attempt, MessageRenderer
 
 TROUBLE = "template_failing"
 CHANGED = "the templates were changed"
@@ -23,7 +23,7 @@ REMEDY = (
 class TemplateWatch:
     """Collects the failures of attempts, and reports them. Only the delivery worker's thread uses it."""
 
-    def __init__(self, renderer: Renderer, self_alerts: SelfAlerts) -> None:
+    def __init__(self, renderer: MessageRenderer, self_alerts: SelfAlerts) -> None:
         self._renderer = renderer
         self._self_alerts = self_alerts
         self._version: int | None = None

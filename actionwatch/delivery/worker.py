@@ -28,7 +28,7 @@ from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.health import ReceiverWatch
 from actionwatch.delivery.inbox import Inbox
-from actionwatch.delivery.receiver_worker import Channel, Job, ReceiverWorker, Renderer
+from actionwatch.delivery.receiver_worker import Channel, Job, MessageRenderer, ReceiverWorker
 from actionwatch.delivery.record import Recorder
 from actionwatch.delivery.removed_receivers import bury_unknown_receivers
 from actionwatch.delivery.schedule import SUMMARIES_EVERY, Schedule
@@ -64,7 +64,7 @@ class DeliveryWorker:
         self,
         database: Database,
         channels: Sequence[Channel],
-        renderer: Renderer,
+        renderer: MessageRenderer,
         self_alerts: SelfAlerts,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,

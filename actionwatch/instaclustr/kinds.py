@@ -142,7 +142,7 @@ OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
     "_LINKED_ACCOUNT_REMOVED": (
         "DELETE",
         "critical",
-        "Account {name} is no longer linked: its actions are not seen any more",
+        "Account {name} is no longer linked: actionwatch no longer sees its actions",
     ),
     "_LINKED_ACCOUNT_RENAMED": ("UPDATE", "low", "Account {before} is called {name} now"),
     "_LINKED_ACCOUNT_IDP_SYNC_LOST": (

@@ -20,7 +20,7 @@ Piece = Any
 REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
 """What the methods of both raise for JSON that they refuse."""
 
-MAX_DEPTH = 100  # of the values in a record: one that is nested deeper must not stop those beside it, nor a later step
+MAX_DEPTH = 100  # of the values in a record: one that is nested deeper must stop neither other values nor a later step
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)

@@ -289,7 +289,7 @@ class RecordReader:
             elif (text := _plain(value)) and UUID.fullmatch(text):
                 given_id = given_id or text
             elif text in known or (text and name not in (None, text)):
-                # With a name beside it, the text is the id. Not `given_id`: the key of a record must not change with aliases.
+                # If there is also a name, the text is the id. Not `given_id`: the key of a record must not change with aliases.
                 known_id = known_id or text
             else:
                 name = name or text or None

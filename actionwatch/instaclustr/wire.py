@@ -54,7 +54,7 @@ class Page:
 
 
 def check_size(body: bytes) -> None:
-    """Refuse a body that takes far more memory than its bytes. It costs nothing beside parsing.
+    """Refuse a body that takes far more memory than its bytes. Its cost is negligible compared with parsing.
 
     Raises: OversizedPage.
     """

@@ -25,11 +25,11 @@ from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import KEEP, in_feeding_order, lookbacks
 from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
-from actionwatch.rules.engine import Failure
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import correlation_state, correlations, marks, positions, records
 from actionwatch.store.correlation_state import StoredState
-from actionwatch.store.correlations import Version
+from actionwatch.store.correlations import CorrelationVersion
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, Overtaken
 
@@ -197,7 +197,7 @@ class Correlating:
         """Discard the state: a transaction did not commit."""
         self._correlator = None
 
-    def take_failures(self) -> list[Failure]:
+    def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
         return [] if self._correlator is None else self._correlator.take_failures()
 
@@ -324,7 +324,7 @@ class Correlating:
         if new:
             with database.write() as connection:
                 for rule in new:
-                    known[rule.name.id] = Version(rule.version, position)
+                    known[rule.name.id] = CorrelationVersion(rule.version, position)
                     correlations.write_version(connection, rule.name.id, known[rule.name.id])
         floors = {rule.name.id: known[rule.name.id].floor for rule in self._correlations}
         return floors, any(rule.is_absence for rule in new)

@@ -50,7 +50,7 @@ class Evaluator(Protocol):
         ...
 
 
-class Matcher:
+class RecordMatcher:
     """The matching step. `run_once` waits for a run in progress: only one runs at a time."""
 
     def __init__(
@@ -195,7 +195,7 @@ class Matcher:
         return new.through > matched
 
     def _match(self, portion: Portion, before: Mapping[str, int]) -> None:
-        """Take a portion of records through one step, or both, from the positions where they stand, and commit the result."""
+        """Take a portion of records through one step, or both, from their positions, and commit the result."""
         if portion.through in before.values():
             return
         # In event order, so that the order in which the upstream returned the records makes no difference.

@@ -4,8 +4,8 @@ It returns whole responses or raises `TransportError`. One deadline bounds an ex
 size of a response is bounded too. It repeats nothing, follows no redirect, keeps no cookies, and reads neither proxies nor
 credentials from the environment. No message holds a URL, because a webhook's URL is a secret.
 
-It uses httpx's URLs and headers with a transport of its own, and not httpx's client. What that adds is what we must not
-have (redirects, cookies, the environment), and it takes 40 % of the CPU of a post.
+It uses httpx's URLs and headers with its own transport, and not httpx's client: the client adds what we must not have
+(redirects, cookies, the environment), and takes 40 % of the CPU of a post.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class Card:
     def _when(self) -> Text:
         if not self._data.get("last_at"):
             return Text()
-        # On a terminal, times are those of its zone. A pipe gets them too: the zone stands beside them.
+        # Times are in the zone of the terminal. A pipe gets the same times, because the zone is written after them.
         last, first = (datetime.fromisoformat(self._data[name]).astimezone() for name in ("last_at", "first_at"))
         parts = [spell_time(last)]
         if first < last:
@@ -128,11 +128,11 @@ class Card:
         return line
 
     def _link(self) -> Text:
-        """Show the page of the alert, or of the list, on a line of its own, so that terminals recognise the whole URL."""
+        """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL."""
         return Text(self._plain(str(self._data.get("url") or "")), QUIET, overflow="fold")
 
     def _inhibited(self) -> Text:
-        """Name the alerts that have no card of their own, because this one inhibits them."""
+        """Name the alerts that have no card because this one inhibits them."""
         also = self._message.inhibited
         return Text(self._value(f"also open: {also}", MAX_TITLE_CHARS), QUIET, overflow="fold") if also else Text()
 

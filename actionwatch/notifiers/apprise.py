@@ -134,7 +134,7 @@ def _plugin(url: str, timeout: timedelta) -> Any:
         import apprise
     except ImportError as exc:
         raise ValueError(MISSING) from exc
-    # With a time limit of its own, Apprise would send in another thread and leave it running after the limit.
+    # With its own time limit, Apprise would send in another thread and leave it running after the limit.
     asset = apprise.AppriseAsset(
         app_id="actionwatch", app_desc="actionwatch", storage_mode="memory", async_mode=False, service_timeout=0
     )

@@ -110,7 +110,7 @@ def _entity(value: Any) -> str:
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
-    """Say who did what in a record, with the kind beside it."""
+    """Say who did what in a record, with the kind after it."""
     names = (shorten(_entity(record.get(key)), _MAX_NAME_CHARS) for key in ("cluster", "account"))
     user, kind = (shorten(shown(record.get(key)), _MAX_NAME_CHARS) for key in ("userName", "actionKind"))
     return sentence(user, kind, *names)

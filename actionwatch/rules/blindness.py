@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Mode
-from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 
@@ -39,7 +39,7 @@ class BlindSpan:
 
 @dataclass(frozen=True, slots=True)
 class RuleBlindness:
-    """The intervals of one rule, beside those of every rule; `state` is its last one, None if no service ever ran it."""
+    """The intervals of one rule, without those of every rule; `state` is its last one, None if no service ever ran it."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class RuleBlindness:
 
     @property
     def own_time(self) -> timedelta:
-        """For how long it could not fire for a reason of its own, or it is not known whether it could."""
+        """For how long this rule alone could not fire, or it is not known whether it could."""
         return _blind_time(self.spans)
 
     @property
@@ -90,14 +90,14 @@ def spans_of_entries(entries: Sequence[RuleEntry], start: datetime, end: datetim
     """
     first = entries[0]
     found: list[BlindSpan] = []
-    if first.origin is Origin.ADDED:
+    if first.origin is EntryOrigin.ADDED:
         found.append(BlindSpan(start, first.begins_at, Effect.BLIND, "it was not loaded yet"))
     else:
         found.append(BlindSpan(start, first.begins_at, Effect.UNKNOWN, "no service recorded what ran"))
     for each, following in zip_longest(entries, entries[1:]):
         until = following.begins_at if following else end
         found += _spans_of(each, until)
-        if following and following.origin is Origin.FOUND:
+        if following and following.origin is EntryOrigin.FOUND:
             why = "a service that does not record what runs changed it"
             found.append(BlindSpan(each.may_begin_at, until, Effect.UNKNOWN, why))
     return merged(found, start, end)

@@ -17,7 +17,7 @@ from actionwatch.base.model import Alert, Entity, Mode, Record
 from actionwatch.base.plurals import counted
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
-from actionwatch.rules.engine import Failure
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.explain import Explanation, explain
 from actionwatch.rules.fields import RAW, spell
 from actionwatch.rules.lists import Lists
@@ -49,7 +49,7 @@ class SimulationResult:
 
     alerts: tuple[Alert, ...]
     records: Mapping[str, tuple[Record, ...]]
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[RuleFailure, ...] = ()
 
 
 class Simulate(Protocol):

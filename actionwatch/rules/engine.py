@@ -25,7 +25,7 @@ _ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, 
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RuleFailure:
     """An error of a rule on a record. The rule continues with the next record."""
 
     rule: RuleName
@@ -40,7 +40,7 @@ class Engine:
         """Use the rules that alert by themselves, or with `is_feeding` every rule, for `meet`."""
         alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
-        self.failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
+        self.failures: deque[RuleFailure] = deque(maxlen=MAX_FAILURES)
         self._index = Index([rule.condition for rule in self.rules])
         self._runnable = [(rule, predicate(self._index.rest(rule.condition))) for rule in self.rules]
         self._known: dict[int, tuple[tuple[Rule, Predicate], ...]] = {}
@@ -69,14 +69,14 @@ class Engine:
                 if is_met:
                     yield rule, subject
 
-    def take_failures(self) -> list[Failure]:
+    def take_failures(self) -> list[RuleFailure]:
         """Return and remove the failures since the last call, oldest first."""
         taken = list(self.failures)
         self.failures.clear()
         return taken
 
     def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
-        self.failures.append(Failure(rule.name, subject.record.key, what))
+        self.failures.append(RuleFailure(rule.name, subject.record.key, what))
 
     def _survivors(self, mask: int) -> tuple[tuple[Rule, Predicate], ...]:
         known = self._known.get(mask)

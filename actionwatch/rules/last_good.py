@@ -23,7 +23,7 @@ Build = Callable[[Sequence[Document], Lists], Rules]
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RunningDocument:
     """A document that runs: the id and name of its rule or filter, and the lists that it uses.
 
     `mode` is None for a filter.
@@ -35,7 +35,7 @@ class Version:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mode: Mode | None = Mode.LIVE
 
-    def is_as(self, other: Version) -> bool:
+    def is_as(self, other: RunningDocument) -> bool:
         """Check whether both have the same content, even in different places."""
         return (self.document.value, self.lists) == (other.document.value, other.lists)
 
@@ -46,11 +46,11 @@ class Running:
 
     rules: Rules
     lists: Lists
-    versions: tuple[Version, ...]
+    versions: tuple[RunningDocument, ...]
     held: Mapping[str, tuple[str, ...]]
 
 
-def with_last_good(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Build) -> Running:
+def with_last_good(read: ReadFiles, lists: Lists, last: Sequence[RunningDocument], build: Build) -> Running:
     """Build the rules to run: every valid document, and for the others the version that ran last, if it still loads.
 
     A broken list keeps its values. A removed list keeps them only for the rules that need it.
@@ -96,7 +96,7 @@ def is_within(file: str, others: Collection[str]) -> bool:
 
 
 def _replaced(
-    documents: Sequence[Document], found: Mapping[int, Sequence[Version]], replacements: Sequence[Document]
+    documents: Sequence[Document], found: Mapping[int, Sequence[RunningDocument]], replacements: Sequence[Document]
 ) -> tuple[list[Document], list[Document]]:
     """Replace documents. Return all documents, and all replacements so far.
 
@@ -107,12 +107,12 @@ def _replaced(
 
 
 def _replacements(
-    reports: Iterable[Report], last: Sequence[Version], taken: Collection[str]
-) -> dict[int, Sequence[Version]]:
+    reports: Iterable[Report], last: Sequence[RunningDocument], taken: Collection[str]
+) -> dict[int, Sequence[RunningDocument]]:
     """Find the last versions of documents, by the identity of each document. `taken` are ids that already run."""
     documents = {id(report.document): report.document for report in reports}
     claimed = set(taken)
-    found: dict[int, Sequence[Version]] = {}
+    found: dict[int, Sequence[RunningDocument]] = {}
     for find in (_predecessor, _orphans):
         for key, document in documents.items():
             if key not in found and (versions := find(document, last, claimed)):
@@ -121,7 +121,9 @@ def _replacements(
     return {key: found.get(key, ()) for key in documents}
 
 
-def _predecessor(document: Document, last: Sequence[Version], taken: Collection[str]) -> Sequence[Version]:
+def _predecessor(
+    document: Document, last: Sequence[RunningDocument], taken: Collection[str]
+) -> Sequence[RunningDocument]:
     """Find the last version of a document: by its id, otherwise by its name or title within its file."""
     identities = list(_identities(document))
     by_id = [each for identity in identities for each in last if each.id == identity and each.id not in taken]
@@ -130,7 +132,7 @@ def _predecessor(document: Document, last: Sequence[Version], taken: Collection[
     return by_id[:1] or list(islice(by_name, 1))
 
 
-def _orphans(document: Document, last: Sequence[Version], taken: Collection[str]) -> Sequence[Version]:
+def _orphans(document: Document, last: Sequence[RunningDocument], taken: Collection[str]) -> Sequence[RunningDocument]:
     """Return all rules that ran from a file and are missing from it, for a document that does not identify its rule."""
     if isinstance(document.value, dict) and _uuid(document.value.get("id")):
         return []  # it has an id, and never ran
@@ -161,18 +163,18 @@ def _running(built: Rules) -> set[str]:
     return {each.name.id for each in built.rules} | {each.name.id for each in built.filters}
 
 
-def _with_values(lists: Lists, last: Sequence[Version], names: Collection[str]) -> Lists:
+def _with_values(lists: Lists, last: Sequence[RunningDocument], names: Collection[str]) -> Lists:
     """Return the lists, where these names have their last values if they have none now."""
     had = {name: values for each in last for name, values in each.lists.items() if name in names}
     values = {**had, **lists.values}
     return Lists(values, frozenset(lists.broken - values.keys()), lists.faults)
 
 
-def _versions(built: Rules, lists: Lists) -> Iterator[Version]:
+def _versions(built: Rules, lists: Lists) -> Iterator[RunningDocument]:
     for rule in built.rules:
         if rule.document is not None:
             used = lists_of(rule.document.value, lists.values)
-            yield Version(rule.name.id, rule.name.name, rule.document, used, rule.mode)
+            yield RunningDocument(rule.name.id, rule.name.name, rule.document, used, rule.mode)
     for each in built.filters:
         document = each.report.document
-        yield Version(each.name.id, each.name.name, document, lists_of(document.value, lists.values), None)
+        yield RunningDocument(each.name.id, each.name.name, document, lists_of(document.value, lists.values), None)

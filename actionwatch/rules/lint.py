@@ -116,14 +116,14 @@ def _unused(names: Iterable[str], used: Collection[Any], key: str) -> _Notes:
 
 
 def _lint_phrase(
-    phrase: Phrase, block: Mapping[str, Any], key: str, tries: _Tries, besides: Collection[Any] = ()
+    phrase: Phrase, block: Mapping[str, Any], key: str, tries: _Tries, elsewhere: Collection[Any] = ()
 ) -> _Notes:
     """Find selections that are unused or make no difference, and conditions that are always or never met.
 
-    `key` is the key of the block. The selections in `besides` are used elsewhere.
+    `key` is the key of the block. The selections in `elsewhere` are used elsewhere.
     """
     used = sorted(set(names_in(phrase)))
-    yield from _unused(_selections(block), {*used, *besides}, key)
+    yield from _unused(_selections(block), {*used, *elsewhere}, key)
     if len(used) > _MAX_TRIED or not tries.take(len(list(phrases_in(phrase))) << len(used)):
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]

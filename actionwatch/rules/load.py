@@ -32,7 +32,7 @@ class Rules:
     """The content of the rule files.
 
     `faults` are documents, files or lists that cannot be used. `notes` are probable mistakes, such as an unknown kind or a rule
-    for another product. `broken` are the documents with faults of their own content; `stranded` are the documents that name a
+    for another product. `broken` are the documents whose own content has faults; `stranded` are the documents that name a
     rule which does not exist.
     """
 

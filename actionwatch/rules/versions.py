@@ -71,7 +71,7 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 
 def _with_texts(value: Any) -> Any:
-    """Return a value of YAML with texts as keys: numbers and texts beside each other cannot be sorted."""
+    """Return a value of YAML with texts as keys: numbers and texts cannot be sorted together."""
     if isinstance(value, Mapping):
         return {str(key): _with_texts(item) for key, item in value.items()}
     return [_with_texts(item) for item in value] if isinstance(value, list | tuple) else value

@@ -18,7 +18,7 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.render.renderer import Renderer
@@ -104,10 +104,12 @@ class App:
             _ = self.matcher
 
     @functools.cached_property
-    def matcher(self) -> Matcher:
+    def matcher(self) -> RecordMatcher:
         """The matching step, with the rules in use."""
         correlating = self._correlations(self.rules.rules)
-        return Matcher(self.leading, Engine(self.rules.rules), self.addressing, self.clock, correlating=correlating)
+        return RecordMatcher(
+            self.leading, Engine(self.rules.rules), self.addressing, self.clock, correlating=correlating
+        )
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:
         """Return the correlations. Reuse them if none of them changed, because their state is expensive to rebuild."""

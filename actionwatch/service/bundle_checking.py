@@ -49,7 +49,7 @@ _ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, Over
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class BundleVerification:
     """What the check found. `faults` is empty if everything agrees. `is_signed`: by the given key; None if none was given."""
 
     digest: str
@@ -105,7 +105,7 @@ class _Window:
             self.first = 0
 
 
-def check_bundle(path: Path, key: Path | None) -> Checked:
+def check_bundle(path: Path, key: Path | None) -> BundleVerification:
     """Check a bundle, with the public key of whoever signed it if one is given.
 
     Raises: BundleError, if the file cannot be read, or is no bundle.
@@ -137,7 +137,7 @@ def check_bundle(path: Path, key: Path | None) -> Checked:
             with open_regular(path, MAX_BUNDLE_BYTES) as other:
                 counts = _check_receipts(file, other, parts, faults)
                 _check_proof(file, parts, manifest, faults)
-    return Checked(
+    return BundleVerification(
         hashlib.sha256(sums).hexdigest(),
         SIGNATURE in parts,
         is_signed,

@@ -1,6 +1,6 @@
 """Compare what the replicas run with. A difference that lasts becomes the self-alert `replicas_differ`.
 
-Each replica tells the others a digest of its configuration and of its rules, lists, templates and silences. What may differ
+Each replica publishes a digest of its configuration and of its rules, lists, templates and silences. What may differ
 from machine to machine (`web`, `log`) does not count.
 """
 

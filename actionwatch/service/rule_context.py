@@ -1,4 +1,4 @@
-"""Rules with what they were read with, so that they can be built again: with other lists, or beside other documents."""
+"""Rules and the input that they were read with, so that they can be built again with other lists or other documents."""
 
 from __future__ import annotations
 

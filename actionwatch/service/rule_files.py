@@ -17,7 +17,7 @@ from actionwatch.base.files import file_state
 from actionwatch.base.model import Mode
 from actionwatch.rules.budget import spend, spent
 from actionwatch.rules.document import read_document
-from actionwatch.rules.last_good import Running, Version, with_last_good
+from actionwatch.rules.last_good import Running, RunningDocument, with_last_good
 from actionwatch.rules.lists import Lists, lists_of
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
 from actionwatch.rules.model import Filter, Rule
@@ -58,7 +58,7 @@ class RuleFiles:
         self._sources = [source.name for source in settings.sources]
         self._clock = clock
         self._cache = _Cache()
-        self._last: tuple[Version, ...] | None = None
+        self._last: tuple[RunningDocument, ...] | None = None
         self._doings: Mapping[str, Doing] = {}
 
     def read(self) -> tuple[ReadFiles, Lists]:
@@ -163,11 +163,11 @@ class _Cache:
         self._made = {key: made for key, made in self._made.items() if key in kept}
 
 
-def _place(version: Version) -> tuple[str, int]:
+def _place(version: RunningDocument) -> tuple[str, int]:
     return version.document.file, version.document.position(())[0]
 
 
-def _to_store(versions: Sequence[Version], at: datetime) -> list[StoredVersion]:
+def _to_store(versions: Sequence[RunningDocument], at: datetime) -> list[StoredVersion]:
     stored = []
     for version in versions:
         file, line = _place(version)
@@ -193,12 +193,14 @@ def _to_store(versions: Sequence[Version], at: datetime) -> list[StoredVersion]:
     return stored
 
 
-def _from_store(stored: StoredVersion) -> Version:
+def _from_store(stored: StoredVersion) -> RunningDocument:
     # Written by _dump with the same library. Only text/yaml_document.py may read what people wrote.
     value, lists = (yaml.load(text, Loader=yaml.CSafeLoader) for text in (stored.document, stored.lists))
     document = Document(stored.file, value, {(): (stored.line, 1)})
     mode = None if stored.mode is None else Mode(stored.mode)
-    return Version(stored.rule_id, stored.name, document, {name: tuple(items) for name, items in lists.items()}, mode)
+    return RunningDocument(
+        stored.rule_id, stored.name, document, {name: tuple(items) for name, items in lists.items()}, mode
+    )
 
 
 def _dump(value: object) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import Mode
-from actionwatch.base.rule_state import GONE, Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import GONE, EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.blindness import starved
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.model import Rule
@@ -54,9 +54,9 @@ def reconcile(connection: Connection, stored: Sequence[StoredVersion], at: datet
         if before is None or before.state in GONE or before.since != version.since:
             state = RuleState.FILTER if version.mode is None else RuleState(version.mode)
             moment = Moment(at, version.since, version.since)
-            entries.append(_entry(version, Doing(state), Origin.FOUND, moment, before))
+            entries.append(_entry(version, Doing(state), EntryOrigin.FOUND, moment, before))
     gone = [each for each in recorded.values() if each.state not in GONE]
-    entries += [_gone(each, RuleState.REMOVED, Origin.FOUND, Moment(at, at, at)) for each in gone]
+    entries += [_gone(each, RuleState.REMOVED, EntryOrigin.FOUND, Moment(at, at, at)) for each in gone]
     rule_history.append(connection, entries)
 
 
@@ -83,14 +83,14 @@ def record(
         if version is None:
             continue  # its text could not be stored: see `rule_version_not_kept`
         if before is None or before.state in GONE:
-            entries.append(_entry(version, doing, Origin.ADDED, moment, before))
+            entries.append(_entry(version, doing, EntryOrigin.ADDED, moment, before))
         elif doing != Doing(before.state, before.is_held, before.why) or before.since != version.since:
-            entries.append(_entry(version, doing, Origin.CHANGED, moment, before))
+            entries.append(_entry(version, doing, EntryOrigin.CHANGED, moment, before))
     for rule_id, before in recorded.items():
         if rule_id not in now and before.state not in GONE:
             file = stored[rule_id].file if rule_id in stored else before.file
             state = RuleState.BROKEN if is_within(file, broken) else RuleState.REMOVED
-            entries.append(_gone(before, state, Origin.CHANGED, moment))
+            entries.append(_gone(before, state, EntryOrigin.CHANGED, moment))
     rule_history.append(connection, entries)
 
 
@@ -117,7 +117,9 @@ def _doing(rule: Rule | None, starving: Mapping[str, str]) -> Doing:
     return Doing(RuleState(rule.mode.value))
 
 
-def _entry(version: StoredVersion, doing: Doing, origin: Origin, moment: Moment, before: RuleEntry | None) -> RuleEntry:
+def _entry(
+    version: StoredVersion, doing: Doing, origin: EntryOrigin, moment: Moment, before: RuleEntry | None
+) -> RuleEntry:
     return RuleEntry(
         at=moment.at,
         rule_id=version.rule_id,
@@ -135,7 +137,7 @@ def _entry(version: StoredVersion, doing: Doing, origin: Origin, moment: Moment,
     )
 
 
-def _gone(before: RuleEntry, state: RuleState, origin: Origin, moment: Moment) -> RuleEntry:
+def _gone(before: RuleEntry, state: RuleState, origin: EntryOrigin, moment: Moment) -> RuleEntry:
     return replace(
         before,
         at=moment.at,

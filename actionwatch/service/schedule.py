@@ -23,7 +23,7 @@ from actionwatch.base.daemon_threads import DaemonThreads
 TOLERANCE = timedelta(seconds=1)
 
 
-class Every(BaseTrigger):
+class Interval(BaseTrigger):
     """Fires once per interval. Skips missed times at once, where APScheduler's own trigger counts them one by one.
 
     After a step forward by years, that counting takes minutes and gigabytes.
@@ -60,7 +60,7 @@ def make_scheduler(threads: DaemonThreads) -> BlockingScheduler:
 def add_job(scheduler: BaseScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool) -> Job:
     """Run a job once per interval, the first time now or after one interval."""
     first_at = machine_now() + (timedelta(0) if is_first_now else interval)
-    job: Job = scheduler.add_job(run, Every(interval), next_run_time=first_at)
+    job: Job = scheduler.add_job(run, Interval(interval), next_run_time=first_at)
     return job
 
 

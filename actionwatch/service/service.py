@@ -187,7 +187,10 @@ class Service:
     def _listen_to_hints(self) -> None:
         """Wake the matcher when another replica has stored records."""
         if not self._app.database.listen(self._app.wake_matcher, self._stopping):
-            log.info("record_hints_off", why="a pooler stands before PostgreSQL: the matcher looks for records instead")
+            log.info(
+                "record_hints_off",
+                why="a pooler is between this process and PostgreSQL: the matcher looks for records instead",
+            )
             self._stopping.wait()
 
     def _leading(self) -> Role:

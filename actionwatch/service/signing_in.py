@@ -1,4 +1,4 @@
-"""Build what says who people are, beside tokens: an authenticating proxy, an OpenID Connect provider."""
+"""Build the ways of signing in other than tokens: an authenticating proxy, an OpenID Connect provider."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MOST_PREVIEWED = 5000  # alerts; to look at more would take seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class SilencePreview:
     """How many recent alerts there were, and how many of each rule a silence would have hidden, most first.
 
     `is_cut` if only the newest `MOST_PREVIEWED` alerts were looked at.
@@ -41,7 +41,7 @@ class Preview:
         return f"it would have hidden {sum(self.hidden.values())} of {of}: {rules}"
 
 
-def preview(connection: Connection, silences: Sequence[Silence], now: datetime) -> list[Preview]:
+def preview(connection: Connection, silences: Sequence[Silence], now: datetime) -> list[SilencePreview]:
     """Match each silence with the alerts that opened within `PREVIEWED`, by their newest record. Shadow rules do not count."""
     found = alerts.read_newest(connection, MOST_PREVIEWED, alerts.AlertFilter(since=now - PREVIEWED))
     delivered = [(alert, alert_labels(alert, None)) for alert in found if not alert.is_shadow]
@@ -58,4 +58,4 @@ def preview(connection: Connection, silences: Sequence[Silence], now: datetime) 
     ]
     counts = [Counter(alert.rule.name for alert in some) for some in hidden]
     is_cut = len(found) == MOST_PREVIEWED
-    return [Preview(len(delivered), dict(each.most_common()), is_cut) for each in counts]
+    return [SilencePreview(len(delivered), dict(each.most_common()), is_cut) for each in counts]

@@ -1,6 +1,6 @@
 """Send spans to an OpenTelemetry collector: OTLP over HTTP, as protobuf (https://opentelemetry.io/docs/specs/otlp/).
 
-Requires the extra `otel`. What cannot be sent waits, up to a number of spans; then the oldest are dropped. No step waits.
+Requires the extra `otel`. Spans that cannot be sent wait, up to a limit; then the oldest are dropped. No step waits for them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_BATCH = 512  # spans of a request, about 100 KB
 MAX_RESPONSE_BYTES = 64 * 1024
 LAST_TIMEOUT = timedelta(seconds=2)  # of all that is sent at the end of the service
 MAX_NANOSECONDS = 2**64 - 1  # of a time in the protocol: the year 2554
-_TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would come again
+_TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would occur again
 
 log = structlog.get_logger()
 
@@ -70,12 +70,12 @@ class TraceExporter:
         return len(self._waiting) + len(self._sending)
 
     def run_once(self) -> None:
-        """Send what waits, until the collector does not accept it."""
+        """Send the spans that wait, until the collector refuses some."""
         while self._send_batch(self._http, self._options.timeout):
             pass
 
     def close(self) -> None:
-        """Send the rest within one timeout, unless the collector was away before, and close the connection."""
+        """Send the rest within one timeout, unless the collector was unreachable before, and close the connection."""
         self._http.close()
         end = self._elapsed() + min(LAST_TIMEOUT, self._options.timeout).total_seconds()
         with contextlib.closing(self._client()) as last:
@@ -115,7 +115,7 @@ class TraceExporter:
         return count == MAX_BATCH
 
     def _fill_batch(self) -> None:
-        """Encode spans that wait. One that does not fit the protocol is dropped: it would hold up the others for ever."""
+        """Encode spans that wait. A span that does not fit the protocol is dropped, because it would block the others."""
         while len(self._sending) < MAX_BATCH:
             with self._lock:
                 if not self._waiting:
@@ -127,7 +127,7 @@ class TraceExporter:
                 self._dropped_count += 1
 
     def _fail(self, what: str) -> bool:
-        """Report that the collector does not accept spans, once until it does."""
+        """Report once that the collector does not accept spans, until it accepts some again."""
         if not self._is_failing:
             log.warning(
                 "telemetry_failed", error=what, remedy="check telemetry.endpoint; spans wait, the oldest are dropped"
@@ -139,7 +139,7 @@ class TraceExporter:
         rejected = ExportTraceServiceResponse()
         try:
             rejected.ParseFromString(body)
-        except DecodeError:  # what it says is only a note
+        except DecodeError:  # its content only adds a note
             rejected.Clear()
         if count := rejected.partial_success.rejected_spans:
             log.warning("spans_rejected", count=count)

@@ -1,6 +1,6 @@
 """Try a draft of rules on the stored records, for the console.
 
-A process of its own does the work (`trial_process.py`): it leaves the CPU to the service, has bounds of memory and time, and
+A separate process does the work (`trial_process.py`): it leaves the CPU to the service, has limits of memory and time, and
 ends with the request.
 """
 
@@ -31,7 +31,7 @@ BUSY = "another draft is being tried: wait until it has ended, and send this one
 TURN_SECONDS = 2.0  # a trial whose request has just ended, as by a double click, ends within this time
 _LOOK_SECONDS = 0.5  # how soon the end of a request is noticed while the process is silent
 _READ_BYTES = 65_536
-_LAST_WORDS = 2000  # bytes of what a process that failed has written about it
+_ERROR_BYTES = 2000  # of the error output of a process that failed
 _COMMAND = (sys.executable, "-P", "-m", "actionwatch.service.trial_process")
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ def _events(request: TrialRequest) -> Iterator[TrialEvent]:
             process.kill()
         if isinstance(event, TrialProgress):
             status = process.wait()
-            errors.seek(max(errors.seek(0, os.SEEK_END) - _LAST_WORDS, 0))
+            errors.seek(max(errors.seek(0, os.SEEK_END) - _ERROR_BYTES, 0))
             log.error("trial_failed", status=status, error=errors.read().decode(errors="replace"))
             yield TrialRefused(
                 ["the trial ended without a result: the log of the service has the cause (trial_failed)"]
@@ -105,7 +105,7 @@ def _events(request: TrialRequest) -> Iterator[TrialEvent]:
 
 
 def _lines(descriptor: int) -> Iterator[bytes | None]:
-    """Yield each line of a pipe; None after a time without one, so that whoever iterates can leave."""
+    """Yield each line of a pipe; None after a time without one, so that the caller can stop."""
     poll, rest = select.poll(), b""
     poll.register(descriptor, select.POLLIN)
     while True:

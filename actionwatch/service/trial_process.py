@@ -43,11 +43,11 @@ from actionwatch.text.escaping import visible
 from actionwatch.text.yaml_document import read_text
 
 DRAFT = "draft"
-"""The name of the draft in the place of a fault."""
+"""The file name of the draft in the location of a fault."""
 BARS = 30
 NEWEST = 10  # alerts that are shown of each rule
 MAX_ERRORS = 5  # of each rule
-RUN_SECONDS = 30.0  # then the result is that of the records so far: the listener ends a request after 60 s
+RUN_SECONDS = 30.0  # then the result covers the records so far: the listener ends a request after 60 s
 _LAST_SECONDS = 50  # for all; then the kernel ends the process
 _MAX_BYTES = 384 * 1024 * 1024
 _NICE = 10
@@ -58,10 +58,10 @@ Emit = Callable[[TrialEvent], None]
 
 
 def main() -> None:
-    """Run one trial, with bounds."""
+    """Run one trial, with limits of CPU, memory and time."""
     with contextlib.suppress(OSError):  # a sandbox may forbid it
         os.nice(_NICE)
-    with contextlib.suppress(OSError):  # it ends before the service does
+    with contextlib.suppress(OSError):  # the kernel ends it before the service
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_BYTES, _MAX_BYTES))
     signal.alarm(_LAST_SECONDS)
@@ -112,7 +112,7 @@ def run(request: TrialRequest, emit: Emit) -> TrialResult:
 
 
 def _load(request: TrialRequest) -> LoadedRules:
-    """Build the draft with the rules in use, of which its correlations may be about; it comes first, and replaces the same."""
+    """Build the draft with the rules in use, which its correlations may name. It comes first, and so replaces the same rule."""
     lists = read_lists(list_folders(request.lists, request.rules))
     context = RuleContext(request.rules, lists, request.known_kinds, request.intervals, None)
     documents = (*read_text(request.draft, DRAFT), *read_documents(request.rules).documents)
@@ -128,7 +128,7 @@ def _replay(connection: Connection, since: datetime, mine: Sequence[Rule], found
         since, max(mark.begins_at for mark in known)
     )  # before it, a source may have had actions that nobody read
     end = max([begin, *(mark.seen_through for mark in known)])
-    taken = _Taken(records.stream_since(connection, start, records.newest_id(connection)), start, emit)
+    taken = _TimedRecords(records.stream_since(connection, start, records.newest_id(connection)), start, emit)
     outcome = replay(
         to_replay(mine, found.rules), taken, begin=begin, end=min([end, *(mark.proved_through for mark in known)])
     )
@@ -143,8 +143,8 @@ def _replay(connection: Connection, since: datetime, mine: Sequence[Rule], found
     )
 
 
-class _Taken:
-    """The records of a trial until its time is over: how many, and up to when."""
+class _TimedRecords:
+    """The records of a trial until `RUN_SECONDS` are over: how many, and up to which time."""
 
     def __init__(self, stored: Iterable[Record], start: datetime, emit: Emit) -> None:
         self._stored = stored

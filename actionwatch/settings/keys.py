@@ -343,7 +343,7 @@ class OpenId(Options):
     groups_claim: Word = "groups"
     """The claim with the groups of the person."""
     scopes: tuple[Word, ...] = ("email",)
-    """What is asked for besides `openid`. Some providers send groups only for another scope."""
+    """The scopes to request in addition to `openid`. Some providers send groups only for another scope."""
     timeout: PositiveDuration = timedelta(seconds=10)
     """For a whole request, from connecting to the last byte."""
     ca_file: CaFile | None = None

@@ -134,7 +134,7 @@ def _plain(value: Any) -> Any:
         for key, item in value.items()
         if not (is_schema and key in _NOT_JSON_SCHEMA and not isinstance(item, dict))
     }
-    if "$ref" in made and len(made) > 1:  # draft 7 ignores what is beside a reference
+    if "$ref" in made and len(made) > 1:  # draft 7 ignores the other keys of an object with a reference
         made["allOf"] = [{"$ref": made.pop("$ref")}]
     if isinstance(description := made.get("description"), str):
         made["description"] = _LINK.sub(r"\1", " ".join(description.split()))

@@ -182,9 +182,7 @@ def parse_public_url(url: str | None) -> str | None:
     if not _HOST_NAME.fullmatch(host) and not _IPV6.fullmatch(host):
         raise ValueError("not a host name that browsers send: write its domain in the xn-- form")
     if parts.path.strip("/") or "?" in url or "#" in url:
-        raise ValueError(
-            "must have no path: the console needs a host name or a port of its own, https://watch.example.com"
-        )
+        raise ValueError("must have no path: the console needs its own host name or port, https://watch.example.com")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
@@ -237,13 +235,13 @@ def _word(text: str) -> str:
 
 def _person(text: str) -> str:
     if "*" in text:
-        raise ValueError("'*' stands for nobody here: write the name of each person, or use operator_groups")
+        raise ValueError("'*' is not accepted here: write the name of each person, or use operator_groups")
     return _word(text)
 
 
 def _people(text: str) -> str:
     if text != "*" and (text == "*@" or "*" in text.removeprefix("*@")):
-        raise ValueError("'*' stands alone or before @: write '*' or '*@example.com'")
+        raise ValueError("'*' is accepted alone or before @: write '*' or '*@example.com'")
     return _word(text)
 
 

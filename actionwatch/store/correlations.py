@@ -24,7 +24,7 @@ _ALERTS = select(*(column.label(name) for name, column in _COLUMNS.items())).ord
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class CorrelationVersion:
     """A version of a rule; `floor` is the newest record from before it ran."""
 
     version: str
@@ -91,13 +91,13 @@ def write(connection: Connection, changed: Iterable[CorrelatedAlert], epoch: int
     upsert(connection, CORRELATED_ALERT, *rows)
 
 
-def read_versions(connection: Connection) -> dict[str, Version]:
+def read_versions(connection: Connection) -> dict[str, CorrelationVersion]:
     """Read the last version of each rule by id."""
     rows = connection.execute(select(CORRELATION_VERSION))
-    return {row.rule_id: Version(row.version, row.floor) for row in rows}
+    return {row.rule_id: CorrelationVersion(row.version, row.floor) for row in rows}
 
 
-def write_version(connection: Connection, rule_id: str, version: Version) -> None:
+def write_version(connection: Connection, rule_id: str, version: CorrelationVersion) -> None:
     """Store the version of a rule that runs."""
     upsert(connection, CORRELATION_VERSION, {"rule_id": rule_id, **asdict(version)})
 

@@ -81,7 +81,7 @@ class Backend(Protocol):
         ...
 
     def prepare(self, connection: Connection) -> None:
-        """Create what this kind of database needs beside the tables of the store."""
+        """Create what this kind of database needs in addition to the tables of the store."""
         ...
 
     def build_indexes(self) -> None:
@@ -140,7 +140,7 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what it holds beside the engines."""
+        """Release what it holds in addition to the engines."""
         ...
 
 
@@ -357,7 +357,7 @@ class Database(StoreReader):
         return self._backend.look_seconds
 
     def read_senders(self, connection: Connection) -> Collection[str]:
-        """Return the replicas that live and send messages; on a file nobody beside this process."""
+        """Return the live replicas that send messages; on a file only this process."""
         return self._backend.read_senders(connection)
 
     def close(self) -> None:

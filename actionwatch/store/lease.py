@@ -1,9 +1,9 @@
 """Which replicas run on a store in PostgreSQL, and which roles each has: leases that the database's clock judges.
 
-Each replica has a lease of its own, which says that it lives. A role, such as the tail of a source, is a lease that one replica
+Each replica has its own lease, which says that it lives. A role, such as the tail of a source, is a lease that one replica
 has at a time. Each take-over raises the term of the role. A transaction that writes for a role checks owner and term after it
-has the write lock, and a take-over needs that lock too: so a process that was frozen or cut off never writes beside its
-successor, however late it wakes.
+has the write lock, and a take-over needs that lock too: so a process that was frozen or cut off never writes after its
+successor has taken over, however late it wakes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 
 _PATIENCE = "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '4s'"
 # The server ends a session that is idle in a transaction, but not one in the middle of a statement whose client is silent.
-# A lock of two numbers, or of one with more than 32 bits, has others than 0 and 1 beside the same `objid`.
+# A lock of two numbers, or of one with more than 32 bits, has the same `objid` with other values than 0 and 1.
 _END_FROZEN = f"""
 SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND database = datid AND (classid, objid, objsubid) = (0, {_WRITE_LOCK}, 1) AND granted

@@ -255,9 +255,9 @@ def read_dead_letters(connection: Connection, wanted: DeliveryFilter) -> list[De
     return [delivery_of(row) for row in connection.execute(statement.order_by(*order))]
 
 
-def count_dead_letters(connection: Connection, wanted: DeliveryFilter, *, besides: Collection[str]) -> dict[str, int]:
-    """Count the dead rows of each receiver that is not one of `besides`."""
-    conditions = (*replace(wanted, status=DeliveryStatus.DEAD).conditions(), DELIVERY.c.receiver.not_in(besides))
+def count_dead_letters(connection: Connection, wanted: DeliveryFilter, *, excluding: Collection[str]) -> dict[str, int]:
+    """Count the dead rows of each receiver that is not in `excluding`."""
+    conditions = (*replace(wanted, status=DeliveryStatus.DEAD).conditions(), DELIVERY.c.receiver.not_in(excluding))
     statement = select(DELIVERY.c.receiver, func.count()).where(*conditions).group_by(DELIVERY.c.receiver)
     return {row[0]: int(row[1]) for row in connection.execute(statement.order_by(DELIVERY.c.receiver))}
 

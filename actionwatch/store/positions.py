@@ -39,12 +39,14 @@ def read_handled(connection: Connection, name: str) -> int:
 def move(connection: Connection, name: str, before: int, after: int) -> None:
     """Move a step from one position to another one, and count the records in between as handled.
 
-    Raises: Overtaken, if the step does not stand at `before`. Nothing is changed then.
+    Raises: Overtaken, if the position of the step is not `before`. Nothing is changed then.
     """
     row = connection.execute(_ALL.where(POSITION.c.name == name)).first()
     stored, handled = (row.record_id, row.handled_count) if row else (0, 0)
     if stored != before:
-        raise Overtaken(f"the step '{name}' stands at record {stored}, not {before}: another process has moved it")
+        raise Overtaken(
+            f"the position of the step '{name}' is record {stored}, not {before}: another process has moved it"
+        )
     handled += _count_between(connection, before, after) - _count_between(connection, after, before)
     upsert(connection, POSITION, {"name": name, "record_id": after, "handled_count": handled})
 

@@ -3,7 +3,7 @@
 One write transaction runs at a time, in all processes: each takes an advisory lock first, under READ COMMITTED, because a
 snapshot from before the lock would hide what the writer before it has committed. So positions, ids and ordinals mean the same
 as in SQLite. Reading transactions see one snapshot and do not wait. Nothing depends on a session, so that a pooler in
-transaction mode may stand between.
+transaction mode can be used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
 
 APPLICATION = "actionwatch"  # of every version: the triggers note what it writes
-# No prepared statements, so that a pooler may stand between. A network that is cut shows within ten seconds.
+# No prepared statements, so that a pooler can be used. A broken network is noticed within ten seconds.
 _CONNECTING: dict[str, Any] = {
     "prepare_threshold": None,
     "connect_timeout": 5,
@@ -256,7 +256,7 @@ class PostgresqlBackend:
         return hash(snapshot)
 
     def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
-        """Call `on_hint` soon after another process has stored records, until `stopping`, if no pooler stands between."""
+        """Call `on_hint` soon after another process has stored records, until `stopping`, if there is no pooler."""
         return listen(self._connect, self.sender, on_hint, stopping)
 
     def note_commit(self) -> None:

@@ -1,8 +1,8 @@
-"""Hints from PostgreSQL that another process has stored records, so that the matcher need not wait until it next looks.
+"""Hints from PostgreSQL that another process has stored records, so that the matcher does not wait until it next looks.
 
-A hint can be lost, and a pooler in transaction mode delivers none. So the matcher also looks at the version of the store at
-intervals: only that is relied on. Other commits bring no hint: when all replicas that send look at once, they wait for each
-other's write lock, and an alert leaves later.
+A hint can be lost, and a pooler in transaction mode delivers none. Therefore the matcher also checks the version of the store
+at intervals, and relies only on that. Other commits send no hint: if all replicas that send messages looked at the same time,
+they would wait for each other's write lock, and alerts would be sent later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psycopg
 NOTIFY = "SELECT pg_notify('actionwatch', %s) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 """Sends a hint with the commit, if the transaction wrote something. Its parameter is the sender."""
 _LISTEN = "LISTEN actionwatch"
-_WAIT_SECONDS = 0.25  # an end waits for it
+_WAIT_SECONDS = 0.25  # for one notification; stopping takes as long
 _GATHER_SECONDS = 0.02  # many commits in this time are one hint
 _RETRY_SECONDS = 1.0
 
@@ -28,10 +28,10 @@ def listen(
     on_hint: Callable[[], None],
     stopping: threading.Event,
 ) -> bool:
-    """Call `on_hint` soon after others than `sender` stored records, until `stopping`.
+    """Call `on_hint` soon after processes other than `sender` stored records, until `stopping`.
 
-    Return False at once if a pooler stands between. `connect` opens a connection that commits each statement. One that breaks
-    is made again.
+    Return False at once if there is a pooler. `connect` opens a connection that commits each statement. If it breaks, a new one
+    is opened.
     """
     while not stopping.is_set():
         with contextlib.suppress(psycopg.Error), contextlib.closing(connect()) as connection:
@@ -49,6 +49,6 @@ def listen(
 
 
 def _is_direct(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether the session is ours alone: a pooler names another process than the server does."""
+    """Return whether no pooler is between: a pooler shows another process id than the server."""
     ((pid,),) = connection.execute("SELECT pg_backend_pid()")
     return bool(pid == connection.info.backend_pid)

@@ -240,11 +240,11 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Record]:
 def short_key(connection: Connection, key: str, least: int) -> str:
     """Return the shortest prefix of a key that no other stored key has, but at least so many characters."""
     c = RECORD.c.record_key
-    beside = (
+    neighbours = (
         select(c).where(c < key).order_by(c.desc()).limit(1),
         select(c).where(c > key).order_by(c).limit(1),
     )
-    others = [other for statement in beside if (other := connection.execute(statement).scalar()) is not None]
+    others = [other for statement in neighbours if (other := connection.execute(statement).scalar()) is not None]
     size = least
     while any(other.startswith(key[:size]) for other in others) and size < len(key):
         size += 1

@@ -20,15 +20,15 @@ from actionwatch.store.seals import CUT, READ, Head, Seal, read_leaves, read_pac
 from actionwatch.store.statements import reading_any_text, stream_rows
 from actionwatch.store.tables import SEAL, SEALED_ROW
 
-MAX_FAULTS = 20  # that are named: one change of the chain may concern every row
-_SUSPECTS = 250  # that are looked up at once
+MAX_DIFFERENCES = 20  # that are named: one change of the chain can affect every row
+_SUSPECTS = 250  # rows that are looked up together
 _CHANGED = "changed: it is not what seal {} attests"
 _MISSING = "missing: seal {} has it, and no later one says that it was removed"
 _ADDED = "added: actionwatch did not write it"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Difference:
     """What differs: a row by its table and key, or a seal by its number."""
 
     table: str
@@ -47,34 +47,34 @@ class CheckedTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What the check found. `faults` are the first ones of `fault_count`; with none, everything agrees."""
+class StoreVerification:
+    """What the check found. `differences` are the first ones of `difference_count`; with none, everything agrees."""
 
     tables: tuple[CheckedTable, ...]
     seal_count: int
     oldest: Head | None
     head: Head | None
-    faults: tuple[Fault, ...]
-    fault_count: int
+    differences: tuple[Difference, ...]
+    difference_count: int
 
 
 @dataclass
-class _Faults:
+class _Differences:
     """Collects what differs, up to a number."""
 
-    found: list[Fault] = field(default_factory=list)
+    found: list[Difference] = field(default_factory=list)
     count: int = 0
 
     def add(self, table: str, key: object, what: str) -> None:
         self.count += 1
-        if len(self.found) < MAX_FAULTS:
+        if len(self.found) < MAX_DIFFERENCES:
             readable = str(key).encode("utf-8", "backslashreplace").decode()
-            self.found.append(Fault(table, readable, what))
+            self.found.append(Difference(table, readable, what))
 
 
 @dataclass
 class _Progress:
-    """What the seals of a table that were read say, the newest first."""
+    """What the seals of a table state, from the newest to the one that was read last."""
 
     attested_count: int = 0
     """How many rows are sealed, according to the newest seal."""
@@ -88,10 +88,10 @@ class _Progress:
 
 
 class _Suspects:
-    """Rows that differ. They are no faults if a write of ours has been noted, and is not sealed yet."""
+    """Rows that differ. They are no differences if actionwatch has noted a write that is not sealed yet."""
 
-    def __init__(self, connection: Connection, table: SealedTable, faults: _Faults) -> None:
-        self._connection, self._table, self._faults = connection, table, faults
+    def __init__(self, connection: Connection, table: SealedTable, differences: _Differences) -> None:
+        self._connection, self._table, self._differences = connection, table, differences
         self._found: list[tuple[str, str]] = []
 
     def add(self, key: str, what: str) -> None:
@@ -100,11 +100,11 @@ class _Suspects:
             self.settle()
 
     def settle(self) -> None:
-        """Report those that are faults."""
+        """Report the rows that no note explains."""
         noted = unsealed.find(self._connection, self._table.name, [key for key, _ in self._found])
         for key, what in self._found:
             if key not in noted:
-                self._faults.add(self._table.name, key, what)
+                self._differences.add(self._table.name, key, what)
         self._found.clear()
 
 
@@ -114,15 +114,15 @@ class _Check:
     def __init__(self, connection: Connection, noted: Head | None) -> None:
         self.connection = connection
         self.noted = noted
-        self.faults = _Faults()
+        self.differences = _Differences()
         self.tables: dict[str, _Progress] = {}
         self.newer: Seal | None = None
         self._reach = self._attested_reach = 0
-        """Up to which number the newest cut lets seals be deleted, and the newest one that the noted head attests."""
+        """Up to which number the newest cut allows seals to be deleted, and the newest cut that the noted head attests."""
         self._stated: dict[int, str] = {}
-        """The digests of the seals that stay, according to any cut that the noted head attests."""
+        """The digests of the seals that are kept, according to the cuts that the noted head attests."""
         self._kept: set[int] = set()
-        """The seals that stay according to the newest cut, and are still to be read."""
+        """The seals that are kept according to the newest cut, and that are still to be read."""
         self._is_too_old = False
         self._states: dict[int, tuple[Seal, str]] = {}
         """The state of the leaves of a seal that is still to be read, and the newest seal that states it."""
@@ -132,10 +132,10 @@ class _Check:
     def take(self, seal: Seal, digest: str) -> None:
         """Check the next older seal, and its rows."""
         if seal.digest != digest:
-            self.faults.add("seal", seal.number, "changed: its values do not have its digest")
+            self.differences.add("seal", seal.number, "changed: its values do not have its digest")
         self._check_place(seal, digest)
         if self.noted is not None and self.noted.number == seal.number and self.noted.digest != digest:
-            self.faults.add("seal", seal.number, f"its digest was {self.noted.digest}: the chain was made again")
+            self.differences.add("seal", seal.number, f"its digest was {self.noted.digest}: the chain was made again")
         self.newer = seal
         if seal.table_name == CUT:
             self._take_cut(seal)
@@ -151,21 +151,21 @@ class _Check:
         if newer is not None and not is_next:
             self._check_gap(newer.number - 1, f"seal {seal.number} follows")
         elif newer is not None and newer.previous != digest:
-            self.faults.add("seal", seal.number, f"changed: seal {newer.number} follows another one")
+            self.differences.add("seal", seal.number, f"changed: seal {newer.number} follows another one")
         if seal.number == 1 and seal.previous:
-            self.faults.add("seal", 1, "changed: it follows another one")
+            self.differences.add("seal", 1, "changed: it follows another one")
         if stated != digest and (stated or (not is_next and seal.number <= self._attested_reach)):
-            self.faults.add("seal", seal.number, "changed: no later seal states that it stays")
+            self.differences.add("seal", seal.number, "changed: no later seal states that it stays")
         self._kept.discard(seal.number)
 
     def _check_gap(self, number: int, what: str) -> None:
-        """Check that a cut lets seals up to a number, which are not there, be deleted; before a noted head, one before it."""
+        """Check that a cut allows seals up to a number to be deleted; below the noted head, a cut that the head attests."""
         if number > self._reach:
-            self.faults.add("seal", number, f"missing, or not in its place: {what}")
+            self.differences.add("seal", number, f"missing, or not in its place: {what}")
         elif self.noted is not None and self._attested_reach < number <= self.noted.number and not self._is_too_old:
             self._is_too_old = True
             what = f"cannot be compared with the seals up to {number}: retention deleted some since; note a newer head"
-            self.faults.add("seal", self.noted.number, what)
+            self.differences.add("seal", self.noted.number, what)
 
     def _take_cut(self, seal: Seal) -> None:
         stated = {int(key): digest for key, (digest, _) in seal.states.items()}
@@ -173,27 +173,29 @@ class _Check:
         if not self._reach:
             self._reach, self._kept = reach, set(stated)
         if self.noted is not None and seal.number > self.noted.number:
-            return  # anybody can have written it after the head was noted
+            return  # anyone can have written it after the head was noted
         self._attested_reach = max(self._attested_reach, reach)
         for number in stated.keys() & self._stated.keys():
             if stated[number] != self._stated[number]:
-                self.faults.add("seal", number, f"changed: seal {seal.number} states that another one stays")
+                self.differences.add("seal", number, f"changed: seal {seal.number} states that another one stays")
         self._stated |= stated
 
     def check_oldest(self) -> None:
-        """Check that nothing is missing before the oldest seal, and that the seals that stay according to a cut are there."""
+        """Check that no seal is missing before the oldest one, and that the seals that a cut keeps exist."""
         if self.newer is not None and self.newer.number > 1:
             self._check_gap(self.newer.number - 1, f"seal {self.newer.number} is the oldest one")
         for number in sorted(self._kept, reverse=True):
-            self.faults.add("seal", number, "missing: a later seal states that it stays")
+            self.differences.add("seal", number, "missing: a later seal states that it stays")
 
     def _take_states(self, seal: Seal) -> None:
         for key, (before, after) in seal.states.items():
             number = int(key)
             before = after if seal.table_name == CUT else before
-            # Among the seals before a cut, those that folded leaves in between may be deleted. The cut has the newest state.
+            # Seals before the cut that folded leaves may have been deleted. The cut has the newest state.
             if seal.number > self._reach and self._earlier.get(number, after) != after:
-                self.faults.add("seal", number, f"changed: seal {seal.number} left other leaves than a later one found")
+                self.differences.add(
+                    "seal", number, f"changed: seal {seal.number} left other leaves than a later one found"
+                )
             self._earlier[number] = before
             self._states.setdefault(number, (seal, after))
 
@@ -207,16 +209,16 @@ class _Check:
             leaves = unpack(packed)
             held = keys_of(leaves)
             if leaves and fold(leaves, seal.row_count + seal.removed_count)[0].hex() != seal.root:
-                self.faults.add("seal", seal.number, "changed: its leaves do not have its root")
+                self.differences.add("seal", seal.number, "changed: its leaves do not have its root")
         except ValueError:
-            self.faults.add("seal", seal.number, "damaged: its leaves cannot be read")
+            self.differences.add("seal", seal.number, "damaged: its leaves cannot be read")
         self._earlier.pop(seal.number, None)
         by, state = self._states.pop(seal.number, (None, ""))
         if by is not None and state_of(packed) != state:
-            self.faults.add("seal", seal.number, f"changed: its leaves are not those that seal {by.number} left")
+            self.differences.add("seal", seal.number, f"changed: its leaves are not those that seal {by.number} left")
         elif by is None and len(held) != seal.row_count:
             what = f"changed: it has the leaves of {counted(len(held), 'row')}, {seal.row_count} are expected"
-            self.faults.add("seal", seal.number, what)
+            self.differences.add("seal", seal.number, what)
         progress.leaf_count += len(held)
         if table.is_numbered:
             self._check_ids(table, seal, progress, held)
@@ -229,7 +231,7 @@ class _Check:
             return
         progress.newest_id = progress.newest_id or seal.last_id
         if progress.lowest_id is not None and seal.last_id >= progress.lowest_id:
-            self.faults.add(
+            self.differences.add(
                 "seal", seal.number, f"changed: a later seal has ids up to {seal.last_id} of {table.name} too"
             )
         progress.lowest_id = seal.first_id
@@ -241,8 +243,8 @@ class _Check:
             progress.checked_from = seal.first_id
 
     def _compare(self, table: SealedTable, seal: Seal, held: dict[str, bytes], rows: Iterator[Sequence[Any]]) -> None:
-        """Compare rows with the leaves of a seal. A noted change of a numbered row is none of ours."""
-        suspects = _Suspects(self.connection, table, self.faults)
+        """Compare rows with the leaves of a seal. actionwatch changes no numbered row, so a note does not excuse one."""
+        suspects = _Suspects(self.connection, table, self.differences)
         for row in rows:
             key = table.key_of(row)
             leaf = held.pop(key, None)
@@ -250,7 +252,7 @@ class _Check:
                 continue
             what = _ADDED if leaf is None else _CHANGED.format(seal.number)
             if table.is_numbered:
-                self.faults.add(table.name, key, what)
+                self.differences.add(table.name, key, what)
             else:
                 suspects.add(key, what)
         for key in held:
@@ -258,7 +260,7 @@ class _Check:
         suspects.settle()
 
     def check_rest(self) -> None:
-        """Check the rows that no seal has, and the numbers of those that seals have."""
+        """Check the rows that are in no seal, and the number of rows in the seals."""
         for name, table in SEALED.items():
             progress = self.tables.get(name, _Progress())
             if table.is_numbered:
@@ -267,7 +269,9 @@ class _Check:
                 self._check_unsealed_keys(table, progress)
             if progress.leaf_count != progress.attested_count:
                 attested = counted(progress.attested_count, "row")
-                self.faults.add(name, "", f"{attested} are sealed, the seals that are there have {progress.leaf_count}")
+                self.differences.add(
+                    name, "", f"{attested} are sealed, the seals that are there have {progress.leaf_count}"
+                )
 
     def _check_unsealed_ids(self, table: SealedTable, progress: _Progress) -> None:
         spans = unsealed.read_spans(self.connection, table.name)
@@ -275,19 +279,19 @@ class _Check:
         lowest = progress.newest_id + 1 if progress.checked_from is None else progress.checked_from
         place = 0
         for key in self._ids(table, column < lowest):
-            self.faults.add(table.name, key, _ADDED)
+            self.differences.add(table.name, key, _ADDED)
         for key in self._ids(table, column > progress.newest_id):
             while place < len(spans) and spans[place][1] < key:
                 place += 1
             if place == len(spans) or key < spans[place][0]:
-                self.faults.add(table.name, key, _ADDED)
+                self.differences.add(table.name, key, _ADDED)
 
     def _ids(self, table: SealedTable, condition: ColumnElement[bool]) -> Iterator[int]:
         column = table.table.c.id
         return (row[0] for row in stream_rows(self.connection, select(column).where(condition).order_by(column)))
 
     def _check_unsealed_keys(self, table: SealedTable, progress: _Progress) -> None:
-        suspects = _Suspects(self.connection, table, self.faults)
+        suspects = _Suspects(self.connection, table, self.differences)
         key = table.key_in(table.name)
         is_listed = f"SELECT 1 FROM sealed_row WHERE table_name = '{table.name}' AND row_key = {key}"  # noqa: S608  # nosec
         statement = f"SELECT {key} FROM {table.name} WHERE NOT EXISTS ({is_listed})"  # noqa: S608  # nosec
@@ -300,7 +304,7 @@ class _Check:
         if count != progress.leaf_count:
             for row in stream_rows(self.connection, listed):
                 if row.row_key not in self._keys(row.seal):
-                    self.faults.add(table.name, row.row_key, f"{_ADDED}: seal {row.seal} does not have it")
+                    self.differences.add(table.name, row.row_key, f"{_ADDED}: seal {row.seal} does not have it")
 
     @functools.lru_cache(maxsize=64)  # noqa: B019  # one check ends with the process
     def _keys(self, number: int) -> dict[str, bytes]:
@@ -312,16 +316,16 @@ class _Check:
 
 def check(
     connection: Connection, noted: Head | None = None, on_seal: Callable[[int, int], None] = lambda *_: None
-) -> Checked:
+) -> StoreVerification:
     """Compare everything, within one transaction. `noted` is an earlier head, which must be part of the chain.
 
-    `on_seal` is called after each seal with the number of seals that were read, and of all.
+    `on_seal` is called after each seal with the number of seals read so far, and of all seals.
     """
     with reading_any_text(connection):
         return _check(connection, noted, on_seal)
 
 
-def _check(connection: Connection, noted: Head | None, on_seal: Callable[[int, int], None]) -> Checked:
+def _check(connection: Connection, noted: Head | None, on_seal: Callable[[int, int], None]) -> StoreVerification:
     found = _Check(connection, noted)
     total = connection.execute(select(func.count()).select_from(SEAL)).scalar_one()
     oldest = head = None
@@ -331,7 +335,7 @@ def _check(connection: Connection, noted: Head | None, on_seal: Callable[[int, i
         try:
             seal = Seal.of(row)
         except ValueError:
-            found.faults.add("seal", row.number, "damaged: it cannot be read")
+            found.differences.add("seal", row.number, "damaged: it cannot be read")
             continue
         oldest = Head(seal.number, digest, seal.at)
         head = head or oldest
@@ -341,20 +345,22 @@ def _check(connection: Connection, noted: Head | None, on_seal: Callable[[int, i
     found.check_oldest()
     found.check_rest()
     if noted is not None:
-        _check_noted(noted, oldest, head, found.faults)
+        _check_noted(noted, oldest, head, found.differences)
     waiting = unsealed.count(connection)
     tables = []
     for name in SEALED:
         progress = found.tables.get(name, _Progress())
         tables.append(CheckedTable(name, progress.leaf_count, waiting.get(name, 0), progress.removed_count))
-    return Checked(tuple(tables), count, oldest, head, tuple(found.faults.found), found.faults.count)
+    return StoreVerification(
+        tuple(tables), count, oldest, head, tuple(found.differences.found), found.differences.count
+    )
 
 
-def _check_noted(noted: Head, oldest: Head | None, head: Head | None, faults: _Faults) -> None:
-    """Check that the chain reaches from before a noted head to after it."""
+def _check_noted(noted: Head, oldest: Head | None, head: Head | None, differences: _Differences) -> None:
+    """Check that the chain contains a noted head."""
     if head is None or noted.number > head.number:
         end = "there is no seal" if head is None else f"the newest seal is {head.number}"
-        faults.add("seal", noted.number, f"missing: {end}")
+        differences.add("seal", noted.number, f"missing: {end}")
     elif oldest is not None and noted.number < oldest.number:
         what = f"cannot be compared: the oldest seal that retention keeps is {oldest.number}; note a newer head"
-        faults.add("seal", noted.number, what)
+        differences.add("seal", noted.number, what)

@@ -1,6 +1,6 @@
 """The tree of hashes of a seal (RFC 6962, section 2.1). Pure.
 
-A leaf that is not needed any more is folded: only its hash stays, and of a subtree of such leaves only the hash of the subtree.
+A leaf that is no longer needed is folded: only its hash stays, and of a subtree of such leaves only the hash of the subtree.
 The root stays the same, so that the other leaves can still be verified.
 """
 

@@ -1,7 +1,7 @@
 """Which rows the seals attest, and how the hash of a row is computed.
 
-Rows of a numbered table never change: its ids grow, and retention deletes. Of a row of the others each version is sealed. A
-column that only says what a process does next with a row, or what another table attests, is not sealed.
+Rows of a numbered table never change: ids only grow, and only retention deletes. In the other tables, each version of a row is
+sealed. A column that only records what a process does next with a row, or what another table attests, is not sealed.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class SealedTable:
         return bulk_find(connection, self.table, self.names, self.key, places)
 
     def leaf(self, key: str, row: Sequence[Any] | None) -> bytes:
-        """Return the hash of a row, or of the fact that there is none.
+        """Return the hash of a row, or of its absence.
 
-        Over the JSON [table, key, {column: value}] without nulls, so that a column that is added later changes no hash. Truth
-        values are numbers in SQLite, and PostgreSQL stores no NUL (see `copying.py`): so the hash is the same in both. In
-        SQLite, another program can store bytes in a column for text.
+        It is the hash of the JSON [table, key, {column: value}] without nulls, so that a column that is added later changes no
+        hash. Booleans are numbers in SQLite, and PostgreSQL stores no NUL (see `copying.py`), so the hash is the same in both.
+        In SQLite, another program can store bytes in a text column.
         """
         values = None
         if row is not None:
@@ -105,7 +105,7 @@ class SealedTable:
 
 
 def is_text(value: str) -> bool:
-    """Return whether a text of `reading_any_text` is one: another program can store bytes as text in SQLite."""
+    """Return whether a value of `reading_any_text` is valid text: another program can store any bytes as text in SQLite."""
     return value.isascii() or not _SURROGATE.search(value)
 
 
@@ -114,7 +114,7 @@ def _as_bytes(value: Any) -> Any:
 
 
 def _without_bytes(value: Any) -> Any:
-    """Return a value that differs from the text in base64 as which JSON would encode bytes."""
+    """Return a value for bytes that differs from their base64 text, as which JSON would encode them."""
     return {"blob": value.hex()} if isinstance(value, bytes) else value
 
 

@@ -1,8 +1,8 @@
 """The chain of seals: what each seal attests, and how the next one is made. `seal_checking.py` verifies it.
 
-A seal attests new rows of one table, new versions of rows that changed, and which rows are gone, as the root of a tree of
-hashes. It has the digest of the seal before it. Whoever changes a row must change its seal and all seals after it, and the
-digest of the newest one, the head, is another one: see docs/proof.md.
+A seal attests new rows of one table, new versions of rows that changed, and which rows were removed, as the root of a tree of
+hashes. It contains the digest of the seal before it. To hide a change of a row, its seal and all later seals must be changed,
+and then the digest of the newest one, the head, differs: see docs/proof.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 
 BATCH = 1000  # rows in one seal: 20 ms of the write lock
-MAX_FOLDED = 50  # earlier seals of which one seal folds leaves: 0.2 s of the write lock if each has `BATCH` rows
+MAX_FOLDED = 50  # earlier seals whose leaves one seal folds: 0.2 s of the write lock if each has `BATCH` rows
 CUT = "seal"
 """The table name of a seal that states which older seals stay. The others may be deleted."""
 _TABLE = SEAL.c
@@ -43,9 +43,9 @@ class Seal:
     """What a seal attests.
 
     `row_count` rows are sealed in this version, of a numbered table those with ids from `first_id` to `last_id`.
-    `removed_count` rows are gone. `states` has, by number, each earlier seal with versions that this one replaces: the SHA-256
-    of its leaves before and after. After this seal, `sealed_count` rows of the table are sealed and there. `root` is that of
-    the tree over the new versions, then the rows that are gone. `previous` is the digest of the seal before, if any.
+    `removed_count` rows were removed. `states` has, by number, each earlier seal with versions that this one replaces: the
+    SHA-256 of its leaves before and after. After this seal, `sealed_count` existing rows of the table are sealed. `root` is
+    that of the tree over the new versions, then the removed rows. `previous` is the digest of the seal before, if any.
 
     A cut has the table name `CUT` and no rows: of the seals up to `last_id`, those in `states` stay. Its `states` have their
     digest and the state of their leaves.
@@ -65,7 +65,7 @@ class Seal:
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
-        """Return the seal of a row that has the columns `READ`. Raises: ValueError, if another program damaged it."""
+        """Return the seal in a row with the columns `READ`. Raises: ValueError, if another program damaged it."""
         values: dict[str, Any] = dict(zip((each.name for each in fields(cls)), row, strict=False))
         try:
             values |= {"at": from_micros(values["at"]), "states": json.loads(values["states"])}
@@ -96,7 +96,7 @@ class Head:
 
 @dataclass
 class _Batch:
-    """What the next seal of a table attests: versions and rows that are gone, each with the seal that has the last version."""
+    """What the next seal of a table attests: new versions, and removed rows with the seal that has their last version."""
 
     new: dict[str, bytes] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)
@@ -121,7 +121,7 @@ def read_head(connection: Connection) -> Head | None:
 
 
 def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables: Collection[str] = SEALED) -> int:
-    """Seal what has been noted for longest, at most `limit` rows of one of the tables. Return how many notes there were."""
+    """Seal the rows of the oldest notes, at most `limit` of one of the tables. Return how many notes there were."""
     with reading_any_text(connection):
         notes = unsealed.read_next(connection, limit, tables)
         if not notes:
@@ -151,7 +151,7 @@ def state_of(packed: bytes | None) -> str:
 
 
 def delete_older(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
-    """Delete at most `limit` seals that were made before a time and have no rows any more. Return how many.
+    """Delete at most `limit` seals that were made before a time and have no rows left. Return how many.
 
     A cut states which older seals stay. The others are deleted when the cut was itself made before that time: so it is part of
     the chain of each head that was noted since, and nobody can add a cut later that hides a change from this head.
@@ -159,16 +159,16 @@ def delete_older(connection: Connection, before: datetime, now: datetime, limit:
     is_old = (_TABLE.table_name == CUT, _TABLE.at < before)
     newest = select(_TABLE.last_id, _TABLE.states).where(*is_old).order_by(_TABLE.number.desc()).limit(1)
     cut = connection.execute(newest).first()
-    doomed: list[int] = []
+    unneeded: list[int] = []
     if cut is not None:
         upto = select(_TABLE.number).where(_TABLE.number <= cut.last_id).order_by(_TABLE.number)
         found = connection.execute(upto.limit(limit + len(cut.states))).scalars()
-        doomed = [number for number in found if str(number) not in cut.states][:limit]
-    for some in portions(doomed):
+        unneeded = [number for number in found if str(number) not in cut.states][:limit]
+    for some in portions(unneeded):
         connection.execute(SEAL.delete().where(_TABLE.number.in_(some)))
-    if len(doomed) < limit:
+    if len(unneeded) < limit:
         _write_cut(connection, before, now)
-    return len(doomed)
+    return len(unneeded)
 
 
 def _write_cut(connection: Connection, before: datetime, now: datetime) -> None:
@@ -291,7 +291,7 @@ def _holders_of_ids(
 
 
 def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note]) -> _Batch:
-    """Collect the versions that differ from the sealed ones, and the sealed rows that are gone. Each note is one row."""
+    """Collect the versions that differ from the sealed ones, and the sealed rows that were removed. Each note is one row."""
     keys = dict.fromkeys(note.row_key for note in notes if is_text(note.row_key))
     holders = _read_holders(connection, table.name, keys)
     folded = set(list(dict.fromkeys(holders[key] for key in keys if key in holders))[:MAX_FOLDED])

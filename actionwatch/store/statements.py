@@ -156,7 +156,7 @@ def _given(
 
 @functools.lru_cache(maxsize=1024)
 def _array(dialect: Dialect, column: Column[Any]) -> str:
-    """Return what stands for values of a column in a statement of PostgreSQL's driver."""
+    """Return the placeholder for values of a column in a statement of PostgreSQL's driver."""
     type_ = column.type.compile(dialect).partition(" ")[0]  # without its collation
     return f"%b::{type_}[]"
 

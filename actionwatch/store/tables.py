@@ -26,7 +26,7 @@ from sqlalchemy import (
 from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
-from actionwatch.base.rule_state import Origin, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleState
 from actionwatch.store.column_types import Duration, Instant, LevelNumber, Object, OptionalTexts, Texts, word
 
 METADATA = MetaData()
@@ -463,7 +463,7 @@ RULE_HISTORY = Table(
     Column("rule_id", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("state", word(RuleState), nullable=False),
-    Column("origin", word(Origin), nullable=False),
+    Column("origin", word(EntryOrigin), nullable=False),
     Column("may_begin_at", Instant, nullable=False),
     Column("begins_at", Instant, nullable=False),
     Column("is_held", Boolean, nullable=False),
@@ -531,7 +531,7 @@ SEAL = Table(
     Column("root", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    # The leaves of its tree, see `seal_tree.py`; null when none of its rows is there in this version any more.
+    # The leaves of its tree, see `seal_tree.py`; null when no row has this version any longer.
     Column("leaves", LargeBinary),
     Index("seal_by_table", "table_name", "number"),
     Index("seal_by_last_id", "table_name", "last_id"),

@@ -66,7 +66,7 @@ class AccountWatch:
         self._error: SourceError | None = None
         self._failure_count = 0
         self._no_wait = threading.Event()
-        """Whether no poll waits for a listing (any more): one has ended, well or not, or lasts too long."""
+        """Whether polls no longer wait for a listing: one has succeeded or failed, or takes too long."""
         self._listing_count = self._reported_count = 0
         self._lock = threading.Lock()  # for `_names`: a listing and a poll run at the same time
         self._names: Mapping[str, Sequence[tuple[datetime | None, str]]] | None = None

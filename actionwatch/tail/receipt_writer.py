@@ -119,7 +119,7 @@ def _advanced(known: marks.Marks, scan: WindowScan) -> marks.Marks:
 
 
 def _twins(scan: WindowScan) -> list[Record]:
-    """Return the equal records beyond the first, each with a key of its own."""
+    """Return the equal records beyond the first, each with its own key."""
     return [
         msgspec.structs.replace(record, key=twin_key(key, ordinal))
         for key, record in scan.repeated.items()

@@ -72,7 +72,7 @@ class SourceTail:
         return None if self._noted_at is None else timedelta(seconds=self._elapsed() - self._noted_at)
 
     def follow_clock(self, step: timedelta) -> None:
-        """Adjust to a step of our clock: the upstream's time goes on."""
+        """Adjust to a step of our clock: the upstream's time continues."""
         self._state.server.follow_clock(step)
         self._catching_up.follow_clock(step)
 
@@ -123,7 +123,7 @@ class SourceTail:
         return self._state.marks
 
     def _take_over(self) -> marks.Marks | None:
-        """Continue where a source of the same organisation stopped that is not configured any more: it was renamed.
+        """Continue where a source of the same organisation stopped that is no longer configured: it was renamed.
 
         A new start would silently leave out what happened since.
         """

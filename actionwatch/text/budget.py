@@ -40,7 +40,7 @@ _budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
 
 @contextmanager
 def new_budget() -> Iterator[None]:
-    """Give the block MAX_STEPS of its own."""
+    """Give the block its own MAX_STEPS."""
     token = _budget.set(_Budget())
     try:
         yield

@@ -20,7 +20,7 @@ _LINE_END = re.compile("\r\n?")
 _LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
 _SHORT_ESCAPES = {"\t": "\\t", "\n": "\\n"}
 
-# What Slack formats, although it may stand in audit text (docs.slack.dev, formatting message text): bold, strikethrough, code;
+# What Slack would format in audit text (docs.slack.dev, formatting message text): bold, strikethrough, code;
 # italics at the edge of a word; quotes at the start of a line; emoji such as `:name:`, except in times and IPv6 addresses.
 _SLACK_FORMAT = re.compile(
     r"[*~`]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[ \t]*>[> \t]*"

@@ -1,6 +1,6 @@
 """Say in English what a record is about: the action in the past tense, and the names of fields as words.
 
-The texts of rules and the templates of messages use it. The kind stays beside the sentence, because people search for it.
+The texts of rules and the templates of messages use it. The kind follows the sentence, because people search for it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def deed(kind: str, name: str = "") -> str:
 
 
 def sentence(user: str | None, kind: str, cluster: str | None, account: str | None) -> str:
-    """Say who did what, with the kind beside it: `eve deleted cluster orders-prod in account shop (DELETE_CLUSTER)`."""
+    """Say who did what, followed by the kind: `eve deleted cluster orders-prod in account shop (DELETE_CLUSTER)`."""
     place = f" in account {account}" if cluster and account else ""
     done = f"{user or 'Someone'} {deed(kind, cluster or account or '')}{place}"
     return f"{done} ({kind})" if kind in _DEEDS else done

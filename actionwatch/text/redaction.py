@@ -113,6 +113,6 @@ def _base64_cores(data: bytes) -> Iterator[str]:
     """Return the characters of base64 that depend on the data alone, for its three positions in the encoded text."""
     for before in range(3):
         text = base64.b64encode(bytes(before) + data).decode()
-        first = (before * 8 + 5) // 6  # the characters that also depend on what stands before
-        last = (before + len(data)) * 8 // 6  # and behind
+        first = (before * 8 + 5) // 6  # the characters that also depend on the text before
+        last = (before + len(data)) * 8 // 6  # and on the text after
         yield text[first:last]

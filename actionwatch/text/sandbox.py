@@ -105,7 +105,7 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
         return "".join(texts)
 
     def compile(self, *args: Any, **kwargs: Any) -> Any:
-        """Compile a template with a budget of its own, because jinja2 evaluates constant expressions meanwhile."""
+        """Compile a template with its own budget, because jinja2 evaluates constant expressions meanwhile."""
         with new_budget():
             return super().compile(*args, **kwargs)
 

@@ -1,6 +1,6 @@
-"""Foresee what filters, methods and operators of templates cost and make, before they run.
+"""Calculate the cost and the result size of filters, methods and operators of templates before they run.
 
-Each function of a table has the parameters of the filter or the method that it stands for. It returns the number of characters
+Each function of a table has the parameters of the filter or the method that it describes. It returns the number of characters
 of the result and charges what a character or item costs beyond the ordinary.
 """
 

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
-SESSION = timedelta(hours=12)  # a shift
+SESSION = timedelta(hours=12)  # the length of a shift
 USE_NOTED_EVERY = timedelta(hours=1)
-_PROVIDER_COOKIE = "provider."  # begins the cookies of people whom a provider named
+_PROVIDER_COOKIE = "provider."  # the prefix of the cookies of people who signed in with a provider
 _AWAY = "the store does not answer, and it has the tokens and sessions: try again; /readyz has the reason"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class Access:
         self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
         # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
         self._bearers = Attempts(elapsed)
-        self._openid_attempts = Attempts(elapsed)  # nothing can be guessed there
+        self._openid_attempts = Attempts(elapsed)  # a code of the provider cannot be guessed
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
@@ -210,8 +210,10 @@ class Access:
         return Visitor(found.token.role, found.token.name, session=cookie)
 
     def _digest(self, cookie: str) -> str:
-        """Return what the store knows of a cookie. It depends on the shared token, so that a new one ends all sessions, and for
-        people whom a provider named on who may do what.
+        """Return the digest of a cookie, which the store contains.
+
+        It depends on the shared token, so that a new token ends all sessions; for people who signed in with the provider,
+        also on the permissions in the configuration.
         """
         key = self._shared
         if cookie.startswith(_PROVIDER_COOKIE):
@@ -220,7 +222,7 @@ class Access:
         return hmac.new(key, cookie.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
     def _note_use(self, token: AccessToken) -> None:
-        """Note the use of a token, at most once an hour, and only once in that time also if the store cannot be written."""
+        """Note the use of a token, at most once an hour, even if the store cannot be written."""
         now = self._clock()
         if now - max(token.last_used_at or EPOCH, self._noted.get(token.id, EPOCH)) < USE_NOTED_EVERY:
             return
@@ -231,7 +233,7 @@ class Access:
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Return who sends a request that the guard let through. Who is about to sign in may not decide."""
+    """Return who sends a request that the guard let through. Before the sign-in, a visitor may not decide."""
     found: Visitor | None = request.state.visitor
     return found or Visitor(AccessRole.READER, is_open=True)
 

@@ -13,8 +13,8 @@ ATTEMPT_SECONDS = 60.0
 MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mistype need fewer
 MAX_ALL_ATTEMPTS = 100  # of all addresses together
 HOUR_SECONDS = 3600.0
-MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that patience does not help
-MAX_REMEMBERED = 10_000  # failed attempts within an hour, so that strangers do not fill the memory
+MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that slow guessing does not help either
+MAX_REMEMBERED = 10_000  # failed attempts within an hour, so that they do not fill the memory
 
 
 class TooManyAttempts(Exception):
@@ -43,7 +43,7 @@ class Attempts:
             self._check(address)
 
     def note_failure(self, address: str) -> None:
-        """Count a failure that somebody else found."""
+        """Count a failure that the caller found."""
         with self._lock:
             self._failures.append((self._elapsed(), _owner_of(address)))
 
@@ -70,7 +70,7 @@ class Attempts:
 
 
 def _owner_of(address: str) -> str:
-    """Return what one client has of addresses: of IPv6, a network with 2^64 of them."""
+    """Return the addresses that one client can use: one, or in IPv6 a network of 2^64."""
     with contextlib.suppress(ValueError):
         found = ipaddress.ip_address(address)
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:

@@ -1,4 +1,4 @@
-"""By which host names the listener is asked.
+"""The host names by which clients may address the listener.
 
 A web page can let its own host name lead to an address of ours and then read from there in the browser of a person (DNS
 rebinding). An address as the host is always accepted: no name can lead elsewhere.

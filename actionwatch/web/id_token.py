@@ -1,4 +1,4 @@
-"""Verify an ID token of OpenID Connect: who signed it, for whom, for which sign-in, and until when.
+"""Verify an ID token of OpenID Connect: its signature, its client, its sign-in and its times.
 
 https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation. Keys, time and nonce are arguments. Requires the extra
 `oidc`.
@@ -24,21 +24,21 @@ _KEY_TYPES: Mapping[str, type[RSAKey] | type[ECKey]] = {"RSA": RSAKey, "EC": ECK
 _TYPE_OF = {"RS": "RSA", "PS": "RSA", "ES": "EC"}  # by the beginning of an algorithm
 MAX_KEYS = 50  # of a provider, which has two or three
 RSA_BITS = range(2048, 16_385)  # a shorter key can be broken, and a longer one takes long
-LEEWAY_SECONDS = 60  # by which clocks may differ
+LEEWAY_SECONDS = 60  # the difference between clocks that is accepted
 MAX_AGE_SECONDS = 600  # of a token that a provider has just made
 
 
 class InvalidToken(Exception):
-    """The token proves nothing. The text is for people, and holds nothing of the token."""
+    """The token is not valid. The text is for people, and contains no part of the token."""
 
 
 class UnknownKey(InvalidToken):
-    """None of the keys that we know signed the token: the provider may have new ones."""
+    """No known key signed the token: the provider may have new keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a token must say: its issuer, for whom it is, and of which sign-in."""
+    """The values that a token must have: its issuer, its client, and the nonce of its sign-in."""
 
     issuer: str
     client_id: str
@@ -48,7 +48,7 @@ class Expected:
 def verify(token: str, keys: Sequence[Any], expected: Expected, now: datetime) -> Mapping[str, Any]:
     """Return the claims of a token that one of these keys (JWK) signed. Raises: InvalidToken, UnknownKey."""
     claims = _signed_claims(token, keys)
-    for what in _doubts(claims, expected, now.timestamp()):
+    for what in _errors_in(claims, expected, now.timestamp()):
         raise InvalidToken(what)
     return claims
 
@@ -82,20 +82,20 @@ def _candidates(keys: Sequence[Any], algorithm: str, name: object) -> Iterator[R
             continue
         if wanted == "RSA" and _bits_of(each.get("n")) not in RSA_BITS:
             continue
-        # A key of a kind or curve that it does not know is passed over.
+        # A key with an unsupported type or curve is skipped.
         with contextlib.suppress(JoseError, ValueError, TypeError, KeyError):
             yield _KEY_TYPES[wanted].import_key(dict(each))
 
 
 def _bits_of(modulus: object) -> int:
-    """Return the length of the number in a JWK; 0 if it is none."""
+    """Return the length in bits of the number in a JWK; 0 if it is not a number."""
     try:
         return int.from_bytes(base64.urlsafe_b64decode(f"{modulus}==")).bit_length()
     except ValueError:
         return 0
 
 
-def _doubts(claims: Mapping[str, Any], expected: Expected, now: float) -> Iterator[str]:
+def _errors_in(claims: Mapping[str, Any], expected: Expected, now: float) -> Iterator[str]:
     """Yield what is wrong with signed claims."""
     if claims.get("iss") != expected.issuer:
         yield "its issuer is another one than web.openid.issuer"
@@ -121,6 +121,6 @@ def _doubts(claims: Mapping[str, Any], expected: Expected, now: float) -> Iterat
 
 
 def _seconds(value: Any) -> float | None:
-    """Return a time of a claim; None if it is no finite number."""
+    """Return the time in a claim; None if it is not a finite number."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and abs(value) < 1e12 else None  # NaN is not below it

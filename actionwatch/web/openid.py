@@ -1,8 +1,8 @@
 """Sign in with an OpenID Connect provider: authorization code flow with PKCE, state and nonce.
 
-https://openid.net/specs/openid-connect-core-1_0.html, https://www.rfc-editor.org/rfc/rfc9700. A browser that begins gets a
-random secret in a cookie, from which state, nonce and verifier are derived. So nothing is stored before somebody has signed in,
-and what comes back counts only in the browser that began. Requires the extra `oidc`.
+https://openid.net/specs/openid-connect-core-1_0.html, https://www.rfc-editor.org/rfc/rfc9700. When a sign-in
+begins, the browser gets a random secret in a cookie. State, nonce and verifier are derived from it. So nothing is stored before
+somebody has signed in, and a response is accepted only in the browser that began. Requires the extra `oidc`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from actionwatch.web.proxy import Refused
 
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
 MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few of the threads that answer pages
-KEPT_SECONDS = 3600.0  # what the provider says about itself
-AWAY_SECONDS = 5.0  # until a provider that failed is asked again, or its failure is logged again
-KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because none that we know signed a token
+KEPT_SECONDS = 3600.0  # of the metadata of the provider
+AWAY_SECONDS = 5.0  # until a provider that failed is contacted again, or its failure is logged again
+KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because no known key signed a token
 _ERROR = re.compile(r"[a-z_]{1,50}")
 _AGAIN = "sign in again"
 
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Metadata:
-    """What the provider says about itself, and when it was read."""
+    """The metadata of the provider, and when it was read."""
 
     authorization_endpoint: str
     token_endpoint: str
@@ -64,7 +64,7 @@ class _Keys:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why what the provider says about itself could not be read."""
+    """Why the metadata of the provider could not be read."""
 
     reason: str
     at: float
@@ -96,7 +96,7 @@ class Provider:
 
     @property
     def fingerprint(self) -> bytes:
-        """What sessions depend on: after a change of who may do what, people sign in again."""
+        """A value that changes with the permissions in the configuration. Sessions depend on it, so people sign in again."""
         options = self._options
         people = (options.operators, options.operator_groups, options.readers, options.reader_groups)
         return repr((options.issuer, options.client_id, options.name_claim, options.groups_claim, people)).encode()
@@ -122,7 +122,7 @@ class Provider:
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
     def has_begun(self, secret: str, answer: Mapping[str, str]) -> bool:
-        """Return whether this is the answer to the sign-in that a browser with this secret began.
+        """Return whether this is the response to the sign-in that a browser with this secret began.
 
         `answer` is the query with which the provider sent the browser back.
         """
@@ -130,7 +130,7 @@ class Provider:
         return bool(secret) and hmac.compare_digest(state, _derived(secret, "state").encode())
 
     def code_in(self, secret: str, answer: Mapping[str, str]) -> str:
-        """Return the code in an answer, which only the provider can judge. Raises: Refused."""
+        """Return the code in a response. Only the provider can check it. Raises: Refused."""
         if not self.has_begun(secret, answer):
             raise Refused(403, f"this browser did not begin this sign-in, or it took longer than 10 minutes: {_AGAIN}")
         expected = self._options.issuer
@@ -143,7 +143,7 @@ class Provider:
         return answer["code"]
 
     def identify(self, secret: str, code: str) -> tuple[str, AccessRole]:
-        """Return who signed in, and what they may do: ask the provider. Raises: Refused."""
+        """Redeem the code at the provider. Return who signed in, and their role. Raises: Refused."""
         metadata = self._read_metadata()
         with self._exchanging() as http:
             token = self._redeem(http, metadata, code, _derived(secret, "verifier"))
@@ -151,11 +151,11 @@ class Provider:
         name = self._name_in(claims)
         return name, self._role_of(name, _texts(claims.get(self._options.groups_claim)))
 
-    # -- what is asked of the provider -----------------------------------------------------------------------------------
+    # -- requests to the provider ----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _exchanging(self) -> Iterator[HttpClient]:
-        """Lend a client, if few others ask the provider now. Raises: Refused."""
+        """Yield a client, unless `MAX_EXCHANGES` others are in use. Raises: Refused."""
         options = self._options
         if not self._room.acquire(blocking=False):
             raise Refused(
@@ -179,7 +179,7 @@ class Provider:
         if known is not None and self._elapsed() - known.read_at < KEPT_SECONDS:
             return known
         failure = self._failure
-        if failure is not None and self._elapsed() - failure.at < AWAY_SECONDS:  # every stranger can ask for this
+        if failure is not None and self._elapsed() - failure.at < AWAY_SECONDS:  # anyone can cause this request
             raise Refused(503, failure.reason)
         with self._exchanging() as http:
             try:
@@ -292,14 +292,14 @@ class Provider:
         return Refused(503, f"{self.name} cannot be used: {what}. Sign in with a token")
 
     def _may_log(self) -> bool:
-        """Return whether a failure is not logged yet. With a made-up code, every stranger finds it again."""
+        """Return whether a failure may be logged now. Anyone can cause it again, with an invented code."""
         now = self._elapsed()
         is_due = now - self._logged_at >= AWAY_SECONDS
         if is_due:
             self._logged_at = now
         return is_due
 
-    # -- who it is -------------------------------------------------------------------------------------------------------
+    # -- the person ------------------------------------------------------------------------------------------------------
 
     def _name_in(self, claims: Mapping[str, Any]) -> str:
         claim = self._options.name_claim
@@ -326,7 +326,7 @@ class Provider:
 
 
 def _derived(secret: str, purpose: str) -> str:
-    """Return what only who has the secret can know. Nobody finds the secret, or another of these, from one of them."""
+    """Return a value that only the holder of the secret can compute. It reveals neither the secret nor the other values."""
     return _base64(hmac.new(secret.encode("utf-8", "replace"), purpose.encode(), hashlib.sha256).digest())
 
 

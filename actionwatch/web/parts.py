@@ -76,7 +76,7 @@ class DeadLetterActions(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What they show beside the store.
+    """What they show in addition to the store.
 
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,

@@ -22,7 +22,7 @@ _MANY_DIGITS = 10
 _T = TypeVar("_T")
 
 
-class Query:
+class UrlQuery:
     """The query of one request. `problems` are the sentences about its mistakes, by the name of the value."""
 
     def __init__(self, given: QueryParams, now: datetime, accepted: Mapping[str, bool] | None = None) -> None:

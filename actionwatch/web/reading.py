@@ -16,7 +16,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, outbox, receivers, records, self_alerts, silences
 from actionwatch.text.escaping import shorten
 from actionwatch.web.parts import Destination, Parts
-from actionwatch.web.query import Query
+from actionwatch.web.query import UrlQuery
 from actionwatch.web.verdict import Verdict, judge
 
 SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
@@ -53,7 +53,7 @@ class State:
     verdict: Verdict
 
 
-def alert_filter(query: Query) -> alerts.AlertFilter:
+def alert_filter(query: UrlQuery) -> alerts.AlertFilter:
     """Read the filter of alerts."""
     return alerts.AlertFilter(
         levels=query.choices("level", LEVELS),
@@ -68,7 +68,7 @@ def alert_filter(query: Query) -> alerts.AlertFilter:
     )
 
 
-def record_filter(query: Query) -> RecordFilter:
+def record_filter(query: UrlQuery) -> RecordFilter:
     """Read the filter of records."""
     return RecordFilter(
         kinds=[normalise_kind(kind) for kind in query.words("kind")],

@@ -1,4 +1,4 @@
-"""Render hostile templates in a process of its own, and print what the worst of them cost.
+"""Render hostile templates in a separate process, and print what the worst of them cost.
 
 By hand: `pytest tests/attacks --soak 5000`, or `python -m tests.attacks.hostile_templates 5000 SEED`: the number of generated
 templates, and which ones.

@@ -127,7 +127,7 @@ def test_a_key_of_an_unknown_curve_signs_nothing(database: Database, curve: Any)
 
 
 @pytest.mark.parametrize(
-    ("claims", "said"),
+    ("claims", "reason"),
     [
         ({"iss": "https://accounts.evil.example"}, "its issuer is another one"),
         ({"iss": None}, "its issuer is another one"),
@@ -158,11 +158,11 @@ def test_a_key_of_an_unknown_curve_signs_nothing(database: Database, curve: Any)
         ({"email": "<script>@example.com"}, "not open to &lt;script&gt;@example.com"),
     ],
 )
-def test_a_signed_token_must_be_for_this_sign_in(database: Database, claims: dict[str, Any], said: str) -> None:
+def test_a_signed_token_must_be_for_this_sign_in(database: Database, claims: dict[str, Any], reason: str) -> None:
     """A token of the provider that is for another client, sign-in or time, or about nobody known, begins no session."""
     with OpenIdEnd(claims=claims) as end, opened(database, end) as client:
         answer = sign_in(client, end)
-        assert (answer.status_code, said in answer.text) == (403, True), answer.text
+        assert (answer.status_code, reason in answer.text) == (403, True), answer.text
     assert count_sessions(database) == 0
 
 
@@ -216,7 +216,7 @@ def test_answers_of_another_provider_are_refused(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "reason"),
     [
         ("issuer", "https://accounts.evil.example", "it has another issuer"),
         ("token_endpoint", "http://accounts.evil.example/token", "its token_endpoint must be https"),
@@ -226,12 +226,12 @@ def test_answers_of_another_provider_are_refused(database: Database) -> None:
     ],
 )
 def test_a_document_of_discovery_that_cannot_be_right_is_refused(
-    database: Database, name: str, value: Any, said: str
+    database: Database, name: str, value: Any, reason: str
 ) -> None:
     """Secrets and browsers go nowhere without TLS, and to no provider of another name."""
     with OpenIdEnd(metadata={name: value}) as end, opened(database, end) as client:
         answer = client.get("/sign-in/openid")
-        assert (answer.status_code, said in answer.text) == (503, True), answer.text
+        assert (answer.status_code, reason in answer.text) == (503, True), answer.text
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_session_is_new(database: Database) -> None:
 
 
 def test_a_provider_session_is_no_other_session(database: Database) -> None:
-    """Without the provider in the configuration, its sessions open nothing; a shared session is none of its own."""
+    """Without the provider in the configuration, its sessions open nothing, and count as none of the shared token."""
     with OpenIdEnd() as end:
         made = served(database, end, readers=["kim@example.com"])
         with made.open() as client:

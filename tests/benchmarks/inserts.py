@@ -1,6 +1,6 @@
 """How fast new records are stored in each database: `python -m tests.benchmarks inserts [COUNT]`.
 
-The same records, in pages as the upstream sends them, each in a transaction of its own. The rate, and the CPU of our process a
+The same records, in pages as the upstream sends them, each in its own transaction. The rate, and the CPU of our process a
 record: the rest is the database's work, which for PostgreSQL is done by another process.
 """
 

@@ -90,4 +90,4 @@ def _size(database: Database) -> int:
 def _verify(database: Database) -> None:
     with database.read() as connection:
         found = seal_checking.check(connection)
-    assert not found.fault_count, found.faults
+    assert not found.difference_count, found.differences

@@ -20,7 +20,7 @@ from actionwatch.base.model import Record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.live.saved import SavedState, encode
 from actionwatch.rules.engine import Engine
 from actionwatch.store import records
@@ -41,7 +41,7 @@ def main(count: int = 100_000, rate: int = 500) -> None:
     with tempfile.TemporaryDirectory() as name:
         post = Post(open_database(Path(name)))
         correlating = Correlating(rules, post.addressing)
-        step = Matcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
+        step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
         pages = _pages(count, count / rate / timedelta(days=1).total_seconds())
         first = next(pages)
         begins = first[0].occurred_at
@@ -76,7 +76,7 @@ def count_hits(state: SavedState) -> int:
     )
 
 
-def _match(post: Post, step: Matcher, page: Sequence[Record], begins: datetime) -> None:
+def _match(post: Post, step: RecordMatcher, page: Sequence[Record], begins: datetime) -> None:
     with post.database.write() as connection:
         records.insert_new(connection, page)
     see(post.database, page[-1].occurred_at, name=SOURCE, begins=begins, alerts_from=begins)

@@ -552,7 +552,7 @@ class Removal:
             self._check_self_alerts(connection)
             self._check_other_tables(connection)
             self._check_orphans(connection)
-            self.wrong += [f"seals: {fault}" for fault in seal_checking.check(connection).faults]
+            self.wrong += [f"seals: {each}" for each in seal_checking.check(connection).differences]
             self._check_status(connection)
         self.wrong = [*before, *(f"{when}: {text}" for text in self.wrong)]
 

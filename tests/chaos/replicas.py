@@ -169,8 +169,8 @@ class Cluster:
         assert stored == truth, (truth - stored, stored - truth)
         url = self.server_url.replace("postgresql://", "postgresql+psycopg://")
         with contextlib.closing(StoreReader.open(url)) as store, store.read() as connection:
-            faults = seal_checking.check(connection).faults
-        assert not faults, f"the chain of seals accuses somebody of what replicas wrote: {faults}"
+            differences = seal_checking.check(connection).differences
+        assert not differences, f"the chain of seals accuses somebody of what replicas wrote: {differences}"
 
     def query(self, statement: str) -> list[Any]:
         """Query the store, past the proxies."""
@@ -309,7 +309,7 @@ class Cluster:
         wait_until(look, what, self.describe, pause=0.1)
 
     def describe(self) -> str:
-        """Describe where it stands, for a failure."""
+        """Describe the state of the round, for a failure."""
         logs = (f"== {name}\n{service.log.read_text()[-4000:]}" for name, service in self.services.items())
         rows = self.query(
             "SELECT id, receiver, status, attempts, due_at, leased_by, last_error FROM delivery WHERE status <> 'sent'"

@@ -25,7 +25,7 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import KINDS as KNOWN_KINDS
 from actionwatch.instaclustr.kinds import OWN_KINDS
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
@@ -285,7 +285,7 @@ class Schedule:
             overlap=self._overlap,
             sweeps=SWEEPS,
         )
-        self.matcher = Matcher(self.database, KindEngine(*setup.rules), setup.addressing, machine, batch_size=10)
+        self.matcher = RecordMatcher(self.database, KindEngine(*setup.rules), setup.addressing, machine, batch_size=10)
         self.worker = self._worker()
         followers = [self.tail.follow_clock, self.worker.follow_clock]
         self.clock_watch = ClockWatch(machine.clock, self.database, self.self_alerts, followers, machine.elapsed)
@@ -693,7 +693,7 @@ class Schedule:
         """All rows agree with the chain of seals, as far as they are sealed."""
         with self.database.read() as connection:
             found = seal_checking.check(connection)
-        self.wrong += [f"seals: {fault}" for fault in found.faults]
+        self.wrong += [f"seals: {each}" for each in found.differences]
 
     def _note_alerts(self) -> None:
         """Note which record opened which committed alert: this must never change."""

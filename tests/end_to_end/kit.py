@@ -44,7 +44,7 @@ def finished(*arguments: str, folder: Path, **more: str) -> subprocess.Completed
 
 
 def called(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Call a command of an operator in this process, beside a service in its own: most of `finished` is to start Python."""
+    """Call a command of an operator in this process, while a service runs in another: `finished` mostly starts Python."""
     out, err, wanted = io.StringIO(), io.StringIO(), environment(**more)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)

@@ -25,7 +25,7 @@ BLOCK = re.compile(
     re.MULTILINE,
 )
 FOLLOWED = "block {} was followed"
-# `actionwatch run` is what a reader starts in a terminal of its own: here it runs in the background.
+# `actionwatch run` is what a reader starts in a second terminal: here it runs in the background.
 SHELL = """\
 set -euo pipefail
 actionwatch() {

@@ -25,7 +25,7 @@ PROBE = "python3 -m venv /tmp/v && /tmp/v/bin/pip download --quiet --no-deps --d
 
 
 class Skipped(Exception):
-    """Nothing can be said about the image here."""
+    """The image cannot be checked here."""
 
 
 @dataclass(frozen=True)

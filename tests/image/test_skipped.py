@@ -1,4 +1,4 @@
-"""The check of the image passes, and says so, where nothing can be said about the image."""
+"""The check of the image passes, and says so, where the image cannot be checked."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from actionwatch.base.model import Alert, Event, Level, Match, Message, Receipt,
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.self_alerts import SELF_RULE, SelfAlertStore
 from actionwatch.store import alerts, delivery_transitions, outbox, records, self_alerts
 from actionwatch.store.database import Database
@@ -160,9 +160,9 @@ class Post:
         """The self-alerts."""
         return SelfAlertStore(self.database, self.addressing, self.clock)
 
-    def matcher(self, *rules: KindRule, batch_size: int = 2000) -> Matcher:
+    def matcher(self, *rules: KindRule, batch_size: int = 2000) -> RecordMatcher:
         """Make the matching step."""
-        return Matcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
+        return RecordMatcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
 
     def options(self, receiver: str) -> dict[str, Any]:
         """Return the options of a receiver's channel, with its policy."""

@@ -30,7 +30,7 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
 }
 Change = Callable[[ast.AST], ast.AST | None]
-"""Changes a node in place, or returns another one to stand in its place."""
+"""Changes a node in place, or returns the node that replaces it."""
 
 
 @dataclass(frozen=True, slots=True)

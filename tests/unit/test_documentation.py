@@ -93,11 +93,11 @@ def test_limits_are_those_of_the_code() -> None:
     )
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
     provider = f"{openid.MAX_EXCHANGES}; {openid.MAX_RESPONSE_BYTES // mebibyte} MiB, {id_token.MAX_KEYS} keys"
-    assert f"its answers | {provider} |" in text
+    assert f"its responses | {provider} |" in text
     assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
     assert f"| {telemetry.MAX_WAITING:,}, and {telemetry.MAX_BATCH} that were tried |" in text
     assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
     assert f"page of the API | {call.MAX_LIMIT} |" in text
     assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text
-    assert f"rows of a list of the console | {forms.MAX_AT_ONCE} |" in text
+    assert f"rows of a list of the console in one decision | {forms.MAX_AT_ONCE} |" in text
     assert f"upstream | {backoff.LONGEST_RETRY_AFTER // timedelta(hours=1)} hour |" in text

@@ -22,7 +22,7 @@ from actionwatch.rules.fields import FIELDS, field_named
 from actionwatch.text.suggestions import did_you_mean, suggest
 
 if TYPE_CHECKING:
-    from actionwatch.cli.rules.preview import Preview
+    from actionwatch.cli.rules.preview import DraftPreview
     from actionwatch.rules.model import Rule
 
 NEAR = 3  # kinds to suggest for an unknown word
@@ -59,7 +59,7 @@ class Interview:
         folder: Path,
         known_kinds: Sequence[str],
         build: Callable[[Draft], tuple[str, Sequence[Rule]]],
-        preview: Preview,
+        preview: DraftPreview,
     ) -> None:
         self._given = given
         self._folder = folder

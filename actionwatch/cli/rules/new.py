@@ -20,7 +20,7 @@ from actionwatch.cli.output import echo
 from actionwatch.cli.rules.draft import MAX_COUNT, Draft, contradiction, render
 from actionwatch.cli.rules.interview import Interview, check_kind, check_name, named_after, words
 from actionwatch.cli.rules.loaded_rules import read_context
-from actionwatch.cli.rules.preview import Preview
+from actionwatch.cli.rules.preview import DraftPreview
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.service.rule_context import LoadedRules, RuleContext
 
@@ -70,7 +70,7 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> int
     actionwatch rules new --title "Backups stopped" --kind BACKUP --missing --within 26h
     """
     context = read_context(config, [folder])
-    with Preview(config) as preview:
+    with DraftPreview(config) as preview:
         if given["title"] and given["kinds"]:
             draft = _draft_of(given, context)
             text, rules = build(draft, context)

@@ -25,7 +25,7 @@ UNKNOWN = "how often it would have fired is not known"
 NAMED = 3  # groups or users with the most alerts
 
 
-class Preview:
+class DraftPreview:
     """Runs drafts over the store. It keeps the records of the last draft, so that only other kinds are read again."""
 
     def __init__(self, config: str) -> None:

@@ -23,7 +23,7 @@ from actionwatch.web.api.operations import OPERATIONS
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import problem
-from actionwatch.web.query import Query
+from actionwatch.web.query import UrlQuery
 from actionwatch.web.requests import check, check_site, read_body
 
 _OF_ROUTES = {
@@ -85,7 +85,7 @@ def _answer(one: Operation, parts: Parts, request: Request, body: Any) -> Respon
     try:
         check(request)
         accepted = {each.name: each.is_repeatable for each in one.parameters}
-        query = Query(request.query_params, parts.clock(), accepted)
+        query = UrlQuery(request.query_params, parts.clock(), accepted)
         query.check()
         found = one.view(Call(request, parts, query, body))
     except HTTPException as exc:

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import Query
+from actionwatch.web.query import UrlQuery
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200  # items of a page
@@ -21,7 +21,7 @@ class Call:
 
     request: Request
     parts: Parts
-    query: Query
+    query: UrlQuery
     body: Any = None
 
     def path(self, name: str) -> str:

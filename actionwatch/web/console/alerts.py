@@ -16,7 +16,7 @@ from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
 from actionwatch.web.console.page import render, render_search
 from actionwatch.web.console.silencing import SPANS
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import Query
+from actionwatch.web.query import UrlQuery
 from actionwatch.web.reading import SEARCHED_ALERTS, STATUSES, alert_filter, only_alert
 
 PER_PAGE = 50
@@ -37,7 +37,7 @@ def show_list(request: Request, parts: Parts) -> Response:
 def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show the list with the state of a decision about several: `note`, `problem`, `missed`, `drafts`, `given`, `chosen`."""
     now = parts.clock()
-    query = Query(request.query_params, now)
+    query = UrlQuery(request.query_params, now)
     wanted = alert_filter(query)
     after = query.place("after", datetime, str)
     found: list[Alert] = []

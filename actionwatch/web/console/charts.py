@@ -71,7 +71,7 @@ def level_counts(counts: Sequence[Mapping[Level, int]]) -> list[dict[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BandPart:
     """A part of a source's time in one state.
 
     `proved`; `seen`: read and not proved yet; `gap`: not proved, before time that is; `blind`: not read yet.
@@ -83,7 +83,7 @@ class Part:
     why: str = ""
 
 
-def classify(stretches: Sequence[Stretch], seen_through: datetime, now: datetime) -> list[Part]:
+def classify(stretches: Sequence[Stretch], seen_through: datetime, now: datetime) -> list[BandPart]:
     """Return the states of a source's time up to now, oldest first.
 
     The end of the time that was read is `seen` if it is not proved; nothing was read after that.
@@ -93,19 +93,19 @@ def classify(stretches: Sequence[Stretch], seen_through: datetime, now: datetime
     for each in stretches:
         is_gap = proved_end is not None and each.start < proved_end
         state = "proved" if each.is_proved else "gap" if is_gap else "seen"
-        parts.append(Part(state, each.start, each.end, each.why))
+        parts.append(BandPart(state, each.start, each.end, each.why))
     if seen_through < now:
-        parts.append(Part("blind", seen_through, now, "not read yet"))
+        parts.append(BandPart("blind", seen_through, now, "not read yet"))
     return parts
 
 
-def draw_timeline(parts: Sequence[Part], since: datetime, until: datetime) -> Chart:
+def draw_timeline(parts: Sequence[BandPart], since: datetime, until: datetime) -> Chart:
     """Draw the states as a band. What is not proved lies on top, and is never too narrow to see."""
     order = sorted(parts, key=lambda part: part.state != "proved")
     return Chart([mark for part in order for mark in _band(part, since, until)], _axis(since, until))
 
 
-def _band(part: Part, since: datetime, until: datetime) -> Iterator[Mark]:
+def _band(part: BandPart, since: datetime, until: datetime) -> Iterator[Mark]:
     start, end = max(part.start, since), min(part.end, until)
     if start >= end:
         return
@@ -134,7 +134,7 @@ def draw_silence(silence: Silence, since: datetime, until: datetime, now: dateti
     return Chart([Mark(min(x, WIDTH - width), 0, width, HEIGHT, status, title), line], _axis(since, until))
 
 
-def percent_proved(parts: Sequence[Part], since: datetime, until: datetime) -> float:
+def percent_proved(parts: Sequence[BandPart], since: datetime, until: datetime) -> float:
     """Return how many percent of the time that was read are proved, rounded down: 100 means without a gap."""
     spans = [(max(part.start, since), min(part.end, until), part.state) for part in parts]
     held = [(end - start, state) for start, end, state in spans if start < end and state != "blind"]

@@ -17,7 +17,7 @@ from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.web.console.forms import Fields, check_form, given_in, selected
 from actionwatch.web.console.page import href, render
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import Query, place
+from actionwatch.web.query import UrlQuery, place
 from actionwatch.web.reading import DELIVERY_STATES, check_receiver, read_receivers
 from actionwatch.web.requests import author_of
 
@@ -71,7 +71,7 @@ def _read(request: Request, parts: Parts, fields: Fields, given: Mapping[str, st
         check_receiver(parts, to)
     if given["which"] != "all":
         return _Decision(action, author, to, selected(fields, "dead letter"), None)
-    receiver = Query(request.query_params, parts.clock()).text("receiver")
+    receiver = UrlQuery(request.query_params, parts.clock()).text("receiver")
     if receiver is None:
         raise ValueError("Choose a receiver first: all dead letters of one receiver can be decided about at once.")
     return _Decision(action, author, to, None, receiver)
@@ -80,7 +80,7 @@ def _read(request: Request, parts: Parts, fields: Fields, given: Mapping[str, st
 def _ask(parts: Parts, decision: _Decision) -> str:
     """Return the question that is asked before a decision."""
     with parts.database.read() as connection:
-        count = sum(outbox.count_dead_letters(connection, decision.wanted, besides=()).values())
+        count = sum(outbox.count_dead_letters(connection, decision.wanted, excluding=()).values())
     which = f"{counted(count, 'dead letter')}{f' of {decision.receiver}' if decision.receiver else ''}"
     if decision.action == "drop":
         return f"Drop {which} for good? Nobody gets {'this message' if count == 1 else 'these messages'} then."
@@ -111,7 +111,7 @@ def _carry_out(parts: Parts, decision: _Decision) -> tuple[str, str]:
 def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show the list with the state of a decision: `note`, `problem`, `question`, the `given` values, the `chosen` ids."""
     now = parts.clock()
-    query = Query(request.query_params, now)
+    query = UrlQuery(request.query_params, now)
     status = query.choice("state", DELIVERY_STATES, "waiting")
     receiver = query.text("receiver")
     after = query.place("after", str, str if status is None else datetime, str)

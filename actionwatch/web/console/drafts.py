@@ -21,7 +21,7 @@ from actionwatch.web.parts import Parts
 from actionwatch.web.reading import rule_in_use
 
 TIMES = ("1d", "7d", "30d", "90d")
-MAX_COUNTED = 10_000  # alerts of a rule in use, beside those of its draft
+MAX_COUNTED = 10_000  # alerts of a rule in use, next to those of its draft
 USUAL_TIME = "7d"
 EXAMPLE = """\
 title: Cluster deleted

@@ -14,10 +14,18 @@ from starlette.responses import Response
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
 from actionwatch.store import alerts, backlog_progress, marks, polls, records, silences
-from actionwatch.web.console.charts import Chart, Part, classify, draw_bars, draw_timeline, level_counts, percent_proved
+from actionwatch.web.console.charts import (
+    BandPart,
+    Chart,
+    classify,
+    draw_bars,
+    draw_timeline,
+    level_counts,
+    percent_proved,
+)
 from actionwatch.web.console.page import render
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import Query
+from actionwatch.web.query import UrlQuery
 from actionwatch.web.reading import read_state
 
 RANGES: Mapping[str, tuple[timedelta, int]] = {
@@ -44,13 +52,13 @@ class _Source:
     backlog: backlog_progress.Backlog | None
     timeline: Chart | None = None
     percent: float = 0.0
-    gaps: tuple[Part, ...] = ()
+    gaps: tuple[BandPart, ...] = ()
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show the overview of a day, a week or a month."""
     now = parts.clock()
-    query = Query(request.query_params, now)
+    query = UrlQuery(request.query_params, now)
     width, count = query.choice("range", RANGES, "day")
     spans = Spans.until(now, width, count)
     unready = list(parts.unready())

@@ -28,7 +28,7 @@ from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
 from actionwatch.web.headers import UNBUFFERED
-from actionwatch.web.query import Query, place
+from actionwatch.web.query import UrlQuery, place
 
 MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
 MAX_BRIEF_CHARS = 200  # of a name or a text in a list
@@ -100,7 +100,7 @@ def render_search(
     request: Request,
     template: str,
     now: datetime,
-    query: Query,
+    query: UrlQuery,
     after: Place | None,
     older: Place | None,
     code: int = 200,

@@ -24,7 +24,7 @@ from actionwatch.text.raw_records import read_raw
 from actionwatch.web.connections import Bound, break_off, download
 from actionwatch.web.console.page import given_query, href, render, render_search
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import Query
+from actionwatch.web.query import UrlQuery
 from actionwatch.web.reading import SEARCHED_RECORDS, only_record, record_filter
 
 PER_PAGE = 50
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 def show_list(request: Request, parts: Parts) -> Response:
     """Show the records that match the filters of the query, newest first."""
     now = parts.clock()
-    query = Query(request.query_params, now)
+    query = UrlQuery(request.query_params, now)
     wanted = record_filter(query)
     after = query.place("after", datetime, str, str)
     found: list[Record] = []
@@ -71,7 +71,7 @@ def export(request: Request, parts: Parts) -> Response:
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise HTTPException(403, "another site asked for this file: open the page Records here, and export there")
     now = parts.clock()
-    query = Query(request.query_params, now)
+    query = UrlQuery(request.query_params, now)
     wanted, form = record_filter(query), query.choice("format", FORMATS, "jsonl")
     if query.problems:
         raise HTTPException(400, "; ".join(query.problems.values()))

@@ -25,7 +25,7 @@ from actionwatch.web.console.forms import Fields, check_comment, check_form, giv
 from actionwatch.web.console.page import href, render
 from actionwatch.web.console.silencing import show_drafts
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import Query, parse_instant, place
+from actionwatch.web.query import UrlQuery, parse_instant, place
 from actionwatch.web.requests import author_of
 
 PER_PAGE = 50
@@ -115,7 +115,7 @@ def _end(parts: Parts, ids: Sequence[str], author: str) -> tuple[str, str]:
 def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show the page with the state of a decision: `note`, `problem`, `drafts`, `doubts`, the `given` values, `chosen` ids."""
     now = parts.clock()
-    query = Query(request.query_params, now)
+    query = UrlQuery(request.query_params, now)
     after = query.place("after", datetime, str)
     with parts.database.read() as connection:
         current = silences.read_current(connection, now) if after is None else []

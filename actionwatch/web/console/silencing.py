@@ -14,7 +14,7 @@ SPANS = ("1h", "4h", "1d", "3d", "7d")
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class SilenceDraft:
     """A silence that is not made yet, and what it would have hidden."""
 
     matchers: str
@@ -31,11 +31,11 @@ def read_span(parts: Parts, text: str) -> timedelta:
     return span
 
 
-def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[Draft]:
+def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[SilenceDraft]:
     """Say of each silence what it would have hidden."""
     with parts.database.read() as connection:
         hidden = parts.previews(connection, made, parts.clock())
     return [
-        Draft(" ".join(each.matchers), each.starts_at, each.ends_at, what)
+        SilenceDraft(" ".join(each.matchers), each.starts_at, each.ends_at, what)
         for each, what in zip(made, hidden, strict=True)
     ]

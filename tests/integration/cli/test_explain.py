@@ -94,7 +94,7 @@ def test_a_record_without_an_alert_names_the_nearest_rules(desk: Desk) -> None:
 
 
 def test_a_rule_that_is_newer_than_a_record(desk: Desk) -> None:
-    """A rule that matches a record without an alert was added later, which is said."""
+    """A rule that matches a record without an alert was added later, which `explain` says."""
     desk.act("CREATE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
     assert ("matched", "no current rule matches this record by itself") in story(desk, key_of(desk, "CREATE_CLUSTER"))

@@ -117,10 +117,10 @@ def test_several_alerts_are_decided_with_a_comment(desk: Desk) -> None:
     assert (late.status, late.out) == (1, f"{other} is acknowledged by sam\n")
     assert "was resolved by kim: it can no longer be acknowledged; the comment is kept" in late.err
     history = desk.call("alerts", "show", one, "-o", "json").json["history"]
-    said = [
+    decisions = [
         (line["stage"], line["what"]) for line in history if line["stage"] in ("acknowledged", "resolved", "commented")
     ]
-    assert said == [
+    assert decisions == [
         ("acknowledged", "by sam: planned\\x1b[8m, CHG-1"),
         ("resolved", "by kim: done"),
         ("commented", "by lee: me too"),

@@ -125,7 +125,7 @@ def test_shadow_rules_and_escalations_are_noted(routed: Desk) -> None:
 
 
 def test_expected_receivers(routed: Desk) -> None:
-    """With `--expect`, the exit status tells whether exactly these receivers get the alert, for tests in CI."""
+    """With `--expect`, the exit status shows whether exactly these receivers get the alert, for tests in CI."""
     critical = ["routes", "test", "--level", "critical"]
     assert routed.call(*critical, "--expect", "screen", "--expect", "soar").status == 0
     wrong = routed.call(*critical, "--expect", "soar")

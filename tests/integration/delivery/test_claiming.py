@@ -81,7 +81,7 @@ def test_rows_that_gates_stop_take_no_slot(database: Database) -> None:
 
 
 def test_a_claim_checks_a_bounded_number_of_rows(database: Database) -> None:
-    """A transaction checks no further rows once it has checked `ROWS_AT_ONCE`; the next one goes on."""
+    """A transaction checks no further rows once it has checked `ROWS_AT_ONCE`; the next round continues."""
     worker = make_worker(rate_per_second=1.0)
     put(database, *(f"a{number:03}" for number in range(900)))
     silence = make_silence(["rule=cluster_deleted"], "sam", "planned", NOON, NOON + LEASE, made_at=NOON)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating, read_known
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from tests.builders import NOON, make_record
@@ -21,7 +21,7 @@ from tests.integration.matching.test_correlation import BURST, MINUTE, MISSING, 
 HOUR = timedelta(hours=1)
 
 
-def events(step: Matcher) -> list[str]:
+def events(step: RecordMatcher) -> list[str]:
     """Run, and return what was logged."""
     with capture_logs() as logs:
         step.run_once()
@@ -73,7 +73,7 @@ def test_groups_without_room_are_reported_once(post: Post, monkeypatch: pytest.M
     monkeypatch.setattr("actionwatch.matching.correlating.Correlator", partial(Correlator, max_groups=2))
     rules = rules_of(BURST)
     correlating = Correlating(rules, post.addressing)
-    step = Matcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
+    step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
     post.store(make_record(0))
     assert events(step) == ["correlations_rebuilt"]
     post.store(*(make_record(number, user_name=f"u{number}") for number in range(1, 6)))
@@ -83,7 +83,7 @@ def test_groups_without_room_are_reported_once(post: Post, monkeypatch: pytest.M
     post.store(make_record(9, user_name="u9"))
     assert events(step) == ["correlation_groups_dropped"]
     assert step.dropped_groups == 5
-    plain = Matcher(post.database, Engine(rules), post.addressing, post.clock)
+    plain = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock)
     assert (events(plain), plain.dropped_groups) == ([], 0)
 
 
@@ -99,7 +99,7 @@ def test_a_start_reports_no_other_process(post: Post) -> None:
 def test_only_the_configured_sources_hold_alerts_back(post: Post, sources: list[str] | None, count: int) -> None:
     """What is missing may alert once every source that counts proved that time: a new one counts, a removed one does not."""
     correlating = Correlating(rules_of(MISSING), post.addressing, sources=sources)
-    step = Matcher(post.database, Engine(rules_of(MISSING)), post.addressing, post.clock, correlating=correlating)
+    step = RecordMatcher(post.database, Engine(rules_of(MISSING)), post.addressing, post.clock, correlating=correlating)
     see(post.database, NOON + 2 * HOUR)
     see(post.database, NOON, name="gone")
     assert step.run_once() == count

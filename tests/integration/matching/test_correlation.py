@@ -14,7 +14,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, Status
 from actionwatch.cli.rules.explain import views_from_store
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
@@ -64,10 +64,10 @@ def rules_of(text: str) -> Sequence[Rule]:
     return built.rules
 
 
-def matcher(post: Post, rules: Sequence[Rule], batch_size: int = 2000, **more: timedelta) -> Matcher:
+def matcher(post: Post, rules: Sequence[Rule], batch_size: int = 2000, **more: timedelta) -> RecordMatcher:
     """Make the matching step of a process that has just started."""
     correlating = Correlating(rules, post.addressing, **more)  # type: ignore[arg-type]
-    return Matcher(post.database, Engine(rules), post.addressing, post.clock, batch_size, correlating)
+    return RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, batch_size, correlating)
 
 
 def see(
@@ -87,7 +87,7 @@ def see(
 
 
 def disk_full(*_: object) -> None:
-    """Stand in for a statement that the store cannot carry out."""
+    """Fail like a statement that the store cannot execute."""
     raise StoreError("disk full")
 
 
@@ -468,10 +468,10 @@ def _missing(post: Post, text: str = MISSING) -> Alert:
         ("", "the rule missing no longer runs"),
         (BURST.replace("burst", "missing"), "the rule missing no longer reports what is missing"),
     ],
-    ids=["entry removed", "other field", "off", "renamed", "deleted", "the last rule deleted", "no absence any more"],
+    ids=["entry removed", "other field", "off", "renamed", "deleted", "the last rule deleted", "no longer an absence"],
 )
 def test_absence_of_a_group_that_is_no_longer_expected_resolves(post: Post, after: str, why: str) -> None:
-    """An absence that no record can end any more resolves once, with the reason in the history and in the message."""
+    """An absence that no record can end resolves once, with the reason in the history and in the message."""
     alert = _missing(post)
     step = matcher(post, rules_of(after) if after else ())
     for _ in range(2):
@@ -558,7 +558,7 @@ class Endless(Engine):
         super().__init__(rules)
         self._post = post
         self.count = 0
-        self.step: Matcher | None = None
+        self.step: RecordMatcher | None = None
 
     def evaluate(self, records: Iterable[Record]) -> list[Match]:
         """Store another record, each 10 minutes later, and stop the matcher after the last one."""
@@ -575,7 +575,7 @@ def test_time_passes_although_records_arrive_faster_than_they_are_matched(post: 
     post.store(make_record(0, cluster=Entity("c-1")), make_record(1, minutes=10))
     see(post.database, NOON + timedelta(days=1))
     engine = Endless(rules, post)
-    step = Matcher(post.database, engine, post.addressing, post.clock, 1, Correlating(rules, post.addressing))
+    step = RecordMatcher(post.database, engine, post.addressing, post.clock, 1, Correlating(rules, post.addressing))
     engine.step = step
     step.run_once()
     assert engine.count == engine.last

@@ -17,7 +17,7 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.model import Alert, Entity, Event, Level, Record
 from actionwatch.matching.addressing import Addressing, Steps
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.store import alert_history, alerts, positions, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, Clock, make_record, open_database
@@ -106,7 +106,7 @@ def test_backlog_does_not_alert(post: Post) -> None:
     """Records from before the start of the tail do not alert, and are not evaluated again."""
     post.store(make_record(1, is_backlog=True), make_record(2))
     engine = KindEngine(SINGLE)
-    matcher = Matcher(post.database, engine, post.addressing, post.clock)
+    matcher = RecordMatcher(post.database, engine, post.addressing, post.clock)
     assert matcher.run_once() == 1
     assert matcher.run_once() == 0
     assert [record.id for record in engine.seen] == [2]
@@ -136,7 +136,7 @@ def test_alert_has_the_highest_level(post: Post) -> None:
 def test_failing_rule_stops_no_other_rule(post: Post) -> None:
     """If a rule fails on a record, the alerts of the other rules and the position are correct."""
     post.store(make_record())
-    matcher = Matcher(post.database, KindEngine(SINGLE, failures=["boom"]), post.addressing, post.clock)
+    matcher = RecordMatcher(post.database, KindEngine(SINGLE, failures=["boom"]), post.addressing, post.clock)
     assert matcher.run_once() == 1
     assert matcher.run_once() == 0
 
@@ -186,7 +186,7 @@ def test_failed_batch_is_rolled_back_and_repeated(post: Post) -> None:
     post.store(make_record(2, minutes=1), make_record(3, user_name="bob"))
     before, rows = snapshot(post.database), post.rows()
     failing = FailingAddressing(post.addressing, "open", "update")
-    matcher = Matcher(post.database, KindEngine(GROUPED), failing, post.clock)
+    matcher = RecordMatcher(post.database, KindEngine(GROUPED), failing, post.clock)
     for _ in range(2):
         with pytest.raises(RuntimeError):
             matcher.run_once()

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity, Status
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
 from actionwatch.store import positions
 from tests.builders import NOON, make_record
@@ -48,16 +48,16 @@ def test_a_burst_that_two_matchers_see_in_turn_is_one_alert(post: Post, turns: s
 
 
 def test_a_matcher_that_is_overtaken_within_a_batch_writes_nothing_of_it(post: Post) -> None:
-    """The other matcher's commit stands, and this one goes on from there: one alert, one delivery, each record counted once."""
+    """The other matcher's commit is kept, and this one continues after it: one alert and delivery, each record counted once."""
     rules = rules_of(BURST)
-    first = Matcher(
+    first = RecordMatcher(
         post.database,
         engine := HookedEngine(RULE),
         post.addressing,
         post.clock,
         correlating=Correlating(rules, post.addressing),
     )
-    second = Matcher(
+    second = RecordMatcher(
         post.database,
         KindEngine(RULE),
         post.addressing,
@@ -81,7 +81,7 @@ def test_nothing_is_missing_that_another_matcher_has_seen(post: Post) -> None:
     """A matcher that is overtaken before it judges verified time takes the other's record into account."""
     rules = rules_of(MISSING)
     correlating = HookedCorrelating(rules, post.addressing)
-    first = Matcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
+    first = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
     second = matcher(post, rules)
     see(post.database, NOON)
     assert first.run_once() == 0
@@ -114,11 +114,11 @@ def test_a_position_that_goes_back_is_matched_again(post: Post, steps: Sequence[
 def test_new_plain_rules_do_not_match_what_only_correlations_missed(post: Post) -> None:
     """Records that correlations take later, because their state was rebuilt, are not matched by plain rules again."""
     post.store(*(make_record(number, minutes=number) for number in range(3)))
-    assert Matcher(post.database, KindEngine(), post.addressing, post.clock).run_once() == 0
+    assert RecordMatcher(post.database, KindEngine(), post.addressing, post.clock).run_once() == 0
     with post.database.write() as connection:
         move_to(connection, "correlate", 0)
     correlating = Correlating(rules_of(BURST), post.addressing)
-    step = Matcher(post.database, KindEngine(RULE), post.addressing, post.clock, correlating=correlating)
+    step = RecordMatcher(post.database, KindEngine(RULE), post.addressing, post.clock, correlating=correlating)
     assert step.run_once() == 1
     assert only(post).rule.name == "burst"
     assert (step.dropped_groups, only(post).count) == (0, 3)
@@ -132,7 +132,7 @@ def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -
             return 2
 
     rules = rules_of(BURST.replace("{{ count }} by", "{{ 1 // (count - 3) }}"))
-    step = Matcher(
+    step = RecordMatcher(
         post.database,
         KindEngine(failures=["plain rule"]),
         post.addressing,

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.model import Record
 from actionwatch.matching.correlating import LEARN_AT_ONCE, PAUSE_EVERY, Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records
@@ -60,9 +60,9 @@ class Watched(Correlating):
         return super().rebuild(database, pause)
 
 
-def stepping(post: Post, rules: Sequence[Rule], correlating: Correlating) -> Matcher:
+def stepping(post: Post, rules: Sequence[Rule], correlating: Correlating) -> RecordMatcher:
     """Make the matching step of a process that has just started."""
-    return Matcher(post.database, Engine(rules), post.addressing, post.clock, 2000, correlating)
+    return RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, 2000, correlating)
 
 
 def fill(post: Post) -> None:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.engine import Engine
 from actionwatch.store import correlation_state, positions, records
@@ -26,7 +26,7 @@ LOADED, REBUILT, DISCARDED = "correlations_loaded", "correlations_rebuilt", "sav
 OTHER_RULES = "it belongs to other rules, or to another beginning of the sources"
 
 
-def events_of(step: Matcher) -> list[str]:
+def events_of(step: RecordMatcher) -> list[str]:
     """Run a matcher, and return how it came to its state, and why not otherwise."""
     with capture_logs() as logs:
         step.run_once()
@@ -234,7 +234,7 @@ def test_a_saved_state_that_fails_is_not_tried_again(post: Post, monkeypatch: py
     """A failure that a saved state brings ends with a rebuild, and not in a circle."""
     run_and_save(post, range(2))
     correlating = Correlating(rules_of(BURST), post.addressing)
-    step = Matcher(post.database, Engine(rules_of(BURST)), post.addressing, post.clock, 2000, correlating)
+    step = RecordMatcher(post.database, Engine(rules_of(BURST)), post.addressing, post.clock, 2000, correlating)
     monkeypatch.setattr(records, "read_stored_ids", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         step.run_once()

@@ -8,7 +8,7 @@ import pytest
 
 from actionwatch.base.model import Match, Record
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.store import positions
 from tests.builders import make_record
 from tests.integration.kit import KindEngine, KindRule, Post
@@ -44,7 +44,7 @@ def store_three(post: Post) -> None:
 def test_other_rules_match_from_the_next_batch_on(post: Post, is_before: bool) -> None:
     """Rules that `use` names match the next batch of the same run, or the next run."""
     store_three(post)
-    matcher = Matcher(
+    matcher = RecordMatcher(
         post.database,
         HookedEngine(OLD, lambda: None if is_before else matcher.use(KindEngine(NEW), None)),
         post.addressing,
@@ -63,7 +63,7 @@ def test_other_rules_match_from_the_next_batch_on(post: Post, is_before: bool) -
 def test_the_last_of_several_switches_counts(post: Post) -> None:
     """If rules change several times between two batches, only the last ones match."""
     store_three(post)
-    matcher = Matcher(post.database, KindEngine(OLD), post.addressing, post.clock)
+    matcher = RecordMatcher(post.database, KindEngine(OLD), post.addressing, post.clock)
     matcher.use(KindEngine(OLD), Correlating((), post.addressing))
     matcher.use(KindEngine(NEW), Correlating((), post.addressing))
     assert matcher.run_once() == 3
@@ -80,7 +80,7 @@ def test_a_stopped_run_ends_after_its_batch(post: Post, is_switched: bool) -> No
             matcher.use(KindEngine(NEW), None)
         matcher.stop()
 
-    matcher = Matcher(post.database, HookedEngine(OLD, stop), post.addressing, post.clock, batch_size=1)
+    matcher = RecordMatcher(post.database, HookedEngine(OLD, stop), post.addressing, post.clock, batch_size=1)
     assert matcher.run_once() == 1
     assert rules_of_alerts(post) == ["old"]
     with post.database.read() as connection:

@@ -45,7 +45,7 @@ class Listener(FarEnd):
             join(thread)
 
     def close_connections(self) -> None:
-        """Close everything that `treat` might wait for. It is called when no connection can be added any more."""
+        """Close everything that `treat` might wait for. It is called when no connection can be added."""
 
     def _serve(self) -> None:
         while True:

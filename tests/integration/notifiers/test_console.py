@@ -53,7 +53,7 @@ def test_card_shows_who_what_where_when_and_the_runbook() -> None:
 
 
 def test_card_names_what_its_alert_inhibits() -> None:
-    """The alerts that have no card of their own are named, and counted if there are many."""
+    """The alerts that have no card are named, and counted if there are many."""
     shown = message()
     data = {**shown.data, **inhibited_document([make_alert(f"{number:08}-x") for number in range(7)])}
     stream = io.StringIO()
@@ -64,7 +64,7 @@ def test_card_names_what_its_alert_inhibits() -> None:
 
 @pytest.mark.parametrize(("sent", "page"), [(message(), PAGE), (summary(), LIST)])
 def test_card_has_the_link_on_a_line(sent: Message, page: str) -> None:
-    """A card shows the page of its alert, or the list, on a line of its own; without the key none."""
+    """A card shows the page of its alert, or the list, on its own line; without the key none."""
     with_link, without = (
         console.preview(console.Options(), each, Rendered(), receiver="x")["console.txt"]
         for each in (linked(sent), sent)

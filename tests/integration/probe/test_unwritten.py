@@ -73,7 +73,7 @@ def test_ids_that_change_do_not_count() -> None:
 
 
 def test_unknown_field_names_are_suggested_as_aliases() -> None:
-    """Fields with unknown names are suggested as aliases, with which nothing is missing any more."""
+    """Fields with unknown names are suggested as aliases, with which nothing is missing."""
     records = []
     for n in range(30):
         one = record(n)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import func, select
 
 from actionwatch.alerts.silences import make_silence
-from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect
 from actionwatch.service.app import App
 from actionwatch.service.blindness import read_blindness
@@ -57,7 +57,7 @@ def history(site: Site, name: str = "plain") -> list[RuleEntry]:
         return [RuleEntry(**row) for row in rows.mappings()]
 
 
-def states(site: Site, name: str = "plain") -> list[tuple[RuleState, Origin, bool]]:
+def states(site: Site, name: str = "plain") -> list[tuple[RuleState, EntryOrigin, bool]]:
     """Return what a rule did, one after the other."""
     return [(each.state, each.origin, each.is_held) for each in history(site, name)]
 
@@ -108,15 +108,15 @@ def test_each_change_is_recorded_once(site: Site) -> None:
         reloader.run_once()
         put(site.rules / "one.yml", rule())
         reloader.run_once()
-    changed = Origin.CHANGED
+    changed = EntryOrigin.CHANGED
     assert states(site) == [
-        (RuleState.LIVE, Origin.ADDED, False),
+        (RuleState.LIVE, EntryOrigin.ADDED, False),
         (RuleState.OFF, changed, False),
         (RuleState.SHADOW, changed, False),
         (RuleState.SHADOW, changed, True),
         (RuleState.LIVE, changed, False),
         (RuleState.REMOVED, changed, False),
-        (RuleState.LIVE, Origin.ADDED, False),
+        (RuleState.LIVE, EntryOrigin.ADDED, False),
     ]
     documents = [each.document for each in history(site)]
     assert [DELETED in document for document in documents] == [True, True, True, True, False, False, True]
@@ -147,7 +147,7 @@ def test_rule_that_cannot_run_after_a_restart_is_broken(site: Site) -> None:
     assert [state for state, _, _ in states(site)] == [RuleState.LIVE, RuleState.BROKEN]
     put(site.rules / "one.yml", listed)
     site.start_and_end()
-    assert states(site)[-1] == (RuleState.LIVE, Origin.ADDED, False)
+    assert states(site)[-1] == (RuleState.LIVE, EntryOrigin.ADDED, False)
 
 
 def test_actions_before_a_start_count_for_the_version_that_matches_them(site: Site) -> None:
@@ -196,17 +196,20 @@ def test_change_that_nobody_recorded_is_not_guessed(site: Site) -> None:
         connection.exec_driver_sql("DELETE FROM rule_history")  # as an upgrade leaves it
     with process(site) as (app, _):
         poll(app)
-        assert states(site) == [(RuleState.LIVE, Origin.FOUND, False)]
+        assert states(site) == [(RuleState.LIVE, EntryOrigin.FOUND, False)]
         before = spans(blindness(app))
     assert [(span.effect, span.end) for span in before] == [(Effect.UNKNOWN, site.versions()[0].since)]
     with site.read() as database, database.write() as connection:  # as a replica of an older version does
         connection.exec_driver_sql("UPDATE rule_version SET since = since + 1000000")
     site.start_and_end()
-    assert states(site)[1:] == [(RuleState.LIVE, Origin.FOUND, False)]
+    assert states(site)[1:] == [(RuleState.LIVE, EntryOrigin.FOUND, False)]
     with site.read() as database, database.write() as connection:
         connection.exec_driver_sql("DELETE FROM rule_version")
     site.start_and_end()
-    assert states(site)[2:] == [(RuleState.REMOVED, Origin.FOUND, False), (RuleState.LIVE, Origin.ADDED, False)]
+    assert states(site)[2:] == [
+        (RuleState.REMOVED, EntryOrigin.FOUND, False),
+        (RuleState.LIVE, EntryOrigin.ADDED, False),
+    ]
 
 
 def test_rules_that_feed_and_filters_are_not_listed(site: Site) -> None:
@@ -281,7 +284,7 @@ def test_retention_keeps_what_still_applies(site: Site) -> None:
         with app.database.write() as connection:
             assert rule_history.delete_older(connection, LONG_AGO, 10) == 0
             assert rule_history.delete_older(connection, app.clock() + timedelta(days=1), 10) == 3
-    assert states(site) == [(RuleState.OFF, Origin.CHANGED, False)]
+    assert states(site) == [(RuleState.OFF, EntryOrigin.CHANGED, False)]
     assert history(site, "gone") == []
 
 

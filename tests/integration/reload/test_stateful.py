@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.model import Match, Record
-from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.matcher import RecordMatcher
 from tests.builders import make_record, open_database
 from tests.integration.kit import KindEngine, KindRule, Post
 from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
@@ -100,7 +100,7 @@ def test_version_stored_before_a_kill_starts_after_the_restart(site: Site) -> No
 
 
 def test_unchanged_rule_keeps_its_state(site: Site) -> None:
-    """A reload of other rules in the middle of a window, or a change of its own title, keeps the state of the rule."""
+    """A reload of other rules in the middle of a window, or a change of the rule's title, keeps the state of the rule."""
     site.write({"rules/one.yml": rule(kind=CREATED), "rules/burst.yml": burst(3)})
     with site.service():
         site.act()
@@ -118,7 +118,7 @@ def test_unchanged_rule_keeps_its_state(site: Site) -> None:
 class _Switching(KindEngine):
     """An engine that switches to other rules at its second batch."""
 
-    matcher: Matcher
+    matcher: RecordMatcher
     following: KindEngine
     batches = 0
 
@@ -135,7 +135,7 @@ def test_rules_switch_between_two_batches(tmp_path: Path) -> None:
     post = Post(database)
     post.store(*(make_record(number, minutes=number) for number in range(1, 10)))
     old, new = _Switching(KindRule(name="old")), KindEngine(KindRule(name="new"))
-    matcher = Matcher(database, old, post.addressing, post.clock, batch_size=2)
+    matcher = RecordMatcher(database, old, post.addressing, post.clock, batch_size=2)
     old.matcher, old.following = matcher, new
     assert matcher.run_once() == 9
     assert [len(each.seen) for each in (old, new)] == [4, 5]
@@ -149,7 +149,7 @@ def test_stopped_matcher_leaves_the_rest(tmp_path: Path) -> None:
     post = Post(database)
     post.store(*(make_record(number, minutes=number) for number in range(1, 10)))
     engine = KindEngine(KindRule())
-    matcher = Matcher(database, engine, post.addressing, post.clock, batch_size=2)
+    matcher = RecordMatcher(database, engine, post.addressing, post.clock, batch_size=2)
     matcher.stop()
     thread = threading.Thread(target=matcher.run_once)
     thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.service import prune
 from actionwatch.settings import Retention
@@ -131,7 +131,7 @@ def test_history_of_rules_is_kept_as_long_as_records_and_receipts(post: Post) ->
     states = (RuleState.LIVE, RuleState.OFF, RuleState.LIVE)
     times = [NOON + number * HOUR for number in range(3)]
     entries = [
-        RuleEntry(at=at, rule_id="r", name="r", state=state, origin=Origin.CHANGED, may_begin_at=at, begins_at=at)
+        RuleEntry(at=at, rule_id="r", name="r", state=state, origin=EntryOrigin.CHANGED, may_begin_at=at, begins_at=at)
         for at, state in zip(times, states, strict=True)
     ]
     with post.database.write() as connection:

@@ -32,7 +32,7 @@ class Place:
         path.write_text(text)
 
     def digest(self) -> str:
-        """Return what a replica on this machine tells the others."""
+        """Return the digest that a replica on this machine shows the others."""
         config = self.folder / "actionwatch.yaml"
         return ReplicaWatch(config, read_settings(config), Reported()).digest()
 
@@ -69,7 +69,7 @@ def test_different_files_differ(machines: tuple[Place, Place], name: str, text: 
 
 
 def test_digest_follows_the_files(machines: tuple[Place, Place]) -> None:
-    """A file that changes, comes or goes changes what a replica that runs tells the others; a hidden file does not."""
+    """A file that changes, comes or goes changes the digest that a running replica shows the others; a hidden file does not."""
     place = machines[0]
     config = place.folder / "actionwatch.yaml"
     watch = ReplicaWatch(config, read_settings(config), Reported())

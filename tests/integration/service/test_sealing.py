@@ -21,7 +21,7 @@ def test_everything_is_sealed_and_then_nothing_is_written(database: Database) ->
     step = Sealing(database, Clock())
     step.seal_all()
     found = checked(database)
-    assert found.fault_count == 0
+    assert found.difference_count == 0
     assert not any(table.unsealed for table in found.tables)
     version = database.version()
     step.run_once()
@@ -47,7 +47,7 @@ def test_receipts_of_quiet_polls_share_a_seal(database: Database) -> None:
         with database.write() as connection:
             receipts.write(connection, make_receipt(starts_at=NOON, ends_at=at, judged_at=at))
         step.run_once()
-        assert checked(database).fault_count == 0
+        assert checked(database).difference_count == 0
         clock.advance(seconds=10)
     assert checked(database).seal_count == 2
     Post(database).store(make_record(1))

@@ -168,7 +168,7 @@ def test_the_end_has_one_deadline(collector: OtlpEnd) -> None:
 
 
 def test_a_span_that_cannot_be_sent_holds_nothing_up(collector: OtlpEnd, capsys: pytest.CaptureFixture[str]) -> None:
-    """A span that does not fit the protocol is dropped and counted, and those beside it arrive; a time far ahead fits."""
+    """A span that does not fit the protocol is dropped and counted, and the others arrive; a time far ahead fits."""
     sender = exporter(collector.url)
     sender.take(span("far", end=datetime(9999, 12, 31, tzinfo=UTC)))
     sender.take(span("huge", attributes={"actionwatch.requests": 2**64}))

@@ -13,11 +13,11 @@ from sqlalchemy.engine import make_url
 
 from actionwatch.base.access import AccessRole, AccessToken, digest_of
 from actionwatch.base.model import Silence
-from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.store import receipts, rule_history, rule_versions, seal_checking, seals, silences, tokens
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.rule_versions import StoredVersion
-from actionwatch.store.seal_checking import Checked
+from actionwatch.store.seal_checking import StoreVerification
 from actionwatch.store.seals import Head
 from tests.builders import NOON, make_receipt, make_record, make_version, url_of
 from tests.integration.kit import KindRule, Post
@@ -53,7 +53,7 @@ def _entry(number: int) -> RuleEntry:
         rule_id=str(number),
         name="a",
         state=RuleState.LIVE,
-        origin=Origin.CHANGED,
+        origin=EntryOrigin.CHANGED,
         may_begin_at=NOON,
         begins_at=NOON,
         since=NOON,
@@ -76,15 +76,15 @@ def seal_all(database: Database, limit: int = 3) -> None:
                 return
 
 
-def checked(database: StoreReader, noted: Head | None = None) -> Checked:
+def checked(database: StoreReader, noted: Head | None = None) -> StoreVerification:
     """Compare the store with its seals."""
     with database.read() as connection:
         return seal_checking.check(connection, noted)
 
 
-def faults(database: StoreReader, noted: Head | None = None) -> list[tuple[str, str]]:
+def differences(database: StoreReader, noted: Head | None = None) -> list[tuple[str, str]]:
     """Return table and key of whatever differs."""
-    return [(fault.table, fault.key) for fault in checked(database, noted).faults]
+    return [(difference.table, difference.key) for difference in checked(database, noted).differences]
 
 
 def head(database: StoreReader) -> Head:

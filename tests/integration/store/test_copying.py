@@ -124,11 +124,11 @@ def test_copy_continues_the_chain_of_seals(tmp_path: Path, target: str) -> None:
     with contextlib.closing(Database(target)) as copy:
         copy.set_up()
         assert checked(copy, noted) == before
-        assert before.fault_count == 0
+        assert before.difference_count == 0
         fill(copy, count=2, first=80)
         seal_all(copy)
         found = checked(copy, noted)
-    assert (found.fault_count, found.tables[0].sealed, found.tables[0].unsealed) == (0, 13, 0)
+    assert (found.difference_count, found.tables[0].sealed, found.tables[0].unsealed) == (0, 13, 0)
 
 
 def test_killed_copy_continues(origin: Database, target: str) -> None:

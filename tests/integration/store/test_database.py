@@ -237,7 +237,7 @@ def test_other_file_is_refused_as_a_store(tmp_path: Path) -> None:
 
 
 def test_prefix_is_looked_up_in_the_index(database: Database) -> None:
-    """A prefix reads a range of the index of any table, and no row beside it."""
+    """A prefix reads a range of the index of any table, and no other row."""
     only_sqlite(database)
     with database.read() as connection:
         for column in (ALERT.c.id, DELIVERY.c.id, SILENCE.c.id, RECORD.c.record_key):

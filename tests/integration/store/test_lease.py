@@ -282,7 +282,7 @@ def test_take_over_waits_for_a_write_that_began_before(url: str, replica: Callab
 
 
 def test_server_that_is_silent(replica: Callable[[], Database]) -> None:
-    """While the server does not answer, renewals and writes fail with what to do; afterwards the replica goes on."""
+    """While the server does not answer, renewals and writes fail with what to do; afterwards the replica continues."""
     one = replica()
     with leading(one) as first:
         with postgresql.stopped():
@@ -363,7 +363,7 @@ def test_lock_of_another_program_is_its_own(
 
 
 def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Database]) -> None:
-    """Only the server's clock decides: a process whose clock is years off takes roles like any other, and tells its time."""
+    """Only the server's clock decides: a process whose clock is years off takes roles like any other, and reports its time."""
     one, other = replica(), replica()
     for off in (timedelta(days=3650), timedelta(days=-3650)):
         with time_machine.travel(datetime.now(UTC) + off, tick=True):

@@ -124,7 +124,7 @@ def test_retry_delays_the_following_rows(database: Database) -> None:
 
 
 def test_frozen_row_keeps_its_event(database: Database) -> None:
-    """Freezing stores the body and the event; the event of a frozen row does not change any more."""
+    """Freezing stores the body and the event; the event of a frozen row no longer changes."""
     row_two = make_delivery(ordinal=2, event=Event.UPDATED)
     put(database, make_delivery(), row_two)
     with database.write() as connection:
@@ -210,8 +210,8 @@ def test_rows_of_unknown_receivers_are_made_dead(database: Database) -> None:
         assert delivery_transitions.bury_all(connection, "gone", "no longer configured") == [("b", Event.OPENED)]
         assert delivery_transitions.bury_all(connection, "gone", "no longer configured") == []
         assert outbox.read_unknown_receivers(connection, ["hook"]) == []
-        assert outbox.count_dead_letters(connection, DeliveryFilter(), besides=["hook"]) == {"gone": 1}
-        assert outbox.count_dead_letters(connection, DeliveryFilter(), besides=["gone"]) == {}
+        assert outbox.count_dead_letters(connection, DeliveryFilter(), excluding=["hook"]) == {"gone": 1}
+        assert outbox.count_dead_letters(connection, DeliveryFilter(), excluding=["gone"]) == {}
     assert row(database, waiting).why == "no longer configured"
     assert row(database, sent).status is DeliveryStatus.SENT
 

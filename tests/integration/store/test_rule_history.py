@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from actionwatch.base.rule_state import Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.store import marks, positions, records, rule_history
 from actionwatch.store.database import Database
 from tests.builders import NOON, make_marks, make_record
@@ -22,7 +22,7 @@ def entry(rule_id: str, hours: int, state: RuleState = RuleState.LIVE) -> RuleEn
         rule_id=rule_id,
         name=rule_id,
         state=state,
-        origin=Origin.CHANGED,
+        origin=EntryOrigin.CHANGED,
         may_begin_at=at,
         begins_at=at,
         since=at,

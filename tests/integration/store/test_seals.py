@@ -23,7 +23,7 @@ from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.seals import Head
 from actionwatch.store.tables import SEAL, UNSEALED
 from tests.builders import NOON, make_receipt, make_record
-from tests.integration.store.sealed import checked, faults, fill, head, seal_all, stranger
+from tests.integration.store.sealed import checked, differences, fill, head, seal_all, stranger
 
 CHANGES = {
     "record": ("user_name", "mallory"),
@@ -48,7 +48,7 @@ def store(new_store: Callable[[], Database]) -> Iterator[Database]:
     with contextlib.closing(new_store()) as database:
         fill(database)
         seal_all(database)
-        assert checked(database).fault_count == 0
+        assert checked(database).difference_count == 0
         yield database
 
 
@@ -89,11 +89,11 @@ def test_changed_column_is_found(store: Database, table: str) -> None:
     condition, values = where(table, key)
     with stranger(store) as other:
         other.run(f"UPDATE {table} SET {column} = ? WHERE {condition}", value, *values)
-    assert faults(store) == [(table, key)]
+    assert differences(store) == [(table, key)]
     fill(store, count=2, first=20)
-    assert faults(store) == [(table, key)]
+    assert differences(store) == [(table, key)]
     seal_all(store)
-    assert faults(store) == [(table, key)]
+    assert differences(store) == [(table, key)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_type_of_a_value_is_sealed(before: object, after: object) -> None:
 
 
 def test_changed_storage_type_is_found(store: Database) -> None:
-    """A text that became the bytes which it encodes in base64 is named: searches do not find it any more."""
+    """A text that became the bytes which it encodes in base64 is named: searches no longer find it."""
     if store.is_shared:
         pytest.skip("a column of PostgreSQL has one type")
     with store.write() as connection:
@@ -124,7 +124,7 @@ def test_changed_storage_type_is_found(store: Database) -> None:
     with stranger(store) as other:
         other.run("UPDATE record SET user_name = ? WHERE user_name = 'mary'", base64.b64decode("mary"))
         [(key,)] = other.run("SELECT max(id) FROM record")
-    assert faults(store) == [("record", str(key))]
+    assert differences(store) == [("record", str(key))]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -135,7 +135,7 @@ def test_deleted_row_is_found(store: Database, table: str) -> None:
     with stranger(store) as other:
         other.run(f"DELETE FROM {table} WHERE {condition}", *values)
     seal_all(store)
-    assert faults(store) == [(table, key)]
+    assert differences(store) == [(table, key)]
 
 
 @pytest.mark.parametrize("table", [name for name in TABLES if CHANGES[name]])
@@ -154,7 +154,7 @@ def test_exchanged_rows_are_found(store: Database, table: str) -> None:
             kept = [(name, value) for name, value in zip(columns, row, strict=True) if name not in unique]
             changes = ", ".join(f"{name} = ?" for name, _ in kept)
             other.run(f"UPDATE {table} SET {changes} WHERE {condition}", *(value for _, value in kept), *values)
-    assert sorted(faults(store)) == [(table, first), (table, second)]
+    assert sorted(differences(store)) == [(table, first), (table, second)]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -176,10 +176,10 @@ def test_forged_row_is_found(store: Database, table: str) -> None:
         if SEALED[table].is_numbered and store.path is None:
             other.run(f"SELECT nextval(pg_get_serial_sequence('{table}', 'id'))")
     key = SEALED[table].key_of([row[name] for name in SEALED[table].key])
-    assert faults(store) == [(table, key)]
+    assert differences(store) == [(table, key)]
     fill(store, count=2, first=20)
     seal_all(store)
-    assert faults(store) == [(table, key)]
+    assert differences(store) == [(table, key)]
 
 
 def store_columns(table: str) -> list[str]:
@@ -205,7 +205,7 @@ def test_forged_row_with_a_note_is_sealed_as_a_new_version(store: Database) -> N
         other.run("INSERT INTO unsealed (table_name, row_key) SELECT 'alert', min(id) FROM alert")
     before = head(store)
     seal_all(store)
-    assert faults(store) == [("record", "3")]
+    assert differences(store) == [("record", "3")]
     assert head(store).number == before.number + 1
 
 
@@ -228,8 +228,8 @@ def test_changed_seal_is_found(store: Database, change: str) -> None:
     with stranger(store) as other:
         other.run(change)
     found = checked(store)
-    assert "seal" in {fault.table for fault in found.faults}
-    assert {"5", "999"} & {fault.key for fault in found.faults if fault.table == "seal"}
+    assert "seal" in {difference.table for difference in found.differences}
+    assert {"5", "999"} & {difference.key for difference in found.differences if difference.table == "seal"}
 
 
 DAMAGES = [
@@ -265,7 +265,9 @@ def test_damaged_seal_is_named_and_stops_nothing(store: Database, damage: str) -
     with stranger(store) as other:
         damaged = [1, 5, head(store).number]
         other.run(f"UPDATE seal SET {damage} WHERE number IN ({', '.join(map(str, damaged))})")
-    assert {("seal", str(number)) for number in damaged} <= {(each.table, each.key) for each in checked(store).faults}
+    assert {("seal", str(number)) for number in damaged} <= {
+        (each.table, each.key) for each in checked(store).differences
+    }
     fill(store, count=2, first=20)
     seal_all(store)
     assert not any(table.unsealed for table in checked(store).tables)
@@ -280,11 +282,11 @@ def test_text_that_is_not_utf8_is_named_and_stops_nothing(store: Database, table
     condition, values = where(table, key)
     with stranger(store) as other:
         other.run(f"UPDATE {table} SET {column} = CAST(x'ff' AS TEXT) WHERE {condition}", *values)
-        assert faults(store) == [(table, key)]
+        assert differences(store) == [(table, key)]
         other.run("INSERT INTO unsealed (table_name, row_key) VALUES (?, ?)", table, key)
     fill(store, count=2, first=20)
     seal_all(store)
-    assert faults(store) == ([(table, key)] if SEALED[table].is_numbered else [])
+    assert differences(store) == ([(table, key)] if SEALED[table].is_numbered else [])
 
 
 NOTES = [
@@ -306,10 +308,10 @@ def test_note_that_no_row_has_stops_nothing(store: Database, note: tuple[object,
         if not store.is_shared:
             other.run("INSERT INTO unsealed (table_name, row_key) VALUES ('token', CAST(x'ff' AS TEXT))")
             other.run("INSERT INTO unsealed (table_name, row_key, last_id) VALUES ('record', '5', 'x')")
-    assert faults(store) == []
+    assert differences(store) == []
     fill(store, count=2, first=20)
     seal_all(store)
-    assert faults(store) == []
+    assert differences(store) == []
     assert not any(table.unsealed for table in checked(store).tables)
 
 
@@ -321,13 +323,13 @@ def test_damaged_leaves_are_found_and_stop_nothing(store: Database) -> None:
         silences.expire(connection, ["1"], NOON, "sam")
         connection.execute(SEALED["record"].table.delete().where(SEALED["record"].table.c.id <= 3))
     seal_all(store)
-    assert ("seal", "1") in faults(store)
+    assert ("seal", "1") in differences(store)
 
 
 def test_a_chain_that_was_made_again_is_found_with_a_noted_head(store: Database) -> None:
     """Who makes the whole chain again after a change is found by a head that was noted elsewhere, and only by that."""
     noted = head(store)
-    assert faults(store, noted) == []
+    assert differences(store, noted) == []
     with stranger(store) as other:
         other.run("UPDATE record SET user_name = 'mallory' WHERE id = 3")
         for table in ("seal", "sealed_row", "unsealed"):
@@ -338,8 +340,8 @@ def test_a_chain_that_was_made_again_is_found_with_a_noted_head(store: Database)
             for key in keys_within(connection, name) if name != "record" else ():
                 connection.execute(UNSEALED.insert().values(table_name=sealed.name, row_key=key))
     seal_all(store)
-    assert faults(store) == []
-    assert ("seal", str(noted.number)) in faults(store, noted)
+    assert differences(store) == []
+    assert ("seal", str(noted.number)) in differences(store, noted)
 
 
 def keys_within(connection: Connection, table: str) -> list[str]:
@@ -352,8 +354,8 @@ def test_noted_head_must_be_within_the_chain(store: Database) -> None:
     """A head behind the newest seal is named: the end of the chain is missing. One before the oldest cannot be compared."""
     newest = head(store)
     later = Head(newest.number + 1, "0" * 64)
-    assert checked(store, later).faults[0].what == f"missing: the newest seal is {newest.number}"
-    assert faults(store, Head(0, "0" * 64)) == [("seal", "0")]
+    assert checked(store, later).differences[0].what == f"missing: the newest seal is {newest.number}"
+    assert differences(store, Head(0, "0" * 64)) == [("seal", "0")]
 
 
 def test_an_older_version_cannot_be_brought_back(store: Database) -> None:
@@ -368,14 +370,14 @@ def test_an_older_version_cannot_be_brought_back(store: Database) -> None:
     with store.write() as connection:
         silences.expire(connection, ["3"], NOON + timedelta(hours=3, minutes=30), "sam")
     seal_all(store)
-    assert faults(store) == []
+    assert differences(store) == []
     end = int((NOON + timedelta(hours=4)).timestamp()) * 1_000_000
     with stranger(store) as other:
         other.run("UPDATE silence SET ends_at = ?, ended_by = NULL WHERE id = '3'", end)
         other.run("UPDATE seal SET leaves = ? WHERE number = ?", pack(leaves), number)
         other.run("UPDATE seal SET leaves = NULL WHERE number = (SELECT max(number) FROM seal)")
         other.run("UPDATE sealed_row SET seal = ? WHERE table_name = 'silence' AND row_key = '3'", number)
-    assert {("seal", str(number)), ("seal", str(head(store).number))} == set(faults(store))
+    assert {("seal", str(number)), ("seal", str(head(store).number))} == set(differences(store))
 
 
 @pytest.mark.parametrize("is_sealed_again", [False, True])
@@ -406,7 +408,7 @@ def test_a_removed_row_cannot_take_the_place_of_another_one(store: Database, tab
         with store.write() as connection:
             connection.execute(SEALED[table].table.delete().where(column == type(row["id"])(third)))
         seal_all(store)
-    assert faults(store, noted) == [("seal", str(number))]
+    assert differences(store, noted) == [("seal", str(number))]
 
 
 def is_of(store: Database, number: int, table: str) -> bool:
@@ -420,10 +422,10 @@ def test_retention_agrees(store: Database) -> None:
     kept = Retention(records=timedelta(days=1), deliveries=timedelta(days=1), receipts=timedelta(days=1))
     before = checked(store)
     prune.run_once(store, kept, NOON + timedelta(days=900))
-    assert checked(store).fault_count == 0
+    assert checked(store).difference_count == 0
     seal_all(store)
     found = checked(store)
-    assert found.fault_count == 0
+    assert found.difference_count == 0
     removed = {table.name: table.removed for table in found.tables}
     assert all(removed[name] for name in ("record", "receipt", "alert_history", "delivery")), removed
     assert {table.name: table.sealed + table.removed for table in found.tables} == {
@@ -459,15 +461,15 @@ def test_old_seals_are_deleted_although_early_rows_stay(store: Database) -> None
     """Seals without rows are deleted between those with rows that stay, and the chain agrees, also with noted heads."""
     early = head(store)
     noted = make_old_seals(store, 120)
-    assert faults(store) == faults(store, noted) == []
+    assert differences(store) == differences(store, noted) == []
     with store.read() as connection:
         rows = connection.exec_driver_sql("SELECT count(*) FROM seal WHERE leaves IS NOT NULL").scalar_one()
     assert numbers(store)[-1] > 150
     assert len(numbers(store)) < 2 * rows + 3 * 3 * 10  # two retentions, with 2 seals and perhaps a cut a day
-    assert [each.key for each in checked(store, Head(early.number, early.digest)).faults] == [str(early.number)]
+    assert [each.key for each in checked(store, Head(early.number, early.digest)).differences] == [str(early.number)]
     fill(store, count=3, first=40)
     seal_all(store)
-    assert faults(store) == faults(store, noted) == []
+    assert differences(store) == differences(store, noted) == []
 
 
 def test_seals_that_must_stay_are_missed(store: Database) -> None:
@@ -478,11 +480,11 @@ def test_seals_that_must_stay_are_missed(store: Database) -> None:
         columns = ", ".join(SEAL.c.keys())
         old = other.run(f"SELECT {columns} FROM seal WHERE number = ?", kept[0])[0]
         other.run("DELETE FROM seal WHERE number = ?", kept[0])
-        assert ("seal", str(kept[0])) in faults(store, noted)
+        assert ("seal", str(kept[0])) in differences(store, noted)
         other.run(f"INSERT INTO seal ({columns}) VALUES ({', '.join('?' * len(old))})", *old)
-        assert faults(store, noted) == []
+        assert differences(store, noted) == []
         other.run("UPDATE seal SET at = at + 1, digest = 'other' WHERE number = ?", kept[0])
-    assert ("seal", str(kept[0])) in faults(store, noted)
+    assert ("seal", str(kept[0])) in differences(store, noted)
 
 
 def test_the_beginning_of_the_chain_is_missed(store: Database) -> None:
@@ -492,7 +494,7 @@ def test_the_beginning_of_the_chain_is_missed(store: Database) -> None:
     seal_all(store)
     with stranger(store) as other:
         other.run("DELETE FROM seal WHERE number = 1")
-    assert faults(store) == [("seal", "1")]
+    assert differences(store) == [("seal", "1")]
 
 
 def test_a_row_removed_by_another_program_during_retention_is_found(store: Database) -> None:
@@ -502,7 +504,7 @@ def test_a_row_removed_by_another_program_during_retention_is_found(store: Datab
     with store.write() as connection:
         connection.execute(SEALED["record"].table.delete().where(SEALED["record"].table.c.id.in_([1, 2, 4])))
     seal_all(store)
-    assert faults(store) == [("record", "3")]
+    assert differences(store) == [("record", "3")]
 
 
 def test_merged_receipts_agree(store: Database) -> None:
@@ -514,17 +516,17 @@ def test_merged_receipts_agree(store: Database) -> None:
         at = NOON + timedelta(days=9, minutes=minute)
         with store.write() as connection:
             receipts.write(connection, make_receipt(starts_at=quiet.starts_at, ends_at=at, judged_at=at))
-        assert checked(store).fault_count == 0
+        assert checked(store).difference_count == 0
         if minute % 2:
             seal_all(store)
-        assert checked(store).fault_count == 0
+        assert checked(store).difference_count == 0
 
 
 def test_vanished_and_renamed_rows_agree(store: Database) -> None:
     """What changes besides the content of a row, such as a lease or when a record vanished, is no change."""
     with store.write() as connection:
         records.mark_vanished(connection, "acme", NOON, NOON + timedelta(days=1), [], NOON)
-    assert checked(store).fault_count == 0
+    assert checked(store).difference_count == 0
 
 
 def test_changes_before_the_next_seal_are_no_faults(store: Database) -> None:
@@ -537,7 +539,7 @@ def test_changes_before_the_next_seal_are_no_faults(store: Database) -> None:
         connection.execute(SEALED["token"].table.delete().where(SEALED["token"].table.c.id == "1"))
         connection.execute(SEALED["receipt"].table.delete().where(SEALED["receipt"].table.c.id == 1))
     found_now = checked(store)
-    assert found_now.faults == ()
+    assert found_now.differences == ()
     assert all(table.unsealed for table in found_now.tables)
 
 
@@ -562,7 +564,7 @@ def test_a_seal_folds_a_bounded_number_of_seals(store: Database, table: str) -> 
     with store.write() as connection:
         connection.execute(SEALED[table].table.delete())
     seal_all(store, 1000)
-    assert faults(store) == []
+    assert differences(store) == []
     with store.read() as connection:
         states = connection.exec_driver_sql(f"SELECT states FROM seal WHERE number > {before}").scalars().all()
     folded = [len(json.loads(each)) for each in states]
@@ -578,7 +580,7 @@ def test_bounded_output(store: Database) -> None:
     with stranger(store) as other:
         other.run("UPDATE record SET user_name = 'mallory'")
     found = checked(store)
-    assert (len(found.faults), found.fault_count) == (20, 47)
+    assert (len(found.differences), found.difference_count) == (20, 47)
 
 
 def test_numbers_in_seals(store: Database) -> None:
@@ -590,4 +592,4 @@ def test_numbers_in_seals(store: Database) -> None:
         seals.seal_next(connection, NOON, 30)
         assert unsealed.count(connection) == {"record": 70}
     seal_all(store, 30)
-    assert checked(store).fault_count == 0
+    assert checked(store).difference_count == 0

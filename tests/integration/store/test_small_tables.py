@@ -89,10 +89,10 @@ def test_position_starts_at_zero(database: Database) -> None:
 
 
 def test_a_position_that_another_process_moved_is_not_moved(database: Database) -> None:
-    """A step is moved only from where it stands: the one that read an older position changes nothing."""
+    """A step is moved only from its stored position: a matcher that read an older one changes nothing."""
     with database.write() as connection:
         positions.move(connection, "match", 0, 5)
-    with database.write() as connection, pytest.raises(positions.Overtaken, match="'match' stands at record 5, not 0"):
+    with database.write() as connection, pytest.raises(positions.Overtaken, match="'match' is record 5, not 0"):
         positions.move(connection, "match", 0, 7)
     with database.write() as connection:
         positions.move(connection, "match", 5, 5)

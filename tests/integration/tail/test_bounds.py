@@ -146,7 +146,7 @@ def test_inconclusive_record_is_not_chosen(moment: timedelta, is_telling: bool) 
 
 
 def test_record_without_a_readable_time_is_not_chosen() -> None:
-    """A record whose time is not known cannot tell where bounds are cut."""
+    """A record whose time is not known cannot show where bounds are cut."""
     assert choose_record([make_record(occurred_at=NOON + timedelta(seconds=7), is_time_readable=False)]) is None
 
 

@@ -1,4 +1,4 @@
-"""Counts of the upstream beside what is stored: when they can be compared, what they include, and how a window is cut."""
+"""Counts of the upstream compared with the store: when they can be compared, what they include, and how a window is cut."""
 
 from __future__ import annotations
 

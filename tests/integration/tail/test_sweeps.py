@@ -563,7 +563,7 @@ def test_window_before_the_reach_of_its_sweep_is_checked(world: World, database:
 
 
 def test_unproved_window_before_the_reach_of_its_sweep_is_reported(world: World, database: Database) -> None:
-    """A window that failed once, and that no sweep reaches any more, is reported."""
+    """A window that failed once, and that no sweep reaches, is reported."""
     on = seven_hours(world, database)
     old = world.clock() - 30 * HOUR
     doubt = UnprovedWindow(

@@ -1,4 +1,4 @@
-"""A real OpenID Connect provider on loopback, with keys of its own: the far end of signing in."""
+"""A real OpenID Connect provider on loopback, with its own keys: the far end of signing in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def public(*keys: RSAKey | ECKey) -> list[Any]:
 
 @dataclass(frozen=True)
 class _Granted:
-    """What a code stands for."""
+    """What a code grants."""
 
     client_id: str
     redirect_uri: str
@@ -93,8 +93,8 @@ class OpenIdEnd:
         match request.path:
             case "/realm/.well-known/openid-configuration":
                 endpoints = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
-                said = {name: f"{self.issuer}/{path}" for name, path in endpoints.items()}
-                return _json({"issuer": self.issuer, **said, **self.metadata})
+                addresses = {name: f"{self.issuer}/{path}" for name, path in endpoints.items()}
+                return _json({"issuer": self.issuer, **addresses, **self.metadata})
             case "/realm/keys":
                 return _json({"keys": self.keys})
             case "/realm/token":

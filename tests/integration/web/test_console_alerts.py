@@ -113,7 +113,7 @@ def test_filters(web: httpx.Client, query: dict[str, object], expected: list[str
     ],
 )
 def test_mistakes_are_named(web: httpx.Client, query: dict[str, str], problem: str) -> None:
-    """A wrong filter is named beside the form with what is accepted, and nothing is searched."""
+    """A wrong filter is named next to the form with what is accepted, and nothing is searched."""
     answer = web.get("/alerts", params=query)
     assert answer.status_code == 400
     assert problem in html.unescape(answer.text)

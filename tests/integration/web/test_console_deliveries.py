@@ -85,7 +85,7 @@ def test_selected_letters_are_sent_again(web: httpx.Client, database: Database, 
 
 
 def test_what_another_person_decided_stays(web: httpx.Client, database: Database, letters: list[Delivery]) -> None:
-    """A row that is no dead letter any more is reported, and does not keep the others from being sent."""
+    """A row that is no longer a dead letter is reported, and does not keep the others from being sent."""
     token = form_token(web, DEAD)
     with database.write() as connection:
         delivery_transitions.drop(connection, DeliveryFilter(ids=[letters[0].id]), "kim")

@@ -73,7 +73,7 @@ def test_new_alerts_are_counted(database: Database) -> None:
 
 def test_the_store_is_read_after_commits_only(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a commit nothing is read; one that brings no alert is no event."""
-    only_sqlite(database)  # a server counts transactions of its own too
+    only_sqlite(database)  # a server also counts its own transactions
     monkeypatch.setattr(news, "LOOK_SECONDS", 0.01)
     with Served(database).open() as client, opened(client) as page:
         open_alerts(database, "one")

@@ -1,4 +1,4 @@
-"""People with tokens of their own: who they are is proved, what they may do depends on their role, on every replica."""
+"""Tokens of people prove who they are; their role decides what they may do, on every replica."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_field_has_what_was_typed(database: Database, path: str) -> None:
 
 
 def test_each_field_of_each_template_is_as_written() -> None:
-    """No template escapes a text visibly that a form sends back; ids and words of our own have nothing to escape."""
+    """No template escapes a text visibly that a form sends back; our own ids and words have nothing to escape."""
     fields = re.compile(r'value="\{\{ (.+?) \}\}"|\{\{ (.+?) \}\}</textarea>')
     found = ["".join(pair) for each in TEMPLATES.glob("*.html") for pair in fields.findall(each.read_text("utf-8"))]
     assert {text for text in found if not text.endswith("| as_written")} == {"form_token", "id", "word"}

@@ -156,7 +156,7 @@ def test_a_provider_may_want_the_secret_in_the_form(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "reply", "said"),
+    ("path", "reply", "reason"),
     [
         ("openid-configuration", Reply(503), "it answered 503"),
         ("openid-configuration", Reply(200, b"<html>"), "it answered 200 without JSON"),
@@ -168,7 +168,7 @@ def test_a_provider_may_want_the_secret_in_the_form(database: Database) -> None:
         ("keys", Reply(404), "it answered 404"),
     ],
 )
-def test_while_the_provider_is_away_a_token_signs_in(database: Database, path: str, reply: Reply, said: str) -> None:
+def test_while_the_provider_is_away_a_token_signs_in(database: Database, path: str, reply: Reply, reason: str) -> None:
     """A provider that fails is named with the reason, and the page still has the form for a token, which works."""
     secret = give_token(database)
     with OpenIdEnd() as end, (made := served(database, end)).open() as client:
@@ -176,7 +176,7 @@ def test_while_the_provider_is_away_a_token_signs_in(database: Database, path: s
         answer = client.get("/sign-in/openid")
         if answer.status_code == 303:
             answer = sign_in(client, end)
-        assert (answer.status_code, said in answer.text, 'name="token"' in answer.text) == (503, True, True)
+        assert (answer.status_code, reason in answer.text, 'name="token"' in answer.text) == (503, True, True)
         assert client.get("/", headers=session_of_token(client, secret)).status_code == 200
         end.fail = lambda request: None
         made.seconds += AWAY_SECONDS

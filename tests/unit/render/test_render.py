@@ -68,7 +68,7 @@ def test_messages_name_the_alert_and_the_command(name: str) -> None:
 @pytest.mark.parametrize("name", ["slack.json", "email.txt", "email.html", "apprise.txt"])
 @pytest.mark.parametrize("event", ["alert.opened", "alert.resolved", "alerts.summary", "receiver.test"])
 def test_messages_link_to_their_page(name: str, event: str) -> None:
-    """With a link, every shipped template shows it so that it can be opened, also beside hostile text; without one, none."""
+    """With a link, every shipped template shows it so that it can be opened, also next to hostile text; without one, none."""
     renderer = Renderer([SHIPPED])
     page = LIST if event == "alerts.summary" else PAGE
     for sent in (message(event), hostile_message(HOSTILE["link"], event)):
@@ -316,7 +316,7 @@ def test_the_rows_of_a_plain_text_are_aligned() -> None:
 
 @pytest.mark.parametrize("name", ["email.html", "email.txt"])
 def test_several_records_are_sentences(name: str) -> None:
-    """Where an alert has several records, each is a sentence with the kind beside it."""
+    """Where an alert has several records, each is a sentence followed by the kind."""
     text = Renderer([SHIPPED]).render((name,), message(records=[record(1), record(0)], count=2))[0].texts[name]
     assert text.count("eve@example.com deleted cluster payments-prod in account payments (DELETE_CLUSTER)") == 2
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Mode
-from actionwatch.base.rule_state import GONE, Origin, RuleEntry, RuleState
+from actionwatch.base.rule_state import GONE, EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.blindness import (
     Blindness,
     BlindSpan,
@@ -66,7 +66,7 @@ class Model:
                 rule_id="r",
                 name="r",
                 state=state,
-                origin=Origin.CHANGED if has_run else Origin.ADDED,
+                origin=EntryOrigin.CHANGED if has_run else EntryOrigin.ADDED,
                 may_begin_at=moment.may_begin_at,
                 begins_at=max([moment.begins_at, *(each.begins_at for each in self.entries[-1:])]),
             )
@@ -137,13 +137,13 @@ def test_no_minute_without_a_match_is_left_out(steps: list[Step]) -> None:
     spans = spans_of_entries(model.entries, at(0), at(model.matched))
     unsure = [(each.may_begin_at, each.begins_at) for each in model.entries]
     for minute, state in model.matched_as.items():
-        said = within(spans, minute)
+        found = within(spans, minute)
         if any(start <= at(minute) < end for start, end in unsure):
             if state is not RuleState.LIVE:
-                assert said, (minute, state, spans)
+                assert found, (minute, state, spans)
             continue
         expected = {None: {Effect.BLIND}, RuleState.LIVE: set(), RuleState.SHADOW: {Effect.QUIET}}
-        assert said == expected.get(state, {Effect.BLIND}), (minute, state, spans)
+        assert found == expected.get(state, {Effect.BLIND}), (minute, state, spans)
 
 
 @given(st.lists(STEP, min_size=1, max_size=LENGTH), st.integers(0, LENGTH))
@@ -164,7 +164,7 @@ def entry(minute: int, state: RuleState = RuleState.LIVE, **changes: object) -> 
         "rule_id": "r",
         "name": "r",
         "state": state,
-        "origin": Origin.CHANGED,
+        "origin": EntryOrigin.CHANGED,
         "may_begin_at": at(minute),
         "begins_at": at(minute),
     }
@@ -175,16 +175,16 @@ def test_time_before_the_first_entry_is_unknown_unless_the_rule_was_added() -> N
     """Nothing is guessed about the time before the history begins, or while a service did not record it."""
     kept = spans_of_entries([entry(5)], at(0), at(9))
     assert kept == [BlindSpan(at(0), at(5), Effect.UNKNOWN, "no service recorded what ran")]
-    added = spans_of_entries([entry(5, origin=Origin.ADDED)], at(0), at(9))
+    added = spans_of_entries([entry(5, origin=EntryOrigin.ADDED)], at(0), at(9))
     assert [(each.effect, each.end) for each in added] == [(Effect.BLIND, at(5))]
-    found = spans_of_entries([entry(0, origin=Origin.ADDED), entry(5, origin=Origin.FOUND)], at(0), at(9))
+    found = spans_of_entries([entry(0, origin=EntryOrigin.ADDED), entry(5, origin=EntryOrigin.FOUND)], at(0), at(9))
     assert [(each.effect, each.start, each.end) for each in found] == [(Effect.UNKNOWN, at(0), at(5))]
 
 
 def test_older_version_is_named() -> None:
     """While a file is broken and an older version runs, the interval says so, and is not blind."""
     held = entry(3, is_held=True, file="a.yml")
-    spans = spans_of_entries([entry(0, origin=Origin.ADDED), held, entry(6)], at(0), at(9))
+    spans = spans_of_entries([entry(0, origin=EntryOrigin.ADDED), held, entry(6)], at(0), at(9))
     assert spans == [BlindSpan(at(3), at(6), Effect.OLDER, "the file is broken: a.yml")]
 
 
@@ -202,7 +202,7 @@ SPANS = st.lists(
 
 @given(SPANS)
 def test_merged_spans_and_their_union_against_minutes(spans: list[BlindSpan]) -> None:
-    """Merging keeps what is said about each minute, says it once, and the union counts each minute once."""
+    """Merging keeps the effects on each minute, each once, and the union counts each minute once."""
     start, end = at(0), at(LENGTH)
     found = merged(spans, start, end)
     for minute in range(LENGTH):

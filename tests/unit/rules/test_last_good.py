@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.rules.last_good import Running, Version, with_last_good
+from actionwatch.rules.last_good import Running, RunningDocument, with_last_good
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules
 from actionwatch.text.yaml_document import Document, read_text
@@ -35,7 +35,7 @@ def build(documents: Sequence[Document], lists: Lists) -> Rules:
     return build_rules(documents, lists=lists, known_kinds=KINDS)
 
 
-def run(files: dict[str, str], last: Sequence[Version] = (), lists: Lists | None = None) -> Running:
+def run(files: dict[str, str], last: Sequence[RunningDocument] = (), lists: Lists | None = None) -> Running:
     documents: list[Document] = []
     faults: list[Fault] = []
     for file, text in files.items():

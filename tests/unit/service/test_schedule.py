@@ -10,7 +10,7 @@ import pytest
 
 from actionwatch.base.clock import go_by, machine_now, utc_now
 from actionwatch.base.daemon_threads import DaemonThreads
-from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler, run_now, start
+from actionwatch.service.schedule import Interval, add_job, catch_up, make_scheduler, run_now, start
 from tests.builders import NOON
 from tests.waiting import wait_for_event
 
@@ -35,12 +35,12 @@ def run_in_thread(target: Callable[[], None]) -> None:
 )
 def test_next_time_keeps_the_interval(after: timedelta, wanted: timedelta) -> None:
     """The next time is the first one after now that is a multiple of the interval."""
-    assert Every(MINUTE).get_next_fire_time(NOON, NOON + after) == NOON + wanted
+    assert Interval(MINUTE).get_next_fire_time(NOON, NOON + after) == NOON + wanted
 
 
 def test_first_run_is_after_one_interval() -> None:
     """A job that never ran runs after an interval."""
-    assert Every(MINUTE).get_next_fire_time(None, NOON) == NOON + MINUTE
+    assert Interval(MINUTE).get_next_fire_time(None, NOON) == NOON + MINUTE
 
 
 @pytest.mark.parametrize("off", [timedelta(days=-2), timedelta(days=2)])

@@ -152,7 +152,7 @@ TOP = [
     ("web: {url: 'https://sam:secret@watch.example.com'}", "2:7: url: must not contain a user name or password"),
     (
         "web: {url: 'https://www.example.com/watch/'}",
-        "2:7: url: must have no path: the console needs a host name or a port of its own, https://watch.example.com",
+        "2:7: url: must have no path: the console needs its own host name or port, https://watch.example.com",
     ),
     ("web: {url: 'https://watch.example.com?a=b'}", "2:7: url: must have no path"),
     ("web: {url: 'https://watch.example.com/#a'}", "2:7: url: must have no path"),
@@ -183,16 +183,16 @@ TOP = [
     ),
     (
         f"web: {{openid: {{{CLIENT}, operators: ['*@w.example']}}, url: 'https://w.example'}}",
-        "2:89: operators: '*' stands for nobody here: write the name of each person, or use operator_groups",
+        "2:89: operators: '*' is not accepted here: write the name of each person, or use operator_groups",
     ),
     (
         "web: {proxy: {addresses: [10.0.0.5/32], operators: ['*']}}",
-        "2:53: operators: '*' stands for nobody here: write the name of each person, or use operator_groups",
+        "2:53: operators: '*' is not accepted here: write the name of each person, or use operator_groups",
     ),
     *(
         (
             f"web: {{openid: {{{CLIENT}, readers: ['{reader}']}}, url: 'https://w.example'}}",
-            "2:87: readers: '*' stands alone or before @: write '*' or '*@example.com'",
+            "2:87: readers: '*' is accepted alone or before @: write '*' or '*@example.com'",
         )
         for reader in ("sam*@example.com", "*.example.com", "*@", "*@*.example.com", "sam@*")
     ),

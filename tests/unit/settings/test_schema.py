@@ -33,7 +33,7 @@ def test_every_key_has_a_description() -> None:
 
 
 def test_no_reference_hides_a_description() -> None:
-    """Draft 7 ignores what is beside `$ref`, so a reference is alone."""
+    """Draft 7 ignores the other keys of an object with `$ref`, so a reference is alone."""
     for place, each in _properties(configuration.config_schema()):
         assert "$ref" not in each, place
 

@@ -399,7 +399,7 @@ def test_sweeps_are_checked_after_the_clock_was_set_back(back: timedelta) -> Non
 
 
 def test_overdue_sweep_is_reported_in_time() -> None:
-    """A sweep that is not checked any more counts as overdue in time, and covers nothing that another one covers."""
+    """A sweep that is no longer checked counts as overdue in time, and covers nothing that another one covers."""
     asked, begin = {HOUR: NOON, 6 * HOUR: NOON}, NOON - 100 * HOUR
     last = HOUR / 10 + GRACE
     assert overdue_windows(list(asked), NOON, begin, asked, NOON + last) == []

@@ -160,7 +160,7 @@ def test_totals_are_trusted_after_a_confirmation(walk: Walk, is_ended: bool, is_
     ],
 )
 def test_refuted_totals_are_not_trusted(walk: Walk, is_refuted: bool) -> None:
-    """A total below the number of records is not trusted any more; one that may be right is."""
+    """A total below the number of records is no longer trusted; one that may be right is."""
     assert refutes_totals(walk) is is_refuted
 
 

@@ -30,7 +30,7 @@ def test_deeds_are_english(kind: str, name: str, words: str) -> None:
 
 
 def test_a_sentence_has_the_kind_once() -> None:
-    """The kind stands beside the sentence, unless the sentence contains it."""
+    """The kind follows the sentence, unless the sentence contains it."""
     assert (
         sentence("eve", "DELETE_CLUSTER", "prod", "shop") == "eve deleted cluster prod in account shop (DELETE_CLUSTER)"
     )

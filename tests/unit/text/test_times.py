@@ -1,4 +1,4 @@
-"""Times for people: with their zone, and in UTC beside it."""
+"""Times for people: with their zone, and also in UTC."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _new_alert(
 def _replaced(
     evaluation: Evaluation, found: FoundAlert, orphans: Sequence[tuple[Evaluation, CorrelatedAlert]]
 ) -> tuple[Evaluation, CorrelatedAlert] | None:
-    """Return the alert that one replaces: of its own group, or of another group whose own new alerts do not replace it."""
+    """Return the alert that `found` replaces: of its group, or of another group whose new alerts do not replace it."""
 
     def replaces(pair: tuple[Evaluation, CorrelatedAlert]) -> bool:
         owner, orphan = pair

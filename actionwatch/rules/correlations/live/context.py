@@ -28,7 +28,7 @@ class StreamBounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleContext:
+class LiveContext:
     """A rule, and what does not change about it while it runs.
 
     It is given the hits from `since` on; all that matter are known from `complete_from` on (None: always). Those before
@@ -86,7 +86,7 @@ class RuleContext:
 
 def contexts_of(
     rules: Sequence[Correlation], bounds: StreamBounds, *, is_thinned: bool = False
-) -> Iterator[RuleContext]:
+) -> Iterator[LiveContext]:
     """Return what does not change about each rule; `rules` are in feeding order.
 
     `is_thinned`: rules that count only records drop the hits that change nothing.
@@ -95,7 +95,7 @@ def contexts_of(
     correlated, fed = {rule.name.id for rule in rules}, {step.rule_id for rule in rules for step in rule.steps}
     for rule in rules:
         since, inner = bounds.since(rule), [step.rule_id for step in rule.steps if step.rule_id in correlated]
-        yield RuleContext(
+        yield LiveContext(
             rule=rule,
             begin=bounds.begin(rule),
             since=since,

@@ -22,11 +22,11 @@ from actionwatch.rules.correlations.live.context import StreamBounds, contexts_o
 from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.group_state import OuterHit
-from actionwatch.rules.correlations.live.kept_records import KeptRecords, RecordReader
+from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
 from actionwatch.rules.correlations.live.order import in_feeding_order
-from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
+from actionwatch.rules.correlations.live.rule_state import Limits, LiveRule
 from actionwatch.rules.correlations.live.saved import SavedState
-from actionwatch.rules.engine import MAX_FAILURES, Failure
+from actionwatch.rules.engine import MAX_FAILURES, RuleFailure
 from actionwatch.rules.model import Correlation, Group, Hit, Rule
 
 _MAX_GROUPS = 100_000  # per rule; beyond it the least recently used is dropped
@@ -35,7 +35,7 @@ MAX_UNVERIFIED = 4 * MAX_KEPT  # beyond it groups keep only what their state nee
 
 
 class Correlator:
-    """All correlations over one stream of records. Each has a `RuleState`, which owns all that is known of its groups."""
+    """All correlations over one stream of records. Each has a `LiveRule`, which owns all that is known of its groups."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Correlator:
         *,
         keep: timedelta | None = None,
         max_groups: int = _MAX_GROUPS,
-        read: RecordReader | None = None,
+        read: ReadStored | None = None,
     ) -> None:
         """`keep`: for how long hits are kept to fold them again when one comes late (None: for ever).
 
@@ -57,11 +57,11 @@ class Correlator:
         self._bounds = bounds
         self._keep = keep
         self._too_late = False
-        self._failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
+        self._failures: deque[RuleFailure] = deque(maxlen=MAX_FAILURES)
         self._unjudged_from: datetime | None = None
         fed = {step.rule_id for rule in self.rules for step in rule.steps}
         self._rules = [
-            RuleState(
+            LiveRule(
                 context,
                 partial(self._feed.inner_hits, context.rule) if context.rule.name.id in fed else None,
                 max_groups,
@@ -179,7 +179,7 @@ class Correlator:
             if rule_state.rule.name.id == rule_id:
                 yield from rule_state.hits_around(record)
 
-    def take_failures(self) -> list[Failure]:
+    def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
         taken = [*self._feed.take_failures(), *self._failures]
         self._failures.clear()

@@ -1,4 +1,4 @@
-"""Describe the alert of a correlation to people: one match stands for all of its records."""
+"""Describe the alert of a correlation to people: one match represents all of its records."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
 from actionwatch.rules.correlations.live.changes import FoundChange
-from actionwatch.rules.engine import Failure
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, FoundAlert, Group
 from actionwatch.text.payloads import instant
 
-_PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for one that never came
+_PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that represents a missing one
 
 
 def describe(
-    rule: Correlation, made: FoundChange, records: Sequence[Record], on_failure: Callable[[Failure], None]
+    rule: Correlation, made: FoundChange, records: Sequence[Record], on_failure: Callable[[RuleFailure], None]
 ) -> AlertChange:
     """Return a change as the alert ledger takes it, with its records, the level, and the texts that people read.
 
@@ -43,16 +43,16 @@ def _match(
     found: FoundAlert,
     newest: Record,
     records: Sequence[Record],
-    on_failure: Callable[[Failure], None],
+    on_failure: Callable[[RuleFailure], None],
 ) -> Match:
-    """Return the match that stands for all records of an alert (in event order): of the newest, at their highest level."""
+    """Return the match that represents all records of an alert (in event order): the newest, at their highest level."""
     shown = _as_written(rule, group, newest)
     match = make_match(
         rule.name,
         rule.level,
         rule.alert,
         Subject(newest),
-        lambda what: on_failure(Failure(rule.name, newest.key, what)),
+        lambda what: on_failure(RuleFailure(rule.name, newest.key, what)),
         group=shown,
         count=len(records),
         plain=_plain(rule, found, records, rule.grouping(group) if rule.is_absence else shown),
@@ -83,7 +83,7 @@ def _highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
 
 
 def _placeholder(rule: Correlation, group: Group, found: FoundAlert) -> Record:
-    """Return a record that stands for one that never came: it holds the values of the group, and is never stored."""
+    """Return a record that represents a missing one: it holds the values of the group, and is never stored."""
     values = rule.grouping(group)
     entities = {name: _entity(values, name) for name in ENTITIES}
     return Record(

@@ -14,7 +14,7 @@ from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
-from actionwatch.rules.engine import Engine, Failure
+from actionwatch.rules.engine import Engine, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
 from actionwatch.rules.model import (
     VALUE_TYPES,
@@ -72,7 +72,7 @@ class Feed:
         for slot in self._slots.get(inner.name.id, ()):
             yield from slot.hits(match)
 
-    def take_failures(self) -> list[Failure]:
+    def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
         return self._engine.take_failures()
 

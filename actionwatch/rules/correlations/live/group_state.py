@@ -15,7 +15,7 @@ from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
-from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, KeptRecord
@@ -58,7 +58,7 @@ class GroupState:
     `_known` are its alerts that can still change, `_published` the hits that they made in the rules above.
     """
 
-    def __init__(self, context: RuleContext, group: Group, floor: datetime | None) -> None:
+    def __init__(self, context: LiveContext, group: Group, floor: datetime | None) -> None:
         """`floor`: a hit before it comes too late."""
         self.group = group
         self.hits: list[Hit] = []
@@ -212,7 +212,7 @@ class GroupState:
             known.taken = 0
 
     def _drop_settled(self, floor: datetime) -> None:
-        """Forget the alerts that cannot change any more, as hits before the floor come too late."""
+        """Forget the alerts that can no longer change, because hits before the floor come too late."""
         count = max(min(self._settled, len(self._base.found) - 1), 0)
         del self._base.found[:count]
         del self._live.found[:count]
@@ -301,7 +301,7 @@ class GroupState:
         self._begun = None if saved.begun is None else reader.alert(saved.begun)
 
     def share(self, shared: SharedAlerts, others: Iterable[CorrelatedAlert]) -> None:
-        """Let the alerts of the group, and `others` that are not known any more, lead those that fire after them."""
+        """Let the alerts of the group, and `others` that are no longer known, lead those that fire after them."""
         found = {each.id: each for each in (*others, *self._known.values())}.values()
         shared.restore(self.group, [each for each in found if each.is_current and not self._context.is_early(each)])
 

@@ -13,7 +13,7 @@ from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.model import KeptRecord, RecordRef
 
 
-class RecordReader(Protocol):
+class ReadStored(Protocol):
     """Reads stored records."""
 
     def __call__(self, ids: Collection[int]) -> Mapping[int, Record]:
@@ -24,7 +24,7 @@ class RecordReader(Protocol):
 class KeptRecords:
     """The records of one correlator. Those of the newest batch stay at hand, because most alerts need no others."""
 
-    def __init__(self, read: RecordReader | None = None) -> None:
+    def __init__(self, read: ReadStored | None = None) -> None:
         self._read = read
         self._batch: dict[int, Record] = {}
 

@@ -13,7 +13,7 @@ from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter
 from actionwatch.rules.correlations.live.changes import FoundChange, compare
-from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove, OuterChange, OuterHit
 from actionwatch.rules.correlations.live.saved import SavedRule
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
@@ -29,12 +29,12 @@ class Limits:
     is_full: bool
 
 
-class RuleState:
+class LiveRule:
     """One rule with its groups, the most recently used last. `kept` counts their hits, `evicted` the groups without room."""
 
     def __init__(
         self,
-        context: RuleContext,
+        context: LiveContext,
         hits_above: HitsAbove | None,
         max_groups: int,
     ) -> None:
@@ -180,7 +180,7 @@ class RuleState:
         return state
 
     def _drop_idle(self, cutoff: datetime) -> None:
-        """Drop the groups in which nothing can change any more."""
+        """Drop the groups in which nothing can change."""
         span = self.rule.reach + self.rule.realert
         horizon = cutoff - span
         while self._groups and not self.rule.is_absence:

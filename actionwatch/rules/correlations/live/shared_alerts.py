@@ -114,7 +114,7 @@ class SharedAlerts:
         return any(known.is_open and known.alert_id == alert_id for member in self._members if (known := member.known))
 
     def settle(self, group: Group, found: FoundAlert) -> None:
-        """Note that an alert does not change any more: the next update does not contain it, and it stays."""
+        """Note that an alert no longer changes: the next update does not contain it, and it stays."""
         self._changeable.get(group, set()).discard(found.id)
 
     def hold(self, group: Group, *, is_held: bool) -> None:
@@ -125,7 +125,7 @@ class SharedAlerts:
             self.held.pop(group, None)
 
     def drop(self, group: Group) -> bool:
-        """Note that a group does not change any more, and return whether no other group is left."""
+        """Note that a group no longer changes, and return whether no other group is left."""
         for name in self._changeable.pop(group, ()):
             self._unjudged.pop(name, None)
         self.held.pop(group, None)

@@ -16,7 +16,7 @@ from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.correlations.reading.expected_groups import read_expected
 from actionwatch.rules.correlations.reading.limits import PLACE, listed, read_limits, read_span, read_windows
-from actionwatch.rules.correlations.reading.parts import Parts, own_parts
+from actionwatch.rules.correlations.reading.parts import InnerRules, own_parts
 from actionwatch.rules.correlations.reading.strings import names_in
 from actionwatch.rules.fields import field_named
 from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Rule, Step
@@ -114,7 +114,7 @@ def _known_items(type_: CorrelationType, value: Mapping[str, Any], report: Repor
 
 def _read_parts(
     type_: CorrelationType, value: Mapping[str, Any], rule: Rule, compiled: Compiled | None, report: Report
-) -> Parts:
+) -> InnerRules:
     """Read which rules feed the correlation: the detection or selections of the document, or other rules."""
     names = _read_rules(type_, value, compiled is not None, report)
     baseline, cold = value.get("baseline"), value.get("cold-start", "learn")
@@ -125,7 +125,7 @@ def _read_parts(
         report.fault((*PLACE, "baseline"), "'baseline' must be a selection, or any")
         baseline = None
     if names is None:
-        return Parts()
+        return InnerRules()
     if type_ in (CorrelationType.NEW_TERM, CorrelationType.SPIKE) and len(names) > 1:
         report.fault((*PLACE, "rules"), f"'{type_}' takes one rule", "name one")
     return own_parts(names, baseline, type_, rule, compiled, report)

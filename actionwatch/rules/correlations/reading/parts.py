@@ -18,7 +18,7 @@ WHOLE = "detection"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class InnerRules:
     """The rules that feed a correlation: `names` as in the document, `references` to resolve, and its silent `rules`."""
 
     names: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ def own_parts(
     rule: Rule,
     compiled: Compiled | None,
     report: Report,
-) -> Parts:
+) -> InnerRules:
     """Make the parts, and report unknown selections. A `new_term` has its baseline as a second step."""
     name = rule.name
 
@@ -69,7 +69,7 @@ def own_parts(
             references.append(f"{name.name}.{ANY}")
         else:
             references.append(references[0] if baseline is None else refer(baseline, ("baseline",)))
-    return Parts(names, tuple(references), tuple(rules.values()))
+    return InnerRules(names, tuple(references), tuple(rules.values()))
 
 
 def _free(word: str, taken: Collection[str]) -> str:

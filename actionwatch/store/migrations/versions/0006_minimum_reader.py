@@ -1,4 +1,4 @@
-"""The oldest schema whose version of actionwatch can still use the store is stored beside the revision."""
+"""The oldest schema whose version of actionwatch can still use the store is stored with the revision."""
 
 from __future__ import annotations
 

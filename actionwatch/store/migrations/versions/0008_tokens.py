@@ -1,4 +1,4 @@
-"""People have tokens of their own, and all replicas know the browsers that signed in."""
+"""Each person can have a token, and all replicas know the browsers that signed in."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ def test_one_record_is_not_two_steps() -> None:
 
 
 def test_of_two_patterns_that_one_record_completes_the_one_that_began_first_fires() -> None:
-    """The alert has the hits of the pattern that began first, wherever that stands in the condition."""
+    """The alert has the hits of the pattern that began first, wherever the condition names it."""
     patterns = (Pattern((0, 2)), Pattern((1, 2)))
     for order in (patterns, patterns[::-1]):
         state = new_fold(make(CorrelationType.TEMPORAL, steps=3, patterns=order), START)

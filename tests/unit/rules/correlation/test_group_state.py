@@ -12,7 +12,7 @@ from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState, OuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
@@ -40,7 +40,7 @@ def state_of(rule: Correlation, group: Group = (), **more: Any) -> GroupState:
         "settled_before": None,
         "is_waiting": False,
     }
-    context = RuleContext(rule=rule, **{**values, **more})
+    context = LiveContext(rule=rule, **{**values, **more})
     return GroupState(context, group, context.complete_from)
 
 
@@ -216,7 +216,7 @@ def test_old_hits_are_folded_and_forgotten(cutoff: float, is_full: bool, left: i
 
 
 def test_settled_alerts_are_forgotten_with_their_hits() -> None:
-    """An alert that cannot change any more leaves the fold once its hits are dropped; the others stay."""
+    """An alert that can no longer change leaves the fold once its hits are dropped; the others stay."""
     state = state_of(COUNT)
     moments = [20 * number + extra for number in range(10) for extra in (0, 1)]
     keep(state, *moments)
@@ -242,7 +242,7 @@ def test_alerts_stay_while_hits_before_them_are_forgotten() -> None:
 
 
 def test_a_late_hit_changes_a_settled_alert() -> None:
-    """After a hit out of order, the alerts that could not change any more are evaluated again."""
+    """After a hit out of order, the alerts that were final are evaluated again."""
     state = state_of(COUNT)
     keep(state, 1, 2, 30, 31)
     alert = known(COUNT, 30, fired=31)
@@ -255,7 +255,7 @@ def test_a_late_hit_changes_a_settled_alert() -> None:
 
 
 def test_a_settled_alert_is_not_lost() -> None:
-    """A known alert that cannot change any more is not evaluated again, and does not count as lost."""
+    """A known alert that can no longer change is not evaluated again, and does not count as lost."""
     state = state_of(COUNT)
     keep(state, 1, 2, 30, 31)
     for each in (known(COUNT, 1, fired=2), known(COUNT, 30, fired=31)):
@@ -384,7 +384,7 @@ def test_a_shared_alert_settles_with_the_alerts_before_it() -> None:
 
 
 def test_a_settled_alert_still_leads_other_groups() -> None:
-    """A settled alert leads the alerts of other groups, though the group is not evaluated from there any more."""
+    """A settled alert leads the alerts of other groups, though the group is no longer evaluated from there."""
     shared, state = SharedAlerts(MERGED), state_of(MERGED, ("a",))
     keep(state, 1, 2, 30, 31)
     first = CorrelatedAlert(MERGED.alert_id(("a",), hit(1).key), "", ("a",), hit(1).key, at(1), at(2), at(12), True)
@@ -488,7 +488,7 @@ def test_only_the_hits_from_the_first_one_of_an_alert_on_belong_to_it() -> None:
 
 @pytest.mark.parametrize(("last", "folded"), [(24, 1), (25, 0), (49, 0), (50, 0)])
 def test_room_is_made_of_what_was_judged_before_a_restart(last: float, folded: int) -> None:
-    """A hit is folded at once if it came before all are known, or was judged; not one at that instant, nor beside the next."""
+    """A hit is folded at once if it came before all are known, or was evaluated; not one at that instant, nor with the next."""
     for bound, minute in (("complete_from", 25), ("settled_before", 50)):
         is_folded, more = last < minute, {"since": START, bound: at(minute)}
         state = state_of(COUNT, (), **more)
@@ -533,7 +533,7 @@ def test_alerts_that_were_judged_before_a_restart_are_forgotten() -> None:
 
 
 def test_unknown_alerts_that_cannot_open_hold_no_records_after_a_restart() -> None:
-    """What a rule without alerts of its own found before is remembered without its records; what may still open keeps them."""
+    """Earlier hits of a rule without alerts are remembered without their records; what may still open keeps them."""
     silent = settled([], rule=replace(COUNT, is_silent=True))
     assert [len(found.hits) for found in silent.alerts()] == [0, 0, 2]
     assert [len(found.hits) for found in settled([]).alerts()] == [2, 2, 2]

@@ -11,7 +11,7 @@ from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.changes import FoundChange
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.group_state import OuterHit
-from actionwatch.rules.correlations.live.rule_state import Limits, RuleState
+from actionwatch.rules.correlations.live.rule_state import Limits, LiveRule
 from actionwatch.rules.model import CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import at, hit, make
 
@@ -29,18 +29,18 @@ def reported(changes: Iterable[FoundChange]) -> list[tuple[ChangeKind, Group]]:
 
 
 @pytest.fixture
-def state() -> RuleState:
+def state() -> LiveRule:
     """Make the state of a rule that counts two records in a group, and knows all hits from long before minute 0 on."""
-    return RuleState(CONTEXT, None, 10)
+    return LiveRule(CONTEXT, None, 10)
 
 
-def test_a_new_state_keeps_nothing(state: RuleState) -> None:
+def test_a_new_state_keeps_nothing(state: LiveRule) -> None:
     """Without hits nothing is kept, nothing was evicted, and nothing is due."""
     assert (state.kept, state.evicted, state.newest) == (0, 0, None)
     assert not state.is_due(at(1000))
 
 
-def test_hits_are_counted_when_they_come_and_when_they_go(state: RuleState) -> None:
+def test_hits_are_counted_when_they_come_and_when_they_go(state: LiveRule) -> None:
     """The state counts the hits that it keeps, and the newest time."""
     first, second = hit(1, key="a"), hit(2, key="b")
     assert state.insert(GROUP, second)
@@ -53,7 +53,7 @@ def test_hits_are_counted_when_they_come_and_when_they_go(state: RuleState) -> N
     assert state.kept == 1
 
 
-def test_hits_before_what_is_known_come_too_late(state: RuleState) -> None:
+def test_hits_before_what_is_known_come_too_late(state: LiveRule) -> None:
     """A hit from before the time from which all hits are known can be neither taken nor removed."""
     assert CONTEXT.complete_from is not None
     early = hit((CONTEXT.complete_from - at(0)).total_seconds() / 60 - 1, key="early")
@@ -62,7 +62,7 @@ def test_hits_before_what_is_known_come_too_late(state: RuleState) -> None:
     assert (state.kept, state.is_due(None)) == (0, False)
 
 
-def test_a_removed_hit_makes_its_group_due(state: RuleState) -> None:
+def test_a_removed_hit_makes_its_group_due(state: LiveRule) -> None:
     """A group is judged again when one of its hits is gone."""
     state.insert(GROUP, hit(1))
     state.insert(GROUP, hit(2))
@@ -75,7 +75,7 @@ def test_a_removed_hit_makes_its_group_due(state: RuleState) -> None:
     assert not changes[0].change.known.is_current
 
 
-def test_a_group_of_another_shape_is_not_restored(state: RuleState) -> None:
+def test_a_group_of_another_shape_is_not_restored(state: LiveRule) -> None:
     """An alert from before `group-by` was changed has no group in this state."""
     for group in ((), ("eve", "c1")):
         state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
@@ -88,7 +88,7 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
     """Hits before what the rule is given are left out, and those that are folded at once are not counted."""
     bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(0))
     (context,) = contexts_of([RULE], bounds)
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     assert context.complete_from is not None
     known_from = (context.complete_from - at(0)).total_seconds() / 60
     state.begin_groups()
@@ -104,11 +104,11 @@ def test_restored_hits_are_counted_as_far_as_they_are_kept() -> None:
     assert state.finish_restore() == []
     assert state.kept == 2
     assert state.is_due(None), "what was restored is judged"
-    early = RuleState(context, None, 10)
+    early = LiveRule(context, None, 10)
     early.restore_hit(GROUP, hit(1))
     early.finish_restore()
     assert early.kept == 0
-    without_limit = RuleState(
+    without_limit = LiveRule(
         next(contexts_of([RULE], StreamBounds(begin=lambda _: None))),
         None,
         10,
@@ -122,13 +122,13 @@ def test_a_group_that_waits_is_due_at_its_time() -> None:
     """An absence waits for verified time: it is due when that reaches the deadline, and never while none is known."""
     absence = make(threshold=Threshold("lt", 1), expected=((),))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     assert [state.is_due(verified) for verified in (None, at(0), at(100_000))] == [False, False, True]
 
 
 def test_the_group_used_least_recently_makes_room() -> None:
     """At the limit of groups, a new group drops the one whose last hit came first, with its hits."""
-    state = RuleState(CONTEXT, None, 2)
+    state = LiveRule(CONTEXT, None, 2)
     state.insert(GROUP, hit(1))
     state.insert(OTHER, hit(2))
     state.insert(GROUP, hit(3))
@@ -142,7 +142,7 @@ def test_the_group_used_least_recently_makes_room() -> None:
 
 def test_an_idle_group_is_dropped_after_its_reach() -> None:
     """A group stays as long as its alert could change: its reach and `realert` after the last event, that instant included."""
-    state = RuleState(CONTEXT, None, 10)
+    state = LiveRule(CONTEXT, None, 10)
     span = (RULE.reach + RULE.realert).total_seconds() / 60
     state.insert(GROUP, hit(50))
     state.insert(OTHER, hit(20))
@@ -158,7 +158,7 @@ def test_a_group_with_nothing_but_a_restored_alert_is_dropped() -> None:
     """A restored alert without hits does not keep its group for ever."""
     bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000))
     (context,) = contexts_of([RULE], bounds)
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     state.restore_alert(CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True))
     state.begin_groups()
     state.finish_restore()
@@ -171,7 +171,7 @@ def test_a_group_that_a_restart_leaves_with_nothing_is_dropped() -> None:
     """A group whose only alert was lost before all hits are known does not stay, and holds no other group back."""
     bounds = StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(0))
     (context,) = contexts_of([RULE], bounds)
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     lost = CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True, is_current=False)
     state.restore_alert(lost)
     state.begin_groups()
@@ -186,7 +186,7 @@ def test_a_restored_alert_leads_the_alerts_of_other_groups() -> None:
     """After a restart, a group joins the alert of another group that people know."""
     merging = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
     (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000), since=lambda _: at(-10_000)))
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     known = CorrelatedAlert("a", "id", GROUP, "k", at(1), at(1), at(11), True)
     state.restore_alert(known)
     state.begin_groups()
@@ -201,7 +201,7 @@ def test_an_absence_restores_the_alerts_of_expected_groups_only() -> None:
     """An alert about a group that is no longer expected has no place in the state."""
     absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP,))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     for group in (GROUP, OTHER):
         state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
     assert state.count_groups() == 1
@@ -214,7 +214,7 @@ def test_a_group_that_made_room_is_not_judged() -> None:
     """A group that waited for verified time and was dropped is forgotten, also where it waited."""
     absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP, OTHER))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
-    state = RuleState(context, None, 1)
+    state = LiveRule(context, None, 1)
     changes, _ = state.judge(Limits(at(1000), None, is_full=False))
     assert reported(changes) == [(ChangeKind.OPEN, OTHER)]
 
@@ -225,7 +225,7 @@ def test_restored_alerts_make_hits_above() -> None:
     def above(group: Group, found: FoundAlert) -> Iterable[OuterHit]:
         yield 7, group, Hit(found.fired_at, 0, found.id, ())
 
-    state = RuleState(CONTEXT, above, 10)
+    state = LiveRule(CONTEXT, above, 10)
     state.begin_groups()
     for minute in (1, 2):
         state.restore_hit(GROUP, hit(minute))
@@ -242,7 +242,7 @@ def test_groups_that_share_an_alert_are_judged_with_those_that_wait_there() -> N
         patterns=(Pattern((0,), (2,)), Pattern((1,))),
     )
     (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000)))
-    state = RuleState(context, None, 10)
+    state = LiveRule(context, None, 10)
     state.insert(GROUP, hit(1, 0))  # fires at 11, if no third step follows until then
     state.insert(OTHER, hit(12, 1))
     assert state.judge(Limits(at(10), None, is_full=False)) == ([], [])
@@ -257,7 +257,7 @@ def test_groups_share_an_alert_after_one_of_them_was_dropped() -> None:
     """What groups share stays while one of them is there: a dropped group does not end the alert of the others."""
     merging = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
     (context,) = contexts_of([merging], StreamBounds(begin=lambda _: at(-10_000)))
-    state = RuleState(context, None, 2)
+    state = LiveRule(context, None, 2)
     for minute, group in ((1, GROUP), (2, OTHER)):
         state.insert(group, hit(minute))
     state.judge(JUDGED)

@@ -73,7 +73,7 @@ class Groups:
         return None if known is None else known.id
 
     def over(self, name: str) -> tuple[float, list[str]] | None:
-        """Return the minute in which no group was missing any more, and the alerts."""
+        """Return the minute from which no group was missing, and the alerts."""
         self.shared.shared_with(self.known[name])
         found = self.shared.end_of(self.known[name])
         return None if found is None else ((found[0] - at(0)) / MINUTE, [each.id for each in found[1]])
@@ -127,7 +127,7 @@ def test_a_lost_alert_leads_no_other() -> None:
 
 
 def test_several_lost_alerts_lead_no_other() -> None:
-    """Of several lost alerts of a group, none leads any more."""
+    """Of several lost alerts of a group, none leads."""
     made = groups((B, fired("b1", 6)), (C, fired("c1", 20)), (("d",), fired("d1", 41)))
     made.update(A, fired("a1", 5), fired("a2", 40))
     assert [made.leader(name) for name in ("a1", "a2", "b1", "c1", "d1")] == [None, None, "a1", None, "a2"]
@@ -150,7 +150,7 @@ def test_a_settled_alert_stays() -> None:
     made.shared.settle(A, first)
     made.update(A, fired("a2", 40))
     assert made.leader("b1") == "a1"
-    made.update(A)  # an alert that is not settled, and not found any more, is removed
+    made.update(A)  # an alert that is not settled, and no longer found, is removed
     made.update(B, fired("b1", 6), fired("b2", 45))
     assert made.leader("b2") is None
 

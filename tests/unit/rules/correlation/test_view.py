@@ -104,7 +104,7 @@ def test_line_counts_what_a_window_holds(text: str, earlier: list[Record], recor
     ],
 )
 def test_a_window_of_values_shows_what_it_measures(condition: str, expected: str) -> None:
-    """The measured value is shown, rounded to three places, beside the number of records."""
+    """The measured value is shown with the number of records, rounded to three places."""
     (rule,) = rules = loaded(HEAD + BACKUP + f"correlation: {{{condition}, timespan: 1h}}\n")
     records = [
         record_at(minute, cluster=cluster, raw=f'{{"n": {number}}}')

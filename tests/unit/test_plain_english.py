@@ -1,0 +1,74 @@
+"""No text contains a phrase that the documentation of Prometheus or SQLite would not use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_PATTERNS = (
+    *("actionwatch/**/*.py", "tests/**/*.py", "*.md", "docs/**/*.md", "templates/*.j2", "rules/*.yml"),
+    *("actionwatch/_init/*", "actionwatch/web/console/templates/*.html", "actionwatch/web/console/static/*.[cj]s*"),
+)
+_HERE = Path(__file__).relative_to(ROOT).as_posix()
+_OWN = r"of (?:its|their|his|her|your|our) own"
+
+PHRASES = {
+    r"told|tells (?:others|the others)": "reported, shown, notified",
+    r"said": "reported, shown, stated",
+    r"mend(?:s|ed|ing)?": "fix",
+    r"anew": "again",
+    r"parted": "separated",
+    r"dearer": "more expensive",
+    r"awaited": "expected",
+    r"any more": "no longer",
+    r"but for": "except",
+    rf"{_OWN}(?! \w)|{_OWN} (?:also|and|are|does|for|has|have|in|is|on|or|so|that|too|which|with)": "its own …, separate",
+    r"(?:is|are|all) well": "works",
+    r"stands? (?:alone|at|before|behind|beside|between|for|in|on|still|where)": "is, is written, represents",
+    r"in the way of": "blocks",
+    r"(?:asks|asked) the server whether": "checks",
+    r"goes on(?=[:.;])": "continues",
+    r"everybody can be anybody|gets in whom": "who can claim which name, who can sign in",
+    r"plays? no part": "does not matter",
+}
+"""What not to write, and what to write instead: sections 3 and 6 of the house style."""
+
+EXCEPTIONS = {
+    ("tests/unit/text/test_suggestions.py", "all is well"),  # hostile text
+    ("tests/builders.py", "stands still"),  # a clock
+    ("tests/unit/base/test_clock.py", "stands still"),
+}
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each file, with lines and comments joined, so that a phrase may span two lines."""
+    for pattern in _PATTERNS:
+        for path in sorted(ROOT.glob(pattern)):
+            name = path.relative_to(ROOT).as_posix()
+            if name != _HERE and path.is_file():
+                yield name, re.sub(r"\s*\n[\s#>*-]*", " ", path.read_text())
+
+
+TEXTS = dict(_texts())
+
+
+@pytest.mark.parametrize(("phrase", "better"), PHRASES.items())
+def test_no_text_contains_the_phrase(phrase: str, better: str) -> None:
+    """A reader meets the usual word, in code, help, messages, pages and tests."""
+    wanted = re.compile(rf"\b(?:{phrase})\b", re.IGNORECASE)
+    found = [
+        (name, text[max(match.start() - 40, 0) : match.end() + 40])
+        for name, text in TEXTS.items()
+        for match in wanted.finditer(text)
+        if (name, match[0].lower()) not in EXCEPTIONS
+    ]
+    assert found == [], better
+
+
+def test_every_exception_is_needed() -> None:
+    """An exception whose text is gone is removed."""
+    assert [(name, text) for name, text in sorted(EXCEPTIONS) if text not in TEXTS.get(name, "").lower()] == []
