@@ -11,8 +11,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from actionwatch.alerts.ledger import RESOLVED_BY, open_test_alert, resolve
 from actionwatch.base.delivery import new_delivery
-from actionwatch.base.model import Alert, Event
+from actionwatch.base.model import Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.compose import freeze, message_of
 from actionwatch.delivery.lifecycle import Accepted, Failed
@@ -32,12 +33,15 @@ def send_test(
     database: Database,
     channel: Channel,
     renderer: Renderer,
-    alert: Alert,
     clock: Callable[[], datetime],
     links: Links = NO_LINKS,
 ) -> Attempt:
-    """Send the message about a marked alert once, record how that ended, and return it."""
+    """Send the message about a test alert once, record how that ended, and return it.
+
+    The alert is stored as resolved, because no action is needed.
+    """
     now = clock()
+    alert = resolve(open_test_alert(channel.name, now), RESOLVED_BY, now)
     delivery = new_delivery(alert.id, channel.name, Event.TEST, 1, now, now)
     message = message_of(delivery.id, Event.TEST, alert, (), now, links=links)
     delivery = replace(delivery, attempts=1, body=freeze(message))
