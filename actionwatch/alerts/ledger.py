@@ -1,4 +1,7 @@
-"""The alert ledger: which alerts the matches and correlation changes of one batch open, join and resolve.
+"""The alert ledger: how alerts open, change and resolve. No other module opens an alert or changes one.
+
+`Ledger` takes the matches and correlation changes of one batch. The functions below it are also for the alerts that do not come
+from a batch: self-alerts, test messages, and what people decide.
 
 Pure: the caller passes in the history and the time, and writes what comes out. The service does so over its store
 (`matching/ledger_store.py`), tests of rules and backtests over a dict (`service/simulation.py`).
@@ -16,11 +19,23 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.base.ids import group_id, stable_id
-from actionwatch.base.model import Alert, AlertChange, ChangeKind, Level, Match, Record, Status
+from actionwatch.base.model import (
+    SELF_RULE_NAME,
+    Alert,
+    AlertChange,
+    ChangeKind,
+    Level,
+    Match,
+    Record,
+    RuleName,
+    Status,
+)
 from actionwatch.text.payloads import instant
 
-RESOLVED_BY = "actionwatch"  # who resolves an alert when a correlation does
+SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
+RESOLVED_BY = "actionwatch"  # who resolves an alert that no person resolves
 _MAX_MISSING_LINES = 20  # of a body that lists missing groups: nobody reads a longer list
 _MORE = "… and more."
 
@@ -58,7 +73,10 @@ class LedgerEntry:
 
 
 class Ledger:
-    """The alerts of one batch. `entries` holds the alerts that it touches, in the order in which it first touches them."""
+    """The alerts of one batch. `entries` holds the alerts that it touches, in the order in which it first touches them.
+
+    `reported_as` has, for each alert of a correlation that a change names, the id of the alert that reports it from now on.
+    """
 
     def __init__(self, history: History, now: datetime, source: str = "") -> None:
         """Begin a batch at a time; `source` is what alerts without any record come from."""
@@ -66,16 +84,16 @@ class Ledger:
         self._now = now
         self._source = source
         self.entries: dict[str, LedgerEntry] = {}
+        self.reported_as: dict[str, str] = {}
         self._groups: dict[str, set[str]] = {}
         self._successors: dict[str, str] = {}
 
     def add_all(self, matches: Iterable[Match], changes: Iterable[AlertChange]) -> None:
-        """Add matches, apply changes, and note in the alerts of correlations which alert reports each."""
+        """Add matches, and apply changes."""
         for match in matches:
             self._add(match)
         for change in changes:
-            alert_id = self._apply(change)
-            change.known.report_as(alert_id)
+            self.reported_as[change.known.id] = self._apply(change)
 
     def _add(self, match: Match) -> None:
         """Join a match to the newest alert of its group whose first record lies within `realert` of it, or open one."""
@@ -97,7 +115,8 @@ class Ledger:
 
     def _apply(self, change: AlertChange) -> str:
         """Apply a change of a correlation. Return the id of the alert that reports it from now on."""
-        alert_id = self._successors.get(change.known.alert_id, change.known.alert_id)
+        alert_id = self.reported_as.get(change.known.id, change.known.alert_id)
+        alert_id = self._successors.get(alert_id, alert_id)
         alert = self._alert(alert_id) if change.kind is not None else None
         if change.kind is ChangeKind.RESOLVE:
             if alert is not None and alert.status is not Status.RESOLVED:
@@ -200,6 +219,58 @@ def open_alert(match: Match, now: datetime) -> Alert:
         seen_at=record.seen_at,
         escalation=match.escalation,
     )
+
+
+def self_alert_key(trouble: str, subject: str) -> str:
+    """Return the grouping key of the self-alerts about a trouble of a subject."""
+    return stable_id("group", SELF_RULE.id, trouble, subject)
+
+
+def open_self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
+    """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
+    kind = TROUBLES[trouble]
+    return Alert(
+        id=stable_id("self", trouble, subject, instant(now)),
+        rule=SELF_RULE,
+        level=kind.level,
+        title=kind.title.format(subject),
+        body=what,
+        runbook=remedy or None,
+        labels={"trouble": trouble},
+        source=subject,
+        group={"subject": subject},
+        first_at=now,
+        last_at=now,
+        opened_at=now,
+        happened_at=now,
+    )
+
+
+def open_test_alert(receiver: str, now: datetime) -> Alert:
+    """Return the alert that `receivers test` sends, marked as a test."""
+    return Alert(
+        id=stable_id("test", receiver, instant(now)),
+        rule=SELF_RULE,
+        level=Level.INFORMATIONAL,
+        title="Test message from actionwatch",
+        body=f"Somebody ran `actionwatch receivers test {receiver}`. No action is needed.",
+        labels={"test": "true"},
+        source="actionwatch",
+        first_at=now,
+        last_at=now,
+        opened_at=now,
+        happened_at=now,
+    )
+
+
+def restate(alert: Alert, what: str, now: datetime) -> Alert:
+    """Replace what an alert reports by its state of now."""
+    return replace(alert, body=what, last_at=max(alert.last_at, now))
+
+
+def acknowledge(alert: Alert, by: str) -> Alert:
+    """Acknowledge an open alert."""
+    return replace(alert, status=Status.ACKED, acked_by=by)
 
 
 def resolve(alert: Alert, by: str, at: datetime, why: str = "") -> Alert:

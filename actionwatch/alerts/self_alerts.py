@@ -1,4 +1,4 @@
-"""What the tail, delivery and the service need of self-alerts: a way to report a problem and to settle it.
+"""What the tail, delivery and the service need of self-alerts: a way to report a problem and to settle it, and their kinds.
 
 `matching/self_alerts.py` provides it. The steps do not import each other, so they receive it as this protocol.
 """
@@ -6,11 +6,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from actionwatch.base.model import Level
 
 _ID_CHARS = 6
 _PLACED = re.compile(rf" on replica \S+ \(([0-9a-f]{{{_ID_CHARS}}})\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A kind of trouble. `{}` in the title is its subject: a source, a receiver or a file.
+
+    With `ends_with`, it is over when the source or receiver that is its subject is no longer configured. Every other trouble
+    lasts until whoever reports it settles it: `dead_letters`, until a person has decided about each dead letter.
+    """
+
+    level: Level
+    title: str
+    ends_with: Literal["source", "receiver"] | None = None
+
+
+TROUBLES: Mapping[str, Trouble] = {
+    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream denies access to {}", "source"),
+    "upstream_unreachable": Trouble(Level.HIGH, "Blind: the upstream of {} cannot be reached", "source"),
+    "accounts_refused": Trouble(Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source"),
+    "proof_lagging": Trouble(Level.HIGH, "Not proved: {} lags behind", "source"),
+    "window_unproved": Trouble(Level.HIGH, "Not proved: older records of {}", "source"),
+    "dead_letters": Trouble(Level.HIGH, "Alerts did not reach {}"),
+    "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
+    "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
+    "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
+    "template_failing": Trouble(Level.MEDIUM, "Messages are sent without the template {}"),
+    "config_differs": Trouble(Level.MEDIUM, "Not in use: the newest {}"),
+    "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
+    "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
+    "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),
+    "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
+    "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),
+    "mark_ahead": Trouble(Level.HIGH, "Blind: the stored progress of {} is in the future", "source"),
+    "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
+    "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
+    "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
+    "replicas_differ": Trouble(Level.MEDIUM, "Replicas do not agree on {}"),
+    "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
+}
 
 
 class SelfAlerts(Protocol):

@@ -7,11 +7,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
-from msgspec.structs import replace
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import StoreMissing
-from actionwatch.base.model import Status
 from actionwatch.cli import completing
 from actionwatch.cli.context import named_receiver, read_settings_to_act, reading_store
 from actionwatch.cli.options import FOLDER, output_option
@@ -64,7 +62,6 @@ def test(config: str, receiver_name: str, form: str) -> None:
     A running service need not know the receiver yet. Exits with 1 if the receiver refuses the message, which is not retried.
     """
     from actionwatch.delivery.receiver_tests import send_test
-    from actionwatch.matching.self_alerts import marked_alert
     from actionwatch.service import app
     from actionwatch.service.announcement import configuration_state, read_announcements
     from actionwatch.service.receivers import build_channel
@@ -72,12 +69,10 @@ def test(config: str, receiver_name: str, form: str) -> None:
 
     settings = read_settings_to_act(config)
     receiver, name = named_receiver(settings, receiver_name), receiver_name
-    now = utc_now()
-    alert = replace(marked_alert(name, now), status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
     with closing(app.App(settings)) as built:
         channel = build_channel(receiver)
         with closing(channel.notifier):
-            ended = send_test(built.database, channel, built.renderer, alert, utc_now, Links(settings.web.url))
+            ended = send_test(built.database, channel, built.renderer, utc_now, Links(settings.web.url))
         running = read_announcements(built.database.roster())
     if any(service.configuration != configuration_state(Path(config)) for service in running):
         echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)

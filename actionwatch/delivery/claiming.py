@@ -10,12 +10,8 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
-<<<<<<< HEAD
 from actionwatch.delivery import lifecycle
-from actionwatch.delivery.compose import Failure, compose
-=======
-from actionwatch.delivery.compose import FailedMessage, bury, compose, write_messages
->>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
+from actionwatch.delivery.compose import FailedMessage, compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck, as_received
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
@@ -28,13 +24,8 @@ ROWS_AT_ONCE = 500  # rows that one transaction checks, so that a storm does not
 
 log = structlog.get_logger()
 
-<<<<<<< HEAD
-Prepared = list[tuple[DueDelivery, Job | Failure]]
-"""Due rows with their messages, composed before the transaction that freezes them."""
-=======
 Prepared = list[tuple[DueDelivery, Job | FailedMessage]]
-"""Due rows with their messages, written before the transaction that freezes them."""
->>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
+"""Due rows with their messages, composed before the transaction that freezes them."""
 
 
 class Claimer:
@@ -98,9 +89,9 @@ class Claimer:
         jobs = self._jobs_of(connection, current, now)
         delivery_transitions.freeze(connection, [job.delivery for job in jobs])
 
-    def _jobs_of(self, connection: Connection, composed: Sequence[Job | Failure], now: datetime) -> list[Job]:
+    def _jobs_of(self, connection: Connection, composed: Sequence[Job | FailedMessage], now: datetime) -> list[Job]:
         """Return the jobs, and make dead letters of the deliveries whose message cannot be composed."""
-        failures = [each for each in composed if isinstance(each, Failure)]
+        failures = [each for each in composed if isinstance(each, FailedMessage)]
         for delivery, why in failures:
             log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
         dead = lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)

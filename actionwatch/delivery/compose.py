@@ -45,23 +45,11 @@ class FailedMessage(NamedTuple):
 
 def compose(
     connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
-) -> list[Job | Failure]:
+) -> list[Job | FailedMessage]:
     """Compose the messages of deliveries that passed the gates, in order. It only reads, in a few statements.
 
     `global_policy` says which alerts a message names with its own, and where its links lead.
     """
-<<<<<<< HEAD
-=======
-    composed = write_messages(connection, passed, now, global_policy)
-    bury(connection, composed, now)
-    return [each for each in composed if isinstance(each, Job)]
-
-
-def write_messages(
-    connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
-) -> list[Job | FailedMessage]:
-    """Write the messages of deliveries, in order. It only reads, in a few statements."""
->>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
     new = [due for due in passed if not due.delivery.is_frozen]
     newest = records.read_of_alerts(connection, {due.delivery.alert_id for due in new}, RECORDS_SHOWN) if new else {}
     replaced = fallback_deliveries.read_replaced(connection, [due.delivery for due in new])
@@ -71,17 +59,6 @@ def write_messages(
     return [_composed(due, newest, replaced, inhibited, global_policy.links, now) for due in passed]
 
 
-<<<<<<< HEAD
-=======
-def bury(connection: Connection, composed: Sequence[Job | FailedMessage], now: datetime) -> None:
-    """Make dead letters of the deliveries whose message cannot be composed."""
-    failures = [each for each in composed if isinstance(each, FailedMessage)]
-    for delivery, why in failures:
-        log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
-    lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
-
-
->>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
 def message_of(
     delivery_id: str,
     event: Event,

@@ -11,17 +11,13 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from actionwatch.alerts.ledger import RESOLVED_BY, open_test_alert, resolve
 from actionwatch.base.delivery import new_delivery
-from actionwatch.base.model import Alert, Event
+from actionwatch.base.model import Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.compose import freeze, message_of
-<<<<<<< HEAD
 from actionwatch.delivery.lifecycle import Accepted
-from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, Renderer, attempt
-=======
-from actionwatch.delivery.lifecycle import Accepted, Failed
 from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, MessageRenderer, attempt
->>>>>>> ba03ca288fc43cadc6118403779f802be596f7e5
 from actionwatch.delivery.retry import Bury
 from actionwatch.store import alert_history, alerts, delivery_transitions
 from actionwatch.store.database import Database
@@ -37,12 +33,15 @@ def send_test(
     database: Database,
     channel: Channel,
     renderer: MessageRenderer,
-    alert: Alert,
     clock: Callable[[], datetime],
     links: Links = NO_LINKS,
 ) -> Attempt:
-    """Send the message about a marked alert once, record how that ended, and return it."""
+    """Send the message about a test alert once, record how that ended, and return it.
+
+    The alert is stored as resolved, because no action is needed.
+    """
     now = clock()
+    alert = resolve(open_test_alert(channel.name, now), RESOLVED_BY, now)
     delivery = new_delivery(alert.id, channel.name, Event.TEST, 1, now, now)
     message = message_of(delivery.id, Event.TEST, alert, (), now, links=links)
     delivery = replace(delivery, attempts=1, body=freeze(message))

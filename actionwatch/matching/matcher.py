@@ -251,6 +251,8 @@ class RecordMatcher:
         history = ledger_store.StoredHistory(connection, matches, changes)
         ledger = Ledger(history, now, correlating.sources)
         ledger.add_all(matches, changes)
+        for change in changes:
+            change.known.report_as(ledger.reported_as[change.known.id])
         correlating.store(connection, changes)
         return ledger_store.write(connection, ledger, self._addressing, now)
 

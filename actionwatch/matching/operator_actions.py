@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from actionwatch.alerts import ledger
 from actionwatch.alerts.silences import make_silence, matchers_of
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.base.model import Alert, Decision, Silence, Status
@@ -66,7 +66,7 @@ class OperatorActions:
             if alert.status is not Status.OPEN:
                 self._note_comment(connection, alert_id, who, comment)
                 return alert, False
-            alert = replace(alert, status=Status.ACKED, acked_by=who)
+            alert = ledger.acknowledge(alert, who)
             alerts.update(connection, alert)
             self._addressing.acknowledge(connection, alert, self._clock(), visible(comment))
         log.info("alert_acknowledged", alert=alert.id, by=who)
@@ -84,7 +84,7 @@ class OperatorActions:
                 self._note_comment(connection, alert_id, who, comment)
                 return alert, False
             now = self._clock()
-            alert = replace(alert, status=Status.RESOLVED, resolved_by=who, resolved_at=now)
+            alert = ledger.resolve(alert, who, now)
             alerts.update(connection, alert)
             self_alerts.delete_of_alert(connection, alert.id)
             self._addressing.resolve(connection, alert, now, visible(comment))

@@ -6,65 +6,19 @@ neither repeats nor forgets one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Literal
 
-from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.ledger import resolve
-from actionwatch.alerts.self_alerts import is_placed
+from actionwatch.alerts.ledger import RESOLVED_BY, open_self_alert, resolve, restate, self_alert_key
+from actionwatch.alerts.self_alerts import TROUBLES, is_placed
 from actionwatch.base import tracing
 from actionwatch.base.delivery import NOT_CONFIGURED
-from actionwatch.base.ids import stable_id
-from actionwatch.base.model import SELF_RULE_NAME, Alert, Level, RuleName, Status
+from actionwatch.base.model import Alert, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, self_alerts
 from actionwatch.store.database import Database
-from actionwatch.text.payloads import instant
-
-SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A kind of trouble. `{}` in the title is its subject: a source, a receiver or a file.
-
-    With `ends_with`, it is over when the source or receiver that is its subject is no longer configured. Every other trouble
-    lasts until whoever reports it settles it: `dead_letters`, until a person has decided about each dead letter.
-    """
-
-    level: Level
-    title: str
-    ends_with: Literal["source", "receiver"] | None = None
-
-
-TROUBLES: Mapping[str, Trouble] = {
-    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream denies access to {}", "source"),
-    "upstream_unreachable": Trouble(Level.HIGH, "Blind: the upstream of {} cannot be reached", "source"),
-    "accounts_refused": Trouble(Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source"),
-    "proof_lagging": Trouble(Level.HIGH, "Not proved: {} lags behind", "source"),
-    "window_unproved": Trouble(Level.HIGH, "Not proved: older records of {}", "source"),
-    "dead_letters": Trouble(Level.HIGH, "Alerts did not reach {}"),
-    "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
-    "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
-    "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
-    "template_failing": Trouble(Level.MEDIUM, "Messages are sent without the template {}"),
-    "config_differs": Trouble(Level.MEDIUM, "Not in use: the newest {}"),
-    "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
-    "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
-    "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),
-    "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
-    "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),
-    "mark_ahead": Trouble(Level.HIGH, "Blind: the stored progress of {} is in the future", "source"),
-    "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
-    "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
-    "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
-    "replicas_differ": Trouble(Level.MEDIUM, "Replicas do not agree on {}"),
-    "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
-}
 
 
 class SelfAlertStore:
@@ -150,9 +104,9 @@ class SelfAlertStore:
                 self.settle(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
-        alert = self_alert(trouble, subject, what, remedy, now)
+        alert = open_self_alert(trouble, subject, what, remedy, now)
         self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
-        alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
+        alerts.insert_new(connection, [(alert, self_alert_key(trouble, subject))])
         self._addressing.open(connection, [[(alert, None)]], now)
         return alert
 
@@ -161,7 +115,7 @@ class SelfAlertStore:
         alert = alerts.read(connection, opened.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
             return  # a person resolved it, or retention deleted it
-        updated = replace(alert, body=what, last_at=max(alert.last_at, now))
+        updated = restate(alert, what, now)
         alerts.update(connection, updated)
         self._addressing.update(connection, [(updated, None)], now)
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "updated", what)])
@@ -171,43 +125,6 @@ class SelfAlertStore:
         alert = alerts.read(connection, opened.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
             return  # a person resolved it, or retention deleted it
-        resolved = resolve(alert, "actionwatch", now, why)
+        resolved = resolve(alert, RESOLVED_BY, now, why)
         alerts.update(connection, resolved)
         self._addressing.resolve(connection, resolved, now, why)
-
-
-def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
-    """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
-    kind = TROUBLES[trouble]
-    return Alert(
-        id=stable_id("self", trouble, subject, instant(now)),
-        rule=SELF_RULE,
-        level=kind.level,
-        title=kind.title.format(subject),
-        body=what,
-        runbook=remedy or None,
-        labels={"trouble": trouble},
-        source=subject,
-        group={"subject": subject},
-        first_at=now,
-        last_at=now,
-        opened_at=now,
-        happened_at=now,
-    )
-
-
-def marked_alert(receiver: str, now: datetime) -> Alert:
-    """Return the marked alert that `receivers test` sends."""
-    return Alert(
-        id=stable_id("test", receiver, instant(now)),
-        rule=SELF_RULE,
-        level=Level.INFORMATIONAL,
-        title="Test message from actionwatch",
-        body=f"Somebody ran `actionwatch receivers test {receiver}`. No action is needed.",
-        labels={"test": "true"},
-        source="actionwatch",
-        first_at=now,
-        last_at=now,
-        opened_at=now,
-        happened_at=now,
-    )

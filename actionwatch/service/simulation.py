@@ -151,7 +151,10 @@ class _Run:
         """Open and resolve the alerts of the time that is now verified."""
         if self.correlator.is_due(verified):
             ledger = Ledger(self.history, verified, SOURCE)
-            ledger.add_all((), self.correlator.changes(verified))
+            changes = self.correlator.changes(verified)
+            ledger.add_all((), changes)
+            for change in changes:
+                change.known.report_as(ledger.reported_as[change.known.id])
             self.history.save(ledger.entries.values())
 
 

@@ -21,13 +21,14 @@ import time_machine
 import yaml
 from sqlalchemy import Connection, Row, func, select
 
+from actionwatch.alerts.ledger import SELF_RULE
+from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.base.access import AccessRole, AccessToken
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Mode, Status
 from actionwatch.cli import status
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.state import Organisation
-from actionwatch.matching.self_alerts import SELF_RULE, TROUBLES
 from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings

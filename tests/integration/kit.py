@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from actionwatch.alerts.ledger import SELF_RULE
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, new_delivery
@@ -20,7 +21,7 @@ from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.matching.self_alerts import SELF_RULE, SelfAlertStore
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.store import alerts, delivery_transitions, outbox, records, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_alert, make_delivery

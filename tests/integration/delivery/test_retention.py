@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from actionwatch.alerts.ledger import open_test_alert
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Event, Level
-from actionwatch.matching.self_alerts import marked_alert
 from actionwatch.service import prune
 from actionwatch.settings import Retention
 from actionwatch.store import alert_history, alerts
@@ -121,7 +121,7 @@ def test_history_of_a_summary_is_deleted_with_its_row(desk: Desk) -> None:
 
 def test_test_alerts_are_deleted(desk: Desk) -> None:
     """A test alert is never resolved, and is deleted anyway."""
-    alert = marked_alert("hook", desk.clock())
+    alert = open_test_alert("hook", desk.clock())
     with desk.database.write() as connection:
         alerts.insert_new(connection, [(alert, "test")])
         enqueue_test(connection, alert, "hook", desk.clock())

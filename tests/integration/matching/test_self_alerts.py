@@ -5,14 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from actionwatch.alerts.ledger import SELF_RULE, open_self_alert, open_test_alert
+from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.base.model import Status
-from actionwatch.matching.self_alerts import (
-    SELF_RULE,
-    TROUBLES,
-    SelfAlertStore,
-    marked_alert,
-    self_alert,
-)
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from actionwatch.store.tables import SELF_ALERT
 from tests.builders import NOON, Clock, file_of, open_database
@@ -180,10 +176,13 @@ def test_two_processes_report_a_problem_once(post: Post) -> None:
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_every_trouble_has_a_title_and_an_id(trouble: str) -> None:
     """The title of each trouble names its subject. Its id depends on trouble, subject and beginning."""
-    alert = self_alert(trouble, "acme", "what", "", NOON)
+    alert = open_self_alert(trouble, "acme", "what", "", NOON)
     assert "acme" in alert.title
     assert alert.runbook is None
-    others = {self_alert(trouble, "acme", "else", "x", NOON).id, self_alert(trouble, "b", "what", "", NOON).id}
+    others = {
+        open_self_alert(trouble, "acme", "else", "x", NOON).id,
+        open_self_alert(trouble, "b", "what", "", NOON).id,
+    }
     assert alert.id in others
     assert len(others) == 2
 
@@ -199,7 +198,7 @@ def test_troubles_are_those_of_the_contract() -> None:
 
 def test_test_message_goes_only_to_its_receiver(post: Post) -> None:
     """A test message is marked, and goes only to its receiver, regardless of the routes."""
-    alert = marked_alert("hook", NOON)
+    alert = open_test_alert("hook", NOON)
     with post.database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])
         enqueue_test(connection, alert, "hook", NOON)

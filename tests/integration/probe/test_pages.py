@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.matching.self_alerts import TROUBLES
+from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.web.routes import metrics_routes
 from actionwatch.web.server import serving

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from actionwatch.alerts.ledger import SELF_RULE
 from actionwatch.base.model import Alert
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
 from actionwatch.emulator.state import Account, Cluster, Organisation
-from actionwatch.matching.self_alerts import SELF_RULE
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.reload import Reloader

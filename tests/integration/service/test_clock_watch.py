@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from actionwatch.alerts.ledger import open_test_alert
 from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, DeliveryStatus
@@ -15,7 +16,7 @@ from actionwatch.base.errors import StoreBusy, TransientDeliveryError
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
-from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import alerts, outbox, polls, receivers, self_alerts, waits
@@ -269,7 +270,7 @@ def test_row_with_the_old_time_becomes_due_in_time(post: Post, machine: Machine)
     machine.set_clock(hours=-1)
     watching.run_once()
     with post.database.write() as connection:
-        enqueue_test(connection, marked_alert("hook", before), "hook", before)
+        enqueue_test(connection, open_test_alert("hook", before), "hook", before)
     assert row_of_test(post).due_at > machine()
     watching.run_once()
     assert row_of_test(post).due_at == machine()
@@ -439,7 +440,7 @@ def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -
             number += 1
             with post.database.write() as connection:
                 now = machine()
-                alert = marked_alert("hook", now + timedelta(microseconds=number))
+                alert = open_test_alert("hook", now + timedelta(microseconds=number))
                 enqueue_test(connection, alert, "hook", now)
 
     thread = threading.Thread(target=add_deliveries)

@@ -23,6 +23,8 @@ def apply(history: MemoryHistory, *changes: AlertChange) -> Ledger:
     """Apply changes in one batch, and save what they make."""
     ledger = Ledger(history, LATER, "acme")
     ledger.add_all((), changes)
+    for change in changes:
+        change.known.report_as(ledger.reported_as[change.known.id])
     history.save(ledger.entries.values())
     return ledger
 
@@ -219,6 +221,13 @@ def test_a_resolved_alert_shows_the_reason(why: str, body: str) -> None:
     """The text of an alert ends with the reason of its end, if there is one."""
     alert = resolve(make_alert("a", body="it is gone"), "eve", LATER, why)
     assert (alert.status, alert.resolved_by, alert.resolved_at, alert.body) == (Status.RESOLVED, "eve", LATER, body)
+
+
+def test_the_ledger_changes_none_of_its_arguments() -> None:
+    """A change stays as it is: the ledger returns which alert reports it, and its caller notes that."""
+    member, ledger = known("b", "a"), Ledger(history_of(resolved("a")), LATER)
+    ledger.add_all((), [missing(ChangeKind.JOIN, member)])
+    assert (member, ledger.reported_as) == (known("b", "a"), {"b": "b"})
 
 
 def test_an_alert_resolves_once() -> None:
