@@ -27,26 +27,28 @@ log = structlog.get_logger()
 class Sealing:
     """The step that seals. `database` writes as the leader, so that one replica at a time seals."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime], most: timedelta = MAX_WORK) -> None:
+        """A run seals for `most`."""
         self._database = database
         self._clock = clock
+        self._most = most.total_seconds()
         self._logged_at: datetime | None = None
         self._receipts_at: datetime | None = None
 
     def run_once(self) -> None:
-        """Seal for `MAX_WORK` what waits longest, receipts and the head in the log if it is time for them."""
+        """Seal what waits longest, receipts and the head in the log if it is time for them."""
         now = self._clock()
         if is_due(self._receipts_at, RECEIPTS_EVERY, now):
-            if self._seal(MAX_WORK.total_seconds()):
+            if self._seal(self._most):
                 self._receipts_at = now
         else:
-            self._seal(MAX_WORK.total_seconds(), _WITHOUT_RECEIPTS)
+            self._seal(self._most, _WITHOUT_RECEIPTS)
         if is_due(self._logged_at, LOG_EVERY, now):
             self._log_head()
 
     def finish(self) -> None:
         """Seal a last time, and log the head."""
-        self._seal(MAX_WORK.total_seconds())
+        self._seal(self._most)
         self._log_head()
 
     def seal_all(self) -> None:

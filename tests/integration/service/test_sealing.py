@@ -13,12 +13,13 @@ from actionwatch.store.database import Database
 from tests.builders import NOON, Clock, make_receipt, make_record
 from tests.integration.kit import Post
 from tests.integration.store.sealed import checked, fill
+from tests.waiting import PATIENT
 
 
 def test_everything_is_sealed_and_then_nothing_is_written(database: Database) -> None:
     """A run seals what waits. The next one writes nothing."""
     fill(database)
-    step = Sealing(database, Clock())
+    step = Sealing(database, Clock(), PATIENT)
     step.seal_all()
     found = checked(database)
     assert found.difference_count == 0
@@ -31,7 +32,7 @@ def test_everything_is_sealed_and_then_nothing_is_written(database: Database) ->
 def test_a_run_does_no_more_than_its_share(database: Database) -> None:
     """Of a backlog, a run seals whole seals until its time is over. The next runs do the rest."""
     Post(database).store(*(make_record(number, minutes=number) for number in range(30)))
-    step = Sealing(database, Clock())
+    step = Sealing(database, Clock(), PATIENT)
     step._seal(0)
     assert checked(database).seal_count == 0
     step.run_once()
@@ -41,7 +42,7 @@ def test_a_run_does_no_more_than_its_share(database: Database) -> None:
 def test_receipts_of_quiet_polls_share_a_seal(database: Database) -> None:
     """Each quiet poll replaces the receipt before it. One of them is sealed each 5 minutes, and the last one at the end."""
     clock = Clock()
-    step = Sealing(database, clock)
+    step = Sealing(database, clock, PATIENT)
     for poll in range(1, 60):
         at = NOON + timedelta(seconds=10 * poll)
         with database.write() as connection:
@@ -61,7 +62,7 @@ def test_receipts_of_quiet_polls_share_a_seal(database: Database) -> None:
 def test_head_is_logged_each_day(database: Database) -> None:
     """The log has the head at the first run, after each day, after the clock was set back, and at the end."""
     clock = Clock()
-    step = Sealing(database, clock)
+    step = Sealing(database, clock, PATIENT)
     with capture_logs() as logs:
         step.run_once()
         assert logs == []  # there is none yet
