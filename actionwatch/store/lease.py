@@ -136,8 +136,8 @@ class Leases:
         with contextlib.suppress(StoreError), self._session() as connection:
             connection.execute(_NOTE, self._values())
 
-    def tell(self, digest: str) -> None:
-        """Tell the others a digest of what this process runs with, from the next renewal on."""
+    def publish(self, digest: str) -> None:
+        """Publish the digest of the files of this process, from the next renewal on."""
         self._digest = digest
 
     def renew(self) -> Roster:
@@ -197,7 +197,7 @@ class Leases:
         """Yield a connection that stays open, because a renewal comes each second. Raises: StoreError."""
         with self._turn:
             if self._has_left:
-                raise StoreClosed(f"this process is no replica on {self._name} any longer, because it is stopping")
+                raise StoreClosed(f"this process is no longer a replica on {self._name}, because it is stopping")
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._connect()

@@ -145,7 +145,7 @@ def test_a_key_of_an_unknown_curve_signs_nothing(database: Database, curve: Any)
         ({"iat": NOW - 601}, "it has expired"),
         ({"iat": NOW + 61}, "it is from the future"),
         ({"nbf": NOW + 61}, "it is from the future"),
-        ({"sub": None}, "it names nobody"),
+        ({"sub": None}, "it names no person"),
         ({"email": None}, "no usable &#39;email&#39;"),
         ({"email": ["sam@example.com"]}, "no usable &#39;email&#39;"),
         ({"email": "sam@example.com,eve"}, "no usable &#39;email&#39;"),
@@ -210,7 +210,7 @@ def test_answers_of_another_provider_are_refused(database: Database) -> None:
             url, browser = begin(client)
             answer = end.authorize(url)
             for query in ({**answer, "iss": "https://accounts.evil.example"}, *([answer] if metadata else [])):
-                assert "Another provider answered" in come_back(client, query, browser).text
+                assert "The response is from another provider" in come_back(client, query, browser).text
             assert "token" not in end.paths()
             assert come_back(client, {**answer, "iss": end.issuer}, browser).status_code == 303
 

@@ -81,16 +81,16 @@ def export(request: Request, parts: Parts) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    refusal = f"{MAX_EXPORTS} exports are running, which is all that may at once: try again when one has ended"
+    refusal = f"{MAX_EXPORTS} exports are running, which is the maximum: try again when one has ended"
     chunks = _chunks(parts, wanted, form)
     first = next(chunks)  # while an error can still be a page
     return download(request, Bound("export", MAX_EXPORTS, refusal), _stream(request, first, chunks), headers)
 
 
 async def _stream(request: Request, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Send the chunks. One export at a time reads the store; a slow client holds neither the store nor the others up.
+    """Send the chunks. One export at a time reads the store; a slow client blocks neither the store nor the others.
 
-    It breaks off when its visitor may read no longer: a token that is revoked opens nothing from that moment on.
+    It ends as soon as its visitor may no longer read, for example because the token was revoked.
     """
     chunk: bytes | None = first
     while chunk is not None:
