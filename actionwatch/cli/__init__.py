@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import os
 import sys
@@ -133,7 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Escape characters that the terminal cannot print, so that no alert is lost.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(call(arguments))
+    status = call(arguments)
+    gc.freeze()  # at its exit, Python would search all objects for garbage and free each: a quarter of a command's CPU
+    sys.exit(status)
 
 
 def call(arguments: Sequence[str] | None = None) -> int:

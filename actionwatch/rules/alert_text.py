@@ -6,6 +6,7 @@ Audit text is only used as a value. Nothing is escaped here, because each notifi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from msgspec import structs
 from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import Entity, Record, RuleName
 from actionwatch.rules.fields import BLANK, ENTITIES, VARIABLES, Subject, variable
-from actionwatch.text.budget import BudgetError
+from actionwatch.text.budget import BudgetError, new_budget
 from actionwatch.text.escaping import shorten
 from actionwatch.text.phrases import deed, sentence
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
@@ -57,20 +58,16 @@ def compile_wording(text: str) -> Wording:
     """
     try:
         tree = _ENVIRONMENT.parse(text)
-        template = _ENVIRONMENT.from_string(text)
+        with new_budget():  # jinja2 evaluates constant expressions meanwhile
+            names = sorted(_names(tree) - set(_ENVIRONMENT.globals))
+        faults = [*_unknown_names(names), *_unknown_members(tree)]
+        if any(True for _ in meta.find_referenced_templates(tree)):
+            faults.append("the text of a rule cannot include other templates")
+        template = _ENVIRONMENT.from_string(tree)  # this changes the tree
     except TemplateSyntaxError as exc:
         raise ValueError(f"not a template: {exc.message} (its line {exc.lineno})") from exc
     except (RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as exc:
         raise ValueError(f"not a template: {type(exc).__name__}") from exc
-    names = sorted(meta.find_undeclared_variables(tree) - set(_ENVIRONMENT.globals))
-    faults = [
-        f"unknown variable '{name}': {suggest(name, [*VARIABLES, *_OURS], 'variables')}".removesuffix(": ")
-        for name in names
-        if name not in VARIABLES and name not in _OURS
-    ]
-    faults.extend(_unknown_members(tree))
-    if any(True for _ in meta.find_referenced_templates(tree)):
-        faults.append("the text of a rule cannot include other templates")
     wording = Wording(template, tuple(names))
     if not faults:
         faults.extend(_excess(wording))
@@ -120,6 +117,22 @@ def _excess(wording: Wording) -> list[str]:
     except TemplateError as exc:
         return [fault.what for fault in exc.faults] if isinstance(exc.__cause__, BudgetError) else []
     return []
+
+
+def _names(tree: nodes.Template) -> set[str]:
+    """Return the names that a template reads and does not set. jinja2 can find them all, but generates the code for it."""
+    if all(isinstance(each, nodes.Output | nodes.If) for each in tree.find_all(nodes.Stmt)):  # others can set names
+        return {each.name for each in tree.find_all(nodes.Name)}
+    return meta.find_undeclared_variables(tree)
+
+
+def _unknown_names(names: Sequence[str]) -> list[str]:
+    """Find names that are no variables."""
+    return [
+        f"unknown variable '{name}': {suggest(name, [*VARIABLES, *_OURS], 'variables')}".removesuffix(": ")
+        for name in names
+        if name not in VARIABLES and name not in _OURS
+    ]
 
 
 def _unknown_members(tree: nodes.Template) -> list[str]:
