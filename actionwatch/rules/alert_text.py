@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, meta, nodes
@@ -28,6 +29,8 @@ _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for
 
 _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as in str.splitlines
 
+_PLAIN = (nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Or)
+
 _SAMPLE_RULE = RuleName("0001", "sample", "Sample", ("attack.impact",))
 _SAMPLE = structs.replace(
     BLANK,
@@ -43,16 +46,21 @@ _OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wording:
-    """A compiled template with the names of its variables. Only these are derived from the record."""
+    """A checked template with the names of its variables. Only these are derived from the record."""
 
-    template: Template
+    text: str
     names: tuple[str, ...]
+
+    @cached_property
+    def template(self) -> Template:
+        """The template, which is compiled when it is first needed: this takes 1 ms, and most commands fill in none."""
+        return _ENVIRONMENT.from_string(self.text)
 
 
 def compile_wording(text: str) -> Wording:
-    """Compile a template and check every name in it.
+    """Check a template and every name in it, and compile it if only this shows whether it is valid.
 
     Raises: ValueError with one sentence per fault, joined by '; '.
     """
@@ -63,13 +71,14 @@ def compile_wording(text: str) -> Wording:
         faults = [*_unknown_names(names), *_unknown_members(tree)]
         if any(True for _ in meta.find_referenced_templates(tree)):
             faults.append("the text of a rule cannot include other templates")
-        template = _ENVIRONMENT.from_string(tree)  # this changes the tree
+        wording, is_plain = Wording(text, tuple(names)), _is_plain(text, tree)
+        if not is_plain:
+            _ = wording.template
     except TemplateSyntaxError as exc:
         raise ValueError(f"not a template: {exc.message} (its line {exc.lineno})") from exc
     except (RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as exc:
         raise ValueError(f"not a template: {type(exc).__name__}") from exc
-    wording = Wording(template, tuple(names))
-    if not faults:
+    if not faults and not is_plain:
         faults.extend(_excess(wording))
     if faults:
         raise ValueError("; ".join(faults))
@@ -117,6 +126,14 @@ def _excess(wording: Wording) -> list[str]:
     except TemplateError as exc:
         return [fault.what for fault in exc.faults] if isinstance(exc.__cause__, BudgetError) else []
     return []
+
+
+def _is_plain(text: str, tree: nodes.Template) -> bool:
+    """Return whether a short template only prints names and what `deed` makes of them: it compiles, within the budget."""
+    return len(text) <= _MAX_TITLE_CHARS and all(
+        each.name == "deed" if isinstance(each, nodes.Filter) else isinstance(each, _PLAIN)
+        for each in tree.find_all(nodes.Node)
+    )
 
 
 def _names(tree: nodes.Template) -> set[str]:
