@@ -17,7 +17,6 @@ from actionwatch.cli import completing
 from actionwatch.cli.context import only_one, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import print_document, print_table
-from actionwatch.cli.rules.explain import views_from_store
 from actionwatch.text.payloads import instant
 from actionwatch.text.times import local_times, spell_time
 
@@ -161,6 +160,8 @@ def _rule_lines(
             continue
         views = None
         if alert is not None and rule.correlation is not None:
+            from actionwatch.service.stored_views import views_from_store
+
             views = views_from_store(connection, rule, rules.rules, record)
         finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=views)
         findings.append((rule, finding))

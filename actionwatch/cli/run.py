@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 from collections import Counter
@@ -17,7 +18,7 @@ from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Mode
 from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli import COLLECTION, EXIT_FAILED
 from actionwatch.cli.options import duration
 from actionwatch.cli.output import console, echo, progress_bar, spell
 from actionwatch.service.signals import ENDING, asked_by_signals
@@ -55,6 +56,7 @@ def command(config: str, once: bool, wait: timedelta) -> int:
     On a terminal, prints in six lines what it watches, with the address of its page. The log shows only warnings there, unless
     log.level is set, because alerts can appear on the same screen.
     """
+    gc.set_threshold(*COLLECTION)  # it runs long, and its memory counts
     if wait and not once:
         raise click.UsageError("--wait requires --once")
     if once:

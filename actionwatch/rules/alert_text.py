@@ -6,7 +6,9 @@ Audit text is only used as a value. Nothing is escaped here, because each notifi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, meta, nodes
@@ -15,7 +17,7 @@ from msgspec import structs
 from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import Entity, Record, RuleName
 from actionwatch.rules.fields import BLANK, ENTITIES, VARIABLES, Subject, variable
-from actionwatch.text.budget import BudgetError
+from actionwatch.text.budget import BudgetError, new_budget
 from actionwatch.text.escaping import shorten
 from actionwatch.text.phrases import deed, sentence
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
@@ -26,6 +28,8 @@ _MAX_TEXT_CHARS = 16_000  # of a filled-in template: a message holds up to fifty
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as in str.splitlines
+
+_PLAIN = (nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Or)
 
 _SAMPLE_RULE = RuleName("0001", "sample", "Sample", ("attack.impact",))
 _SAMPLE = structs.replace(
@@ -42,37 +46,39 @@ _OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wording:
-    """A compiled template with the names of its variables. Only these are derived from the record."""
+    """A checked template with the names of its variables. Only these are derived from the record."""
 
-    template: Template
+    text: str
     names: tuple[str, ...]
+
+    @cached_property
+    def template(self) -> Template:
+        """The template, which is compiled when it is first needed: this takes 1 ms, and most commands fill in none."""
+        return _ENVIRONMENT.from_string(self.text)
 
 
 def compile_wording(text: str) -> Wording:
-    """Compile a template and check every name in it.
+    """Check a template and every name in it, and compile it if only this shows whether it is valid.
 
     Raises: ValueError with one sentence per fault, joined by '; '.
     """
     try:
         tree = _ENVIRONMENT.parse(text)
-        template = _ENVIRONMENT.from_string(text)
+        with new_budget():  # jinja2 evaluates constant expressions meanwhile
+            names = sorted(_names(tree) - set(_ENVIRONMENT.globals))
+        faults = [*_unknown_names(names), *_unknown_members(tree)]
+        if any(True for _ in meta.find_referenced_templates(tree)):
+            faults.append("the text of a rule cannot include other templates")
+        wording, is_plain = Wording(text, tuple(names)), _is_plain(text, tree)
+        if not is_plain:
+            _ = wording.template
     except TemplateSyntaxError as exc:
         raise ValueError(f"not a template: {exc.message} (its line {exc.lineno})") from exc
     except (RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as exc:
         raise ValueError(f"not a template: {type(exc).__name__}") from exc
-    names = sorted(meta.find_undeclared_variables(tree) - set(_ENVIRONMENT.globals))
-    faults = [
-        f"unknown variable '{name}': {suggest(name, [*VARIABLES, *_OURS], 'variables')}".removesuffix(": ")
-        for name in names
-        if name not in VARIABLES and name not in _OURS
-    ]
-    faults.extend(_unknown_members(tree))
-    if any(True for _ in meta.find_referenced_templates(tree)):
-        faults.append("the text of a rule cannot include other templates")
-    wording = Wording(template, tuple(names))
-    if not faults:
+    if not faults and not is_plain:
         faults.extend(_excess(wording))
     if faults:
         raise ValueError("; ".join(faults))
@@ -120,6 +126,30 @@ def _excess(wording: Wording) -> list[str]:
     except TemplateError as exc:
         return [fault.what for fault in exc.faults] if isinstance(exc.__cause__, BudgetError) else []
     return []
+
+
+def _is_plain(text: str, tree: nodes.Template) -> bool:
+    """Return whether a short template only prints names and what `deed` makes of them: it compiles, within the budget."""
+    return len(text) <= _MAX_TITLE_CHARS and all(
+        each.name == "deed" if isinstance(each, nodes.Filter) else isinstance(each, _PLAIN)
+        for each in tree.find_all(nodes.Node)
+    )
+
+
+def _names(tree: nodes.Template) -> set[str]:
+    """Return the names that a template reads and does not set. jinja2 can find them all, but generates the code for it."""
+    if all(isinstance(each, nodes.Output | nodes.If) for each in tree.find_all(nodes.Stmt)):  # others can set names
+        return {each.name for each in tree.find_all(nodes.Name)}
+    return meta.find_undeclared_variables(tree)
+
+
+def _unknown_names(names: Sequence[str]) -> list[str]:
+    """Find names that are no variables."""
+    return [
+        f"unknown variable '{name}': {suggest(name, [*VARIABLES, *_OURS], 'variables')}".removesuffix(": ")
+        for name in names
+        if name not in VARIABLES and name not in _OURS
+    ]
 
 
 def _unknown_members(tree: nodes.Template) -> list[str]:

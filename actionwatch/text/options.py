@@ -37,9 +37,12 @@ MAX_SECRET_BYTES = 65_536  # a private key has about 3,000
 
 
 class Options(BaseModel):
-    """The base class of all configuration sections: immutable, and without unknown keys."""
+    """The base class of all configuration sections: immutable, and without unknown keys.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    pydantic builds a section when it is first used: most are only used as parts of others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 def _positive(span: timedelta) -> timedelta:

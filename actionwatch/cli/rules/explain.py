@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +22,9 @@ from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from actionwatch.rules.correlations.live.view import View
     from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
-
-ANY_ID = 2**62
 
 
 @click.command("explain")
@@ -82,43 +76,20 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
 
 def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: Path | None) -> list[View] | None:
     """Return the correlation's groups, or None if nothing is known about the time before the record."""
-    from actionwatch.rules.correlations.live.view import views_of
+    from actionwatch.rules.correlations.live.view import before, views_of
 
     if rule.correlation is None:
         return None
     if file is not None:
         with Spool() as spool:
             spool.add(read_jsonl(file, reader_for(loaded.context.settings)))
-            return views_of(rule, loaded.found.rules, _before(record, spool), record, spool.first_at)
+            return views_of(rule, loaded.found.rules, before(record, spool), record, spool.first_at)
     if not record.id:
         return None
+    from actionwatch.service.stored_views import views_from_store
+
     with reading_store(config) as (_, connection):
         return views_from_store(connection, rule, loaded.found.rules, record)
-
-
-def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
-    """Return what a correlation counted for a stored record, after the stored records before it."""
-    from actionwatch.matching.correlating import read_known
-    from actionwatch.rules.correlations.live.view import lookback_of, views_of
-    from actionwatch.store import marks, records
-
-    correlation = rule.correlation
-    if correlation is None:
-        return []
-    begins = [mark.begins_at for mark in marks.read_all(connection).values()]
-    since = record.occurred_at - lookback_of(correlation, rules)
-    begin = max(begins, default=since)
-    if correlation.is_absence:
-        begin = max(begin, since)  # ignore what was missing earlier
-    earlier = _before(record, records.stream_since(connection, since, ANY_ID))
-    correlations = [each.correlation for each in rules if each.correlation is not None]
-    known = read_known(connection, correlations, {each.name.id: since for each in correlations})
-    return views_of(rule, rules, earlier, record, begin, since=since, known=known)
-
-
-def _before(record: Record, records: Iterable[Record]) -> Iterator[Record]:
-    end = (record.occurred_at, record.key)
-    return takewhile(lambda each: (each.occurred_at, each.key) < end, records)
 
 
 def _record(config: str, where: str) -> Record:

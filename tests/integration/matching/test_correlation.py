@@ -12,7 +12,6 @@ from msgspec import structs
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, Status
-from actionwatch.cli.rules.explain import views_from_store
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
@@ -20,6 +19,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
+from actionwatch.service.stored_views import views_from_store
 from actionwatch.store import alert_history, alerts, marks, records
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT

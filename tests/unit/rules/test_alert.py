@@ -71,6 +71,8 @@ def test_realert_has_a_default() -> None:
         ("{{ timestamp }}", "2026-03-04T05:06:07.000Z"),
         ("{% if cluster %}{{ description | upper }}{% endif %}", "GONE"),
         ("{% for word in range(3) %}{{ word }}{% endfor %}", "012"),
+        ("{% for cluster in range(3) %}{{ cluster }}{% endfor %} of {{ cluster }}", "012 of prod-eu"),
+        ("{% set who = userName %}{% macro loud(text) %}{{ text | upper }}{% endmacro %}{{ loud(who) }}", "EVE"),
         (
             "{% for word in 'abc' %}{{ loop.index }}/{{ loop.length }}{{ word ~ '!' }}{{ loop.last }}{% endfor %}",
             "1/3a!False2/3b!False3/3c!True",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.counting import MEASURES
@@ -32,6 +33,12 @@ def lookback_of(rule: Correlation, rules: Sequence[Rule]) -> timedelta:
     """Return how far back the records for `views_of` must reach."""
     correlations = in_feeding_order([each.correlation for each in rules if each.correlation is not None])
     return (needs(correlations)[rule.name.id] + rule.realert) * _SPANS
+
+
+def before(record: Record, records: Iterable[Record]) -> Iterator[Record]:
+    """Return the records before one, of records in event order."""
+    end = (record.occurred_at, record.key)
+    return takewhile(lambda each: (each.occurred_at, each.key) < end, records)
 
 
 def views_of(
