@@ -18,7 +18,7 @@ from actionwatch.cli.options import FILE, duration, limit_option, output_option
 from actionwatch.cli.output import echo, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
-from actionwatch.notifiers._formats.exports import FORMATS, ExportFormat
+from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import record_document
 from actionwatch.text.times import local_times, spell_time
 

@@ -18,10 +18,10 @@ from pydantic import AfterValidator, SecretStr, model_validator
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.notifiers._formats import encode
 from actionwatch.notifiers.base import AddressNotifier, BaseUrl, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
+from actionwatch.text.formats.messages import encode
 from actionwatch.text.payloads import instant
 
 TRAITS = Traits()

@@ -1,7 +1,7 @@
 """Webhook: post the alert as JSON to a URL, signed as Standard Webhooks specifies.
 
 docs/webhook.md and webhook.schema.json describe the message for receivers. The option `format` selects another body: one of
-`_formats`, or the operator's own template.
+`text/formats`, or the operator's own template.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from standardwebhooks import Webhook
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.tls import ClientCertificate, tls_context
-from actionwatch.notifiers._formats import FORMATS, encode
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
+from actionwatch.text.formats.messages import FORMATS, encode
 
 TRAITS = Traits()
 _LEAST_KEY_BYTES = 24  # as Standard Webhooks demands: a shorter key can be guessed

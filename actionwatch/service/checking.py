@@ -10,7 +10,6 @@ from pathlib import Path
 from actionwatch.base import clock
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.notifiers._formats import FORMATS
 from actionwatch.notifiers.base import templates_of
 from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.correlations.live.order import memories
@@ -22,6 +21,7 @@ from actionwatch.service.rendering import build_renderer
 from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings
 from actionwatch.settings.keys import RouteOptions
+from actionwatch.text.formats.messages import FORMATS
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import Document, Place, read_file
 

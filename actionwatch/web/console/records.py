@@ -16,9 +16,9 @@ from starlette.responses import Response
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.notifiers._formats.exports import FORMATS, ExportFormat
 from actionwatch.store import alerts, receipts, records
 from actionwatch.store.statements import Place
+from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
 from actionwatch.web.connections import Bound, break_off, download

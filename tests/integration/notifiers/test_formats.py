@@ -18,9 +18,9 @@ from standardwebhooks import Webhook
 
 from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import webhook
-from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers._formats.ocsf import ACCESS_KINDS, ACCOUNT_KINDS, OCSF_VERSION, ocsf_event
 from actionwatch.render.renderer import Renderer
+from actionwatch.text.formats.messages import FORMATS, encode
+from actionwatch.text.formats.ocsf import ACCESS_KINDS, ACCOUNT_KINDS, OCSF_VERSION, ocsf_event
 from tests.integration.notifiers.ends import KEY, RENDERER, TEMPLATES, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.unit.render.messages import (

@@ -12,9 +12,9 @@ import pytest
 import actionwatch
 from actionwatch.base.model import Cause, Message
 from actionwatch.notifiers import console, pagerduty
-from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers._formats.alertmanager import alertmanager_document
 from actionwatch.render.renderer import Renderer, plain
+from actionwatch.text.formats.alertmanager import alertmanager_document
+from actionwatch.text.formats.messages import encode
 from tests.unit.render.messages import alert, summary
 
 SILENCE = Cause("3f2a-1", {"cluster_deleted": 10, "firewall_opened": 2}, "sam", "load test, ask sam")

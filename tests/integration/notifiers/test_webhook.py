@@ -21,7 +21,7 @@ from actionwatch import __version__
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Entity, Message, Rendered
 from actionwatch.notifiers import webhook
-from actionwatch.notifiers._formats import encode, message_document
+from actionwatch.text.formats.messages import encode, message_document
 from actionwatch.text.payloads import inhibited_document
 from tests.builders import make_alert
 from tests.integration.notifiers.conftest import CA

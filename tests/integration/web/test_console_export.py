@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import RecordFilter
-from actionwatch.notifiers._formats.exports import CSV_COLUMNS, FORMATS
 from actionwatch.store import records, tokens
 from actionwatch.store.database import Database
+from actionwatch.text.formats.exports import CSV_COLUMNS, FORMATS
 from actionwatch.text.payloads import record_document
 from actionwatch.web import connections
 from actionwatch.web.console import records as view

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, RecordFilter
-from actionwatch.notifiers._formats.exports import FORMATS
 from actionwatch.store import alerts, receipts, records
 from actionwatch.store.database import Database
+from actionwatch.text.formats.exports import FORMATS
 from actionwatch.web.console import records as view
 from tests.builders import NOON, make_alert, make_receipt, make_record, only_sqlite, open_database
 from tests.integration.web.console_kit import Served

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from actionwatch.base.model import Level, Status
-from actionwatch.notifiers._formats import message_document
 from actionwatch.render.channels import CHANNELS
 from actionwatch.render.renderer import Renderer, plain, variables
 from actionwatch.render.samples import sample_messages
+from actionwatch.text.formats.messages import message_document
 from tests.unit.render.messages import (
     AT,
     CONSOLE,

@@ -15,9 +15,9 @@ import msgspec
 
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message
-from actionwatch.notifiers._formats.alertmanager import alertmanager_document
-from actionwatch.notifiers._formats.cloudevents import cloudevents_document
-from actionwatch.notifiers._formats.ocsf import ocsf_document
+from actionwatch.text.formats.alertmanager import alertmanager_document
+from actionwatch.text.formats.cloudevents import cloudevents_document
+from actionwatch.text.formats.ocsf import ocsf_document
 from actionwatch.text.payloads import instant
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -11,8 +11,8 @@ from operator import attrgetter
 from typing import Any
 
 from actionwatch.base.model import Record
-from actionwatch.notifiers._formats.cloudevents import cloudevents_event
-from actionwatch.notifiers._formats.ocsf import ocsf_event
+from actionwatch.text.formats.cloudevents import cloudevents_event
+from actionwatch.text.formats.ocsf import ocsf_event
 from actionwatch.text.payloads import instant, record_document
 
 CSV_COLUMNS: Mapping[str, Callable[[Record], str | None]] = {
