@@ -89,7 +89,7 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-class LazyGroup(click.Group):
+class _LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -118,7 +118,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-group = LazyGroup(
+group = _LazyGroup(
     "actionwatch",
     help=f"Watch the audit log of an Instaclustr organisation and deliver alerts.\n\n{EXIT_STATUS}",
     params=[_config_option("-c", "--config")],

@@ -32,7 +32,7 @@ CHECKS = {SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by reten
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedReceipt:
+class _CheckedReceipt:
     """A receipt, the result of its check (None if not requested), and the number of stored records that it covers."""
 
     receipt: WindowReceipt
@@ -81,7 +81,7 @@ def receipts(
         if is_verified:
             _refuse_unknown(source, settings, connection)
         listed = list(store.stream(connection, source, since, until, limit or (None if is_verified else LIMIT)))
-        found = [_check(connection, each, settings) if is_verified else CheckedReceipt(each) for each in listed]
+        found = [_check(connection, each, settings) if is_verified else _CheckedReceipt(each) for each in listed]
     is_summary = is_verified and form == "table"
     print_items(
         [each for each in found if each.check != SAME] if is_summary else found,
@@ -100,7 +100,7 @@ def receipts(
     return EXIT_FAILED if differing else 0
 
 
-def _report_differing(differing: Sequence[CheckedReceipt]) -> None:
+def _report_differing(differing: Sequence[_CheckedReceipt]) -> None:
     for each in differing:
         receipt = each.receipt
         echo(
@@ -110,7 +110,7 @@ def _report_differing(differing: Sequence[CheckedReceipt]) -> None:
         )
 
 
-def _summary(found: Sequence[CheckedReceipt]) -> str:
+def _summary(found: Sequence[_CheckedReceipt]) -> str:
     """Return how many receipts were verified, of which time, and with which results."""
     if not found:
         return "no receipts to verify"
@@ -136,17 +136,17 @@ def _refuse_unknown(source: str | None, settings: Settings, connection: Connecti
         raise click.UsageError(f"no source is named {source}: the sources are {', '.join(sorted(known))}")
 
 
-def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> CheckedReceipt:
+def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> _CheckedReceipt:
     from actionwatch.store import receipts as store
 
     again = store.recompute(connection, receipt)
     if again == receipt:
-        return CheckedReceipt(receipt, SAME, again.record_count)
+        return _CheckedReceipt(receipt, SAME, again.record_count)
     is_expired = receipt.starts_at < utc_now() - settings.store.retention.records
-    return CheckedReceipt(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
+    return _CheckedReceipt(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
 
 
-def _document(found: CheckedReceipt) -> dict[str, Any]:
+def _document(found: _CheckedReceipt) -> dict[str, Any]:
     receipt = found.receipt
     document: dict[str, Any] = {
         "source": receipt.source,
@@ -164,7 +164,7 @@ def _document(found: CheckedReceipt) -> dict[str, Any]:
     return document if found.check is None else {**document, "check": found.check}
 
 
-def _row(found: CheckedReceipt) -> tuple[object, ...]:
+def _row(found: _CheckedReceipt) -> tuple[object, ...]:
     receipt = found.receipt
     kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
     window = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method)

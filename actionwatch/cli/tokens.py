@@ -65,7 +65,7 @@ def create(config: str, name: str, role: str, expires_at: datetime | None, autho
             err=True,
         )
     echo("note: this is the secret; store it safely, it is not shown again", err=True)
-    print_document({**token_document(made, now), "secret": secret}, form, as_text=lambda: echo(secret))
+    print_document({**_token_document(made, now), "secret": secret}, form, as_text=lambda: echo(secret))
 
 
 def _check_name(name: str) -> None:
@@ -89,7 +89,7 @@ def list_tokens(config: str, is_all: bool, form: str) -> None:
     print_items(
         found,
         form,
-        document=lambda token: token_document(token, now),
+        document=lambda token: _token_document(token, now),
         columns=("name", "role", "status", "id", "created", "by", "expires", "last used"),
         row=lambda token: (
             token.name,
@@ -135,6 +135,6 @@ def _chosen(found: list[AccessToken], given: str) -> list[AccessToken]:
     return found
 
 
-def token_document(token: AccessToken, now: datetime) -> dict[str, Any]:
+def _token_document(token: AccessToken, now: datetime) -> dict[str, Any]:
     """Return a token as JSON."""
     return {**asdict(token), "status": token.status(now)}

@@ -41,7 +41,7 @@ DEMO_KEY = "demo-key"
 MAX_BODY_BYTES = 65_536  # far above any account name
 
 
-class NewAccount(msgspec.Struct, rename="camel"):
+class _NewAccount(msgspec.Struct, rename="camel"):
     """The body of a request to link an account."""
 
     account_name: Annotated[str, msgspec.Meta(max_length=255, pattern=r"\S")]
@@ -171,7 +171,7 @@ def _link_account(emulator: Emulator, _: Request, body: bytes) -> Response:
     if not emulator.may_write:
         return _error(400, "User is not permitted to create accounts in this organization")
     try:
-        name = msgspec.json.decode(body, type=NewAccount).account_name
+        name = msgspec.json.decode(body, type=_NewAccount).account_name
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidParameterError(f"body: {exc}") from exc
     account = emulator.organisation.link_account(name, emulator.user_name)

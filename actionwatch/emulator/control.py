@@ -23,7 +23,7 @@ Handler = Callable[[Request, bytes], Response]
 T = TypeVar("T")
 
 
-class NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class _NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     action: str
     user_name: str = "alice@example.com"
     at: str | int | None = None  # ISO or milliseconds; absent: now
@@ -33,7 +33,7 @@ class NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     times: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
 
 
-class Synthetic(msgspec.Struct, forbid_unknown_fields=True):
+class _Synthetic(msgspec.Struct, forbid_unknown_fields=True):
     """Many synthetic actions over [start, end)."""
 
     count: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
@@ -41,7 +41,7 @@ class Synthetic(msgspec.Struct, forbid_unknown_fields=True):
     end: str | int
 
 
-class RefusedError(ValueError):
+class _RefusedError(ValueError):
     """A control request that is not possible; the text says why."""
 
 
@@ -49,13 +49,15 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
     """Build the routes. They are as open as the server, which listens on loopback only."""
 
     def append(_: Request, body: bytes) -> Response:
-        made = [_arguments(organisation, one) for one in _decode(body, list[NewAction])]  # refused before any is logged
+        made = [
+            _arguments(organisation, one) for one in _decode(body, list[_NewAction])
+        ]  # refused before any is logged
         for arguments in made:
             organisation.append(**arguments)
         return JSONResponse({"appended": sum(arguments["times"] for arguments in made)})
 
     def append_synthetic(_: Request, body: bytes) -> Response:
-        wanted = _decode(body, Synthetic)
+        wanted = _decode(body, _Synthetic)
         organisation.extend_synthetic(wanted.count, _time(wanted.start), _time(wanted.end))
         return JSONResponse({"appended": wanted.count})
 
@@ -110,14 +112,14 @@ def _moment(request: Request, name: str) -> datetime | None:
     return None if text is None else _time(int(text) if text.lstrip("-").isdecimal() else text)
 
 
-def _arguments(organisation: Organisation, one: NewAction) -> dict[str, Any]:
+def _arguments(organisation: Organisation, one: _NewAction) -> dict[str, Any]:
     cluster = organisation.find_cluster(one.cluster) if one.cluster else None
     if one.cluster and cluster is None:
-        raise RefusedError(f"cluster: there is no running cluster {one.cluster!r}")
+        raise _RefusedError(f"cluster: there is no running cluster {one.cluster!r}")
     wanted = one.account or (cluster.account_id if cluster else None)
     account = organisation.find_account(wanted) if wanted else None
     if wanted and account is None:
-        raise RefusedError(f"account: there is no linked account {wanted!r}")
+        raise _RefusedError(f"account: there is no linked account {wanted!r}")
     return {
         "kind": one.action,
         "user_name": one.user_name,
@@ -133,21 +135,21 @@ def _time(value: str | int) -> datetime:
     try:
         return from_ms(value if isinstance(value, int) else parse_iso(value))
     except (ValueError, OverflowError) as exc:
-        raise RefusedError(f"not a time: {value!r}") from exc
+        raise _RefusedError(f"not a time: {value!r}") from exc
 
 
 def _decode(body: bytes, form: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=form, dec_hook=read_duration)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise RefusedError(str(exc)) from exc
+        raise _RefusedError(str(exc)) from exc
 
 
 def _route(path: str, handler: Handler, *methods: str) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             return await run_in_threadpool(handler, request, await request.body())
-        except (RefusedError, FaultError) as exc:
+        except (_RefusedError, FaultError) as exc:
             return JSONResponse({"message": str(exc)}, 400)
 
     return Route(PREFIX + path, endpoint, methods=methods)

@@ -33,7 +33,7 @@ ANY, KAFKA, ACCOUNT, NOTHING = "any cluster", "a Kafka cluster", "an account", "
 
 
 @dataclass(frozen=True, slots=True)
-class Habit:
+class _Habit:
     """An action that people with a role do at random."""
 
     role: str
@@ -44,37 +44,37 @@ class Habit:
 
 
 HABITS: Final = (
-    Habit(DEVELOPER, "DESCRIBE_KAFKA_TOPIC", 14, KAFKA, "Described topic {topic} on {on}"),
-    Habit(DEVELOPER, "DISPLAY_KAFKA_TOPIC_CONFIG", 9, KAFKA, "Displayed the configuration of topic {topic} on {on}"),
-    Habit(DEVELOPER, "LIST_KAFKA_ACLS", 3, KAFKA, "Listed the ACLs of {on}"),
-    Habit(DEVELOPER, "CREATE_KAFKA_TOPIC", 0.5, KAFKA, "Created topic {topic}-v{number} on {on}"),
-    Habit(DEVELOPER, "EDIT_KAFKA_TOPIC", 0.4, KAFKA, "Changed retention of topic {topic} on {on} to {number} h"),
-    Habit(DEVELOPER, "LIST_BUNDLE_USERS", 1, ANY, "Listed the database users of {on}"),
-    Habit(PLATFORM, "RECONFIGURE_BUNDLE", 0.4, ANY, "Reconfigured {on}"),
-    Habit(PLATFORM, "RELOAD_BUNDLE", 0.3, ANY, "Reloaded the configuration of {on}"),
-    Habit(PLATFORM, "RESTART_BUNDLE", 0.2, ANY, "Restarted a node of {on}"),
-    Habit(PLATFORM, "RESIZE_CDC", 0.15, ANY, "Resized a data centre of {on}"),
-    Habit(PLATFORM, "ADD_NODE", 0.15, ANY, "Added a node to {on}"),
-    Habit(PLATFORM, "CHANGE_CLUSTER_FIREWALL_RULES", 0.4, ANY, "Added 203.0.113.{number}/32 to the firewall of {on}"),
-    Habit(PLATFORM, "CHANGE_CLUSTER_SETTINGS", 0.1, ANY, "Changed the description of {on}"),
-    Habit(PLATFORM, "CREATE_VPC_PEERING_REQUEST", 0.03, ANY, "Requested VPC peering of {on} with vpc-0a{number}"),
-    Habit(PLATFORM, "CREATE_KAFKA_ACLS", 0.15, KAFKA, "Allowed service-{number} to read topic {topic} on {on}"),
-    Habit(DBA, "LIST_BUNDLE_USERS", 4, ANY, "Listed the database users of {on}"),
-    Habit(DBA, "BACKUP", 0.3, ANY, "Backup of {on} before a change"),
-    Habit(DBA, "CREATE_BUNDLE_USER", 0.15, ANY, "Created database user app_{number} on {on}"),
-    Habit(DBA, "EDIT_BUNDLE_USER", 0.1, ANY, "Changed the password of database user app_{number} on {on}"),
-    Habit(DBA, "DELETE_BUNDLE_USER", 0.05, ANY, "Deleted database user app_{number} on {on}"),
-    Habit(SECURITY, "ACCOUNT_INVITE_USER", 0.3, ACCOUNT, "Invited contractor{number}@acme.example to {on}"),
-    Habit(SECURITY, "ACCOUNT_REVOKE_INVITATION", 0.05, ACCOUNT, "Withdrew an invitation to {on}"),
-    Habit(SECURITY, "ACCOUNT_CREATE_LINK", 0.1, ACCOUNT, "Gave contractor{number}@acme.example READ_ONLY on {on}"),
-    Habit(SECURITY, "ACCOUNT_REVOKE_LINK", 0.1, ACCOUNT, "Removed contractor{number}@acme.example from {on}"),
-    Habit(SECURITY, "DEACTIVATE_SCIM_USER", 0.2, ACCOUNT, "Deactivated contractor{number}@acme.example"),
-    Habit(SECURITY, "ACCOUNT_GENERATE_API_KEY", 0.06, ACCOUNT, "Generated a monitoring API key for {on}"),
-    Habit(SECURITY, "ACCOUNT_REVOKE_API_KEY", 0.06, ACCOUNT, "Revoked a rotated API key of {on}"),
-    Habit(BILLING, "ORGANISATION_UPDATE_BILLING_DETAILS", 0.1, NOTHING, "Updated the purchase order number"),
-    Habit(BILLING, "SYNC_BILLING_TO_ACCOUNT", 0.2, ACCOUNT, "Synchronised billing details to {on}"),
-    Habit(SUPPORT, "ADMIN_ADD_CONFIG_OVERRIDE", 0.5, ANY, "Added a configuration override to {on}, ticket {number}"),
-    Habit(SUPPORT, "ADMIN_DELETE_CONFIG_OVERRIDE", 0.4, ANY, "Removed a configuration override from {on}"),
+    _Habit(DEVELOPER, "DESCRIBE_KAFKA_TOPIC", 14, KAFKA, "Described topic {topic} on {on}"),
+    _Habit(DEVELOPER, "DISPLAY_KAFKA_TOPIC_CONFIG", 9, KAFKA, "Displayed the configuration of topic {topic} on {on}"),
+    _Habit(DEVELOPER, "LIST_KAFKA_ACLS", 3, KAFKA, "Listed the ACLs of {on}"),
+    _Habit(DEVELOPER, "CREATE_KAFKA_TOPIC", 0.5, KAFKA, "Created topic {topic}-v{number} on {on}"),
+    _Habit(DEVELOPER, "EDIT_KAFKA_TOPIC", 0.4, KAFKA, "Changed retention of topic {topic} on {on} to {number} h"),
+    _Habit(DEVELOPER, "LIST_BUNDLE_USERS", 1, ANY, "Listed the database users of {on}"),
+    _Habit(PLATFORM, "RECONFIGURE_BUNDLE", 0.4, ANY, "Reconfigured {on}"),
+    _Habit(PLATFORM, "RELOAD_BUNDLE", 0.3, ANY, "Reloaded the configuration of {on}"),
+    _Habit(PLATFORM, "RESTART_BUNDLE", 0.2, ANY, "Restarted a node of {on}"),
+    _Habit(PLATFORM, "RESIZE_CDC", 0.15, ANY, "Resized a data centre of {on}"),
+    _Habit(PLATFORM, "ADD_NODE", 0.15, ANY, "Added a node to {on}"),
+    _Habit(PLATFORM, "CHANGE_CLUSTER_FIREWALL_RULES", 0.4, ANY, "Added 203.0.113.{number}/32 to the firewall of {on}"),
+    _Habit(PLATFORM, "CHANGE_CLUSTER_SETTINGS", 0.1, ANY, "Changed the description of {on}"),
+    _Habit(PLATFORM, "CREATE_VPC_PEERING_REQUEST", 0.03, ANY, "Requested VPC peering of {on} with vpc-0a{number}"),
+    _Habit(PLATFORM, "CREATE_KAFKA_ACLS", 0.15, KAFKA, "Allowed service-{number} to read topic {topic} on {on}"),
+    _Habit(DBA, "LIST_BUNDLE_USERS", 4, ANY, "Listed the database users of {on}"),
+    _Habit(DBA, "BACKUP", 0.3, ANY, "Backup of {on} before a change"),
+    _Habit(DBA, "CREATE_BUNDLE_USER", 0.15, ANY, "Created database user app_{number} on {on}"),
+    _Habit(DBA, "EDIT_BUNDLE_USER", 0.1, ANY, "Changed the password of database user app_{number} on {on}"),
+    _Habit(DBA, "DELETE_BUNDLE_USER", 0.05, ANY, "Deleted database user app_{number} on {on}"),
+    _Habit(SECURITY, "ACCOUNT_INVITE_USER", 0.3, ACCOUNT, "Invited contractor{number}@acme.example to {on}"),
+    _Habit(SECURITY, "ACCOUNT_REVOKE_INVITATION", 0.05, ACCOUNT, "Withdrew an invitation to {on}"),
+    _Habit(SECURITY, "ACCOUNT_CREATE_LINK", 0.1, ACCOUNT, "Gave contractor{number}@acme.example READ_ONLY on {on}"),
+    _Habit(SECURITY, "ACCOUNT_REVOKE_LINK", 0.1, ACCOUNT, "Removed contractor{number}@acme.example from {on}"),
+    _Habit(SECURITY, "DEACTIVATE_SCIM_USER", 0.2, ACCOUNT, "Deactivated contractor{number}@acme.example"),
+    _Habit(SECURITY, "ACCOUNT_GENERATE_API_KEY", 0.06, ACCOUNT, "Generated a monitoring API key for {on}"),
+    _Habit(SECURITY, "ACCOUNT_REVOKE_API_KEY", 0.06, ACCOUNT, "Revoked a rotated API key of {on}"),
+    _Habit(BILLING, "ORGANISATION_UPDATE_BILLING_DETAILS", 0.1, NOTHING, "Updated the purchase order number"),
+    _Habit(BILLING, "SYNC_BILLING_TO_ACCOUNT", 0.2, ACCOUNT, "Synchronised billing details to {on}"),
+    _Habit(SUPPORT, "ADMIN_ADD_CONFIG_OVERRIDE", 0.5, ANY, "Added a configuration override to {on}, ticket {number}"),
+    _Habit(SUPPORT, "ADMIN_DELETE_CONFIG_OVERRIDE", 0.4, ANY, "Removed a configuration override from {on}"),
 )
 
 
@@ -98,7 +98,7 @@ def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) 
         simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), back_up)
 
 
-def busyness(simulation: Simulation, zone: str) -> float:
+def _busyness(simulation: Simulation, zone: str) -> float:
     """Return the activity in a time zone. An accelerated simulation has no weekends, so that actions never pause for long."""
     is_accelerated = simulation.lapse != 1.0 and simulation.planned > simulation.start
     return activity(zone, simulation.stamp, has_weekend=not is_accelerated)
@@ -106,7 +106,7 @@ def busyness(simulation: Simulation, zone: str) -> float:
 
 def _workforce(simulation: Simulation) -> Step:
     """Return the step that waits for the next action of a person: one random draw chooses it, for any number of people."""
-    zones: dict[str, tuple[list[tuple[Person, Habit]], list[float]]] = {}
+    zones: dict[str, tuple[list[tuple[Person, _Habit]], list[float]]] = {}
     for zone in sorted({person.time_zone for person in simulation.organisation.people}):
         people = [person for person in simulation.organisation.people if person.time_zone == zone]
         pairs = [(person, habit) for person in people for habit in HABITS if person.role == habit.role]
@@ -114,7 +114,7 @@ def _workforce(simulation: Simulation) -> Step:
             zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
 
     def wait(simulation: Simulation) -> None:
-        rates = [busyness(simulation, zone) * weights[-1] for zone, (_, weights) in zones.items()]  # per planned hour
+        rates = [_busyness(simulation, zone) * weights[-1] for zone, (_, weights) in zones.items()]  # per planned hour
         gap = timedelta(hours=simulation.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
         if gap >= LONGEST_GAP:  # try again later
             simulation.after(LONGEST_GAP, wait)
@@ -123,7 +123,7 @@ def _workforce(simulation: Simulation) -> Step:
         person, habit = simulation.chance.choices(pairs, cum_weights=weights)[0]
 
         def act(simulation: Simulation) -> None:
-            if busyness(simulation, person.time_zone):  # the working day may have ended since the draw
+            if _busyness(simulation, person.time_zone):  # the working day may have ended since the draw
                 _follow(simulation, person, habit)
             wait(simulation)
 
@@ -132,7 +132,7 @@ def _workforce(simulation: Simulation) -> Step:
     return wait
 
 
-def _follow(simulation: Simulation, person: Person, habit: Habit) -> None:
+def _follow(simulation: Simulation, person: Person, habit: _Habit) -> None:
     on: Cluster | Account | None = None
     if habit.on == ACCOUNT:
         on = simulation.chance.choice(simulation.organisation.accounts)

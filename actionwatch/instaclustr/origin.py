@@ -73,14 +73,14 @@ class ConnectionOptions:
         parts = urlsplit(check_url(self.base_url))
         if parts.query or parts.fragment:
             raise ValueError("base_url must not contain a query or a fragment")
-        segment(self.organisation_id)
+        _segment(self.organisation_id)
 
     def path(self, *segments: str) -> str:
         """Return a path of the organisation, relative to the base URL."""
-        return "/".join(("/v1/organisations", *map(segment, (self.organisation_id, *segments))))
+        return "/".join(("/v1/organisations", *map(_segment, (self.organisation_id, *segments))))
 
 
-def segment(text: str) -> str:
+def _segment(text: str) -> str:
     """Percent-encode one segment of a path.
 
     Raises: ValueError, if it would change the path.

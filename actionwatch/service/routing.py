@@ -102,18 +102,18 @@ def forecast(
         else:
             context = GateContext(row, Event.OPENED, alert, labels, False, now, policy, global_policy)
             stopped = list(decisions(context))
-        places = tuple(place for place, route in places_of(visit) if receiver.name in route.receivers)
+        places = tuple(place for place, route in _places_of(visit) if receiver.name in route.receivers)
         obstacles = tuple(map(_obstacle, stopped))
         notes = tuple(_notes(receiver, health.get(receiver.name, Health()), now))
         found.append(ReceiverForecast(receiver.name, places, row.mutes, obstacles, notes))
     return Routing(labels, visit, found)
 
 
-def places_of(visit: Visit, place: str = "route") -> list[tuple[str, Route]]:
+def _places_of(visit: Visit, place: str = "route") -> list[tuple[str, Route]]:
     """Return the nodes that take the alert, each with its place in the configuration: `route.routes[1]`."""
     if not visit.is_met:
         return []
-    below = [found for index, each in enumerate(visit.below) for found in places_of(each, f"{place}.routes[{index}]")]
+    below = [found for index, each in enumerate(visit.below) for found in _places_of(each, f"{place}.routes[{index}]")]
     return below or [(place, visit.route)]
 
 

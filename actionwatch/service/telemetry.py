@@ -98,7 +98,7 @@ class TraceExporter:
         self._fill_batch()
         if not self._sending:
             return False
-        content = encode(self._sending, self._options.service_name)
+        content = _encode(self._sending, self._options.service_name)
         headers = {"content-type": "application/x-protobuf"}
         try:
             answer = http.request("POST", self._url, headers=headers, content=content, timeout=timeout)
@@ -148,7 +148,7 @@ class TraceExporter:
         self._is_failing, self._dropped_count = False, 0
 
 
-def encode(spans: Sequence[trace_pb2.Span], service_name: str) -> bytes:
+def _encode(spans: Sequence[trace_pb2.Span], service_name: str) -> bytes:
     """Encode spans as a request to a collector."""
     own = {"service.name": service_name, "service.version": __version__, "service.instance.id": gethostname()}
     return ExportTraceServiceRequest(

@@ -74,7 +74,7 @@ def owning(path: Path) -> Iterator[Ownership]:
         os.close(descriptor)
 
 
-def is_owned(path: Path) -> bool:
+def _is_owned(path: Path) -> bool:
     """Return whether a process owns the store at `path` now: the service, or a round of it."""
     try:
         with lock_path(path).open() as file:
@@ -88,7 +88,7 @@ def is_owned(path: Path) -> bool:
 
 def roster(path: Path) -> Roster:
     """Return the process that owns the store at `path`, and its note, which may be empty."""
-    if not is_owned(path):
+    if not _is_owned(path):
         return Roster("", {})
     note = b""
     with contextlib.suppress(OSError):

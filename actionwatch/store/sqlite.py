@@ -67,16 +67,16 @@ _IS_NOTING = "notes what is unsealed"
 _HAS_NOTES = "SELECT 1 FROM sqlite_master WHERE name = 'unsealed'"
 
 
-class Dialect(SQLiteDialect_pysqlite):
+class _Dialect(SQLiteDialect_pysqlite):
     """The dialect of every engine here. All are equal, so that a statement is compiled once, not again by each engine."""
 
     supports_statement_cache = True
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Dialect
+        return type(other) is _Dialect
 
     def __hash__(self) -> int:
-        return hash(Dialect)
+        return hash(_Dialect)
 
 
 class _Compiled(dict[Any, Any]):
@@ -88,7 +88,7 @@ class _Compiled(dict[Any, Any]):
         super().__setitem__(key, value)
 
 
-registry.register("sqlite.actionwatch", __name__, Dialect.__name__)
+registry.register("sqlite.actionwatch", __name__, _Dialect.__name__)
 _OPTIONS = {"compiled_cache": _Compiled()}
 
 

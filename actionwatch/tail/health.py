@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import structlog
-
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
@@ -34,7 +32,6 @@ NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
 NAME_SHOWN = 60
 LOOKED = ""  # stored with the known fields from the first record on, which may have only fields that we map
 
-log = structlog.get_logger()
 
 REMEDIES = {
     "clock_skew": "set this machine's clock (NTP), or ask the vendor. Records are read and matched, but nothing is proved "

@@ -131,7 +131,7 @@ class BundleWriter:
         self._write(README, readme.encode())
         self._summaries[DIGESTS] = _summary_of_file(self._folder / DIGESTS)
         named = [self._summaries[name] for name in SUMMED if name != MANIFEST]
-        text = json.dumps({**manifest, "parts": list(map(part_document, named))}, indent=1, default=_plain)
+        text = json.dumps({**manifest, "parts": list(map(_part_document, named))}, indent=1, default=_plain)
         self._write(MANIFEST, f"{text}\n".encode())
         sums = to_sums({name: self._summaries[name].sha256 for name in SUMMED})
         self._write(SUMS, sums)
@@ -156,7 +156,7 @@ class BundleWriter:
         out.write(bytes(-size % _BLOCK))
 
 
-def part_document(part: Summary) -> dict[str, Any]:
+def _part_document(part: Summary) -> dict[str, Any]:
     """Return what the manifest says about a part."""
     lines = {} if part.line_count is None else {"lines": part.line_count}
     return {"name": part.name, "sha256": part.sha256, "bytes": part.size, **lines}

@@ -30,7 +30,7 @@ def check_size(chars: int) -> None:
     charge(chars // 8)
 
 
-def format_size(text: Any, /, *args: Any, **kwargs: Any) -> int:
+def _format_size(text: Any, /, *args: Any, **kwargs: Any) -> int:
     """Return at most how long a `%` or `{}` format makes its text."""
     form = str(text) if isinstance(text, str) else ""
     charge(len(form))
@@ -55,7 +55,7 @@ def check_binop(operator: str, left: Any, right: Any) -> None:
             refuse(size > (MAX_CHARS if is_text else MAX_ITEMS), f"'{operator}' with these operands")
             charge(size // 8 if is_text else size)
     elif operator == "%" and isinstance(left, str):
-        check_size(format_size(left, *(right if isinstance(right, tuple) else (right,))))
+        check_size(_format_size(left, *(right if isinstance(right, tuple) else (right,))))
     elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
         size, is_text = len(left) + len(right), isinstance(left, str)
         refuse(size > (MAX_CHARS if is_text else MAX_ITEMS), f"'{operator}' with these operands")
@@ -195,7 +195,7 @@ def _length(value: Any) -> int:
 FILTERS: dict[str, Foresee] = {
     "batch": _in_batches,
     "center": _padded,
-    "format": format_size,
+    "format": _format_size,
     "indent": _indented,
     "join": _joined,
     "replace": _replaced,
@@ -292,8 +292,8 @@ TEXT_METHODS: dict[str, Foresee] = {
     **dict.fromkeys(("rsplit", "split", "splitlines"), _split),
     **dict.fromkeys(("center", "ljust", "rjust", "zfill"), _padded),
     "expandtabs": _tabbed,
-    "format": format_size,
-    "format_map": format_size,
+    "format": _format_size,
+    "format_map": _format_size,
     "join": _joined_by,
     "replace": _replaced,
 }

@@ -30,7 +30,7 @@ _RENEW, _DROP = "renew_deadline", "drop_connection"
 log = structlog.get_logger()
 
 
-def most_connections() -> int:
+def _most_connections() -> int:
     """Return how many connections may be open: few enough that the process keeps descriptors for its work."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
@@ -82,7 +82,7 @@ class BoundedConnection(H11Protocol):
         self._deadline = self.loop.call_later(SERVE_SECONDS if self._serving_count else WAIT_SECONDS, self._drop)
 
     def _make_room(self) -> None:
-        most = most_connections()
+        most = _most_connections()
         opened = [each for each in self.connections if isinstance(each, BoundedConnection) and not each.is_dropped]
         if len(opened) <= most:
             return

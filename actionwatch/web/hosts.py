@@ -21,7 +21,7 @@ def host_of(header: str) -> str:
         return ""
 
 
-def is_address(host: str) -> bool:
+def _is_address(host: str) -> bool:
     """Return whether a host is an address."""
     try:
         ipaddress.ip_address(host)
@@ -35,4 +35,4 @@ def is_served(header: str | None, names: Collection[str]) -> bool:
     if header is None:
         return True  # HTTP/1.0, which no browser sends
     host = host_of(header)
-    return host == "localhost" or host in names or is_address(host)
+    return host == "localhost" or host in names or _is_address(host)

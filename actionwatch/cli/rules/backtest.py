@@ -89,9 +89,9 @@ def command(
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
             raise click.UsageError(f"--records and {option} exclude each other: omit one of them")
-    loaded, chosen = choose_rules(config, rules)
+    loaded, chosen = _choose_rules(config, rules)
     span = record_source.TimeRange(since or (None if file else utc_now() - BACK), until)
-    compared = choose_rules(config, [str(path) for path in others])[1] if others else []
+    compared = _choose_rules(config, [str(path) for path in others])[1] if others else []
     about = prefilter_of([*chosen, *compared], loaded.found.rules)
     if estimate:
         _show_estimate(loaded, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
@@ -111,7 +111,7 @@ def command(
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
-def choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[Rule]]:
+def _choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[Rule]]:
     """Load the rules of these files and folders, or those of the configuration that have these names; all live.
 
     Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
@@ -137,7 +137,7 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[R
     return loaded, to_replay(chosen, loaded.found.rules)
 
 
-def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
+def _alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     """Return an alert as JSON."""
     ends = [record_document(record) for record in (records[0], records[-1])] if records else [None] * 2
     return {
@@ -183,7 +183,7 @@ def _show(
     """Print what fired, most first. Rules that did not fire are counted, and listed only on request."""
     alerts = outcome.alerts
     if form != "table":
-        print_items(alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
+        print_items(alerts, form, document=lambda alert: _alert_document(alert, outcome.records[alert.id]))
         return
     if found is None:
         echo("no records to run the rules on", err=True)
@@ -234,7 +234,7 @@ def _show_changes(
 
     if form != "table":
         items = sorted(merged, key=lambda key: merged[key][0].first_at)
-        print_items(items, form, document=lambda key: {**alert_document(*merged[key]), "change": change(key)})
+        print_items(items, form, document=lambda key: {**_alert_document(*merged[key]), "change": change(key)})
         return
     rows = []
     for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):

@@ -41,7 +41,7 @@ _OF_WAYS = ("count", "distinct", "then", "within", "group_by", "expect")  # the 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class _Question:
     """One question. `read`, a function or a type of click, parses an answer. The default "" accepts an empty answer."""
 
     key: str
@@ -103,30 +103,32 @@ class Interview:
         if self._way != RECORD:
             self._answers["way"] = self._way
 
-    def _questions(self) -> Iterator[Question]:
+    def _questions(self) -> Iterator[_Question]:
         """Yield the questions; which ones follow depends on the answers before."""
-        yield Question("title", "What does the rule detect, in a few words?", _text)
-        yield Question("name", "Name for routes and commands", self._free_name, named_after(self._answers["title"]))
-        yield Question("kinds", "Which kinds does it match? (separated by commas)", self._kinds)
-        yield Question("level", "Level", click.Choice(list(LEVELS)), "medium")
-        yield Question("users", "Which users may do this? (separated by commas; Enter: none)", _users, "")
-        yield Question("way", "Alert on each record, a count, a sequence or an absence?", click.Choice(WAYS), RECORD)
+        yield _Question("title", "What does the rule detect, in a few words?", _text)
+        yield _Question("name", "Name for routes and commands", self._free_name, named_after(self._answers["title"]))
+        yield _Question("kinds", "Which kinds does it match? (separated by commas)", self._kinds)
+        yield _Question("level", "Level", click.Choice(list(LEVELS)), "medium")
+        yield _Question("users", "Which users may do this? (separated by commas; Enter: none)", _users, "")
+        yield _Question("way", "Alert on each record, a count, a sequence or an absence?", click.Choice(WAYS), RECORD)
         self._way = self._answers.get("way", RECORD)
         if self._way == COUNT:
-            yield Question("count", "How many, within a time?", click.IntRange(2, MAX_COUNT), "5")
-            yield Question("distinct", "Different values of which field count? (Enter: each record counts)", _field, "")
+            yield _Question("count", "How many, within a time?", click.IntRange(2, MAX_COUNT), "5")
+            yield _Question(
+                "distinct", "Different values of which field count? (Enter: each record counts)", _field, ""
+            )
         elif self._way == SEQUENCE:
-            yield Question(
+            yield _Question(
                 "then", "Which kinds follow? (alternatives separated by commas, steps by 'then')", self._steps
             )
         if self._way != RECORD:
-            yield Question("within", "Within which time?", _time, _WITHIN[self._way])
+            yield _Question("within", "Within which time?", _time, _WITHIN[self._way])
         default = "userName" if self._way in (COUNT, SEQUENCE) else ""
-        yield Question("group_by", _GROUP_BY[self._way], _fields, default)
+        yield _Question("group_by", _GROUP_BY[self._way], _fields, default)
         if self._way == ABSENCE and self._answers.get("group_by"):
-            yield Question("expect", "Which values must occur? (separated by commas; @NAME: those of a list)", _values)
+            yield _Question("expect", "Which values must occur? (separated by commas; @NAME: those of a list)", _values)
 
-    def _ask_all(self, questions: Iterator[Question]) -> None:
+    def _ask_all(self, questions: Iterator[_Question]) -> None:
         for question in questions:
             if question.key not in self._answers:
                 self._ask(question)
@@ -144,7 +146,7 @@ class Interview:
             elif question.key not in self._answers:
                 self._ask(question)
 
-    def _ask(self, question: Question, before: str = "") -> None:
+    def _ask(self, question: _Question, before: str = "") -> None:
         default = before or question.default
         self._answers[question.key] = click.prompt(
             question.text,

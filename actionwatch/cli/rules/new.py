@@ -73,13 +73,13 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> int
     with DraftPreview(config) as preview:
         if given["title"] and given["kinds"]:
             draft = _draft_of(given, context)
-            text, rules = build(draft, context)
+            text, rules = _build(draft, context)
             echo(preview.describe(rules), err=True)
         elif not sys.stdin.isatty():
             raise click.UsageError("standard input is not a terminal: give at least --title and --kind")
         else:
             finished = Interview(
-                given, folder, context.known_kinds, lambda draft: build(draft, context), preview
+                given, folder, context.known_kinds, lambda draft: _build(draft, context), preview
             ).hold()
             if finished is None:
                 echo("Nothing was written.")
@@ -110,7 +110,7 @@ def _draft_of(given: dict[str, Any], context: RuleContext) -> Draft:
     )
 
 
-def build(draft: Draft, context: RuleContext) -> tuple[str, Sequence[Rule]]:
+def _build(draft: Draft, context: RuleContext) -> tuple[str, Sequence[Rule]]:
     """Return the text of a draft and its rules, which load and pass their tests.
 
     Raises: click.UsageError, ConfigError; click.ClickException, if a test of the draft fails.

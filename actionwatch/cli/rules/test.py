@@ -30,7 +30,7 @@ _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
-class Result:
+class _Result:
     """The result of a test, or (`test` is None) of a rule without enough tests."""
 
     rule: Rule
@@ -82,20 +82,20 @@ def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | 
     return EXIT_FAILED if loaded.found.faults or any(result.problems for result in results) else 0
 
 
-def _run(loaded: LoadedRules, min_tests: int) -> Iterator[Result]:
+def _run(loaded: LoadedRules, min_tests: int) -> Iterator[_Result]:
     from actionwatch.rules.case_runner import CaseRunner, missing_tests
     from actionwatch.service.simulation import simulate
 
     bench = CaseRunner(loaded.found.rules, simulate, KINDS, loaded.context.lists, loaded.rebuild)
     for rule in loaded.found.rules:
         for found in bench.run(rule):
-            yield Result(rule, found.case.name, found.case.line, found.problems, found.explained)
+            yield _Result(rule, found.case.name, found.case.line, found.problems, found.explained)
         lacking = missing_tests(rule, min_tests)
         if lacking:
-            yield Result(rule, None, rule.line, (lacking,))
+            yield _Result(rule, None, rule.line, (lacking,))
 
 
-def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
+def _print(results: Sequence[_Result], loaded: LoadedRules) -> None:
     for result in results:
         if not result.problems:
             continue
@@ -120,7 +120,7 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
     echo(summary, fg="red" if failed or lacking or loaded.found.faults else "green")
 
 
-def _document(result: Result) -> dict[str, Any]:
+def _document(result: _Result) -> dict[str, Any]:
     return {
         "rule": {"id": result.rule.name.id, "name": result.rule.name.name},
         "test": result.test,
@@ -135,7 +135,7 @@ def _document(result: Result) -> dict[str, Any]:
     }
 
 
-def _write_junit(results: Sequence[Result], loaded: LoadedRules, path: Path) -> None:
+def _write_junit(results: Sequence[_Result], loaded: LoadedRules, path: Path) -> None:
     """Write a JUnit report with one suite per rule, and one for broken documents."""
     root = ElementTree.Element("testsuites", name="actionwatch rules test")
     for rule, own in groupby(results, key=lambda result: result.rule):

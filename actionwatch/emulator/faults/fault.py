@@ -36,7 +36,7 @@ class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 
     def __post_init__(self) -> None:
         """Parse the argument; msgspec adds the location to an exception."""
-        kind = find_kind(self.fault)
+        kind = _find_kind(self.fault)
         try:
             argument = _read_argument(kind, self.arg)
         except ValueError as exc:
@@ -61,7 +61,7 @@ def parse_fault(text: str) -> FaultSpec:
     Raises: `FaultError`, with similar names.
     """
     name, _, rest = text.strip().partition(":")
-    kind = find_kind(name)
+    kind = _find_kind(name)
     tokens, named, limits = list[str](), dict[str, str](), dict[str, str]()
     for part in rest.split(",") if rest else ():
         found = NAMED.fullmatch(part.strip())
@@ -82,7 +82,7 @@ def parse_fault(text: str) -> FaultSpec:
         raise FaultError(f"{name}: {exc}") from exc
 
 
-def find_kind(name: str) -> FaultKind:
+def _find_kind(name: str) -> FaultKind:
     """Find a line of the table.
 
     Raises: `FaultError`, if the name is unknown.

@@ -17,7 +17,7 @@ PLACES = {name: place for place, name in enumerate(FAULTS)}
 
 
 @dataclass
-class ActiveFault:
+class _ActiveFault:
     """A fault and its counters. `played` counts requests, records or walks."""
 
     fault: FaultSpec
@@ -41,7 +41,7 @@ class Faults:
     def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
         self._organisation = organisation
         self._lock = Lock()
-        self.running: tuple[ActiveFault, ...] = ()
+        self.running: tuple[_ActiveFault, ...] = ()
         """All faults, also those that are over, in the order of composition."""
         organisation.attach(self._arrive, self._settle)
         self.set(*faults)
@@ -59,7 +59,7 @@ class Faults:
         Raises: `FaultError`, and then nothing has changed.
         """
         now = self._organisation.clock()
-        added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
+        added = [_ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
         with self._lock:
             running = [*(self.running if keeps_others else ()), *added]
             self.running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
@@ -90,7 +90,7 @@ class Faults:
                 stages = effect.change(stages, self._play(running, now, number))
         return stages
 
-    def _draw(self, running: ActiveFault, now: datetime) -> int | None:
+    def _draw(self, running: _ActiveFault, now: datetime) -> int | None:
         """Return the number (from 0) of this application of a fault; None if it does not apply."""
         with self._lock:
             if running.is_over(now):
@@ -101,7 +101,7 @@ class Faults:
             running.played += 1
             return running.played - 1
 
-    def _play(self, running: ActiveFault, now: datetime, number: int) -> Play:
+    def _play(self, running: _ActiveFault, now: datetime, number: int) -> Play:
         fault = running.fault
         return Play(
             fault.arg,
@@ -119,7 +119,7 @@ class Faults:
                 arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
         return arrivals
 
-    def _arrive_one(self, running: ActiveFault, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
+    def _arrive_one(self, running: _ActiveFault, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
         now = self._organisation.clock()
         number = self._draw(running, now)
         return [arrival] if number is None else effect.change(arrival, self._play(running, now, number))
@@ -130,7 +130,7 @@ class Faults:
             if isinstance(running.fault.kind.effect, OnEntries):
                 self._take_away(running, running.fault.kind.effect)
 
-    def _take_away(self, running: ActiveFault, effect: OnEntries) -> None:
+    def _take_away(self, running: _ActiveFault, effect: OnEntries) -> None:
         """Remove the entries of a fault that have reached its age; decide once per entry."""
         now = self._organisation.clock()
         ends = running.since + running.fault.for_ if running.fault.for_ else None

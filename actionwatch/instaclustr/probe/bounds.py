@@ -30,7 +30,7 @@ AMBIGUOUS = "the next unit after the only usable record starts a coarser unit to
 
 
 @dataclass(frozen=True, slots=True)
-class BoundTest:
+class _BoundTest:
     """A test record, and how to check whether a window contains it. `unit` is the resolution of times in records."""
 
     client: ProbeClient
@@ -64,7 +64,7 @@ def bounds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     return [_start(test), _end(test)]
 
 
-def _choose(client: ProbeClient, sample: Sample) -> BoundTest | None:
+def _choose(client: ProbeClient, sample: Sample) -> _BoundTest | None:
     """Choose the most isolated record whose time shows to which unit a bound is rounded."""
     records = [record for record in sample.records if record.is_time_readable]
     times = sorted({record.occurred_at for record in records})
@@ -81,7 +81,7 @@ def _choose(client: ProbeClient, sample: Sample) -> BoundTest | None:
         return at.microsecond % 1000 == 0, is_clear, gaps[at]
 
     best = max(records, key=merit)
-    return BoundTest(client, best.key, best.occurred_at, unit)
+    return _BoundTest(client, best.key, best.occurred_at, unit)
 
 
 def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[datetime]]]:
@@ -96,7 +96,7 @@ def _ignored(client: ProbeClient) -> list[str]:
     return ["startTime"] * bool(ahead.records) + ["endTime"] * bool(long_ago.records)
 
 
-def _start(test: BoundTest) -> ProbeFinding:
+def _start(test: _BoundTest) -> ProbeFinding:
     """Check `startTime`. If a bound is rounded down, a record before it is still returned."""
     at, end = test.at, test.at + AROUND
     if not test.is_in(_floor(at, MILLISECOND), end):
@@ -111,7 +111,7 @@ def _start(test: BoundTest) -> ProbeFinding:
     return costly("startTime", "ignored, or coarser than a minute", means)
 
 
-def _end(test: BoundTest) -> ProbeFinding:
+def _end(test: _BoundTest) -> ProbeFinding:
     """Check `endTime`. If a bound is rounded down, a record before it is not returned."""
     at, start = test.at, test.at - AROUND
     if test.is_in(start, _floor(at, MILLISECOND)):
@@ -131,7 +131,7 @@ def _end(test: BoundTest) -> ProbeFinding:
 COARSE = "actionwatch requests whole units and proves the intended window: responses contain more than needed"
 
 
-def _rounded(name: str, how: str, unit: timedelta, test: BoundTest) -> ProbeFinding:
+def _rounded(name: str, how: str, unit: timedelta, test: _BoundTest) -> ProbeFinding:
     """Report the unit of a bound that the checks found. `how` applies if it is the resolution of the records."""
     # In the last second of a minute, the next second is the next minute too.
     if any(_next(test.at, unit) == _next(test.at, coarser) for coarser in _units(unit) if coarser > unit):
@@ -139,7 +139,7 @@ def _rounded(name: str, how: str, unit: timedelta, test: BoundTest) -> ProbeFind
     return _settled(name, how if unit == test.unit else "rounded down", unit, test)
 
 
-def _settled(name: str, how: str, unit: timedelta, test: BoundTest) -> ProbeFinding:
+def _settled(name: str, how: str, unit: timedelta, test: _BoundTest) -> ProbeFinding:
     if test.at.microsecond % 1000 and how != "rounded down":
         how = "inclusive or exclusive (times are finer than bounds can be)"
     says = f"{how}, {_resolution(unit)}"

@@ -88,11 +88,11 @@ class ProbedPage:
         return int(float(text))
 
 
-class UnreadableResponse(BadResponse):
+class _UnreadableResponse(BadResponse):
     """A response that is not a page, described by its shape."""
 
 
-class RequestBudgetExceeded(SourceError):
+class _RequestBudgetExceeded(SourceError):
     """The probe has sent as many requests as it may."""
 
 
@@ -135,7 +135,7 @@ class ProbeClient:
             return ProbedPage(response, parse_page(response.body, self.reader, utc_now()))
         except BadResponse:
             what = f"a response that is not a page of user actions: {shape_of_body(response.body)}"
-            raise UnreadableResponse(what) from None
+            raise _UnreadableResponse(what) from None
 
     def accounts(self) -> HttpResponse:
         """Request the linked accounts.
@@ -147,7 +147,7 @@ class ProbeClient:
     def _ask(self, request: Callable[[], HttpResponse]) -> HttpResponse:
         for attempt in range(1, ATTEMPTS + 1):
             if self.request_count >= MAX_REQUESTS:
-                raise RequestBudgetExceeded(f"not checked: a probe sends at most {MAX_REQUESTS} requests")
+                raise _RequestBudgetExceeded(f"not checked: a probe sends at most {MAX_REQUESTS} requests")
             self.request_count += 1
             try:
                 response = request()
@@ -169,7 +169,7 @@ class ProbeClient:
 
 def refusal(error: SourceError) -> str:
     """Describe an error without texts of the upstream, which may contain names."""
-    if isinstance(error, UnreadableResponse | RequestBudgetExceeded):
+    if isinstance(error, _UnreadableResponse | _RequestBudgetExceeded):
         return error.what
     return next((text for kind, text in _REFUSALS if isinstance(error, kind)), "the response cannot be read")
 

@@ -65,7 +65,7 @@ def mapping(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     taken = {field for fields in ours.values() for field in fields}
     missing = [name for name in WANTED if not _is_found(name, taken)]
     left = [name for name in names if name not in ours]
-    suggested = suggest(objects, left, [name for name in FIELDS if not _is_found(name, taken)])
+    suggested = _suggest(objects, left, [name for name in FIELDS if not _is_found(name, taken)])
     findings = [_missing(missing, suggested)]
     if left:
         says = f"no alias for {joined([field_name(name) for name in left])}"
@@ -79,7 +79,7 @@ def mapping(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     return findings
 
 
-def suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: Sequence[str]) -> dict[str, Any]:
+def _suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: Sequence[str]) -> dict[str, Any]:
     """Suggest `field_aliases`: which unmapped field may be which missing field. Each is suggested once."""
     found: dict[str, list[str]] = {}
     rest = [name for name in left if field_name(name) == name]

@@ -23,7 +23,7 @@ def order(client: ProbeClient, sample: Sample) -> ProbeFinding:
     if len(records) < ENOUGH:
         return unsettled("order", f"the log has only {counted(len(records), 'record')}", "none is assumed")
     base, again = client.page(sample.window, size=10), client.page(sample.window, size=10)
-    found = direction(records)
+    found = _direction(records)
     if base.keys == again.keys:
         if found is None:
             return unsettled("order", "all records have the same time", "none is assumed")
@@ -36,7 +36,7 @@ def order(client: ProbeClient, sample: Sample) -> ProbeFinding:
     return costly("order", "none: it changes between requests", means)
 
 
-def direction(records: Sequence[Record]) -> str | None:
+def _direction(records: Sequence[Record]) -> str | None:
     """Return the order of times; None if there is only one time."""
     times = [record.occurred_at for record in records if record.is_time_readable]
     if len(set(times)) < 2:
@@ -95,7 +95,7 @@ def size(client: ProbeClient, sample: Sample) -> ProbeFinding:
 
 def retention(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check how far the log reaches back."""
-    claim, found = claimed(sample.first), direction(sample.records)
+    claim, found = claimed(sample.first), _direction(sample.records)
     if not sample.records or not found:
         return unsettled("retention", "too few records")
     oldest: ProbedPage | None = sample.first if found.startswith("ascending") else None

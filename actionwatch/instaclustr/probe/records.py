@@ -36,7 +36,7 @@ def time_form(client: ProbeClient, sample: Sample) -> ProbeFinding:
         return unsettled("time", "the log has no records")
     if not given:
         return fatal("time", "no record has one", UNTIMED)
-    forms = Counter(form_of_time(value) for value in given)
+    forms = Counter(_form_of_time(value) for value in given)
     unreadable = sum(parse_instant(value) is None for value in given)
     says = joined([form for form, _ in forms.most_common()], 5)
     if unreadable == len(given):
@@ -47,7 +47,7 @@ def time_form(client: ProbeClient, sample: Sample) -> ProbeFinding:
     return fine("time", says, "interpreted as UTC" if "without a zone" in says else "supported")
 
 
-def form_of_time(value: Any) -> str:
+def _form_of_time(value: Any) -> str:
     """Name the form of a time: `ISO 8601 with Z, 3 fraction digits`, `a number of milliseconds`."""
     if value is None or value == "":
         return "blank"

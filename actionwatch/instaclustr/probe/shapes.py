@@ -25,7 +25,7 @@ def field_name(name: str) -> str:
 _TYPE_WORDS = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", list: "list"}
 
 
-def type_word(value: Any) -> str:
+def _type_word(value: Any) -> str:
     return _TYPE_WORDS.get(type(value), "object")
 
 
@@ -39,18 +39,18 @@ def shape(value: Any, depth: int = MAX_DEPTH) -> str:
     if isinstance(value, list):
         if not value:
             return "[]"
-        items = dict.fromkeys(shape(item, depth - 1) if depth else type_word(item) for item in value[:100])
+        items = dict.fromkeys(shape(item, depth - 1) if depth else _type_word(item) for item in value[:100])
         return "[" + " | ".join(list(items)[:4]) + "]"
     if isinstance(value, str):
         if not value.strip():
             return "blank text"
         return "UUID" if UUID.fullmatch(value.strip()) else "text"
-    return type_word(value)
+    return _type_word(value)
 
 
 def types(values: Iterable[Any]) -> str:
     """Describe the types of values, with the members of objects: `text or null`."""
     words: dict[str, None] = {}
     for value in values:
-        words[shape(value, 1) if isinstance(value, Mapping) else type_word(value)] = None
+        words[shape(value, 1) if isinstance(value, Mapping) else _type_word(value)] = None
     return " or ".join(sorted(words, key=lambda word: (word == "null", word)))

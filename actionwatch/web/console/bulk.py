@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class _Missed:
     """An alert that stays as it is, and why. It has no title if it is gone."""
 
     id: str
@@ -50,7 +50,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     decide = parts.actions.acknowledge if action == "ack" else parts.actions.resolve
     done, missed = _each(ids, lambda alert_id: decide(alert_id, author, comment))
     old = [alert for _, (alert, is_new) in done if not is_new]
-    missed += [Missed(alert.id, alert.title, _before(alert)) for alert in old]
+    missed += [_Missed(alert.id, alert.title, _before(alert)) for alert in old]
     note = _spell(len(done) - len(old), "alert", "acknowledged" if action == "ack" else "resolved")
     return show_list_with(request, parts, note=note, missed=missed)
 
@@ -73,12 +73,12 @@ def _silence(
         shown = show_drafts(parts, [draft for _, draft in reversed(of_group.values())])
         return show_list_with(request, parts, drafts=shown, missed=missed, given=given, chosen=ids)
     done, gone = _each(chosen, lambda alert_id: parts.actions.silence(alert_id, author, span, comment))
-    old = [Missed(alert_id, "", f"not needed: {decision.text}") for alert_id, decision in done if not decision.is_new]
+    old = [_Missed(alert_id, "", f"not needed: {decision.text}") for alert_id, decision in done if not decision.is_new]
     note = _spell(len(done) - len(old), "silence", "active")
     return show_list_with(request, parts, note=note, missed=[*missed, *gone, *old])
 
 
-def _each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str, _T]], list[Missed]]:
+def _each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str, _T]], list[_Missed]]:
     """Do something for each alert. Return the results, and the alerts that are gone, which do not keep the others."""
     done: list[tuple[str, _T]] = []
     missed = []
@@ -88,7 +88,7 @@ def _each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str,
         except StoreError:
             raise
         except ActionwatchError as exc:
-            missed.append(Missed(alert_id, "", str(exc)))
+            missed.append(_Missed(alert_id, "", str(exc)))
     return done, missed
 
 

@@ -36,7 +36,6 @@ RANGES: Mapping[str, tuple[timedelta, int]] = {
 """The width and the number of the bars of each range."""
 MAX_CHARTED_ALERTS = 20_000  # of a range, the newest
 MAX_CHARTED_RECORDS = 10_000  # of one bar
-GAPS_SHOWN = 5  # of a source; `records proof` lists all
 SILENCES_SHOWN = 5
 
 
