@@ -51,6 +51,7 @@ class ConnectedProtocol(H11Protocol):
 
     connection: ClientConnection | None = None
 
+    # `web/connections.py` wraps the app in the same way. The emulator cannot share that code: it imports nothing of ours.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does
         super().connection_made(transport)
         self.connection = connection = ClientConnection(transport)
