@@ -16,8 +16,9 @@ from structlog.testing import capture_logs
 from actionwatch.base.clock import utc_now
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
+from actionwatch.service.loops import MATCH_SECONDS
 from actionwatch.service.serve import serve
-from actionwatch.service.service import MATCH_SECONDS, Service
+from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
 from actionwatch.service.threads import ThreadDied
 from actionwatch.text.payloads import instant

@@ -1,0 +1,167 @@
+"""What the service does at intervals: one job for each source, and one for each other step. Jobs do not delay each other."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from apscheduler.job import Job
+
+from actionwatch.base.daemon_threads import DaemonThreads
+from actionwatch.delivery.worker import DeliveryWorker
+from actionwatch.service import prune, schedule
+from actionwatch.service.app import App
+from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
+from actionwatch.service.disk import check_disk
+from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.service.reload import Reloader
+from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
+from actionwatch.service.roles import Roles
+from actionwatch.service.sealing import SEAL_EVERY, Sealing
+from actionwatch.service.step_watch import FAILURES, StepWatch
+from actionwatch.service.threads import Threads
+from actionwatch.store import backlog_progress
+from actionwatch.store.membership import LEADER, tail_role
+from actionwatch.tail.accounts import LIST_EVERY
+
+if TYPE_CHECKING:
+    from actionwatch.service.telemetry import TraceExporter
+
+SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
+PRUNE_EVERY = timedelta(hours=1)
+DISK_EVERY = timedelta(minutes=1)
+CHECK_EVERY = timedelta(minutes=1)
+EXPORT_EVERY = timedelta(seconds=5)  # of spans
+RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
+
+
+def attempt_as(steps: StepWatch, roles: Roles, role: str | None, step: str, run: Callable[[], object]) -> None:
+    """Run a watched step, if this process has the role that it needs (None: every process runs it)."""
+    with roles.working(role) as is_mine:
+        if is_mine:
+            steps.attempt(step, run)
+
+
+class Jobs:
+    """The jobs of one service, each of which is a watched step. One of a role runs only while this process has the role."""
+
+    def __init__(self, app: App, steps: StepWatch, roles: Roles) -> None:
+        self._app = app
+        self._steps = steps
+        self._roles = roles
+        self._threads = DaemonThreads("job")
+        self._scheduler = schedule.make_scheduler(self._threads)
+        self._of_role: defaultdict[str, list[tuple[str, Job]]] = defaultdict(list)
+        """For each role its steps, with their jobs."""
+        self._is_started = False
+
+    def add_sources(self) -> None:
+        """Add the polls of each source, and the listing of its accounts."""
+        app = self._app
+        for source in app.tails:  # first, because the first poll of each waits a little for it
+            listing = functools.partial(_list_accounts, app, source)
+            self._add(f"accounts {source}", listing, LIST_EVERY, role=tail_role(source))
+        for source, interval in app.poll_intervals.items():
+            progress = functools.partial(_backlog, app, source)
+            poll = functools.partial(_poll, app, source)
+            self._add(f"tail {source}", poll, interval, progress=progress, role=tail_role(source))
+
+    def add_deliveries(self, worker: DeliveryWorker, button_checks: Mapping[str, Callable[[], object]]) -> None:
+        """Add the checks of the senders, and of the listener of each receiver with buttons."""
+        for receiver, check in button_checks.items():
+            self._add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
+        self._add("send", worker.check_sends, CHECK_EVERY, is_first_now=False)
+
+    def add_watches(
+        self,
+        heartbeat: Heartbeat | None,
+        traces: TraceExporter | None,
+        replicas: Callable[[], None] | None,
+        configuration: ConfigurationWatch | None,
+    ) -> None:
+        """Add what watches the process and its surroundings, and what reports to other services."""
+        app = self._app
+        if app.database.path is not None:
+            self._add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
+        if heartbeat:
+            self._add("heartbeat", heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
+        if traces is not None:
+            self._add("telemetry", traces.run_once, EXPORT_EVERY)
+        if replicas is not None:
+            self._add("replicas", replicas, REPLICAS_EVERY)
+        if configuration:
+            self._add("configuration", configuration.run_once, LOOK_EVERY)
+
+    def add_upkeep(self, reloader: Reloader, sealing: Sealing) -> None:
+        """Add what the store needs: the silences of files, retention and seals."""
+        self._add("silences", reloader.load_silences, SILENCES_EVERY, is_first_now=False, role=LEADER)
+        self._add("prune", functools.partial(_prune, self._app), PRUNE_EVERY, role=LEADER)
+        self._add("seal", sealing.run_once, SEAL_EVERY, role=LEADER)
+
+    def start(self, threads: Threads) -> None:
+        """Run the jobs from now on. The thread of the scheduler is one of `threads`."""
+        schedule.start(self._scheduler, functools.partial(threads.start, "schedule"))
+        self._is_started = True
+
+    def run_role(self, role: str) -> None:
+        """Run the steps of a role now."""
+        if self._is_started:
+            for _, job in self._of_role[role]:
+                schedule.run_now(job)
+
+    def forget_role(self, role: str) -> None:
+        """Forget how the steps of a role went before."""
+        for step, _ in self._of_role[role]:
+            self._steps.forget(step)
+
+    def catch_up(self) -> None:
+        """Run the jobs now that the clock, which was set back, would delay."""
+        schedule.catch_up(self._scheduler)
+
+    def stop(self) -> None:
+        """Start no other job."""
+        self._scheduler.shutdown()
+
+    def join(self, seconds: float) -> int:
+        """Wait until no job runs, but no longer than `seconds`. Return how many still run."""
+        return self._threads.join(seconds)
+
+    def _add(
+        self,
+        step: str,
+        run: Callable[[], object],
+        every: timedelta,
+        *,
+        is_first_now: bool = True,
+        progress: Callable[[], object] = lambda: None,
+        role: str | None = None,
+    ) -> None:
+        """Run a step at intervals, and watch it."""
+        failures = FAILURES if every < RARE else 1
+        self._steps.add(step, failures=failures, progress=progress, is_of_role=role is not None)
+        work = functools.partial(attempt_as, self._steps, self._roles, role, step, run)
+        job = schedule.add_job(self._scheduler, work, every, is_first_now=is_first_now)
+        if role is not None:
+            self._of_role[role].append((step, job))
+
+
+def _list_accounts(app: App, source: str) -> None:
+    app.account_watches[source].run_once()
+
+
+def _poll(app: App, source: str) -> None:
+    app.tails[source].run_if_due()
+
+
+def _backlog(app: App, source: str) -> object:
+    with app.database.read() as connection:
+        return backlog_progress.read_all(connection).get(source)
+
+
+def _prune(app: App) -> None:
+    with app.database.read() as connection:
+        back = prune.look_back(connection, app.settings.sources, app.rules.rules)
+    prune.run_once(app.leading, app.settings.store.retention, app.clock(), back)

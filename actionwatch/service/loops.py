@@ -1,0 +1,105 @@
+"""The loops of the service: each runs in its own thread until the service stops."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+
+import structlog
+
+from actionwatch.delivery.worker import DeliveryWorker
+from actionwatch.service.app import App
+from actionwatch.service.clock_watch import ClockWatch
+from actionwatch.service.jobs import Jobs, attempt_as
+from actionwatch.service.reload import Reloader
+from actionwatch.service.roles import LOOK_SECONDS, Roles
+from actionwatch.service.step_watch import StepWatch
+from actionwatch.service.threads import Threads
+from actionwatch.store import positions
+from actionwatch.store.membership import LEADER, Membership
+
+CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
+MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest wait without any
+
+log = structlog.get_logger()
+
+
+class Loops:
+    """The loops of one service, which are watched steps: matching, delivering, reloading, and watching clock and roles."""
+
+    def __init__(self, app: App, threads: Threads, steps: StepWatch, roles: Roles, worker: DeliveryWorker) -> None:
+        self._app = app
+        self._threads = threads
+        self._stopping = threads.stopping
+        self._steps = steps
+        self._roles = roles
+        self._worker = worker
+
+    def watch_steps(self) -> None:
+        """Watch the steps of the loops from now on."""
+        for name in ("deliver", "reload", "clock", "roles"):
+            self._steps.add(name)
+        self._steps.add("match", progress=self._positions, is_of_role=True)
+
+    def keep_roles(self, membership: Membership, stack: contextlib.ExitStack) -> None:
+        """Keep the roles from the first on, whose beginning may outlast a lease, until the last thread has ended."""
+        ended = threading.Event()
+        self._threads.start("lease", functools.partial(self._roles.renew, membership, ended))
+        stack.callback(ended.set)
+        stack.callback(self._stopping.set)
+
+    def follow_replicas(self, membership: Membership) -> None:
+        """Share the roles with other replicas, and match the records that they store."""
+        self._threads.start("roles", functools.partial(self._spread_roles, membership))
+        self._threads.start("hints", self._listen_to_hints)
+
+    def start_steps(self, reloader: Reloader) -> None:
+        """Match, deliver and reload from now on."""
+        self._threads.start("match", self._match)
+        delivering = functools.partial(self._steps.attempt, "deliver")
+        self._threads.start("deliver", functools.partial(self._worker.run, delivering))
+        reloading = functools.partial(self._steps.attempt, "reload")
+        leads = functools.partial(self._roles.has, LEADER)
+        self._threads.start("reload", functools.partial(reloader.watch, self._stopping, reloading, leads))
+
+    def watch_clock(self, jobs: Jobs, clock_watch: ClockWatch) -> None:
+        """Watch the clock and the steps from now on."""
+        self._threads.start("clock", functools.partial(self._watch_clock, jobs, clock_watch))
+
+    def _spread_roles(self, membership: Membership) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            self._steps.attempt("roles", functools.partial(self._roles.spread, membership))
+
+    def _listen_to_hints(self) -> None:
+        """Wake the matcher when another replica has stored records."""
+        if not self._app.database.listen(self._app.wake_matcher, self._stopping):
+            log.info(
+                "record_hints_off",
+                why="a pooler is between this process and PostgreSQL: the matcher looks for records instead",
+            )
+            self._stopping.wait()
+
+    def _watch_clock(self, jobs: Jobs, clock_watch: ClockWatch) -> None:
+        def watch() -> None:
+            jobs.catch_up()
+            clock_watch.run_once()
+
+        while not self._stopping.wait(CLOCK_SECONDS):
+            self._steps.attempt("clock", watch)
+            self._steps.look()
+
+    def _positions(self) -> object:
+        with self._app.database.read() as connection:
+            return positions.read_both(connection)
+
+    def _match(self) -> None:
+        while not self._stopping.is_set():
+            self._app.wait_for_records(MATCH_SECONDS)
+            attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
+        if self._roles.has(LEADER):
+            self._steps.attempt("match", self._app.matcher.save)
+
+    def _match_once(self) -> None:
+        if self._app.matcher.run_once():
+            self._worker.wake()

@@ -1,0 +1,123 @@
+"""The web listener of the service: its routes, who may use them, and what it reads of the running service."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from actionwatch.base.access import AccessRole
+from actionwatch.service.app import App
+from actionwatch.service.blindness import read_blindness
+from actionwatch.service.configuration import known_lists
+from actionwatch.service.roles import Roles
+from actionwatch.service.signing_in import openid_provider, trusted_proxy
+from actionwatch.service.silence_doubts import find_doubts
+from actionwatch.service.silence_preview import preview
+from actionwatch.service.step_watch import StepWatch
+from actionwatch.service.stretches import read_stretches
+from actionwatch.service.threads import Threads
+from actionwatch.store.membership import LEADER, tail_role
+
+if TYPE_CHECKING:
+    from actionwatch.web.access import Access
+    from actionwatch.web.parts import Parts
+
+
+class WebListener:
+    """Serves the health checks, the metrics, the API and the console of a service."""
+
+    def __init__(
+        self,
+        app: App,
+        threads: Threads,
+        steps: StepWatch,
+        roles: Roles,
+        wake: Callable[[], None],
+        *,
+        open_to_actions: bool,
+    ) -> None:
+        """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`."""
+        self._app = app
+        self._threads = threads
+        self._steps = steps
+        self._roles = roles
+        self._wake = wake
+        self._open_to_actions = open_to_actions
+
+    def serving(self) -> contextlib.AbstractContextManager[str]:
+        """Serve until the block ends. The value is the URL."""
+        # Only the service needs starlette and uvicorn, which take long to import.
+        from actionwatch.web.routes import api_routes, console_routes, health_routes, metrics_routes
+        from actionwatch.web.server import serving
+
+        app, options, parts = self._app, self._app.settings.web, self._parts()
+        routes = [
+            *health_routes(app.database, app.poll_intervals, self._threads.are_alive, self._ages, self._reasons),
+            *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups, self._roles.held),
+            *api_routes(parts),
+            *console_routes(parts),
+        ]
+        address = options.listen
+        return serving(
+            routes, address.host, address.port, self._access(), self._threads.start, names=options.served_names
+        )
+
+    def _access(self) -> Access:
+        from actionwatch.web.access import Access
+
+        app, options = self._app, self._app.settings.web
+        role = AccessRole.OPERATOR if self._open_to_actions else AccessRole.READER
+        open_to = None if options.is_token_required else role
+        return Access(
+            options.access_token,
+            app.database,
+            app.clock,
+            open_to=open_to,
+            proxy=trusted_proxy(options),
+            openid=openid_provider(options, app.clock),
+        )
+
+    def _parts(self) -> Parts:
+        from actionwatch.service.trial import Trials
+        from actionwatch.web.parts import Destination, Parts
+        from actionwatch.web.routes import read_unready
+
+        app = self._app
+        return Parts(
+            database=app.database,
+            clock=app.clock,
+            sources=app.poll_intervals.keys(),
+            receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
+            unready=lambda: [
+                *read_unready(app.database, app.poll_intervals, self._ages()),
+                *self._reasons(),
+            ],
+            stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
+            blindness=lambda connection, since, now: read_blindness(
+                connection, app.settings, app.rules.rules, since, now
+            ),
+            rules=lambda: app.rules.rules,
+            lists=lambda: known_lists(app.settings),
+            actions=app.operator_actions(self._wake),
+            dead_letters=app.dead_letters(self._wake),
+            previews=lambda connection, made, now: list(map(str, preview(connection, made, now))),
+            doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
+            try_draft=Trials(app.settings).run,
+            max_silence=app.settings.max_silence,
+            is_stopping=self._threads.stopping.is_set,
+            roster=lambda: self._roles.roster if app.database.is_shared else None,
+        )
+
+    def _ages(self) -> dict[str, timedelta | None]:
+        """Return how long ago each source that this process tails was last polled."""
+        return {name: tail.age for name, tail in self._app.tails.items() if self._roles.has(tail_role(name))}
+
+    def _dropped_groups(self) -> int:
+        return self._app.matcher.dropped_groups if self._roles.has(LEADER) else 0
+
+    def _reasons(self) -> Iterator[str]:
+        """Describe each step that fails, and each role that no replica has."""
+        yield from self._steps.reasons()
+        yield from self._roles.missing()
