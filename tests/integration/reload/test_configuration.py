@@ -13,7 +13,7 @@ from actionwatch.base.model import Status
 from actionwatch.emulator.app import create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
-from actionwatch.service import configuration_watch, service
+from actionwatch.service import configuration_watch, jobs
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
@@ -118,7 +118,7 @@ def test_replica_that_does_not_lead_reports_what_it_refused(site: Site, monkeypa
             assert membership.take(LEADER)
             with site.served() as asked:
                 wait_until(lambda: len(leader.roster().hosts) == 2, "the other replica")
-                monkeypatch.setattr(service, "LOOK_EVERY", timedelta(seconds=0.1))  # of the service that starts next
+                monkeypatch.setattr(jobs, "LOOK_EVERY", timedelta(seconds=0.1))  # of the service that starts next
                 site.write(port=taken.getsockname()[1])
                 asked.ask("reload")
                 wait_until(differences, "the report")
