@@ -17,8 +17,6 @@ from sqlalchemy import Connection, or_, select
 
 from actionwatch.base import clock
 from actionwatch.base.delivery import READDRESSED
-from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery import replay
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
@@ -53,97 +51,15 @@ from actionwatch.tail.planning import LAG_LEAST
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase
+from tests.chaos.machine import Hook, Machine
 from tests.chaos.setups import Setup, plain, varied
+from tests.chaos.upstream_faults import NATURES, PASSING
 from tests.integration.kit import KindEngine, PlainRenderer
 from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
 
 SEALED_AT_ONCE = 3  # rows: a run writes several seals
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "ADD_NODE")
-# The permanent properties of the upstream: a change while it runs would make the same action look different.
-NATURES: tuple[tuple[str, ...], ...] = (
-    (),
-    (),
-    ("order:ascending",),
-    ("order:shuffled",),
-    ("order:reshuffled",),
-    ("order:ties",),
-    ("total:absent",),
-    ("total:absent", "counts:absent"),
-    ("total:page", "counts:page"),
-    ("total:zero",),
-    ("total:string",),
-    ("total:fewer",),
-    ("total:fewer", "counts:absent"),
-    ("total:more",),
-    ("counts:more",),
-    ("counts:fewer",),
-    ("counts:absent",),
-    ("counts:page",),
-    ("total:absent", "counts:more"),
-    ("bounds:exclusive",),
-    ("bounds:exclusive_start",),
-    ("bounds:exclusive_end",),
-    ("bounds_truncated",),
-    ("bounds_truncated:1m",),
-    ("bounds_truncated:1m", "bounds:exclusive"),
-    ("bounds_truncated:1h",),
-    ("times_ignored:both",),
-    ("times_ignored:start",),
-    ("times_ignored:end",),
-    ("page_clamped:3",),
-    ("page_clamped:3", "total:absent", "counts:absent"),
-    ("page_size_ignored",),
-    ("page_size_ignored", "total:absent", "counts:absent"),
-    ("filter_ignored:all", "total:absent", "counts:absent"),
-    ("filter_ignored:accountLogsOnly", "total:absent", "counts:absent"),
-    ("id",),
-    ("id_repeated:3",),
-    ("account:id_only",),
-    ("nulls_dropped",),
-    ("time_form:ms",),
-    ("time_form:iso_sydney",),
-    ("time_name:absent",),
-    ("envelope:records",),
-    ("envelope:several",),
-    ("envelope:empty_list",),
-    ("resources:absent_when_empty",),
-    ("no_date",),
-    ("clock:-40s",),
-)
-# The temporary faults.
-PASSING = (
-    "error:503,times=3",
-    "error:500,every=3",
-    "rate_limited:times=2",
-    "gateway_page:times=4",
-    "unauthorised:times=3",
-    "forbidden:times=2",
-    "wrong_answer:half,times=2",
-    "wrong_answer:empty,every=4",
-    "redirect:times=2",
-    "truncated:length,every=3",
-    "reset:body,every=2",
-    "dropped:times=3",
-    "gzip:cut,times=2",
-    "index_ignored:times=5",
-    "appear:1,before,times=1",
-    "appear:1,inside,times=2",
-    "appear:2,before,every=2",
-    "appear:1,after,times=3",
-    "appear:1,before,2",
-    "appear:2,now",
-    "late:20s,3m",
-    "late:2s,40s",
-    "late:20m,50m",
-    "twins:2",
-    "twins:3",
-    "coarse_time:1s",
-    "coarse_time:10s",
-    "page_clamped:2,every=3",
-    "order:reshuffled,every=2",
-    "vanish:0s,kind=ADD_NODE,times=2",
-)
 APPEARED = "Appeared between two pages"  # the name of records that the emulator adds during a walk
 SWEEPS = (timedelta(minutes=30), timedelta(hours=2))
 SWEPT_WITHIN = max(SWEEPS) / 10  # docs/proof.md, "The promise": the delay of the last sweep
@@ -181,49 +97,6 @@ class Tally:
             f"{self.lost} lost, {self.doubled} doubled, {self.stuck} stuck, {self.silent} silent; "
             f"{self.receipts} receipts recomputed from the records"
         )
-
-
-@dataclass
-class Hook:
-    """A receiver that survives every process. Some messages fail randomly, and all while it is down."""
-
-    chance: random.Random
-    taken: list[Message] = field(default_factory=list)
-    is_down: bool = False
-
-    def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Accept the message, or not."""
-        draw = self.chance.random()
-        if self.is_down or draw < 0.1:
-            raise TransientDeliveryError("503")
-        if draw < 0.12:
-            raise PermanentDeliveryError("400")
-        self.taken.append(message)
-        return Receipt()
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class Machine:
-    """The machine of the service: its clock can be set, while the upstream's stays right."""
-
-    def __init__(self, world: Clock) -> None:
-        self._world = world
-        self.step = timedelta(0)
-        """How far its clock is off."""
-        self.restart()
-
-    def restart(self) -> None:
-        """Behave like a process that has just started, and that believes the clock."""
-        self.clock = clock.Clock(lambda: self._world() + self.step, self.elapsed)
-
-    def __call__(self) -> datetime:
-        return self.clock()
-
-    def elapsed(self) -> float:
-        """Return the seconds that no setting of the clock changes."""
-        return (self._world() - NOON).total_seconds()
 
 
 class Schedule:

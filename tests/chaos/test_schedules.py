@@ -11,7 +11,8 @@ import pytest
 
 from actionwatch.base.delivery import DeliveryStatus
 from tests.chaos.killing import MortalDatabase
-from tests.chaos.schedules import NATURES, Tally, play
+from tests.chaos.schedules import Tally, play
+from tests.chaos.upstream_faults import NATURES
 
 # About 20 s of CPU: a mistake in the tail shows within a few dozen. The last one has a message that a silence stops.
 SEEDS = (*range(40), 67)

@@ -23,8 +23,8 @@ from actionwatch.store import alerts, outbox, polls, receivers, self_alerts, wai
 from actionwatch.store.database import Database
 from actionwatch.text.crontab import parse_crontab
 from tests.builders import NOON, Machine, url_of
+from tests.integration.delivery.delivering import BusyDatabase
 from tests.integration.delivery.kit import Desk
-from tests.integration.delivery.test_deliver import BusyDatabase
 from tests.integration.kit import DOWN, Post, enqueue_test, settle
 
 STEPS = [timedelta(hours=-1), timedelta(hours=25), timedelta(days=3000), timedelta(days=-30), timedelta(minutes=2)]
