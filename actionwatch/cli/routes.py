@@ -159,10 +159,10 @@ def test(
             newest = None
         found = routing.forecast(settings, connection, alert, newest, now)
     print_document(_document(found, notes), form, as_text=lambda: _print(found, notes))
-    return _judge({each.name for each in found.receivers}, set(expect))
+    return _exit_status({each.name for each in found.receivers}, set(expect))
 
 
-def _judge(names: set[str], expected: set[str]) -> int:
+def _exit_status(names: set[str], expected: set[str]) -> int:
     """Return the exit status: 1 if nobody gets the alert, or others than expected."""
     if expected and names != expected:
         echo(f"expected {', '.join(sorted(expected))}; got {', '.join(sorted(names)) or 'nobody'}", err=True)

@@ -37,21 +37,21 @@ class Inbox:
         """Store the version of the store: the next `collect` ends when another process has written since."""
         self._seen_version = self._database.version()
 
-    def collect(self, workers: Collection[ReceiverWorker], patience: float) -> None:
-        """Wait up to `patience` seconds for an attempt or a wake-up, then take all attempts.
+    def collect(self, workers: Collection[ReceiverWorker], wait_seconds: float) -> None:
+        """Wait up to `wait_seconds` for an attempt or a wake-up, then take all attempts.
 
         Wait a little longer for a quick receiver, because its threads and a round of the worker slow each other down.
         """
-        patience = 0.0 if self.ended else patience
+        wait_seconds = 0.0 if self.ended else wait_seconds
         by_name = {worker.channel.name: worker for worker in workers}
         for worker in workers:
             worker.ended_count = 0
         try:
-            first = self._wait(patience) if patience > 0 else self._attempts.get_nowait()
+            first = self._wait(wait_seconds) if wait_seconds > 0 else self._attempts.get_nowait()
         except queue.Empty:
             return
         is_woken = self._take(first, by_name)
-        ends_at = time.monotonic() + (GATHER_SECONDS if patience > 0 else 0)
+        ends_at = time.monotonic() + (GATHER_SECONDS if wait_seconds > 0 else 0)
         while (
             not (self._take_all(by_name) or is_woken)
             and time.monotonic() < ends_at
@@ -59,9 +59,9 @@ class Inbox:
         ):
             time.sleep(GATHER_STEP)
 
-    def _wait(self, patience: float) -> Attempt | None:
-        """Raises: queue.Empty, after `patience` seconds or when another process wrote to the store."""
-        deadline = time.monotonic() + patience
+    def _wait(self, wait_seconds: float) -> Attempt | None:
+        """Raises: queue.Empty, after `wait_seconds` or when another process wrote to the store."""
+        deadline = time.monotonic() + wait_seconds
         while True:
             left = deadline - time.monotonic()
             try:

@@ -154,9 +154,9 @@ class DeliveryWorker:
         self._is_recovered = False
         self.wake()
 
-    def run_once(self, patience: float = 0.0) -> int:
-        """Run one round; wait up to `patience` seconds for attempts to end. Return how many messages were claimed."""
-        self._inbox.collect(self._workers.values(), patience)
+    def run_once(self, wait_seconds: float = 0.0) -> int:
+        """Run one round; wait up to `wait_seconds` for attempts to end. Return how many messages were claimed."""
+        self._inbox.collect(self._workers.values(), wait_seconds)
         self._follow_clock_steps()
         self._make_summaries()
         jobs = self._record_and_claim()

@@ -28,9 +28,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from actionwatch.emulator import wire
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
 from actionwatch.emulator.control import control_routes
-from actionwatch.emulator.faults.answers import unauthorised
 from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.faults.responses import unauthorised
 from actionwatch.emulator.query import InvalidParameterError
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation

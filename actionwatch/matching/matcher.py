@@ -135,7 +135,7 @@ class RecordMatcher:
                 if self._correlating.is_save_due:
                     self._correlating.save(self._database)
             self._verified = _later(verified, advanced)
-            self._judge()
+            self._apply_verified_time()
         except Overtaken as error:
             self._correlating.forget()
             log.warning("matcher_overtaken", error=str(error))
@@ -211,8 +211,8 @@ class RecordMatcher:
                 del moves[CORRELATED]
         self._commit(matches, moves)
 
-    def _judge(self) -> None:
-        """Let what is verified now open and resolve alerts, even if no record came."""
+    def _apply_verified_time(self) -> None:
+        """Open and resolve the alerts that depend on verified time, even if no record came."""
         correlating = self._correlating
         if correlating.is_due(self._verified):
             self._commit([], {CORRELATED: (correlating.position, correlating.position)})

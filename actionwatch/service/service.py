@@ -391,7 +391,7 @@ class Service:
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
         """Tell the others what this replica runs with; on the leader, compare them, and settle what ended replicas left."""
-        membership.tell(replicas.digest())
+        membership.publish(replicas.digest())
         if self.leads():
             self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
             replicas.compare(self.roles.roster)

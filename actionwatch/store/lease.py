@@ -136,8 +136,8 @@ class Leases:
         with contextlib.suppress(StoreError), self._session() as connection:
             connection.execute(_NOTE, self._values())
 
-    def tell(self, digest: str) -> None:
-        """Tell the others a digest of what this process runs with, from the next renewal on."""
+    def publish(self, digest: str) -> None:
+        """Publish the digest of the files of this process, from the next renewal on."""
         self._digest = digest
 
     def renew(self) -> Roster:

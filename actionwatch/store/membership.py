@@ -52,8 +52,8 @@ class Membership(Protocol):
         """Replace the note that commands and other replicas read."""
         ...
 
-    def tell(self, digest: str) -> None:
-        """Tell the others a digest of what this process runs with, from the next renewal on."""
+    def publish(self, digest: str) -> None:
+        """Publish the digest of the files of this process, from the next renewal on."""
         ...
 
     def renew(self) -> Roster:

@@ -37,8 +37,8 @@ class Ownership:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, note, 0)
 
-    def tell(self, digest: str) -> None:
-        """Do nothing: there is nobody to tell."""
+    def publish(self, digest: str) -> None:
+        """Do nothing: there are no other replicas."""
 
     def renew(self) -> Roster:
         """Do nothing: the operating system keeps the lock."""

@@ -61,7 +61,7 @@ _WRITTEN: Mapping[str, Callable[[Record], Any]] = {
     "seen_at": lambda record: _seen_micros(record.seen_at),
     "is_time_readable": attrgetter("is_time_readable"),
 }
-"""The value of each column that a record determines. A `Judge` determines the others."""
+"""The value of each column that a record determines. A `Classify` determines the others."""
 _READ = (
     "record_key", "source", "occurred_at", "seen_at", "action_kind", "raw", "domain_type", "user_name", "description",
     "account_id", "account_name", "cluster_id", "cluster_name", "organisation_id", "organisation_name",
@@ -71,7 +71,7 @@ _READ = (
 _SELECTED = as_stored(RECORD.c[name] for name in _READ)
 _RECORDS = select(*_SELECTED)
 
-Judge = Callable[[Record], tuple[bool, timedelta | None]]
+Classify = Callable[[Record], tuple[bool, timedelta | None]]
 """Decides whether a record is backlog, and by how much it is late."""
 
 _by_key = attrgetter("key")
@@ -86,7 +86,7 @@ _ADD_DELETED = (
 )
 
 
-def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
+def _as_recorded(record: Record) -> tuple[bool, timedelta | None]:
     return record.is_backlog, record.late_by
 
 
@@ -154,20 +154,20 @@ class Needed:
     kinds: tuple[str, ...] | None = None
 
 
-def insert_new(connection: Connection, records: Iterable[Record], judge: Judge = _as_it_is) -> int:
+def insert_new(connection: Connection, records: Iterable[Record], classify: Classify = _as_recorded) -> int:
     """Insert the records whose source and key are new, in the order of their keys. Return how many are new.
 
     Known records are looked up first: `ON CONFLICT` uses an id for each of them, and takes three times as long for a page of
-    known records. `judge` decides whether each new one is backlog and how late it is; the default takes that from the record.
+    known records. `classify` decides whether each new one is backlog and how late it is; by default, the record states it.
     (A changed copy of each record would cost a third of storing it.)
     """
     ordered = sorted(_unknown(connection, records), key=_by_key)
     if not ordered:
         return 0
-    judged = [judge(record) for record in ordered]
+    classified = [classify(record) for record in ordered]
     columns = {name: list(map(spell, ordered)) for name, spell in _WRITTEN.items()}
-    columns["is_backlog"] = [is_backlog for is_backlog, _ in judged]
-    columns["late_by"] = [None if late_by is None else late_by // MICROSECOND for _, late_by in judged]
+    columns["is_backlog"] = [is_backlog for is_backlog, _ in classified]
+    columns["late_by"] = [None if late_by is None else late_by // MICROSECOND for _, late_by in classified]
     # Leave out columns that are null in all records: the driver spends more time on a NULL than on a text.
     used = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     _count_stored(connection, ordered)

@@ -62,7 +62,7 @@ class RecordWriter:
 
     def insert(self, connection: Connection, found: Iterable[Record]) -> int:
         """Store those of the records that are not stored yet; return their number."""
-        return records.insert_new(connection, map(self._named, found), self._judge)
+        return records.insert_new(connection, map(self._named, found), self._classify)
 
     def note(self, new_count: int, report: PollReport) -> None:
         """Note that new records were committed."""
@@ -92,7 +92,7 @@ class RecordWriter:
         name = self._account_name(account.id, record.occurred_at, account.name)
         return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
 
-    def _judge(self, record: Record) -> tuple[bool, timedelta | None]:
+    def _classify(self, record: Record) -> tuple[bool, timedelta | None]:
         """Return whether a record is backlog, and how late it is."""
         known, at = self._state.marks, record.occurred_at
         if at < known.alerts_from:

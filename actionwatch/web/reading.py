@@ -17,7 +17,7 @@ from actionwatch.store import alerts, outbox, receivers, records, self_alerts, s
 from actionwatch.text.escaping import shorten
 from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.query import UrlQuery
-from actionwatch.web.verdict import Verdict, judge
+from actionwatch.web.verdict import Verdict, assess
 
 SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
 SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
@@ -154,7 +154,7 @@ def read_state(connection: Connection, parts: Parts, unready: Sequence[str]) -> 
     opened = self_alerts.read_all(connection)
     queues = read_receivers(connection, parts)
     open_counts = alerts.count_open(connection, MAX_COUNTED_OPEN)
-    verdict = judge(
+    verdict = assess(
         parts.sources,
         unready,
         [(each.trouble, f"{each.subject}: {each.what}") for each in opened],

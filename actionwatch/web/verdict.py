@@ -24,7 +24,7 @@ class Verdict:
     needs: str
 
 
-def judge(
+def assess(
     sources: Collection[str],
     unready: Sequence[str],
     troubles: Sequence[tuple[str, str]],
@@ -33,7 +33,7 @@ def judge(
     *,
     most: int,
 ) -> Verdict:
-    """Judge. `troubles` are the open self-alerts, as (trouble, what); a count of `most` may be more."""
+    """Assess the service. `troubles` are the open self-alerts, as (trouble, what); a count of `most` may be more."""
     blind = [*unready, *(what for trouble, what in troubles if trouble in SEEING)]
     needs = [*_spell_alerts(open_counts, most)]
     if dead_count:

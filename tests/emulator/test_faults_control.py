@@ -10,8 +10,8 @@ import pytest
 
 from actionwatch.emulator.app import create_app
 from actionwatch.emulator.durations import Duration
-from actionwatch.emulator.faults.answers import Limited
 from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, parse_fault
+from actionwatch.emulator.faults.responses import Limited
 from actionwatch.emulator.scenario import ScenarioError, load_scenario
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation

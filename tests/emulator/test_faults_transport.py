@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
-from actionwatch.emulator.faults.answers import BODIES
+from actionwatch.emulator.faults.responses import BODIES
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation

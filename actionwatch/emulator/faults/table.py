@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 
 from actionwatch.emulator.durations import Duration
-from actionwatch.emulator.faults import answers, entries, envelopes, queries, records, transport
+from actionwatch.emulator.faults import entries, envelopes, queries, records, responses, transport
 from actionwatch.emulator.faults.kinds import (
     FaultKind,
     OnArrival,
@@ -77,13 +77,13 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "resources": FaultKind(on_envelope(lambda envelope, _, form: envelopes.move_resources(envelope, form)), "`resources` has another name, is null, or is missing", envelopes.RESOURCES),
     "envelope": FaultKind(on_shape(lambda envelope, _, form: envelopes.SHAPES[form](envelope)), "the shape around the envelope; `records`: no envelope; `empty_list`: `[]` if there are no records", envelopes.SHAPES),
     # Responses instead of the API's
-    "rate_limited": FaultKind(instead(answers.rate_limited), "429", answers.Limited),
-    "error": FaultKind(instead(lambda _, play: answers.failure(play.arg.status, play.arg.body, retry_after=play.arg.retry_after)), "a status from 400 to 599, with different bodies", answers.ErrorResponse),
-    "gateway_page": FaultKind(instead(lambda _, play: answers.failure(play.arg, "html")), "the HTML page of a gateway", ServerError, 502),
-    "unauthorised": FaultKind(instead(lambda *_: answers.unauthorised()), "401 with an empty body"),
-    "forbidden": FaultKind(instead(lambda _, play: answers.failure(403, play.arg, "Access denied")), "403", answers.BODIES, "status"),
-    "redirect": FaultKind(instead(answers.redirect), "a redirect to the same path on another host", answers.Elsewhere),
-    "wrong_answer": FaultKind(instead(answers.wrong_answer), "200 with a body that is not a page", answers.WRONG_ANSWERS),
+    "rate_limited": FaultKind(instead(responses.rate_limited), "429", responses.Limited),
+    "error": FaultKind(instead(lambda _, play: responses.failure(play.arg.status, play.arg.body, retry_after=play.arg.retry_after)), "a status from 400 to 599, with different bodies", responses.ErrorResponse),
+    "gateway_page": FaultKind(instead(lambda _, play: responses.failure(play.arg, "html")), "the HTML page of a gateway", ServerError, 502),
+    "unauthorised": FaultKind(instead(lambda *_: responses.unauthorised()), "401 with an empty body"),
+    "forbidden": FaultKind(instead(lambda _, play: responses.failure(403, play.arg, "Access denied")), "403", responses.BODIES, "status"),
+    "redirect": FaultKind(instead(responses.redirect), "a redirect to the same path on another host", responses.Elsewhere),
+    "wrong_answer": FaultKind(instead(responses.wrong_answer), "200 with a body that is not a page", responses.WRONG_ANSWERS),
     # The transport
     "clock": FaultKind(on_the_way(transport.dated), "the offset of `Date` (`-90s`: behind)", Duration),
     "no_date": FaultKind(on_the_way(transport.dated), "no `Date`"),

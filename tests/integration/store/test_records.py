@@ -85,7 +85,7 @@ def test_large_batch_is_stored_once_in_key_order(database: Database) -> None:
 def test_values_from_the_caller_are_stored(database: Database) -> None:
     """Values that the caller determines are stored instead of those of the record."""
     with database.write() as connection:
-        records.insert_new(connection, [make_record()], judge=lambda record: (True, timedelta(seconds=9)))
+        records.insert_new(connection, [make_record()], classify=lambda record: (True, timedelta(seconds=9)))
         (found,) = records.read_after(connection, 0, 9)
     assert (found.is_backlog, found.late_by) == (True, timedelta(seconds=9))
 

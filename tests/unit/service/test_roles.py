@@ -41,7 +41,7 @@ class Member:
     def write(self, note: bytes) -> None:
         """Drop the note."""
 
-    def tell(self, digest: str) -> None:
+    def publish(self, digest: str) -> None:
         """Drop the digest."""
 
     def renew(self) -> Roster:

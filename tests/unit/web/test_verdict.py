@@ -5,41 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from actionwatch.base.model import Level
-from actionwatch.web.verdict import Verdict, judge
+from actionwatch.web.verdict import Verdict, assess
 
 
-def judged(**given: Any) -> Verdict:
-    """Judge a service with one source that has no problem, except what is given."""
+def assessed(**given: Any) -> Verdict:
+    """Assess a service with one source that has no problem, except what is given."""
     values = {"sources": ["acme"], "unready": [], "troubles": [], "open_counts": {}, "dead_count": 0, "most": 1000}
-    return judge(**{**values, **given})
+    return assess(**{**values, **given})
 
 
 def test_good_news() -> None:
     """If nothing is wrong, both sentences say so."""
-    assert judged() == Verdict(
+    assert assessed() == Verdict(
         is_seeing=True,
         seeing="actionwatch sees everything: the source is read and proved.",
         is_quiet=True,
         needs="Nothing needs a person.",
     )
-    assert judged(sources=["a", "b"]).seeing == "actionwatch sees everything: all 2 sources are read and proved."
+    assert assessed(sources=["a", "b"]).seeing == "actionwatch sees everything: all 2 sources are read and proved."
 
 
 def test_blindness_is_named() -> None:
     """A reason of /readyz and a self-alert about reading or proof make the first sentence bad; other self-alerts do not."""
-    found = judged(unready=["source acme: 3 polls failed in a row; see the log"])
+    found = assessed(unready=["source acme: 3 polls failed in a row; see the log"])
     assert (found.is_seeing, found.seeing) == (
         False,
         "actionwatch does not see everything: source acme: 3 polls failed in a row; see the log",
     )
-    lagging = judged(troubles=[("proof_lagging", "acme: 3h behind"), ("window_unproved", "acme: counts differ")])
+    lagging = assessed(troubles=[("proof_lagging", "acme: 3h behind"), ("window_unproved", "acme: counts differ")])
     assert lagging.seeing == "actionwatch does not see everything: acme: 3h behind (1 more below or in /readyz)"
-    assert judged(troubles=[("rule_broken", "x.yml: broken")]).is_seeing
+    assert assessed(troubles=[("rule_broken", "x.yml: broken")]).is_seeing
 
 
 def test_what_needs_a_person_is_counted() -> None:
     """Open alerts are counted by level, the highest first; a capped count has a plus; dead letters wait for a decision."""
-    found = judged(open_counts={Level.LOW: 1000, Level.CRITICAL: 2}, dead_count=1)
+    found = assessed(open_counts={Level.LOW: 1000, Level.CRITICAL: 2}, dead_count=1)
     assert not found.is_quiet
     assert found.needs == "1,002 open alerts need a person: 2 critical, 1,000+ low; 1 dead letter waits for a decision."
-    assert judged(open_counts={Level.HIGH: 1}).needs == "1 open alert needs a person: 1 high."
+    assert assessed(open_counts={Level.HIGH: 1}).needs == "1 open alert needs a person: 1 high."

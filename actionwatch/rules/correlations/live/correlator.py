@@ -161,7 +161,7 @@ class Correlator:
         limits = Limits(verified, self._cutoff(verified, kept_count), kept_count > MAX_UNVERIFIED)
         for rule_state in self._rules:  # inner rules first: their alerts are hits of the rules above
             if rule_state.is_due(verified):
-                found, outer = rule_state.judge(limits)
+                found, outer = rule_state.evaluate(limits)
                 changes += ((rule_state.rule, each) for each in found)
                 for each in outer:
                     self._update(each.hit, is_added=each.is_added)

@@ -94,7 +94,7 @@ class _Match:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _FieldReader:
     """How a field is read in the records of one step."""
 
     name: str
@@ -123,9 +123,9 @@ class _Slot:
         self._number, self._place, self._rule = number, place, rule
         self._is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
         self._expected = None if rule.expected is None else frozenset(rule.expected)
-        self._group = [_reading(step, name, by_name=rule.is_absence) for name in rule.group_fields]
+        self._group = [_field_reader(step, name, by_name=rule.is_absence) for name in rule.group_fields]
         self._terms = [rule.group_fields.index(name) for name in rule.fields]
-        self._values = [_reading(step, name) for name in rule.value_fields]
+        self._values = [_field_reader(step, name) for name in rule.value_fields]
         words = tuple((name, step.aliases.get(name, name)) for name in rule.group_fields)
         self._grouping = groupings.setdefault(
             (words, tuple(self._terms), self._expected, rule.is_absence), len(groupings)
@@ -177,11 +177,11 @@ def as_number(value: object) -> int | float | None:
     return value
 
 
-def _reading(step: Step, name: str, *, by_name: bool = False) -> _Reading:
+def _field_reader(step: Step, name: str, *, by_name: bool = False) -> _FieldReader:
     """Return how a field or an alias is read; with `by_name`, the id of an entity includes its name."""
     word = step.aliases.get(name, name)
     entity = "cluster" if word == "clusterId" else word.partition(".")[0]
     field = field_named(entity if by_name and entity in ENTITIES else word)
     if field is None:
         raise LookupError(f"unknown field '{word}'")  # the loader refuses it
-    return _Reading(name, field.read)
+    return _FieldReader(name, field.read)

@@ -90,18 +90,18 @@ class LiveRule:
         floor = self._unknown_before if state is None else state.floor
         return floor is not None and at < floor
 
-    # -- judging -------------------------------------------------------------------------------------------------------
+    # -- evaluating ----------------------------------------------------------------------------------------------------
 
     def is_due(self, verified: datetime | None) -> bool:
-        """Return whether any group is to be judged."""
+        """Return whether any group is to be evaluated."""
         return bool(self._dirty) or (bool(self._waiting) and verified is not None and self._waiting[0][0] <= verified)
 
-    def judge(self, limits: Limits) -> tuple[list[FoundChange], list[OuterChange]]:
+    def evaluate(self, limits: Limits) -> tuple[list[FoundChange], list[OuterChange]]:
         """Return what becomes of the alerts of the groups that are due, and of their hits in the rules above."""
         changes: list[FoundChange] = []
         outer: list[OuterChange] = []
         for shared, states in self._take_due(limits.verified):
-            changes += self._judge(states, limits, shared, outer)
+            changes += self._evaluate(states, limits, shared, outer)
             if shared is not None and limits.cutoff is not None:
                 shared.forget(limits.cutoff)
         if limits.cutoff is not None:
@@ -109,7 +109,7 @@ class LiveRule:
         return changes, outer
 
     def _take_due(self, verified: datetime | None) -> Iterator[tuple[SharedAlerts | None, list[GroupState]]]:
-        """Return the groups to be judged. Those that share an alert come together, with the groups that wait there."""
+        """Return the groups to be evaluated. Those that share an alert come together, with the groups that wait there."""
         while self._waiting and verified is not None and self._waiting[0][0] <= verified:
             _, _, group = heapq.heappop(self._waiting)
             if group in self._groups:
@@ -127,10 +127,10 @@ class LiveRule:
             groups.update(shared.held)
             yield shared, [self._groups[group] for group in groups]
 
-    def _judge(
+    def _evaluate(
         self, states: Sequence[GroupState], limits: Limits, shared: SharedAlerts | None, outer: list[OuterChange]
     ) -> list[FoundChange]:
-        """Judge one group, or several that share an alert."""
+        """Evaluate one group, or several that share an alert."""
         verified, evaluations = limits.verified, []
         for state in states:
             evaluation = state.evaluate(verified, self._hits_above)

@@ -66,12 +66,12 @@ def test_a_removed_hit_makes_its_group_due(state: LiveRule) -> None:
     """A group is judged again when one of its hits is gone."""
     state.insert(GROUP, hit(1))
     state.insert(GROUP, hit(2))
-    changes, _ = state.judge(JUDGED)
+    changes, _ = state.evaluate(JUDGED)
     assert changes
     assert not state.is_due(at(1000))
     state.remove(GROUP, hit(2))
     assert state.is_due(None)
-    state.judge(JUDGED)
+    state.evaluate(JUDGED)
     assert not changes[0].change.known.is_current
 
 
@@ -137,7 +137,7 @@ def test_the_group_used_least_recently_makes_room() -> None:
     assert (state.count_groups(), state.evicted, state.kept) == (2, 1, 3)
     state.insert(("pat",), hit(5))
     assert (state.count_groups(), state.evicted, state.kept) == (2, 2, 2), "eve, whose hits were two, is gone now"
-    assert len(state.judge(JUDGED)[0]) == 0, "what is gone is not judged"
+    assert len(state.evaluate(JUDGED)[0]) == 0, "what is gone is not evaluated"
 
 
 def test_an_idle_group_is_dropped_after_its_reach() -> None:
@@ -147,7 +147,7 @@ def test_an_idle_group_is_dropped_after_its_reach() -> None:
     state.insert(GROUP, hit(50))
     state.insert(OTHER, hit(20))
     for cutoff, count in ((50 + span, 2), (50 + span + 0.1, 0)):
-        state.judge(Limits(at(1000), at(cutoff), is_full=False))
+        state.evaluate(Limits(at(1000), at(cutoff), is_full=False))
         assert state.count_groups() == count
     assert state.kept == 0
     assert not state.insert(("sam",), hit(50 + span - 0.1)), "what is dropped is unknown in every new group"
@@ -163,7 +163,7 @@ def test_a_group_with_nothing_but_a_restored_alert_is_dropped() -> None:
     state.begin_groups()
     state.finish_restore()
     assert state.is_due(None), "its alert is compared with the hits that there are"
-    state.judge(Limits(at(1000), at(500), is_full=False))
+    state.evaluate(Limits(at(1000), at(500), is_full=False))
     assert state.count_groups() == 0
 
 
@@ -178,7 +178,7 @@ def test_a_group_that_a_restart_leaves_with_nothing_is_dropped() -> None:
     state.finish_restore()
     state.insert(OTHER, hit(100))
     assert state.count_groups() == 2
-    state.judge(Limits(at(1000), at(500), is_full=False))
+    state.evaluate(Limits(at(1000), at(500), is_full=False))
     assert state.count_groups() == 0
 
 
@@ -192,7 +192,7 @@ def test_a_restored_alert_leads_the_alerts_of_other_groups() -> None:
     state.begin_groups()
     state.finish_restore()
     state.insert(OTHER, hit(5))
-    changes, _ = state.judge(JUDGED)
+    changes, _ = state.evaluate(JUDGED)
     assert (ChangeKind.JOIN, OTHER) in reported(changes)
     assert {change.known.alert_id for change, *_ in changes if change.known.group == OTHER} == {"a"}
 
@@ -206,7 +206,7 @@ def test_an_absence_restores_the_alerts_of_expected_groups_only() -> None:
         state.restore_alert(CorrelatedAlert("a", "id", group, "k", at(1), at(1), at(11), True))
     assert state.count_groups() == 1
 
-    state.judge(Limits(at(0), at(100_000), is_full=False))
+    state.evaluate(Limits(at(0), at(100_000), is_full=False))
     assert state.count_groups() == 1, "an expected group may always be missing again"
 
 
@@ -215,7 +215,7 @@ def test_a_group_that_made_room_is_not_judged() -> None:
     absence = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(GROUP, OTHER))
     (context,) = contexts_of([absence], StreamBounds(begin=lambda _: at(0)))
     state = LiveRule(context, None, 1)
-    changes, _ = state.judge(Limits(at(1000), None, is_full=False))
+    changes, _ = state.evaluate(Limits(at(1000), None, is_full=False))
     assert reported(changes) == [(ChangeKind.OPEN, OTHER)]
 
 
@@ -245,9 +245,9 @@ def test_groups_that_share_an_alert_are_judged_with_those_that_wait_there() -> N
     state = LiveRule(context, None, 10)
     state.insert(GROUP, hit(1, 0))  # fires at 11, if no third step follows until then
     state.insert(OTHER, hit(12, 1))
-    assert state.judge(Limits(at(10), None, is_full=False)) == ([], [])
+    assert state.evaluate(Limits(at(10), None, is_full=False)) == ([], [])
     assert [state.is_due(at(minute)) for minute in (10.9, 11)] == [False, True]
-    changes, _ = state.judge(Limits(at(11), None, is_full=False))
+    changes, _ = state.evaluate(Limits(at(11), None, is_full=False))
     assert reported(changes) == [(ChangeKind.OPEN, GROUP), (ChangeKind.JOIN, OTHER)]
     assert len({change.known.alert_id for change, *_ in changes}) == 1
     assert not state.is_due(at(10_000))
@@ -260,7 +260,7 @@ def test_groups_share_an_alert_after_one_of_them_was_dropped() -> None:
     state = LiveRule(context, None, 2)
     for minute, group in ((1, GROUP), (2, OTHER)):
         state.insert(group, hit(minute))
-    state.judge(JUDGED)
+    state.evaluate(JUDGED)
     state.insert(("sam",), hit(9))  # eve makes room
-    changes, _ = state.judge(JUDGED)
+    changes, _ = state.evaluate(JUDGED)
     assert reported(changes) == [(ChangeKind.JOIN, ("sam",))]
