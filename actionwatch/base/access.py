@@ -15,7 +15,7 @@ MAX_COMMENT_CHARS = 1000  # of what people write about a decision
 
 
 class AccessRole(StrEnum):
-    """A reader sees everything and changes nothing; an operator also decides."""
+    """A reader can read everything; an operator can also make decisions."""
 
     READER = "reader"
     OPERATOR = "operator"

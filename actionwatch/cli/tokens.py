@@ -28,7 +28,7 @@ command = click.Group(help="Create, list and revoke tokens of people for the con
     type=click.Choice([role.value for role in AccessRole]),
     default=AccessRole.READER.value,
     show_default=True,
-    help="A reader sees everything and changes nothing; an operator also decides.",
+    help="A reader can read everything; an operator can also make decisions.",
 )
 @click.option(
     "--expires",

@@ -57,7 +57,7 @@ def _signed_claims(token: str, keys: Sequence[Any]) -> Mapping[str, Any]:
     try:
         header = jws.extract_compact(token.encode()).headers()
     except (JoseError, ValueError) as exc:
-        raise InvalidToken("it is no signed token") from exc
+        raise InvalidToken("it is not a signed token") from exc
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
         raise InvalidToken(f"its algorithm is not one of {', '.join(ALGORITHMS)}")
@@ -110,7 +110,7 @@ def _errors_in(claims: Mapping[str, Any], expected: Expected, now: float) -> Ite
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode("utf-8", "replace"), expected.nonce.encode()):
         yield "it is from another sign-in"
     if not isinstance(claims.get("sub"), str):
-        yield "it names nobody"
+        yield "it names no person"
     expires, issued, begins = (_seconds(claims.get(name)) for name in ("exp", "iat", "nbf"))
     if expires is None or issued is None:
         yield "its times are missing"

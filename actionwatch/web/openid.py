@@ -135,7 +135,7 @@ class Provider:
             raise Refused(403, f"this browser did not begin this sign-in, or it took longer than 10 minutes: {_AGAIN}")
         expected = self._options.issuer
         if answer.get("iss", None if self._read_metadata().has_issuer_in_answers else expected) != expected:
-            raise Refused(403, f"another provider answered: {_AGAIN}")
+            raise Refused(403, f"the response is from another provider: {_AGAIN}")
         if "error" in answer or not answer.get("code"):
             error = answer.get("error", "")
             reason = error if _ERROR.fullmatch(error) else "no reason given"
@@ -158,9 +158,7 @@ class Provider:
         """Yield a client, unless `MAX_EXCHANGES` others are in use. Raises: Refused."""
         options = self._options
         if not self._room.acquire(blocking=False):
-            raise Refused(
-                503, "many people sign in at this moment, or the provider is slow: try again in a few seconds"
-            )
+            raise Refused(503, "many people are signing in, or the provider is slow: try again in a few seconds")
         try:
             client = HttpClient(
                 timeout=options.timeout,
@@ -192,9 +190,7 @@ class Provider:
     def _discover(self, http: HttpClient) -> _Metadata:
         found = self._get(http, f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != self._options.issuer:
-            raise self._unusable(
-                "it has another issuer than web.openid.issuer, which must be the same to the last character"
-            )
+            raise self._unusable("it has another issuer than web.openid.issuer: copy its issuer exactly")
         methods = _texts(found.get("token_endpoint_auth_methods_supported")) or {"client_secret_basic"}
         return _Metadata(
             authorization_endpoint=self._endpoint(found, "authorization_endpoint"),

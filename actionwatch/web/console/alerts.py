@@ -25,7 +25,7 @@ _NOTES = {
     "ack": "The alert is acknowledged.",
     "resolve": "The alert is resolved: the next match opens a new one.",
     "silence": "The silence is active. Its summary will report what it hid.",
-    "known": "Nothing changed, because somebody decided this before. A comment is kept in the history.",
+    "known": "Nothing changed, because somebody has already decided this. A comment is kept in the history.",
 }
 
 

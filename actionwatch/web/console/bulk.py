@@ -1,4 +1,4 @@
-"""What people decide about several alerts of the list at once. Each is decided about on its own, as on its page."""
+"""Decisions about several alerts of the list at once. Each alert is handled separately, as on its page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """An alert that stays as it is, and why. It has no title if it is gone."""
+    """An alert that was not changed, and why. It has no title if it no longer exists."""
 
     id: str
     title: str
@@ -79,7 +79,7 @@ def _silence(
 
 
 def _each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str, _T]], list[Missed]]:
-    """Do something for each alert. Return the results, and the alerts that are gone, which do not keep the others."""
+    """Do something for each alert. Return the results, and the alerts that no longer exist."""
     done: list[tuple[str, _T]] = []
     missed = []
     for alert_id in ids:
@@ -93,9 +93,9 @@ def _each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str,
 
 
 def _before(alert: Alert) -> str:
-    """Say who decided about an alert before."""
+    """Say who has already decided about an alert."""
     return (
-        f"resolved before by {alert.resolved_by}" if alert.resolved_at else f"acknowledged before by {alert.acked_by}"
+        f"already resolved by {alert.resolved_by}" if alert.resolved_at else f"already acknowledged by {alert.acked_by}"
     )
 
 

@@ -13,8 +13,8 @@ from actionwatch.base.model import Level, Silence, Stretch
 WIDTH = 1000.0
 HEIGHT = 100.0
 _GAP = 0.15  # of the width of a bar
-_LEAST_HEIGHT = 2.0  # one alert among thousands is still seen
-_LEAST_WIDTH = 3.0  # so is a gap of a second in a month
+_LEAST_HEIGHT = 2.0  # one alert among thousands is still visible
+_LEAST_WIDTH = 3.0  # a gap of a second in a month is still visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _band(part: BandPart, since: datetime, until: datetime) -> Iterator[Mark]:
     scale = WIDTH / (until - since).total_seconds()
     x, width = (start - since).total_seconds() * scale, (end - start).total_seconds() * scale
     if part.state in ("seen", "blind") and width < _LEAST_WIDTH / 2:
-        return  # the time between two polls, which is no news
+        return  # the time between two polls, which is normal
     shown = max(width, _LEAST_WIDTH) if part.state == "gap" else width
     title = (
         f"{part.state}: {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC{f': {part.why}' if part.why else ''}"

@@ -1,4 +1,4 @@
-"""What people decide about an alert on its page: acknowledge, resolve, silence. Each decision has an author."""
+"""Decisions about an alert on its page: acknowledge, resolve, silence. Each decision has an author."""
 
 from __future__ import annotations
 

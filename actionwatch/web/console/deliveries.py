@@ -1,4 +1,4 @@
-"""The deliveries that are not done: waiting, held by a gate until a summary, and dead letters, about which people decide."""
+"""The deliveries that are not finished: waiting, held until a summary, and dead letters, which people retry or drop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show(request: Request, parts: Parts) -> Response:
 
 
 def submit(request: Request, parts: Parts, fields: Fields) -> Response:
-    """Carry out a decision about dead letters, or show what is wrong. What cannot be undone is asked about first."""
+    """Carry out a decision about dead letters, or show what is wrong. The page asks before it does what cannot be undone."""
     check_form(request, fields)
     given = given_in(fields, "action", "author", "which", "to")
     kept: dict[str, Any] = {"given": given, "chosen": fields.getlist("id")}
@@ -100,9 +100,9 @@ def _carry_out(parts: Parts, decision: _Decision) -> tuple[str, str]:
     missed = len(decision.ids) - count if decision.ids is not None and not stranding else 0
     if missed:  # somebody else was faster, or the form was sent twice
         stay = (
-            "stays as it is: it is no longer a dead letter"
+            "was not changed: it is no longer a dead letter"
             if missed == 1
-            else "stay as they are: they are no longer dead letters"
+            else "were not changed: they are no longer dead letters"
         )
         done = f"{done if count else ''} {missed} {stay}.".lstrip()
     return done if count or missed or not stranding else "", stranding

@@ -60,7 +60,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     check_is_ours(request, fields)
     text, span = fields.get("text", "").replace("\r\n", "\n"), fields.get("span", "")
     if span not in TIMES:
-        raise HTTPException(400, f"span: {span!r} is not a choice: choose one of {', '.join(TIMES)}")
+        raise HTTPException(400, f"span: {span!r} is not accepted: use one of {', '.join(TIMES)}")
     now = parts.clock()
     events = parts.try_draft(text, now - parse_duration(span))
     values = {

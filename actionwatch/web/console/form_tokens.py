@@ -14,10 +14,10 @@ FIELD = "form_token"
 
 
 class FormTokens:
-    """Makes and checks the tokens. That of a session is made of its cookie, so that every replica accepts it.
+    """Makes and checks the tokens. The token of a session is derived from its cookie, so that every replica accepts it.
 
     Where a listener is open to actions, there is no session: the tokens end with the service. Behind an authenticating proxy
-    there is none either, and replicas share no key: there browsers must say that a page of ours sent the form (app.py).
+    there is none either, and replicas share no key: there browsers must state that our page sent the form (app.py).
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,9 @@ def check_form(request: Request, fields: Fields) -> None:
 def check_is_ours(request: Request, fields: Fields) -> None:
     """Check that a page of ours made a form. Raises: HTTPException."""
     if not request.app.state.form_tokens.is_valid(request, fields.get(FIELD, "")):
-        raise HTTPException(403, "this form is older than the session or the service: open the page again")
+        raise HTTPException(
+            403, "this form is from before the sign-in or the start of the service: open the page again"
+        )
     if any("\0" in text for pair in fields.multi_items() for text in pair):  # no text in PostgreSQL can have it
         raise HTTPException(400, "the form contains a NUL character: remove it")
 

@@ -1,4 +1,4 @@
-"""What an open page hears of the service, as server-sent events: how many alerts opened since the page was made.
+"""Server-sent events for an open page: how many alerts opened since the page was made.
 
 Nothing is done while no page is open. A stream looks at the version of the store, which is cheaper than a query, and reads
 only after a commit.
@@ -29,7 +29,7 @@ MAX_NEW = 100  # counted; more are "or more"
 LOOK_SECONDS = 0.5
 LIFE_SECONDS = 45.0  # the listener ends a request after 60 s; the browser connects again, and shows its session again
 PING_SECONDS = 15.0  # a write notices a client that has left
-TOO_MANY = f"{MAX_STREAMS} pages are open, which is all that are kept up to date: reload this one"
+TOO_MANY = f"{MAX_STREAMS} pages are open, which is the maximum that is updated automatically: reload this one"
 RETRY = b"retry: 5000\n\n"
 PING = b": nothing new\n\n"
 

@@ -1,4 +1,4 @@
-"""The overview: whether everything is seen, what needs a person, and how sources, alerts and receivers are."""
+"""The overview: whether everything is seen, what needs a person, and the state of sources, alerts and receivers."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ from actionwatch.web.access import visitor_of
 from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.query import UrlQuery, place
 
-MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, and say how much; the filter `whole` shows all
+MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, with the number of cut characters; the filter `whole` shows all
 MAX_BRIEF_CHARS = 200  # of a name or a text in a list
-SEND_SECONDS = 0.2  # how often a page that is not complete sends what it has
+SEND_SECONDS = 0.2  # how often an incomplete page is sent
 _FOLDER = Path(__file__).parent
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -65,7 +65,7 @@ def render_stream(
             async for piece in iterate_in_threadpool(pieces):
                 yield piece
         finally:
-            with contextlib.suppress(ValueError):  # a thread iterates still, as at the stop of the service
+            with contextlib.suppress(ValueError):  # a thread still iterates, as when the service stops
                 events.close()
 
     return StreamingResponse(sent(), media_type="text/html", headers=UNBUFFERED)
@@ -162,7 +162,7 @@ def _environment() -> Environment:
         "short": short_id,
         "breakable": _breakable,
         "brief": lambda text: shorten(text, MAX_BRIEF_CHARS) if text else text,
-        "as_written": escape,  # for the fields of forms: a text that is cut or escaped visibly would come back changed
+        "as_written": escape,  # for the fields of forms: a browser would send back the cut or escaped text
         "whole": lambda text: escape(visible(text or "")),
         "counted": counted,
     }
@@ -171,7 +171,7 @@ def _environment() -> Environment:
 
 
 def _breakable(text: str) -> Markup:
-    """Return a name that may be broken between its words, as in a narrow column."""
+    """Return a name with line break opportunities between its words, for a narrow column."""
     return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(shorten(text, MAX_BRIEF_CHARS))))))  # noqa: S704  # nosec  # escaped before
 
 

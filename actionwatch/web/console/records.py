@@ -81,7 +81,7 @@ def export(request: Request, parts: Parts) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    refusal = f"{MAX_EXPORTS} exports are running, which is all that may at once: try again when one has ended"
+    refusal = f"{MAX_EXPORTS} exports are running, which is the maximum: try again when one has ended"
     chunks = _chunks(parts, wanted, form)
     first = next(chunks)  # while an error can still be a page
     return download(request, Bound("export", MAX_EXPORTS, refusal), _stream(request, first, chunks), headers)

@@ -98,7 +98,7 @@ def show(request: Request, parts: Parts) -> Response:
 
 
 def _matrix(rules: Sequence[Rule], blindness: Blindness) -> dict[str, list[_Cell]]:
-    """Return the cells of each tactic. Only what blinds single rules is marked: the page shows apart what blinds all."""
+    """Return the cells of each tactic. Only what blinds single rules is marked: the page shows separately what blinds all."""
     blind = {each.name for each in blindness.rules if each.own_time}
     return {
         tactic: [

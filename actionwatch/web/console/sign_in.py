@@ -20,8 +20,8 @@ from actionwatch.web.proxy import Refused
 if TYPE_CHECKING:
     from actionwatch.web.openid import Provider
 
-PENDING_COOKIE = "__Host-actionwatch-openid"  # of a browser that is at the provider
-PENDING_SECONDS = 600  # people may have to find their second factor
+PENDING_COOKIE = "__Host-actionwatch-openid"  # of a browser that is at the page of the provider
+PENDING_SECONDS = 600  # time to find the second factor
 MAX_GOAL_CHARS = 1000  # of the page to go to afterwards; a longer one is the overview
 _NO_COOKIE = (
     "The browser did not keep the cookie of the session: it does so only over https, or at localhost. "
@@ -30,7 +30,7 @@ _NO_COOKIE = (
 
 
 def show(request: Request, parts: Parts) -> Response:
-    """Show the form. After a sign-in, report that the browser did not keep the session; it is only back here then."""
+    """Show the form. A browser that comes back after a sign-in did not keep the session: say so."""
     goal = _goal(request.query_params.get("next", "/"))
     visitor: Visitor | None = request.state.visitor
     if visitor is not None and not visitor.is_open:
@@ -88,7 +88,7 @@ def finish(request: Request, parts: Parts) -> Response:
 
 
 def leave(request: Request, parts: Parts, fields: Fields) -> Response:  # noqa: ARG001
-    """End the session. Another site cannot ask for this: browsers send the cookie with no form of another site."""
+    """End the session. Another site cannot cause this: browsers do not send the cookie with its forms."""
     request.state.access.sign_out(request.state.visitor)
     answer = RedirectResponse(SIGN_IN_PATH, 303)
     answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")

@@ -1,4 +1,4 @@
-"""The silences: active, to come, and expired, with a calendar. Operators add and end them."""
+"""The silences: active, future and expired, with a calendar. Operators add and end them."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
 
 
 def _add(request: Request, parts: Parts, made: Silence, given: Mapping[str, str], fields: Fields) -> Response:
-    """Show what a silence would hide and what is doubtful about it, then add it, once."""
+    """Show what a silence would hide and its probable mistakes, then add it, once."""
     doubts = list(parts.doubts(made))
     is_doubtful = bool(doubts) and "force" not in fields
     if "confirmed" not in fields or is_doubtful:
         values = {"drafts": show_drafts(parts, [made]), "doubts": doubts, "given": {**given, "silence_id": made.id}}
-        problem = "This is doubtful: confirm that it is what you want." if "confirmed" in fields else ""
+        problem = "This is probably a mistake: confirm that you want it." if "confirmed" in fields else ""
         return _show_with(request, parts, 400 if problem else 200, problem=problem, **values)
     is_new = parts.actions.add_silence(made)[1]
     return _show_with(request, parts, note="The silence is added." if is_new else "This silence was added before.")
@@ -131,7 +131,7 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
         400 if query.problems else code,
         groups=[
             ("Active", [each for each in current if each.status(now) == "active"]),
-            ("To come", [each for each in current if each.status(now) == "pending"]),
+            ("Future", [each for each in current if each.status(now) == "pending"]),
             ("Expired", expired),
         ],
         calendar=[(each, draw_silence(each, since, until, now)) for each in drawn] if after is None else [],

@@ -32,7 +32,7 @@ def read_span(parts: Parts, text: str) -> timedelta:
 
 
 def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[SilenceDraft]:
-    """Say of each silence what it would have hidden."""
+    """Return each silence with a sentence about what it would have hidden."""
     with parts.database.read() as connection:
         hidden = parts.previews(connection, made, parts.clock())
     return [

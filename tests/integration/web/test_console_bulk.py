@@ -84,10 +84,10 @@ def test_what_somebody_changed_meanwhile_is_reported(web: httpx.Client, database
     actions.acknowledge("alert-3", "kim")
     _, text = decide(web, "ack", ["alert-0", "alert-1", "gone", "alert-3"])
     assert "1 alert is acknowledged." in text
-    assert "3 alerts stay as they are:" in text
+    assert "3 alerts were not changed:" in text
     assert "Title 0</a>: resolved before by kim" in text
     assert "no alert has the id gone" in text
-    assert "acknowledged before by kim" in text
+    assert "already acknowledged by kim" in text
     assert HOSTILE["html"] not in text
     assert [who for _, who in statuses(database)] == [None, "sam", None, "kim"]
 
@@ -104,7 +104,7 @@ def test_one_silence_for_each_group(web: httpx.Client, database: Database) -> No
     assert "Make 2 silences" in shown
     assert len(re.findall(r'name="id"[^>]* checked', text)) == 3
     assert stored(database) == []
-    for note in ("2 silences are active.", "2 alerts stay as they are:"):
+    for note in ("2 silences are active.", "2 alerts were not changed:"):
         _, text = decide(web, "silence", IDS[:3], comment="load test", confirmed="1")
         assert note in text
     assert sorted(each.matchers[1] for each in stored(database)) == ['userName="bob"', 'userName="eve"']

@@ -91,7 +91,7 @@ def test_what_another_person_decided_stays(web: httpx.Client, database: Database
         delivery_transitions.drop(connection, DeliveryFilter(ids=[letters[0].id]), "kim")
     given = {"form_token": token, "action": "retry", "id": [letters[0].id, letters[1].id]}
     text = web.post(DEAD, data=given).text
-    assert "1 dead letter will be sent again. 1 stays as it is: it is no longer a dead letter." in text
+    assert "1 dead letter will be sent again. 1 was not changed: it is no longer a dead letter." in text
     assert ("alert-0", "hook", "suppressed") in states(database)
 
 
@@ -100,7 +100,7 @@ def test_a_double_click_sends_once(web: httpx.Client, database: Database, letter
     given = {"form_token": form_token(web, DEAD), "action": "retry", "id": [letters[0].id, letters[1].id]}
     first, second = (outcome(web.post(DEAD, data=given).text) for _ in range(2))
     assert first == "2 dead letters will be sent again."
-    assert second == "2 stay as they are: they are no longer dead letters."
+    assert second == "2 were not changed: they are no longer dead letters."
     assert [state for _, _, state in states(database)] == ["pending", "dead", "pending", "dead"]
     assert len(history(database, "alert-0")) == 1
 

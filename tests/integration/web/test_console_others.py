@@ -120,7 +120,7 @@ def test_silences_by_time(database: Database) -> None:
     with Served(database).open() as client:
         texts = list(pages_of(client, "/silences"))
     active, later, expired = (
-        texts[0].split(f'aria-label="{name}"')[1].split("</section>")[0] for name in ("Active", "To come", "Expired")
+        texts[0].split(f'aria-label="{name}"')[1].split("</section>")[0] for name in ("Active", "Future", "Expired")
     )
     assert ("CHG-now" in active, "CHG-later" in later) == (True, True)
     found = [name for text in [expired, *texts[1:]] for name in re.findall(r"rule=(?:&#34;)?(old\d\d)", text)]

@@ -117,7 +117,7 @@ def test_what_is_doubtful_must_be_confirmed(web: httpx.Client, served: Served, d
             _, text = send(client, **FORM, **confirmed)
             assert "did you mean 'cluster_deleted'?" in text
             assert 'name="force"' in text
-        assert "This is doubtful: confirm that it is what you want." in text
+        assert "This is probably a mistake: confirm that you want it." in text
         assert stored(database) == []
         assert "The silence is added." in send(client, **FORM, confirmed="1", force="1")[1]
     assert [each.author for each in stored(database)] == ["kim"]
