@@ -124,7 +124,7 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
     "--bundle",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write instead everything about a time into FILE, for auditors. Needs --since.",
+    help="Write an evidence bundle of a period to FILE instead, for auditors. Needs --since.",
 )
 @click.option(
     "--sign",
@@ -138,10 +138,10 @@ def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: P
 
     CSV has a header, and `json` is one array. All other formats are JSON lines, one event per line.
 
-    --bundle writes a tar archive with the records of a time, their receipts, what they prove, the versions of the rules,
-    alerts, decisions and deliveries, and the digests of all. `actionwatch verify-bundle` verifies it, and so do tar, sha256sum
-    and openssl alone. It ends where the sources are read to, or at --until. FILE must not exist. The command verifies what it
-    wrote, and exits with 1 if the records in the store are not those of the receipts.
+    --bundle writes a tar archive with the records of a period, their receipts, what they prove, the versions of the rules,
+    alerts, decisions and deliveries, and a digest of each. Verify it with `actionwatch verify-bundle`, or only with tar,
+    sha256sum and openssl. It ends at the time up to which the sources were read, or at --until. FILE must not exist. The
+    command verifies what it wrote, and exits with 1 if the records in the store are not those of the receipts.
 
     \b
     actionwatch records export --bundle november.tar --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z --sign key.pem
@@ -166,9 +166,9 @@ def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | 
     from actionwatch.service.bundle_writing import write_bundle
 
     if wanted.since is None:
-        raise click.UsageError("--bundle needs --since: say which time it is about")
+        raise click.UsageError("--bundle needs --since: the start of the period")
     if wanted != RecordFilter(since=wanted.since, until=wanted.until):
-        raise click.UsageError("--bundle holds all records of a time: omit all filters but --since and --until")
+        raise click.UsageError("--bundle contains all records of a period: omit all filters except --since and --until")
     signing = signer(sign) if sign else None
     with reading_store(config) as (settings, connection):
         written = write_bundle(connection, settings, target, wanted.since, wanted.until, signing)

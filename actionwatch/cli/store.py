@@ -121,19 +121,19 @@ def _head(_: click.Context, __: click.Parameter, value: str | None) -> Head | No
     "noted",
     metavar="N:DIGEST",
     callback=_head,
-    help="A head that was noted elsewhere: it must be part of the chain.",
+    help="A head that was kept elsewhere: it must be part of the chain.",
 )
 @output_option
 @click.pass_obj
 def verify(config: str, noted: Head | None, form: str) -> int:
     """Compare all records, receipts, decisions, alerts, deliveries, silences and rule versions with the chain of seals.
 
-    The service seals what it writes within seconds, receipts within minutes. A row that another program changed, deleted or
-    added is named, and so is a seal. Reads one state of the store, also while the service runs. Rows that retention deleted are
-    not a difference.
+    The service seals rows within seconds after it writes them, and receipts within minutes. The command names each row and
+    seal that another program changed, deleted or added. It reads a consistent state of the store; the service may run. Rows
+    that retention deleted are not a difference.
 
-    Anyone who can write to the store can also make the whole chain again. Only a head that was kept elsewhere shows that: one
-    that this command, 'status -o json', the log (store_sealed) or the manifest of an evidence bundle had earlier.
+    Anyone who can write to the store can also compute the whole chain again. Only a head that was kept elsewhere reveals this:
+    it is in the output of this command and of 'status -o json', in the log (store_sealed), and in evidence bundles.
 
     Exits with 1 if anything differs, and names the first 20 differences.
     """
@@ -192,7 +192,7 @@ def _print(checked: StoreVerification) -> None:
 def backup(config: str, target: Path, form: str) -> None:
     """Write a copy of the store to FILE, also while the service runs.
 
-    The copy has one state of the store and is checked. Only its owner can read it. FILE must not exist.
+    The copy is consistent, and the command checks it. Only its owner can read it. FILE must not exist.
 
     \b
     actionwatch store backup /backup/actionwatch-$(date +%F).db

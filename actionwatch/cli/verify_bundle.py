@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     "--key",
     metavar="PUBLIC",
     type=FILE,
-    help="The public key of whoever signed the bundle: Ed25519, PEM. Needs the extra `sign`.",
+    help="The public key of the signer: Ed25519, PEM. Needs the extra `sign`.",
 )
 @output_option
 def command(file: Path, key: Path | None, form: str) -> int:
     """Verify FILE, which `records export --bundle` wrote: nothing was changed, and the records are those of the receipts.
 
-    Without --key, this shows only that the bundle is whole: whoever changes it can compute its digests again. Compare the
-    digest of its SHA256SUMS with one from another source, or verify its signature.
+    Without --key, this shows only that the bundle was not damaged by accident: anyone who changes it can compute its digests
+    again. Compare the digest of its SHA256SUMS with one from another source, or verify its signature.
 
-    Exits with 1 if anything was changed, is missing, was added or moved, and names it.
+    Names whatever was changed, added or moved, or is missing, and then exits with 1.
     """
     from actionwatch.service.bundle_checking import check_bundle
 

@@ -1,6 +1,6 @@
 """Verify an evidence bundle: that nothing in it was changed, that its records are those of its receipts, and who signed it.
 
-The file may be hostile. It is read as a stream, with bounds, and nothing is extracted.
+The file may be hostile. It is read as a stream, with limits, and nothing is extracted.
 """
 
 from __future__ import annotations

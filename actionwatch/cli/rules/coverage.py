@@ -41,8 +41,8 @@ def command(config: str, paths: tuple[Path, ...], gaps: bool, blind: bool, since
 
     --blind shows for each rule the times of actions on which it could not have fired: it was off, removed, broken or not
     loaded yet, or a source was not read. It also shows where actions may be missing because time is not proved, where a rule
-    sent no message, where an older version of it ran, and what is not known. A stop of the service only delays alerts: what
-    happened meanwhile is read and matched later.
+    sent no message, where an older version of it ran, and what is not known. A stop of the service only delays alerts:
+    the actions of that time are read and matched later.
     """
     if blind:
         if paths or gaps:
