@@ -241,7 +241,7 @@ def newest_labels(alert: Alert, newest: Mapping[str, Sequence[Record]]) -> Label
 def group_labels(alert: Alert) -> dict[str, tuple[str, ...]]:
     """Return the labels that distinguish an alert's group within its rule: `clusterId` as `cluster`; no value if absent.
 
-    A field that is no label, such as one of `raw`, is omitted, and so is the absent id or name of an entity.
+    A field that is not a label, such as one of `raw`, is omitted, and so is the absent id or name of an entity.
 
     """
     found: dict[str, tuple[str, ...]] = {}

@@ -39,7 +39,7 @@ class ConfigError(ActionwatchError):
 
 
 class BundleError(ActionwatchError):
-    """A file is no evidence bundle, or none can be written."""
+    """A file is not an evidence bundle, or a bundle cannot be written."""
 
 
 class TemplateError(ConfigError):

@@ -99,7 +99,7 @@ class Renderer:
     def _is_in(self, folder: Path, file: str) -> bool:
         if self._texts is not None and folder == self._folders[0]:
             return file in self._texts
-        return os.path.lexists(folder / file)  # report what is no file, as a broken link
+        return os.path.lexists(folder / file)  # report what is not a file, such as a broken link
 
     def _find(self, folders: Sequence[Path], file: str) -> tuple[str, str, Callable[[], bool]] | None:
         """Find the first of these folders that has a template. Raises: ConfigError, if it cannot be read."""

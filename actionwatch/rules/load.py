@@ -192,5 +192,5 @@ def _visible_files(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         parts = file.relative_to(folder).parts
         is_hidden = parts[0] == LISTS_FOLDER or any(part.startswith(".") for part in parts)
-        if not is_hidden and file.suffix in _SUFFIXES and not file.is_dir():  # report what is no file, as a broken link
+        if not is_hidden and file.suffix in _SUFFIXES and not file.is_dir():  # also report a broken link
             yield file

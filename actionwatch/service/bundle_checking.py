@@ -106,9 +106,9 @@ class _Window:
 
 
 def check_bundle(path: Path, key: Path | None) -> BundleVerification:
-    """Check a bundle, with the public key of whoever signed it if one is given.
+    """Check a bundle, and its signature if a public key is given.
 
-    Raises: BundleError, if the file cannot be read, or is no bundle.
+    Raises: BundleError, if the file cannot be read, or is not a bundle.
     """
     public = bundle_signing.public_key(key) if key else None
     try:
@@ -200,9 +200,9 @@ def _documents(file: BinaryIO, part: Part) -> Iterator[tuple[int, Mapping[str, A
         try:
             found = json.loads(line)
         except (ValueError, RecursionError) as exc:
-            raise BundleError(f"line {number} of {part.name} is no JSON") from exc
+            raise BundleError(f"line {number} of {part.name} is not JSON") from exc
         if not isinstance(found, dict):
-            raise BundleError(f"line {number} of {part.name} is no object")
+            raise BundleError(f"line {number} of {part.name} is not an object")
         yield number, found
 
 

@@ -332,7 +332,7 @@ class OpenId(Options):
     """Members of these groups may decide too."""
     readers: tuple[People, ...] = ()
     """The names of the people who may read; `*@example.com` for all names with this end, `*` for everybody whom the provider
-    signs in. Nobody else gets in.
+    signs in. Nobody else can sign in.
     """
     reader_groups: Annotated[tuple[Word, ...], AfterValidator(_somebody)] = Field(default=(), validate_default=True)
     """Members of these groups may read too."""

@@ -197,7 +197,7 @@ class Leases:
         """Yield a connection that stays open, because a renewal comes each second. Raises: StoreError."""
         with self._turn:
             if self._has_left:
-                raise StoreClosed(f"this process is no replica on {self._name} any longer, because it is stopping")
+                raise StoreClosed(f"this process is no longer a replica on {self._name}, because it is stopping")
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._connect()

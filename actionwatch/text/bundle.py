@@ -208,7 +208,7 @@ def _read_header(name: str, block: bytes, place: int) -> Part:
         path = block[_NAME].rstrip(b"\0").decode("ascii", "replace").removeprefix(f"{FOLDER}/")
         if path != name and path in NAMES:
             raise BundleError(f"{path} is where {name} should be: a part is missing, or was added or moved")
-        raise BundleError(f"the header of {name} was changed, or this is no bundle of actionwatch")
+        raise BundleError(f"the header of {name} was changed, or this is not a bundle of actionwatch")
     return Part(name, place + _BLOCK, size)
 
 
@@ -224,7 +224,7 @@ def chunks(file: BinaryIO, part: Part) -> Iterator[bytes]:
 def read_small(file: BinaryIO, part: Part) -> bytes:
     """Read a part that is read whole. Raises: BundleError, if it is too large."""
     if part.size > MAX_SMALL_BYTES:
-        raise BundleError(f"{part.name} has {part.size:,} bytes: this is no bundle of actionwatch")
+        raise BundleError(f"{part.name} has {part.size:,} bytes: this is not a bundle of actionwatch")
     return b"".join(chunks(file, part))
 
 

@@ -22,7 +22,7 @@ _PUNCTUATION_CHARS = len('"": , ')
 def read_raw(text: str) -> Any:
     """Decode the object of the upstream. A number that Python or JSON cannot represent becomes its text.
 
-    What is no JSON, in a store that was damaged or changed by hand, is returned as it is.
+    Text that is not JSON, in a store that was damaged or changed by hand, is returned unchanged.
     """
     try:
         return _RAW.decode(text)

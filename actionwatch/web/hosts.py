@@ -17,7 +17,7 @@ def host_of(header: str) -> str:
     """Return the name or address in a Host header, in lower case; empty if there is none."""
     try:
         return urlsplit(f"//{header}").hostname or ""
-    except ValueError:  # brackets around what is no address
+    except ValueError:  # brackets around something other than an address
         return ""
 
 

@@ -38,14 +38,12 @@ class TrustedProxy:
     hosts: Collection[str] = ()
 
     def identify(self, request: Request) -> tuple[str, AccessRole] | None:
-        """Return the name and role of who the proxy says sends a request; None if it says nothing. Raises: Refused."""
+        """Return the name and role of the person whom the proxy names; None without its header. Raises: Refused."""
         given = request.headers.getlist(self.user_header)
         if not given:
             return None
         if not self._trusts(peer := peer_of(request)):
-            raise Refused(
-                403, f"{self.user_header} is accepted only from web.proxy.addresses, and {peer} is none of them"
-            )
+            raise Refused(403, f"{self.user_header} is accepted only from web.proxy.addresses, not from {peer}")
         if not is_served(request.headers.get("host"), self.hosts):
             raise Refused(421, NOT_SERVED)
         name = self._name(_only(given, self.user_header))
@@ -71,7 +69,8 @@ class TrustedProxy:
             raise Refused(400, f"{self.user_header} is not UTF-8") from exc
         if not is_person(name):
             raise Refused(
-                400, f"{self.user_header} is no name: 1 to {MAX_AUTHOR_CHARS} printable characters without a comma"
+                400,
+                f"{self.user_header} is not a name: use 1 to {MAX_AUTHOR_CHARS} printable characters without a comma",
             )
         return name
 

@@ -113,7 +113,7 @@ def test_another_site_decides_nothing(served: Served, database: Database, site: 
     ],
 )
 def test_a_strange_body_is_refused(served: Served, database: Database, body: bytes, status: int) -> None:
-    """A body that is no JSON, endless, or nested without end is a problem document."""
+    """A body that is not JSON, endless, or nested without end gets a problem document."""
     headers = {"authorization": f"Bearer {give_token(database)}", "content-type": "application/json"}
     with served.open() as client:
         refused: httpx.Response = client.post(RESOLVE, content=body, headers=headers)

@@ -248,10 +248,10 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_other_files_are_refused(evidence: Evidence, case: str) -> None:
-    """Whatever is no bundle is refused at the first block that differs; nothing is extracted or followed."""
+    """Whatever is not a bundle is refused at the first block that differs; nothing is extracted or followed."""
     before = {path.name for path in evidence.folder.iterdir()}
     (fault,) = evidence.faults(HOSTILE[case])
-    assert "the bundle is cut off" in fault or "this is no bundle of actionwatch" in fault
+    assert "the bundle is cut off" in fault or "this is not a bundle of actionwatch" in fault
     assert {path.name for path in evidence.folder.iterdir()} - before <= {"other.tar"}
 
 
@@ -305,7 +305,7 @@ def test_what_is_read_whole_is_bounded(evidence: Evidence, monkeypatch: pytest.M
     parts = parts_of(evidence.data)
     monkeypatch.setattr(bundle, "MAX_SMALL_BYTES", len(parts[bundle.SUMS]) - 1)
     (fault,) = evidence.faults(evidence.data)
-    assert "this is no bundle of actionwatch" in fault
+    assert "this is not a bundle of actionwatch" in fault
     monkeypatch.undo()
     monkeypatch.setattr(bundle, "MAX_LINE_BYTES", 100)
     (fault,) = evidence.faults(evidence.data)

@@ -210,7 +210,7 @@ def test_answers_of_another_provider_are_refused(database: Database) -> None:
             url, browser = begin(client)
             answer = end.authorize(url)
             for query in ({**answer, "iss": "https://accounts.evil.example"}, *([answer] if metadata else [])):
-                assert "Another provider answered" in come_back(client, query, browser).text
+                assert "The response is from another provider" in come_back(client, query, browser).text
             assert "token" not in end.paths()
             assert come_back(client, {**answer, "iss": end.issuer}, browser).status_code == 303
 

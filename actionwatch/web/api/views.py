@@ -203,7 +203,7 @@ def create_silence(call: Call) -> SilenceDocument | Created:
     now, body, silence_id = call.parts.clock(), call.body, call.path("id").lower()
     author = _author(call, body)
     if not UUID.fullmatch(silence_id):
-        raise HTTPException(400, f"id: {silence_id} is no UUID: choose one, such as uuidgen prints")
+        raise HTTPException(400, f"id: {silence_id} is not a UUID: choose one, such as uuidgen prints")
     with call.parts.database.read() as connection:
         known = silences.read_many(connection, [silence_id]).get(silence_id)
     if known is None:

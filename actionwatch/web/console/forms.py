@@ -18,13 +18,13 @@ MAX_AT_ONCE = 50  # as many rows as a page has
 
 
 def check_form(request: Request, fields: Fields) -> None:
-    """Check that its visitor may change something, and that a page of ours made the form. Raises: HTTPException."""
+    """Check that its visitor may change something, and that one of our pages made the form. Raises: HTTPException."""
     check_may_decide(request)
     check_is_ours(request, fields)
 
 
 def check_is_ours(request: Request, fields: Fields) -> None:
-    """Check that a page of ours made a form. Raises: HTTPException."""
+    """Check that one of our pages made a form. Raises: HTTPException."""
     if not request.app.state.form_tokens.is_valid(request, fields.get(FIELD, "")):
         raise HTTPException(
             403, "this form is from before the sign-in or the start of the service: open the page again"

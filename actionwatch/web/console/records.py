@@ -88,9 +88,9 @@ def export(request: Request, parts: Parts) -> Response:
 
 
 async def _stream(request: Request, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Send the chunks. One export at a time reads the store; a slow client holds neither the store nor the others up.
+    """Send the chunks. One export at a time reads the store; a slow client blocks neither the store nor the others.
 
-    It breaks off when its visitor may read no longer: a token that is revoked opens nothing from that moment on.
+    It ends as soon as its visitor may no longer read, for example because the token was revoked.
     """
     chunk: bytes | None = first
     while chunk is not None:

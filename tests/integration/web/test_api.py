@@ -151,7 +151,7 @@ def test_deliveries_are_listed_by_state(api: httpx.Client) -> None:
 
 
 def test_dead_letters_are_retried_moved_and_dropped(served: Served, database: Database) -> None:
-    """A program sends a dead letter again, to another receiver, or drops it, once; what is no dead letter is refused."""
+    """A program sends a dead letter again, to another receiver, or drops it, once; any other delivery is refused."""
     served.options["receivers"] = [Destination("hook", "webhook"), Destination("mail", "email")]
     with opened(served, give_token(database)) as api:
         (dead,) = api.get("deliveries?state=dead").json()["items"]

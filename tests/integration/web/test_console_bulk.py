@@ -85,7 +85,7 @@ def test_what_somebody_changed_meanwhile_is_reported(web: httpx.Client, database
     _, text = decide(web, "ack", ["alert-0", "alert-1", "gone", "alert-3"])
     assert "1 alert is acknowledged." in text
     assert "3 alerts were not changed:" in text
-    assert "Title 0</a>: resolved before by kim" in text
+    assert "Title 0</a>: already resolved by kim" in text
     assert "no alert has the id gone" in text
     assert "already acknowledged by kim" in text
     assert HOSTILE["html"] not in text
