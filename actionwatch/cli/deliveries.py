@@ -165,7 +165,7 @@ def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
 def _wanted(
     database: StoreReader, ids: tuple[str, ...], receiver: str | None, since: datetime | None
 ) -> DeliveryFilter:
-    """Return which dead letters are named, or selected by filters. Raises: click.ClickException, if one is not a dead letter."""
+    """Return which dead letters are named, or selected by filters. Raises: click.ClickException, if one is no longer dead."""
     from actionwatch.store.outbox import DeliveryFilter
 
     with database.read() as connection:
