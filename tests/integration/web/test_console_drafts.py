@@ -161,7 +161,7 @@ def test_other_sites_cannot_try(place: Place, served: Served) -> None:
         foreign = client.post("/draft", data=fields, headers={"sec-fetch-site": "cross-site"})
         assert foreign.status_code == 403
         wrong = sent(client, EXAMPLE, span="10y")
-    assert (wrong.status_code, "choose one of 1d, 7d, 30d, 90d" in wrong.text) == (400, True)
+    assert (wrong.status_code, "use one of 1d, 7d, 30d, 90d" in wrong.text) == (400, True)
 
 
 def test_readers_may_try(place: Place, served: Served) -> None:
