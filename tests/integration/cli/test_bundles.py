@@ -160,7 +160,7 @@ def test_time_that_is_not_proved_is_stated(desk: Desk, tmp_path: Path) -> None:
     ("options", "status", "what"),
     [
         ((), 2, "--bundle needs --since"),
-        (("--since", "2h", "--user", "eve"), 2, "omit all filters but --since and --until"),
+        (("--since", "2h", "--user", "eve"), 2, "omit all filters except --since and --until"),
         (("--since", "2h", "-o", "csv"), 2, "omit -o"),
         (("--since", "2300-01-01"), 1, "nothing was read after"),
         (("--since", "2h", "--sign", "actionwatch.yaml"), 1, "is not such a key in PEM, without a password"),
