@@ -91,10 +91,12 @@ HEAVY = (
         "slack_sdk",
     ),
     *("sqlalchemy", "starlette", "structlog", "uvicorn", "yaml"),
+    "actionwatch.cli.rules",  # the tools for rule authors
 )
 CONFIGURATION = {"pydantic", "yaml"}
 STORE = {*CONFIGURATION, "sqlalchemy", "asyncio", "rich"}  # sqlalchemy imports asyncio
 RULES = {*CONFIGURATION, "sigma", "jinja2", "rich"}
+RULE_TOOLS = {*RULES, "actionwatch.cli.rules"}
 DELIVERY = {*STORE, "structlog"}
 UPSTREAM = {*CONFIGURATION, "httpx", "asyncio", "rich", "structlog"}
 NEEDED: list[tuple[set[str], list[str]]] = [
@@ -126,25 +128,23 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             ),
         ],
     ),
+    (RULES, ["check", "templates check", "schema rules", "schema config"]),
     (
-        RULES,
+        RULE_TOOLS,
         [
             "rules list",
             "rules check",
             "rules test",
             "rules coverage",
             "rules export --sigma",
-            "check",
-            "templates check",
-            "schema rules",
-            "schema config",
             "rules backtest cluster_deleted --records records.jsonl",
         ],
     ),
+    ({*STORE, *RULES}, ["explain ALERT", "explain RECORD"]),
     (
-        {*STORE, *RULES},
+        {*STORE, *RULE_TOOLS},
         [
-            *("rules coverage --blind", "explain ALERT", "explain RECORD", "rules explain RECORD cluster_deleted"),
+            *("rules coverage --blind", "rules explain RECORD cluster_deleted"),
             "rules new --title A --kind BACKUP --print",  # it shows how often the draft would have fired
             "rules backtest cluster_deleted --since 1d",
         ],
