@@ -367,6 +367,15 @@ class Service:
         return {each.id: each for each in self.records if each.id in ids}
 
 
+def unchanged(*versions: Sequence[Rule]) -> set[str]:
+    """Return the ids of the correlations that are the same in all versions of the rules."""
+    first, *others = (
+        {each.name.id: (each.version, each.realert, each.alert.group_by, each.is_silent) for each in running(rules)}
+        for rules in versions
+    )
+    return {name for name, what in first.items() if all(other.get(name) == what for other in others)}
+
+
 @st.composite
 def records(draw: st.DrawFn) -> list[Record]:
     """Draw records, busy or quiet, over three hours, at whole minutes."""

@@ -36,6 +36,7 @@ from tests.unit.rules.correlation.live import (
     records,
     run_to_end,
     runs,
+    unchanged,
 )
 
 FEW = settings(max_examples=40)
@@ -117,16 +118,11 @@ def test_a_change_of_rules_changes_no_others(rules: str, keep: timedelta, legs: 
     used = [data.draw(st.sampled_from(versions)) for leg in legs if leg.fate in (Fate.RELOADED, Fate.CHANGED)]
     service = run_to_end(versions[0], legs, min, versions=used, keep=keep)
     plain = folded(service.rules, [each for leg in legs for each in leg.batch])
-    steady = set.intersection(*(_identities(each) for each in (versions[0], *used)))
-    names = {name for name, *_ in steady}
+    names = unchanged(versions[0], *used)
     _assert_alerts_of(service, {name: each for name, each in plain.items() if each[0].name.id in names}, names)
     if keep > 180 * MINUTE:
         all_names = set(service.versions)
         assert _standing(service, all_names).keys() == plain.keys()
-
-
-def _identities(rules: Sequence[Rule]) -> set[tuple[object, ...]]:
-    return {(each.name.id, each.version, each.realert, each.alert.group_by, each.is_silent) for each in running(rules)}
 
 
 @pytest.mark.parametrize("rules", VERSIONS)
@@ -140,9 +136,8 @@ def test_most_rules_continue_when_some_change(rules: str) -> None:
         assert service.resumed == 1
         (kept,) = service.kept
         names = {rule.name.id: rule.name.name for rule in running(other)}
-        steady = {name for name, *_ in _identities(first) & _identities(other)}
         assert "spike" in {names[each] for each in kept}
-        assert kept <= steady
+        assert kept <= unchanged(first, other)
 
 
 @BOTH
