@@ -152,7 +152,7 @@ def test_a_state_that_does_not_fit_is_discarded(post: Post, change: Callable[[Po
     assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
 
 
-def came_from(step: Matcher) -> tuple[int, list[str]]:
+def came_from(step: RecordMatcher) -> tuple[int, list[str]]:
     """Run a matcher that continues from a saved state; return how many records it read, and which rules it rebuilt."""
     with capture_logs() as logs:
         step.run_once()
