@@ -2,7 +2,7 @@
 
 `matcher.py` calls this in its transactions. If anything fails between taking records and the commit, the state is discarded and
 rebuilt, because only the store knows what people received. A rebuild takes a minute for a million records; plain rules continue
-during that time. A start continues from the state that the process before has saved, if it fits.
+during that time. A start, and a reload, continue from the saved state of rules that have not changed, and rebuild the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from actionwatch.matching.unexpected import end_unexpected
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import KEEP, in_feeding_order, lookbacks
+from actionwatch.rules.correlations.live.fitting import fitting
+from actionwatch.rules.correlations.live.order import KEEP, lookbacks, running
 from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.model import Correlation, Rule
@@ -72,7 +73,8 @@ class Correlating:
         self._sources = sources
         self._keep = keep
         self._learn_at_once = learn_at_once
-        self._correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
+        self._correlations = [rule.correlation for rule in rules if rule.correlation is not None]
+        self._running = running(rules)
         self._correlator: Correlator | None = None
         self.position = 0
         """Up to which record the state holds all."""
@@ -131,30 +133,17 @@ class Correlating:
         """
         if self._load(database, on_pause):
             return self.position, self.position
-        progress, target = self._progress, None if self._correlator is None else self._correlator.too_late
+        target = None if self._correlator is None else self._correlator.too_late
         with database.read() as connection:
             matched, position = positions.read_both(connection)
             through = matched if matched - position >= self._learn_at_once else position
             unjudged = records.oldest_that_may_alert(connection, position, through)
-        floors, is_absence_new = self._versions(database, position)
-        with database.read() as connection:
-            newest = records.newest_time(connection, through)
-            moment = min((at for at in (newest, progress.verified, target, unjudged) if at is not None), default=None)
-            starts = {} if is_absence_new or moment is None else self._starts(moment - self._keep)
-            bounds = StreamBounds(
-                begin=lambda _: progress.begin,
-                since=lambda rule: starts.get(rule.name.id),
-                floors=lambda rule: floors[rule.name.id],
-                alerts_from=progress.alerts_from,
-                settled_before=moment - self._keep if moment is not None and progress.verified is not None else None,
-            )
-            correlator = self._correlator_of(bounds, database)
-            since = min(starts.values()) if len(starts) == len(self._correlations) else None
-            known = read_known(connection, correlator.rules, starts)
-            stored = records.stream_since(connection, since, through) if through else iter(())
-            correlator.restore(known, _with_pauses(stored, on_pause))
+            moment = self._moment(connection, through, target, unjudged)
+        bounds = self._bounds(self._floors(database, position), self._running, moment, position)
+        correlator = self._correlator_of(bounds, database)
+        read_count = self._restore(correlator, bounds, self._running, through, database, on_pause)
         self._correlator, self.position, self._evicted, self._is_saved = correlator, through, 0, False
-        log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
+        log.info("correlations_rebuilt", **_size_of(correlator), records_read=read_count)
         return position, through
 
     def take(self, batch: Sequence[Record], through: int) -> None:
@@ -255,41 +244,51 @@ class Correlating:
         return True
 
     def _continue_from(self, stored: StoredState, database: Database, on_pause: Callable[[], None]) -> None:
+        """Continue from what was saved of the rules that have not changed, and rebuild the others as of then."""
         if not stored.is_intact:
             raise DoesNotFit("the saved state was changed or damaged")
-        state, progress = decode(stored.body), self._progress
+        state = decode(stored.body)
         with database.read() as connection:
             position = positions.read(connection, CORRELATED)
+            moment = self._moment(connection, stored.position)
         if not stored.position <= position <= stored.position + MAX_BEHIND:
             raise DoesNotFit(f"it holds the records up to {stored.position}, and they are matched up to {position}")
-        floors, _ = self._versions(database, position)
-        bounds = StreamBounds(
-            begin=lambda _: progress.begin, floors=lambda rule: floors[rule.name.id], alerts_from=progress.alerts_from
-        )
+        floors = self._floors(database, position)
+        state = fitting(state, self._running, self._bounds(floors))
+        kept = state.rule_ids()
+        changed = [rule for rule in self._running if rule.name.id not in kept]
+        bounds = self._bounds(floors, changed, moment, position)
         correlator = self._correlator_of(bounds, database)
         with database.read() as connection:
-            known, newer, leading = self._read_alerts(connection, state, stored, correlator.rules)
+            merging = [rule for rule in self._running if rule.is_merging and rule.name.id in kept]
+            known, newer, leading = self._read_alerts(connection, state, stored, merging, moment)
             held = records.read_stored_ids(connection, state.record_ids())
         correlator.load(state, held, known, newer, leading)
+        read_count = self._restore(correlator, bounds, changed, stored.position, database, on_pause)
         for record_batch in _between(database, stored.position, position):
             correlator.take(record_batch)
+            read_count += len(record_batch)
             on_pause()
         if correlator.too_late is not None:
             raise DoesNotFit("a record came too late for it")
         self._correlator, self.position, self._evicted = correlator, position, 0
-        self._saved_position, self._is_saved = stored.position, stored.position == position
-        log.info("correlations_loaded", groups=correlator.count_groups(), hits=correlator.count_hits())
+        self._saved_position = 0 if changed else stored.position
+        self._is_saved = not changed and stored.position == position
+        rebuilt = [rule.name.name for rule in changed]
+        log.info("correlations_loaded", **_size_of(correlator), records_read=read_count, rebuilt=rebuilt)
 
     def _read_alerts(
-        self, connection: Connection, state: SavedState, stored: StoredState, rules: Sequence[Correlation]
+        self,
+        connection: Connection,
+        state: SavedState,
+        stored: StoredState,
+        merging: Sequence[Correlation],
+        moment: datetime | None,
     ) -> tuple[dict[str, CorrelatedAlert], list[CorrelatedAlert], list[CorrelatedAlert]]:
         """Return the alerts of a saved state as they are stored now, those that are newer, and those that may still lead."""
-        times = records.newest_time(connection, stored.position), self._progress.verified
-        moment = min((at for at in times if at is not None), default=None)
-        merging = [rule for rule in rules if rule.is_merging]
         known = correlations.read_all_of(connection, state.known_ids())
         newer = correlations.read_newer(connection, stored.epoch)
-        leading = find_known(connection, merging, self._starts(moment - self._keep) if moment is not None else {})
+        leading = find_known(connection, merging, self._starts(merging, moment))
         by_id = {each.id: each for each in (*leading, *newer, *known)}
         read_records(connection, by_id.values())
         return by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading]
@@ -312,28 +311,78 @@ class Correlating:
             tuple(names),
         )
 
-    def _versions(self, database: Database, position: int) -> tuple[dict[str, int], bool]:
-        """Return the floor of each rule, storing new versions, and whether one of these expects groups."""
+    def _floors(self, database: Database, position: int) -> dict[str, int]:
+        """Return the floor of each rule by id, storing new versions."""
         with database.read() as connection:
             known = correlations.read_versions(connection)
-        new = [
-            rule
+        new = {
+            rule.name.id: CorrelationVersion(rule.version, position)
             for rule in self._correlations
             if rule.name.id not in known or known[rule.name.id].version != rule.version
-        ]
+        }
         if new:
             with database.write() as connection:
-                for rule in new:
-                    known[rule.name.id] = CorrelationVersion(rule.version, position)
-                    correlations.write_version(connection, rule.name.id, known[rule.name.id])
-        floors = {rule.name.id: known[rule.name.id].floor for rule in self._correlations}
-        return floors, any(rule.is_absence for rule in new)
+                for rule_id, version in new.items():
+                    correlations.write_version(connection, rule_id, version)
+        return {rule_id: version.floor for rule_id, version in (known | new).items()}
 
-    def _starts(self, right_from: datetime) -> dict[str, datetime]:
-        """Return from when on each rule needs the records to be right from a time on; rules that need all are left out."""
-        begin = self._progress.begin
-        found = {name: right_from - span for name, span in lookbacks(self._correlations).items()}
+    def _moment(self, connection: Connection, through: int, *others: datetime | None) -> datetime | None:
+        """Return the time up to which all is read and proved, or an earlier one of `others`; None without any."""
+        times = records.newest_time(connection, through), self._progress.verified, *others
+        return min((at for at in times if at is not None), default=None)
+
+    def _bounds(
+        self,
+        floors: Mapping[str, int],
+        rebuilt: Sequence[Correlation] = (),
+        moment: datetime | None = None,
+        position: int = 0,
+    ) -> StreamBounds:
+        """Return what the rules are given. Those that are rebuilt must be right for what comes late after a moment.
+
+        A rule that expects groups and has not run yet looks for the last record of each group in all that is stored.
+        """
+        progress = self._progress
+        is_absence_new = any(rule.is_absence and floors[rule.name.id] >= position for rule in rebuilt)
+        starts = {} if is_absence_new else self._starts(rebuilt, moment)
+        return StreamBounds(
+            begin=lambda _: progress.begin,
+            since=lambda rule: starts.get(rule.name.id),
+            floors=lambda rule: floors[rule.name.id],
+            alerts_from=progress.alerts_from,
+            settled_before=moment - self._keep if moment is not None and progress.verified is not None else None,
+        )
+
+    def _starts(self, rules: Sequence[Correlation], moment: datetime | None) -> dict[str, datetime]:
+        """Return from when on rules need the records, to be right about what comes late after a moment.
+
+        Rules that need all records are left out.
+        """
+        if moment is None:
+            return {}
+        begin, spans = self._progress.begin, lookbacks(self._running)
+        found = {rule.name.id: moment - self._keep - spans[rule.name.id] for rule in rules}
         return {name: start for name, start in found.items() if begin is None or start > begin}
+
+    def _restore(
+        self,
+        correlator: Correlator,
+        bounds: StreamBounds,
+        rules: Sequence[Correlation],
+        through: int,
+        database: Database,
+        on_pause: Callable[[], None],
+    ) -> int:
+        """Rebuild rules from the records up to a position. Return how many were read."""
+        if not rules:
+            return 0
+        starts = {rule.name.id: start for rule in rules if (start := bounds.since(rule)) is not None}
+        since = min(starts.values()) if len(starts) == len(rules) else None
+        with database.read() as connection:
+            known = read_known(connection, rules, starts)
+            reading = _PacedRecords(records.stream_since(connection, since, through) if through else iter(()), on_pause)
+            correlator.restore(known, reading)
+        return reading.count
 
 
 def read_known(
@@ -385,7 +434,20 @@ def _between(database: Database, after: int, through: int) -> Iterator[list[Reco
         at = portion.through
 
 
-def _with_pauses(stored: Iterator[Record], pause: Callable[[], None]) -> Iterator[Record]:
-    while portion := list(islice(stored, PAUSE_EVERY)):
-        yield from portion
-        pause()
+class _PacedRecords:
+    """Records of a rebuild, counted, with a pause after every few."""
+
+    def __init__(self, stored: Iterator[Record], pause: Callable[[], None]) -> None:
+        self.count = 0
+        self._stored = stored
+        self._pause = pause
+
+    def __iter__(self) -> Iterator[Record]:
+        while portion := list(islice(self._stored, PAUSE_EVERY)):
+            yield from portion
+            self.count += len(portion)
+            self._pause()
+
+
+def _size_of(correlator: Correlator) -> dict[str, int]:
+    return {"groups": correlator.count_groups(), "hits": correlator.count_hits()}

@@ -101,9 +101,14 @@ class RecordMatcher:
             self._correlating.save(self._database)
 
     def _switch(self, rules: tuple[Evaluator, Correlating] | None) -> None:
+        """Switch to rules. Where correlations are replaced, their state is saved, because those that stay continue from it."""
         self._running = rules
-        if rules is not None:
-            self._engine, self._correlating = rules
+        if rules is None:
+            return
+        engine, correlating = rules
+        if correlating is not self._correlating:
+            self._correlating.save(self._database)
+        self._engine, self._correlating = engine, correlating
 
     def _is_replaced(self) -> bool:
         return self._requested is not self._running

@@ -175,6 +175,7 @@ ROWS: Mapping[str, Callable[[Store], Cost]] = {
     "explain ALERT-ID": _command("explain", "{alert}"),
     "learning, shipped rules": _stateful("match"),
     "restart from the saved state": _stateful("match"),
+    "restart with one changed rule": _stateful("change"),
     "restart without a saved state": _stateful("rebuild"),
 }
 
@@ -237,6 +238,13 @@ def _match(folder: Path) -> dict[str, int]:
     return {"runs": 1}
 
 
+def _change(folder: Path) -> dict[str, int]:
+    """Change a correlation that looks back for a day, and match."""
+    file = folder / "rules" / "deletions_in_bulk.yml"
+    file.write_text(file.read_text().replace("timespan: 10m", "timespan: 11m"))
+    return _match(folder)
+
+
 def _rebuild(folder: Path) -> dict[str, int]:
     database = Database(f"sqlite:///{folder / 'actionwatch.db'}")
     with database.write() as connection:
@@ -261,6 +269,7 @@ if __name__ == "__main__":
         "poll": _poll,
         "scrape": _scrape,
         "match": _match,
+        "change": _change,
         "rebuild": _rebuild,
     }
     measure(lambda: STEPS[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -27,7 +27,7 @@ from actionwatch.text.yaml_document import read_text
 from tests.builders import NOON, make_marks, make_record, open_database
 from tests.integration.kit import Post
 from tests.unit.rules.builders import KINDS
-from tests.unit.rules.correlation.live import RULES
+from tests.unit.rules.correlation.live import RULES, VERSIONS, unchanged
 
 MINUTE = timedelta(minutes=1)
 HEAD = "title: {0}\nname: {0}\nlevel: high\nlogsource: {{product: instaclustr}}\n"
@@ -325,13 +325,22 @@ def test_match_that_joins_a_resolved_alert_sends_nothing(post: Post) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed: int) -> None:
     """With all types of correlations, random restarts, some with a saved state, give the alerts of a backtest."""
-    chance = random.Random(seed)
-    rules = rules_of(RULES)
-    stored = _stream(chance)
-    post = Post(open_database(tmp_path))
+    _assert_alerts_of_a_backtest(Post(open_database(tmp_path)), random.Random(seed), [rules_of(RULES)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("versions", VERSIONS)
+def test_reloads_change_no_other_rules(tmp_path: Path, versions: str, seed: int) -> None:
+    """When some rules are changed, added or removed, the others give the alerts of a backtest, beside self-alerts."""
+    _assert_alerts_of_a_backtest(Post(open_database(tmp_path)), random.Random(seed), VERSIONS[versions])
+
+
+def _assert_alerts_of_a_backtest(post: Post, chance: random.Random, versions: Sequence[Sequence[Rule]]) -> None:
+    """Match records in random parts, with restarts and reloads, which choose a version of the rules."""
+    stored, used = _stream(chance), [versions[0]]
     see(post.database, NOON)
     size = chance.choice([3, 2000])
-    step = matcher(post, rules, size, keep=5 * MINUTE)
+    step = matcher(post, used[-1], size, keep=5 * MINUTE)
     waiting = list(stored)
     while waiting:
         batch = [waiting.pop(0) for _ in range(min(len(waiting), chance.randint(1, 9)))]
@@ -344,12 +353,19 @@ def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed
             step.save()
         if chance.random() < 0.3:
             size = chance.choice([3, 2000])
-            step = matcher(post, rules, size, keep=5 * MINUTE)
+            used.append(chance.choice(versions))
+            step = matcher(post, used[-1], size, keep=5 * MINUTE)
+        elif len(versions) > 1 and chance.random() < 0.3:
+            used.append(chance.choice(versions))
+            step.use(Engine(used[-1]), Correlating(used[-1], post.addressing, keep=5 * MINUTE))
+            post.troubles.report("step_failing", f"match {len(used)}", "a test", "none")
     end = NOON + timedelta(hours=20)
     see(post.database, end)
     step.run_once()
-    plain = simulate(rules, stored, begin=NOON, start=NOON, until=end, verified_until=end)
-    assert _alerts(post.database) == {
+    plain = simulate(versions[0], stored, begin=NOON, start=NOON, until=end, verified_until=end)
+    steady = unchanged(*used)
+    assert steady
+    expected = {
         each.id: (
             each.count,
             each.first_at,
@@ -358,7 +374,10 @@ def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed
             [record.key for record in plain.records[each.id]],
         )
         for each in plain.alerts
+        if each.rule.id in steady
     }
+    assert expected
+    assert _alerts(post.database, steady) == expected
     post.database.close()
 
 
@@ -374,9 +393,9 @@ def _stream(chance: random.Random) -> list[Record]:
     return stored
 
 
-def _alerts(database: Database) -> dict[str, tuple[object, ...]]:
+def _alerts(database: Database, rule_ids: set[str]) -> dict[str, tuple[object, ...]]:
     with database.read() as connection:
-        found = alerts.read_newest(connection, 10_000)
+        found = [alert for alert in alerts.read_newest(connection, 10_000) if alert.rule.id in rule_ids]
         held = records.read_of_alerts(connection, [alert.id for alert in found], 10_000)
     return {
         alert.id: (

@@ -19,7 +19,17 @@ from actionwatch.store import correlation_state, positions, records
 from actionwatch.store.positions import CORRELATED
 from tests.builders import NOON, make_record
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import BURST, MINUTE, MISSING, disk_full, matcher, only, rules_of, see
+from tests.integration.matching.test_correlation import (
+    BURST,
+    HEAD,
+    MINUTE,
+    MISSING,
+    disk_full,
+    matcher,
+    only,
+    rules_of,
+    see,
+)
 from tests.positions import move_to
 
 LOADED, REBUILT, DISCARDED = "correlations_loaded", "correlations_rebuilt", "saved_correlations_discarded"
@@ -142,10 +152,105 @@ def test_a_state_that_does_not_fit_is_discarded(post: Post, change: Callable[[Po
     assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
 
 
+def came_from(step: RecordMatcher) -> tuple[int, list[str]]:
+    """Run a matcher that continues from a saved state; return how many records it read, and which rules it rebuilt."""
+    with capture_logs() as logs:
+        step.run_once()
+    (loaded,) = [log for log in logs if log["event"] in (LOADED, REBUILT, DISCARDED)]
+    return loaded["records_read"], sorted(loaded["rebuilt"])
+
+
+DAY = timedelta(days=1)
+LONG = BURST.replace("burst", "long").replace("10m", "9d")
+OTHER = BURST.replace("burst", "other").replace("10m", "20m")
+OVER_OTHER = (
+    HEAD.format("over")
+    + "correlation: {type: event_count, rules: other, timespan: 1h, condition: {gte: 2}, generate: true}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([BURST, LONG], (0, [])),
+        ([BURST.replace("10m", "15m"), LONG], (2, ["burst"])),
+        ([BURST, LONG.replace("9d", "2d")], (6, ["long"])),
+        ([BURST, LONG, OTHER], (2, ["other"])),
+        ([BURST, LONG, OTHER, OVER_OTHER], (2, ["other", "over"])),
+        ([LONG], (0, [])),
+        ([BURST.replace("alert: {", "alert: {realert: 1h, "), LONG], (2, ["burst"])),
+        ([BURST.replace("level: high", "level: low"), LONG], (0, [])),
+        ([BURST + "---\n" + MISSING, LONG], (9, ["missing"])),
+    ],
+    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "level", "absence"],
+)
+@pytest.mark.parametrize("is_reload", [False, True])
+def test_only_changed_rules_read_records_again(
+    post: Post, rules: list[str], expected: tuple[int, list[str]], *, is_reload: bool
+) -> None:
+    """A start, and a reload alike, read records for the changed rules only, and only those within their reach."""
+    post.store(*(make_record(number, minutes=24 * 60 * number) for number in range(9)))
+    see(post.database, NOON + 8 * DAY)
+    before, after = rules_of(BURST + "---\n" + LONG), rules_of("---\n".join(rules))
+    step = matcher(post, before)
+    step.run_once()
+    if is_reload:
+        step.use(Engine(after), Correlating(after, post.addressing))
+    else:
+        step.save()
+        step = matcher(post, after)
+    assert came_from(step) == expected
+
+
+def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
+    """A rule that was changed learns from older records, and counts them with the next one; one that was not goes on."""
+    run_and_save(post, range(2), f"{BURST}---\n{OTHER}")
+    changed = rules_of(f"{BURST.replace('gte: 3', 'gte: 2')}---\n{OTHER}")
+    step = matcher(post, changed)
+    assert events_of(step) == [LOADED]
+    assert not post.alerts()
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 2
+    assert {(alert.rule.name, alert.count) for alert in post.alerts().values()} == {("burst", 3), ("other", 3)}
+
+
+def test_a_changed_rule_takes_what_was_matched_since_the_state_was_saved(post: Post) -> None:
+    """A process is killed, and a rule changed before the next one: records from before and after the saved state count."""
+    run_and_save(post, range(1), f"{BURST}---\n{OTHER}")
+    post.store(make_record(1, minutes=1))
+    assert matcher(post, rules_of(f"{BURST}---\n{OTHER}")).run_once() == 0
+    step = matcher(post, rules_of(f"{BURST.replace('10m', '15m')}---\n{OTHER}"))
+    assert came_from(step) == (2, ["burst"])
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 2
+    assert {(alert.rule.name, alert.count) for alert in post.alerts().values()} == {("burst", 3), ("other", 3)}
+
+
+def test_an_alert_of_a_longer_realert_is_joined(post: Post) -> None:
+    """Until when an alert is joined depends on its `realert`: with another one, the saved state of the rule does not fit."""
+    run_and_save(post, range(3))
+    step = matcher(post, rules_of(BURST.replace("alert: {", "alert: {realert: 1h, ")))
+    step.run_once()
+    post.store(make_record(9, minutes=30))
+    assert step.run_once() == 0
+    assert only(post).count == 4
+
+
+def test_a_new_absence_looks_at_all_records_beside_a_saved_state(post: Post) -> None:
+    """A rule that is new looks for the last record of each group in all that is stored; the others continue."""
+    post.store(make_record(1, occurred_at=NOON - 3 * DAY, cluster=Entity("c-1")), make_record(2))
+    see(post.database, NOON, begins=NOON - 5 * DAY, alerts_from=NOON - 5 * DAY)
+    step = matcher(post, rules_of(BURST))
+    step.run_once()
+    step.save()
+    assert came_from(matcher(post, rules_of(f"{BURST}---\n{MISSING}"))) == (2, ["missing"])
+    assert only(post).first_at == NOON - 3 * DAY + timedelta(hours=1)
+
+
 def test_a_state_of_other_rules_is_discarded(post: Post) -> None:
-    """A changed rule, a new one or one less: the state is rebuilt, and a rule that is new alerts about nothing old."""
+    """If no rule is left as it was, the state is rebuilt, and a rule that is new alerts about nothing old."""
     run_and_save(post, range(2))
-    for rules in (BURST.replace("10m", "20m"), f"{BURST}---\n{MISSING}"):
+    for rules in (BURST.replace("10m", "20m"), MISSING):
         assert events_of(matcher(post, rules_of(rules))) == [OTHER_RULES, REBUILT]
     assert not post.alerts()
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.live.order import needs, waiting
+from actionwatch.rules.correlations.live.saved import RuleIdentity
 from actionwatch.rules.model import NEVER, Correlation, FoundAlert, KeptRecord
 
 
@@ -44,13 +45,27 @@ class LiveContext:
     alerts_from: datetime | None
     is_direct: bool
     """Whether its hits come in order when restored: it counts only records, no alerts of other rules."""
-    is_final: bool
-    """Whether its alerts matter to nothing else: no rule counts them, and no two groups share one."""
+    above: tuple[str, ...]
+    """The ids of the rules that count its alerts."""
     settled_before: datetime | None
     is_thinned: bool
     """Whether hits that change nothing are dropped. Those that can be removed, or are kept to be explained, are not."""
     is_waiting: bool
     """Whether its hits may come out of order even if records do not: alerts that feed it may wait for verified time."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its alerts matter to nothing else: no rule counts them, and no two groups share one."""
+        return not self.above and not self.rule.is_merging
+
+    @property
+    def identity(self) -> RuleIdentity:
+        """What a saved state must have in common with the rule to belong to it."""
+        rule = self.rule
+        given = self.record_floor, self.begin
+        return RuleIdentity(
+            rule.name.id, rule.version, *given, rule.realert, rule.alert.group_by, rule.is_silent, self.above
+        )
 
     def is_early(self, known: CorrelatedAlert) -> bool:
         """Return whether an alert fired while the rule was still learning."""
@@ -92,7 +107,11 @@ def contexts_of(
     `is_thinned`: rules that count only records drop the hits that change nothing.
     """
     needed, waits = needs(rules), waiting(rules)
-    correlated, fed = {rule.name.id for rule in rules}, {step.rule_id for rule in rules for step in rule.steps}
+    correlated = {rule.name.id for rule in rules}
+    above: dict[str, set[str]] = {}
+    for rule in rules:
+        for step in rule.steps:
+            above.setdefault(step.rule_id, set()).add(rule.name.id)
     for rule in rules:
         since, inner = bounds.since(rule), [step.rule_id for step in rule.steps if step.rule_id in correlated]
         yield LiveContext(
@@ -103,7 +122,7 @@ def contexts_of(
             record_floor=bounds.floors(rule),
             alerts_from=bounds.alerts_from,
             is_direct=not inner,
-            is_final=rule.name.id not in fed and not rule.is_merging,
+            above=tuple(sorted(above.get(rule.name.id, ()))),
             settled_before=bounds.settled_before,
             is_thinned=not inner and is_thinned,
             is_waiting=not waits.isdisjoint(inner),

@@ -14,16 +14,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 
-from actionwatch.base.model import AlertChange, CorrelatedAlert, Mode, Record
+from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter
 from actionwatch.rules.correlations.live.changes import FoundChange
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.group_state import OuterHit
 from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
-from actionwatch.rules.correlations.live.order import in_feeding_order
+from actionwatch.rules.correlations.live.order import running
 from actionwatch.rules.correlations.live.rule_state import Limits, LiveRule
 from actionwatch.rules.correlations.live.saved import SavedState
 from actionwatch.rules.engine import MAX_FAILURES, RuleFailure
@@ -50,10 +50,11 @@ class Correlator:
 
         `read`: reads the records of hits when an alert needs them, so that hits keep references (None: they keep the records).
         """
-        running = [rule for rule in rules if rule.mode is not Mode.OFF]
-        self.rules = in_feeding_order([rule.correlation for rule in running if rule.correlation is not None])
+        self.rules = running(rules)
         self._records = KeptRecords(read)
+        self._all_rules = rules
         self._feed = Feed(rules, self.rules, self._records)
+        self._loaded: set[int] = set()  # the numbers of the rules that continue from what was saved
         self._bounds = bounds
         self._keep = keep
         self._too_late = False
@@ -83,20 +84,23 @@ class Correlator:
         return sum(rule_state.evicted for rule_state in self._rules)
 
     def restore(self, known: Iterable[CorrelatedAlert], records: Iterable[Record]) -> None:
-        """Rebuild the state from the alerts that the store holds, and from the records that any rule needs, by time.
+        """Rebuild the state of the rules that were not loaded, from the alerts that the store holds, and the records by time.
 
         Each record is read once for all rules. Records before what a rule needs are left out, and hits that were judged long
         ago are folded at once: memory is bounded, however many records a rule learns from.
         """
-        by_id = {each.rule.name.id: each for each in self._rules}
+        rebuilt = {number: each for number, each in enumerate(self._rules) if number not in self._loaded}
+        by_id = {each.rule.name.id: each for each in rebuilt.values()}
         for each in known:
             if (rule_state := by_id.get(each.rule_id)) is not None:
                 rule_state.restore_alert(each)
-        for rule_state in self._rules:
+        for rule_state in rebuilt.values():
             rule_state.begin_groups()
-        for number, group, hit in self._feed.hits(records):
+        feed = Feed(self._all_rules, self.rules, self._records, rebuilt) if self._loaded else self._feed
+        for number, group, hit in feed.hits(records):
             self._rules[number].restore_hit(group, hit)
-        for rule_state in self._rules:
+        self._failures += feed.take_failures()
+        for rule_state in rebuilt.values():
             for number, group, hit in rule_state.finish_restore():
                 self._rules[number].restore_hit(group, hit)
 
@@ -117,31 +121,30 @@ class Correlator:
         newer: Iterable[CorrelatedAlert],
         leading: Iterable[CorrelatedAlert],
     ) -> None:
-        """Continue from what was saved. Then take the records that came since, and let `changes` judge.
+        """Continue from what was saved of some rules, as `fitting` returns it.
+
+        Then `restore` the other rules, with the records that were read until then; take the records since; let `changes` judge.
 
         `stored` are those of `saved.record_ids()` that the store still has; `known` are its alerts, as they are stored now;
         `newer` were stored since; `leading` are those that may still lead others, where groups share an alert.
 
-        Raises: DoesNotFit, if it does not belong to these rules, or the store no longer has what it needs.
+        Raises: DoesNotFit, if the store no longer has what it needs.
         """
-        saved_as = [(each.rule_id, each.version, each.record_floor, each.begin) for each in saved.rules]
-        if saved_as != [rule_state.identity for rule_state in self._rules]:
-            raise DoesNotFit("it belongs to other rules, or to another beginning of the sources")
-        if saved.alerts_from != self._bounds.alerts_from:
-            raise DoesNotFit("it belongs to another beginning of the sources")
-        numbers = {rule.name.id: number for number, rule in enumerate(self.rules)}
+        chosen = saved.rule_ids()
+        numbers = {rule.name.id: number for number, rule in enumerate(self.rules) if rule.name.id in chosen}
+        self._loaded = set(numbers.values())
         reader = HitReader(saved.hits, saved.records, stored)
-        for rule_state, each in zip(self._rules, saved.rules, strict=True):
-            rule_state.load(each, reader, known, numbers)
+        for each in saved.rules:
+            self._rules[numbers[each.identity.rule_id]].load(each, reader, known, numbers)
         for alert in newer:
             if alert.rule_id in numbers:
                 self._rules[numbers[alert.rule_id]].restore_alert(alert)
         by_rule: dict[str, list[CorrelatedAlert]] = {}
         for alert in leading:
             by_rule.setdefault(alert.rule_id, []).append(alert)
-        for rule_state in self._rules:
-            if rule_state.rule.is_merging:
-                rule_state.share(by_rule.get(rule_state.rule.name.id, ()))
+        for name, number in numbers.items():
+            if self._rules[number].rule.is_merging:
+                self._rules[number].share(by_rule.get(name, ()))
 
     def take(self, records: Iterable[Record]) -> None:
         """Take further records, in any order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from sys import intern
@@ -35,17 +35,25 @@ class Feed:
     """The rules that feed correlations, and where their matches go."""
 
     def __init__(
-        self, rules: Sequence[Rule], correlations: Sequence[Correlation], kept: KeptRecords | None = None
+        self,
+        rules: Sequence[Rule],
+        correlations: Sequence[Correlation],
+        kept: KeptRecords | None = None,
+        numbers: Collection[int] | None = None,
     ) -> None:
-        """`rules` are all rules there are; each correlation brings its own parts. `kept` decides what hits keep of records."""
+        """`rules` are all rules there are; each correlation brings its own parts. `kept` decides what hits keep of records.
+
+        `numbers`: feed only these of the correlations (None: all).
+        """
         self._kept = kept or KeptRecords()
         self._slots: dict[str, list[_Slot]] = {}
         groupings: dict[object, int] = {}
-        for number, correlation in enumerate(correlations):
+        fed = [each for each in enumerate(correlations) if numbers is None or each[0] in numbers]
+        for number, correlation in fed:
             for place, step in enumerate(correlation.steps):
                 self._slots.setdefault(step.rule_id, []).append(_Slot(number, place, correlation, step, groupings))
         known = {rule.name.id: rule for rule in rules if rule.correlation is None}
-        known |= {part.name.id: part for correlation in correlations for part in correlation.parts}
+        known |= {part.name.id: part for _, correlation in fed for part in correlation.parts}
         self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:

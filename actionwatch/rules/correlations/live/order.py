@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from graphlib import TopologicalSorter
 
+from actionwatch.base.model import Mode
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
+
+
+def running(rules: Sequence[Rule]) -> list[Correlation]:
+    """Return the correlations that are not off, in feeding order."""
+    return in_feeding_order(
+        [rule.correlation for rule in rules if rule.correlation is not None and rule.mode is not Mode.OFF]
+    )
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
@@ -16,6 +24,15 @@ def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
     by_id = {rule.name.id: rule for rule in rules}
     feeders = {rule.name.id: [step.rule_id for step in rule.steps if step.rule_id in by_id] for rule in rules}
     return [by_id[rule_id] for rule_id in TopologicalSorter(feeders).static_order()]
+
+
+def without_links_to_others(chosen: Collection[str], rules: Sequence[Correlation]) -> set[str]:
+    """Return those of the chosen rules, by id, that neither count alerts of rules that are not chosen, nor feed such rules."""
+    left, ids = set(chosen), {rule.name.id for rule in rules}
+    links = [{rule.name.id, step.rule_id} for rule in rules for step in rule.steps if step.rule_id in ids]
+    while cut := {name for link in links if not link <= left for name in link & left}:
+        left -= cut
+    return left
 
 
 def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:

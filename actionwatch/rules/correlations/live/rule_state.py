@@ -202,15 +202,10 @@ class LiveRule:
 
     # -- saved, for a restart ------------------------------------------------------------------------------------------
 
-    @property
-    def identity(self) -> tuple[str, str, int, datetime | None]:
-        """What a saved state must have in common with this one: id and version of the rule, and what it is given."""
-        return self.rule.name.id, self.rule.version, self._context.record_floor, self._context.begin
-
     def save(self, writer: HitWriter, rule_ids: Sequence[str]) -> SavedRule:
         """Return the state as it is saved. `rule_ids` are the ids of the rules by number."""
         groups = [state.save(writer, rule_ids) for state in self._groups.values()]
-        return SavedRule(*self.identity, self._unknown_before, self.newest, groups)
+        return SavedRule(self._context.identity, self._unknown_before, self.newest, groups)
 
     def load(
         self, saved: SavedRule, reader: HitReader, known: Mapping[str, CorrelatedAlert], numbers: Mapping[str, int]

@@ -6,7 +6,7 @@ A later process continues from it instead of reading the records that the state 
 from __future__ import annotations
 
 import zlib
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -39,13 +39,27 @@ class SavedGroup(msgspec.Struct, frozen=True, array_like=True):
     begun: SavedAlert | None
 
 
-class SavedRule(msgspec.Struct, frozen=True, array_like=True):
-    """One rule with its groups, the most recently used last. `begin` is from when on its stream is known."""
+class RuleIdentity(msgspec.Struct, frozen=True, array_like=True):
+    """What determines the state of a rule, besides the records and the rules that feed it: these are part of its version.
+
+    `begin` is from when on its stream is known. Of the alert block, the state depends on `realert` and the fields that are
+    `shown` (None: all of the group). `above` are the rules that count its alerts: the state has what they need of these.
+    """
 
     rule_id: str
     version: str
     record_floor: int
     begin: datetime | None
+    realert: timedelta
+    shown: tuple[str, ...] | None
+    is_silent: bool
+    above: tuple[str, ...]
+
+
+class SavedRule(msgspec.Struct, frozen=True, array_like=True):
+    """One rule with its groups, the most recently used last."""
+
+    identity: RuleIdentity
     unknown_before: datetime | None
     newest: datetime | None
     groups: list[SavedGroup]
@@ -59,6 +73,10 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     hits: list[SavedHit]
     records: list[SavedRecord]
     made_by: str = __version__
+
+    def rule_ids(self) -> set[str]:
+        """Return the ids of the rules."""
+        return {rule.identity.rule_id for rule in self.rules}
 
     def record_ids(self) -> list[int]:
         """Return the ids of the records that the state refers to."""

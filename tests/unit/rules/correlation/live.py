@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
-from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
+from actionwatch.rules.correlations.live.fitting import fitting
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, running
 from actionwatch.rules.correlations.live.saved import decode, encode
 from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
@@ -139,8 +141,47 @@ NESTED_RULES = "---\n".join(
         ),
     ]
 )
+# Groups that share an alert as a rule over such groups, and a rule over an absence.
+FAMILY_RULES = RULES + "---\n".join(
+    [
+        "",
+        ABOVE.format("busy", f"type: event_count, rules: bursts, {BOTH}: 20m, condition: {{gte: 1}}, generate: true")
+        + "alert: {group_by: [userName], realert: 15m}\n",
+        ABOVE.format("missing", f"type: temporal, rules: [quiet, alone], {OVER}: 20m"),
+    ]
+)
 ALL = loaded(RULES)
 NESTED = loaded(NESTED_RULES)
+
+
+def _changed(text: str, *replacements: tuple[str, str]) -> Sequence[Rule]:
+    for before, after in replacements:
+        assert before in text
+        text = text.replace(before, after)
+    return loaded(text)
+
+
+def _without(text: str, *names: str) -> Sequence[Rule]:
+    kept = [each for each in text.split("---\n") if each.split()[1] not in names]
+    assert len(kept) == text.count("---\n") + 1 - len(names)
+    return loaded("---\n".join(kept))
+
+
+VERSIONS = {
+    "all kinds": [
+        ALL,
+        _changed(RULES, ("timespan: 5m, condition: {gte: 3}", "timespan: 7m, condition: {gte: 2}")),
+        _without(RULES, "again", "spikes", "quiet"),
+        _changed(RULES, ("realert: 25m", "realert: 20m"), ("timespan: 12m", "timespan: 9m")),
+    ],
+    "families": [
+        loaded(FAMILY_RULES),
+        _without(FAMILY_RULES, "busy", "both", "news"),
+        _changed(FAMILY_RULES, ("rules: bursts, ", "rules: [a, bursts], "), ("timespan: 4m", "timespan: 3m")),
+        _changed(FAMILY_RULES, ("actionKind: DELETE_CLUSTER", "actionKind: [DELETE_CLUSTER, REQUEST_CLUSTER_DELETE]")),
+    ],
+}
+"""Rules, and versions of them where some were changed, added or removed."""
 END = at(1000)
 
 
@@ -158,13 +199,19 @@ class Service:
     verified: datetime | None = None
     rebuilt: int = 0
     resumed: int = 0
+    kept: list[set[str]] = field(default_factory=list)
+    """The rules that continued from what was saved, each time that others did not."""
     read_count: int = 0
     saved: bytes = b""
     saved_count: int = 0
     changed: set[str] = field(default_factory=set)
     """The alerts that were stored since the state was saved."""
 
+    versions: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """The version of each rule, and the newest record from before it ran."""
+
     def __post_init__(self) -> None:
+        self._use(self.rules, -1)
         self.correlator = self._make({})
 
     def take(self, batch: Sequence[Record], verified: datetime, *, is_interrupted: bool = False) -> None:
@@ -209,18 +256,34 @@ class Service:
         self.saved, self.saved_count = encode(self.correlator.save()), len(self.records)
         self.changed.clear()
 
+    def change(self, rules: Sequence[Rule]) -> None:
+        """Lose the state in memory, and continue with other rules from what was saved."""
+        self._use(rules, len(self.records))
+        self.resume()
+
     def resume(self) -> None:
-        """Lose the state in memory, and continue from what was saved. If nothing fits, restart."""
-        if not self.saved:
+        """Lose the state in memory, and continue from what was saved. Rebuild the rules for which that does not fit."""
+        correlations = running(self.rules)
+        try:
+            if not self.saved:
+                raise DoesNotFit
+            state = fitting(decode(self.saved), correlations, self._bounds({}))
+        except DoesNotFit:
             self.restart()
             return
-        state, correlator = decode(self.saved), self._make({})
+        kept = state.rule_ids()
+        changed = [rule for rule in correlations if rule.name.id not in kept]
+        seen, since = self.records[: self.saved_count], self.records[self.saved_count :]
+        starts, settled_before = self._starts(changed, seen, None)
+        correlator = self._make(starts, settled_before)
         stored = {each.id for each in self.records}
         rows = self._rows_of(self.rows.values())
         newer = [rows[name] for name in self.changed]
         assert stored.issuperset(state.record_ids())
         correlator.load(state, stored, rows, newer, rows.values())
-        since = self.records[self.saved_count :]
+        if changed:
+            self._restore(correlator, changed, starts, seen)
+            self.kept.append(kept)
         for place in range(0, len(since), 2):
             correlator.take(sorted(since[place : place + 2], key=in_event_order))
         if correlator.too_late is not None:
@@ -238,40 +301,79 @@ class Service:
             row.keys = held.setdefault(row.alert_id, set(self.held.get(row.alert_id, ())))
         return rows
 
+    def _use(self, rules: Sequence[Rule], newest_id: int) -> None:
+        self.rules = rules
+        before = self.versions
+        self.versions = {
+            rule.name.id: before[rule.name.id]
+            if rule.name.id in before and before[rule.name.id][0] == rule.version
+            else (rule.version, newest_id)
+            for rule in running(rules)
+        }
+
     def _rebuild(self, target: datetime | None) -> None:
-        moments = [each for each in (self.verified, target) if each is not None]
-        if self.records:
-            moments.append(max(each.occurred_at for each in self.records))
-        starts, settled_before = {}, None
-        if moments:
-            right_from = min(moments) - (self.keep or timedelta(0))
-            starts = {name: right_from - each for name, each in lookbacks(self.correlator.rules).items()}
-            starts = {name: start for name, start in starts.items() if start > START}
-            settled_before = right_from if self.keep is not None and self.verified is not None else None
+        correlations = running(self.rules)
+        starts, settled_before = self._starts(correlations, self.records, target)
         self.correlator = self._make(starts, settled_before)
-        realert = {rule.name.id: rule.realert for rule in self.correlator.rules if rule.is_merging}
+        self._restore(self.correlator, correlations, starts, self.records)
+        self.rebuilt += len(starts)
+
+    def _starts(
+        self, rules: Sequence[Correlation], seen: Sequence[Record], target: datetime | None
+    ) -> tuple[dict[str, datetime], datetime | None]:
+        """Return from when on rules need records, and before when hits were judged."""
+        moments = [each for each in (self.verified, target) if each is not None]
+        if seen:
+            moments.append(max(each.occurred_at for each in seen))
+        if not moments:
+            return {}, None
+        right_from, spans = min(moments) - (self.keep or timedelta(0)), lookbacks(running(self.rules))
+        starts = {rule.name.id: right_from - spans[rule.name.id] for rule in rules}
+        settled_before = right_from if self.keep is not None and self.verified is not None else None
+        return {name: start for name, start in starts.items() if start > START}, settled_before
+
+    def _restore(
+        self,
+        correlator: Correlator,
+        rules: Sequence[Correlation],
+        starts: Mapping[str, datetime],
+        seen: Sequence[Record],
+    ) -> None:
+        realert = {rule.name.id: rule.realert if rule.is_merging else timedelta(0) for rule in rules}
         rows = self._rows_of(
             row
             for row in self.rows.values()
-            if row.rule_id not in starts
-            or row.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
-            or row.is_open
+            if row.rule_id in realert
+            and (row.rule_id not in starts or row.until >= starts[row.rule_id] - realert[row.rule_id] or row.is_open)
         )
-        since = min(starts.values()) if len(starts) == len(self.correlator.rules) else START
-        seen = [each for each in self.records if each.occurred_at >= since]
-        self.correlator.restore(rows.values(), sorted(seen, key=in_event_order))
-        self.rebuilt += len(starts)
+        since = min(starts.values()) if len(starts) == len(rules) else START
+        needed = [each for each in seen if each.occurred_at >= since]
+        correlator.restore(rows.values(), sorted(needed, key=in_event_order))
 
     def _make(self, starts: Mapping[str, datetime], settled_before: datetime | None = None) -> Correlator:
-        bounds = StreamBounds(
-            begin=lambda _: START, since=lambda rule: starts.get(rule.name.id), settled_before=settled_before
+        return Correlator(self.rules, self._bounds(starts, settled_before), keep=self.keep, read=self._read)
+
+    def _bounds(self, starts: Mapping[str, datetime], settled_before: datetime | None = None) -> StreamBounds:
+        return StreamBounds(
+            begin=lambda _: START,
+            since=lambda rule: starts.get(rule.name.id),
+            floors=lambda rule: self.versions[rule.name.id][1],
+            settled_before=settled_before,
         )
-        return Correlator(self.rules, bounds, keep=self.keep, read=self._read)
 
     def _read(self, ids: Collection[int]) -> dict[int, Record]:
         """Read the records that an alert needs, as the store would. Those of the batch in hand are not read."""
         self.read_count += len(ids)
         return {each.id: each for each in self.records if each.id in ids}
+
+
+def unchanged(*versions: Sequence[Rule]) -> set[str]:
+    """Return the ids of the correlations that are the same in all versions of the rules."""
+    first, *others = (
+        {each.name.id: (each.version, each.realert, each.alert.group_by, each.is_silent) for each in running(rules)}
+        for rules in versions
+    )
+    return {name for name, what in first.items() if all(other.get(name) == what for other in others)}
 
 
 @st.composite
@@ -328,6 +430,14 @@ class Fate(Enum):
     """It loses its state after the batch, and continues from what was saved."""
     INTERRUPTED = auto()
     """It loses its state and the result of the batch before anything is stored."""
+    RELOADED = auto()
+    """It saves its state after the batch, and continues from it with the next version of the rules."""
+    CHANGED = auto()
+    """It loses its state after the batch, and continues from what was saved with the next version of the rules."""
+
+
+SAME_RULES = (*[Fate.NOTHING] * 3, Fate.SAVED, Fate.RESUMED, Fate.RESTARTED, Fate.INTERRUPTED)
+OTHER_RULES = (*SAME_RULES, *[Fate.RELOADED, Fate.CHANGED] * 2)
 
 
 @dataclass(frozen=True)
@@ -340,7 +450,7 @@ class Leg:
 
 
 @st.composite
-def runs(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
+def runs(draw: st.DrawFn, *, is_in_order: bool, fates: Sequence[Fate] = SAME_RULES) -> list[Leg]:
     """Draw a run in batches.
 
     If it is in order, the records of one instant are in one batch, because verified time passes it.
@@ -353,27 +463,33 @@ def runs(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
         while is_in_order and count < len(left) and left[count - 1].occurred_at == left[count].occurred_at:
             count += 1
         lag = draw(st.sampled_from([0, 0, 1, 7, 30])) * MINUTE
-        fate = draw(st.sampled_from([Fate.NOTHING] * 3 + [Fate.SAVED, Fate.RESUMED, Fate.RESTARTED, Fate.INTERRUPTED]))
-        legs.append(Leg(tuple(left[:count]), lag, fate))
+        legs.append(Leg(tuple(left[:count]), lag, draw(st.sampled_from(fates))))
         left = left[count:]
     return legs
 
 
 def run_to_end(
-    rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iterable[datetime]], datetime]
+    rules: Sequence[Rule],
+    legs: Sequence[Leg],
+    verified_by: Callable[[Iterable[datetime]], datetime],
+    *,
+    versions: Iterable[Sequence[Rule]] = (),
+    keep: timedelta = 5 * MINUTE,
 ) -> Service:
-    """Run the service until everything is verified."""
-    service = Service(rules)
+    """Run the service until everything is verified. `versions` are the rules that are reloaded, in turn."""
+    service, following = Service(rules, keep), iter(versions)
     for leg in legs:
         moment = verified_by(each.occurred_at for each in leg.batch) - leg.lag
         verified = max(service.verified or START, moment)
         service.take(leg.batch, verified, is_interrupted=leg.fate is Fate.INTERRUPTED)
+        if leg.fate in (Fate.SAVED, Fate.RELOADED):
+            service.save()
         if leg.fate is Fate.RESTARTED:
             service.restart()
-        if leg.fate is Fate.SAVED:
-            service.save()
         if leg.fate is Fate.RESUMED:
             service.resume()
+        if leg.fate in (Fate.CHANGED, Fate.RELOADED):
+            service.change(next(following))
     service.store_changes(END)
     return service
 

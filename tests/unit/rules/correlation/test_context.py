@@ -119,6 +119,7 @@ def test_what_rules_are_to_each_other() -> None:
     bounds = StreamBounds(begin=lambda _: at(0))
     contexts = list(contexts_of([fed, merging, outer], bounds, is_thinned=True))
     assert [each.is_final for each in contexts] == [False, False, True]
+    assert [each.above for each in contexts] == [("outer",), (), ()]
     assert [each.is_direct for each in contexts] == [True, True, False]
     assert [each.is_thinned for each in contexts] == [True, True, False]
     assert not any(each.is_thinned for each in contexts_of([fed, merging, outer], bounds))

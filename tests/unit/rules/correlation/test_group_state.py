@@ -36,7 +36,7 @@ def state_of(rule: Correlation, group: Group = (), **more: Any) -> GroupState:
         "alerts_from": None,
         "is_direct": True,
         "is_thinned": True,
-        "is_final": True,
+        "above": (),
         "settled_before": None,
         "is_waiting": False,
     }
@@ -502,9 +502,9 @@ def test_room_is_made_of_what_was_judged_before_a_restart(last: float, folded: i
     assert both.floor == (at(25) if folded or last == 50 else at(last) + INSTANT)
 
 
-def settled(alerts: Iterable[CorrelatedAlert], *, is_final: bool = True, rule: Correlation = COUNT) -> GroupState:
+def settled(alerts: Iterable[CorrelatedAlert], *, above: tuple[str, ...] = (), rule: Correlation = COUNT) -> GroupState:
     """Make a group after a restart that folded three alerts, judged before: from 0, 30, and 60 on."""
-    state = state_of(rule, settled_before=at(100), is_final=is_final)
+    state = state_of(rule, settled_before=at(100), above=above)
     for each in alerts:
         state.restore_alert(each)
     state.begin(None)
@@ -526,7 +526,7 @@ def test_alerts_that_were_judged_before_a_restart_are_forgotten() -> None:
     over = [shown(0, 0, 1), shown(30, 30, 31), shown(60, 60, 61)]
     assert firings(settled(over)) == [61]
     assert settled(over).evaluate(at(ALL), None).known.keys() == {over[-1].id}
-    assert firings(settled(over, is_final=False)) == [1, 31, 61]
+    assert firings(settled(over, above=("outer",))) == [1, 31, 61]
     assert firings(settled([shown(0, 0), *over[1:]])) == [1, 61]
     assert firings(settled([over[0], shown(30, 30), over[2]])) == [31, 61]
     assert firings(settled([])) == [1, 31, 61]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.live import correlator
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.model import Rule
+from actionwatch.rules.correlations.live.order import running
+from actionwatch.rules.model import Correlation, FoundAlert, Rule
 from actionwatch.service.simulation import ends, replay, simulate
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, objects_held, outcome_of, record_at
 from tests.unit.rules.correlation.live import (
@@ -25,6 +26,8 @@ from tests.unit.rules.correlation.live import (
     END,
     FEED,
     NESTED,
+    OTHER_RULES,
+    VERSIONS,
     Fate,
     Leg,
     Service,
@@ -33,6 +36,7 @@ from tests.unit.rules.correlation.live import (
     records,
     run_to_end,
     runs,
+    unchanged,
 )
 
 FEW = settings(max_examples=40)
@@ -63,7 +67,19 @@ def test_late_records_give_the_alerts_of_the_plain_run(rules: str, legs: list[Le
     """
     service = run_to_end(RULES[rules], legs, min)
     plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
-    standing = {name: row for name, row in service.rows.items() if row.is_current}
+    _assert_alerts_of(service, plain, set(service.versions))
+
+
+def _standing(service: Service, rule_ids: set[str]) -> dict[str, CorrelatedAlert]:
+    """Return the alerts of rules that the service finds now."""
+    return {name: row for name, row in service.rows.items() if row.is_current and row.rule_id in rule_ids}
+
+
+def _assert_alerts_of(
+    service: Service, plain: Mapping[str, tuple[Correlation, FoundAlert]], rule_ids: set[str]
+) -> None:
+    """Assert that all alerts of rules are those of the plain run, and were reported."""
+    standing = _standing(service, rule_ids)
     assert standing.keys() == plain.keys()
     assert len(set(service.opened)) == len(service.opened)
     for keys in service.held.values():
@@ -87,6 +103,41 @@ def test_late_records_give_the_alerts_of_the_plain_run(rules: str, legs: list[Le
         }
         if row.reported_as is None and not rule.is_merging:
             assert (service.resolved.get(name) is None) == (found.resolved_at is None)
+
+
+@pytest.mark.parametrize("rules", VERSIONS)
+@pytest.mark.parametrize("keep", [5 * MINUTE, 300 * MINUTE])
+@FEW
+@given(st.booleans().flatmap(lambda is_in_order: runs(is_in_order=is_in_order, fates=OTHER_RULES)), st.data())
+def test_a_change_of_rules_changes_no_others(rules: str, keep: timedelta, legs: list[Leg], data: st.DataObject) -> None:
+    """If some rules are changed, added or removed, the others find the alerts of the plain run.
+
+    A changed rule finds these too if it is rebuilt from all records, as with a long `keep`.
+    """
+    versions = VERSIONS[rules]
+    used = [data.draw(st.sampled_from(versions)) for leg in legs if leg.fate in (Fate.RELOADED, Fate.CHANGED)]
+    service = run_to_end(versions[0], legs, min, versions=used, keep=keep)
+    plain = folded(service.rules, [each for leg in legs for each in leg.batch])
+    names = unchanged(versions[0], *used)
+    _assert_alerts_of(service, {name: each for name, each in plain.items() if each[0].name.id in names}, names)
+    if keep > 180 * MINUTE:
+        all_names = set(service.versions)
+        assert _standing(service, all_names).keys() == plain.keys()
+
+
+@pytest.mark.parametrize("rules", VERSIONS)
+def test_most_rules_continue_when_some_change(rules: str) -> None:
+    """Only the changed rules, and those that they count or that count them, are rebuilt."""
+    first, *others = VERSIONS[rules]
+    backups = _backups(*range(30))
+    for other in others:
+        legs = [Leg(tuple(backups[:20]), 0 * MINUTE, Fate.RELOADED), Leg(tuple(backups[20:]), 0 * MINUTE, Fate.NOTHING)]
+        service = run_to_end(first, legs, max, versions=[other])
+        assert service.resumed == 1
+        (kept,) = service.kept
+        names = {rule.name.id: rule.name.name for rule in running(other)}
+        assert "spike" in {names[each] for each in kept}
+        assert kept <= unchanged(first, other)
 
 
 @BOTH

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from actionwatch.base.model import RuleName
-from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, needs, waiting
+from actionwatch.rules.correlations.live.order import (
+    in_feeding_order,
+    lookbacks,
+    needs,
+    waiting,
+    without_links_to_others,
+)
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, make
 
@@ -36,6 +42,33 @@ def test_a_rule_comes_after_those_that_feed_it() -> None:
         assert sorted(order) == ["left", "low", "right", "top"]
         assert order.index("low") < min(order.index("left"), order.index("right"))
         assert order[-1] == "top"
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        ([], ["alone", "base", "left", "low", "right", "top"]),
+        (["alone"], ["base", "left", "low", "right", "top"]),
+        (["top"], ["alone", "base"]),
+        (["low"], ["alone", "base"]),
+        (["base"], ["alone", "left", "low", "right", "top"]),
+        (["base", "left"], ["alone"]),
+    ],
+)
+def test_rules_that_count_each_other_are_chosen_together(changed: list[str], left: list[str]) -> None:
+    """A rule is not chosen without the rules that it counts and those that count it, however many lie between."""
+    rules = in_feeding_order(
+        [
+            over("top", "left", "right"),
+            over("left", "low"),
+            over("right", "low", "r"),
+            over("low"),
+            over("alone"),
+            over("base"),
+        ]
+    )
+    chosen = {rule.name.id for rule in rules} - set(changed)
+    assert sorted(without_links_to_others(chosen, rules)) == left
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
+import msgspec
 import pytest
 from msgspec import structs
 
+from actionwatch import __version__
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.correlations.live.context import StreamBounds
@@ -84,8 +86,17 @@ def test_a_record_that_is_not_stored_cannot_be_saved() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"no state", saved.encode(STATE)[:-3], zlib.compress(b"\x92\xc0\xa1x"), zlib.compress(b"\xc1")],
-    ids=["empty", "other", "cut", "other type", "no msgpack"],
+    [
+        b"",
+        b"no state",
+        saved.encode(STATE)[:-3],
+        zlib.compress(b"\x92\xc0\xa1x"),
+        zlib.compress(b"\xc1"),
+        zlib.compress(
+            msgspec.msgpack.encode([None, [["id", "version", -1, None, None, None, []]], [], [], __version__])
+        ),
+    ],
+    ids=["empty", "other", "cut", "other type", "no msgpack", "of rules without realert"],
 )
 def test_what_is_no_state_does_not_fit(body: bytes) -> None:
     """Bytes that are no saved state are refused with a reason, whatever is wrong with them."""

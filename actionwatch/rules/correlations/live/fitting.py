@@ -1,0 +1,30 @@
+"""Which rules continue from a saved state. The others are rebuilt from the records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
+from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
+from actionwatch.rules.correlations.live.order import without_links_to_others
+from actionwatch.rules.correlations.live.saved import SavedState
+from actionwatch.rules.model import Correlation
+
+
+def fitting(saved: SavedState, rules: Sequence[Correlation], bounds: StreamBounds) -> SavedState:
+    """Return what was saved of those rules that are as they were then; `rules` are in feeding order.
+
+    A rule that counts the alerts of another one needs more of it than is saved, so that the two are rebuilt together.
+
+    Raises: DoesNotFit, if no rule is left.
+    """
+    if saved.alerts_from != bounds.alerts_from:
+        raise DoesNotFit("it belongs to another beginning of the sources")
+    identities = {context.identity for context in contexts_of(rules, bounds)}
+    unchanged = {each.identity.rule_id for each in saved.rules if each.identity in identities}
+    chosen = without_links_to_others(unchanged, rules)
+    if not chosen:
+        raise DoesNotFit("it belongs to other rules, or to another beginning of the sources")
+    return structs.replace(saved, rules=[each for each in saved.rules if each.identity.rule_id in chosen])
