@@ -61,6 +61,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """End the server of PostgreSQL that tests of this process have started."""
+    from tests import postgresql
+
+    postgresql.end()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let all children share their bytecode, as installed commands do, because compiling takes most of a start.

