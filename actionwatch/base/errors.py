@@ -133,7 +133,7 @@ class RoleLost(StoreError):
 
 
 class StoreClosed(StoreError):
-    """This process closed the store, because it is stopping. Whoever meets it ends; the next start repeats what is missing."""
+    """This process closed the store because it is stopping. A thread that gets this ends; the next start repeats its work."""
 
 
 class StoreMissing(StoreError):

@@ -182,7 +182,7 @@ class CorrelatedAlert:
 class AlertChange:
     """What a correlation changes: an alert opens, gets more records or one more missing group, or resolves.
 
-    Where `kind` is None, people do not learn of it. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
+    Where `kind` is None, nobody is notified. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
     event order; `level` is the highest of theirs. `match` holds the texts, where these are needed.
     """
 

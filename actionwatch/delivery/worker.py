@@ -73,7 +73,7 @@ class DeliveryWorker:
         leads: Callable[[], bool] = lambda: True,
         leader_alerts: SelfAlerts | None = None,
     ) -> None:
-        """`leads` returns whether this process does what one of all that send must do: report, summarise, give up.
+        """`leads` returns whether this process does what only one of several replicas does: report, summarise, give up.
 
         It does that with `leader_alerts`; by default, with `self_alerts`.
         """

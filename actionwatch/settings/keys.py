@@ -302,7 +302,7 @@ class AuthenticatingProxy(Options):
 
     addresses: Annotated[tuple[Annotated[Network, BeforeValidator(parse_network)], ...], Field(min_length=1)]
     """Addresses of the proxy, as networks: `10.0.0.5/32`. The header is believed only from there; a request from elsewhere with
-    the header gets 403. Whoever can send requests from there can be anybody: let only the proxy run there.
+    the header gets 403. A program that runs there can act under any name: run only the proxy there.
     """
     user_header: HeaderName = "X-Forwarded-User"
     """The header with the name of the person. The proxy must replace what clients send."""

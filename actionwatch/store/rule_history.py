@@ -48,7 +48,7 @@ def read_since(
 
 
 def matched_through(connection: Connection, sources: Collection[str]) -> datetime | None:
-    """Return up to which time of action these sources were read and everything read was matched; None before the first poll.
+    """Return the time up to which the actions of these sources were read and matched; None before the first poll.
 
     Late records are left out: they are matched by what runs when they appear.
     """

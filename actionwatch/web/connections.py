@@ -88,7 +88,7 @@ class BoundedConnection(H11Protocol):
             return
         waiting = [(each.waiting_since, number) for number, each in enumerate(opened) if each.waiting_since is not None]
         opened[min(waiting)[1]]._drop()  # this connection waits too
-        remedy = "find out who connects to web.listen, and keep strangers away with a firewall"
+        remedy = "find out who connects to web.listen, and block other addresses with a firewall"
         log.warning("web_connection_dropped", reason=f"more than {most} connections are open", remedy=remedy)
 
     def _drop(self) -> None:

@@ -1,6 +1,6 @@
 """An authenticating proxy before the listener: it says in a header who sends a request. Only its addresses are believed.
 
-Whoever can send a request from there can be anybody. So everything about the header that such a proxy would not do is refused.
+A program that runs there can act under any name. A header that such a proxy would not send is refused.
 """
 
 from __future__ import annotations
