@@ -18,6 +18,7 @@ from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused
 from actionwatch.service import trial
 from actionwatch.store import alerts, rule_versions
 from actionwatch.store.database import Database
+from actionwatch.web import connections
 from actionwatch.web.console.drafts import EXAMPLE
 from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_version
 from tests.integration.service.test_trial import Place
@@ -35,8 +36,9 @@ def place(tmp_path: Path, database: Database) -> Place:
 
 
 @pytest.fixture
-def served(place: Place) -> Served:
-    """A console that tries drafts as the service does."""
+def served(place: Place, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """A console that tries drafts as the service does. On a busy machine their process alone needs a minute to start."""
+    monkeypatch.setattr(connections, "SERVE_SECONDS", LIMIT)
     return Served(place.database, options={"try_draft": place.trials.run})
 
 
