@@ -62,6 +62,8 @@ class Roles:
         self._free_since: dict[str, float] = {}
         self._unwanted: set[str] = set()
         """Roles that no other replica took: they are not handed over again."""
+        self._leaving: str | None = None
+        """The role that is handed over when its step ends."""
 
     def has(self, role: str) -> bool:
         """Return whether this process has a role, as far as it knows."""
@@ -75,7 +77,7 @@ class Roles:
     def working(self, role: str | None) -> Iterator[bool]:
         """Yield whether this process has a role (None: every process has it). It is not handed over before the block ends."""
         with self._lock:
-            is_mine = role is None or role in self._held
+            is_mine = role is None or (role in self._held and role != self._leaving)
             if is_mine and role is not None:
                 self._running[role] += 1
         try:
@@ -108,6 +110,8 @@ class Roles:
         self._free_since = {name: self._free_since.get(name, now) for name in free}
         left = next((name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS), None)
         move = choose(self.roster, list(self._roles))
+        if move.give is None:
+            self._leaving = None
         wanted = move.take or left
         if wanted is not None:
             if move.take is None:
@@ -166,18 +170,20 @@ class Roles:
         return True
 
     def _hand_over(self, membership: Membership, names: Sequence[str]) -> None:
-        """Hand over the first of these roles for which no step runs."""
-        for name in names:
-            with self._lock:
-                is_idle = name in self._held and not self._running[name]
-                if is_idle and name not in self._unwanted and self._roles[name].is_movable:
-                    self._held.discard(name)
-                else:
-                    continue
-            self._roles[name].end()
-            membership.hand_over(name)
-            log.info("role_handed_over", role=name)
-            return
+        """Hand over the first of these roles for which no step runs.
+
+        If a step runs for each, no other begins for the first of them, which could otherwise stay for ever.
+        """
+        with self._lock:
+            movable = [name for name in names if name in self._held - self._unwanted and self._roles[name].is_movable]
+            idle = [name for name in movable if not self._running[name]]
+            self._leaving = next(iter(movable), None) if not idle else None
+            if not idle:
+                return
+            self._held.discard(idle[0])
+        self._roles[idle[0]].end()
+        membership.hand_over(idle[0])
+        log.info("role_handed_over", role=idle[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,24 @@ def test_role_is_not_handed_over_while_it_works() -> None:
         assert is_mine
 
 
+def test_role_whose_steps_follow_each_other_is_handed_over() -> None:
+    """A role whose next step would begin before each look is handed over too: no further step begins, unless it is to stay."""
+    cluster = Cluster()
+    first = Replica(cluster, "one", ["leader", "tail a"])
+    second = Replica(cluster, "two", ["leader", "tail a"])
+    with first.roles.working("tail a"):
+        settled(first, second)
+        with first.roles.working("tail a") as is_mine:
+            assert not is_mine
+        cluster.die("two")
+        settled(first)
+        with first.roles.working("tail a") as is_mine:
+            assert is_mine
+        third = Replica(cluster, "three", ["leader", "tail a"])
+        settled(first, third)
+    assert settled(first, third) == [1, 1]
+
+
 def test_lost_role_ends() -> None:
     """A replica whose role another one took breaks off what runs for it."""
     cluster = Cluster()
