@@ -15,7 +15,7 @@ from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.engine import Engine
-from actionwatch.store import correlation_state, positions, records
+from actionwatch.store import correlation_state, correlations, positions, records
 from actionwatch.store.positions import CORRELATED
 from tests.builders import NOON, make_record
 from tests.integration.kit import Post
@@ -360,3 +360,58 @@ def test_a_matcher_that_another_one_has_saved_a_state_beside_finds_nothing_with_
     assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
     assert only(post).count == 4
     assert post.states() == ["hook opened pending"]
+
+
+BURST_AND_MISSING = f"{BURST}---\n{MISSING}"
+WITHOUT_MISSING = {
+    "off": f"{BURST_AND_MISSING}mode: off\n",
+    "removed": BURST,
+    "other group": BURST_AND_MISSING.replace("[c-1]", "[c-2]"),
+}
+
+
+def missing_alerts(post: Post) -> list[str]:
+    """Return the status of each alert about what is missing."""
+    return sorted(alert.status.value for alert in post.alerts().values() if alert.rule.name == "missing")
+
+
+@pytest.mark.parametrize("how", WITHOUT_MISSING)
+@pytest.mark.parametrize("between", ["reload", "stop", "kill"])
+def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, between: str) -> None:
+    """A rule is switched off, and on again before any record comes: what is still missing is reported again."""
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(2, cluster=Entity("c-2"), minutes=130))
+    see(post.database, NOON + timedelta(minutes=131))
+    step = matcher(post, rules_of(BURST))
+    step.run_once()
+    step.save()
+    for index, texts in enumerate([BURST_AND_MISSING, WITHOUT_MISSING[how], BURST_AND_MISSING]):
+        rules = rules_of(texts)
+        with post.database.write() as connection:
+            correlations.forget_versions(connection, {rule.name.id for rule in rules})
+        if between == "reload":
+            step.use(Engine(rules), Correlating(rules, post.addressing))
+        else:
+            step = matcher(post, rules)
+        step.run_once()
+        if between == "stop" or index == 0:
+            step.save()
+    assert missing_alerts(post) == ["open", "resolved"]
+    see(post.database, NOON + timedelta(hours=3))
+    step.run_once()
+    assert missing_alerts(post) == ["open", "resolved"]
+    post.store(make_record(3, minutes=181, cluster=Entity("c-1")))
+    see(post.database, NOON + timedelta(minutes=182))
+    step.run_once()
+    assert missing_alerts(post) == ["resolved", "resolved"]
+
+
+def test_a_rule_that_was_removed_is_no_longer_saved(post: Post) -> None:
+    """A clean stop replaces a state that has more rules than run, although no record came since."""
+    run_and_save(post, range(2), f"{BURST}---\n{OTHER}")
+    step = matcher(post, rules_of(BURST))
+    assert came_from(step) == (0, [])
+    step.save()
+    with post.database.read() as connection:
+        stored = correlation_state.read(connection)
+    assert stored is not None
+    assert len(saved.decode(stored.body).rules) == 1

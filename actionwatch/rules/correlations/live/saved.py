@@ -82,9 +82,9 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
         """Return the ids of the records that the state refers to."""
         return [each.id for each in self.records]
 
-    def known_ids(self) -> list[str]:
-        """Return the ids of the alerts that the state refers to."""
-        return [known.id for rule in self.rules for group in rule.groups for known in group.known]
+    def known(self) -> list[CorrelatedAlert]:
+        """Return the alerts that the state refers to, as they were when it was saved."""
+        return [known for rule in self.rules for group in rule.groups for known in group.known]
 
 
 def encode(state: SavedState) -> bytes:
