@@ -415,3 +415,29 @@ def test_a_rule_that_was_removed_is_no_longer_saved(post: Post) -> None:
         stored = correlation_state.read(connection)
     assert stored is not None
     assert len(saved.decode(stored.body).rules) == 1
+
+
+DETECTIONS = (
+    HEAD
+    + "id: 11111111-1111-4111-8111-111111111111\ndetection: {{s: {{actionKind: DELETE_CLUSTER}}, condition: s}}\n---\n"
+    + HEAD.replace("{0}", "{1}")
+    + "id: 22222222-2222-4222-8222-222222222222\ndetection: {{s: {{actionKind: CREATE_CLUSTER}}, condition: s}}\n---\n"
+)
+PAIR = (
+    HEAD.format("pair")
+    + "correlation: {type: temporal_ordered, rules: [first, second], group-by: [userName], timespan: 10m}\n"
+)
+
+
+def test_two_rules_that_swap_their_names_feed_other_steps(post: Post) -> None:
+    """The hits of a correlation have the numbers of its steps: if other rules have these names, the records are read again."""
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + MINUTE)
+    before, after = (rules_of(DETECTIONS.format(*names) + PAIR) for names in (("first", "second"), ("second", "first")))
+    step = matcher(post, before)
+    step.run_once()
+    step.use(Engine(after), Correlating(after, post.addressing))
+    step.run_once()
+    post.store(make_record(2, minutes=2))
+    step.run_once()
+    assert [alert.count for alert in post.alerts().values() if alert.rule.name == "pair"] == [2]
