@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.correlations.folds.saved import SavedFold
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.engine import Engine
 from actionwatch.store import correlation_state, correlations, positions, records
@@ -441,3 +442,44 @@ def test_two_rules_that_swap_their_names_feed_other_steps(post: Post) -> None:
     post.store(make_record(2, minutes=2))
     step.run_once()
     assert [alert.count for alert in post.alerts().values() if alert.rule.name == "pair"] == [2]
+
+
+def _edit(edit: Callable[[saved.SavedRule], list[saved.SavedRule]]) -> Callable[[bytes], bytes]:
+    """Save other rules instead of the only one."""
+
+    def rewrite(body: bytes) -> bytes:
+        state = saved.decode(body)
+        return saved.encode(structs.replace(state, rules=edit(state.rules[0])))
+
+    return rewrite
+
+
+def _edit_group(**changes: object) -> Callable[[bytes], bytes]:
+    """Save another group instead of the only one."""
+    return _edit(lambda rule: [structs.replace(rule, groups=[structs.replace(rule.groups[0], **changes)])])
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (_edit_group(hits=[99]), "its parts do not belong together: IndexError"),
+        (_edit_group(base=SavedFold([])), "its parts do not belong together: ValueError"),
+        (_edit_group(group=("eve", "c-1")), "it has groups that the rule burst cannot have"),
+        (
+            _edit(lambda rule: [structs.replace(rule, groups=rule.groups * 2)]),
+            "it has groups that the rule burst cannot",
+        ),
+        (_edit(lambda rule: [rule, rule]), "it has a rule twice"),
+    ],
+    ids=["hit", "windows", "group length", "group twice", "rule twice"],
+)
+def test_a_state_that_someone_edited_is_discarded(post: Post, edit: Callable[[bytes], bytes], why: str) -> None:
+    """It does not fit although its digest does: the log says why, and the state is rebuilt."""
+    run_and_save(post, range(2))
+    _rewrite(edit)(post)
+    step = matcher(post, rules_of(BURST))
+    discarded, rebuilt = events_of(step)
+    assert discarded.startswith(why)
+    assert rebuilt == REBUILT
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 1

@@ -21,8 +21,10 @@ def fitting(
     A rule that counts the alerts of another one needs more of it than is saved, so that the two are rebuilt together. The rules
     whose ids are in `ended` did not run all the time since: they are rebuilt too.
 
-    Raises: DoesNotFit, if no rule is left.
+    Raises: DoesNotFit, if no rule is left, or a rule was saved twice.
     """
+    if len(saved.rule_ids()) < len(saved.rules):
+        raise DoesNotFit("it has a rule twice")
     if saved.alerts_from != bounds.alerts_from:
         raise DoesNotFit("it belongs to another beginning of the sources")
     identities = {context.identity for context in contexts_of(rules, bounds)}
