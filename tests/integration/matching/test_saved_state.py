@@ -204,7 +204,7 @@ def test_only_changed_rules_read_records_again(
 
 
 def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
-    """A rule that was changed learns from older records, and counts them with the next one; one that was not goes on."""
+    """A rule that was changed learns from older records, and counts them with the next one; one that was not continues."""
     run_and_save(post, range(2), f"{BURST}---\n{OTHER}")
     changed = rules_of(f"{BURST.replace('gte: 3', 'gte: 2')}---\n{OTHER}")
     step = matcher(post, changed)
