@@ -180,10 +180,11 @@ OVER_OTHER = (
         ([BURST, LONG, OTHER, OVER_OTHER], (2, ["other", "over"])),
         ([LONG], (0, [])),
         ([BURST.replace("alert: {", "alert: {realert: 1h, "), LONG], (2, ["burst"])),
+        ([BURST.replace("alert: {", "alert: {group_by: [userName], "), LONG], (2, ["burst"])),
         ([BURST.replace("level: high", "level: low"), LONG], (0, [])),
         ([BURST + "---\n" + MISSING, LONG], (9, ["missing"])),
     ],
-    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "level", "absence"],
+    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "group_by", "level", "absence"],
 )
 @pytest.mark.parametrize("is_reload", [False, True])
 def test_only_changed_rules_read_records_again(
@@ -201,6 +202,27 @@ def test_only_changed_rules_read_records_again(
         step.save()
         step = matcher(post, after)
     assert came_from(step) == expected
+
+
+def test_a_rule_that_alerts_itself_from_now_on_reads_records_again(post: Post) -> None:
+    """A rule that is off keeps what it counts silent. Once it is removed, what it counted may alert."""
+    counting = OVER_OTHER.replace(", generate: true", "") + "mode: off\n"
+    run_and_save(post, range(2), "---\n".join([BURST, OTHER, counting]))
+    assert came_from(matcher(post, rules_of(f"{BURST}---\n{OTHER}"))) == (2, ["other"])
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_what_was_rebuilt_is_saved(post: Post, monkeypatch: pytest.MonkeyPatch, *, is_clean: bool) -> None:
+    """A clean stop saves a rule that was rebuilt, and a process with many records saves it at once: also if none came."""
+    run_and_save(post, range(3), f"{BURST}---\n{OTHER}")
+    changed = rules_of(f"{BURST.replace('10m', '15m')}---\n{OTHER}")
+    if not is_clean:
+        monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 3)
+    step = matcher(post, changed)
+    assert came_from(step) == (3, ["burst"])
+    if is_clean:
+        step.save()
+    assert came_from(matcher(post, changed)) == (0, [])
 
 
 def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
