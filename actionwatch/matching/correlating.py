@@ -387,9 +387,9 @@ class Correlating:
 
 
 def _ended(connection: Connection, state: SavedState) -> set[str]:
-    """Return the ids of the rules that the state has open alerts of which the store no longer has: `end_unexpected` ended them.
+    """Return the ids of the rules with an alert that is open in the state, and no longer stored: `end_unexpected` deleted it.
 
-    Such a rule was off or removed for a while, or did not expect a group. What it missed until then is new when it comes back.
+    Such a rule did not run for a while, or did not expect the group. When it comes back, what is missing is reported again.
     """
     opened = {known.id: known.rule_id for known in state.known() if known.is_open}
     stored = {known.id for known in correlations.read_all_of(connection, opened)}
