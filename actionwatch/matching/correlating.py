@@ -251,10 +251,11 @@ class Correlating:
         with database.read() as connection:
             position = positions.read(connection, CORRELATED)
             moment = self._moment(connection, stored.position)
+            ended = _ended(connection, state)
         if not stored.position <= position <= stored.position + MAX_BEHIND:
             raise DoesNotFit(f"it holds the records up to {stored.position}, and they are matched up to {position}")
         floors = self._floors(database, position)
-        state = fitting(state, self._running, self._bounds(floors))
+        saved, state = state, fitting(state, self._running, self._bounds(floors), ended)
         kept = state.rule_ids()
         changed = [rule for rule in self._running if rule.name.id not in kept]
         bounds = self._bounds(floors, changed, moment, position)
@@ -273,7 +274,7 @@ class Correlating:
             raise DoesNotFit("a record came too late for it")
         self._correlator, self.position, self._evicted = correlator, position, 0
         self._saved_position = 0 if changed else stored.position
-        self._is_saved = not changed and stored.position == position
+        self._is_saved = not changed and kept == saved.rule_ids() and stored.position == position
         rebuilt = [rule.name.name for rule in changed]
         log.info("correlations_loaded", **_size_of(correlator), records_read=read_count, rebuilt=rebuilt)
 
@@ -286,7 +287,7 @@ class Correlating:
         moment: datetime | None,
     ) -> tuple[dict[str, CorrelatedAlert], list[CorrelatedAlert], list[CorrelatedAlert]]:
         """Return the alerts of a saved state as they are stored now, those that are newer, and those that may still lead."""
-        known = correlations.read_all_of(connection, state.known_ids())
+        known = correlations.read_all_of(connection, [each.id for each in state.known()])
         newer = correlations.read_newer(connection, stored.epoch)
         leading = find_known(connection, merging, self._starts(merging, moment))
         by_id = {each.id: each for each in (*leading, *newer, *known)}
@@ -383,6 +384,16 @@ class Correlating:
             reading = _PacedRecords(records.stream_since(connection, since, through) if through else iter(()), on_pause)
             correlator.restore(known, reading)
         return reading.count
+
+
+def _ended(connection: Connection, state: SavedState) -> set[str]:
+    """Return the ids of the rules with an alert that is open in the state, and no longer stored: `end_unexpected` deleted it.
+
+    Such a rule did not run for a while, or did not expect the group. When it comes back, what is missing is reported again.
+    """
+    opened = {known.id: known.rule_id for known in state.known() if known.is_open}
+    stored = {known.id for known in correlations.read_all_of(connection, opened)}
+    return {rule_id for alert_id, rule_id in opened.items() if alert_id not in stored}
 
 
 def read_known(

@@ -13,9 +13,10 @@ from structlog.testing import capture_logs
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.correlations.folds.saved import SavedFold
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.engine import Engine
-from actionwatch.store import correlation_state, positions, records
+from actionwatch.store import correlation_state, correlations, positions, records
 from actionwatch.store.positions import CORRELATED
 from tests.builders import NOON, make_record
 from tests.integration.kit import Post
@@ -179,10 +180,11 @@ OVER_OTHER = (
         ([BURST, LONG, OTHER, OVER_OTHER], (2, ["other", "over"])),
         ([LONG], (0, [])),
         ([BURST.replace("alert: {", "alert: {realert: 1h, "), LONG], (2, ["burst"])),
+        ([BURST.replace("alert: {", "alert: {group_by: [userName], "), LONG], (2, ["burst"])),
         ([BURST.replace("level: high", "level: low"), LONG], (0, [])),
         ([BURST + "---\n" + MISSING, LONG], (9, ["missing"])),
     ],
-    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "level", "absence"],
+    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "group_by", "level", "absence"],
 )
 @pytest.mark.parametrize("is_reload", [False, True])
 def test_only_changed_rules_read_records_again(
@@ -200,6 +202,27 @@ def test_only_changed_rules_read_records_again(
         step.save()
         step = matcher(post, after)
     assert came_from(step) == expected
+
+
+def test_a_rule_that_alerts_itself_from_now_on_reads_records_again(post: Post) -> None:
+    """A rule that is off keeps what it counts silent. Once it is removed, what it counted may alert."""
+    counting = OVER_OTHER.replace(", generate: true", "") + "mode: off\n"
+    run_and_save(post, range(2), "---\n".join([BURST, OTHER, counting]))
+    assert came_from(matcher(post, rules_of(f"{BURST}---\n{OTHER}"))) == (2, ["other"])
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_what_was_rebuilt_is_saved(post: Post, monkeypatch: pytest.MonkeyPatch, *, is_clean: bool) -> None:
+    """A clean stop saves a rule that was rebuilt, and a process with many records saves it at once: also if none came."""
+    run_and_save(post, range(3), f"{BURST}---\n{OTHER}")
+    changed = rules_of(f"{BURST.replace('10m', '15m')}---\n{OTHER}")
+    if not is_clean:
+        monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 3)
+    step = matcher(post, changed)
+    assert came_from(step) == (3, ["burst"])
+    if is_clean:
+        step.save()
+    assert came_from(matcher(post, changed)) == (0, [])
 
 
 def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
@@ -360,3 +383,125 @@ def test_a_matcher_that_another_one_has_saved_a_state_beside_finds_nothing_with_
     assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
     assert only(post).count == 4
     assert post.states() == ["hook opened pending"]
+
+
+BURST_AND_MISSING = f"{BURST}---\n{MISSING}"
+WITHOUT_MISSING = {
+    "off": f"{BURST_AND_MISSING}mode: off\n",
+    "removed": BURST,
+    "other group": BURST_AND_MISSING.replace("[c-1]", "[c-2]"),
+}
+
+
+def missing_alerts(post: Post) -> list[str]:
+    """Return the status of each alert about what is missing."""
+    return sorted(alert.status.value for alert in post.alerts().values() if alert.rule.name == "missing")
+
+
+@pytest.mark.parametrize("how", WITHOUT_MISSING)
+@pytest.mark.parametrize("between", ["reload", "stop", "kill"])
+def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, between: str) -> None:
+    """A rule is switched off, and on again before any record comes: what is still missing is reported again."""
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(2, cluster=Entity("c-2"), minutes=130))
+    see(post.database, NOON + timedelta(minutes=131))
+    step = matcher(post, rules_of(BURST))
+    step.run_once()
+    step.save()
+    for index, texts in enumerate([BURST_AND_MISSING, WITHOUT_MISSING[how], BURST_AND_MISSING]):
+        rules = rules_of(texts)
+        with post.database.write() as connection:
+            correlations.forget_versions(connection, {rule.name.id for rule in rules})
+        if between == "reload":
+            step.use(Engine(rules), Correlating(rules, post.addressing))
+        else:
+            step = matcher(post, rules)
+        step.run_once()
+        if between == "stop" or index == 0:
+            step.save()
+    assert missing_alerts(post) == ["open", "resolved"]
+    see(post.database, NOON + timedelta(hours=3))
+    step.run_once()
+    assert missing_alerts(post) == ["open", "resolved"]
+    post.store(make_record(3, minutes=181, cluster=Entity("c-1")))
+    see(post.database, NOON + timedelta(minutes=182))
+    step.run_once()
+    assert missing_alerts(post) == ["resolved", "resolved"]
+
+
+def test_a_rule_that_was_removed_is_no_longer_saved(post: Post) -> None:
+    """A clean stop replaces a state that has more rules than run, although no record came since."""
+    run_and_save(post, range(2), f"{BURST}---\n{OTHER}")
+    step = matcher(post, rules_of(BURST))
+    assert came_from(step) == (0, [])
+    step.save()
+    with post.database.read() as connection:
+        stored = correlation_state.read(connection)
+    assert stored is not None
+    assert len(saved.decode(stored.body).rules) == 1
+
+
+DETECTIONS = (
+    HEAD
+    + "id: 11111111-1111-4111-8111-111111111111\ndetection: {{s: {{actionKind: DELETE_CLUSTER}}, condition: s}}\n---\n"
+    + HEAD.replace("{0}", "{1}")
+    + "id: 22222222-2222-4222-8222-222222222222\ndetection: {{s: {{actionKind: CREATE_CLUSTER}}, condition: s}}\n---\n"
+)
+PAIR = (
+    HEAD.format("pair")
+    + "correlation: {type: temporal_ordered, rules: [first, second], group-by: [userName], timespan: 10m}\n"
+)
+
+
+def test_two_rules_that_swap_their_names_feed_other_steps(post: Post) -> None:
+    """The hits of a correlation have the numbers of its steps: if other rules have these names, the records are read again."""
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + MINUTE)
+    before, after = (rules_of(DETECTIONS.format(*names) + PAIR) for names in (("first", "second"), ("second", "first")))
+    step = matcher(post, before)
+    step.run_once()
+    step.use(Engine(after), Correlating(after, post.addressing))
+    step.run_once()
+    post.store(make_record(2, minutes=2))
+    step.run_once()
+    assert [alert.count for alert in post.alerts().values() if alert.rule.name == "pair"] == [2]
+
+
+def _edit(edit: Callable[[saved.SavedRule], list[saved.SavedRule]]) -> Callable[[bytes], bytes]:
+    """Save other rules instead of the only one."""
+
+    def rewrite(body: bytes) -> bytes:
+        state = saved.decode(body)
+        return saved.encode(structs.replace(state, rules=edit(state.rules[0])))
+
+    return rewrite
+
+
+def _edit_group(**changes: object) -> Callable[[bytes], bytes]:
+    """Save another group instead of the only one."""
+    return _edit(lambda rule: [structs.replace(rule, groups=[structs.replace(rule.groups[0], **changes)])])
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (_edit_group(hits=[99]), "its parts do not belong together: IndexError"),
+        (_edit_group(base=SavedFold([])), "its parts do not belong together: ValueError"),
+        (_edit_group(group=("eve", "c-1")), "it has groups that the rule burst cannot have"),
+        (
+            _edit(lambda rule: [structs.replace(rule, groups=rule.groups * 2)]),
+            "it has groups that the rule burst cannot",
+        ),
+        (_edit(lambda rule: [rule, rule]), "it has a rule twice"),
+    ],
+    ids=["hit", "windows", "group length", "group twice", "rule twice"],
+)
+def test_a_state_that_someone_edited_is_discarded(post: Post, edit: Callable[[bytes], bytes], why: str) -> None:
+    """It does not fit although its digest does: the log says why, and the state is rebuilt."""
+    run_and_save(post, range(2))
+    _rewrite(edit)(post)
+    step = matcher(post, rules_of(BURST))
+    discarded, rebuilt = events_of(step)
+    assert discarded.startswith(why)
+    assert rebuilt == REBUILT
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 1

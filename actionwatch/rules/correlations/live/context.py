@@ -62,9 +62,16 @@ class LiveContext:
     def identity(self) -> RuleIdentity:
         """What a saved state must have in common with the rule to belong to it."""
         rule = self.rule
-        given = self.record_floor, self.begin
         return RuleIdentity(
-            rule.name.id, rule.version, *given, rule.realert, rule.alert.group_by, rule.is_silent, self.above
+            rule.name.id,
+            rule.version,
+            self.record_floor,
+            self.begin,
+            rule.realert,
+            rule.alert.group_by,
+            rule.is_silent,
+            self.above,
+            tuple(step.rule_id for step in rule.steps),
         )
 
     def is_early(self, known: CorrelatedAlert) -> bool:

@@ -16,7 +16,7 @@ from itertools import chain, islice
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live.changes import FoundChange
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.description import describe
@@ -128,12 +128,24 @@ class Correlator:
         `stored` are those of `saved.record_ids()` that the store still has; `known` are its alerts, as they are stored now;
         `newer` were stored since; `leading` are those that may still lead others, where groups share an alert.
 
-        Raises: DoesNotFit, if the store no longer has what it needs.
+        Raises: DoesNotFit, if the store no longer has what it needs, or the parts of the state do not belong together.
         """
+        try:
+            self._load(saved, HitReader(saved.hits, saved.records, stored), known, newer, leading)
+        except (IndexError, KeyError, TypeError, ValueError) as exc:
+            raise DoesNotFit(f"its parts do not belong together: {exc!r}") from exc
+
+    def _load(
+        self,
+        saved: SavedState,
+        reader: HitReader,
+        known: Mapping[str, CorrelatedAlert],
+        newer: Iterable[CorrelatedAlert],
+        leading: Iterable[CorrelatedAlert],
+    ) -> None:
         chosen = saved.rule_ids()
         numbers = {rule.name.id: number for number, rule in enumerate(self.rules) if rule.name.id in chosen}
         self._loaded = set(numbers.values())
-        reader = HitReader(saved.hits, saved.records, stored)
         for each in saved.rules:
             self._rules[numbers[each.identity.rule_id]].load(each, reader, known, numbers)
         for alert in newer:

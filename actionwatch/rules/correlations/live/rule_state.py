@@ -11,7 +11,7 @@ from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live.changes import FoundChange, compare
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove, OuterChange, OuterHit
@@ -214,6 +214,9 @@ class LiveRule:
 
         Raises: DoesNotFit.
         """
+        names = {each.group for each in saved.groups}
+        if len(names) < len(saved.groups) or any(len(name) != len(self.rule.group_fields) for name in names):
+            raise DoesNotFit(f"it has groups that the rule {self.rule.name.name} cannot have")
         reader = reader.of_rule(is_final=self._context.is_final)
         self._unknown_before, self.newest = saved.unknown_before, saved.newest
         for each in saved.groups:

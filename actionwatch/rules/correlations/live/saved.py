@@ -44,6 +44,7 @@ class RuleIdentity(msgspec.Struct, frozen=True, array_like=True):
 
     `begin` is from when on its stream is known. Of the alert block, the state depends on `realert` and the fields that are
     `shown` (None: all of the group). `above` are the rules that count its alerts: the state has what they need of these.
+    `steps` are the rules that feed it, in order: the hits that are saved have the numbers of these.
     """
 
     rule_id: str
@@ -54,6 +55,7 @@ class RuleIdentity(msgspec.Struct, frozen=True, array_like=True):
     shown: tuple[str, ...] | None
     is_silent: bool
     above: tuple[str, ...]
+    steps: tuple[str, ...]
 
 
 class SavedRule(msgspec.Struct, frozen=True, array_like=True):
@@ -82,9 +84,9 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
         """Return the ids of the records that the state refers to."""
         return [each.id for each in self.records]
 
-    def known_ids(self) -> list[str]:
-        """Return the ids of the alerts that the state refers to."""
-        return [known.id for rule in self.rules for group in rule.groups for known in group.known]
+    def known(self) -> list[CorrelatedAlert]:
+        """Return the alerts that the state refers to, as they were when it was saved."""
+        return [known for rule in self.rules for group in rule.groups for known in group.known]
 
 
 def encode(state: SavedState) -> bytes:
