@@ -51,6 +51,12 @@ class RuleBlindness:
         """For how long this rule alone could not fire, or it is not known whether it could."""
         return _blind_time(self.spans)
 
+    @property
+    def worst(self) -> Effect | None:
+        """The worst effect of any of its intervals; None if it has none. The console shows it."""
+        found = {span.effect for span in self.spans}
+        return next((effect for effect in Effect if effect in found), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Blindness:

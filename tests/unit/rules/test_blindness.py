@@ -220,7 +220,10 @@ def test_blind_time_counts_what_blinds_every_rule() -> None:
     quiet = RuleBlindness("q", "q", RuleState.SHADOW, (BlindSpan(at(0), at(60), Effect.QUIET, "q"),))
     found = Blindness(at(0), at(60), every, (rule, quiet))
     assert [found.blind_time(each) for each in (rule, quiet)] == [6 * MINUTE, 4 * MINUTE]
-    assert [each.own_time for each in (rule, quiet)] == [4 * MINUTE, timedelta(0)]
+    assert [(each.own_time, each.worst) for each in (rule, quiet)] == [
+        (4 * MINUTE, Effect.UNKNOWN),
+        (timedelta(0), Effect.QUIET),
+    ]
 
 
 LOGSOURCE = "logsource: {product: instaclustr, service: user_actions}\n"
