@@ -305,7 +305,7 @@ def test_a_doubtful_silence_needs_force(api: httpx.Client, served: Served) -> No
         ("POST", "alerts/alert-0/resolve", {"coment": ""}, 400, "unknown field `coment`"),
         ("POST", "alerts/alert-0/resolve", {"author": "kim"}, 400, "the token is that of sam: leave it out"),
         ("POST", "silences/gone/expire", {}, 404, "no silence has the id gone"),
-        ("PUT", "silences/x", {"matchers": ["a=b"], "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "no UUID"),
+        ("PUT", "silences/x", {"matchers": ["a=b"], "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "not a UUID"),
         ("PUT", f"silences/{SILENCE}", {"matchers": ["a=b"], "comment": "x", "ends_at": "2999-01-01T00:00:00Z"}, 400, "year"),
         ("PUT", f"silences/{SILENCE}", {"matchers": ["a"], "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "a"),
         ("PUT", f"silences/{SILENCE}", {"matchers": ["a=b"], "comment": "x", "ends_at": "2020-01-01T00:00:00Z"}, 400, "end"),
