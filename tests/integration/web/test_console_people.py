@@ -74,7 +74,7 @@ def test_a_reader_sees_all_and_changes_nothing(served: Served, database: Databas
             assert (page.status_code, "<textarea" in page.text) == (200, False), path
         assert "rita has the role reader: it can read everything" in client.get(ALERT, headers=headers).text
         refused = decide(client, headers)
-        assert (refused.status_code, "Ask an operator to decide." in refused.text) == (403, True)
+        assert (refused.status_code, "Ask an operator." in refused.text) == (403, True)
     assert state(database) == (Status.OPEN, None)
 
 
