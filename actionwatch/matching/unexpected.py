@@ -11,19 +11,18 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import RESOLVED_BY, resolve
-from actionwatch.base.model import CorrelatedAlert, Mode, Status
+from actionwatch.base.model import CorrelatedAlert, Status
 from actionwatch.matching.addressing import Addressing
+from actionwatch.rules.correlations.live.order import running
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import alert_history, alerts, correlations
 
 
 def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Addressing, now: datetime) -> None:
     """Forget what is missing and not expected by any of these rules. Resolve each alert that names nothing else."""
-    running = {
-        rule.name.id: rule.correlation for rule in rules if rule.correlation is not None and rule.mode is not Mode.OFF
-    }
+    by_id = {rule.name.id: rule for rule in running(rules)}
     opened = correlations.read_open(connection)
-    expected = {known.id for known in opened if _is_expected(known, running.get(known.rule_id))}
+    expected = {known.id for known in opened if _is_expected(known, by_id.get(known.rule_id))}
     shared = {known.alert_id for known in opened if known.id in expected}
     unexpected = [known for known in opened if known.id not in expected]
     correlations.delete(connection, [known.id for known in unexpected])
@@ -31,7 +30,7 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
         alert = alerts.read(connection, known.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
             continue
-        why = _why(known, alert.rule.name, running.get(known.rule_id))
+        why = _why(known, alert.rule.name, by_id.get(known.rule_id))
         if alert.id in shared:  # it also names groups that are still expected
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "no longer expected", why)])
             continue

@@ -346,7 +346,7 @@ class GroupState:
         self.floor = self.hits[-1].at + MICROSECOND
         count = len(self.hits)
         self.hits.clear()
-        if self._left_count < len(self._base.found) - 1 and self._context.is_final:
+        if self._context.is_final:
             self._drop_restored()
         return count
 
