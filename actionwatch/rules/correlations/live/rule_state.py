@@ -236,10 +236,11 @@ class LiveRule:
     # -- after a restart -----------------------------------------------------------------------------------------------
 
     def restore_alert(self, known: CorrelatedAlert) -> None:
-        """Take an alert that the store holds."""
+        """Take an alert that the store holds. Its group is judged next: what made the alert may be gone."""
         is_expected = not self.rule.is_absence or known.group in self._groups
         if is_expected and len(known.group) == len(self.rule.group_fields):
             self._group(known.group).restore_alert(known)
+            self._dirty[known.group] = None
 
     def begin_groups(self) -> None:
         """Begin each group, once all alerts of the store are restored."""

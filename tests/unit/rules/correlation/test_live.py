@@ -167,6 +167,21 @@ def test_each_missing_group_replaces_its_own_alert() -> None:
     assert ends == {"x": at(13), "y": None}
 
 
+def test_an_alert_stored_after_the_state_was_saved_ends_with_the_inner_alert_that_made_it() -> None:
+    """A rule over rules judges an alert that is newer than the saved state, though none of its hits is there any more."""
+    alone = record_at(0, cluster="y", key="k1"), record_at(0, "CREATE_CLUSTER", cluster="y", key="k2")
+    legs = [
+        Leg((record_at(4, cluster="x", key="k0"),), 0 * MINUTE, Fate.SAVED),
+        Leg(alone[:1], 0 * MINUTE, Fate.RESUMED),  # `alone` is found, and `merged` above it; both are newer than the state
+        Leg(alone[1:], 0 * MINUTE, Fate.NOTHING),  # neither is found any more
+    ]
+    service = run_to_end(NESTED, legs, min)
+    names = {rule.name.id: rule.name.name for rule in running(NESTED)}
+    gone = sorted(names[row.rule_id] for row in service.rows.values() if not row.is_current)
+    assert gone == ["alone", "merged"]
+    _assert_alerts_of(service, folded(NESTED, [each for leg in legs for each in leg.batch]), set(service.versions))
+
+
 def _two_of(inner: str) -> Sequence[Rule]:
     """Make a rule that counts two alerts of an inner rule within ten minutes; both rules alert."""
     outer = "type: event_count, rules: inner, timespan: 10m, condition: {gte: 2}, generate: true"
