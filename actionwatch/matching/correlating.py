@@ -81,6 +81,7 @@ class Correlating:
         self._progress = SourceProgress()
         self._evicted = 0
         self._has_ended_unexpected = False
+        self._has_judged = False
         self._has_tried_saved = False
         self._saved_position = 0
         self._is_saved = False
@@ -158,17 +159,25 @@ class Correlating:
                 self.position = through
 
     def is_due(self, verified: datetime | None) -> bool:
-        """Return whether `changes` has anything to look at."""
-        return self._correlator is not None and self._correlator.is_due(verified)
+        """Return whether `changes` has anything to look at, or has not stored yet how far it has judged."""
+        if self._correlator is None or verified is None:
+            return self._correlator is not None and self._correlator.is_due(verified)
+        return not self._has_judged or self._correlator.is_due(verified)
 
-    def changes(self, verified: datetime | None) -> list[AlertChange]:
+    def changes(self, connection: Connection, verified: datetime | None) -> list[AlertChange]:
         """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them.
+
+        Store how far that is judged: what waits for a later time would be lost if a rebuild began after it.
 
         Raises: DoesNotFit, if the store no longer has a record that an alert needs: forget the state, and rebuild it.
         """
         if self._correlator is None:
             return []
         changes = self._correlator.changes(verified)
+        judged = self._correlator.too_late or verified  # an inner alert may have come too late for the rules above it
+        if judged is not None:
+            positions.write_judged(connection, judged)
+            self._has_judged = True
         self._is_saved = self._is_saved and not changes
         return changes
 
@@ -328,8 +337,9 @@ class Correlating:
         return {rule_id: version.floor for rule_id, version in (known | new).items()}
 
     def _moment(self, connection: Connection, through: int, *others: datetime | None) -> datetime | None:
-        """Return the time up to which all is read and proved, or an earlier one of `others`; None without any."""
-        times = records.newest_time(connection, through), self._progress.verified, *others
+        """Return the time up to which all is read, proved and judged, or an earlier one of `others`; None without any."""
+        judged = positions.read_judged(connection)
+        times = records.newest_time(connection, through), self._progress.verified, judged, *others
         return min((at for at in times if at is not None), default=None)
 
     def _bounds(

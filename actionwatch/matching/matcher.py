@@ -234,7 +234,7 @@ class RecordMatcher:
         with self._database.write() as connection:
             for step, (before, after) in moves.items():
                 positions.move(connection, step, before, after)
-            changes = self._correlating.changes(self._verified) if CORRELATED in moves else []
+            changes = self._correlating.changes(connection, self._verified) if CORRELATED in moves else []
             opened = self._write(connection, matches, changes)
         self._opened_count += len(opened)
         for alert in opened:

@@ -38,7 +38,7 @@ from actionwatch.store import schema
 from actionwatch.store.membership import ROLE, Membership, Roster
 from actionwatch.store.tables import METADATA
 
-SCHEMA_VERSION = "0012"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0013"  # the newest revision under migrations/versions/
 UNFINISHED = "unfinished"  # the revision of a store that `copying.py` has not copied completely
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store.statements import upsert
@@ -11,7 +13,7 @@ from actionwatch.store.tables import POSITION, RECORD
 MATCHED = "match"  # by plain rules
 CORRELATED = "correlate"
 
-_ALL = select(POSITION)
+_ALL = select(POSITION.c.name, POSITION.c.record_id, POSITION.c.handled_count)
 
 
 class Overtaken(StoreError):
@@ -49,6 +51,16 @@ def move(connection: Connection, name: str, before: int, after: int) -> None:
         )
     handled += _count_between(connection, before, after) - _count_between(connection, after, before)
     upsert(connection, POSITION, {"name": name, "record_id": after, "handled_count": handled})
+
+
+def read_judged(connection: Connection) -> datetime | None:
+    """Return up to when correlations judged what waits for verified time; None before they judged anything."""
+    return connection.execute(select(POSITION.c.judged_through).where(POSITION.c.name == CORRELATED)).scalar()
+
+
+def write_judged(connection: Connection, through: datetime) -> None:
+    """Note up to when correlations judged what waits for verified time. They have moved before."""
+    connection.execute(update(POSITION).where(POSITION.c.name == CORRELATED).values(judged_through=through))
 
 
 def _count_between(connection: Connection, after: int, through: int) -> int:

@@ -216,6 +216,8 @@ POSITION = Table(
     Column("record_id", BigInteger, nullable=False),
     # How many records the step has handled.
     Column("handled_count", BigInteger, nullable=False),
+    # Of correlations: up to when all that waited for verified time was judged.
+    Column("judged_through", Instant),
 )
 
 ALERT = Table(

@@ -230,6 +230,19 @@ def test_trailing_not_survives_a_restart_with_a_short_realert(post: Post) -> Non
     assert matcher(post, rules, keep=MINUTE).run_once() == 1
 
 
+def test_trailing_not_survives_a_rebuild_after_verified_time_has_jumped(post: Post) -> None:
+    """A source that was not read for days holds alerts back. A process that starts when it is read again judges them."""
+    rules = rules_of(UNANSWERED)
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + 9 * MINUTE)
+    assert matcher(post, rules, keep=MINUTE).run_once() == 0
+    post.store(make_record(2, minutes=3 * 24 * 60, action_kind="BACKUP"))
+    assert matcher(post, rules, keep=MINUTE).run_once() == 0
+    see(post.database, NOON + timedelta(days=3))
+    assert matcher(post, rules, keep=MINUTE).run_once() == 1
+    assert only(post).first_at == NOON
+
+
 def test_backlog_counts_but_does_not_alert(post: Post) -> None:
     """Backlog records open no alert. A live record that completes their window opens one that contains them."""
     see(post.database, NOON, begins=NOON - 60 * MINUTE)

@@ -105,7 +105,7 @@ class Correlator:
                 self._rules[number].restore_hit(group, hit)
 
     def save(self) -> SavedState:
-        """Return the state as it is saved: between `changes` and the next `take`.
+        """Return the state as it is saved: not between `take` and `changes`. Who loads it judges every group next.
 
         Raises: ValueError, if it holds a record that is not stored.
         """

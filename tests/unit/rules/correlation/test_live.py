@@ -172,7 +172,9 @@ def test_an_alert_stored_after_the_state_was_saved_ends_with_the_inner_alert_tha
     alone = record_at(0, cluster="y", key="k1"), record_at(0, "CREATE_CLUSTER", cluster="y", key="k2")
     legs = [
         Leg((record_at(4, cluster="x", key="k0"),), 0 * MINUTE, Fate.SAVED),
-        Leg(alone[:1], 0 * MINUTE, Fate.RESUMED),  # `alone` is found, and `merged` above it; both are newer than the state
+        Leg(
+            alone[:1], 0 * MINUTE, Fate.RESUMED
+        ),  # `alone` is found, and `merged` above it; both are newer than the state
         Leg(alone[1:], 0 * MINUTE, Fate.NOTHING),  # neither is found any more
     ]
     service = run_to_end(NESTED, legs, min)
