@@ -183,7 +183,8 @@ class AlertChange:
     """What a correlation changes: an alert opens, gets more records or one more missing group, or resolves.
 
     Where `kind` is None, nobody is notified. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
-    event order; `level` is the highest of theirs. `match` holds the texts, where these are needed.
+    event order; `level` is the highest of theirs. `match` holds the texts, where these are needed. `has_changed` says whether
+    `known` itself changed: what was over before is only named when the alert that it shares resolves.
     """
 
     kind: ChangeKind | None
@@ -193,6 +194,7 @@ class AlertChange:
     records: tuple[Record, ...] = ()
     level: Level = Level.INFORMATIONAL
     match: Match | None = None
+    has_changed: bool = True
 
 
 class Status(StrEnum):

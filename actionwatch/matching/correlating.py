@@ -93,6 +93,11 @@ class Correlating:
         return not self._correlations
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing has tried yet to load or rebuild the state of these rules."""
+        return not self.is_idle and not self._has_tried_saved
+
+    @property
     def sources(self) -> str:
         """The names of the sources, as an alert about what is missing shows them."""
         return ", ".join(self._progress.names)
@@ -210,10 +215,10 @@ class Correlating:
 
     # -- saved, for a restart ------------------------------------------------------------------------------------------
 
-    @property
-    def is_save_due(self) -> bool:
-        """Whether the next process would have to take many records again."""
-        return self.is_ready and self.position - self._saved_position >= SAVE_EVERY
+    def save_if_due(self, database: Database) -> None:
+        """Save the state if the next process would have to take many records again."""
+        if self.is_ready and self.position - self._saved_position >= SAVE_EVERY:
+            self.save(database)
 
     def save(self, database: Database) -> None:
         """Save the state, unless that was done. Call it when all that was found is committed.
@@ -278,7 +283,8 @@ class Correlating:
         for record_batch in _between(database, stored.position, position):
             correlator.take(record_batch)
             read_count += len(record_batch)
-            on_pause()
+            if len(record_batch) == PAUSE_EVERY:
+                on_pause()
         if correlator.too_late is not None:
             raise DoesNotFit("a record came too late for it")
         self._correlator, self.position, self._evicted = correlator, position, 0
@@ -467,7 +473,8 @@ class _PacedRecords:
         while portion := list(islice(self._stored, PAUSE_EVERY)):
             yield from portion
             self.count += len(portion)
-            self._pause()
+            if len(portion) == PAUSE_EVERY:
+                self._pause()
 
 
 def _size_of(correlator: Correlator) -> dict[str, int]:

@@ -126,6 +126,8 @@ class RecordMatcher:
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
                 verified = self._correlating.read_progress(connection)
+            if self._correlating.is_new and self._few_records_wait():
+                self._rebuild()
             batch_count, advanced = 0, None
             while (is_more := self._match_next()) or not self._correlating.is_ready:
                 if self._must_leave():
@@ -137,8 +139,7 @@ class RecordMatcher:
                 if is_long:
                     advanced = self._read_matched()
                     self._verified = _later(self._verified, advanced)
-                if self._correlating.is_save_due:
-                    self._correlating.save(self._database)
+                self._correlating.save_if_due(self._database)
             self._verified = _later(verified, advanced)
             self._apply_verified_time()
         except Overtaken as error:
@@ -154,6 +155,16 @@ class RecordMatcher:
             raise
         return True
 
+    def _few_records_wait(self) -> bool:
+        """Return whether so few records wait that plain rules and correlations should take them together, after a start.
+
+        Then a sequence inhibits the alert of a plain rule about the same action, as at any other time. A rebuild that takes
+        long, or fails, does not hold plain rules up: they go on at its pauses, or without it.
+        """
+        with self._database.read() as connection:
+            matched, _ = positions.read_both(connection)
+            return records.newest_id(connection) - matched <= self._batch_size
+
     def _read_matched(self) -> datetime | None:
         """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
         with self._database.read() as connection:
@@ -168,6 +179,7 @@ class RecordMatcher:
             position, through = self._correlating.rebuild(self._database, self._match_plain)
             if through > position:
                 self._commit([], {CORRELATED: (position, through)})
+            self._correlating.save_if_due(self._database)
 
     def _match_plain(self) -> None:
         """Match new records by plain rules while the state of correlations is rebuilt.
@@ -256,9 +268,11 @@ class RecordMatcher:
         history = ledger_store.StoredHistory(connection, matches, changes)
         ledger = Ledger(history, now, correlating.sources)
         ledger.add_all(matches, changes)
-        for change in changes:
-            change.known.report_as(ledger.reported_as[change.known.id])
-        correlating.store(connection, changes)
+        reported_as = ledger.reported_as
+        changed = [each for each in changes if each.has_changed or reported_as[each.known.id] != each.known.alert_id]
+        for change in changed:
+            change.known.report_as(reported_as[change.known.id])
+        correlating.store(connection, changed)
         return ledger_store.write(connection, ledger, self._addressing, now)
 
 

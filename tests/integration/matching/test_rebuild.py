@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,9 +13,11 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from actionwatch.base.model import Record
+from actionwatch.base.errors import StoreError
+from actionwatch.base.model import Match, Record
 from actionwatch.matching.correlating import LEARN_AT_ONCE, PAUSE_EVERY, Correlating
 from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records
@@ -23,9 +25,19 @@ from actionwatch.store.database import Database
 from tests.builders import NOON, file_of, make_record, open_database
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import BURST, DELETED, HEAD, MINUTE, MISSING, matcher, rules_of, see
+from tests.integration.matching.test_correlation import (
+    BURST,
+    DELETED,
+    HEAD,
+    MINUTE,
+    MISSING,
+    disk_full,
+    matcher,
+    rules_of,
+    see,
+)
 
-MANY = 2 * PAUSE_EVERY + 10
+MANY = 3 * PAUSE_EVERY
 PLAIN = HEAD.format("plain") + "detection: {s: {actionKind: CREATE_CLUSTER}, condition: s}\n"
 NEW = (
     HEAD.format("new")
@@ -99,6 +111,42 @@ def test_plain_rules_do_not_wait_for_a_rebuild(post: Post) -> None:
     assert (step.run_once(), correlating.pauses) == (0, 3)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_after_a_start_few_records_are_matched_by_all_rules_at_once(post: Post, *, is_first: bool) -> None:
+    """What happened while the service was stopped opens the alerts of plain rules and of correlations in one transaction."""
+    rules = rules_of(BURST + "---\n" + PLAIN)
+    if not is_first:
+        post.store(make_record(1, minutes=0))
+        see(post.database, NOON)
+        assert matcher(post, rules).run_once() == 0
+    post.store(*(make_record(n, minutes=n) for n in (2, 3, 4)), make_record(5, minutes=5, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + 5 * MINUTE)
+    seen = list[list[str]]()
+
+    class Watching(Engine):
+        def evaluate(self, batch: Iterable[Record]) -> list[Match]:
+            seen.append(names(post))
+            assert correlating.is_ready
+            return super().evaluate(batch)
+
+    correlating = Correlating(rules, post.addressing)
+    step = RecordMatcher(post.database, Watching(rules), post.addressing, post.clock, 2000, correlating)
+    assert step.run_once() == 2
+    assert (seen, names(post)) == ([[]], ["burst", "plain"])
+
+
+def test_a_start_whose_rebuild_fails_does_not_hold_plain_rules_up(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain rules wait for the first attempt only."""
+    rules = rules_of(BURST + "---\n" + PLAIN)
+    post.store(make_record(5, minutes=5, action_kind="CREATE_CLUSTER"))
+    step = matcher(post, rules)
+    monkeypatch.setattr(Correlator, "restore", disk_full)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="disk full"):
+            step.run_once()
+    assert names(post) == ["plain"]
+
+
 def test_changed_rule_misses_nothing_during_its_first_rebuild(post: Post) -> None:
     """A changed rule ignores older records, but evaluates all that arrive during its first rebuild."""
     fill(post)
@@ -109,7 +157,7 @@ def test_changed_rule_misses_nothing_during_its_first_rebuild(post: Post) -> Non
     assert [(alert.group, alert.count) for alert in post.alerts().values()] == [({"userName": "bob"}, 2)]
 
 
-def test_very_late_record_does_not_delay_plain_rules(post: Post) -> None:
+def test_very_late_record_does_not_delay_plain_rules(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that requires a rebuild waits for it with its batch; plain rules have processed the batch by then."""
     rules = rules_of(BURST + "---\n" + PLAIN)
     correlating = Watched(rules, post)
@@ -120,6 +168,7 @@ def test_very_late_record_does_not_delay_plain_rules(post: Post) -> None:
         assert step.run_once() == 0
     seen = list[list[str]]()
     correlating._at_pause = lambda _: seen.append(names(post))
+    monkeypatch.setattr("actionwatch.matching.correlating.PAUSE_EVERY", 10)
     post.store(
         make_record(1001, minutes=7),
         make_record(1002, minutes=8),

@@ -178,7 +178,9 @@ def _report(
     yield _change(None, rule, known, found)
     if (end := shared.end_of(known)) is not None:
         for each in end[1]:
-            yield _change(ChangeKind.RESOLVE, rule, each, None, (), end[0])
+            yield FoundChange(
+                AlertChange(ChangeKind.RESOLVE, each, end[0], rule.is_absence, has_changed=False), None, ()
+            )
 
 
 def _change(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
@@ -188,7 +189,7 @@ class LiveRule:
             if (ended_at := state.ended_at()) is not None:
                 if ended_at >= horizon:
                     return
-                over = ended_at + span
+                over = ended_at + span + MICROSECOND  # the last instant that it reaches is not over
                 self._unknown_before = max(over, self._unknown_before or over)
             self._let_go(state)
             del self._groups[group]

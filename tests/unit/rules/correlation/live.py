@@ -234,7 +234,8 @@ class Service:
         self.verified = verified
         for change in self.correlator.changes(verified):
             self.rows[change.known.id] = copy.deepcopy(change.known)
-            self.changed.add(change.known.id)
+            if change.has_changed:
+                self.changed.add(change.known.id)
             name = change.known.alert_id
             if change.kind is ChangeKind.OPEN and name not in self.held:
                 self.opened.append(name)

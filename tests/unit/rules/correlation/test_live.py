@@ -167,6 +167,39 @@ def test_each_missing_group_replaces_its_own_alert() -> None:
     assert ends == {"x": at(13), "y": None}
 
 
+def test_an_alert_that_a_saved_state_has_forgotten_stays() -> None:
+    """The end of a shared alert changes the rows of all groups in it, also those that the state no longer needs."""
+    what = [
+        (132, "eve", "x"),
+        (153, "bob", "y"),
+        (154, "eve", None),
+        (164, "eve", "y"),
+        (175, "eve", "x"),
+        (176, "bob", None),
+    ]
+    fates = {153: Fate.RESTARTED, 154: Fate.SAVED, 176: Fate.RESUMED}
+    legs = [
+        Leg(
+            (
+                record_at(
+                    minute,
+                    "DELETE_CLUSTER" if cluster else "BACKUP",
+                    user=user,
+                    cluster=cluster or "x",
+                    key=f"k{minute}",
+                ),
+            ),
+            0 * MINUTE,
+            fates.get(minute, Fate.NOTHING),
+        )
+        for minute, user, cluster in what
+    ]
+    service = run_to_end(ALL, legs, min)
+    assert service.resumed == 1
+    plain = folded(ALL, [each for leg in legs for each in leg.batch])
+    _assert_alerts_of(service, plain, set(service.versions))
+
+
 def test_an_alert_stored_after_the_state_was_saved_ends_with_the_inner_alert_that_made_it() -> None:
     """A rule over rules judges an alert that is newer than the saved state, though none of its hits is there any more."""
     alone = record_at(0, cluster="y", key="k1"), record_at(0, "CREATE_CLUSTER", cluster="y", key="k2")
@@ -311,6 +344,15 @@ def test_a_late_record_of_a_dropped_group_leads_to_a_rebuild() -> None:
     late = [keys for keys in service.held.values() if set(keys) == {"k1", "k4"}]
     assert late
     assert service.correlator.too_late is None
+
+
+def test_the_last_instant_that_a_dropped_group_reaches_leads_to_a_rebuild() -> None:
+    """A term that was seen exactly `history` before a late record is not new, also if its group was dropped as idle."""
+    batches = [(33, "BACKUP"), (2, "DELETE_CLUSTER"), (22, "DELETE_CLUSTER")]
+    legs = [Leg((record_at(minute, kind, key=f"k{minute}"),), 0 * MINUTE, Fate.NOTHING) for minute, kind in batches]
+    service = run_to_end(ALL, legs, min)
+    plain = folded(ALL, [each for leg in legs for each in leg.batch])
+    _assert_alerts_of(service, plain, set(service.versions))
 
 
 @pytest.mark.parametrize("rules", RULES)
