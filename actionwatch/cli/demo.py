@@ -174,24 +174,25 @@ def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
     from actionwatch.service import app
     from actionwatch.store import records
 
-    class Streaming(app.App):
-        _printed_through = 0
-        _lock = threading.Lock()
+    built = app.App(settings)
+    lock = threading.Lock()
+    printed_through = 0
 
-        def wake_matcher(self) -> None:
-            """Print the stored records, then wake the matcher."""
-            with self._lock, self.database.read() as connection:
-                batch = records.read_after(connection, self._printed_through, 100_000)
-                self._printed_through = batch[-1].id if batch else self._printed_through
-            live = sorted((record for record in batch if not record.is_backlog), key=lambda record: record.occurred_at)
-            try:
-                for record in live:
-                    out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
-            except OSError:
-                ended.ask()  # the reader of the output is gone
-            super().wake_matcher()
+    def print_stored() -> None:
+        nonlocal printed_through
+        with lock, built.database.read() as connection:
+            batch = records.read_after(connection, printed_through, 100_000)
+            printed_through = batch[-1].id if batch else printed_through
+        live = sorted((record for record in batch if not record.is_backlog), key=lambda record: record.occurred_at)
+        try:
+            for record in live:
+                out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
+        except OSError:
+            ended.ask()  # the reader of the output is gone
+        built.record_signal.set()
 
-    return Streaming(settings)
+    built.tails.on_stored = print_stored
+    return built
 
 
 def _line(record: Record, width: int) -> Text:
@@ -245,12 +246,12 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
 
 def _facts(built: App) -> Iterator[tuple[str, str]]:
     """Return the lines of the summary, read from the store."""
-    from actionwatch.store import alerts, marks, outbox, records, self_alerts
+    from actionwatch.store import alerts, marks, outbox, record_counts, self_alerts
 
     with built.database.read() as connection:
-        seen = sum(records.count_by_source(connection).values())
+        seen = sum(record_counts.count_by_source(connection).values())
         proved = [found.proved_through for found in marks.read_all(connection).values()]
-        matched = records.count_joined(connection)
+        matched = record_counts.count_joined(connection)
         by_level: Counter[Level] = Counter()
         for (level, _), count in alerts.count(connection).items():
             by_level[level] += count

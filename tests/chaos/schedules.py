@@ -35,7 +35,7 @@ from actionwatch.store import (
     positions,
     receipts,
     receivers,
-    records,
+    record_counts,
     seal_checking,
     seals,
     self_alerts,
@@ -132,8 +132,8 @@ class Schedule:
         self._is_proved = False
         self._alert_ids: dict[str, str] = {}
         organisation = self.world.organisation
-        account = organisation.add_account("payments")
-        organisation.add_cluster("payments-prod", account=account)
+        account = organisation.inventory.add_account("payments")
+        organisation.inventory.add_cluster("payments-prod", account=account)
         self._build()
 
     # -- the process
@@ -228,7 +228,7 @@ class Schedule:
 
     def close(self) -> None:
         """End the process."""
-        for worker in self.worker._workers.values():
+        for worker in self.worker.receivers.by_name.values():
             worker.close()
         self.database.close()
 
@@ -238,7 +238,7 @@ class Schedule:
             is_late = self.chance.random() < 0.2
             kind = self.chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
             where: dict[str, Any] = (
-                {"account": self.world.organisation.accounts[0]} if self.chance.random() < 0.7 else {}
+                {"account": self.world.organisation.inventory.accounts[0]} if self.chance.random() < 0.7 else {}
             )
             ago = self.chance.uniform(25, 3000) if is_late else self.chance.uniform(0, 25)
             logged = self.world.log(kind, ago=ago, user_name=self.chance.choice(("eve", "bob")), **where)
@@ -423,11 +423,11 @@ class Schedule:
         for _ in range(3):
             # Finish everything in progress first, so that a seed gives the same run on every machine.
             wait_until(
-                lambda: self.worker._inbox._attempts.qsize() >= self.worker.under_way(),
+                lambda: self.worker._inbox._arrived.qsize() >= self.worker.receivers.under_way(),
                 "the receivers",
                 pause=0.0005,
             )
-            if not self.worker.run_once() and not self.worker.under_way():
+            if not self.worker.run_once() and not self.worker.receivers.under_way():
                 break
 
     def _seal(self, limit: int) -> None:
@@ -457,7 +457,7 @@ class Schedule:
         idle_count = 0
         for _ in range(240):
             self._deliver()
-            if self.worker.under_way():
+            if self.worker.receivers.under_way():
                 continue
             is_unfinished = or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
             with self.database.read() as connection:
@@ -554,7 +554,7 @@ class Schedule:
         """The counters must be the numbers of rows, and the ids must have no gap: nothing is deleted here."""
         with self.database.read() as connection:
             rows = connection.execute(select(RECORD.c.id, RECORD.c.source)).all()
-            counted = records.count_by_source(connection)
+            counted = record_counts.count_by_source(connection)
             handled = {step: positions.read_handled(connection, step) for step in (MATCHED, CORRELATED)}
             through = {step: positions.read(connection, step) for step in (MATCHED, CORRELATED)}
         if counted != Counter(row.source for row in rows) or {row.id for row in rows} != set(range(1, len(rows) + 1)):
