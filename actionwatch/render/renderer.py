@@ -28,7 +28,7 @@ from actionwatch.render.filters import Link, unless_in
 from actionwatch.render.samples import sample_messages
 from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
 from actionwatch.text.payloads import instant
-from actionwatch.text.sandbox import fill
+from actionwatch.text.sandbox import SandboxedEnvironment, fill
 from actionwatch.text.yaml_document import read_bounded
 
 SUFFIX = ".j2"
@@ -53,11 +53,8 @@ class Renderer:
         self._texts: Mapping[str, str] | None = None
         self.version = 0
         """Changes with each call of `use`."""
-        self._environments = {
-            (folder, channel): environment(channel, partial(self._find, self._folders[rank:]), zone)
-            for rank, folder in enumerate(self._folders)
-            for channel in CHANNELS
-        }
+        self._environments: dict[tuple[Path, str], SandboxedEnvironment] = {}
+        """Made at their first use, because most receivers need one or two of them."""
 
     def use(self, texts: Mapping[str, str]) -> None:
         """Use these texts, by file name, instead of the files of the first folder."""
@@ -142,7 +139,7 @@ class Renderer:
             what = f"the name of a template must end with one of {', '.join(CHANNELS)}"
             raise TemplateError(Fault(str(path), 0, 0, what))
         try:
-            template = self._environments[folder, channel].get_template(f"{name}{SUFFIX}")
+            template = self._environment(folder, channel).get_template(f"{name}{SUFFIX}")
             text = fill(template, values)
         except TemplateSyntaxError as exc:
             raise TemplateError(
@@ -157,6 +154,13 @@ class Renderer:
         except ConfigError as exc:  # of `_find`, with the file that cannot be read
             raise TemplateError(*exc.faults) from exc
         return _finish(text, channel, path)
+
+    def _environment(self, folder: Path, channel: str) -> SandboxedEnvironment:
+        """Return the environment of a channel for the templates of a folder. Two threads may make it twice: each one works."""
+        if (folder, channel) not in self._environments:
+            find = partial(self._find, self._folders[self._folders.index(folder) :])
+            self._environments[folder, channel] = environment(channel, find, self._zone)
+        return self._environments[folder, channel]
 
     def _check(self, templates: Iterable[tuple[Path, Path]]) -> list[Fault]:
         """Check templates, each given as the folder and the path of its file. Omit those that other templates include."""

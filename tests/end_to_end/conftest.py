@@ -1,4 +1,4 @@
-"""One emulator and one certificate authority for all these tests, and a webhook receiver for each."""
+"""An emulator and a webhook receiver for each test, and one certificate authority for all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.scenario import Scenario, build_simulation
+from actionwatch.emulator.server import running
 from tests.end_to_end import kit
 from tests.fixtures import logs_left_alone
 from tests.integration.notifiers.http_end import HttpEnd
@@ -17,10 +21,11 @@ __all__ = ["logs_left_alone"]
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[kit.Upstream]:
-    """An emulator in its own process."""
-    with kit.upstream(tmp_path) as running:
-        yield running
+def up() -> Iterator[kit.Upstream]:
+    """An emulator in this process, because a test that starts the command pays for its imports."""
+    simulation = build_simulation(Scenario(history=Duration(), ordinary=False))  # only what a test appends happens
+    with running(create_app(simulation.organisation)) as url:
+        yield kit.Upstream(url, simulation.organisation.id, DEMO_USER, DEMO_KEY)
 
 
 @pytest.fixture

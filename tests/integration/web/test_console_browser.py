@@ -33,7 +33,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import visible
-from tests.browser import SCHEMES, WIDTHS, Viewer, chromium, viewing
+from tests.browser import SCHEMES, WIDTHS, Viewer, viewing
 from tests.builders import (
     CLUSTER_DELETED_RULE,
     NOON,
@@ -74,13 +74,6 @@ PATHS = (
     "/rules?x=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
 )
 COMBINATIONS = list(zip(WIDTHS, SCHEMES, strict=True))  # layout depends on the width, contrast on the scheme
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for all tests of the module."""
-    with chromium() as started:
-        yield started
 
 
 def hostile_rule(name: str, text: str) -> Rule:

@@ -9,14 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Silence, Status
 from actionwatch.store import alert_history, alerts, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.console.forms import MAX_AT_ONCE
-from tests.browser import SCHEMES, WIDTHS, chromium, viewing
+from tests.browser import SCHEMES, WIDTHS, viewing
 from tests.builders import make_alert, make_record
 from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
 from tests.statements import statements
@@ -169,11 +169,13 @@ def test_only_operators_select(database: Database, served: Served) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), list(zip(WIDTHS, SCHEMES, strict=True)))
-def test_the_keyboard_is_enough(web: httpx.Client, database: Database, width: int, scheme: str) -> None:
+def test_the_keyboard_is_enough(
+    browser: Browser, web: httpx.Client, database: Database, width: int, scheme: str
+) -> None:
     """`x` selects, `a` acknowledges, `s` silences with a preview; no page shuts people out or scrolls sideways."""
     origin = str(web.base_url).rstrip("/")
     size = {"width": width, "height": 800}
-    with chromium() as browser, viewing(browser, origin, viewport=size, color_scheme=scheme) as viewer:
+    with viewing(browser, origin, viewport=size, color_scheme=scheme) as viewer:
         page = viewer.page
         arrive(viewer, "/alerts", give_token(database, "kim"))
         assert (viewer.barriers(), viewer.overflow()) == ([], [])
@@ -200,10 +202,10 @@ def test_the_keyboard_is_enough(web: httpx.Client, database: Database, width: in
     assert {each.comment for each in stored(database)} == {HOSTILE["attribute"].strip()}
 
 
-def test_no_script_is_needed(web: httpx.Client, database: Database) -> None:
+def test_no_script_is_needed(browser: Browser, web: httpx.Client, database: Database) -> None:
     """In a browser without scripts, links and forms are enough to silence all alerts of a page."""
     origin = str(web.base_url).rstrip("/")
-    with chromium() as browser, viewing(browser, origin, java_script_enabled=False) as viewer:
+    with viewing(browser, origin, java_script_enabled=False) as viewer:
         page = viewer.page
         arrive(viewer, "/alerts?status=open", give_token(database, "kim"))
         page.get_by_role("link", name="Select all").click()

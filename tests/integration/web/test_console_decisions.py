@@ -16,19 +16,12 @@ from actionwatch.store import alert_history, alerts, outbox, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.access import COOKIE
 from tests.attacks.test_console import TOKEN, sign_in
-from tests.browser import chromium, viewing
+from tests.browser import viewing
 from tests.builders import NOON, make_alert, make_record
 from tests.integration.web.console_kit import Served, cookie_of, form_token, forms_in
 from tests.unit.render.messages import HOSTILE
 
 PATH = "/alerts/alert-1/decision"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for all tests of the module."""
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

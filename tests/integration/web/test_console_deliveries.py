@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import Delivery, DeliveryStatus
@@ -20,7 +20,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.web.console.forms import MAX_AT_ONCE
 from actionwatch.web.parts import Destination
-from tests.browser import WIDTHS, chromium, viewing
+from tests.browser import WIDTHS, viewing
 from tests.builders import Clock, make_alert, make_delivery
 from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
 from tests.statements import transactions
@@ -205,11 +205,11 @@ def test_a_shared_token_needs_a_name(database: Database, letters: list[Delivery]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_person_decides_in_the_browser(web: httpx.Client, database: Database, width: int) -> None:
+def test_a_person_decides_in_the_browser(browser: Browser, web: httpx.Client, database: Database, width: int) -> None:
     """With the keyboard alone: select, choose a receiver, send; then drop, which asks. Nothing shuts people out."""
     origin = str(web.base_url).rstrip("/")
     secret = give_token(database, "kim")
-    with chromium() as browser, viewing(browser, origin, viewport={"width": width, "height": 800}) as viewer:
+    with viewing(browser, origin, viewport={"width": width, "height": 800}) as viewer:
         arrive(viewer, DEAD, secret)
         assert (viewer.barriers(), viewer.overflow()) == ([], [])
         page = viewer.page

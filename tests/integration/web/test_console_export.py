@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
@@ -23,7 +23,7 @@ from actionwatch.text.formats.exports import CSV_COLUMNS, FORMATS
 from actionwatch.text.payloads import record_document
 from actionwatch.web import connections
 from actionwatch.web.console import records as view
-from tests.browser import chromium, viewing
+from tests.browser import viewing
 from tests.builders import NOON, make_record
 from tests.integration.web.console_kit import Served, give_token
 from tests.integration.web.test_console_browser import TEXTS
@@ -203,9 +203,9 @@ def test_who_may_export(database: Database, web: httpx.Client) -> None:
         assert len(keys(client.get(PATH, headers=reader))) == COUNT
 
 
-def test_a_browser_saves_the_file(web: httpx.Client) -> None:
+def test_a_browser_saves_the_file(browser: Browser, web: httpx.Client) -> None:
     """The link on the page of records saves a file."""
-    with chromium() as browser, viewing(browser, str(web.base_url).rstrip("/")) as viewer:
+    with viewing(browser, str(web.base_url).rstrip("/")) as viewer:
         viewer.open("/records?user=eve")
         link = viewer.page.get_by_role("link", name="CSV")
         expect(link).to_be_visible()

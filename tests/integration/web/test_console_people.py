@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Status
 from actionwatch.store import alerts, records, silences, tokens
 from actionwatch.store.database import Database
 from actionwatch.web.access import USE_NOTED_EVERY
-from tests.browser import chromium, viewing
+from tests.browser import viewing
 from tests.builders import NOON, make_alert, make_record, url_of
 from tests.integration.web.console_kit import Served, give_token, session
 
@@ -165,10 +165,12 @@ def test_people_sign_in_to_decide_where_reading_is_open(served: Served, database
     assert state(database) == (Status.ACKED, "sam")
 
 
-def test_a_person_decides_with_the_own_token_in_the_browser(served: Served, database: Database) -> None:
+def test_a_person_decides_with_the_own_token_in_the_browser(
+    browser: Browser, served: Served, database: Database
+) -> None:
     """On a phone, by name: sign in, acknowledge without typing a name, sign out."""
     secret = give_token(database, "a-person-with-a-rather-long-name@example.com")
-    with served.open() as client, chromium() as browser:
+    with served.open() as client:
         origin = str(client.base_url).rstrip("/")
         with viewing(browser, origin, viewport={"width": 375, "height": 800}) as viewer:
             viewer.open(ALERT)

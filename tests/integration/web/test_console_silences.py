@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from actionwatch.alerts.silences import MAX_MATCHERS, make_silence
 from actionwatch.base.access import AccessRole
@@ -19,7 +19,7 @@ from actionwatch.base.model import Silence
 from actionwatch.store import alerts, silences
 from actionwatch.store.database import Database
 from actionwatch.web.console import silences as view
-from tests.browser import SCHEMES, WIDTHS, chromium, viewing
+from tests.browser import SCHEMES, WIDTHS, viewing
 from tests.builders import NOON, make_alert
 from tests.integration.web.console_kit import Served, arrive, form_token, forms_in, give_token, session
 from tests.unit.render.messages import HOSTILE
@@ -207,12 +207,12 @@ def test_only_operators_change_silences(database: Database, served: Served) -> N
 
 @pytest.mark.parametrize(("width", "scheme"), list(zip(WIDTHS, SCHEMES, strict=True)))
 def test_a_person_adds_and_ends_one_in_the_browser(
-    web: httpx.Client, served: Served, database: Database, width: int, scheme: str
+    browser: Browser, web: httpx.Client, served: Served, database: Database, width: int, scheme: str
 ) -> None:
     """Add one with hostile text, look at the calendar, end it: with nothing that shuts people out or scrolls sideways."""
     origin = str(web.base_url).rstrip("/")
     size = {"width": width, "height": 800}
-    with chromium() as browser, viewing(browser, origin, viewport=size, color_scheme=scheme) as viewer:
+    with viewing(browser, origin, viewport=size, color_scheme=scheme) as viewer:
         page = viewer.page
         arrive(viewer, "/silences", give_token(database, "kim"))
         page.get_by_text("New silence").click()

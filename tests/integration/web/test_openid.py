@@ -11,13 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.store.database import Database
 from actionwatch.web.access import SESSION
 from actionwatch.web.openid_provider import AWAY_SECONDS, KEYS_AGAIN_SECONDS
-from tests.browser import chromium, viewing
+from tests.browser import viewing
 from tests.integration.notifiers.conftest import ca_file, server_context
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.web.console_kit import Served, give_token
@@ -190,9 +190,9 @@ def test_a_wrong_client_secret_is_named(database: Database) -> None:
         assert (answer.status_code, "check web.openid.client_id and client_secret" in answer.text) == (403, True)
 
 
-def test_a_person_signs_in_in_a_browser(database: Database) -> None:
+def test_a_person_signs_in_in_a_browser(browser: Browser, database: Database) -> None:
     """On a phone: the form with the button has no barrier, and a browser that comes back from another site stays signed in."""
-    with OpenIdEnd() as end, opened(database, end) as client, chromium() as browser:
+    with OpenIdEnd() as end, opened(database, end) as client:
         end.console = f"http://localhost:{client.base_url.port}"
         with viewing(browser, end.console, viewport={"width": 375, "height": 800}) as viewer:
             viewer.open("/alerts")
