@@ -201,14 +201,14 @@ def test_an_alert_that_a_saved_state_has_forgotten_stays() -> None:
 
 
 def test_an_alert_stored_after_the_state_was_saved_ends_with_the_inner_alert_that_made_it() -> None:
-    """A rule over rules judges an alert that is newer than the saved state, though none of its hits is there any more."""
+    """A rule over rules judges an alert that is newer than the saved state, although its hits are gone."""
     alone = record_at(0, cluster="y", key="k1"), record_at(0, "CREATE_CLUSTER", cluster="y", key="k2")
     legs = [
         Leg((record_at(4, cluster="x", key="k0"),), 0 * MINUTE, Fate.SAVED),
         Leg(
             alone[:1], 0 * MINUTE, Fate.RESUMED
         ),  # `alone` is found, and `merged` above it; both are newer than the state
-        Leg(alone[1:], 0 * MINUTE, Fate.NOTHING),  # neither is found any more
+        Leg(alone[1:], 0 * MINUTE, Fate.NOTHING),  # neither is found now
     ]
     service = run_to_end(NESTED, legs, min)
     names = {rule.name.id: rule.name.name for rule in running(NESTED)}
