@@ -21,7 +21,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import configuration, upstream
-from actionwatch.service.signing_in import openid_provider
+from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
@@ -147,14 +147,14 @@ def _receiver(receiver: Receiver) -> Iterator[Outcome]:
 
 def _sign_in(settings: Settings) -> Iterator[Outcome]:
     """Read what the OpenID Connect provider says about itself."""
-    provider = openid_provider(settings.web, clock.utc_now)
-    if provider is None:
+    openid = relying_party(settings.web, clock.utc_now)
+    if openid is None:
         return
     from actionwatch.web.proxy import Refused
 
     try:
-        provider.authorization_url(provider.new_secret())
+        openid.authorization_url(openid.new_secret())
     except Refused as exc:
         yield Outcome("web.openid", False, str(exc), "check web.openid.issuer")
         return
-    yield Outcome("web.openid", True, f"{provider.name} can sign people in")
+    yield Outcome("web.openid", True, f"{openid.provider_name} can sign people in")

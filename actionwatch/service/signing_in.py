@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from actionwatch.settings import Web
 
 if TYPE_CHECKING:
-    from actionwatch.web.openid import Provider
+    from actionwatch.web.openid import RelyingParty
     from actionwatch.web.proxy import TrustedProxy
 
 
@@ -21,10 +21,10 @@ def trusted_proxy(options: Web) -> TrustedProxy | None:
     return None if proxy is None else TrustedProxy(**dict(proxy), hosts=options.served_names)
 
 
-def openid_provider(options: Web, clock: Callable[[], datetime]) -> Provider | None:
-    """Return the OpenID Connect provider of the configuration, if there is one."""
+def relying_party(options: Web, clock: Callable[[], datetime]) -> RelyingParty | None:
+    """Return what signs people in with the OpenID Connect provider of the configuration, if there is one."""
     if options.openid is None or options.url is None:
         return None
-    from actionwatch.web.openid import Provider
+    from actionwatch.web.openid import RelyingParty
 
-    return Provider(options.openid, options.url, clock)
+    return RelyingParty(options.openid, options.url, clock)

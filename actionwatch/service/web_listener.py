@@ -12,7 +12,7 @@ from actionwatch.service.app import App
 from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import known_lists
 from actionwatch.service.roles import Roles
-from actionwatch.service.signing_in import openid_provider, trusted_proxy
+from actionwatch.service.signing_in import relying_party, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
 from actionwatch.service.step_watch import StepWatch
@@ -76,7 +76,7 @@ class WebListener:
             app.clock,
             open_to=open_to,
             proxy=trusted_proxy(options),
-            openid=openid_provider(options, app.clock),
+            openid=relying_party(options, app.clock),
         )
 
     def _parts(self) -> Parts:

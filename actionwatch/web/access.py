@@ -39,7 +39,7 @@ from actionwatch.web.problems import API_PATH, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 
 if TYPE_CHECKING:
-    from actionwatch.web.openid import Provider
+    from actionwatch.web.openid import RelyingParty
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
@@ -83,7 +83,7 @@ class Access:
         *,
         open_to: AccessRole | None = None,
         proxy: TrustedProxy | None = None,
-        openid: Provider | None = None,
+        openid: RelyingParty | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`shared` is the token of the configuration. `database` has those of people; None while it does not answer.
@@ -136,7 +136,7 @@ class Access:
             sessions.insert(connection, self._digest(cookie), token.id if token else None, self._clock() + SESSION)
         return cookie
 
-    def sign_in_with_provider(self, openid: Provider, secret: str, answer: Mapping[str, str], address: str) -> str:
+    def sign_in_with_provider(self, openid: RelyingParty, secret: str, answer: Mapping[str, str], address: str) -> str:
         """Begin a session of the person whom the provider names. Return its cookie.
 
         Raises: Refused, TooManyAttempts, StoreError.
@@ -150,14 +150,14 @@ class Access:
         except Refused as exc:
             if exc.status == 403:  # not while the provider is away, which has its own event
                 self._openid_attempts.note_failure(address)
-                log.warning("sign_in_refused", provider=openid.name, address=address, reason=str(exc))
+                log.warning("sign_in_refused", provider=openid.provider_name, address=address, reason=str(exc))
             raise
         if self._database is None:
             raise StoreError(_AWAY)
         cookie = _PROVIDER_COOKIE + secrets.token_urlsafe(32)
         with self._database.write(is_durable=True) as connection:
             sessions.insert(connection, self._digest(cookie), None, self._clock() + SESSION, (name, role))
-        log.info("signed_in", provider=openid.name, name=name, role=role.value)
+        log.info("signed_in", provider=openid.provider_name, name=name, role=role.value)
         return cookie
 
     def sign_out(self, visitor: Visitor | None) -> None:

@@ -20,7 +20,7 @@ from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
-from actionwatch.web import attempts, connections, id_token, openid, requests
+from actionwatch.web import attempts, connections, id_token, openid_provider, requests
 from actionwatch.web.api import call
 from actionwatch.web.console import forms, sign_in
 
@@ -92,7 +92,8 @@ def test_limits_are_those_of_the_code() -> None:
         in text
     )
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
-    provider = f"{openid.MAX_EXCHANGES}; {openid.MAX_RESPONSE_BYTES // mebibyte} MiB, {id_token.MAX_KEYS} keys"
+    most = openid_provider.MAX_RESPONSE_BYTES // mebibyte
+    provider = f"{openid_provider.MAX_EXCHANGES}; {most} MiB, {id_token.MAX_KEYS} keys"
     assert f"its responses | {provider} |" in text
     assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
     assert f"| {telemetry.MAX_WAITING:,}, and {telemetry.MAX_BATCH} that were tried |" in text

@@ -18,7 +18,7 @@ from actionwatch.web.paths import SIGN_IN_PATH
 from actionwatch.web.proxy import Refused
 
 if TYPE_CHECKING:
-    from actionwatch.web.openid import Provider
+    from actionwatch.web.openid import RelyingParty
 
 PENDING_COOKIE = "__Host-actionwatch-openid"  # of a browser that is at the page of the provider
 PENDING_SECONDS = 600  # time to find the second factor
@@ -56,7 +56,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
 
 def begin(request: Request, parts: Parts) -> Response:
     """Lead the browser to the provider, with a secret in a cookie that proves later who began."""
-    openid, goal = _provider(request), _goal(request.query_params.get("next", "/"))
+    openid, goal = _openid(request), _goal(request.query_params.get("next", "/"))
     secret = openid.new_secret()
     try:
         answer = RedirectResponse(openid.authorization_url(secret), 303)
@@ -69,7 +69,7 @@ def begin(request: Request, parts: Parts) -> Response:
 
 def finish(request: Request, parts: Parts) -> Response:
     """Begin a session of the person whom the provider names. The provider sends browsers here, each with a code."""
-    openid, access = _provider(request), request.state.access
+    openid, access = _openid(request), request.state.access
     secret, _, given = (cookie_of(request, PENDING_COOKIE) or "").partition(".")
     goal = _goal(unquote(given))
     try:
@@ -102,8 +102,8 @@ def _set(answer: Response, name: str, value: str, seconds: int) -> None:
     answer.set_cookie(name, value, seconds, path="/", secure=True, httponly=True, samesite="lax")
 
 
-def _provider(request: Request) -> Provider:
-    found: Provider | None = request.state.access.openid
+def _openid(request: Request) -> RelyingParty:
+    found: RelyingParty | None = request.state.access.openid
     if found is None:
         raise HTTPException(404, "no provider is configured: sign in with a token")
     return found
@@ -115,9 +115,9 @@ def _sentence(exc: Exception) -> str:
 
 
 def _form(request: Request, parts: Parts, goal: str, problem: str, status: int = 200) -> Response:
-    openid: Provider | None = request.state.access.openid
+    openid: RelyingParty | None = request.state.access.openid
     begin_url = f"{openid.begin_url}?{urlencode({'next': goal})}" if openid is not None else None
-    provider = openid.name if openid is not None else None
+    provider = openid.provider_name if openid is not None else None
     return render(
         request,
         "sign_in.html",

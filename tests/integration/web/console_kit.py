@@ -31,7 +31,7 @@ from actionwatch.store import tokens
 from actionwatch.store.database import Database
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
-from actionwatch.web.openid import Provider
+from actionwatch.web.openid import RelyingParty
 from actionwatch.web.parts import Destination, Parts
 from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import api_routes, console_routes
@@ -58,7 +58,7 @@ class Served:
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
     proxy: TrustedProxy | None = None
-    openid: Provider | None = None
+    openid: RelyingParty | None = None
     seconds: float = 0.0
     """The monotonic clock by which attempts to sign in are limited."""
 

@@ -14,7 +14,7 @@ from actionwatch.settings.keys import OpenId
 from actionwatch.store.database import Database
 from actionwatch.web.access import COOKIE
 from actionwatch.web.console.sign_in import PENDING_COOKIE
-from actionwatch.web.openid import Provider
+from actionwatch.web.openid import RelyingParty
 from tests.integration.web.console_kit import Served
 from tests.integration.web.openid_end import CLIENT_ID, CLIENT_SECRET, OpenIdEnd
 
@@ -36,7 +36,7 @@ def options(end: OpenIdEnd, ca_file: Path | None = None, **values: Any) -> OpenI
 def served(database: Database, end: OpenIdEnd, ca_file: Path | None = None, **values: Any) -> Served:
     """Return a console that needs a token, or this provider. The provider has the same clock."""
     made = Served(database, open_to=None)
-    made.openid = Provider(options(end, ca_file, **values), CONSOLE, made.clock, elapsed=lambda: made.seconds)
+    made.openid = RelyingParty(options(end, ca_file, **values), CONSOLE, made.clock, elapsed=lambda: made.seconds)
     end.now = lambda: made.clock().timestamp()
     return made
 

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from actionwatch.base.access import AccessRole
 from actionwatch.store.database import Database
 from actionwatch.web.access import SESSION
-from actionwatch.web.openid import AWAY_SECONDS, KEYS_AGAIN_SECONDS
+from actionwatch.web.openid_provider import AWAY_SECONDS, KEYS_AGAIN_SECONDS
 from tests.browser import chromium, viewing
 from tests.integration.notifiers.conftest import ca_file, server_context
 from tests.integration.notifiers.http_end import Reply
