@@ -174,24 +174,25 @@ def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
     from actionwatch.service import app
     from actionwatch.store import records
 
-    class Streaming(app.App):
-        _printed_through = 0
-        _lock = threading.Lock()
+    built = app.App(settings)
+    lock = threading.Lock()
+    printed_through = 0
 
-        def wake_matcher(self) -> None:
-            """Print the stored records, then wake the matcher."""
-            with self._lock, self.database.read() as connection:
-                batch = records.read_after(connection, self._printed_through, 100_000)
-                self._printed_through = batch[-1].id if batch else self._printed_through
-            live = sorted((record for record in batch if not record.is_backlog), key=lambda record: record.occurred_at)
-            try:
-                for record in live:
-                    out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
-            except OSError:
-                ended.ask()  # the reader of the output is gone
-            super().wake_matcher()
+    def print_stored() -> None:
+        nonlocal printed_through
+        with lock, built.database.read() as connection:
+            batch = records.read_after(connection, printed_through, 100_000)
+            printed_through = batch[-1].id if batch else printed_through
+        live = sorted((record for record in batch if not record.is_backlog), key=lambda record: record.occurred_at)
+        try:
+            for record in live:
+                out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
+        except OSError:
+            ended.ask()  # the reader of the output is gone
+        built.record_signal.set()
 
-    return Streaming(settings)
+    built.tails.on_stored = print_stored
+    return built
 
 
 def _line(record: Record, width: int) -> Text:

@@ -107,7 +107,7 @@ def _run_once(config: Path, wait: timedelta) -> int:
     app.set_up_logs(settings)
     with contextlib.closing(app.App(settings)) as built:
         organisations.refuse_other_organisations(settings, config, built.database)
-        with showing_backlogs() as built.on_backlog:
+        with showing_backlogs() as built.tails.on_backlog:
             done = once.run_once(built, wait)
         with built.database.read() as connection:
             queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)

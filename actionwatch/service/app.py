@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import threading
-import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from socket import gethostname
 
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
@@ -15,8 +11,6 @@ from actionwatch.base.clock import Clock, go_by, machine_now
 from actionwatch.base.errors import StoreError
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.instaclustr.client import Client
-from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.operator_actions import OperatorActions
@@ -25,20 +19,15 @@ from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Rule
-from actionwatch.rules.prefilter import names_demanding
 from actionwatch.rules.versions import correlated
-from actionwatch.service.configuration import known_kinds, read_rules
+from actionwatch.service.configuration import read_rules
 from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
+from actionwatch.service.record_signal import RecordSignal
 from actionwatch.service.rendering import build_renderer
-from actionwatch.service.upstream import reading_client
-from actionwatch.settings import Settings, Source
+from actionwatch.service.tails import Tails
+from actionwatch.settings import Settings
 from actionwatch.store.database import Database
-from actionwatch.store.membership import LEADER, tail_role
-from actionwatch.tail.accounts import AccountWatch
-from actionwatch.tail.catching_up import OnBacklog
-from actionwatch.tail.health import SourceWatch
-from actionwatch.tail.source import SourceTail
-from actionwatch.tail.state import TailOptions
+from actionwatch.store.membership import LEADER
 from actionwatch.text import logs
 
 
@@ -76,12 +65,10 @@ class App:
         sender = self.database.sender
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
-        self._records_stored = threading.Event()
-        self._seen_version: int | None = None
-        self.on_backlog: OnBacklog = lambda _: None
-        """Called with the progress of each source that catches up."""
-        self._clients: dict[str, Client] = {}
-        self._account_watches: dict[str, AccountWatch] = {}
+        self.record_signal = RecordSignal(self.database)
+        self.tails = Tails(
+            settings, self.database, self.addressing, self.clock, lambda: self.rules.rules, self.record_signal.set
+        )
 
     @property
     def rules(self) -> Rules:
@@ -99,7 +86,7 @@ class App:
         self._rules = rules
         if "matcher" in self.__dict__:
             self.matcher.use(Engine(rules.rules), self._correlations(rules.rules))
-            self.wake_matcher()
+            self.record_signal.set()
         else:
             _ = self.matcher
 
@@ -133,27 +120,6 @@ class App:
         self.__dict__.pop("matcher", None)
         self._correlating = None
 
-    @functools.cached_property
-    def tails(self) -> dict[str, SourceTail]:
-        """The tailing step of each source."""
-        return {source.name: self._build_tail(source) for source in self.settings.sources}
-
-    def begin_tailing(self, source: Source) -> None:
-        """Forget what this process knows about a source that it tailed before: another replica has tailed it since."""
-        if source.name in self.__dict__.get("tails", {}):
-            self._clients[source.name].close()
-            self.tails[source.name] = self._build_tail(source)
-
-    @property
-    def account_watches(self) -> dict[str, AccountWatch]:
-        """What lists the linked accounts of each source."""
-        return {source: self._account_watches[source] for source in self.tails}
-
-    @property
-    def poll_intervals(self) -> dict[str, timedelta]:
-        """The poll interval of each source."""
-        return {source.name: source.poll_interval for source in self.settings.sources}
-
     def delivery_worker(self, leads: Callable[[], bool] = lambda: True) -> DeliveryWorker:
         """Build the delivering step. `leads` returns whether this process is the leader."""
         channels = [build_channel(receiver) for receiver in self.settings.receivers]
@@ -182,77 +148,8 @@ class App:
         """The renderer of messages."""
         return build_renderer(self.settings)
 
-    def wake_matcher(self) -> None:
-        """End a running `wait_for_records`."""
-        self._records_stored.set()
-
-    def wait_for_records(self, seconds: float) -> None:
-        """Wait until records were stored, but no longer than `seconds`."""
-        if not self.database.is_shared:
-            self._records_stored.wait(seconds)
-        else:  # another replica may store them
-            deadline = time.monotonic() + seconds
-            while (left := deadline - time.monotonic()) > 0:
-                is_woken = self._records_stored.wait(min(left, self.database.look_seconds))
-                if self._has_new_version() or is_woken:
-                    break
-        self._records_stored.clear()
-
-    def _has_new_version(self) -> bool:
-        before = self._seen_version
-        with contextlib.suppress(StoreError):  # the step that follows reports it
-            self._seen_version = self.database.version()
-        return before != self._seen_version
-
     def close(self) -> None:
         """Close the upstream connections and the store. The process goes by the machine's clock again."""
         go_by(machine_now)
-        for client in self._clients.values():
-            client.close()
+        self.tails.close()
         self.database.close()
-
-    def _build_tail(self, source: Source) -> SourceTail:
-        client = self._clients[source.name] = reading_client(source, self.clock)
-        database = self.database.as_holder(tail_role(source.name))
-        self_alerts = SelfAlertStore(database, self.addressing, self.clock)
-        organisation = client.reader.organisation
-        accounts = self._account_watches[source.name] = AccountWatch(
-            source.name,
-            client,
-            database,
-            self.clock,
-            self_alerts,
-            on_stored=self.wake_matcher,
-            affected_rules=lambda: names_demanding(self.rules.rules, OWN_KINDS),
-            organisation=organisation,
-        )
-        options = TailOptions(
-            name=source.name,
-            organisation=organisation,
-            start=source.start,
-            overlap=source.overlap,
-            sweeps=source.sweeps,
-            page_size=source.page_size,
-            alert_backlog=source.alert_backlog,
-            poll_interval=source.poll_interval,
-            configured=frozenset(each.name for each in self.settings.sources),
-        )
-        watch = SourceWatch(
-            source.name,
-            source.poll_interval,
-            known_kinds(self.settings),
-            client.reader,
-            database,
-            self_alerts,
-            self.clock,
-        )
-        return SourceTail(
-            options,
-            client,
-            database,
-            watch,
-            self.clock,
-            accounts,
-            on_stored=self.wake_matcher,
-            on_backlog=lambda backlog: self.on_backlog(backlog),
-        )

@@ -61,10 +61,10 @@ class Jobs:
     def add_sources(self) -> None:
         """Add the polls of each source, and the listing of its accounts."""
         app = self._app
-        for source in app.tails:  # first, because the first poll of each waits a little for it
+        for source in app.tails.steps:  # first, because the first poll of each waits a little for it
             listing = functools.partial(_list_accounts, app, source)
             self._add(f"accounts {source}", listing, LIST_EVERY, role=tail_role(source))
-        for source, interval in app.poll_intervals.items():
+        for source, interval in app.settings.poll_intervals.items():
             progress = functools.partial(_backlog, app, source)
             poll = functools.partial(_poll, app, source)
             self._add(f"tail {source}", poll, interval, progress=progress, role=tail_role(source))
@@ -149,11 +149,11 @@ class Jobs:
 
 
 def _list_accounts(app: App, source: str) -> None:
-    app.account_watches[source].run_once()
+    app.tails.account_watches[source].run_once()
 
 
 def _poll(app: App, source: str) -> None:
-    app.tails[source].run_if_due()
+    app.tails.steps[source].run_if_due()
 
 
 def _backlog(app: App, source: str) -> object:

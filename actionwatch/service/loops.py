@@ -73,7 +73,7 @@ class Loops:
 
     def _listen_to_hints(self) -> None:
         """Wake the matcher when another replica has stored records."""
-        if not self._app.database.listen(self._app.wake_matcher, self._stopping):
+        if not self._app.database.listen(self._app.record_signal.set, self._stopping):
             log.info(
                 "record_hints_off",
                 why="a pooler is between this process and PostgreSQL: the matcher looks for records instead",
@@ -95,7 +95,7 @@ class Loops:
 
     def _match(self) -> None:
         while not self._stopping.is_set():
-            self._app.wait_for_records(MATCH_SECONDS)
+            self._app.record_signal.wait_for_records(MATCH_SECONDS)
             attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
         if self._roles.has(LEADER):
             self._steps.attempt("match", self._app.matcher.save)

@@ -35,7 +35,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     """
     failures: list[str] = []
     steps = StepWatch(app.self_alerts)
-    of_sources = [f"{what} {source}" for source in app.tails for what in ("accounts", "tail")]
+    of_sources = [f"{what} {source}" for source in app.tails.steps for what in ("accounts", "tail")]
     for name in (*of_sources, "disk", "clock", "match", "deliver", "seal"):
         steps.add(name, failures=1)
 
@@ -44,7 +44,7 @@ def run_once(app: App, wait: timedelta) -> Round:
             failures.append(f"{step}: {steps.error_of(step)}")
 
     def poll(source: str, tail: SourceTail) -> None:
-        watch = app.account_watches[source]
+        watch = app.tails.account_watches[source]
         listing = threading.Thread(target=attempt, args=(f"accounts {source}", watch.run_once), daemon=True)
         listing.start()
         error = tail.run_once().error
@@ -56,13 +56,13 @@ def run_once(app: App, wait: timedelta) -> Round:
         elif app.database.write_failure is not None:
             failures.append(f"poll of {source} not recorded: {app.database.write_failure}")
 
-    followers = [tail.follow_clock for tail in app.tails.values()]
+    followers = [tail.follow_clock for tail in app.tails.steps.values()]
     clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers)
     with _all_roles(app):
         clock_watch.start()
         Reloader(app).start()
         steps.start()
-        for source, tail in app.tails.items():
+        for source, tail in app.tails.steps.items():
             attempt(f"tail {source}", functools.partial(poll, source, tail))
         if app.database.path is not None:
             attempt("disk", functools.partial(check_disk, app.database.path, app.self_alerts))
@@ -81,7 +81,7 @@ def _all_roles(app: App) -> Iterator[None]:
 
     Raises: StoreBusy, when a service runs on the store; StoreError.
     """
-    names = [LEADER, *(tail_role(source) for source in app.tails)]
+    names = [LEADER, *(tail_role(source) for source in app.tails.steps)]
     roles = Roles([Role(name, lambda: None, lambda: None) for name in names])
     ended = threading.Event()
     with app.database.joined(alone=True) as membership:

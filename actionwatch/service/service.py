@@ -75,7 +75,7 @@ class Service:
         self.reloader = Reloader(app, refused)
         self._worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
-        self._heartbeat = Heartbeat(url, app.poll_intervals, app.database, app.clock) if url else None
+        self._heartbeat = Heartbeat(url, app.settings.poll_intervals, app.database, app.clock) if url else None
         self._sealing = Sealing(app.leading, app.clock)
         followers = [self._worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
@@ -119,7 +119,7 @@ class Service:
                 stack.callback(self._heartbeat.close)
             # Only the leader needs the rules; reading them takes a replica's start a second and its memory.
             known = {"rules": len(self._app.rules.rules)} if self.leads() else {}
-            log.info("service_started", sources=list(self._app.tails), **known, url=self.url)
+            log.info("service_started", sources=list(self._app.tails.steps), **known, url=self.url)
             yield membership
             log.info("service_stopping")
         log.info("service_stopped")
@@ -152,7 +152,7 @@ class Service:
 
         def end() -> None:
             self._app.matcher.stop()
-            self._app.wake_matcher()
+            self._app.record_signal.set()
 
         return Role(LEADER, begin, end, lambda: self._jobs.run_role(LEADER), is_movable=False)
 
@@ -161,11 +161,11 @@ class Service:
         role = tail_role(source.name)
 
         def begin() -> None:
-            self._app.begin_tailing(source)
+            self._app.tails.begin(source)
             self._jobs.forget_role(role)
 
         def end() -> None:
-            self._app.tails[source.name].stop()
+            self._app.tails.steps[source.name].stop()
 
         return Role(role, begin, end, lambda: self._jobs.run_role(role))
 
@@ -175,7 +175,7 @@ class Service:
             self._worker.recover_soon()
 
     def _follow_clock(self, step: timedelta) -> None:
-        for tail in self._app.tails.values():
+        for tail in self._app.tails.steps.values():
             tail.follow_clock(step)
 
     def _add_jobs(self, membership: Membership, button_checks: Mapping[str, Callable[[], object]]) -> None:
@@ -198,7 +198,7 @@ class Service:
         deadline = time.monotonic() + self._stop_seconds
         self.threads.stopping.set()
         self.roles.end()
-        self._app.wake_matcher()
+        self._app.record_signal.set()
         self._worker.stop()
         others = [name for name in self.threads.are_alive() if name not in ("web", "lease")]
         for name in others:

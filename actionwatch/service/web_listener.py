@@ -54,8 +54,10 @@ class WebListener:
 
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
-            *health_routes(app.database, app.poll_intervals, self._threads.are_alive, self._ages, self._reasons),
-            *metrics_routes(app.database, app.tails.keys(), app.clock, self._dropped_groups, self._roles.held),
+            *health_routes(
+                app.database, app.settings.poll_intervals, self._threads.are_alive, self._ages, self._reasons
+            ),
+            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._dropped_groups, self._roles.held),
             *api_routes(parts),
             *console_routes(parts),
         ]
@@ -88,10 +90,10 @@ class WebListener:
         return Parts(
             database=app.database,
             clock=app.clock,
-            sources=app.poll_intervals.keys(),
+            sources=app.settings.poll_intervals.keys(),
             receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
             unready=lambda: [
-                *read_unready(app.database, app.poll_intervals, self._ages()),
+                *read_unready(app.database, app.settings.poll_intervals, self._ages()),
                 *self._reasons(),
             ],
             stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
@@ -112,7 +114,7 @@ class WebListener:
 
     def _ages(self) -> dict[str, timedelta | None]:
         """Return how long ago each source that this process tails was last polled."""
-        return {name: tail.age for name, tail in self._app.tails.items() if self._roles.has(tail_role(name))}
+        return {name: tail.age for name, tail in self._app.tails.steps.items() if self._roles.has(tail_role(name))}
 
     def _dropped_groups(self) -> int:
         return self._app.matcher.dropped_groups if self._roles.has(LEADER) else 0

@@ -527,6 +527,11 @@ class Settings(Options):
     log: Log = Log()
     """Level and format of the log."""
 
+    @property
+    def poll_intervals(self) -> dict[str, timedelta]:
+        """The poll interval of each source."""
+        return {source.name: source.poll_interval for source in self.sources}
+
 
 def _comment(text: str) -> str:
     if not text.strip():

@@ -189,7 +189,7 @@ def _in_process(name: str, folder: Path, *arguments: int) -> Any:
 
 def _fill_store(folder: Path, count: int) -> dict[str, int]:
     service = open_app(folder)
-    report = next(iter(service.tails.values())).run_once()
+    report = next(iter(service.tails.steps.values())).run_once()
     assert report.error is None, report
     database = service.database
     alert_count = min(count // 10, MOST_ALERTS)
@@ -215,7 +215,7 @@ def _alert(number: int) -> Alert:
 
 def _poll(folder: Path) -> dict[str, int]:
     service = open_app(folder)
-    tail = next(iter(service.tails.values()))
+    tail = next(iter(service.tails.steps.values()))
     requests = sum(tail.run_once().request_count for _ in range(POLLS))
     service.close()
     return {"runs": POLLS, "requests": requests}

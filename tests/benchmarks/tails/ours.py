@@ -49,9 +49,9 @@ def main(url: str, organisation: str, folder: Path, variant: str) -> None:
 
 
 def _stored(service: app.App) -> dict[str, int]:
-    for watch in service.account_watches.values():  # first, as the service does; the first poll waits for it
+    for watch in service.tails.account_watches.values():  # first, as the service does; the first poll waits for it
         watch.run_once()
-    report = next(iter(service.tails.values())).run_once()
+    report = next(iter(service.tails.steps.values())).run_once()
     assert report.error is None, report
     assert not report.unproved, report
     return {"records": report.new_count, "requests": report.request_count, "windows proved": report.proved_count}
@@ -64,7 +64,7 @@ def _matched(service: app.App) -> dict[str, int]:
     def match() -> None:
         nonlocal alerts
         while not is_read.is_set():
-            service.wait_for_records(1)
+            service.record_signal.wait_for_records(1)
             alerts += service.matcher.run_once()
         alerts += service.matcher.run_once()
 

@@ -44,7 +44,7 @@ def process(site: Site) -> Iterator[tuple[App, Reloader]]:
 
 def poll(app: App) -> None:
     """Read and match everything."""
-    for tail in app.tails.values():
+    for tail in app.tails.steps.values():
         assert tail.run_once().error is None
     app.matcher.run_once()
 
@@ -175,7 +175,7 @@ def test_reload_is_unsure_about_what_is_not_matched(site: Site) -> None:
     with process(site) as (app, reloader):
         poll(app)
         site.act()
-        for tail in app.tails.values():
+        for tail in app.tails.steps.values():
             tail.run_once()
         put(site.rules / "one.yml", rule())
         reloader.run_once()

@@ -115,7 +115,7 @@ def failing(site: Site) -> Iterator[Service]:
 def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
     """Return the steps that are reported as failing. `look_again` runs matching without its wait."""
     if look_again:
-        site.app.wake_matcher()
+        site.app.record_signal.set()
     with site.read() as database, database.read() as connection:
         rows = connection.exec_driver_sql("SELECT subject FROM self_alert WHERE trouble = 'step_failing'").all()
     return [subject for (subject,) in rows]
