@@ -1,4 +1,4 @@
-"""Report dead letters, failing receivers and missed objectives, and resolve what is over. `worker.py` calls it every 5 s."""
+"""Report dead letters, failing receivers and missed objectives, and resolve what is over. `leader.py` calls it every 5 s."""
 
 from __future__ import annotations
 

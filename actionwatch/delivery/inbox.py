@@ -1,11 +1,12 @@
-"""The inbox of the delivery worker: attempts that ended in the threads of the receivers, and requests to read the outbox."""
+"""The inbox of the delivery worker: what other threads have for it. Attempts that ended, steps of the clock, and wake-ups."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
+from datetime import timedelta
 
 from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
 from actionwatch.store.database import Database
@@ -15,72 +16,79 @@ GATHER_STEP = 0.002
 
 
 class Inbox:
-    """Collects the attempts of these receivers. Only `put` and `wake` are called from other threads."""
+    """Collects the attempts of these receivers. Only `put`, `wake` and `follow_clock` are called from other threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._seen_version: int | None = None
         """The version of the store before the outbox was last read."""
-        self._attempts: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Attempt | timedelta | None] = queue.SimpleQueue()
         self.ended: list[Attempt] = []
         """Attempts that ended and are not recorded; they stay here while the store is busy."""
 
     def put(self, attempt: Attempt) -> None:
         """Add an attempt that ended."""
-        self._attempts.put(attempt)
+        self._arrived.put(attempt)
 
     def wake(self) -> None:
         """End the wait of `collect`."""
-        self._attempts.put(None)
+        self._arrived.put(None)
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Let the next `collect`, which it wakes, move the pauses of the receivers by a step of the clock."""
+        self._arrived.put(step)
 
     def note_version(self) -> None:
         """Store the version of the store: the next `collect` ends when another process has written since."""
         self._seen_version = self._database.version()
 
-    def collect(self, workers: Collection[ReceiverWorker], wait_seconds: float) -> None:
+    def collect(self, workers: Mapping[str, ReceiverWorker], wait_seconds: float) -> None:
         """Wait up to `wait_seconds` for an attempt or a wake-up, then take all attempts.
 
         Wait a little longer for a quick receiver, because its threads and a round of the worker slow each other down.
         """
         wait_seconds = 0.0 if self.ended else wait_seconds
-        by_name = {worker.channel.name: worker for worker in workers}
-        for worker in workers:
+        for worker in workers.values():
             worker.ended_count = 0
         try:
-            first = self._wait(wait_seconds) if wait_seconds > 0 else self._attempts.get_nowait()
+            first = self._wait(wait_seconds) if wait_seconds > 0 else self._arrived.get_nowait()
         except queue.Empty:
             return
-        is_woken = self._take(first, by_name)
+        is_woken = self._take(first, workers)
         ends_at = time.monotonic() + (GATHER_SECONDS if wait_seconds > 0 else 0)
         while (
-            not (self._take_all(by_name) or is_woken)
+            not (self._take_all(workers) or is_woken)
             and time.monotonic() < ends_at
-            and any(worker.is_busy for worker in workers)
+            and any(worker.is_busy for worker in workers.values())
         ):
             time.sleep(GATHER_STEP)
 
-    def _wait(self, wait_seconds: float) -> Attempt | None:
+    def _wait(self, wait_seconds: float) -> Attempt | timedelta | None:
         """Raises: queue.Empty, after `wait_seconds` or when another process wrote to the store."""
         deadline = time.monotonic() + wait_seconds
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._attempts.get(timeout=max(min(left, self._database.look_seconds), 0))
+                return self._arrived.get(timeout=max(min(left, self._database.look_seconds), 0))
             except queue.Empty:
                 if left <= self._database.look_seconds or self._database.version() != self._seen_version:
                     raise
 
-    def _take_all(self, workers: dict[str, ReceiverWorker]) -> bool:
+    def _take_all(self, workers: Mapping[str, ReceiverWorker]) -> bool:
         """Take all attempts. Return whether there was a wake-up."""
         is_woken = False
         with contextlib.suppress(queue.Empty):
             while True:
-                is_woken |= self._take(self._attempts.get_nowait(), workers)
+                is_woken |= self._take(self._arrived.get_nowait(), workers)
         return is_woken
 
-    def _take(self, attempt: Attempt | None, workers: dict[str, ReceiverWorker]) -> bool:
-        if attempt is None:
-            return True
-        workers[attempt.job.delivery.receiver].take_back(attempt)
-        self.ended.append(attempt)
-        return False
+    def _take(self, arrived: Attempt | timedelta | None, workers: Mapping[str, ReceiverWorker]) -> bool:
+        """Take one. Return whether it was a wake-up."""
+        if isinstance(arrived, Attempt):
+            workers[arrived.job.delivery.receiver].take_back(arrived)
+            self.ended.append(arrived)
+            return False
+        if arrived is not None:
+            for worker in workers.values():
+                worker.follow_clock(arrived)
+        return True

@@ -1,7 +1,7 @@
 """Summaries: one message reports the alerts that a storm, a digest, a mute interval or a silence has held back.
 
 All four work the same way: collect the rows that await the same summary, enqueue one `alerts.summary`, and mark the rows as
-reported in it. `worker.py` calls it every second.
+reported in it. `leader.py` calls it every second.
 """
 
 from __future__ import annotations

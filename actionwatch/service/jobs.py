@@ -73,7 +73,7 @@ class Jobs:
         """Add the checks of the senders, and of the listener of each receiver with buttons."""
         for receiver, check in button_checks.items():
             self._add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
-        self._add("send", worker.check_sends, CHECK_EVERY, is_first_now=False)
+        self._add("send", worker.receivers.check_sends, CHECK_EVERY, is_first_now=False)
 
     def add_watches(
         self,

@@ -228,7 +228,7 @@ class Schedule:
 
     def close(self) -> None:
         """End the process."""
-        for worker in self.worker._workers.values():
+        for worker in self.worker.receivers.by_name.values():
             worker.close()
         self.database.close()
 
@@ -423,11 +423,11 @@ class Schedule:
         for _ in range(3):
             # Finish everything in progress first, so that a seed gives the same run on every machine.
             wait_until(
-                lambda: self.worker._inbox._attempts.qsize() >= self.worker.under_way(),
+                lambda: self.worker._inbox._arrived.qsize() >= self.worker.receivers.under_way(),
                 "the receivers",
                 pause=0.0005,
             )
-            if not self.worker.run_once() and not self.worker.under_way():
+            if not self.worker.run_once() and not self.worker.receivers.under_way():
                 break
 
     def _seal(self, limit: int) -> None:
@@ -457,7 +457,7 @@ class Schedule:
         idle_count = 0
         for _ in range(240):
             self._deliver()
-            if self.worker.under_way():
+            if self.worker.receivers.under_way():
                 continue
             is_unfinished = or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
             with self.database.read() as connection:

@@ -249,7 +249,7 @@ def settle(worker: DeliveryWorker, rounds: int = 1000) -> None:
     """Deliver what is due now, and what becomes due by that, until no message is in progress."""
     for _ in range(rounds):
         handed = worker.run_once(0.0)
-        while worker.under_way():
+        while worker.receivers.under_way():
             worker.run_once(LIMIT)
             handed += 1
         if not handed:

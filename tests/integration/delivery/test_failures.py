@@ -13,7 +13,7 @@ from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt
 from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.health import FAILING_AFTER
-from actionwatch.delivery.worker import HEALTH_EVERY
+from actionwatch.delivery.leader import HEALTH_EVERY
 from actionwatch.store import delivery_transitions, receivers
 from actionwatch.store.outbox import DeliveryFilter
 from tests.builders import NOON
@@ -221,9 +221,9 @@ def test_hanging_send_is_reported(post: Post) -> None:
     post.open_alerts("a")
     with post.delivering() as worker:
         worker.run_once()
-        worker.check_sends()
-        line = worker._workers["hook"]
+        worker.receivers.check_sends()
+        line = worker.receivers.by_name["hook"]
         line.in_hand = {name: began - LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
         with pytest.raises(DeliveryError, match="hook have been running for more than 5m"):
-            worker.check_sends()
-    worker.check_sends()
+            worker.receivers.check_sends()
+    worker.receivers.check_sends()

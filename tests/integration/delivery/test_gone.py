@@ -14,7 +14,7 @@ from actionwatch.base.delivery import ESCALATION, DeliveryStatus
 from actionwatch.base.model import Escalation, Event, Level
 from actionwatch.delivery import replay
 from actionwatch.delivery.claiming import LEASE
-from actionwatch.delivery.worker import HEALTH_EVERY
+from actionwatch.delivery.leader import HEALTH_EVERY
 from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab

@@ -65,12 +65,12 @@ def test_fast_receiver_gets_larger_batches(post: Post) -> None:
     post.open_alerts(*(f"a{n}" for n in range(20)), receiver="hanging")
     handed: list[int] = []
     with post.delivering() as worker:
-        assert worker.run_once(0.0) == worker.under_way() == 2 * IN_HAND
+        assert worker.run_once(0.0) == worker.receivers.under_way() == 2 * IN_HAND
         post.open_alerts(*(f"b{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             wait_until(lambda: len(hook(post).sent) == sum(handed), "the first round, then the others")
             handed.append(worker.run_once(0.01))
-        assert worker.under_way() >= 2 * IN_HAND
+        assert worker.receivers.under_way() >= 2 * IN_HAND
     assert handed[0] == 2 * IN_HAND < max(handed) <= 2 * MOST_IN_HAND
     assert len(post.senders["hanging"].sent) == 2 * IN_HAND
 

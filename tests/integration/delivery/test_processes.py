@@ -136,7 +136,7 @@ def test_outcome_is_recorded_after_the_store_was_busy(post: Post) -> None:
         for _ in range(2):
             with pytest.raises(StoreBusy):
                 worker.run_once(LIMIT)
-        assert worker.under_way() == 1
+        assert worker.receivers.under_way() == 1
         settle(worker)
     assert len(hook(post).sent) == 1
     assert post.states() == ["hook opened sent"]
