@@ -55,7 +55,7 @@ class SourceTail:
         self._accounts = accounts
         self._state = TailState(options, database, clock)
         name_account = accounts.name_at if accounts else lambda _, __, name: name
-        writer = RecordWriter(self._state, on_stored, name_account, watch.note_records)
+        writer = RecordWriter(self._state, on_stored, name_account, watch.records.note)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
         comparison = Comparison(self._state, pager)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actionwatch.instaclustr.records import MAX_UNMAPPED_FIELDS
 from actionwatch.store import seen_fields, self_alerts, unknown_kinds
 from actionwatch.store.database import Database
-from actionwatch.tail.health import MAX_KINDS, MAX_NAME
+from actionwatch.tail.record_watch import MAX_KINDS, MAX_NAME
 from actionwatch.web.metrics import StoreCollector
 from tests.integration.tail.test_health import Watched, read_record
 from tests.integration.tail.test_tail import bench

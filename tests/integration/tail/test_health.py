@@ -16,8 +16,9 @@ from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.backoff import LONGEST
-from actionwatch.tail.health import REMEDIES, SourceWatch
+from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.planning import GRACE
+from actionwatch.tail.source_alerts import REMEDIES
 from actionwatch.tail.state import PollReport, TailOptions, TailState
 from actionwatch.text.raw_records import cut_record
 from tests.builders import NOON, Clock, make_marks, make_receipt, make_record
@@ -83,7 +84,7 @@ class Watched:
 
     def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
         """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""
-        self.watch.note_records([make_record(action_kind=kind) for kind in kinds])
+        self.watch.records.note([make_record(action_kind=kind) for kind in kinds])
         self.watch.note_poll(PollReport(has_records=bool(kinds), **report), self.state)
         return {trouble: what for (trouble, _), what in self.open.found.items()}
 
@@ -213,9 +214,9 @@ def test_records_that_were_cut_are_reported(watched: Watched) -> None:
     large = [
         cut_record(make_record(number, action_kind="BACKUP", raw="{}" + " " * 40_000), 32_768) for number in (1, 2, 2)
     ]
-    watched.watch.note_records([*large[:1], make_record(action_kind="BACKUP")])
+    watched.watch.records.note([*large[:1], make_record(action_kind="BACKUP")])
     assert watched.open.found["records_cut", SOURCE].startswith("1 record had more than 32,768 characters")
-    watched.watch.note_records(large[1:])
+    watched.watch.records.note(large[1:])
     assert watched.poll()["records_cut"].endswith(f"The newest is {large[1].key}")
     assert watched.poll() == {}
     assert (watched.open.report_count, watched.open.update_count) == (2, 1)
@@ -224,7 +225,7 @@ def test_records_that_were_cut_are_reported(watched: Watched) -> None:
 def test_unknown_kinds_are_known_to_the_next_process(watched: Watched) -> None:
     """A process knows which kinds the one before reported, and which it stored but did not come to report."""
     watched.poll("LOGIN")
-    watched.watch.note_records([make_record(action_kind="LOGOUT")])
+    watched.watch.records.note([make_record(action_kind="LOGOUT")])
     again = Watched(watched.database, found=watched.open)
     assert again.poll("LOGIN") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
     assert again.poll("LOGIN", "LOGOUT") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")

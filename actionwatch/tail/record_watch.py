@@ -1,0 +1,145 @@
+"""Watch the records of a source: unknown kinds, new fields, and records that were too large to keep whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from actionwatch.base.model import Record
+from actionwatch.base.plurals import counted
+from actionwatch.instaclustr.records import MAX_RECORD_CHARS, MAX_UNMAPPED_FIELDS, RecordReader
+from actionwatch.store import seen_fields, unknown_kinds
+from actionwatch.store.database import Database
+from actionwatch.tail.source_alerts import SourceAlerts
+from actionwatch.text.escaping import shorten
+from actionwatch.text.raw_records import is_cut
+
+FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
+MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, but an upstream could invent more
+MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
+NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
+NAME_SHOWN = 60
+LOOKED = ""  # stored with the known fields from the first record on, which may have only fields that we map
+
+
+class RecordWatch:
+    """Watches the records of one source. `SourceWatch` owns it."""
+
+    def __init__(
+        self,
+        source: str,
+        known_kinds: Collection[str],
+        reader: RecordReader,
+        database: Database,
+        alerts: SourceAlerts,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._source = source
+        self._declared_kinds = frozenset(map(_kept_name, known_kinds))
+        self._noted_kinds: frozenset[str] = frozenset()
+        """The unknown kinds in the store, as this process saw them last."""
+        self._cut_keys: set[str] = set()
+        """Of the records that were cut since the last poll."""
+        self._reader = reader
+        self._database = database
+        self._alerts = alerts
+        self._clock = clock
+        with database.read() as connection:
+            self._settle_identity(seen_fields.read(connection, reader.organisation))
+
+    def note(self, found: Sequence[Record]) -> None:
+        """Note what people must know of records: unknown kinds, and that texts were cut.
+
+        Call it before these records are stored: a process that is killed in between reads them again.
+        """
+        self._note_kinds({record.action_kind for record in found})
+        cut = [record.key for record in found if is_cut(record)]
+        if cut:
+            self._cut_keys.update(cut)
+            self._alerts.report("records_cut", self._describe_cut())
+
+    def _note_kinds(self, kinds: Collection[str]) -> None:
+        """Store which kinds are unknown; the next poll that gets responses reports them."""
+        unknown = set(map(_kept_name, kinds)) - self._declared_kinds - self._noted_kinds
+        if not unknown or len(self._noted_kinds) >= MAX_KINDS:
+            return
+        with self._database.write() as connection:
+            stored = {kind.name for kind in unknown_kinds.read(connection, self._source)}
+            added = sorted(unknown - stored)[: max(MAX_KINDS - len(stored), 0)]
+            unknown_kinds.insert_new(connection, self._source, added)
+        self._noted_kinds = frozenset(stored.union(added))
+
+    def check(self, *, has_records: bool) -> None:
+        """Report and end what follows from a poll that got responses, in which there may have been records."""
+        self._check_kinds()
+        self._check_cut()
+        self._check_fields(has_records=has_records)
+
+    def _check_kinds(self) -> None:
+        """Report the kinds that nobody declared, each once. It ends when all are declared, or a person resolves it."""
+        with self._database.read() as connection:
+            kinds = unknown_kinds.read(connection, self._source)
+        declared = [kind.name for kind in kinds if kind.name in self._declared_kinds]
+        unknown = [kind for kind in kinds if kind.name not in self._declared_kinds]
+        news = [kind.name for kind in unknown if not kind.is_reported]
+        if not unknown:
+            self._alerts.end("unknown_kind")
+        if not declared and not news:
+            return
+        if unknown:
+            count = "at least " * (len(kinds) >= MAX_KINDS) + counted(len(unknown), "unknown kind")
+            names = _spell_names([kind.name for kind in unknown])
+            what = f"records of {count} come from {self._source}: {names}; severity medium is assumed"
+            self._alerts.report_news("unknown_kind", what, is_new=bool(news))
+        with self._database.write() as connection:
+            unknown_kinds.delete(connection, self._source, declared)
+            unknown_kinds.note_reported(connection, self._source, news)
+
+    def _check_cut(self) -> None:
+        """Report how many records were cut since the last poll; without any, it is over."""
+        if self._cut_keys:
+            self._alerts.update("records_cut", self._describe_cut())
+        else:
+            self._alerts.end("records_cut")
+        self._cut_keys.clear()
+
+    def _describe_cut(self) -> str:
+        what = f"{counted(len(self._cut_keys), 'record')} had more than {MAX_RECORD_CHARS:,} characters, and was cut"
+        return f"{what}: rules do not see what is missing. The newest is {max(self._cut_keys)}"
+
+    def _check_fields(self, *, has_records: bool) -> None:
+        """Report fields that no record had when the source was first read."""
+        now, met = self._clock(), set(self._reader.unmapped_fields)
+        if has_records:
+            met.add(LOOKED)
+        with self._database.read() as connection:
+            known = seen_fields.read(connection, self._reader.organisation)
+        added = sorted(met - known.keys())[: max(MAX_UNMAPPED_FIELDS + 1 - len(known), 0)]
+        if added:
+            with self._database.write() as connection:
+                # The fields of the first records are what this upstream has; only later ones are news. They get a later time
+                # even if the clock was set back: the identity of records depends on the fields with the earliest time.
+                seen_at = max(now, min(known.values()) + FIELD_NEWS) if known else now - FIELD_NEWS
+                seen_fields.insert_new(connection, self._reader.organisation, added, seen_at)
+                known = seen_fields.read(connection, self._reader.organisation)
+            self._settle_identity(known)
+        news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)
+        what = f"records carry fields never seen before: {_spell_names(news)}"
+        self._alerts.set("unknown_field", what, is_wrong=bool(news))
+
+    def _settle_identity(self, known: Mapping[str, datetime]) -> None:
+        """Base the identity of records on the fields of the first ones, so that it does not change when a field is added."""
+        if known:
+            first_sight = min(known.values())
+            self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
+
+
+def _kept_name(kind: str) -> str:
+    """Return a kind as it is kept: two kinds that begin with the same 100 characters are one."""
+    return kind[:MAX_NAME]
+
+
+def _spell_names(names: Sequence[str]) -> str:
+    """Name the first few, and how many more there are."""
+    shown = ", ".join(shorten(name, NAME_SHOWN) for name in names[:NAMES_SHOWN])
+    return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown
