@@ -37,7 +37,7 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import records, self_alerts
+from actionwatch.store import record_search, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
@@ -258,7 +258,7 @@ def identity(record: Record) -> tuple[str, str]:
 def stored(database: Database) -> Counter[tuple[str, str]]:
     """Count the actions of the upstream in the store."""
     with database.read() as connection:
-        found = list(records.stream(connection, RecordFilter()))
+        found = list(record_search.stream(connection, RecordFilter()))
     return Counter(identity(record) for record in found if not record.action_kind.startswith("_"))
 
 

@@ -62,12 +62,12 @@ def _cluster_ids(config: str, cluster: str | None) -> list[str | None]:
     """
     if cluster is None or UUID.fullmatch(cluster):
         return [cluster]
-    from actionwatch.store import records
+    from actionwatch.store import record_search, records
 
     remedy = "the upstream takes only the id of a cluster: see 'actionwatch records list -o json'"
     try:
         with reading_store(config) as (_, connection):
-            since = records.time_of_nth(connection, SEARCHED_RECORDS, None)
+            since = record_search.time_of_nth(connection, SEARCHED_RECORDS, None)
             known = records.read_cluster_ids(connection, since)
     except StoreMissing as exc:
         raise click.ClickException(f"{exc}; without a store, no name is known, and {remedy}") from exc

@@ -70,10 +70,10 @@ def _alerts(config: str) -> Values:
 
 def _records(config: str) -> Values:
     from actionwatch.base.model import RecordFilter
-    from actionwatch.store import records
+    from actionwatch.store import record_search
 
     with reading_store(config) as (_, connection):
-        found = records.find(connection, RecordFilter(), NEWEST)
+        found = record_search.find(connection, RecordFilter(), NEWEST)
         return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
 
 

@@ -246,12 +246,12 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
 
 def _facts(built: App) -> Iterator[tuple[str, str]]:
     """Return the lines of the summary, read from the store."""
-    from actionwatch.store import alerts, marks, outbox, records, self_alerts
+    from actionwatch.store import alerts, marks, outbox, record_counts, self_alerts
 
     with built.database.read() as connection:
-        seen = sum(records.count_by_source(connection).values())
+        seen = sum(record_counts.count_by_source(connection).values())
         proved = [found.proved_through for found in marks.read_all(connection).values()]
-        matched = records.count_joined(connection)
+        matched = record_counts.count_joined(connection)
         by_level: Counter[Level] = Counter()
         for (level, _), count in alerts.count(connection).items():
             by_level[level] += count

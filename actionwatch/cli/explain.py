@@ -94,9 +94,9 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
 
 def _unknown(connection: Connection, settings: Settings, subject: str) -> str:
     """Return why nothing has this id or key: it is older than the store, or else where ids and keys are listed."""
-    from actionwatch.store import marks, records
+    from actionwatch.store import marks, record_keys, records
 
-    at = records.key_time(subject)
+    at = record_keys.key_time(subject)
     begins = [mark.begins_at for mark in marks.read_all(connection).values()]
     oldest = records.oldest_time(connection) or min(begins, default=None)
     if at is not None and oldest is not None and at < oldest:

@@ -79,15 +79,15 @@ def list_records(
     actionwatch records list --user eve@example.com --since 7d
     actionwatch records list --around 00066144a47081b8 1h      # what else did this user do?
     """
-    from actionwatch.store import records
+    from actionwatch.store import record_search, records
 
     oldest = None
     with reading_store(config) as (_, connection):
         if around is not None:
             wanted = _around(only_record(connection, around[0]), around[1], wanted)
         elif wanted.since is None:
-            oldest = records.time_of_nth(connection, SEARCHED_RECORDS, wanted.until)
-        found = records.find(connection, replace(wanted, since=wanted.since or oldest), limit)
+            oldest = record_search.time_of_nth(connection, SEARCHED_RECORDS, wanted.until)
+        found = record_search.find(connection, replace(wanted, since=wanted.since or oldest), limit)
         shown = {}
         if form == "table" and sys.stdout.isatty():
             shown = {record.key: records.short_key(connection, record.key, SHORT_KEY) for record in found}
@@ -153,10 +153,10 @@ def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: P
         return _write_bundle(config, wanted, bundle, sign)
     if sign is not None:
         raise click.UsageError("--sign is for --bundle: add --bundle FILE")
-    from actionwatch.store import records
+    from actionwatch.store import record_search
 
     with reading_store(config) as (_, connection):
-        _print_file(records.stream(connection, wanted), FORMATS[form])
+        _print_file(record_search.stream(connection, wanted), FORMATS[form])
     return 0
 
 

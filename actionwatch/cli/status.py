@@ -95,7 +95,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
         outbox,
         polls,
         receivers,
-        records,
+        record_counts,
         rule_versions,
         seals,
         self_alerts,
@@ -104,7 +104,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     from actionwatch.store import silences as silence_table
 
     with store.read() as connection:
-        late_by = records.lateness(connection, LATENESS_RECORDS)
+        late_by = record_counts.lateness(connection, LATENESS_RECORDS)
         last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
         opened = self_alerts.read_all(connection)
         roster = store.roster()
@@ -116,7 +116,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             marks=marks.read_all(connection),
             polls=last_polls,
             backlogs=behind,
-            record_counts=records.count_by_source(connection),
+            record_counts=record_counts.count_by_source(connection),
             queues=outbox.count_queues(connection),
             health=receivers.read_all(connection),
             running=rule_versions.count_modes(connection),

@@ -22,7 +22,7 @@ from actionwatch.base.model import Stretch
 from actionwatch.service import bundle_signing
 from actionwatch.service.bundle_writing import prove
 from actionwatch.store.receipts import digest_of
-from actionwatch.store.records import OTHER_KEYS_FROM, key_floor
+from actionwatch.store.record_keys import OTHER_KEYS_FROM, key_floor
 from actionwatch.tail.cursor import EDGE
 from actionwatch.text import bundle
 from actionwatch.text.bundle import (

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
-from actionwatch.store import records
+from actionwatch.store import record_search
 from actionwatch.store.column_types import RowFormat, to_micros
 from actionwatch.store.statements import LAST_CHARACTER, Place, bulk_insert, first_two, has_row, portions
 from actionwatch.store.tables import (
@@ -174,7 +174,7 @@ class AlertFilter:
             yield or_(ALERT.c.rule_name.in_(self.rules), ALERT.c.rule_id.in_(self.rules))
         if self.user or self.cluster or self.account:
             held = select(ALERT_RECORD.c.record_id).join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-            wanted = records.conditions(RecordFilter(user=self.user, cluster=self.cluster, account=self.account))
+            wanted = record_search.conditions(RecordFilter(user=self.user, cluster=self.cluster, account=self.account))
             yield held.where(ALERT_RECORD.c.alert_id == ALERT.c.id, *wanted).exists()
         if self.text:
             texts = (ALERT.c.title, ALERT.c.body)

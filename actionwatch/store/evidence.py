@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from actionwatch.base.clock import MICROSECOND
-from actionwatch.store.records import OTHER_KEYS_FROM, key_floor
+from actionwatch.store.record_keys import OTHER_KEYS_FROM, key_floor
 from actionwatch.store.statements import stream_rows
 from actionwatch.store.tables import (
     ALERT,

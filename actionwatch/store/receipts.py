@@ -17,7 +17,8 @@ from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, func, o
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
-from actionwatch.store.records import between, newest_id
+from actionwatch.store.record_keys import between
+from actionwatch.store.records import newest_id
 from actionwatch.store.statements import stream_rows
 from actionwatch.store.tables import RECEIPT, RECORD
 

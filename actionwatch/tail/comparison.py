@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import MICROSECOND
-from actionwatch.store import records
+from actionwatch.store import source_records
 from actionwatch.tail.cursor import EDGE, Window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.planning import Bounds
@@ -62,7 +62,7 @@ class Comparison:
     def holds_more(self, window: Window, count: int) -> bool:
         """Return whether more than `count` records of a window are stored."""
         with self._state.database.read() as connection:
-            return records.has_more(connection, self._state.source, window.start, window.end, count)
+            return source_records.has_more(connection, self._state.source, window.start, window.end, count)
 
     def halves(self, window: Window, most: int) -> list[Window]:
         """Cut a window that holds more than `most` records. Return nothing if it cannot be cut, or holds fewer."""
@@ -89,12 +89,12 @@ class Comparison:
         counts.update(self._count(connection, before.end + MICROSECOND, inner.end))
         counts.subtract(self._count(connection, before.start, inner.start - MICROSECOND))
         counts.subtract(self._count(connection, inner.end + MICROSECOND, before.end))
-        is_sound = counts.total() == records.count_held(connection, self._state.source, inner.start, inner.end)
+        is_sound = counts.total() == source_records.count_held(connection, self._state.source, inner.start, inner.end)
         return +counts if is_sound else None
 
     def _count(self, connection: Connection, start: datetime, end: datetime) -> Counter[str]:
-        return Counter(records.count_kinds(connection, self._state.source, start, end))
+        return Counter(source_records.count_kinds(connection, self._state.source, start, end))
 
     def _is_quiet(self, start: datetime, end: datetime) -> bool:
         with self._state.database.read() as connection:
-            return records.is_quiet(connection, self._state.source, start, end)
+            return source_records.is_quiet(connection, self._state.source, start, end)

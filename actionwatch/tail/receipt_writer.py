@@ -13,7 +13,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
-from actionwatch.store import marks, receipts, records, unproved_windows
+from actionwatch.store import marks, receipts, source_records, unproved_windows
 from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.tail.record_writer import RecordWriter
@@ -74,11 +74,11 @@ class ReceiptWriter:
         Raises: StoreError, if the store no longer has records that the walk brought: they were lost in a failover.
         """
         place = self._state.source, scan.window.start, scan.through
-        records.unmark_vanished(connection, *place, present)
+        source_records.unmark_vanished(connection, *place, present)
         # Every record that came is stored by now: an equal number means the same records.
-        if records.count_held(connection, *place) != len(present):
-            records.mark_vanished(connection, *place, present, judged_at)
-            held_count = records.count_held(connection, *place)
+        if source_records.count_held(connection, *place) != len(present):
+            source_records.mark_vanished(connection, *place, present, judged_at)
+            held_count = source_records.count_held(connection, *place)
             if held_count < len(present):
                 raise StoreError(
                     f"{len(present) - held_count} of the records that were stored are missing: the server of the store has "

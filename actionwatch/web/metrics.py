@@ -22,7 +22,17 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
-from actionwatch.store import alerts, delivery_latency, marks, outbox, polls, positions, receivers, records, self_alerts
+from actionwatch.store import (
+    alerts,
+    delivery_latency,
+    marks,
+    outbox,
+    polls,
+    positions,
+    receivers,
+    record_counts,
+    self_alerts,
+)
 from actionwatch.store.database import Database
 
 _SOURCE = ("source",)
@@ -98,7 +108,7 @@ def _sources(connection: Connection, names: Collection[str], now: datetime) -> I
 
 
 def _records(connection: Connection) -> Iterator[Metric]:
-    stored = records.count_ever_stored(connection)
+    stored = record_counts.count_ever_stored(connection)
     unmatched = stored - positions.read_handled(connection, positions.MATCHED)
     uncorrelated = stored - positions.read_handled(connection, positions.CORRELATED)
     yield CounterMetricFamily("actionwatch_records_stored", "Records stored since the store was created", value=stored)

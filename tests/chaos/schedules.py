@@ -35,7 +35,7 @@ from actionwatch.store import (
     positions,
     receipts,
     receivers,
-    records,
+    record_counts,
     seal_checking,
     seals,
     self_alerts,
@@ -554,7 +554,7 @@ class Schedule:
         """The counters must be the numbers of rows, and the ids must have no gap: nothing is deleted here."""
         with self.database.read() as connection:
             rows = connection.execute(select(RECORD.c.id, RECORD.c.source)).all()
-            counted = records.count_by_source(connection)
+            counted = record_counts.count_by_source(connection)
             handled = {step: positions.read_handled(connection, step) for step in (MATCHED, CORRELATED)}
             through = {step: positions.read(connection, step) for step in (MATCHED, CORRELATED)}
         if counted != Counter(row.source for row in rows) or {row.id for row in rows} != set(range(1, len(rows) + 1)):

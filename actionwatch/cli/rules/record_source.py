@@ -100,10 +100,10 @@ def from_store(
 def _stored(
     connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
-    from actionwatch.store import records
+    from actionwatch.store import record_search
 
     wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
-    for record in records.stream(connection, wanted, is_once=source is None):
+    for record in record_search.stream(connection, wanted, is_once=source is None):
         if source in (None, record.source):
             advance(1)
             yield seen_at_once(record)

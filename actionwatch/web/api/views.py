@@ -14,7 +14,17 @@ from actionwatch.base.clock import EPOCH, TIMES_END
 from actionwatch.base.delivery import DROPPED, Delivery, DeliveryStatus
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Alert, Silence
-from actionwatch.store import alert_history, alerts, marks, outbox, polls, records, silences
+from actionwatch.store import (
+    alert_history,
+    alerts,
+    marks,
+    outbox,
+    polls,
+    record_counts,
+    record_search,
+    records,
+    silences,
+)
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.payloads import (
     RECORDS_SHOWN,
@@ -112,7 +122,7 @@ def list_records(call: Call) -> RecordPage:
     after = call.query.cursor("cursor", datetime, str, str)
     call.query.check()
     with call.parts.database.read() as connection:
-        found, rest = records.search(connection, wanted, limit, after, SEARCHED_RECORDS)
+        found, rest = record_search.search(connection, wanted, limit, after, SEARCHED_RECORDS)
     return {"items": [record_document(each) for each in found], "next": cursor(rest)}
 
 
@@ -273,7 +283,7 @@ def get_status(call: Call) -> StatusDocument:
     with call.parts.database.read() as connection:
         state = read_state(connection, call.parts, unready)
         known, asked = marks.read_all(connection), polls.read_all(connection)
-        counts = records.count_by_source(connection)
+        counts = record_counts.count_by_source(connection)
     verdict = state.verdict
     return {
         "is_seeing": verdict.is_seeing,

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
-from actionwatch.store import alerts, backlog_progress, marks, polls, records, silences
+from actionwatch.store import alerts, backlog_progress, marks, polls, record_counts, silences
 from actionwatch.web.console.charts import (
     BandPart,
     Chart,
@@ -89,7 +89,7 @@ def show(request: Request, parts: Parts) -> Response:
 
 def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) -> list[_Source]:
     known, asked = marks.read_all(connection), polls.read_all(connection)
-    counts, behind = records.count_by_source(connection), backlog_progress.read_all(connection)
+    counts, behind = record_counts.count_by_source(connection), backlog_progress.read_all(connection)
     found = []
     for name in parts.sources:
         poll, mark = asked.get(name), known.get(name)
@@ -111,5 +111,5 @@ def _alert_chart(connection: Connection, spans: Spans) -> Chart:
 
 
 def _record_chart(connection: Connection, spans: Spans) -> Chart:
-    counts = records.count_by_time(connection, spans, MAX_CHARTED_RECORDS)
+    counts = record_counts.count_by_time(connection, spans, MAX_CHARTED_RECORDS)
     return draw_bars(spans, [{"records": count} for count in counts], ["records"], cap=MAX_CHARTED_RECORDS)

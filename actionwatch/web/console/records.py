@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.store import alerts, receipts, records
+from actionwatch.store import alerts, receipts, record_search, records
 from actionwatch.store.statements import Place
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant
@@ -47,7 +47,7 @@ def show_list(request: Request, parts: Parts) -> Response:
     older = None
     if not query.problems:
         with parts.database.read() as connection:
-            found, older = records.search(connection, wanted, PER_PAGE, after, SEARCHED_RECORDS)
+            found, older = record_search.search(connection, wanted, PER_PAGE, after, SEARCHED_RECORDS)
     return render_search(
         request,
         "records.html",
@@ -109,7 +109,7 @@ def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[
     is_first, is_over = True, False
     while not is_over:
         with parts.database.read() as connection:
-            found, after = records.search(connection, wanted, EXPORTED_AT_ONCE, after, SEARCHED_AT_ONCE)
+            found, after = record_search.search(connection, wanted, EXPORTED_AT_ONCE, after, SEARCHED_AT_ONCE)
         is_over = after is None
         text = form.write(found, is_first=is_first) if found or (is_over and is_first) else ""
         is_first = is_first and not found

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from actionwatch.store.records import key_floor
+from actionwatch.store.record_keys import key_floor
 from actionwatch.text.times import spell_time
 from tests.integration.cli.conftest import Desk
 

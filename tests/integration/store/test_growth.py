@@ -17,7 +17,17 @@ from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Record, RecordFilter, Status
 from actionwatch.cli.status import take_snapshot
 from actionwatch.service import configuration
-from actionwatch.store import alerts, delivery_transitions, outbox, positions, receipts, records
+from actionwatch.store import (
+    alerts,
+    delivery_transitions,
+    outbox,
+    positions,
+    receipts,
+    record_counts,
+    record_keys,
+    record_search,
+    records,
+)
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_receipt, make_record, open_database
@@ -65,8 +75,8 @@ def record_no(number: int, *, is_backlog: bool = False) -> Record:
 
 def searched(connection: Connection, number: int) -> list[object]:
     """Search the newest records for a user that none of them has, as `records list` does."""
-    since = records.time_of_nth(connection, number, None)
-    return list(records.find(connection, RecordFilter(user="nobody", since=since), 50))
+    since = record_search.time_of_nth(connection, number, None)
+    return list(record_search.find(connection, RecordFilter(user="nobody", since=since), 50))
 
 
 AROUND = RecordFilter(user="eve", since=NOON, until=NOON + timedelta(minutes=1))
@@ -84,21 +94,21 @@ OLD = record_no(300)
 NOBODY = RecordFilter(user="nobody", until=NOON + timedelta(days=30))
 RESOLVED = alerts.AlertFilter(statuses=[Status.RESOLVED], until=NOON + timedelta(days=30))
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
-    "records of each source": records.count_by_source,
-    "records ever stored": records.count_ever_stored,
+    "records of each source": record_counts.count_by_source,
+    "records ever stored": record_counts.count_ever_stored,
     "handled records": lambda c: positions.read_handled(c, positions.MATCHED),
-    "delay of the newest records": lambda c: records.lateness(c, 100),
-    "newest records": lambda c: records.find(c, RecordFilter(), 50),
+    "delay of the newest records": lambda c: record_counts.lateness(c, 100),
+    "newest records": lambda c: record_search.find(c, RecordFilter(), 50),
     "search without a result": lambda c: searched(c, 500),
-    "last page of records": lambda c: records.search(c, NOBODY, 50, (OLD.occurred_at, OLD.key, OLD.source), 100),
+    "last page of records": lambda c: record_search.search(c, NOBODY, 50, (OLD.occurred_at, OLD.key, OLD.source), 100),
     "last page of alerts": lambda c: alerts.search(c, RESOLVED, 50, (OLD.occurred_at, "000300"), 100),
-    "page of records of a long time": lambda c: records.search(c, replace(NOBODY, since=NOON), 50, None, 100),
+    "page of records of a long time": lambda c: record_search.search(c, replace(NOBODY, since=NOON), 50, None, 100),
     "page of alerts of a long time": lambda c: alerts.search(c, replace(RESOLVED, since=NOON), 50, None, 100),
     "last page of deliveries": lambda c: outbox.read_page(c, PENDING, "hook", 50, ("hook", newest_due(c), "")),
     "last page of all deliveries": lambda c: outbox.read_page(c, PENDING, None, 50, ("hook", newest_due(c), "")),
-    "record by a prefix of its key": lambda c: records.read_by_prefix(c, records.key_floor(NOON)),
-    "short key": lambda c: records.short_key(c, f"{records.key_floor(NOON)}-x", 16),
-    "records around another": lambda c: records.find(c, AROUND, 50),
+    "record by a prefix of its key": lambda c: records.read_by_prefix(c, record_keys.key_floor(NOON)),
+    "short key": lambda c: records.short_key(c, f"{record_keys.key_floor(NOON)}-x", 16),
+    "records around another": lambda c: record_search.find(c, AROUND, 50),
     "oldest record": records.oldest_time,
     "newest receipt": lambda c: receipts.read_newest_time(c, "acme"),
     "newest receipts": lambda c: list(receipts.stream(c, limit=50)),

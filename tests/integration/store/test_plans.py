@@ -26,6 +26,7 @@ from actionwatch.store import (
     delivery_transitions,
     outbox,
     receipts,
+    record_search,
     records,
     retention,
     suppressed_deliveries,
@@ -129,7 +130,9 @@ SOME = [f"alert {number:05}" for number in range(2000, 2000 + FEW)]
 
 def _records_found(**wanted: Any) -> Question:
     """Search records as `records list` does, in the newest few hundred."""
-    return lambda c: records.find(c, RecordFilter(since=records.time_of_nth(c, 4 * FEW, None), **wanted), 50)
+    return lambda c: record_search.find(
+        c, RecordFilter(since=record_search.time_of_nth(c, 4 * FEW, None), **wanted), 50
+    )
 
 
 def _alerts_found(**wanted: Any) -> Question:
@@ -183,8 +186,8 @@ QUESTIONS: dict[str, Question] = {
             "until": NOON - timedelta(minutes=1),
         }.items()
     },
-    "records list --since": lambda c: records.find(c, RecordFilter(since=RECENT, user="nobody"), 50),
-    "records list --until, long ago": lambda c: records.find(c, RecordFilter(since=START, until=OLD), 50),
+    "records list --since": lambda c: record_search.find(c, RecordFilter(since=RECENT, user="nobody"), 50),
+    "records list --until, long ago": lambda c: record_search.find(c, RecordFilter(since=START, until=OLD), 50),
     "alerts list": lambda c: alerts.read_newest(c, 50),
     **{
         f"alerts list --{name}": _alerts_found(**{name: value})

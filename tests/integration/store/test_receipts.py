@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import MICROSECOND
-from actionwatch.store import receipts, records
+from actionwatch.store import receipts, records, source_records
 from actionwatch.store.database import Database
 from actionwatch.store.receipts import MERGED_SPAN, WindowReceipt, digest_of
 from actionwatch.store.tables import RECEIPT
@@ -244,7 +244,7 @@ class History:
         for database in (self.merging, self.plain):
             with database.write() as connection:
                 newest = self.newest
-                records.mark_vanished(connection, "acme", newest, newest, (), self._next_time())
+                source_records.mark_vanished(connection, "acme", newest, newest, (), self._next_time())
 
     def prove(self, window: str, method: str) -> None:
         """Prove what is stored in the window of a poll or a sweep."""

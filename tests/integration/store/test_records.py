@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, event, select
 
 from actionwatch.base.model import Entity, Record, RecordFilter
-from actionwatch.store import alerts, records
+from actionwatch.store import alerts, record_counts, record_search, records, source_records
 from actionwatch.store.database import Database
 from actionwatch.store.tables import RECORD
 from tests.builders import NOON, make_alert, make_record, only_sqlite, open_database
@@ -67,7 +67,7 @@ def test_known_records_are_skipped(database: Database) -> None:
     assert store(database, record, twin, elsewhere, make_record(3)) == 3
     with database.read() as connection:
         found = records.read_after(connection, 0, 10)
-        assert records.count_by_source(connection) == {"acme": 4, "other": 1}
+        assert record_counts.count_by_source(connection) == {"acme": 4, "other": 1}
     assert len({(one.source, one.key) for one in found}) == 5
 
 
@@ -155,8 +155,8 @@ def test_counters_are_the_numbers_of_rows(steps: list[list[tuple[int, str]] | in
                 records.insert_new(connection, [make_record(number, source=source) for number, source in step])
                 ever += rows_of(connection).total() - before
         with database.read() as connection:
-            assert +Counter(records.count_by_source(connection)) == rows_of(connection)
-            assert records.count_ever_stored(connection) == ever
+            assert +Counter(record_counts.count_by_source(connection)) == rows_of(connection)
+            assert record_counts.count_ever_stored(connection) == ever
 
 
 def rows_of(connection: Connection) -> Counter[str]:
@@ -168,8 +168,8 @@ def test_time_of_the_nth_newest_record(database: Database) -> None:
     """The nth record is counted back from the newest by event time, without records that have no readable time."""
     store(database, *(make_record(n, minutes=n) for n in (3, 1, 2)), make_record(key="own-1", minutes=9))
     with database.read() as connection:
-        times = [records.time_of_nth(connection, n, None) for n in (1, 2, 3, 4)]
-        until = records.time_of_nth(connection, 2, NOON + timedelta(minutes=2))
+        times = [record_search.time_of_nth(connection, n, None) for n in (1, 2, 3, 4)]
+        until = record_search.time_of_nth(connection, 2, NOON + timedelta(minutes=2))
     assert times == [NOON + timedelta(minutes=3), NOON + timedelta(minutes=2), NOON + timedelta(minutes=1), None]
     assert until == NOON + timedelta(minutes=1)
 
@@ -215,16 +215,16 @@ def test_filter_selects_exactly_its_records(database: Database, wanted: dict[str
     store(database, *PEOPLE)
     with database.read() as connection:
         asked = RecordFilter(**wanted)
-        assert users(records.find(connection, asked, None)) == expected
-        assert users(records.find(connection, asked, 1)) == expected[:1]
-        assert users(list(records.stream(connection, asked))) == expected[::-1]
+        assert users(record_search.find(connection, asked, None)) == expected
+        assert users(record_search.find(connection, asked, 1)) == expected[:1]
+        assert users(list(record_search.stream(connection, asked))) == expected[::-1]
 
 
 def test_stream_returns_every_record(database: Database) -> None:
     """Every record is streamed, also from more than one page."""
     store(database, *(make_record(n) for n in range(2500)))
     with database.read() as connection:
-        assert sum(1 for _ in records.stream(connection, RecordFilter())) == 2500
+        assert sum(1 for _ in record_search.stream(connection, RecordFilter())) == 2500
 
 
 def test_stream_by_time_is_ordered_across_sources(database: Database) -> None:
@@ -251,10 +251,10 @@ def test_stream_by_time_is_ordered_across_sources(database: Database) -> None:
             "d",
             "e",
         ]
-        assert users(records.find(connection, RecordFilter(), None)) == in_time[::-1]
-        assert users(records.find(connection, RecordFilter(), 3)) == in_time[:-4:-1]
+        assert users(record_search.find(connection, RecordFilter(), None)) == in_time[::-1]
+        assert users(record_search.find(connection, RecordFilter(), 3)) == in_time[:-4:-1]
         until = RecordFilter(since=NOON + timedelta(minutes=1), until=NOON + timedelta(minutes=2))
-        assert users(records.find(connection, until, 3)) == ["own", "untimed", "copy"]
+        assert users(record_search.find(connection, until, 3)) == ["own", "untimed", "copy"]
 
 
 COPIES = "CORRELATED SCALAR SUBQUERY 1\nSEARCH other USING INDEX record_by_key (record_key=?)\n"
@@ -280,8 +280,8 @@ def plans(database: Database, ask: Callable[[Connection], object]) -> str:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda connection: records.find(connection, RecordFilter(), 9),
-        lambda connection: records.find(connection, RecordFilter(since=NOON, user="eve"), 9),
+        lambda connection: record_search.find(connection, RecordFilter(), 9),
+        lambda connection: record_search.find(connection, RecordFilter(since=NOON, user="eve"), 9),
         lambda connection: list(records.stream_since(connection, NOON, 9)),
         lambda connection: list(records.stream_since(connection, None, 9)),
         lambda connection: records.newest_time(connection, 9),
@@ -299,7 +299,7 @@ def test_query_by_time_uses_the_index_by_key(database: Database, ask: Callable[[
 def test_count_of_a_window_uses_indexes_only(database: Database) -> None:
     """Counting a window reads no records except those that vanished."""
     end = NOON + timedelta(hours=1)
-    found = plans(database, lambda connection: records.count_held(connection, "acme", NOON, end))
+    found = plans(database, lambda connection: source_records.count_held(connection, "acme", NOON, end))
     assert found == (
         "SEARCH record USING COVERING INDEX record_by_key (record_key>? AND record_key<?)\n"
         "SEARCH record USING INDEX record_vanished (source=? AND record_key>? AND record_key<?)"
@@ -397,8 +397,8 @@ def test_kinds_are_counted_within_inclusive_bounds(database: Database) -> None:
         make_record(5, action_kind="B", source="other"),
     )
     with database.read() as connection:
-        assert records.count_kinds(connection, "acme", NOON, NOON + timedelta(minutes=1)) == {"A": 2}
-        assert records.count_kinds(connection, "acme", NOON - edge, NOON - edge) == {"B": 1}
+        assert source_records.count_kinds(connection, "acme", NOON, NOON + timedelta(minutes=1)) == {"A": 2}
+        assert source_records.count_kinds(connection, "acme", NOON - edge, NOON - edge) == {"B": 1}
 
 
 def test_vanished_records_are_marked_and_restored(database: Database) -> None:
@@ -407,19 +407,19 @@ def test_vanished_records_are_marked_and_restored(database: Database) -> None:
     store(database, gone, there)
     end = NOON + timedelta(minutes=1)
     with database.write() as connection:
-        records.mark_vanished(connection, "acme", NOON, end, {there.key}, end)
-        records.mark_vanished(connection, "acme", NOON, end, {there.key}, end + timedelta(hours=1))
-        assert users(records.read_vanished(connection, "acme", NOON, None)) == ["gone"]
-        assert users(records.read_vanished(connection, "acme", NOON, end - timedelta(seconds=1))) == ["gone"]
-        assert records.read_vanished(connection, "acme", NOON, end) == []
-        assert records.count_vanished(connection, "acme", NOON) == 1
-        assert sum(records.count_kinds(connection, "acme", NOON, end).values()) == 1
-        assert records.count_held(connection, "acme", NOON, end) == 1
-        records.unmark_vanished(connection, "acme", NOON, NOON + timedelta(hours=1), {gone.key})
-        assert records.count_vanished(connection, "acme", NOON) == 0
-        assert not records.is_quiet(connection, "acme", NOON, end)
-        assert records.is_quiet(connection, "other", NOON, end)
-        assert records.is_quiet(connection, "acme", end, end)
+        source_records.mark_vanished(connection, "acme", NOON, end, {there.key}, end)
+        source_records.mark_vanished(connection, "acme", NOON, end, {there.key}, end + timedelta(hours=1))
+        assert users(source_records.read_vanished(connection, "acme", NOON, None)) == ["gone"]
+        assert users(source_records.read_vanished(connection, "acme", NOON, end - timedelta(seconds=1))) == ["gone"]
+        assert source_records.read_vanished(connection, "acme", NOON, end) == []
+        assert source_records.count_vanished(connection, "acme", NOON) == 1
+        assert sum(source_records.count_kinds(connection, "acme", NOON, end).values()) == 1
+        assert source_records.count_held(connection, "acme", NOON, end) == 1
+        source_records.unmark_vanished(connection, "acme", NOON, NOON + timedelta(hours=1), {gone.key})
+        assert source_records.count_vanished(connection, "acme", NOON) == 0
+        assert not source_records.is_quiet(connection, "acme", NOON, end)
+        assert source_records.is_quiet(connection, "other", NOON, end)
+        assert source_records.is_quiet(connection, "acme", end, end)
 
 
 def test_delays_of_the_newest_records(database: Database) -> None:
@@ -432,14 +432,14 @@ def test_delays_of_the_newest_records(database: Database) -> None:
         make_record(9, is_time_readable=False, seen_at=NOON + timedelta(days=9)),
     )
     with database.read() as connection:
-        assert records.lateness(connection, 4) == {"acme": [timedelta(seconds=3), timedelta(seconds=5)]}
-        assert {source: len(found) for source, found in records.lateness(connection, 9).items()} == {"acme": 3}
+        assert record_counts.lateness(connection, 4) == {"acme": [timedelta(seconds=3), timedelta(seconds=5)]}
+        assert {source: len(found) for source, found in record_counts.lateness(connection, 9).items()} == {"acme": 3}
         store(
             database, make_record(source="other"), make_record(2, source="other", seen_at=NOON + timedelta(seconds=7))
         )
     with database.read() as connection:
-        assert records.lateness(connection, 2) == {"other": [timedelta(0), timedelta(seconds=7)]}
-        assert records.lateness(connection, 99)["other"] == [timedelta(0), timedelta(seconds=7)]
+        assert record_counts.lateness(connection, 2) == {"other": [timedelta(0), timedelta(seconds=7)]}
+        assert record_counts.lateness(connection, 99)["other"] == [timedelta(0), timedelta(seconds=7)]
 
 
 def remaining(connection: Connection) -> list[int]:
@@ -486,7 +486,7 @@ def test_first_record_of_an_action_that_may_alert_counts(database: Database) -> 
         found = records.read_by_key(connection, news.key)
         assert found is not None
         assert (found.source, [copy.source for copy in records.read_copies(connection, news.key)]) == ("b", ["a", "c"])
-        once = [(one.source, one.key) for one in records.stream(connection, RecordFilter(), is_once=True)]
+        once = [(one.source, one.key) for one in record_search.stream(connection, RecordFilter(), is_once=True)]
         assert once == [("b", news.key), ("c", other.key)]
         assert [(one.source, one.key) for one in records.stream_since(connection, None, 9)] == once
         assert [one.source for one in records.stream_since(connection, None, 1)] == ["a"]  # as at that time

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from actionwatch.base.errors import RoleLost
 from actionwatch.service import prune
 from actionwatch.settings import Retention
-from actionwatch.store import alerts, receipts, records, seals, silences, unsealed
+from actionwatch.store import alerts, receipts, records, seals, silences, source_records, unsealed
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
 from actionwatch.store.seal_tree import fold, pack
@@ -525,7 +525,7 @@ def test_merged_receipts_agree(store: Database) -> None:
 def test_vanished_and_renamed_rows_agree(store: Database) -> None:
     """What changes besides the content of a row, such as a lease or when a record vanished, is no change."""
     with store.write() as connection:
-        records.mark_vanished(connection, "acme", NOON, NOON + timedelta(days=1), [], NOON)
+        source_records.mark_vanished(connection, "acme", NOON, NOON + timedelta(days=1), [], NOON)
     assert checked(store).difference_count == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from actionwatch.base.errors import AccessDenied, RateLimited, SourceUnavailable
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import marks, receipts, records, unproved_windows
+from actionwatch.store import marks, receipts, records, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.store.unproved_windows import UnprovedWindow
@@ -309,7 +309,9 @@ def test_vanished_records_are_reported_once(watched: Watched) -> None:
     what = "the upstream no longer shows 2 records that it showed before. New since the last report: ADD_NODE between "
     assert watched.poll() == {"window_shrunk": f"{what}{minute(20)} and {minute(20)}"}
     with watched.database.write() as connection:
-        records.unmark_vanished(connection, SOURCE, NOON - HOUR, NOON + HOUR, {record_key(1, 10), record_key(2, 20)})
+        source_records.unmark_vanished(
+            connection, SOURCE, NOON - HOUR, NOON + HOUR, {record_key(1, 10), record_key(2, 20)}
+        )
         assert marks.read(connection, SOURCE) == watched.state.marks
     assert watched.poll() == {}
 
@@ -333,7 +335,7 @@ def vanish(watched: Watched, number: int, at: datetime) -> None:
     start = NOON + number * 10 * MINUTE
     receipt = make_receipt(source=SOURCE, starts_at=start, ends_at=start, judged_at=at)
     with watched.database.write() as connection:
-        records.mark_vanished(connection, SOURCE, start, start, (), at)
+        source_records.mark_vanished(connection, SOURCE, start, start, (), at)
         receipts.write(connection, receipt)
 
 

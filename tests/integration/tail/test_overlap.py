@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.errors import BadRequest
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import receipts, records, unproved_windows
+from actionwatch.store import receipts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.tables import RECORD
 from tests.builders import NOON
@@ -63,7 +63,7 @@ class Busy(Bench):
     def vanished(self) -> list[str | None]:
         """Return the descriptions of the records that are marked as vanished."""
         with self.database.read() as connection:
-            return [each.description for each in records.read_vanished(connection, SOURCE, NOON - HOUR, None)]
+            return [each.description for each in source_records.read_vanished(connection, SOURCE, NOON - HOUR, None)]
 
 
 def make_busy(world: World, database: Database, *faults: str, **options: Any) -> Busy:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store import receipts, records, unproved_windows
+from actionwatch.store import receipts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.tables import RECORD
 from actionwatch.store.unproved_windows import SECOND_LOOK
@@ -64,7 +64,7 @@ class Proved(Bench):
     def vanished(self) -> int:
         """Count the records that the upstream no longer shows."""
         with self.database.read() as connection:
-            return records.count_vanished(connection, "acme", NOON - 2 * HOUR)
+            return source_records.count_vanished(connection, "acme", NOON - 2 * HOUR)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import receipts, records, self_alerts, unproved_windows
+from actionwatch.store import receipts, self_alerts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON
@@ -42,7 +42,7 @@ def seven_hours(world: World, database: Database, *faults: str) -> Bench:
 def vanished(on: Bench) -> int:
     """Count the records that are marked as vanished."""
     with on.database.read() as connection:
-        return records.count_vanished(connection, SOURCE, on.marks().begins_at)
+        return source_records.count_vanished(connection, SOURCE, on.marks().begins_at)
 
 
 @pytest.mark.parametrize(

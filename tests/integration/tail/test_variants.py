@@ -12,7 +12,7 @@ import pytest
 from actionwatch.base.model import RecordFilter
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
-from actionwatch.store import marks, records
+from actionwatch.store import marks, record_search
 from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
@@ -54,7 +54,7 @@ def count_actions(actions: list[Action], *, by_time: bool) -> Seen:
 
 def kept(database: Database, *, by_time: bool) -> Seen:
     with database.read() as connection:
-        found = list(records.stream(connection, RecordFilter()))
+        found = list(record_search.stream(connection, RecordFilter()))
     return Counter(
         (record.action_kind, record.occurred_at if by_time else record.description or "")
         for record in found

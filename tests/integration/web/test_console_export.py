@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import RecordFilter
-from actionwatch.store import records, tokens
+from actionwatch.store import record_search, records, tokens
 from actionwatch.store.database import Database
 from actionwatch.text.formats.exports import CSV_COLUMNS, FORMATS
 from actionwatch.text.payloads import record_document
@@ -91,7 +91,7 @@ def test_hostile_text_stays_data(database: Database) -> None:
         found = [json.loads(line) for line in client.get(PATH).text.splitlines()]
         rows = list(csv.DictReader(io.StringIO(client.get(f"{PATH}?format=csv").text, newline="")))
     with database.read() as connection:
-        assert found == [record_document(each) for each in records.find(connection, RecordFilter(), None)]
+        assert found == [record_document(each) for each in record_search.find(connection, RecordFilter(), None)]
     assert "'=cmd()|'" in {row["description"] for row in rows}
     assert not [row for row in rows if (row["description"] or "x")[0] in "=+-@\t\r"]
 

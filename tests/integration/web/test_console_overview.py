@@ -11,7 +11,17 @@ import pytest
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import Level, Status, Stretch
-from actionwatch.store import alerts, delivery_transitions, marks, polls, receivers, records, self_alerts, silences
+from actionwatch.store import (
+    alerts,
+    delivery_transitions,
+    marks,
+    polls,
+    receivers,
+    record_counts,
+    records,
+    self_alerts,
+    silences,
+)
 from actionwatch.store.database import Database
 from actionwatch.store.membership import Roster
 from tests.builders import NOON, make_alert, make_delivery, make_marks, make_record, only_sqlite
@@ -113,7 +123,7 @@ def test_charts_read_indexes_only(database: Database) -> None:
     only_sqlite(database)
     spans = Spans.until(NOON, HOUR, 24)
     with database.read() as connection, statements() as ran:
-        records.count_by_time(connection, spans, 10)
+        record_counts.count_by_time(connection, spans, 10)
         alerts.count_open(connection, 10)
     with database.read() as connection:
         plans = [_plan(connection, statement) for statement in ran]
@@ -138,8 +148,8 @@ def test_counts_stop_at_their_limit(database: Database) -> None:
         alerts.insert_new(connection, [*old, (make_alert("new"), "g")])
     spans = Spans.until(NOON, HOUR, 3)
     with database.read() as connection:
-        assert records.count_by_time(connection, spans, 5) == [0, 0, 5]
-        assert records.count_by_time(connection, spans, 50) == [0, 0, 9]
+        assert record_counts.count_by_time(connection, spans, 5) == [0, 0, 5]
+        assert record_counts.count_by_time(connection, spans, 50) == [0, 0, 9]
         assert alerts.count_by_time(connection, spans, 3) == [{}, {Level.HIGH: 2}, {Level.HIGH: 1}]
         assert alerts.count_by_time(connection, spans, 3, rule="other") == [{}, {}, {}]
 

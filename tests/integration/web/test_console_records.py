@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, RecordFilter
-from actionwatch.store import alerts, receipts, records
+from actionwatch.store import alerts, receipts, record_search, records
 from actionwatch.store.database import Database
 from actionwatch.text.formats.exports import FORMATS
 from actionwatch.web.console import records as view
@@ -116,10 +116,10 @@ def test_pages_are_the_parts_of_one_list(tmp_path_factory: Any, made: Any, most:
                 record = make_record(number, occurred_at=at, user_name="eve" if user else "sam", **changes)
                 records.insert_new(connection, [record])
         with database.read() as connection:
-            expected = [record.key for record in records.find(connection, wanted, None)]
+            expected = [record.key for record in record_search.find(connection, wanted, None)]
             found, after = list[str](), None
             for _ in range(200):
-                page, after = records.search(connection, wanted, 3, after, most)
+                page, after = record_search.search(connection, wanted, 3, after, most)
                 found += [record.key for record in page]
                 if after is None:
                     break
@@ -150,7 +150,7 @@ def test_searches_read_the_index(database: Database) -> None:
     only_sqlite(database)
     place = (NOON, make_record().key, "acme")
     with database.read() as connection, statements() as ran:
-        records.search(connection, RecordFilter(user="eve"), 50, place, 100)
+        record_search.search(connection, RecordFilter(user="eve"), 50, place, 100)
         receipts.read_covering(connection, make_record(), 5)
     with database.read() as connection:
         plans = []
