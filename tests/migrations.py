@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from actionwatch.store import migrations
-from actionwatch.store.database import SCHEMA_VERSION
+from actionwatch.store.revision import SCHEMA_VERSION
 
 LATER = "9999"
 _ADDING = f"""

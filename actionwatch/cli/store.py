@@ -36,7 +36,8 @@ def upgrade(config: str, form: str) -> None:
     file of SQLite is upgraded by 'run'. Replicas of the version before continue, unless the new schema excludes them: then
     this is refused until all are stopped. Back up the store first.
     """
-    from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+    from actionwatch.store.database import Database, StoreReader
+    from actionwatch.store.revision import SCHEMA_VERSION
 
     url = read_settings(config).store.url
     StoreReader.open(url, is_older_accepted=True).close()  # creates nothing

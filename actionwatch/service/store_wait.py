@@ -11,7 +11,8 @@ from actionwatch.base.errors import StoreError, StoreUnreachable
 from actionwatch.service.signals import Asked
 from actionwatch.service.threads import Threads
 from actionwatch.settings import Settings
-from actionwatch.store.database import StoreReader, backend_of
+from actionwatch.store.backend import backend_of
+from actionwatch.store.database import StoreReader
 
 LOOK_SECONDS = 1.0
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store.database import SCHEMA_VERSION, UNFINISHED, Database, StoreReader, read_revision
+from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.ownership import owning
+from actionwatch.store.revision import SCHEMA_VERSION, UNFINISHED, read_revision
 from actionwatch.store.sqlite import path_of
 from actionwatch.store.tables import METADATA
 

@@ -1,4 +1,4 @@
-"""The store: transactions and the schema version, in any database. Each kind of database has a `Backend` in its own module.
+"""The store: transactions, in any database. Each kind of database has a `Backend` in its own module.
 
 Writers take the write lock at once, because a transaction that reads first and writes later fails under contention instead of
 waiting. The writers of one process queue in the process, because the database would let each poll for the lock and serve the
@@ -14,134 +14,15 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-)
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from actionwatch.base.errors import (
-    RoleLost,
-    SchemaMismatch,
-    StoreBusy,
-    StoreClosed,
-    StoreError,
-    StoreMissing,
-    StoreOwned,
-)
-from actionwatch.store import schema
+from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
+from actionwatch.store import revision
+from actionwatch.store.backend import BUSY_SECONDS, Backend, backend_of
 from actionwatch.store.membership import ROLE, Membership, Roster
-from actionwatch.store.tables import METADATA
-
-SCHEMA_VERSION = "0013"  # the newest revision under migrations/versions/
-UNFINISHED = "unfinished"  # the revision of a store that `copying.py` has not copied completely
-BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
-
-
-class Backend(Protocol):
-    """What only one kind of database knows: its engines, its errors, and who owns the store."""
-
-    name: str
-    """The store in messages: a path, or a URL without the password."""
-    is_shared: bool
-    """Whether processes on several machines can use the store."""
-    look_seconds: float
-    """How often to look whether another process wrote to the store."""
-    driver_error: type[Exception]
-    """What the driver raises where a statement does not go through SQLAlchemy."""
-    replacing: str
-    """How a person replaces a store that cannot be used."""
-    upgrading: str
-    """How a person upgrades a store with an older schema."""
-    minimum_reader: str
-    """The oldest schema whose version of actionwatch can read and write the newest one, so that replicas of it continue after
-    an upgrade. A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself."""
-
-    @property
-    def path(self) -> Path | None:
-        """The file, if the store is one."""
-        ...
-
-    @property
-    def sender(self) -> str | None:
-        """The name of this process among those that send messages, if there can be others."""
-        ...
-
-    def check_exists(self) -> None:
-        """Check that there is a store to read. Raises: StoreMissing, StoreError."""
-        ...
-
-    def create(self) -> None:
-        """Create an empty database if there is none, and it can. Raises: StoreError."""
-        ...
-
-    def prepare(self, connection: Connection) -> None:
-        """Create what this kind of database needs in addition to the tables of the store."""
-        ...
-
-    def build_indexes(self) -> None:
-        """Build the indexes of the newest schema, as far as its columns exist, while others read and write, if it can."""
-        ...
-
-    def reader(self) -> Engine:
-        """Return an engine whose transactions see one state of the store and cannot write."""
-        ...
-
-    def writer(self, *, is_durable: bool) -> Engine:
-        """Return an engine whose transactions hold the write lock from their beginning.
-
-        Commits that are not durable may be lost in a power cut of the machine, never in a kill of the process.
-        """
-        ...
-
-    def failure(self, error: BaseException) -> StoreError:
-        """Return our error for an error of the driver, with the remedy."""
-        ...
-
-    def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield what `schema.expected` yields for the tables that the database has."""
-        ...
-
-    def version(self) -> int:
-        """Return a number that every commit changes, ours or another process's. Raises: errors of the driver."""
-        ...
-
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
-        """Call `on_hint` soon after another process may have stored records, until `stopping`. Return False if it cannot."""
-        ...
-
-    def note_commit(self) -> None:
-        """Note that this process has committed, while it holds `turn`."""
-        ...
-
-    def now(self) -> datetime:
-        """Return the time by the one clock of all processes on the store."""
-        ...
-
-    def roster(self) -> Roster:
-        """Return the services, or the round of one, that run on the store. Raises: StoreError."""
-        ...
-
-    def read_senders(self, connection: Connection) -> Collection[str]:
-        """Return the replicas that live and send messages."""
-        ...
-
-    def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Membership]:
-        """Be a service on the store until the block ends. Raises: StoreBusy, when it cannot, or not `alone`; StoreError."""
-        ...
-
-    def copy_to(self, connection: Connection, path: Path) -> None:
-        """Copy the state that a transaction sees into an empty file, and check the copy. Raises: StoreError."""
-        ...
-
-    def close(self) -> None:
-        """Release what it holds in addition to the engines."""
-        ...
 
 
 @dataclass(slots=True)
@@ -175,7 +56,7 @@ class StoreReader:
         store = cls(backend)
         try:
             with store.read() as connection:
-                _check_version(backend, connection, is_older_accepted=is_older_accepted)
+                revision.check(backend, connection, is_older_accepted=is_older_accepted)
         except StoreError:
             store.close()
             raise
@@ -309,21 +190,7 @@ class Database(StoreReader):
 
     def _set_up(self, *, may_migrate: bool) -> str | None:
         with self._translated(), self._durable_writer.begin() as connection:
-            found = read_revision(connection)
-            if found is None:
-                _check_empty(self.name, connection)
-                _create(self._backend, connection)
-            elif found < SCHEMA_VERSION:
-                if not may_migrate:
-                    raise _older(self._backend, found)
-                if self.is_shared and found < self._backend.minimum_reader and self.is_owned():
-                    raise StoreOwned(
-                        f"a replica runs on {self.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
-                    )
-                _migrate(self._backend, connection)
-            _check_readable(self._backend, connection, found or SCHEMA_VERSION)
-            self._backend.prepare(connection)
-        return found
+            return revision.set_up(self._backend, connection, may_migrate=may_migrate)
 
     def joined(self, *, alone: bool = False) -> contextlib.AbstractContextManager[Membership]:
         """Be a service on this store until the block ends: the only one on a file, one of the replicas on a shared store.
@@ -377,106 +244,3 @@ class Database(StoreReader):
             yield
         finally:
             self._turn.release()
-
-
-def backend_of(url: str | URL, busy_seconds: float = BUSY_SECONDS, turn: threading.Lock | None = None) -> Backend:
-    """Return what knows the database at a URL. `turn` is the lock that the writers of this process hold."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        try:
-            from actionwatch.store.postgresql import PostgresqlBackend
-        except ImportError as exc:  # psycopg is an optional package
-            raise StoreError(
-                f"a store in PostgreSQL needs more packages ({exc}): install the project's requirements/postgres.txt"
-            ) from exc
-        return PostgresqlBackend(parsed, busy_seconds)
-    from actionwatch.store.sqlite import SqliteBackend
-
-    return SqliteBackend(parsed, busy_seconds, turn or threading.Lock())
-
-
-def read_revision(connection: Connection) -> str | None:
-    """Return the revision of the schema; None if there is none."""
-    if not connection.dialect.has_table(connection, "alembic_version"):
-        return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-
-
-def _create(backend: Backend, connection: Connection) -> None:
-    """Create the newest schema in an empty database; a test compares it with what the migrations make of the first one."""
-    for table in METADATA.sorted_tables:
-        connection.execute(CreateTable(table))
-        # In one order in every store: SQLite chooses by it among indexes that it believes to be as good.
-        for index in sorted(table.indexes, key=lambda each: str(each.name)):
-            connection.execute(CreateIndex(index))
-    connection.exec_driver_sql(
-        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, minimum_reader VARCHAR(32), "
-        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-    )
-    values = f"'{SCHEMA_VERSION}', '{backend.minimum_reader}'"
-    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ({values})")  # noqa: S608  # nosec
-
-
-def _migrate(backend: Backend, connection: Connection) -> None:
-    """Migrate an older schema to the newest."""
-    from actionwatch.store.migrations import migrate  # alembic takes 0.75 s and 8 MB to import
-
-    migrate(connection)
-    connection.exec_driver_sql(f"UPDATE alembic_version SET minimum_reader = '{backend.minimum_reader}'")  # noqa: S608  # nosec
-
-
-def _check_version(backend: Backend, connection: Connection, *, is_older_accepted: bool) -> None:
-    """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
-    found, path = read_revision(connection), backend.name
-    if found is None:
-        _check_empty(path, connection)
-        raise StoreMissing(
-            f"the store {path} is empty: check store.url; 'actionwatch run' sets it up at its first start"
-        )
-    if found < SCHEMA_VERSION:
-        if is_older_accepted:
-            return
-        raise _older(backend, found)
-    _check_readable(backend, connection, found)
-
-
-def _check_readable(backend: Backend, connection: Connection, found: str) -> None:
-    """Refuse a newer schema that this version cannot use, and tables that differ. Raises: SchemaMismatch."""
-    if found == UNFINISHED:
-        raise SchemaMismatch(
-            f"the store {backend.name} is an unfinished copy: repeat 'actionwatch store copy', or name another database"
-        )
-    if found > SCHEMA_VERSION:
-        minimum = connection.exec_driver_sql("SELECT minimum_reader FROM alembic_version").scalar()
-        if minimum is None or minimum > SCHEMA_VERSION:
-            raise SchemaMismatch(
-                f"the store {backend.name} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: "
-                "use the newer version on it"
-            )
-    _check_tables(backend, connection, is_newer=found > SCHEMA_VERSION)
-
-
-def _check_empty(path: str, connection: Connection) -> None:
-    """Refuse a database without a revision that has tables. Raises: SchemaMismatch."""
-    names = schema.read_tables(connection)
-    if names:
-        raise SchemaMismatch(
-            f"the store {path} has the table {names[0]}, and no revision of actionwatch: check store.url, it may be the "
-            "database of another program"
-        )
-
-
-def _check_tables(backend: Backend, connection: Connection, *, is_newer: bool) -> None:
-    """Refuse tables that differ from those of this version's revision. A newer one may add columns. Raises: SchemaMismatch."""
-    difference = schema.find_difference(connection, dict(backend.shape(connection)), may_add=is_newer)
-    if difference is not None:
-        raise SchemaMismatch(
-            f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "
-            f"actionwatch wrote it, or it was changed by hand: {backend.replacing}"
-        )
-
-
-def _older(backend: Backend, found: str) -> SchemaMismatch:
-    return SchemaMismatch(
-        f"the store {backend.name} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: {backend.upgrading}"
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.store.database import SCHEMA_VERSION
+from actionwatch.store.revision import SCHEMA_VERSION
 from tests import postgresql
 from tests.integration.cli.conftest import Desk, new_desk
 from tests.integration.store.test_database import create_first_schema

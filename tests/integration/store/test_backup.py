@@ -14,7 +14,8 @@ import pytest
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing
 from actionwatch.store import positions
 from actionwatch.store.backup import restore, write_backup
-from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+from actionwatch.store.database import Database, StoreReader
+from actionwatch.store.revision import SCHEMA_VERSION
 from tests.builders import NOON
 from tests.integration.store.test_database import create_first_schema
 from tests.positions import move_to

@@ -18,10 +18,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
-from actionwatch.store import database as stores
-from actionwatch.store import migrations, positions, sqlite
+from actionwatch.store import migrations, positions, revision, sqlite
 from actionwatch.store.column_types import from_micros, to_micros
-from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+from actionwatch.store.database import Database, StoreReader
+from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import COMMITS
@@ -125,7 +125,7 @@ def test_older_version_refuses_a_file_with_seals(tmp_path: Path, monkeypatch: py
         for database in (new, migrated):
             database.set_up()
             with monkeypatch.context() as patch:
-                patch.setattr(stores, "SCHEMA_VERSION", "0010")  # as the older version has it
+                patch.setattr(revision, "SCHEMA_VERSION", "0010")  # as the older version has it
                 with pytest.raises(SchemaMismatch, match="use the newer version"):
                     database.set_up()
             database.set_up()

@@ -11,8 +11,9 @@ import pytest
 
 from actionwatch.base.errors import SchemaMismatch, StoreError, StoreOwned
 from actionwatch.store import lease, positions
-from actionwatch.store.database import SCHEMA_VERSION, Database, StoreReader
+from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.postgresql import PostgresqlBackend
+from actionwatch.store.revision import SCHEMA_VERSION
 from tests import postgresql
 from tests.migrations import LATER, migrate_later
 from tests.positions import move_to
