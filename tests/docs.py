@@ -14,7 +14,7 @@ from actionwatch.base.model import Mode
 from actionwatch.cli import COMMANDS, group
 from actionwatch.notifiers.base import notifier_module, notifier_types
 from actionwatch.rules.model import Rule
-from actionwatch.settings import keys
+from actionwatch.settings import keys, web_keys
 from actionwatch.settings.keys import Retention, RetryPolicy
 from actionwatch.settings.schema import FILE_SUFFIX, SchemaGenerator, key_descriptions
 from actionwatch.settings.timeintervals import PeriodOptions
@@ -79,13 +79,15 @@ def _help(path: tuple[str, ...], command: click.Command) -> str:
 def configuration_page() -> str:
     """Return the text of docs/configuration.md with new tables of keys.
 
-    The comment before a table names its section: a class of `settings/keys.py` or a receiver type; and the keys, if not all.
+    The comment before a table names its section: a class of `settings/keys.py` or `settings/web_keys.py`, or a receiver type;
+    and the keys, if not all.
     """
     receivers = {kind: notifier_module(kind).Options for kind in notifier_types()}
+    sections = {**vars(keys), **vars(web_keys), **receivers}
 
     def table(found: re.Match[str]) -> str:
         name, chosen = found[1], found[2].split()
-        model: type[Options] = receivers[name] if name in receivers else getattr(keys, name, PeriodOptions)
+        model: type[Options] = sections.get(name, PeriodOptions)
         rows = [row for key, row in _key_rows(model) if not chosen or key in chosen]
         head = found[0].partition("\n")[0]
         return f"{head}\n\n| key | default | meaning |\n| --- | --- | --- |\n{''.join(rows)}\n"

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from actionwatch.base.access import AccessRole, is_person
-from actionwatch.settings.keys import OpenId
+from actionwatch.settings.web_keys import OpenId
 from actionwatch.web.openid_provider import AGAIN, Provider, shown_error, texts_in
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH
 from actionwatch.web.proxy import Refused

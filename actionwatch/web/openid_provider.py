@@ -24,7 +24,7 @@ import structlog
 from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.settings.keys import OpenId
+from actionwatch.settings.web_keys import OpenId
 from actionwatch.text.options import check_url
 from actionwatch.web.proxy import Refused
 

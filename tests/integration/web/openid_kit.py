@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from actionwatch.settings.keys import OpenId
+from actionwatch.settings.web_keys import OpenId
 from actionwatch.store.database import Database
 from actionwatch.web.access import COOKIE
 from actionwatch.web.console.sign_in import PENDING_COOKIE

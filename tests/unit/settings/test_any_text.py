@@ -19,8 +19,8 @@ from actionwatch.settings.keys import (
     Settings,
     Source,
     Store,
-    Web,
 )
+from actionwatch.settings.web_keys import Web
 from tests.unit.settings.kit import SOURCE, ChatOptions, faults
 
 KEYS = sorted({

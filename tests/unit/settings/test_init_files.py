@@ -12,7 +12,8 @@ import yaml
 
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.settings import Settings, load_settings
-from actionwatch.settings.keys import Log, ReceiverOptions, Retention, RetryPolicy, RouteOptions, Source, Store, Web
+from actionwatch.settings.keys import Log, ReceiverOptions, Retention, RetryPolicy, RouteOptions, Source, Store
+from actionwatch.settings.web_keys import Web
 from actionwatch.text.options import Options
 
 TEMPLATE = files("actionwatch") / "_init" / "actionwatch.yaml"
