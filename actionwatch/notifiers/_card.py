@@ -52,13 +52,37 @@ QUIET = Style(dim=True)
 STRONG = Style(bold=True)
 
 
+class _Spelling:
+    """How texts are spelled on a stream with an encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+
+    def times(self, alert: Mapping[str, Any]) -> str:
+        """Return how many records an alert has, if more than one."""
+        count = alert.get("count") or 1
+        return self.plain(f"  ×{count}") if count != 1 else ""
+
+    def join(self, *parts: str) -> str:
+        """Join parts of a line."""
+        return self.plain(SEPARATOR).join(parts)
+
+    def value(self, value: Any, limit: int = MAX_VALUE_CHARS) -> str:
+        """Show an untrusted value on one line, with control characters as escapes."""
+        return self.plain(one_line(shorten(str(value), limit)))
+
+    def plain(self, text: str) -> str:
+        """Escape characters that the encoding of the stream lacks: an ASCII terminal must not cost an alert."""
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
 class Card:
     """One message: lines behind a bar in the colour of the level."""
 
     def __init__(self, message: Message, encoding: str = "utf-8") -> None:
         self._message = message
         self._data = message.data
-        self._encoding = encoding
+        self._spelling = _Spelling(encoding)
         self._is_summary = message.type == MESSAGE_TYPES[Event.SUMMARY]
         is_over = message.data.get("status") == "resolved" or message.type == "alert.resolved"
         self._is_resolved = is_over and message.type != "receiver.test"
@@ -68,7 +92,7 @@ class Card:
         """Draw the lines with the bar before each, also before wrapped ones."""
         lines = Group(*(line for line in self._lines() if line.plain.strip()))
         inner = options.update(width=max(options.max_width - len(BAR), 1), height=None)
-        bar = self._plain(BAR)
+        bar = self._spelling.plain(BAR)
         for line in console.render_lines(lines, inner, pad=False):
             yield Segment(bar, self._colour)
             yield from line
@@ -77,7 +101,7 @@ class Card:
 
     def _lines(self) -> list[Text]:
         if self._is_summary:
-            return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted(), self._link()]
+            return [self._headline(), *_summarise(self._message, self._spelling), self._link()]
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
         about = [self._headline(), self._who_what_where(newest), self._when(), self._origin()]
@@ -91,14 +115,14 @@ class Card:
         badge = "RESOLVED" if self._is_resolved else level.upper()
         if badge:
             line.append(f" {badge} ", self._colour + Style(reverse=True)).append(" ")
-        line.append(self._value(self._message.headline, MAX_TITLE_CHARS), STRONG)
-        return line if self._is_summary else line.append(self._times(self._data), self._colour)
+        line.append(self._spelling.value(self._message.headline, MAX_TITLE_CHARS), STRONG)
+        return line if self._is_summary else line.append(self._spelling.times(self._data), self._colour)
 
     def _who_what_where(self, record: Mapping[str, Any]) -> Text:
         cluster, account = (_name(record.get(key)) for key in ("cluster", "account"))
         where = f"{cluster} in {account}" if cluster and account else cluster or account
         parts = [record.get("userName"), record.get("actionKind"), where]
-        return Text(self._join(*(self._value(part) for part in parts if part)), overflow="fold")
+        return Text(self._spelling.join(*(self._spelling.value(part) for part in parts if part)), overflow="fold")
 
     def _when(self) -> Text:
         if not self._data.get("last_at"):
@@ -111,77 +135,78 @@ class Card:
         if self._data.get("late"):
             late = self._data.get("late_by_seconds")
             parts.append(f"{spell_duration(timedelta(seconds=late))} late" if late else "late")
-        return Text(self._join(*parts), QUIET)
+        return Text(self._spelling.join(*parts), QUIET)
 
     def _origin(self) -> Text:
         rule = (self._data.get("rule") or {}).get("name") or ""
-        line = Text(overflow="fold").append(self._value(rule), QUIET)
+        line = Text(overflow="fold").append(self._spelling.value(rule), QUIET)
         state = self._message.type.rpartition(".")[2]
         by = self._data.get("resolved_by") or self._data.get("acked_by")
         if self._data.get("status") == "acked":
             state = "acknowledged"
-        words_of_state = f"{state} by {self._value(by)}" if by else state
+        words_of_state = f"{state} by {self._spelling.value(by)}" if by else state
         style = RESOLVED if self._is_resolved else QUIET
-        line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, style)
+        line.append(self._spelling.plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, style)
         if alert_id := self._data.get("id"):
-            line.append(self._plain(SEPARATOR) + self._value(explain_command(str(alert_id))), QUIET)
+            line.append(self._spelling.plain(SEPARATOR) + self._spelling.value(explain_command(str(alert_id))), QUIET)
         return line
 
     def _link(self) -> Text:
         """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL."""
-        return Text(self._plain(str(self._data.get("url") or "")), QUIET, overflow="fold")
+        return Text(self._spelling.plain(str(self._data.get("url") or "")), QUIET, overflow="fold")
 
     def _inhibited(self) -> Text:
         """Name the alerts that have no card because this one inhibits them."""
         also = self._message.inhibited
-        return Text(self._value(f"also open: {also}", MAX_TITLE_CHARS), QUIET, overflow="fold") if also else Text()
+        return (
+            Text(self._spelling.value(f"also open: {also}", MAX_TITLE_CHARS), QUIET, overflow="fold")
+            if also
+            else Text()
+        )
 
     def _advice(self) -> Text:
         """Return the first step of the runbook."""
         advice = steps(str(self._data.get("runbook") or ""))
         if not advice or self._is_resolved:
             return Text()
-        first = self._value(advice[0], MAX_TITLE_CHARS)
-        return Text(overflow="fold").append(self._plain("→ "), STRONG).append(first, Style(italic=True))
-
-    def _levels(self) -> Text:
-        """Count the alerts of a summary by level, the most severe first."""
-        levels = self._data.get("levels") or {}
-        parts = [f"{levels[word]} {word}" for word in reversed(LEVELS) if levels.get(word)]
-        return Text(self._join(*parts), overflow="fold")
-
-    def _causes(self) -> Iterator[Text]:
-        for cause in self._message.causes[:MAX_CAUSES]:
-            yield Text(self._value(cause, MAX_TITLE_CHARS), QUIET, overflow="fold")
-
-    def _listed(self) -> Iterator[Text]:
-        for alert in (self._data.get("alerts") or [])[:MAX_LISTED]:
-            level = str(alert.get("level") or "")
-            style = RESOLVED if alert.get("status") == "resolved" else COLOURS.get(level, STRONG)
-            line = Text(overflow="fold").append(f"{self._value(level)}  ", style)
-            line.append(self._value(alert.get("title"), MAX_TITLE_CHARS)).append(self._times(alert), style)
-            yield line.append(f"  {self._value(short_id(str(alert.get('id') or '')))}", QUIET)
-
-    def _omitted(self) -> Text:
-        shown = min(len(self._data.get("alerts") or []), MAX_LISTED)
-        more = int(self._data.get("count") or 0) - shown
-        return Text(self._plain(f"… and {more} more"), QUIET) if more > 0 else Text()
-
-    def _times(self, alert: Mapping[str, Any]) -> str:
-        count = alert.get("count") or 1
-        return self._plain(f"  ×{count}") if count != 1 else ""
-
-    def _join(self, *parts: str) -> str:
-        return self._plain(SEPARATOR).join(parts)
-
-    def _value(self, value: Any, limit: int = MAX_VALUE_CHARS) -> str:
-        """Show an untrusted value on one line, with control characters as escapes."""
-        return self._plain(one_line(shorten(str(value), limit)))
-
-    def _plain(self, text: str) -> str:
-        """Escape characters that the encoding of the stream lacks: an ASCII terminal must not cost an alert."""
-        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        first = self._spelling.value(advice[0], MAX_TITLE_CHARS)
+        return Text(overflow="fold").append(self._spelling.plain("→ "), STRONG).append(first, Style(italic=True))
 
 
 def _name(entity: Any) -> str:
     return str(entity.get("name") or entity.get("id") or "") if isinstance(entity, Mapping) else ""
+
+
+def _summarise(message: Message, spelling: _Spelling) -> Iterator[Text]:
+    """Yield what a summary says of its alerts."""
+    yield _levels(message.data, spelling)
+    yield from _causes(message, spelling)
+    yield from _listed(message.data, spelling)
+    yield _omitted(message.data, spelling)
+
+
+def _levels(data: Mapping[str, Any], spelling: _Spelling) -> Text:
+    """Count the alerts of a summary by level, the most severe first."""
+    levels = data.get("levels") or {}
+    parts = [f"{levels[word]} {word}" for word in reversed(LEVELS) if levels.get(word)]
+    return Text(spelling.join(*parts), overflow="fold")
+
+
+def _causes(message: Message, spelling: _Spelling) -> Iterator[Text]:
+    for cause in message.causes[:MAX_CAUSES]:
+        yield Text(spelling.value(cause, MAX_TITLE_CHARS), QUIET, overflow="fold")
+
+
+def _listed(data: Mapping[str, Any], spelling: _Spelling) -> Iterator[Text]:
+    for alert in (data.get("alerts") or [])[:MAX_LISTED]:
+        level = str(alert.get("level") or "")
+        style = RESOLVED if alert.get("status") == "resolved" else COLOURS.get(level, STRONG)
+        line = Text(overflow="fold").append(f"{spelling.value(level)}  ", style)
+        line.append(spelling.value(alert.get("title"), MAX_TITLE_CHARS)).append(spelling.times(alert), style)
+        yield line.append(f"  {spelling.value(short_id(str(alert.get('id') or '')))}", QUIET)
+
+
+def _omitted(data: Mapping[str, Any], spelling: _Spelling) -> Text:
+    shown = min(len(data.get("alerts") or []), MAX_LISTED)
+    more = int(data.get("count") or 0) - shown
+    return Text(spelling.plain(f"… and {more} more"), QUIET) if more > 0 else Text()
