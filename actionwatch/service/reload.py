@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from actionwatch.base.errors import Fault
-from actionwatch.base.files import file_states
 from actionwatch.base.plurals import counted
 from actionwatch.render.renderer import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
+from actionwatch.service.broken_files import BrokenFiles, spell_faults
 from actionwatch.service.rule_files import AppliedRules, RuleFiles
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
+from actionwatch.service.watched_files import LOOK_SECONDS, WatchedFiles
 from actionwatch.store import marks
 
-LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
-QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
 RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
 READINGS = 5  # of files that change while they are read
 
@@ -44,7 +43,9 @@ class Reloader:
         self._app = app
         self._refused = refused
         self._lock = threading.Lock()
-        self._seen: Mapping[str, tuple[int, ...]]
+        settings = app.settings
+        self._files = WatchedFiles([*settings.rules, settings.lists, settings.templates])
+        self.broken_files = BrokenFiles(app.leading_alerts)
         self._reported: set[str]
         self._faults: list[Fault] = []
         self._silence_faults: list[Fault] = []
@@ -60,19 +61,19 @@ class Reloader:
             broken = self._load()
             self._silence_faults = self._silences.run_once()
             others = [*self._silence_faults, *([self._refused] if self._refused else [])]
-            self._report({fault.file: _spell_faults([fault]) for fault in others})
-            self._report(broken)
+            self.broken_files.report({fault.file: spell_faults([fault]) for fault in others})
+            self.broken_files.report(broken)
             self._reported = set(broken)
             still_broken = {*broken, *(fault.file for fault in others)}
-            self._app.leading_alerts.settle_others("rule_broken", still_broken, _why_fixed)
+            self.broken_files.settle_others(still_broken)
 
     def follow(self) -> None:
         """Use changed templates, on a replica that does not lead; rules are read when a page shows them."""
         with self._lock:
-            if self._are_changed():
-                states = file_states(self._folders())
+            if self._files.are_changed():
+                states = self._files.states()
                 self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
-                self._seen = states
+                self._files.loaded = states
                 self._app.forget_rules()
                 self.summary = "templates loaded: the replica that leads loads rules, lists and silences"
 
@@ -84,7 +85,7 @@ class Reloader:
     def look(self) -> None:
         """Load the files if any of them changed."""
         with self._lock:
-            if self._are_changed():
+            if self._files.are_changed():
                 self._reload()
 
     @property
@@ -92,23 +93,13 @@ class Reloader:
         """What is wrong with rules, lists, templates and silences, each with its place."""
         return [str(fault) for fault in (*self._faults, *self._silence_faults)]
 
-    def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
-        """Report that a configuration is broken and the previous one stays in use."""
-        self._report({str(config): f"{_spell_faults(faults)}. The previous configuration stays in use"})
-
-    def accept(self, config: Path) -> None:
-        """Report that the configuration is valid again."""
-        self._app.leading_alerts.settle("rule_broken", str(config))
-
     def load_silences(self) -> None:
         """Load the changed silence files, and report the broken ones."""
         before = self._silences.broken
         faults = self._silence_faults = self._silences.run_once()
         for file in before - {fault.file for fault in faults}:
-            self._app.leading_alerts.settle("rule_broken", file, _why_fixed(file))
-        for fault in faults:
-            remedy = "fix the file; its last good content is used until then"
-            self._app.leading_alerts.report("rule_broken", fault.file, str(fault), remedy)
+            self.broken_files.settle(file)
+        self.broken_files.report_silences(faults)
 
     def watch(
         self,
@@ -130,40 +121,27 @@ class Reloader:
         self._rules = RuleFiles(app.settings, app.leading, app.clock)
         self._silences = SilenceFiles(app.settings, app.leading, app.clock)
         self._templates = TemplateFiles(app.settings.templates, app.renderer, app.leading, app.leading_alerts)
-        self._seen, self._reported, self._is_started = {}, set(), False
+        self._files.loaded, self._reported, self._is_started = {}, set(), False
 
     def _reload(self) -> None:
         try:
             broken = self._load()
-            self._report(broken)
+            self.broken_files.report(broken)
             for file in self._reported - broken.keys():
-                self._app.leading_alerts.settle("rule_broken", file, _why_fixed(file))
+                self.broken_files.settle(file)
         except BaseException:
-            self._seen, self._is_started = {}, False  # do everything again next time
+            self._files.loaded, self._is_started = {}, False  # do everything again next time
             raise
         self._reported = set(broken)
-
-    def _are_changed(self) -> bool:
-        """Return whether any file changed, after they stopped changing."""
-        found = file_states(self._folders())
-        if found == self._seen:
-            return False
-        deadline = time.monotonic() + LOOK_SECONDS
-        while time.monotonic() < deadline:
-            time.sleep(QUIET_SECONDS)
-            before, found = found, file_states(self._folders())
-            if found == before:
-                break
-        return found != self._seen
 
     def _load(self) -> dict[str, str]:
         """Load rules, lists and templates and use them. Return the messages to report, by file."""
         began = time.monotonic()
         for _ in range(READINGS):
-            seen = file_states(self._folders())
+            seen = self._files.states()
             reading, texts = self._rules.read(), read_texts(self._app.settings.templates)
             # Files that changed while they were read may not belong together: read them again.
-            if file_states(self._folders()) == seen:
+            if self._files.states() == seen:
                 break
         applied = self._rules.apply(reading)
         running = applied.running
@@ -176,7 +154,7 @@ class Reloader:
                 rules=len(running.rules.rules), added=applied.added, changed=applied.changed, removed=applied.removed,
                 seconds=seconds,
             )  # fmt: skip
-        self._seen, self._is_started = seen, True
+        self._files.loaded, self._is_started = seen, True
         self.summary = _summarise(applied)
         faults = [*running.rules.faults, *template_faults]
         for fault in faults:
@@ -184,7 +162,7 @@ class Reloader:
                 log.error("rule_broken", fault=str(fault))
         self._faults = faults
         return {
-            file: f"{_spell_faults([fault for fault in faults if fault.file == file])}. {self._fallback(file, running)}"
+            file: f"{spell_faults([fault for fault in faults if fault.file == file])}. {self._fallback(file, running)}"
             for file in dict.fromkeys(fault.file for fault in faults)
         }
 
@@ -204,13 +182,6 @@ class Reloader:
             return "Its last values are used"
         return "It is off until it is fixed"
 
-    def _report(self, broken: Mapping[str, str]) -> None:
-        """Open one alert per file, regardless of the number of faults."""
-        for file, what in broken.items():
-            self._app.leading_alerts.report(
-                "rule_broken", file, what, "fix the file; 'actionwatch check' shows what is wrong and where"
-            )
-
     def _settle_removed(self) -> None:
         """Settle the self-alerts of removed sources and receivers, and of a configuration that is in use now."""
         settings = self._app.settings
@@ -223,22 +194,9 @@ class Reloader:
         with self._app.leading.write() as connection:
             marks.forget_reports(connection, names)
 
-    def _folders(self) -> list[Path]:
-        settings = self._app.settings
-        return [*settings.rules, settings.lists, settings.templates]
-
-
-def _why_fixed(file: str) -> str:
-    """Return why nothing is wrong with a file now, unless it was fixed."""
-    return "" if Path(file).exists() else "the file was removed"
-
 
 def _summarise(applied: AppliedRules) -> str:
     """Say how many rules run, and name those that differ from the last time."""
     differing = (("added", applied.added), ("changed", applied.changed), ("removed", applied.removed))
     named = "; ".join(f"{word}: {', '.join(names)}" for word, names in differing if names)
     return f"{counted(len(applied.running.rules.rules), 'rule')} loaded" + (f" ({named})" if named else "")
-
-
-def _spell_faults(faults: Sequence[Fault]) -> str:
-    return "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)

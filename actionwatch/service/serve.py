@@ -158,13 +158,14 @@ class _Process:
                 lines, faults = [PREVIOUS], [str(fault) for fault in exc.faults]
                 for fault in exc.faults:
                     log.error("configuration_refused", fault=str(fault))
-                refuse = functools.partial(service.reloader.refuse, self._config, exc.faults)
+                refuse = functools.partial(service.reloader.broken_files.refuse_configuration, self._config, exc.faults)
                 watch.is_refused = service.steps.attempt("reload", refuse)  # if only the leader may, `watch` reports it
             else:
                 if found != self._settings:
                     log.info("configuration_changed", file=str(self._config))
                     return found
-                service.steps.attempt("reload", functools.partial(service.reloader.accept, self._config))
+                accept = functools.partial(service.reloader.broken_files.accept_configuration, self._config)
+                service.steps.attempt("reload", accept)
                 watch.is_refused = False
                 self._announcement.use(self._state)
             faults += service.reload()

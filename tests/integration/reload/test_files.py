@@ -15,7 +15,8 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Status
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
-from actionwatch.service.reload import LOOK_SECONDS, Reloader
+from actionwatch.service.reload import Reloader
+from actionwatch.service.watched_files import LOOK_SECONDS
 from tests.integration.cli.conftest import call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule
