@@ -164,7 +164,7 @@ def _user_actions(emulator: Emulator, request: Request, _: bytes) -> Response:
 
 
 def _linked_accounts(emulator: Emulator, _request: Request, _body: bytes) -> Response:
-    return JSONResponse([wire.account(one) for one in emulator.organisation.accounts])
+    return JSONResponse([wire.account(one) for one in emulator.organisation.inventory.accounts])
 
 
 def _link_account(emulator: Emulator, _: Request, body: bytes) -> Response:

@@ -113,11 +113,11 @@ def _moment(request: Request, name: str) -> datetime | None:
 
 
 def _arguments(organisation: Organisation, one: _NewAction) -> dict[str, Any]:
-    cluster = organisation.find_cluster(one.cluster) if one.cluster else None
+    cluster = organisation.inventory.find_cluster(one.cluster) if one.cluster else None
     if one.cluster and cluster is None:
         raise _RefusedError(f"cluster: there is no running cluster {one.cluster!r}")
     wanted = one.account or (cluster.account_id if cluster else None)
-    account = organisation.find_account(wanted) if wanted else None
+    account = organisation.inventory.find_account(wanted) if wanted else None
     if wanted and account is None:
         raise _RefusedError(f"account: there is no linked account {wanted!r}")
     return {

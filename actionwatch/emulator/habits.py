@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Final
 
+from actionwatch.emulator.inventory import Account, Cluster
 from actionwatch.emulator.sample import (
     BACKUP_SCHEDULER,
     BILLING,
@@ -20,7 +21,7 @@ from actionwatch.emulator.sample import (
     SUPPORT,
 )
 from actionwatch.emulator.simulation import Simulation, Step, activity
-from actionwatch.emulator.state import Account, Cluster, Person
+from actionwatch.emulator.state import Person
 
 WORKING_HOURS = 8.5  # the integral of `activity` over a working day
 LONGEST_GAP = timedelta(minutes=10)  # then the rate is computed again: a Poisson process has no memory
@@ -82,7 +83,7 @@ def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
     """Queue the ordinary actions from `begin` on; they continue forever."""
     simulation.schedule(begin, _workforce(simulation))
     simulation.schedule(begin, _wait_for_ci)
-    for cluster in simulation.organisation.clusters:
+    for cluster in simulation.organisation.inventory.clusters:
         schedule_backups(simulation, cluster, begin)
 
 
@@ -91,7 +92,7 @@ def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) 
     if cluster.stage == PROD:
 
         def back_up(simulation: Simulation) -> None:
-            if cluster in simulation.organisation.clusters:
+            if cluster in simulation.organisation.inventory.clusters:
                 simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
                 simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
 
@@ -135,7 +136,7 @@ def _workforce(simulation: Simulation) -> Step:
 def _follow(simulation: Simulation, person: Person, habit: _Habit) -> None:
     on: Cluster | Account | None = None
     if habit.on == ACCOUNT:
-        on = simulation.chance.choice(simulation.organisation.accounts)
+        on = simulation.chance.choice(simulation.organisation.inventory.accounts)
     elif habit.on != NOTHING:
         on = simulation.pick_cluster(PROD, STAGING, product="KAFKA" if habit.on == KAFKA else None)
         if on is None:
@@ -156,7 +157,9 @@ def _run_ci(simulation: Simulation) -> None:
     _wait_for_ci(simulation)
     organisation = simulation.organisation
     name = f"ci-{simulation.chance.choice(REPOSITORIES)}-{simulation.chance.randrange(1000, 9999)}"
-    cluster = organisation.add_cluster(name, account=simulation.chance.choice(organisation.accounts), stage=CI)
+    cluster = organisation.inventory.add_cluster(
+        name, account=simulation.chance.choice(organisation.inventory.accounts), stage=CI
+    )
     simulation.act("CREATE_CLUSTER", CI_RUNNER, f"Created cluster {name}", cluster)
     lifetime = timedelta(minutes=simulation.chance.uniform(20, 120))
     text = f"Deleted cluster {name}"

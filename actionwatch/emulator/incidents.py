@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from actionwatch.emulator.habits import schedule_backups
+from actionwatch.emulator.inventory import Cluster
 from actionwatch.emulator.sample import (
     CI,
     DBA,
@@ -18,7 +19,7 @@ from actionwatch.emulator.sample import (
     off_hours_zone,
 )
 from actionwatch.emulator.simulation import Simulation
-from actionwatch.emulator.state import Cluster, Person
+from actionwatch.emulator.state import Person
 
 FIREWALL_CHANGES = 6
 REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
@@ -27,7 +28,7 @@ REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
 def key_then_cluster_deleted(simulation: Simulation) -> None:
     """A user creates an API key, and minutes later deletes a cluster."""
     who, cluster = simulation.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(simulation)
-    account = simulation.organisation.find_account(cluster.account_id)
+    account = simulation.organisation.inventory.find_account(cluster.account_id)
     simulation.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
     text = f"Generated API key tmp-{simulation.chance.randrange(100)}"
     simulation.act("ACCOUNT_GENERATE_API_KEY", who.user_name, text, account)
@@ -67,7 +68,7 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
     home = simulation.organisation.time_zone
     zone = home if simulation.is_night(home) else off_hours_zone(simulation.stamp)
     who = simulation.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
-    account = simulation.chance.choice(simulation.organisation.accounts)
+    account = simulation.chance.choice(simulation.organisation.inventory.accounts)
     simulation.note("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
     text = f"Revoked the monitoring API key of {account.name}"
     simulation.act("ACCOUNT_REVOKE_API_KEY", who.user_name, text, account)
@@ -76,11 +77,11 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
 def account_unlinked(simulation: Simulation) -> None:
     """A user unlinks an account, whose actions are then invisible. If there is no sandbox account, one is linked first."""
     who = simulation.pick_person(SECURITY, PLATFORM, is_awake=True)
-    has_sandbox = any(account.name.startswith(SANDBOX) for account in simulation.organisation.accounts)
+    has_sandbox = any(account.name.startswith(SANDBOX) for account in simulation.organisation.inventory.accounts)
     if not has_sandbox:
         name = f"{SANDBOX}-{simulation.chance.randrange(100, 1000)}"
         if account := simulation.organisation.link_account(name, who.user_name, at=simulation.stamp):
-            simulation.organisation.add_cluster(f"{name}-kafka", account=account, stage=STAGING)
+            simulation.organisation.inventory.add_cluster(f"{name}-kafka", account=account, stage=STAGING)
     simulation.after(timedelta(minutes=0 if has_sandbox else 20), lambda simulation: _unlink_account(simulation, who))
 
 
@@ -114,7 +115,9 @@ def _victim(simulation: Simulation) -> Cluster:
     """Choose a production or staging cluster; create one if there is none."""
     if cluster := simulation.pick_cluster(PROD) or simulation.pick_cluster(STAGING):
         return cluster
-    return simulation.organisation.add_cluster("rebuilt-prod-kafka", account=simulation.organisation.accounts[0])
+    return simulation.organisation.inventory.add_cluster(
+        "rebuilt-prod-kafka", account=simulation.organisation.inventory.accounts[0]
+    )
 
 
 def _later(simulation: Simulation, seconds: int, kind: str, user_name: str, text: str, cluster: Cluster) -> None:
@@ -131,16 +134,18 @@ def _delete(simulation: Simulation, user_name: str, cluster: Cluster) -> None:
 
 
 def _rebuild(simulation: Simulation, lost: Cluster) -> None:
-    if (account := simulation.organisation.find_account(lost.account_id)) is None:
+    if (account := simulation.organisation.inventory.find_account(lost.account_id)) is None:
         return
     who = simulation.pick_person(PLATFORM, is_awake=True)
-    cluster = simulation.organisation.add_cluster(lost.name, account=account, product=lost.product, stage=lost.stage)
+    cluster = simulation.organisation.inventory.add_cluster(
+        lost.name, account=account, product=lost.product, stage=lost.stage
+    )
     simulation.act("CREATE_CLUSTER", who.user_name, f"Created cluster {cluster.name}", cluster)
     schedule_backups(simulation, cluster, simulation.planned)
 
 
 def _unlink_account(simulation: Simulation, who: Person) -> None:
     """Unlink the newest account, which is a sandbox."""
-    account = simulation.organisation.accounts[-1]
+    account = simulation.organisation.inventory.accounts[-1]
     simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
     simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)

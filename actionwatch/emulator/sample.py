@@ -45,15 +45,21 @@ def create_organisation(seed: int, *, head_office: Office = SYDNEY, clock: Clock
     organisation.people = _people(chance, head_office)
     owned = [name for name in ACCOUNTS if name != SANDBOX]
     for name in [*sorted(chance.sample(owned, chance.choice((4, 5))), key=owned.index), SANDBOX]:
-        account = organisation.add_account(name, support_contacts=f"ops@{DOMAIN}", is_pci_compliant=name == "payments")
+        account = organisation.inventory.add_account(
+            name, support_contacts=f"ops@{DOMAIN}", is_pci_compliant=name == "payments"
+        )
         if name == SANDBOX:
-            organisation.add_cluster("sandbox-kafka", account=account, product="KAFKA", stage=STAGING)
+            organisation.inventory.add_cluster("sandbox-kafka", account=account, product="KAFKA", stage=STAGING)
             continue
         products = ["KAFKA", *chance.sample([product for product in PRODUCTS if product != "KAFKA"], 1)]
         for product in products:
-            organisation.add_cluster(f"{name}-prod-{PRODUCTS[product]}", account=account, product=product, stage=PROD)
+            organisation.inventory.add_cluster(
+                f"{name}-prod-{PRODUCTS[product]}", account=account, product=product, stage=PROD
+            )
         staged = chance.choice(products)
-        organisation.add_cluster(f"{name}-staging-{PRODUCTS[staged]}", account=account, product=staged, stage=STAGING)
+        organisation.inventory.add_cluster(
+            f"{name}-staging-{PRODUCTS[staged]}", account=account, product=staged, stage=STAGING
+        )
     return organisation
 
 

@@ -104,10 +104,14 @@ def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulat
 def _play_action(action: PlannedAction) -> Callable[[Simulation], None]:
     def play(simulation: Simulation) -> None:
         organisation = simulation.organisation
-        cluster = organisation.find_cluster(action.cluster) if action.cluster else None
-        named = cluster or (EntityRef(organisation.new_id(), action.cluster) if action.cluster else None)
+        cluster = organisation.inventory.find_cluster(action.cluster) if action.cluster else None
+        named = cluster or (EntityRef(organisation.inventory.new_id(), action.cluster) if action.cluster else None)
         wanted = action.account or (cluster.account_id if cluster else None)
-        account = (organisation.find_account(wanted) or EntityRef(organisation.new_id(), wanted)) if wanted else None
+        account = (
+            (organisation.inventory.find_account(wanted) or EntityRef(organisation.inventory.new_id(), wanted))
+            if wanted
+            else None
+        )
         what = (action.action, action.user_name, action.description)
         simulation.log(*what, account, named, times=action.times, late_by=action.late_by)
 

@@ -14,8 +14,9 @@ from itertools import count
 from threading import Event, Thread
 from zoneinfo import ZoneInfo
 
+from actionwatch.emulator.inventory import Account, Cluster
 from actionwatch.emulator.log import EntityRef
-from actionwatch.emulator.state import Account, Cluster, Organisation, Person, Planted
+from actionwatch.emulator.state import Organisation, Person, Planted
 
 RECENT_ACTORS = 3  # an incident is caused by another person than the last few
 LONGEST_NAP_SECONDS = 0.5  # the wall clock may be set during the sleep
@@ -68,7 +69,7 @@ class Simulation:
     def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None) -> None:
         """Log an action and apply its effect. Actions in an unlinked account are not visible."""
         cluster, account = self._place_of(on)
-        if on is not None and (account is None or self.organisation.find_account(account.id) is None):
+        if on is not None and (account is None or self.organisation.inventory.find_account(account.id) is None):
             return
         self.log(kind, user_name, text, account, cluster)
 
@@ -94,9 +95,9 @@ class Simulation:
             times=times,
         )
         if kind == "DELETE_CLUSTER" and cluster:
-            self.organisation.remove_cluster(cluster.id)
+            self.organisation.inventory.remove_cluster(cluster.id)
         if kind == "UNLINK_ACCOUNT" and account:
-            self.organisation.remove_account(account.id)
+            self.organisation.inventory.remove_account(account.id)
 
     def note(self, incident: str, who: Person, kinds: tuple[str, ...], on: Cluster | Account | None = None) -> None:
         """Note that an incident starts now."""
@@ -106,7 +107,7 @@ class Simulation:
 
     def _place_of(self, on: Cluster | Account | None) -> tuple[Cluster | None, Account | None]:
         if isinstance(on, Cluster):
-            return on, self.organisation.find_account(on.account_id)
+            return on, self.organisation.inventory.find_account(on.account_id)
         return None, on
 
     # Choices
@@ -128,7 +129,11 @@ class Simulation:
 
     def pick_cluster(self, *stages: str, product: str | None = None) -> Cluster | None:
         """Choose a running cluster; None if no cluster matches."""
-        clusters = [one for one in self.organisation.clusters if one.stage in stages and product in (None, one.product)]
+        clusters = [
+            one
+            for one in self.organisation.inventory.clusters
+            if one.stage in stages and product in (None, one.product)
+        ]
         return self.chance.choice(clusters) if clusters else None
 
     def is_night(self, zone: str) -> bool:

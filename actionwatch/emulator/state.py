@@ -1,7 +1,6 @@
-"""One organisation: its accounts, clusters, people and log. All methods are thread-safe."""
+"""One organisation: its people, its log, and what is linked to it. All methods are thread-safe."""
 
 import random
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from threading import RLock
 import msgspec
 
 from actionwatch.emulator.catalogue import KINDS
+from actionwatch.emulator.inventory import Account, Inventory
 from actionwatch.emulator.log import (
     FIRST_MS,
     LAST_MS,
@@ -34,19 +34,6 @@ _PROTOTYPES = 4999  # a prime, so that no period of the synthetic actions coinci
 def system_clock() -> datetime:
     """Return the wall clock time. No other function of the emulator reads it."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Account(EntityRef):
-    support_contacts: str = ""
-    is_pci_compliant: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster(EntityRef):
-    product: str  # KAFKA, CASSANDRA, POSTGRESQL, …
-    stage: str  # prod, staging or ci
-    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,54 +73,14 @@ class Organisation:
         self._log = ActionLog()
         self._on_arrival: ArrivalHook = lambda arrival: [arrival]
         self._before_read: Callable[[], None] = lambda: None
-        self._accounts: dict[str, Account] = {}
-        self._clusters: dict[str, Cluster] = {}
-        self._random = random.Random(self.seed)
-
-    # Accounts and clusters
-
-    @property
-    def accounts(self) -> list[Account]:
-        """The linked accounts, oldest first."""
-        with self._lock:
-            return list(self._accounts.values())
-
-    @property
-    def clusters(self) -> list[Cluster]:
-        """The running clusters of the linked accounts."""
-        with self._lock:
-            return [cluster for cluster in self._clusters.values() if cluster.account_id in self._accounts]
-
-    def add_account(self, name: str, *, support_contacts: str = "", is_pci_compliant: bool = False) -> Account:
-        """Link an account without a log entry."""
-        with self._lock:
-            account = Account(self.new_id(), name, support_contacts, is_pci_compliant)
-            self._accounts[account.id] = account
-            return account
-
-    def remove_account(self, account_id: str) -> Account | None:
-        """Unlink an account without a log entry; None if it is not linked."""
-        with self._lock:
-            return self._accounts.pop(account_id, None)
-
-    def add_cluster(self, name: str, *, account: Account, product: str = "KAFKA", stage: str = "prod") -> Cluster:
-        """Start a cluster without a log entry."""
-        with self._lock:
-            cluster = Cluster(self.new_id(), name, product, stage, account.id)
-            self._clusters[cluster.id] = cluster
-            return cluster
-
-    def remove_cluster(self, cluster_id: str) -> None:
-        """Stop a cluster without a log entry."""
-        with self._lock:
-            self._clusters.pop(cluster_id, None)
+        self.inventory = Inventory(self.seed, self._lock)
 
     def link_account(self, name: str, user_name: str, at: datetime | None = None) -> Account | None:
         """Create and link an account, and log it; None if that name is taken."""
         with self._lock:
-            if any(account.name == name for account in self._accounts.values()):
+            if any(account.name == name for account in self.inventory.accounts):
                 return None
-            account = self.add_account(name)
+            account = self.inventory.add_account(name)
             text = f"Linked account {name}"
             self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account)
             return account
@@ -141,24 +88,11 @@ class Organisation:
     def unlink_account(self, account_id: str, user_name: str) -> Account | None:
         """Unlink an account, and log it; None if it is not linked."""
         with self._lock:
-            if (account := self.remove_account(account_id)) is None:
+            if (account := self.inventory.remove_account(account_id)) is None:
                 return None
             text = f"Unlinked account {account.name}"
             self.append("UNLINK_ACCOUNT", user_name=user_name, description=text, account=account)
             return account
-
-    def find_account(self, id_or_name: str) -> Account | None:
-        return next((one for one in self.accounts if id_or_name in (one.id, one.name)), None)
-
-    def find_cluster(self, id_or_name: str) -> Cluster | None:
-        return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
-
-    def new_id(self) -> str:
-        """Return the next UUID; the same seed produces the same UUIDs."""
-        with self._lock:
-            return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-
-    # The log
 
     def append(
         self,
@@ -193,27 +127,9 @@ class Organisation:
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
             times = (from_ms(first + number * span // count) for number in range(count))
-            made = zip(cycle(self._prototypes()), times, strict=False)
+            made = zip(cycle(_prototypes(self.inventory, self.seed)), times, strict=False)
             actions = (msgspec.structs.replace(prototype, at=at) for prototype, at in made)
             self._log.extend(actions, to_ms(self.clock()))
-
-    def _prototypes(self) -> list[Action]:
-        """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
-        chance = random.Random(self.seed)
-        owners: Sequence[EntityRef] = self.accounts or [EntityRef(self.new_id(), "synthetic")]
-        clusters = [EntityRef(self.new_id(), f"synthetic-{number}") for number in range(50)]
-        kinds, epoch = list(KINDS), from_ms(0)
-        return [
-            Action(
-                chance.choice(kinds),
-                epoch,
-                f"user{chance.randrange(100)}@example.com",
-                f"Synthetic action {number % 1009}",
-                owners[number % len(owners)],
-                clusters[chance.randrange(50)],
-            )
-            for number in range(_PROTOTYPES)
-        ]
 
     def page(self, query: LogQuery, arrange: Arrange | None = None) -> LogPage:
         """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
@@ -245,3 +161,22 @@ class Organisation:
     def __len__(self) -> int:
         with self._lock:
             return len(self._log)
+
+
+def _prototypes(inventory: Inventory, seed: int) -> list[Action]:
+    """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
+    chance = random.Random(seed)
+    owners: Sequence[EntityRef] = inventory.accounts or [EntityRef(inventory.new_id(), "synthetic")]
+    clusters = [EntityRef(inventory.new_id(), f"synthetic-{number}") for number in range(50)]
+    kinds, epoch = list(KINDS), from_ms(0)
+    return [
+        Action(
+            chance.choice(kinds),
+            epoch,
+            f"user{chance.randrange(100)}@example.com",
+            f"Synthetic action {number % 1009}",
+            owners[number % len(owners)],
+            clusters[chance.randrange(50)],
+        )
+        for number in range(_PROTOTYPES)
+    ]

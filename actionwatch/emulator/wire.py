@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
+from actionwatch.emulator.inventory import Account
 from actionwatch.emulator.log import Action, LogPage
-from actionwatch.emulator.state import Account, Organisation
+from actionwatch.emulator.state import Organisation
 
 Json = dict[str, object]
 

@@ -51,8 +51,8 @@ alert: {{title: "{{{{ userName }}}} {{{{ cluster }}}}", body: "{{{{ description 
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A desk with hostile text in every name, and in the answers of its receivers."""
     with new_desk(tmp_path_factory.mktemp("hostile")) as desk, SmtpEnd() as mail:
-        desk.account = desk.organisation.add_account(HOSTILE)
-        desk.cluster = desk.organisation.add_cluster(HOSTILE, account=desk.account)
+        desk.account = desk.organisation.inventory.add_account(HOSTILE)
+        desk.cluster = desk.organisation.inventory.add_cluster(HOSTILE, account=desk.account)
         desk.more = f"templates: {desk.folder / 'templates'}\n"
         desk.write(poll_interval="1h")
         (desk.folder / "templates").mkdir()

@@ -132,8 +132,8 @@ class Schedule:
         self._is_proved = False
         self._alert_ids: dict[str, str] = {}
         organisation = self.world.organisation
-        account = organisation.add_account("payments")
-        organisation.add_cluster("payments-prod", account=account)
+        account = organisation.inventory.add_account("payments")
+        organisation.inventory.add_cluster("payments-prod", account=account)
         self._build()
 
     # -- the process
@@ -238,7 +238,7 @@ class Schedule:
             is_late = self.chance.random() < 0.2
             kind = self.chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
             where: dict[str, Any] = (
-                {"account": self.world.organisation.accounts[0]} if self.chance.random() < 0.7 else {}
+                {"account": self.world.organisation.inventory.accounts[0]} if self.chance.random() < 0.7 else {}
             )
             ago = self.chance.uniform(25, 3000) if is_late else self.chance.uniform(0, 25)
             logged = self.world.log(kind, ago=ago, user_name=self.chance.choice(("eve", "bob")), **where)

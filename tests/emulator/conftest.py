@@ -10,8 +10,9 @@ import pytest
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.inventory import Account, Cluster
 from actionwatch.emulator.server import running
-from actionwatch.emulator.state import Account, Cluster, Organisation
+from actionwatch.emulator.state import Organisation
 from tests import http_client
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -76,8 +77,8 @@ def serve_world() -> Iterator[World]:
     """Serve a world during the block."""
     clock = FakeClock()
     organisation = Organisation(clock=clock)
-    account = organisation.add_account("payments")
-    cluster = organisation.add_cluster("payments-prod-kafka", account=account)
+    account = organisation.inventory.add_account("payments")
+    cluster = organisation.inventory.add_cluster("payments-prod-kafka", account=account)
     app = create_app(organisation)
     with running(app) as url:
         base = f"{url}/v1/organisations/{organisation.id}"

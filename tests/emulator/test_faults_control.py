@@ -57,7 +57,7 @@ def test_fault_is_active_for_one_operation(world: World) -> None:
     world.faults.set("error:500,operation=link_account", "error:502,operation=unlink_account")
     assert world.client.post("/linked-accounts", json={"accountName": "x"}).status_code == 500
     assert world.client.delete(f"/linked-accounts/{world.account.id}").status_code == 502
-    assert len(world.organisation.accounts) == 1
+    assert len(world.organisation.inventory.accounts) == 1
 
 
 def test_limits_of_several_faults_are_separate(world: World) -> None:

@@ -44,7 +44,14 @@ def test_same_seed_same_organisation_and_plan(seed: int) -> None:
         simulation = build_simulation(Scenario(seed=seed, history=DAY, lapse=300.0), clock)
         live(simulation, clock, 20)
         organisation = simulation.organisation
-        runs.append((organisation.accounts, organisation.clusters, organisation.people, organisation.truth()))
+        runs.append(
+            (
+                organisation.inventory.accounts,
+                organisation.inventory.clusters,
+                organisation.people,
+                organisation.truth(),
+            )
+        )
     assert runs[0] == runs[1]
 
 
@@ -52,16 +59,16 @@ def test_other_seed_other_organisation() -> None:
     """Another seed gives another organisation."""
     first, second = create_organisation(1), create_organisation(2)
     assert first.people != second.people
-    assert first.accounts != second.accounts
+    assert first.inventory.accounts != second.inventory.accounts
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_organisation_is_plausible(seed: int) -> None:
     """Every seed produces enough accounts, products, stages and people of each kind."""
     organisation = create_organisation(seed)
-    assert 4 <= len(organisation.accounts) <= 6
-    assert {"prod", "staging"} == {cluster.stage for cluster in organisation.clusters}
-    assert len({cluster.product for cluster in organisation.clusters}) >= 3
+    assert 4 <= len(organisation.inventory.accounts) <= 6
+    assert {"prod", "staging"} == {cluster.stage for cluster in organisation.inventory.clusters}
+    assert len({cluster.product for cluster in organisation.inventory.clusters}) >= 3
     assert len({person.user_name for person in organisation.people}) == len(organisation.people) >= 20
     assert {"svc-ci-reaper", "svc-backup-scheduler"} <= {person.user_name for person in organisation.people}
 
@@ -102,7 +109,7 @@ def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
     """A rule that expects a backup every 26 hours raises nothing in a quiet month."""
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     backups = [a for a in organisation.truth() if a.user_name == "svc-backup-scheduler"]
-    for cluster in organisation.clusters:
+    for cluster in organisation.inventory.clusters:
         times = [a.at for a in backups if a.cluster == cluster]
         if cluster.stage == "prod":
             gaps = [later - earlier for earlier, later in pairwise(times)]
@@ -146,8 +153,8 @@ def test_incidents_recur_and_the_organisation_survives_them() -> None:
     planted = simulation.organisation.planted
     assert len(planted) > 20
     assert len({one.user_name for one in planted}) > 8
-    assert len(simulation.organisation.accounts) >= 4
-    assert any(cluster.stage == "prod" for cluster in simulation.organisation.clusters)
+    assert len(simulation.organisation.inventory.accounts) >= 4
+    assert any(cluster.stage == "prod" for cluster in simulation.organisation.inventory.clusters)
 
 
 def test_unlinked_account_has_no_records() -> None:

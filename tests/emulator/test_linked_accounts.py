@@ -49,7 +49,7 @@ def test_linking_with_invalid_parameters_is_400(shared: World, body: bytes) -> N
     """An invalid or taken account name changes nothing."""
     answer = shared.client.post("/linked-accounts", content=body)
     assert (answer.status_code, answer.json()["status"]) == (400, 400)
-    assert (len(shared.organisation.accounts), len(shared.organisation)) == (1, 0)
+    assert (len(shared.organisation.inventory.accounts), len(shared.organisation)) == (1, 0)
 
 
 def test_huge_body_is_refused(shared: World) -> None:
@@ -87,4 +87,4 @@ def test_writing_needs_the_key(world: World) -> None:
     url = str(world.client.base_url) + "linked-accounts"
     answers = [http_client.post(url, json={"accountName": "x"}), http_client.delete(f"{url}/{world.account.id}")]
     assert [answer.status_code for answer in answers] == [401, 401]
-    assert len(world.organisation.accounts) == 1
+    assert len(world.organisation.inventory.accounts) == 1

@@ -27,7 +27,7 @@ OPERATIONS = [
 def api() -> Iterator[Any]:
     """Read the document from a running server."""
     organisation = Organisation()
-    organisation.add_account("payments")
+    organisation.inventory.add_account("payments")
     organisation.append("BACKUP", times=20)
     config = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})  # keys: tested by hand
     with running(organisation) as url:

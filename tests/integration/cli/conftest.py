@@ -17,8 +17,9 @@ from sqlalchemy import text
 from actionwatch import cli
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.inventory import Account, Cluster
 from actionwatch.emulator.server import running
-from actionwatch.emulator.state import Account, Cluster, Organisation
+from actionwatch.emulator.state import Organisation
 from actionwatch.store.database import Database
 from tests import postgresql
 from tests.builders import CLUSTER_DELETED_RULE
@@ -164,8 +165,8 @@ class Desk:
 def new_desk(folder: Path, store: str = "") -> Iterator[Desk]:
     """Start an upstream and a receiver, and stop both at the end. `store` is a URL; without it, the store is a file."""
     organisation = Organisation()
-    account = organisation.add_account("payments")
-    cluster = organisation.add_cluster("payments-prod", account=account)
+    account = organisation.inventory.add_account("payments")
+    cluster = organisation.inventory.add_cluster("payments-prod", account=account)
     upstream = create_app(organisation)
     with running(upstream) as url, HttpEnd(lambda _: Reply(204)) as webhook:
         yield Desk(folder, organisation, account, cluster, url, webhook, upstream.state.emulator.faults, store).write()

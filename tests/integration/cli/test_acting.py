@@ -381,17 +381,17 @@ def test_linked_accounts_are_listed_created_and_unlinked(desk: Desk) -> None:
             unasked = desk.call("accounts", *command, stdin=stdin)
             assert (unasked.status, unasked.out) == (2, "")
             assert "pass --yes" in unasked.err
-    assert len(desk.organisation.accounts) == 1
+    assert len(desk.organisation.inventory.accounts) == 1
     created = desk.call("accounts", "create", "billing", stdin="y\n", is_terminal=True)
     assert created.status == 0
     new = created.out.split()[-1]
-    assert [account.id for account in desk.organisation.accounts] == [desk.account.id, new]
+    assert [account.id for account in desk.organisation.inventory.accounts] == [desk.account.id, new]
     refused = desk.call("accounts", "create", "billing", "--yes")
     assert refused.status == 1
     assert "taken" in refused.err
     assert desk.call("accounts", "unlink", new, "--yes").status == 0
     assert desk.call("accounts", "unlink", new, "--yes").status == 1
-    assert [account.id for account in desk.organisation.accounts] == [desk.account.id]
+    assert [account.id for account in desk.organisation.inventory.accounts] == [desk.account.id]
 
 
 def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

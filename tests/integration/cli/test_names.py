@@ -22,9 +22,9 @@ def alert_ids(desk: Desk, *arguments: str) -> list[str]:
 def test_actions_resolve_the_name_of_a_cluster(desk: Desk) -> None:
     """`actions --cluster NAME` finds the actions of every cluster that had the name, deleted or not, also for counts."""
     desk.act("DELETE_CLUSTER", 9)
-    desk.cluster = desk.organisation.add_cluster("payments-prod", account=desk.account)
+    desk.cluster = desk.organisation.inventory.add_cluster("payments-prod", account=desk.account)
     desk.act("CREATE_CLUSTER", 8)
-    other = desk.organisation.add_cluster("other", account=desk.account)
+    other = desk.organisation.inventory.add_cluster("other", account=desk.account)
     desk.cluster, again = other, desk.cluster
     desk.act("CREATE_CLUSTER", 7)
     without = desk.call("actions", "--cluster", "payments-prod")
@@ -47,9 +47,9 @@ def test_an_account_is_unlinked_by_name(desk: Desk) -> None:
     misspelt = desk.call("accounts", "unlink", "payment", "--yes")
     assert misspelt.status == 1
     assert "no linked account has the id or name payment: did you mean 'payments'?" in misspelt.err
-    assert len(desk.organisation.accounts) == 1
+    assert len(desk.organisation.inventory.accounts) == 1
     assert desk.call("accounts", "unlink", "payments", "--yes").out == f"{desk.account.id} is no longer linked\n"
-    assert not desk.organisation.accounts
+    assert not desk.organisation.inventory.accounts
 
 
 def test_alerts_are_filtered(filled: Desk) -> None:

@@ -53,9 +53,10 @@ def serve_world(count: int = 130, *, second: int = 30) -> Iterator[World]:
     The four newest actions have the same time.
     """
     organisation = Organisation()
-    accounts = [organisation.add_account(name) for name in ACCOUNTS]
+    accounts = [organisation.inventory.add_account(name) for name in ACCOUNTS]
     clusters = [
-        organisation.add_cluster(name, account=account) for name, account in zip(CLUSTERS, accounts, strict=True)
+        organisation.inventory.add_cluster(name, account=account)
+        for name, account in zip(CLUSTERS, accounts, strict=True)
     ]
     newest = datetime.now(UTC).replace(second=second, microsecond=137_000) - timedelta(minutes=5)
     for number in range(count):

@@ -23,7 +23,9 @@ def world() -> Iterator[World]:
 def assert_shows_no_value(report: ProbeReport, world: World) -> None:
     """A report contains no value of a record, of an account or of the key."""
     text = printed(report)
-    ids = [account.id for account in world.organisation.accounts] + [one.id for one in world.organisation.clusters]
+    ids = [account.id for account in world.organisation.inventory.accounts] + [
+        one.id for one in world.organisation.inventory.clusters
+    ]
     shown = [secret for secret in (*SECRETS, *ids, world.organisation.id) if secret in text]
     assert not shown
 

@@ -20,7 +20,7 @@ __all__ = ["logs_left_alone", "no_thread_left", "site"]
 def site(tmp_path: Path) -> Iterator[Site]:
     """Start an upstream that contains only what the test appends."""
     organisation = Organisation()
-    account = organisation.add_account("payments")
-    cluster = organisation.add_cluster("payments-prod", account=account)
+    account = organisation.inventory.add_account("payments")
+    cluster = organisation.inventory.add_cluster("payments-prod", account=account)
     with running(create_app(organisation)) as url:
         yield Site(tmp_path, url, organisation, account, cluster)

@@ -11,7 +11,8 @@ from pathlib import Path
 from actionwatch.alerts.ledger import SELF_RULE
 from actionwatch.base.model import Alert
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
-from actionwatch.emulator.state import Account, Cluster, Organisation
+from actionwatch.emulator.inventory import Account, Cluster
+from actionwatch.emulator.state import Organisation
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.reload import Reloader

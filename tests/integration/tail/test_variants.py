@@ -31,8 +31,8 @@ Seen = Counter[tuple[str, str | datetime]]
 def arrive(world: World, count: int, spread: int) -> None:
     """Log some actions of the last seconds, every seventh of them several times."""
     organisation = world.organisation
-    account = organisation.accounts[0]
-    cluster = organisation.clusters[0]
+    account = organisation.inventory.accounts[0]
+    cluster = organisation.inventory.clusters[0]
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
         times = 1 + number % 7 % 3 if number % 7 == 4 else 1
@@ -69,8 +69,8 @@ def test_variant_loses_and_doubles_nothing(
     """Under this variant no record is lost or stored twice, and a window without proof is reported."""
     switch, url = served
     switch.app = world.app
-    account = world.organisation.add_account("payments")
-    world.organisation.add_cluster("payments-prod", account=account)
+    account = world.organisation.inventory.add_account("payments")
+    world.organisation.inventory.add_cluster("payments-prod", account=account)
     by_time = variant.startswith("description_name")
     visible: Seen = Counter()
 

@@ -173,15 +173,15 @@ def test_account_names_have_a_history(database: Database) -> None:
 
 def test_late_record_of_a_renamed_account(world: World, database: Database) -> None:
     """A record that arrives after its account was renamed shows the name of its time."""
-    account = world.organisation.add_account("payments")
+    account = world.organisation.inventory.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
     watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
     tail = tail_of(database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, accounts=watch)
     watch.run_once()
     world.clock.advance(minutes=10)
-    world.organisation.remove_account(account.id)
+    world.organisation.inventory.remove_account(account.id)
     renamed = type(account)(account.id, "payments (renamed)")
-    world.organisation._accounts[account.id] = renamed
+    world.organisation.inventory._accounts[account.id] = renamed
     watch.run_once()
     world.log(ago=540, account=renamed, description="old")
     world.log(account=renamed, description="new")
@@ -194,7 +194,7 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
 
 def test_failed_listing_removes_no_account(world: World, database: Database) -> None:
     """A listing that fails removes no account."""
-    world.organisation.add_account("payments")
+    world.organisation.inventory.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
     watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
     watch.run_once()
