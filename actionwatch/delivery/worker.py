@@ -155,9 +155,8 @@ class DeliveryWorker:
             if self.receivers.under_way() == 0:
                 self._leader.make_summaries(self._clock(), is_forced=True)
             if self.receivers.under_way() == 0 and not self._schedule.has_work_by(deadline):
-                self._leader.check_receivers(
-                    self._clock(), is_forced=True
-                )  # the self-alerts that this opens go out in the same run
+                # The self-alerts that this opens go out in the same run.
+                self._leader.check_receivers(self._clock(), is_forced=True)
                 if not self._schedule.has_work_by(deadline):
                     break
             self.run_once(self._seconds_until_next())
