@@ -20,7 +20,7 @@ MICROSECOND = timedelta(microseconds=1)  # the resolution of stored times
 TIMES_END = datetime(
     2287, 1, 1, tzinfo=UTC
 )  # no time of an upstream is later, so that arithmetic with it cannot overflow
-READ_SECONDS = 1.0  # the process may be stopped between the two readings: take them again
+_READ_SECONDS = 1.0  # the process may be stopped between the two readings: take them again
 
 
 def machine_now() -> datetime:
@@ -64,7 +64,7 @@ class SharedClock:
     def compare(self, read: Callable[[], datetime]) -> None:
         """Read the other clock, unless that takes so long that the reading says little."""
         before, there, after = self._elapsed(), read(), self._elapsed()
-        if after - before < READ_SECONDS:
+        if after - before < _READ_SECONDS:
             self._origin = there - timedelta(seconds=(before + after) / 2)
 
 
@@ -146,5 +146,5 @@ class Clock:
         """Read both clocks at the same moment."""
         while True:
             before, wall, after = self._elapsed(), self._wall(), self._elapsed()
-            if after - before < READ_SECONDS:
+            if after - before < _READ_SECONDS:
                 return wall, after

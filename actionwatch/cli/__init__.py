@@ -20,7 +20,7 @@ from actionwatch.text.suggestions import closest
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+_EXIT_INTERRUPTED = 130
 EXIT_STATUS = (
     "Exit status: 0 success, 1 the command failed or found something, 2 usage or configuration error, 130 interrupted."
 )
@@ -53,7 +53,7 @@ COMMANDS = {
 }
 """The line of each command in `--help`. Its module in `cli/` has the same name, with `_` for `-`."""
 COLLECTION = gc.get_threshold()  # how often Python searches for garbage; a service keeps it
-RARE_COLLECTION = 100_000  # the imports of a command make about 200,000 objects, and all of them stay
+_RARE_COLLECTION = 100_000  # the imports of a command make about 200,000 objects, and all of them stay
 WITHOUT_CONFIGURATION = ("demo", "init", "emulator", "schema", "completion", "verify-bundle")
 
 
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Escape characters that the terminal cannot print, so that no alert is lost.
             stream.reconfigure(errors="backslashreplace")
-    gc.set_threshold(RARE_COLLECTION)
+    gc.set_threshold(_RARE_COLLECTION)
     status = call(arguments)
     gc.freeze()  # at its exit, Python would search all objects for garbage and free each: a quarter of a command's CPU
     sys.exit(status)
@@ -158,7 +158,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as exc:
         return _fail(exc.format_message())
     except (click.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
+        return _EXIT_INTERRUPTED
     except ConfigError as exc:
         from actionwatch.cli.output import print_faults
 

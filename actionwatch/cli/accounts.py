@@ -12,7 +12,7 @@ from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import confirm, echo, print_document, print_items
 from actionwatch.text.suggestions import did_you_mean
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 command = click.Group(help="List, create and unlink the organisation's linked accounts.")
 
 
@@ -45,7 +45,7 @@ def list_accounts(config: str, source: str | None, form: str) -> None:
 @command.command("create")
 @click.argument("name")
 @source_option
-@yes_option
+@_yes_option
 @output_option
 @click.pass_obj
 def create(config: str, name: str, source: str | None, yes: bool, form: str) -> None:
@@ -62,7 +62,7 @@ def create(config: str, name: str, source: str | None, yes: bool, form: str) -> 
 @command.command("unlink")
 @click.argument("account", metavar="ID|NAME")
 @source_option
-@yes_option
+@_yes_option
 @output_option
 @click.pass_obj
 def unlink(config: str, account: str, source: str | None, yes: bool, form: str) -> None:

@@ -24,7 +24,7 @@ from actionwatch.text.suggestions import did_you_mean
 if TYPE_CHECKING:
     from actionwatch.instaclustr.client import Client
 
-PAGE_SIZE = 1000
+_PAGE_SIZE = 1000
 
 
 @click.command()
@@ -96,7 +96,7 @@ def _query(wanted: RecordFilter, cluster_id: str | None) -> Query:
 
 
 def _found(client: Client, query: Query, limit: int | None) -> Iterator[Record]:
-    size = min(limit or PAGE_SIZE, PAGE_SIZE)
+    size = min(limit or _PAGE_SIZE, _PAGE_SIZE)
     for page in client.user_actions(query, page_size=size, in_flight=1 if limit else 4):
         yield from (record for record in page.records if query.matches(record, client.reader.known_accounts))
 

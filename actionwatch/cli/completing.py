@@ -15,14 +15,14 @@ from actionwatch.text.escaping import one_line
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-NEWEST = 50  # ids and keys to choose from, as many as the lists show
+_NEWEST = 50  # ids and keys to choose from, as many as the lists show
 
 Values = Iterable[tuple[str, str]]
 """Each value, and what a shell shows next to it."""
-Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+_Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 
-def _completer(find: Callable[[str], Values], *, are_files: bool = False) -> Completer:
+def _completer(find: Callable[[str], Values], *, are_files: bool = False) -> _Completer:
     """Make what click calls for a value, from what finds all values by the configuration. With `are_files`, add the files."""
 
     def complete(context: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
@@ -65,7 +65,7 @@ def _alerts(config: str) -> Values:
     from actionwatch.store import alerts
 
     with reading_store(config) as (_, connection):
-        return [(alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, NEWEST)]
+        return [(alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, _NEWEST)]
 
 
 def _records(config: str) -> Values:
@@ -73,7 +73,7 @@ def _records(config: str) -> Values:
     from actionwatch.store import record_search
 
     with reading_store(config) as (_, connection):
-        found = record_search.find(connection, RecordFilter(), NEWEST)
+        found = record_search.find(connection, RecordFilter(), _NEWEST)
         return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
 
 
@@ -81,7 +81,7 @@ def _deliveries(config: str) -> Values:
     from actionwatch.store import outbox
 
     with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=NEWEST)
+        found = outbox.find(connection, limit=_NEWEST)
         return [(each.id, f"{each.status.value}: {each.event.word} to {each.receiver}") for each in found]
 
 
@@ -89,7 +89,7 @@ def _dead_letters(config: str) -> Values:
     from actionwatch.store import outbox
 
     with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=NEWEST, is_dead=True)
+        found = outbox.find(connection, limit=_NEWEST, is_dead=True)
         return [(each.id, f"{each.receiver}: {each.last_error}") for each in found]
 
 
@@ -97,7 +97,7 @@ def _silences(config: str) -> Values:
     from actionwatch.store import silences
 
     with reading_store(config) as (_, connection):
-        found = silences.read_all(connection)[:NEWEST]
+        found = silences.read_all(connection)[:_NEWEST]
         return [(each.id, f"{' '.join(each.matchers)}: {each.comment}") for each in found]
 
 
@@ -105,7 +105,7 @@ def _tokens(config: str) -> Values:
     from actionwatch.store import tokens
 
     with reading_store(config) as (_, connection):
-        return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:NEWEST]]
+        return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:_NEWEST]]
 
 
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))

@@ -6,11 +6,11 @@ import click
 
 from actionwatch.cli.output import echo
 
-SHELLS = ("bash", "zsh", "fish")
+_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(_SHELLS))
 def command(shell: str) -> None:
     """Print the script that makes a shell complete commands, options, and values: kinds, rules, receivers, sources, ids.
 
@@ -26,6 +26,6 @@ def command(shell: str) -> None:
     from actionwatch.cli import group
 
     made = get_completion_class(shell)
-    if made is None:  # all shells of SHELLS are part of click
+    if made is None:  # all shells of _SHELLS are part of click
         raise click.UsageError(f"no completion for {shell}")
     echo(made(group, {}, "actionwatch", "_ACTIONWATCH_COMPLETE").source())

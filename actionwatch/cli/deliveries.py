@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actionwatch.store.database import StoreReader
     from actionwatch.store.outbox import DeliveryFilter
 
-receiver_option = click.option(
+_receiver_option = click.option(
     "--receiver", metavar="NAME", shell_complete=completing.receivers, help="Only deliveries to this receiver."
 )
 command = click.Group(help="List and show deliveries, retry or drop dead letters.")
@@ -33,7 +33,7 @@ command = click.Group(help="List and show deliveries, retry or drop dead letters
 
 @command.command("list")
 @click.option("--dead", "is_dead", is_flag=True, help="Only dead letters.")
-@receiver_option
+@_receiver_option
 @limit_option("deliveries")
 @output_option
 @click.pass_obj
@@ -82,7 +82,7 @@ def _selecting_options(function: FC) -> FC:
     """Add the options that select dead letters."""
     for option in (
         click.option("--since", type=time, help="Only deliveries created at or after this time."),
-        receiver_option,
+        _receiver_option,
         click.option("--dead", "is_all", is_flag=True, help="All dead letters."),
         click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=completing.dead_letters),
     ):

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from actionwatch.service.app import App
 
-ROOMY = 96  # from this width on, the columns of all records are aligned
-PIPE_WIDTH = 100
-CONFIGURATION = """\
+_ROOMY = 96  # from this width on, the columns of all records are aligned
+_PIPE_WIDTH = 100
+_CONFIGURATION = """\
 # The configuration of `actionwatch demo`. Its emulator stopped with the demo.
 sources:
   - name: demo
@@ -149,7 +149,7 @@ def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int) -
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
     config = folder / FIRST
     config.touch(mode=0o600)
-    config.write_text(CONFIGURATION.format(port=port, **upstream) + inhibition)
+    config.write_text(_CONFIGURATION.format(port=port, **upstream) + inhibition)
     return config
 
 
@@ -158,7 +158,7 @@ def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) ->
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
-    out = console(PIPE_WIDTH)
+    out = console(_PIPE_WIDTH)
     with closing(_streaming_app(settings, out, ended)) as built:
         started = time.monotonic()
         running = service.Service(built, on_death=ended.ask, open_to_actions=True)  # its organisation is emulated
@@ -200,8 +200,8 @@ def _line(record: Record, width: int) -> Text:
 
     where = record.cluster.name or record.account.name or ""
     at, kind, user = f"{record.occurred_at.astimezone():%H:%M:%S}", spell(record.action_kind), spell(record.user_name)
-    parts = (at, f"{kind:<30}", f"{user:<22}", where) if width >= ROOMY else (at, f"{kind:<26}", f"{user:<17}", where)
-    gap = "  " if width >= ROOMY else " "
+    parts = (at, f"{kind:<30}", f"{user:<22}", where) if width >= _ROOMY else (at, f"{kind:<26}", f"{user:<17}", where)
+    gap = "  " if width >= _ROOMY else " "
     return Text("· " + gap.join(spell(part) for part in parts), style="dim")
 
 

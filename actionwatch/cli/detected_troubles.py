@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.polls import Poll
 
-POLLS_STOPPED = 2  # without a running service, the next cron run may be about to begin
-GRACE = timedelta(minutes=1)  # for the poll itself, and for cron, which starts at whole minutes
-REMEDIES = {
+_POLLS_STOPPED = 2  # without a running service, the next cron run may be about to begin
+_GRACE = timedelta(minutes=1)  # for the poll itself, and for cron, which starts at whole minutes
+_REMEDIES = {
     "store_missing": "check store.url in the configuration, then start the service: 'actionwatch run'",
     "store_unreadable": "read the message; 'actionwatch run' of this version upgrades an older store",
     "service_stopped": "start the service: 'actionwatch run'. From cron, set poll_interval to the time between two runs",
@@ -41,7 +41,7 @@ class DetectedTrouble:
 def unopened(error: StoreError) -> DetectedTrouble:
     """Return the trouble of a store that cannot be opened."""
     trouble = "store_missing" if isinstance(error, StoreMissing) else "store_unreadable"
-    return DetectedTrouble(trouble, "store", None, str(error), REMEDIES[trouble])
+    return DetectedTrouble(trouble, "store", None, str(error), _REMEDIES[trouble])
 
 
 def late_polls(
@@ -66,16 +66,16 @@ def late_polls(
         seen = [at for at in (poll and poll.last_poll_at, backlog and backlog.noted_at) if at]
         if not seen:
             what = f"never polled: {runs}" if not is_running else "not polled yet"
-            yield DetectedTrouble(trouble, source.name, None, what, REMEDIES[trouble])
+            yield DetectedTrouble(trouble, source.name, None, what, _REMEDIES[trouble])
             continue
         last = max(seen)
         backoff = poll.backoff if poll and is_running else timedelta(0)  # `run --once` does not wait
-        allowed = source.poll_interval * (MISSED_POLLS if is_running else POLLS_STOPPED) + GRACE + backoff
+        allowed = source.poll_interval * (MISSED_POLLS if is_running else _POLLS_STOPPED) + _GRACE + backoff
         if now - last > allowed:
             what = f"last polled {spell_duration(_rounded(now - last))} ago, with a poll_interval of "
             what += f"{spell_duration(source.poll_interval)}: {runs}"
-            yield DetectedTrouble(trouble, source.name, last, what, REMEDIES[trouble])
-        elif last - now > GRACE:
+            yield DetectedTrouble(trouble, source.name, last, what, _REMEDIES[trouble])
+        elif last - now > _GRACE:
             what = f"the last poll is {spell_duration(_rounded(last - now))} in the future: this machine's clock was set back"
             yield DetectedTrouble(trouble, source.name, None, what, "set this machine's clock (NTP)")
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
 
-NEAREST_SHOWN = 3
-RECORDS_SHOWN = 5  # of an alert: the first and the newest; `explain RECORD-KEY` shows any other
+_NEAREST_SHOWN = 3
+_RECORDS_SHOWN = 5  # of an alert: the first and the newest; `explain RECORD-KEY` shows any other
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
         raise click.ClickException(_unknown(connection, settings, subject))
     alert = only_one(found, "alert", subject, "alerts list")
     held = records.read_of_alerts(connection, [alert.id], max(alert.count, 1))[alert.id]
-    shown = held if len(held) <= RECORDS_SHOWN else [held[0], *held[-RECORDS_SHOWN + 1 :]]
+    shown = held if len(held) <= _RECORDS_SHOWN else [held[0], *held[-_RECORDS_SHOWN + 1 :]]
     lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, [alert], alert)]
     lines += _alert_lines(connection, alert, held[0] if held else None)
     return alert.id, sorted(lines, key=lambda line: line.at)
@@ -197,7 +197,7 @@ def _nearest(findings: Sequence[tuple[Rule, Explanation]]) -> Iterator[str]:
     """Yield the rules that came nearest to matching a record, with the selection that decided."""
     from actionwatch.rules.explain import nearest_misses
 
-    for miss in nearest_misses(findings, NEAREST_SHOWN):
+    for miss in nearest_misses(findings, _NEAREST_SHOWN):
         lines = [line.text if line.found is None else f"{line.text} <- {line.found}" for line in miss.lines]
         how = "failed" if miss.should_hold else "matched, which excludes it"
         selection = f"{miss.selection} {how}: " if miss.selection else ""

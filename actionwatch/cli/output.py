@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Item = TypeVar("Item")
-Widths = dict[str, int]
+_Widths = dict[str, int]
 """The widths of the shown columns of a table by name."""
 
-GAP = 2  # spaces between two columns
-ROOMY = 100  # from this width on, times include the year
-COMFORTABLE = 28  # columns are cut to this width before a column is omitted
-NARROWEST = 10
-ID_COLUMNS = ("id", "alert")
+_GAP = 2  # spaces between two columns
+_ROOMY = 100  # from this width on, times include the year
+_COMFORTABLE = 28  # columns are cut to this width before a column is omitted
+_NARROWEST = 10
+_ID_COLUMNS = ("id", "alert")
 STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 
 
@@ -210,24 +210,24 @@ def _cell(value: object, column: str, width: int | None, zones: Mapping[str, str
     text = spell(value)
     if isinstance(value, datetime):
         text = value.astimezone().strftime(DATE_AND_TIME) if zones[column] else text
-        text = text[len("2026-") :] if width is not None and width < ROOMY else text
-    if width is not None and column in ID_COLUMNS and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
+        text = text[len("2026-") :] if width is not None and width < _ROOMY else text
+    if width is not None and column in _ID_COLUMNS and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
         text = short_id(text)
     return Text(text)
 
 
-def _fit(natural: Widths, width: int, cut: Sequence[str], leave_out: Sequence[str]) -> Widths:
+def _fit(natural: _Widths, width: int, cut: Sequence[str], leave_out: Sequence[str]) -> _Widths:
     """Return the widths of the columns that are shown, so that a row fits."""
     kept = dict(natural)
-    widths = _shrink(kept, width, cut, COMFORTABLE)
+    widths = _shrink(kept, width, cut, _COMFORTABLE)
     for name in leave_out:
         if _excess(widths, width) > 0:
             del kept[name]
-            widths = _shrink(kept, width, cut, COMFORTABLE)
-    return _shrink(widths, width, cut, NARROWEST)
+            widths = _shrink(kept, width, cut, _COMFORTABLE)
+    return _shrink(widths, width, cut, _NARROWEST)
 
 
-def _shrink(sizes: Widths, width: int, names: Sequence[str], least: int) -> Widths:
+def _shrink(sizes: _Widths, width: int, names: Sequence[str], least: int) -> _Widths:
     widths = dict(sizes)
     for name in names:
         if widths.get(name, 0) > least:
@@ -235,17 +235,17 @@ def _shrink(sizes: Widths, width: int, names: Sequence[str], least: int) -> Widt
     return widths
 
 
-def _excess(widths: Widths, width: int) -> int:
-    return sum(widths.values()) + GAP * (len(widths) - 1) - width
+def _excess(widths: _Widths, width: int) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1) - width
 
 
-def _join(cells: Mapping[str, Text], widths: Widths) -> Text:
+def _join(cells: Mapping[str, Text], widths: _Widths) -> Text:
     """Join the shown cells of a row, without spaces at its end."""
     from rich.text import Text
 
     shown = [cells[name].copy() for name in widths]
     for cell, size in zip(shown, widths.values(), strict=True):
         cell.truncate(size, overflow="ellipsis", pad=True)
-    line = Text(" " * GAP).join(shown)
+    line = Text(" " * _GAP).join(shown)
     line.rstrip()
     return line

@@ -17,10 +17,10 @@ from actionwatch.instaclustr.probe.findings import ProofImpact
 if TYPE_CHECKING:
     from actionwatch.instaclustr.probe.probing import ProbeReport
 
-LEGEND = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
-SIGNS = {ProofImpact.FINE: ("+", "green"), ProofImpact.COSTS: ("~", "yellow"), ProofImpact.PREVENTS: ("!", "bold red")}
+_LEGEND = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
+_SIGNS = {ProofImpact.FINE: ("+", "green"), ProofImpact.COSTS: ("~", "yellow"), ProofImpact.PREVENTS: ("!", "bold red")}
 # Where to insert a suggested key into the configuration.
-PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in addition to the existing ones"}
+_PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in addition to the existing ones"}
 
 
 @click.command()
@@ -48,7 +48,7 @@ def command(config: str, source: str | None, form: str) -> int:
 def _print(report: ProbeReport) -> None:
     out, shown = console(), ""
     for finding in report.findings:
-        sign, style = SIGNS[finding.weight] if finding.is_settled else ("?", "yellow")
+        sign, style = _SIGNS[finding.weight] if finding.is_settled else ("?", "yellow")
         out.print(hang(f"{sign} {finding.subject}:", finding.says, style))
         if finding.means and finding.means != shown:
             out.print(hang("    →", finding.means, "dim"))
@@ -61,5 +61,5 @@ def _print(report: ProbeReport) -> None:
         out.print("\nfor the configuration:")
         for key, value in sorted(report.configuration.items()):
             # JSON is valid YAML and quotes correctly.
-            out.print(f"  {key}: {json.dumps(value)}  # {PLACES[key]}", markup=False)
-    out.print(f"\n{counted(report.request_count, 'request')}; {LEGEND}")
+            out.print(f"  {key}: {json.dumps(value)}  # {_PLACES[key]}", markup=False)
+    out.print(f"\n{counted(report.request_count, 'request')}; {_LEGEND}")

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 LIMIT = 50
 COLUMNS = ("from", "to", "source", "method", "records", "kinds", "judged", "proofs", "digest", "check")
-SHORT_DIGEST = 12
+_SHORT_DIGEST = 12
 SAME, DIFFERENT, EXPIRED = "same", "differs", "expired"
-CHECKS = {SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
+_CHECKS = {SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,8 @@ def _row(found: _CheckedReceipt) -> tuple[object, ...]:
     kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
     window = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method)
     when = (receipt.judged_at, receipt.proof_count)
-    proof = (receipt.record_count, kinds, *when, receipt.digest[:SHORT_DIGEST])
-    return (*window, *proof) if found.check is None else (*window, *proof, CHECKS[found.check])
+    proof = (receipt.record_count, kinds, *when, receipt.digest[:_SHORT_DIGEST])
+    return (*window, *proof) if found.check is None else (*window, *proof, _CHECKS[found.check])
 
 
 @click.command("proof")

@@ -22,7 +22,7 @@ from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import record_document
 from actionwatch.text.times import local_times, spell_time
 
-SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
+_SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
 
 
@@ -90,7 +90,7 @@ def list_records(
         found = record_search.find(connection, replace(wanted, since=wanted.since or oldest), limit)
         shown = {}
         if form == "table" and sys.stdout.isatty():
-            shown = {record.key: records.short_key(connection, record.key, SHORT_KEY) for record in found}
+            shown = {record.key: records.short_key(connection, record.key, _SHORT_KEY) for record in found}
     print_records(found, form, "no matching records", lambda record: shown.get(record.key, record.key))
     if oldest is not None and len(found) < limit:
         searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {spell_time(oldest)}"

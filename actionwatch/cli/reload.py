@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actionwatch.service.announcement import Reloaded, RunningService
     from actionwatch.store.database import StoreReader
 
-WAIT_SECONDS = 120.0  # the service stops within 10 s and starts within some; a large store takes longer to match
+_WAIT_SECONDS = 120.0  # the service stops within 10 s and starts within some; a large store takes longer to match
 LOOK_SECONDS = 0.1
 
 
@@ -85,7 +85,7 @@ def _wait(store: StoreReader, service: RunningService) -> Reloaded:
     """Wait until a reload of a service ends that began after it wrote this note."""
     from actionwatch.service.announcement import read_announcements
 
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         found = next((each for each in read_announcements(store.roster()) if each.is_same(service)), None)
         if found is not None and found.last.number > service.reloads_begun:
@@ -93,7 +93,7 @@ def _wait(store: StoreReader, service: RunningService) -> Reloaded:
         if found is None:  # it restarts with the new configuration, or it ended
             _signal(service, 0)
         time.sleep(LOOK_SECONDS)
-    raise click.ClickException(f"the service did not finish reloading within {WAIT_SECONDS:g} s: see its log")
+    raise click.ClickException(f"the service did not finish reloading within {_WAIT_SECONDS:g} s: see its log")
 
 
 def _signal(service: RunningService, number: int) -> None:

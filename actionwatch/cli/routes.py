@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actionwatch.service.routing import ReceiverForecast, Routing
     from actionwatch.settings import Settings
 
-ROOT = "route"
+_ROOT = "route"
 command = click.Group(help="Show the routing tree, and test which receivers an alert gets to.")
 
 
@@ -75,7 +75,7 @@ def _route_document(route: Route) -> dict[str, Any]:
     }
 
 
-def _tree_lines(route: Route, muting: set[str], place: str = ROOT, depth: int = 0) -> Iterator[str]:
+def _tree_lines(route: Route, muting: set[str], place: str = _ROOT, depth: int = 0) -> Iterator[str]:
     mutes = [f"{name} (now)" if name in muting else name for name in route.mutes]
     muted = f"; muted in {', '.join(mutes)}" if mutes else ""
     yield f"{'  ' * depth}{place}: {_spell_route(route)} -> {_spell_receivers(route)}{spell(muted)}"
@@ -309,7 +309,7 @@ def _now(found: ReceiverForecast) -> str:
     return local_times("; ".join([*(held or ["sent"]), *found.notes]))
 
 
-def _visit_lines(visit: Visit, labels: Labels, place: str = ROOT, depth: int = 0, taker: str = "") -> Iterator[str]:
+def _visit_lines(visit: Visit, labels: Labels, place: str = _ROOT, depth: int = 0, taker: str = "") -> Iterator[str]:
     """Yield the nodes in the order of the tree: + matched, - did not, ~ was not tried; the matcher that decided, its value."""
     head = f"{place}: {_spell_route(visit.route)}"
     if visit.is_passed_over:

@@ -6,11 +6,11 @@ import click
 
 from actionwatch.cli.output import dump, echo
 
-WHAT = ("rules", "config", "webhook")
+_WHAT = ("rules", "config", "webhook")
 
 
 @click.command()
-@click.argument("what", type=click.Choice(WHAT))
+@click.argument("what", type=click.Choice(_WHAT))
 def command(what: str) -> None:
     """Print the JSON Schema of rule files, of the configuration, or of the webhook message.
 

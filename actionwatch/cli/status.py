@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from actionwatch.store.seals import Head
     from actionwatch.store.self_alerts import OpenSelfAlert
 
-SILENCES_SHOWN = 5  # `silences list` shows all
-LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
+_SILENCES_SHOWN = 5  # `silences list` shows all
+_LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
 
 
 @click.command()
@@ -104,7 +104,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     from actionwatch.store import silences as silence_table
 
     with store.read() as connection:
-        late_by = record_counts.lateness(connection, LATENESS_RECORDS)
+        late_by = record_counts.lateness(connection, _LATENESS_RECORDS)
         last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
         opened = self_alerts.read_all(connection)
         roster = store.roster()
@@ -273,11 +273,11 @@ def _print_replicas(running: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_silences(active: Sequence[Silence], out: Console) -> None:
-    for silence in active[:SILENCES_SHOWN]:
+    for silence in active[:_SILENCES_SHOWN]:
         until, by = spell_time(silence.ends_at), f"{silence.author}: {silence.comment}"
         out.print(hang(f"silence {short_id(silence.id)}:", f"{' '.join(silence.matchers)} until {until}, by {by}"))
-    if len(active) > SILENCES_SHOWN:
-        out.print(f"and {counted(len(active) - SILENCES_SHOWN, 'more silence')}: see 'actionwatch silences list'")
+    if len(active) > _SILENCES_SHOWN:
+        out.print(f"and {counted(len(active) - _SILENCES_SHOWN, 'more silence')}: see 'actionwatch silences list'")
 
 
 def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:

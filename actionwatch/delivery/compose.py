@@ -32,7 +32,7 @@ from actionwatch.text.links import NO_LINKS, Links
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, inhibited_document
 from actionwatch.text.raw_records import cut_record
 
-MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the vendor have about 50 KB
+_MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the vendor have about 50 KB
 log = structlog.get_logger()
 
 
@@ -76,8 +76,8 @@ def message_of(
     If the records are too large together, each is cut to the same size, so that a message has at most about 1 MB.
     """
     shown = newest[-RECORDS_SHOWN:]
-    if sum(len(record.raw) for record in shown) > MAX_RAW_CHARS:
-        shown = [cut_record(record, MAX_RAW_CHARS // RECORDS_SHOWN) for record in shown]
+    if sum(len(record.raw) for record in shown) > _MAX_RAW_CHARS:
+        shown = [cut_record(record, _MAX_RAW_CHARS // RECORDS_SHOWN) for record in shown]
     fields = shown_texts(shown[-1], alert.fields) if shown else ()
     data = {**alert_document(alert, shown), **inhibited_document(inhibited), **links.of_alert(alert.id)}
     message = Message(delivery_id, MESSAGE_TYPES[event], now, data)

@@ -18,8 +18,8 @@ from actionwatch.base.model import Event
 from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
 from actionwatch.store.receivers import Health
 
-COPIED = (Event.OPENED, Event.RESOLVED)
-ROWS_AT_ONCE = 500  # one transaction copies this many
+_COPIED = (Event.OPENED, Event.RESOLVED)
+_ROWS_AT_ONCE = 500  # one transaction copies this many
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Fallbacks:
     def fall_back(self, connection: Connection, rows: Sequence[tuple[Delivery, str]], now: datetime) -> None:
         """Copy rows, each for a reason, to the fallbacks of their receivers; each event of an alert once."""
         for receiver, policy in self._policies.items():
-            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in COPIED]
+            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in _COPIED]
             if some and policy.fallback is not None:
                 self._copy(connection, receiver, policy.fallback, some, now)
 
@@ -55,7 +55,7 @@ class Fallbacks:
 
     def fall_back_all(self, connection: Connection, receiver: str, now: datetime) -> None:
         """Copy what waits for a failing receiver."""
-        waiting = fallback_deliveries.read_uncopied(connection, receiver, ROWS_AT_ONCE)
+        waiting = fallback_deliveries.read_uncopied(connection, receiver, _ROWS_AT_ONCE)
         copied = fallback_deliveries.read_copied(connection, receiver, {each.alert_id for each in waiting})
         copied |= {(each.alert_id, each.event) for each in waiting}
         # If the receiver got the opening, the end waits for it too.

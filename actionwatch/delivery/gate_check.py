@@ -92,7 +92,7 @@ class GateCheck:
         contexts = {
             each.delivery.id: GateContext(
                 each.delivery,
-                event_of(each),
+                _event_of(each),
                 each.alert,
                 newest_labels(each.alert, newest),
                 each.is_notified,
@@ -139,14 +139,14 @@ class GateCheck:
         )
 
 
-def event_of(due: DueDelivery) -> Event:
+def _event_of(due: DueDelivery) -> Event:
     """Return what a row is for its receiver: an update is the opening for one that got nothing."""
     return Event.OPENED if due.delivery.event in UPDATES and not due.is_notified else due.delivery.event
 
 
 def as_received(due: DueDelivery) -> DueDelivery:
     """Return a row with the event that it is for its receiver."""
-    event = event_of(due)
+    event = _event_of(due)
     if due.delivery.event is event:
         return due
     return DueDelivery(replace(due.delivery, event=event), due.alert, due.is_notified)

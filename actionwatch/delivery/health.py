@@ -20,7 +20,7 @@ from actionwatch.text.payloads import instant
 
 FAILING_AFTER = timedelta(minutes=10)  # how long a receiver accepts nothing until that is reported
 OBJECTIVE_OVER = timedelta(hours=1)  # the time span of an objective
-SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
+_SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
 DEAD_REMEDY = (
     "fix the receiver, then run 'actionwatch deliveries retry --dead', or drop the messages: "
     "'actionwatch deliveries drop --dead'"
@@ -90,7 +90,7 @@ class ReceiverWatch:
                 continue
             with self._database.read() as connection:
                 count, slow = delivery_latency.count_slow(connection, name, now - OBJECTIVE_OVER, now, policy.objective)
-            if slow > count * SLOW_SHARE:
+            if slow > count * _SLOW_SHARE:
                 burning.add(name)
                 span = spell_duration(policy.objective)
                 what = f"{slow} of {counted(count, 'alert')} of the last hour took longer than {span} from when they happened"

@@ -11,8 +11,8 @@ from datetime import timedelta
 from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
 from actionwatch.store.database import Database
 
-GATHER_SECONDS = 0.04  # the longest wait of a round for the next attempts of a quick receiver
-GATHER_STEP = 0.002
+_GATHER_SECONDS = 0.04  # the longest wait of a round for the next attempts of a quick receiver
+_GATHER_STEP = 0.002
 
 
 class Inbox:
@@ -55,13 +55,13 @@ class Inbox:
         except queue.Empty:
             return
         is_woken = self._take(first, workers)
-        ends_at = time.monotonic() + (GATHER_SECONDS if wait_seconds > 0 else 0)
+        ends_at = time.monotonic() + (_GATHER_SECONDS if wait_seconds > 0 else 0)
         while (
             not (self._take_all(workers) or is_woken)
             and time.monotonic() < ends_at
             and any(worker.is_busy for worker in workers.values())
         ):
-            time.sleep(GATHER_STEP)
+            time.sleep(_GATHER_STEP)
 
     def _wait(self, wait_seconds: float) -> Attempt | timedelta | None:
         """Raises: queue.Empty, after `wait_seconds` or when another process wrote to the store."""

@@ -25,8 +25,8 @@ from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.escaping import visible
 from actionwatch.text.links import NO_LINKS, Links
 
-NOT_RETRIED = "a test is not retried"
-COMMAND = "receivers test"
+_NOT_RETRIED = "a test is not retried"
+_COMMAND = "receivers test"
 
 
 def send_test(
@@ -50,12 +50,12 @@ def send_test(
     if ended.error is None:
         outcome = Accepted(message.type, ended.receipt.note and visible(ended.receipt.note))
     else:
-        outcome = Bury(NOT_RETRIED, str(ended.error))
+        outcome = Bury(_NOT_RETRIED, str(ended.error))
     with database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "tested", channel.name)])
         delivery_transitions.enqueue(connection, [delivery])
         lifecycle.apply(connection, [(delivery, outcome)], clock())
         if ended.error is not None:
-            delivery_transitions.drop(connection, DeliveryFilter(ids=[delivery.id]), COMMAND)
+            delivery_transitions.drop(connection, DeliveryFilter(ids=[delivery.id]), _COMMAND)
     return ended

@@ -18,7 +18,7 @@ from actionwatch.store import alert_history, alerts, delivery_transitions, outbo
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.receiver_progress import ReceiverProgress
 
-NEWS = (Event.OPENED, Event.UPDATED, Event.ACKED)
+_NEWS = (Event.OPENED, Event.UPDATED, Event.ACKED)
 
 
 def replay(connection: Connection, wanted: DeliveryFilter, configured: Collection[str], who: str, now: datetime) -> int:
@@ -87,7 +87,7 @@ def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now
         if alert is None or alert.status is not Status.RESOLVED:
             continue
         rows = [row for row in outbox.read_of_alert(connection, alert_id) if row.receiver == receiver]
-        is_news = any(row.event in NEWS and row.status is DeliveryStatus.PENDING for row in rows)
+        is_news = any(row.event in _NEWS and row.status is DeliveryStatus.PENDING for row in rows)
         has_end = any(row.event is Event.RESOLVED and row.status is not DeliveryStatus.SUPPRESSED for row in rows)
         if is_news and not has_end:
             ordinal = receiver_progress.read(connection, alert_id)[receiver].next_ordinal

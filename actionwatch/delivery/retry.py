@@ -9,7 +9,7 @@ from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.plurals import counted
 from actionwatch.settings import RetryPolicy
 
-MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
+_MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +46,5 @@ def decide(
 
 def _backoff(attempt: int, jitter: float, policy: RetryPolicy) -> timedelta:
     """Return a wait between zero and the full step (full jitter), so that retries do not come all at once."""
-    step = policy.first.total_seconds() * policy.factor ** min(attempt - 1, MAX_DOUBLINGS)
+    step = policy.first.total_seconds() * policy.factor ** min(attempt - 1, _MAX_DOUBLINGS)
     return timedelta(seconds=jitter * min(step, policy.max.total_seconds()))

@@ -31,10 +31,10 @@ from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.text.links import Links
 from actionwatch.text.payloads import ALERTS_SHOWN, summary_document
 
-REASONS = ("silence", "mute", "storm", "digest")
+_REASONS = ("silence", "mute", "storm", "digest")
 ENDED_BY_TIME = ("silence", "mute")  # at their end, alerts about something that still lasts are delivered
 
-A_MOMENT = timedelta(seconds=1)
+_A_MOMENT = timedelta(seconds=1)
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Summaries:
         for receiver, policy in self._policies.items():
             groups = suppressed_deliveries.read_groups(connection, receiver)
             over = [group for group in groups if self._is_over(group, active, now)]
-            for reason in REASONS:
+            for reason in _REASONS:
                 chosen = [group for group in over if group.awaits == reason]
                 if chosen and (reason != "storm" or self._next_storm_summary(connection, receiver, policy, now) <= now):
                     yield receiver, reason, chosen
@@ -94,7 +94,7 @@ class Summaries:
         if last is None:
             return now
         if last.status is DeliveryStatus.PENDING:
-            return max(last.due_at, now + A_MOMENT)
+            return max(last.due_at, now + _A_MOMENT)
         if last.created_at > now:
             return now  # the clock was set back since
         return last.created_at + (policy.storm or Storm()).per

@@ -14,7 +14,7 @@ from actionwatch.delivery.receiver_worker import Attempt, MessageRenderer
 
 TROUBLE = "template_failing"
 CHANGED = "the templates were changed"
-REMEDY = (
+_REMEDY = (
     "fix the template: it is loaded within a second; 'actionwatch explain' of an alert shows which of its messages failed. "
     "Until then such messages use the shipped template or a plain text"
 )
@@ -44,7 +44,7 @@ class TemplateWatch:
         self._settle_changed()
         for fault, seen in self._failures.values():
             if seen == self._version:
-                self._self_alerts.report(TROUBLE, fault.file, f"a message could not be written: {fault}", REMEDY)
+                self._self_alerts.report(TROUBLE, fault.file, f"a message could not be written: {fault}", _REMEDY)
         self._settle_changed()  # they may have changed meanwhile
         self._failures = {}
 

@@ -33,8 +33,8 @@ from actionwatch.store import delivery_transitions, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
 
-STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
-FAILED_SECONDS = 1.0  # until the next round after one that failed, for example because the store was busy
+_STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
+_FAILED_SECONDS = 1.0  # until the next round after one that failed, for example because the store was busy
 
 log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class DeliveryWorker:
         self_alerts: SelfAlerts,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
-        stop_seconds: float = STOP_SECONDS,
+        stop_seconds: float = _STOP_SECONDS,
         global_policy: GlobalPolicy = GlobalPolicy(),  # noqa: B008 - a frozen value
         leads: Callable[[], bool] = lambda: True,
         leader_alerts: SelfAlerts | None = None,
@@ -108,7 +108,7 @@ class DeliveryWorker:
         while not self._stopping.is_set():
             if not attempt(self._run_round):
                 self._is_recovered = False  # the server of the store may have lost what this process committed last
-                self._stopping.wait(FAILED_SECONDS)
+                self._stopping.wait(_FAILED_SECONDS)
         self.finish()
 
     def stop(self) -> None:
@@ -155,9 +155,8 @@ class DeliveryWorker:
             if self.receivers.under_way() == 0:
                 self._leader.make_summaries(self._clock(), is_forced=True)
             if self.receivers.under_way() == 0 and not self._schedule.has_work_by(deadline):
-                self._leader.check_receivers(
-                    self._clock(), is_forced=True
-                )  # the self-alerts that this opens go out in the same run
+                # The self-alerts that this opens go out in the same run.
+                self._leader.check_receivers(self._clock(), is_forced=True)
                 if not self._schedule.has_work_by(deadline):
                     break
             self.run_once(self._seconds_until_next())

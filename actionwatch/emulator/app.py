@@ -35,10 +35,10 @@ from actionwatch.emulator.query import InvalidParameterError
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
 
-BASE = "/v1/organisations/{organisation_id}"
+_BASE = "/v1/organisations/{organisation_id}"
 DEMO_USER = "demo"
 DEMO_KEY = "demo-key"
-MAX_BODY_BYTES = 65_536  # far above any account name
+_MAX_BODY_BYTES = 65_536  # far above any account name
 
 
 class _NewAccount(msgspec.Struct, rename="camel"):
@@ -65,7 +65,7 @@ class Emulator:
     traffic: Counter[tuple[str, int]] = field(default_factory=Counter)
 
 
-Handler = Callable[[Emulator, Request, bytes], Response]
+_Handler = Callable[[Emulator, Request, bytes], Response]
 
 
 def create_app(
@@ -85,10 +85,10 @@ def create_app(
     """
     playing = Faults(organisation, faults)
     emulator = Emulator(organisation, user_name, api_key, playing, may_write)
-    operations: dict[str, dict[str, Handler]] = {  # by path, so that a 405 lists all methods in Allow
-        f"{BASE}/user-actions": {"GET": _user_actions},
-        f"{BASE}/linked-accounts": {"GET": _linked_accounts, "POST": _link_account},
-        f"{BASE}/linked-accounts/{{account_id}}": {"DELETE": _unlink_account},
+    operations: dict[str, dict[str, _Handler]] = {  # by path, so that a 405 lists all methods in Allow
+        f"{_BASE}/user-actions": {"GET": _user_actions},
+        f"{_BASE}/linked-accounts": {"GET": _linked_accounts, "POST": _link_account},
+        f"{_BASE}/linked-accounts/{{account_id}}": {"DELETE": _unlink_account},
     }
     routes = [Route(path, _guarded(emulator, by), methods=sorted(by)) for path, by in operations.items()]
     routes.append(Route("/openapi.json", lambda _: JSONResponse(_openapi(organisation.id)), methods=["GET"]))
@@ -99,7 +99,7 @@ def create_app(
     return app
 
 
-def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Request], object]:
+def _guarded(emulator: Emulator, handlers: dict[str, _Handler]) -> Callable[[Request], object]:
     """Wrap the handlers of a path with the gate, the check of the key, and the count.
 
     Asynchronous only to read the body; a thread runs the handlers.
@@ -119,21 +119,21 @@ async def _body(request: Request) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > _MAX_BODY_BYTES:
             raise HTTPException(413)
     return body
 
 
-def _answer(emulator: Emulator, handler: Handler, request: Request, body: bytes) -> Response:
+def _answer(emulator: Emulator, handler: _Handler, request: Request, body: bytes) -> Response:
     stages = emulator.faults.compose(_operation(handler), emulator.stages)
     return stages.carry(_uncarried(replace(emulator, stages=stages), handler, request, body))
 
 
-def _operation(handler: Handler) -> str:
+def _operation(handler: _Handler) -> str:
     return handler.__name__.lstrip("_")
 
 
-def _uncarried(emulator: Emulator, handler: Handler, request: Request, body: bytes) -> Response:
+def _uncarried(emulator: Emulator, handler: _Handler, request: Request, body: bytes) -> Response:
     if (early := emulator.stages.gate(request)) is not None:
         return early
     if not _is_authorised(request.headers.get("authorization", ""), emulator.user_name, emulator.api_key):

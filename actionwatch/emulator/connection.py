@@ -8,8 +8,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-EXTENSION: Final = "emulator.connection"
-NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends RST, not FIN
+_EXTENSION: Final = "emulator.connection"
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends RST, not FIN
 
 
 class ClientConnection:
@@ -36,13 +36,13 @@ class ClientConnection:
     def reset(self) -> None:
         """Close with a reset, so that the next read of the client fails."""
         raw = self._transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
 
 def connection_of(scope: Scope) -> ClientConnection:
     """Return the connection of a request. The app must run in the server of `server.py`."""
-    found: ClientConnection = scope["extensions"][EXTENSION]
+    found: ClientConnection = scope["extensions"][_EXTENSION]
     return found
 
 
@@ -58,7 +58,7 @@ class ConnectedProtocol(H11Protocol):
         inner = self.app
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await inner({**scope, "extensions": {**scope.get("extensions", {}), EXTENSION: connection}}, receive, send)
+            await inner({**scope, "extensions": {**scope.get("extensions", {}), _EXTENSION: connection}}, receive, send)
 
         self.app = app
 

@@ -18,8 +18,8 @@ from actionwatch.emulator.log import Action, from_ms
 from actionwatch.emulator.query import parse_iso
 from actionwatch.emulator.state import Organisation
 
-PREFIX = "/_emulator"
-Handler = Callable[[Request, bytes], Response]
+_PREFIX = "/_emulator"
+_Handler = Callable[[Request, bytes], Response]
 T = TypeVar("T")
 
 
@@ -145,14 +145,14 @@ def _decode(body: bytes, form: type[T]) -> T:
         raise _RefusedError(str(exc)) from exc
 
 
-def _route(path: str, handler: Handler, *methods: str) -> Route:
+def _route(path: str, handler: _Handler, *methods: str) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             return await run_in_threadpool(handler, request, await request.body())
         except (_RefusedError, FaultError) as exc:
             return JSONResponse({"message": str(exc)}, 400)
 
-    return Route(PREFIX + path, endpoint, methods=methods)
+    return Route(_PREFIX + path, endpoint, methods=methods)
 
 
 def _lines(items: Iterable[object]) -> Response:

@@ -23,12 +23,12 @@ from actionwatch.emulator.sample import (
 from actionwatch.emulator.simulation import Simulation, Step, activity
 from actionwatch.emulator.state import Person
 
-WORKING_HOURS = 8.5  # the integral of `activity` over a working day
-LONGEST_GAP = timedelta(minutes=10)  # then the rate is computed again: a Poisson process has no memory
-BACKUP_EVERY = timedelta(hours=6)
-CI_CLUSTERS_A_DAY = 16.0
-REPOSITORIES: Final = ("checkout", "ledger", "search", "catalogue", "ingest", "webshop")
-TOPICS: Final = ("orders", "payments", "invoices", "clicks", "shipments", "stock", "sessions", "audit")
+_WORKING_HOURS = 8.5  # the integral of `activity` over a working day
+_LONGEST_GAP = timedelta(minutes=10)  # then the rate is computed again: a Poisson process has no memory
+_BACKUP_EVERY = timedelta(hours=6)
+_CI_CLUSTERS_A_DAY = 16.0
+_REPOSITORIES: Final = ("checkout", "ledger", "search", "catalogue", "ingest", "webshop")
+_TOPICS: Final = ("orders", "payments", "invoices", "clicks", "shipments", "stock", "sessions", "audit")
 
 ANY, KAFKA, ACCOUNT, NOTHING = "any cluster", "a Kafka cluster", "an account", "nothing"
 
@@ -44,7 +44,7 @@ class _Habit:
     text: str  # may name {on}, {topic}, {number}
 
 
-HABITS: Final = (
+_HABITS: Final = (
     _Habit(DEVELOPER, "DESCRIBE_KAFKA_TOPIC", 14, KAFKA, "Described topic {topic} on {on}"),
     _Habit(DEVELOPER, "DISPLAY_KAFKA_TOPIC_CONFIG", 9, KAFKA, "Displayed the configuration of topic {topic} on {on}"),
     _Habit(DEVELOPER, "LIST_KAFKA_ACLS", 3, KAFKA, "Listed the ACLs of {on}"),
@@ -94,9 +94,9 @@ def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) 
         def back_up(simulation: Simulation) -> None:
             if cluster in simulation.organisation.inventory.clusters:
                 simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
-                simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
+                simulation.after(_BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
 
-        simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), back_up)
+        simulation.schedule(begin + _BACKUP_EVERY * simulation.chance.random(), back_up)
 
 
 def _busyness(simulation: Simulation, zone: str) -> float:
@@ -110,15 +110,15 @@ def _workforce(simulation: Simulation) -> Step:
     zones: dict[str, tuple[list[tuple[Person, _Habit]], list[float]]] = {}
     for zone in sorted({person.time_zone for person in simulation.organisation.people}):
         people = [person for person in simulation.organisation.people if person.time_zone == zone]
-        pairs = [(person, habit) for person in people for habit in HABITS if person.role == habit.role]
+        pairs = [(person, habit) for person in people for habit in _HABITS if person.role == habit.role]
         if pairs:
-            zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
+            zones[zone] = (pairs, list(accumulate(habit.per_day / _WORKING_HOURS for _, habit in pairs)))
 
     def wait(simulation: Simulation) -> None:
         rates = [_busyness(simulation, zone) * weights[-1] for zone, (_, weights) in zones.items()]  # per planned hour
-        gap = timedelta(hours=simulation.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
-        if gap >= LONGEST_GAP:  # try again later
-            simulation.after(LONGEST_GAP, wait)
+        gap = timedelta(hours=simulation.chance.expovariate(sum(rates))) if sum(rates) else _LONGEST_GAP
+        if gap >= _LONGEST_GAP:  # try again later
+            simulation.after(_LONGEST_GAP, wait)
             return
         pairs, weights = zones[simulation.chance.choices(list(zones), rates)[0]]
         person, habit = simulation.chance.choices(pairs, cum_weights=weights)[0]
@@ -142,13 +142,13 @@ def _follow(simulation: Simulation, person: Person, habit: _Habit) -> None:
         if on is None:
             return
     text = habit.text.format(
-        on=on.name if on else "", topic=simulation.chance.choice(TOPICS), number=simulation.chance.randrange(1, 250)
+        on=on.name if on else "", topic=simulation.chance.choice(_TOPICS), number=simulation.chance.randrange(1, 250)
     )
     simulation.act(habit.kind, person.user_name, text, on)
 
 
 def _wait_for_ci(simulation: Simulation) -> None:
-    gap = timedelta(hours=simulation.chance.expovariate(CI_CLUSTERS_A_DAY / 24))
+    gap = timedelta(hours=simulation.chance.expovariate(_CI_CLUSTERS_A_DAY / 24))
     simulation.after(gap, _run_ci)
 
 
@@ -156,7 +156,7 @@ def _run_ci(simulation: Simulation) -> None:
     """Start a CI cluster, which the reaper deletes within two hours."""
     _wait_for_ci(simulation)
     organisation = simulation.organisation
-    name = f"ci-{simulation.chance.choice(REPOSITORIES)}-{simulation.chance.randrange(1000, 9999)}"
+    name = f"ci-{simulation.chance.choice(_REPOSITORIES)}-{simulation.chance.randrange(1000, 9999)}"
     cluster = organisation.inventory.add_cluster(
         name, account=simulation.chance.choice(organisation.inventory.accounts), stage=CI
     )

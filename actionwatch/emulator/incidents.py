@@ -21,8 +21,8 @@ from actionwatch.emulator.sample import (
 from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Person
 
-FIREWALL_CHANGES = 6
-REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
+_FIREWALL_CHANGES = 6
+_REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
 
 
 def key_then_cluster_deleted(simulation: Simulation) -> None:
@@ -38,9 +38,9 @@ def key_then_cluster_deleted(simulation: Simulation) -> None:
 def firewall_burst(simulation: Simulation) -> None:
     """A user changes firewall rules six times within minutes, and opens the cluster to the internet."""
     who, cluster = simulation.pick_person(PLATFORM, DBA, is_awake=True), _victim(simulation)
-    kind, opened = "CHANGE_CLUSTER_FIREWALL_RULES", simulation.chance.randrange(1, FIREWALL_CHANGES)
-    simulation.note("firewall_burst", who, (kind,) * FIREWALL_CHANGES, cluster)
-    for number in range(FIREWALL_CHANGES):
+    kind, opened = "CHANGE_CLUSTER_FIREWALL_RULES", simulation.chance.randrange(1, _FIREWALL_CHANGES)
+    simulation.note("firewall_burst", who, (kind,) * _FIREWALL_CHANGES, cluster)
+    for number in range(_FIREWALL_CHANGES):
         source = "0.0.0.0/0" if number == opened else f"198.51.100.{simulation.chance.randrange(1, 250)}/32"
         _later(simulation, 50 * number, kind, who.user_name, f"Added {source} to the firewall of", cluster)
 
@@ -130,7 +130,7 @@ def _later(simulation: Simulation, seconds: int, kind: str, user_name: str, text
 def _delete(simulation: Simulation, user_name: str, cluster: Cluster) -> None:
     simulation.act("DELETE_CLUSTER", user_name, f"Deleted cluster {cluster.name}", cluster)
     if cluster.stage != CI:
-        simulation.after(REPAIR, lambda simulation: _rebuild(simulation, cluster))
+        simulation.after(_REPAIR, lambda simulation: _rebuild(simulation, cluster))
 
 
 def _rebuild(simulation: Simulation, lost: Cluster) -> None:

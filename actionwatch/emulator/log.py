@@ -14,7 +14,7 @@ import msgspec
 
 from actionwatch.emulator.catalogue import ORGANISATION, domain_type_of, operation_of
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_MS, LAST_MS = -(2**62), 2**62  # the bounds of an unbounded window, within 64 bits
 DEFAULT_PAGE_SIZE = 10
 _CACHED_SELECTIONS = 4  # a walk requests the pages of one window; a few concurrent walks suffice
@@ -85,12 +85,12 @@ class LogPage:
 
 def to_ms(moment: datetime) -> int:
     """Convert an aware time to milliseconds since the epoch, the resolution of the log."""
-    return (moment - EPOCH) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def from_ms(ms: int) -> datetime:
     """Convert milliseconds since the epoch to an aware UTC time, without floats."""
-    return EPOCH + timedelta(milliseconds=ms)
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 @dataclass(frozen=True, slots=True)

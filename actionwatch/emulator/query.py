@@ -9,9 +9,9 @@ from starlette.datastructures import QueryParams
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
 from actionwatch.emulator.log import DEFAULT_PAGE_SIZE, FIRST_MS, LAST_MS, LogFilter, LogQuery, to_ms
 
-MAX_INT32 = 2**31 - 1
-MAX_PAGE_SIZE = 1000
-ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_MAX_INT32 = 2**31 - 1
+_MAX_PAGE_SIZE = 1000
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 
 
 class InvalidParameterError(ValueError):
@@ -27,8 +27,8 @@ def parse_query(parameters: QueryParams) -> LogQuery:
         _filter(parameters),
         _time(parameters, "startTime", FIRST_MS),
         _time(parameters, "endTime", LAST_MS),
-        _integer(parameters, "recordIndex", 0, 0, MAX_INT32),
-        _integer(parameters, "pageSize", DEFAULT_PAGE_SIZE, 1, MAX_PAGE_SIZE),
+        _integer(parameters, "recordIndex", 0, 0, _MAX_INT32),
+        _integer(parameters, "pageSize", DEFAULT_PAGE_SIZE, 1, _MAX_PAGE_SIZE),
         _boolean(parameters, "getActionCounts", default=True),
     )
 
@@ -86,7 +86,7 @@ def parse_iso(text: str) -> int:
 
     Raises: `ValueError`, if it is not one.
     """
-    if not ISO_TIME.fullmatch(text):
+    if not _ISO_TIME.fullmatch(text):
         raise ValueError(f"not an ISO date and time: {text!r}")
     moment = datetime.fromisoformat(text)
     return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -24,7 +24,7 @@ from actionwatch.emulator.sample import SYDNEY, Office, create_organisation, off
 from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Clock, system_clock
 
-DEMO_LAPSE = 300.0  # a planned hour takes twelve seconds, so that a demo of a minute shows half a working day
+_DEMO_LAPSE = 300.0  # a planned hour takes twelve seconds, so that a demo of a minute shows half a working day
 
 
 class ScenarioError(ValueError):
@@ -68,18 +68,20 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("recur must be longer than 0s")
 
 
-DEMO_FIRST_MINUTES = 10  # 2 s at the demo's lapse
-DEMO_EVERY_MINUTES = 35  # 7 s; the sixth and last begins 37 s after the start
-DEMO_RECUR = Duration(minutes=100)  # 20 s
+_DEMO_FIRST_MINUTES = 10  # 2 s at the demo's lapse
+_DEMO_EVERY_MINUTES = 35  # 7 s; the sixth and last begins 37 s after the start
+_DEMO_RECUR = Duration(minutes=100)  # 20 s
 
 
 def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
     """Return the demo: all incidents within 45 s, the first after 2 s, with a head office where `now` is at night."""
     incidents = tuple(
-        PlannedIncident(name, Duration(minutes=DEMO_FIRST_MINUTES + DEMO_EVERY_MINUTES * number))
+        PlannedIncident(name, Duration(minutes=_DEMO_FIRST_MINUTES + _DEMO_EVERY_MINUTES * number))
         for number, name in enumerate(INCIDENTS)
     )
-    return Scenario(seed=seed, lapse=DEMO_LAPSE, head_office=off_hours_zone(now), recur=DEMO_RECUR, incidents=incidents)
+    return Scenario(
+        seed=seed, lapse=_DEMO_LAPSE, head_office=off_hours_zone(now), recur=_DEMO_RECUR, incidents=incidents
+    )
 
 
 def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulation:

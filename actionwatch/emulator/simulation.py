@@ -18,8 +18,8 @@ from actionwatch.emulator.inventory import Account, Cluster
 from actionwatch.emulator.log import EntityRef
 from actionwatch.emulator.state import Organisation, Person, Planted
 
-RECENT_ACTORS = 3  # an incident is caused by another person than the last few
-LONGEST_NAP_SECONDS = 0.5  # the wall clock may be set during the sleep
+_RECENT_ACTORS = 3  # an incident is caused by another person than the last few
+_LONGEST_NAP_SECONDS = 0.5  # the wall clock may be set during the sleep
 
 Step = Callable[["Simulation"], None]
 
@@ -37,7 +37,7 @@ class Simulation:
         self.stamp = start  # time of its records
         self._queue: list[tuple[datetime, int, Step]] = []
         self._numbers = count()
-        self._recent: deque[str] = deque(maxlen=RECENT_ACTORS)
+        self._recent: deque[str] = deque(maxlen=_RECENT_ACTORS)
 
     # The queue
 
@@ -169,7 +169,7 @@ def _play(simulation: Simulation, ended: Event) -> None:
     while (due := simulation.next_due()) is not None:
         nap = (due - clock()).total_seconds()
         if nap > 0:
-            if ended.wait(min(nap, LONGEST_NAP_SECONDS)):
+            if ended.wait(min(nap, _LONGEST_NAP_SECONDS)):
                 return
             continue
         simulation.advance(clock())

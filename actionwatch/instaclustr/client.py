@@ -31,7 +31,7 @@ from actionwatch.net.http_response import HttpResponse
 stamina.instrumentation.set_on_retry_hooks(())
 
 PAGE_SIZE = 1000  # the documented maximum
-MOST_AHEAD = timedelta(days=1)  # a record further in the future, by our clock and the upstream's, has no readable time
+_MOST_AHEAD = timedelta(days=1)  # a record further in the future, by our clock and the upstream's, has no readable time
 _SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibling APIs is 35 per user
 _SPACED_FOR = timedelta(minutes=1)
 _SHRINK_BY = 8  # a page that is too large is read again in pages of an eighth
@@ -152,7 +152,7 @@ class Client(AbstractContextManager["Client"]):
         try:
             now = self._clock()
             check_size(response.body)
-            latest = max(now, response.date or now) + MOST_AHEAD
+            latest = max(now, response.date or now) + _MOST_AHEAD
             page = parse_page(response.body, self.reader, now, latest=latest, most=MAX_PAGE_RECORDS)
         except BadResponse as exc:
             raise type(exc)(self._origin.redact(exc.what), exc.remedy) from None

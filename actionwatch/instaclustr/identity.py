@@ -16,7 +16,7 @@ import msgspec
 
 from actionwatch.base.ids import UUID
 
-UNTIMED = "untimed"  # replaces an unreadable time; the time of the poll would change the key
+_UNTIMED = "untimed"  # replaces an unreadable time; the time of the poll would change the key
 _HASH_BYTES = 10  # 80 bits: the odds of a collision among 1,000 records of one microsecond are 1 in 10**18
 
 
@@ -53,12 +53,12 @@ def record_key(microseconds: int | None, stable: bytes, organisation: bytes) -> 
     # As `person` the organisation costs nothing; as part of the content it would cost another block.
     digest = blake2b(stable, digest_size=_HASH_BYTES, person=organisation).hexdigest()
     # `to_bytes().hex()` equals format `016x` and takes a third of the time.
-    return f"{UNTIMED if microseconds is None else microseconds.to_bytes(8).hex()}-{digest}"
+    return f"{_UNTIMED if microseconds is None else microseconds.to_bytes(8).hex()}-{digest}"
 
 
 def without_time(key: str) -> str:
     """Return the key that a record has if its time counts as unreadable."""
-    return f"{UNTIMED}-{key.partition('-')[2]}"
+    return f"{_UNTIMED}-{key.partition('-')[2]}"
 
 
 def twin_key(key: str, ordinal: int) -> str:

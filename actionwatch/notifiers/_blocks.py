@@ -12,15 +12,15 @@ from typing import Any
 
 from actionwatch.text.escaping import shorten
 
-MAX_TEXT_CHARS = 4_000  # Slack accepts 40,000 and recommends 4,000
-MAX_BLOCKS = 50
-MAX_ATTACHMENTS = 20
-MAX_FIELDS = 10
-MAX_ELEMENTS = 10
-MAX_HEADER_CHARS = 150
-MAX_FIELD_CHARS = 2_000
-MAX_SECTION_CHARS = 3_000
-MAX_FALLBACK_CHARS = 1_000
+_MAX_TEXT_CHARS = 4_000  # Slack accepts 40,000 and recommends 4,000
+_MAX_BLOCKS = 50
+_MAX_ATTACHMENTS = 20
+_MAX_FIELDS = 10
+_MAX_ELEMENTS = 10
+_MAX_HEADER_CHARS = 150
+_MAX_FIELD_CHARS = 2_000
+_MAX_SECTION_CHARS = 3_000
+_MAX_FALLBACK_CHARS = 1_000
 MAX_PAYLOAD_CHARS = 12_000  # all texts together: above about 13,000 Slack answers msg_blocks_too_long
 
 _LINK = re.compile(r"<(https?://[^|<>]+)\|([^<>]+)>")
@@ -31,12 +31,12 @@ def bounded(payload: Mapping[str, Any], *, fallback: str) -> dict[str, Any]:
     """Return `text`, `blocks` and `attachments` within Slack's limits. `fallback` replaces a missing text."""
     text = payload.get("text")
     has_text = isinstance(text, str) and text.strip()
-    message: dict[str, Any] = {"text": _cut(str(text), MAX_TEXT_CHARS) if has_text else fallback}
+    message: dict[str, Any] = {"text": _cut(str(text), _MAX_TEXT_CHARS) if has_text else fallback}
     budget = _CharBudget(MAX_PAYLOAD_CHARS)
     if isinstance(blocks := payload.get("blocks"), list):
-        message["blocks"] = [_block(block, budget) for block in blocks[:MAX_BLOCKS]]
+        message["blocks"] = [_block(block, budget) for block in blocks[:_MAX_BLOCKS]]
     if isinstance(attachments := payload.get("attachments"), list):
-        message["attachments"] = [_attachment(item, budget) for item in attachments[:MAX_ATTACHMENTS]]
+        message["attachments"] = [_attachment(item, budget) for item in attachments[:_MAX_ATTACHMENTS]]
     return message
 
 
@@ -56,14 +56,16 @@ class _CharBudget:
 def _block(block: Any, budget: _CharBudget) -> Any:
     if not isinstance(block, dict):
         return block
-    limit = MAX_HEADER_CHARS if block.get("type") == "header" else MAX_SECTION_CHARS
+    limit = _MAX_HEADER_CHARS if block.get("type") == "header" else _MAX_SECTION_CHARS
     bounded = dict(block)
     if "text" in block:
         bounded["text"] = _text_object(block["text"], limit, budget)
     if isinstance(block.get("fields"), list):
-        bounded["fields"] = [_text_object(item, MAX_FIELD_CHARS, budget) for item in block["fields"][:MAX_FIELDS]]
+        bounded["fields"] = [_text_object(item, _MAX_FIELD_CHARS, budget) for item in block["fields"][:_MAX_FIELDS]]
     if isinstance(block.get("elements"), list) and block.get("type") == "context":
-        bounded["elements"] = [_text_object(item, MAX_FIELD_CHARS, budget) for item in block["elements"][:MAX_ELEMENTS]]
+        bounded["elements"] = [
+            _text_object(item, _MAX_FIELD_CHARS, budget) for item in block["elements"][:_MAX_ELEMENTS]
+        ]
     return bounded
 
 
@@ -80,8 +82,8 @@ def _attachment(item: Any, budget: _CharBudget) -> Any:
         return item
     bounded = dict(item)
     if isinstance(item.get("blocks"), list):
-        bounded["blocks"] = [_block(block, budget) for block in item["blocks"][:MAX_BLOCKS]]
-    for name, limit in (("fallback", MAX_FALLBACK_CHARS), ("text", MAX_SECTION_CHARS), ("title", MAX_HEADER_CHARS)):
+        bounded["blocks"] = [_block(block, budget) for block in item["blocks"][:_MAX_BLOCKS]]
+    for name, limit in (("fallback", _MAX_FALLBACK_CHARS), ("text", _MAX_SECTION_CHARS), ("title", _MAX_HEADER_CHARS)):
         if isinstance(item.get(name), str):
             bounded[name] = _cut(item[name], limit)
     return bounded

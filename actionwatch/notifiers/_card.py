@@ -32,24 +32,24 @@ from actionwatch.text.escaping import one_line, shorten, steps
 from actionwatch.text.payloads import explain_command, short_id
 from actionwatch.text.times import spell_time
 
-BAR = "▌ "
-SEPARATOR = " · "
-MAX_TITLE_CHARS = 300
-MAX_LISTED = 10  # alerts of a summary: a card must be readable at a glance
-MAX_CAUSES = 3  # of a summary: most have one
-MAX_VALUE_CHARS = 120  # a long name must not push the others off the card
+_BAR = "▌ "
+_SEPARATOR = " · "
+_MAX_TITLE_CHARS = 300
+_MAX_LISTED = 10  # alerts of a summary: a card must be readable at a glance
+_MAX_CAUSES = 3  # of a summary: most have one
+_MAX_VALUE_CHARS = 120  # a long name must not push the others off the card
 
 # Readable on dark and on light backgrounds; rich maps them to the palette of a terminal with 16 colours.
-COLOURS = {
+_COLOURS = {
     "critical": Style(color="#e5484d", bold=True),
     "high": Style(color="#f76b15", bold=True),
     "medium": Style(color="#d9a514", bold=True),
     "low": Style(color="#3b9eff", bold=True),
     "informational": Style(color="#8b8d98", bold=True),
 }
-RESOLVED = Style(color="#30a46c", bold=True)
-QUIET = Style(dim=True)
-STRONG = Style(bold=True)
+_RESOLVED = Style(color="#30a46c", bold=True)
+_QUIET = Style(dim=True)
+_STRONG = Style(bold=True)
 
 
 class _Spelling:
@@ -65,9 +65,9 @@ class _Spelling:
 
     def join(self, *parts: str) -> str:
         """Join parts of a line."""
-        return self.plain(SEPARATOR).join(parts)
+        return self.plain(_SEPARATOR).join(parts)
 
-    def value(self, value: Any, limit: int = MAX_VALUE_CHARS) -> str:
+    def value(self, value: Any, limit: int = _MAX_VALUE_CHARS) -> str:
         """Show an untrusted value on one line, with control characters as escapes."""
         return self.plain(one_line(shorten(str(value), limit)))
 
@@ -86,13 +86,13 @@ class Card:
         self._is_summary = message.type == MESSAGE_TYPES[Event.SUMMARY]
         is_over = message.data.get("status") == "resolved" or message.type == "alert.resolved"
         self._is_resolved = is_over and message.type != "receiver.test"
-        self._colour = RESOLVED if self._is_resolved else COLOURS.get(message.level, STRONG)
+        self._colour = _RESOLVED if self._is_resolved else _COLOURS.get(message.level, _STRONG)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the lines with the bar before each, also before wrapped ones."""
         lines = Group(*(line for line in self._lines() if line.plain.strip()))
-        inner = options.update(width=max(options.max_width - len(BAR), 1), height=None)
-        bar = self._spelling.plain(BAR)
+        inner = options.update(width=max(options.max_width - len(_BAR), 1), height=None)
+        bar = self._spelling.plain(_BAR)
         for line in console.render_lines(lines, inner, pad=False):
             yield Segment(bar, self._colour)
             yield from line
@@ -115,7 +115,7 @@ class Card:
         badge = "RESOLVED" if self._is_resolved else level.upper()
         if badge:
             line.append(f" {badge} ", self._colour + Style(reverse=True)).append(" ")
-        line.append(self._spelling.value(self._message.headline, MAX_TITLE_CHARS), STRONG)
+        line.append(self._spelling.value(self._message.headline, _MAX_TITLE_CHARS), _STRONG)
         return line if self._is_summary else line.append(self._spelling.times(self._data), self._colour)
 
     def _who_what_where(self, record: Mapping[str, Any]) -> Text:
@@ -135,31 +135,31 @@ class Card:
         if self._data.get("late"):
             late = self._data.get("late_by_seconds")
             parts.append(f"{spell_duration(timedelta(seconds=late))} late" if late else "late")
-        return Text(self._spelling.join(*parts), QUIET)
+        return Text(self._spelling.join(*parts), _QUIET)
 
     def _origin(self) -> Text:
         rule = (self._data.get("rule") or {}).get("name") or ""
-        line = Text(overflow="fold").append(self._spelling.value(rule), QUIET)
+        line = Text(overflow="fold").append(self._spelling.value(rule), _QUIET)
         state = self._message.type.rpartition(".")[2]
         by = self._data.get("resolved_by") or self._data.get("acked_by")
         if self._data.get("status") == "acked":
             state = "acknowledged"
         words_of_state = f"{state} by {self._spelling.value(by)}" if by else state
-        style = RESOLVED if self._is_resolved else QUIET
-        line.append(self._spelling.plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, style)
+        style = _RESOLVED if self._is_resolved else _QUIET
+        line.append(self._spelling.plain(_SEPARATOR) if rule else "", _QUIET).append(words_of_state, style)
         if alert_id := self._data.get("id"):
-            line.append(self._spelling.plain(SEPARATOR) + self._spelling.value(explain_command(str(alert_id))), QUIET)
+            line.append(self._spelling.plain(_SEPARATOR) + self._spelling.value(explain_command(str(alert_id))), _QUIET)
         return line
 
     def _link(self) -> Text:
         """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL."""
-        return Text(self._spelling.plain(str(self._data.get("url") or "")), QUIET, overflow="fold")
+        return Text(self._spelling.plain(str(self._data.get("url") or "")), _QUIET, overflow="fold")
 
     def _inhibited(self) -> Text:
         """Name the alerts that have no card because this one inhibits them."""
         also = self._message.inhibited
         return (
-            Text(self._spelling.value(f"also open: {also}", MAX_TITLE_CHARS), QUIET, overflow="fold")
+            Text(self._spelling.value(f"also open: {also}", _MAX_TITLE_CHARS), _QUIET, overflow="fold")
             if also
             else Text()
         )
@@ -169,8 +169,8 @@ class Card:
         advice = steps(str(self._data.get("runbook") or ""))
         if not advice or self._is_resolved:
             return Text()
-        first = self._spelling.value(advice[0], MAX_TITLE_CHARS)
-        return Text(overflow="fold").append(self._spelling.plain("→ "), STRONG).append(first, Style(italic=True))
+        first = self._spelling.value(advice[0], _MAX_TITLE_CHARS)
+        return Text(overflow="fold").append(self._spelling.plain("→ "), _STRONG).append(first, Style(italic=True))
 
 
 def _name(entity: Any) -> str:
@@ -193,20 +193,20 @@ def _levels(data: Mapping[str, Any], spelling: _Spelling) -> Text:
 
 
 def _causes(message: Message, spelling: _Spelling) -> Iterator[Text]:
-    for cause in message.causes[:MAX_CAUSES]:
-        yield Text(spelling.value(cause, MAX_TITLE_CHARS), QUIET, overflow="fold")
+    for cause in message.causes[:_MAX_CAUSES]:
+        yield Text(spelling.value(cause, _MAX_TITLE_CHARS), _QUIET, overflow="fold")
 
 
 def _listed(data: Mapping[str, Any], spelling: _Spelling) -> Iterator[Text]:
-    for alert in (data.get("alerts") or [])[:MAX_LISTED]:
+    for alert in (data.get("alerts") or [])[:_MAX_LISTED]:
         level = str(alert.get("level") or "")
-        style = RESOLVED if alert.get("status") == "resolved" else COLOURS.get(level, STRONG)
+        style = _RESOLVED if alert.get("status") == "resolved" else _COLOURS.get(level, _STRONG)
         line = Text(overflow="fold").append(f"{spelling.value(level)}  ", style)
-        line.append(spelling.value(alert.get("title"), MAX_TITLE_CHARS)).append(spelling.times(alert), style)
-        yield line.append(f"  {spelling.value(short_id(str(alert.get('id') or '')))}", QUIET)
+        line.append(spelling.value(alert.get("title"), _MAX_TITLE_CHARS)).append(spelling.times(alert), style)
+        yield line.append(f"  {spelling.value(short_id(str(alert.get('id') or '')))}", _QUIET)
 
 
 def _omitted(data: Mapping[str, Any], spelling: _Spelling) -> Text:
-    shown = min(len(data.get("alerts") or []), MAX_LISTED)
+    shown = min(len(data.get("alerts") or []), _MAX_LISTED)
     more = int(data.get("count") or 0) - shown
-    return Text(spelling.plain(f"… and {more} more"), QUIET) if more > 0 else Text()
+    return Text(spelling.plain(f"… and {more} more"), _QUIET) if more > 0 else Text()

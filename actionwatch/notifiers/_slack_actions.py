@@ -46,20 +46,20 @@ It may raise an ActionwatchError, whose text is shown to the user."""
 ReferenceOf = Callable[[str], str | None]
 """Returns this receiver's reference (`channel:ts`) of its message about an alert, None if it posted none."""
 
-MAX_DECISION_CHARS = 300
+_MAX_DECISION_CHARS = 300
 MAX_ENVELOPE_CHARS = 1_000_000  # a press contains the message, of at most 50 blocks of 3,000 characters
 MAX_FRAME_BYTES = 4 * MAX_ENVELOPE_CHARS  # a longer frame ends the connection
-RECEIVE_BYTES = 65_536  # at once
-WATCH_SECONDS = 1.0  # how often the connection is checked
+_RECEIVE_BYTES = 65_536  # at once
+_WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
-UNEXPECTED_WAIT = 5.0  # after an unexpected error
+_UNEXPECTED_WAIT = 5.0  # after an unexpected error
 REFUSED_WAIT = 300.0  # a wrong token stays wrong until the configuration is reloaded
-SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
+_SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
 
 # The SDK logs URLs, headers and texts at DEBUG, and errors at ERROR. `SlackActions` logs an error once itself.
-SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
-SILENT.setLevel(logging.CRITICAL + 1)
-SILENT.propagate = False
+_SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
+_SILENT.setLevel(logging.CRITICAL + 1)
+_SILENT.propagate = False
 
 log = structlog.get_logger()
 
@@ -141,7 +141,7 @@ class SlackActions:
         self._reference_of = reference_of
         self._users = users
         self._workspace: _Workspace | None = None
-        self._seen: deque[str] = deque(maxlen=SEEN_ENVELOPES)
+        self._seen: deque[str] = deque(maxlen=_SEEN_ENVELOPES)
         self._stopping = threading.Event()
         self._make = functools.partial(_Client, app, context, proxy, self._refuse, self._take)
         self._client: _Client | None = None
@@ -173,7 +173,7 @@ class SlackActions:
                 self._listen()
             except BaseException as exc:
                 log.error("slack_actions_failed", receiver=self.receiver, error=repr(exc), exc_info=exc)
-                self._stopping.wait(UNEXPECTED_WAIT)
+                self._stopping.wait(_UNEXPECTED_WAIT)
 
     def _listen(self) -> None:
         self._client = client = self._make()
@@ -182,7 +182,7 @@ class SlackActions:
             while not self._stopping.is_set():
                 if client.is_connected():
                     wait = FIRST_WAIT
-                    self._stopping.wait(WATCH_SECONDS)
+                    self._stopping.wait(_WATCH_SECONDS)
                 elif (shortest := self._connect(client)) is not None:
                     self._stopping.wait(max(wait, shortest))
                     wait = min(wait * 2, LONGEST_WAIT)
@@ -296,8 +296,8 @@ class _Client(SocketModeClient):
         take: Callable[[BaseSocketModeClient, SocketModeRequest], None],
     ) -> None:
         # The SDK uses only the TLS context of this web client: it has no token and makes no calls.
-        web_client = WebClient(ssl=context, logger=SILENT)
-        super().__init__("", SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
+        web_client = WebClient(ssl=context, logger=_SILENT)
+        super().__init__("", _SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
         self.proxy = proxy  # without one, the SDK has taken the proxy of the environment
         self._app = app
         self._refuse = refuse
@@ -362,7 +362,7 @@ class _FrameSocket:
 
     def recv(self, _: int) -> bytes:
         while missing := self._missing_count():
-            data = self._socket.recv(min(missing, RECEIVE_BYTES))
+            data = self._socket.recv(min(missing, _RECEIVE_BYTES))
             if not data:
                 raise ConnectionResetError("Slack closed the connection")
             # Of the response that begins the WebSocket, the SDK leaves the last line end. No frame begins with it.
@@ -389,7 +389,7 @@ class _FrameSocket:
 def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:
     """Return the message with the decision in place of the pressed button."""
     message = press.message
-    marked = f":white_check_mark: {escaped(shorten(text, MAX_DECISION_CHARS))}"
+    marked = f":white_check_mark: {escaped(shorten(text, _MAX_DECISION_CHARS))}"
     note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": marked}]}
     kept = {key: value for key, value in (("text", message.text), ("metadata", message.metadata)) if value}
     attachments = [

@@ -20,7 +20,7 @@ from actionwatch.text.escaping import one_line, without_slack_markup
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
 
-TRANSIENT_ERRORS = frozenset({
+_TRANSIENT_ERRORS = frozenset({
     "ratelimited", "rate_limited", "internal_error", "service_unavailable", "fatal_error", "request_timeout",
     "team_added_to_org", "update_failed", "backend_timeout", "timeout",
 })  # fmt: skip
@@ -28,8 +28,8 @@ BLOCK_ERRORS = frozenset({
     "invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_blocks_too_long", "too_many_attachments",
     "attachment_payload_limit_exceeded", "invalid_metadata_format", "invalid_metadata_schema",
 })  # fmt: skip
-GONE_ERRORS = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "message_not_owned_by_app"})
-REMEDIES = {
+_GONE_ERRORS = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "message_not_owned_by_app"})
+_REMEDIES = {
     "invalid_auth": "the token is wrong: configure the bot token of the app (xoxb-…)",
     "not_authed": "the token is missing: configure the bot token of the app (xoxb-…)",
     "token_revoked": "the token was revoked: install the app again and configure its new bot token",  # nosec B105
@@ -49,7 +49,7 @@ REMEDIES = {
 }
 
 _APP_LEVEL = "set app_token to the app-level token of the app (xapp-…) with the scope connections:write"
-APP_REMEDIES = REMEDIES | dict.fromkeys(
+_APP_REMEDIES = _REMEDIES | dict.fromkeys(
     ("invalid_auth", "not_authed", "not_allowed_token_type", "missing_scope"), _APP_LEVEL
 )
 
@@ -68,7 +68,7 @@ class SlackApi(AddressNotifier):
     def __init__(self, token: str, base_url: str, http: HttpClient, *, is_app: bool = False) -> None:
         super().__init__(base_url.rstrip("/") + "/", http, Redactor(token), unreachable="cannot reach Slack: ")
         self._token = token
-        self._remedies = APP_REMEDIES if is_app else REMEDIES
+        self._remedies = _APP_REMEDIES if is_app else _REMEDIES
 
     def test(self, scope: str) -> None:
         """Test the token, and check that it has this scope if Slack lists the scopes in a header."""
@@ -101,7 +101,7 @@ class SlackApi(AddressNotifier):
     def _refuse(self, response: HttpResponse, data: Mapping[str, Any]) -> NoReturn:
         """Raise what a refusal means: `error` in a response with status 200, else the status."""
         error = self._redact(str(data.get("error") or ""))
-        if response.status == 429 or (response.status == 200 and error in TRANSIENT_ERRORS):
+        if response.status == 429 or (response.status == 200 and error in _TRANSIENT_ERRORS):
             wait = retry_after(response.headers, utc_now()) or timedelta(0)
             raise TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)
         if response.status != 200:
@@ -113,7 +113,7 @@ class SlackApi(AddressNotifier):
             )
         if error in BLOCK_ERRORS:
             raise BlocksRefused(error)
-        if error in GONE_ERRORS:
+        if error in _GONE_ERRORS:
             raise HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""

@@ -25,7 +25,7 @@ from actionwatch.text import options as words
 TRAITS = Traits(templates=("apprise.subject", "apprise.txt"), is_read_by_people=True)
 
 MAX_URLS = 20
-MISSING = "needs the package apprise: install the project's requirements/apprise.txt"
+_MISSING = "needs the package apprise: install the project's requirements/apprise.txt"
 
 _STATUS = re.compile(r"error=([1-5]\d\d)\b", re.ASCII)  # the end of the warnings of the services
 _ENTRY_CHARS = 300
@@ -133,7 +133,7 @@ def _plugin(url: str, timeout: timedelta) -> Any:
     try:
         import apprise
     except ImportError as exc:
-        raise ValueError(MISSING) from exc
+        raise ValueError(_MISSING) from exc
     # With its own time limit, Apprise would send in another thread and leave it running after the limit.
     asset = apprise.AppriseAsset(
         app_id="actionwatch", app_desc="actionwatch", storage_mode="memory", async_mode=False, service_timeout=0

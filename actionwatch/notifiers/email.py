@@ -35,7 +35,7 @@ from actionwatch.text.escaping import shorten, visible
 
 # A mail cannot be edited: send the final count once nothing more can join.
 TRAITS = Traits(templates=("email.html", "email.txt", "email.subject"), is_updated_last=True, is_read_by_people=True)
-DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
+_DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
 _DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery
 _MAX_REPLY_LINES = 500  # the longest honest reply is that to EHLO, with one line for each of some 20 extensions
@@ -88,7 +88,7 @@ class Options(words.Options):
     """The address of the sender."""
     to: Annotated[list[EmailAddress], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
     """The addresses of the recipients, at most 100."""
-    timeout: words.PositiveDuration = DEFAULT_TIMEOUT
+    timeout: words.PositiveDuration = _DEFAULT_TIMEOUT
     """For connecting, and for each response of the server."""
     digest: DigestOptions | None = None
     """`{at: "0 8 * * mon-fri", location: Australia/Sydney}`: all messages are held and sent in one email at these

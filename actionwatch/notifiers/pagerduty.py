@@ -26,15 +26,15 @@ from actionwatch.text.payloads import instant
 
 TRAITS = Traits()
 
-MAX_SUMMARY_CHARS = 1_024
-MAX_KEY_CHARS = 255
+_MAX_SUMMARY_CHARS = 1_024
+_MAX_KEY_CHARS = 255
 # The limit of an event is 512 KB; with three bytes per character, these limits add up to 350 KB.
-MAX_VALUE_CHARS = 1_000
-MAX_DETAILS = 60
+_MAX_VALUE_CHARS = 1_000
+_MAX_DETAILS = 60
 MAX_STEPS = 20
-MAX_RECORDS = 10
-MAX_LISTED = 50
-SEVERITIES = {"critical": "critical", "high": "error", "medium": "warning", "low": "info", "informational": "info"}
+_MAX_RECORDS = 10
+_MAX_LISTED = 50
+_SEVERITIES = {"critical": "critical", "high": "error", "medium": "warning", "low": "info", "informational": "info"}
 EVENTS, CHANGES = "/v2/enqueue", "/v2/change/enqueue"
 
 
@@ -125,7 +125,7 @@ def _dedup_key(message: Message, receiver: str) -> str:
     if message.type == "alerts.summary":
         return f"actionwatch-storm-{hashlib.sha256(receiver.encode()).hexdigest()[:16]}"
     key = message.id if message.type == "receiver.test" else str(message.data.get("id") or message.id)
-    is_plain = len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()
+    is_plain = len(key) <= _MAX_KEY_CHARS and key.isascii() and key.isprintable()
     return key if is_plain else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
@@ -137,7 +137,7 @@ def _payload(message: Message, receiver: str) -> dict[str, Any]:
     return {
         "summary": _line(test + message.headline),
         "source": _text(data.get("source") or receiver),
-        "severity": "info" if test else SEVERITIES.get(message.level, "info"),
+        "severity": "info" if test else _SEVERITIES.get(message.level, "info"),
         "timestamp": data.get("last_at") or instant(message.timestamp),
         "class": _text(rule.get("name") or message.type),
         **({"group": group} if group else {}),
@@ -174,8 +174,8 @@ def _details(message: Message) -> dict[str, Any]:
     shown = {name: _text(value) for name, value in details.items() if value not in (None, "")}
     advice = steps(str(data.get("runbook") or ""))[:MAX_STEPS]
     runbook = [_text(f"{number}. {step}") for number, step in enumerate(advice, 1)]
-    records = [_record(record) for record in reversed((data.get("records") or [])[-MAX_RECORDS:])]
-    shown = dict(itertools.islice(shown.items(), MAX_DETAILS))
+    records = [_record(record) for record in reversed((data.get("records") or [])[-_MAX_RECORDS:])]
+    shown = dict(itertools.islice(shown.items(), _MAX_DETAILS))
     return {**shown, **({"runbook": runbook} if runbook else {}), "records": records}
 
 
@@ -189,7 +189,7 @@ def _summary_details(message: Message) -> dict[str, Any]:
     data = message.data
     alerts = [
         f"[{alert.get('level')}] {_line(str(alert.get('title')), 300)} ({_line(str(alert.get('id')), 100)})"
-        for alert in (data.get("alerts") or [])[:MAX_LISTED]
+        for alert in (data.get("alerts") or [])[:_MAX_LISTED]
     ]
     counts = {name: data.get(name) for name in ("reason", "count", "levels", "omitted")}
     causes = [_line(cause, 500) for cause in message.causes]
@@ -197,7 +197,7 @@ def _summary_details(message: Message) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    return value if isinstance(value, int | float) else _bounded(str(value), MAX_VALUE_CHARS)
+    return value if isinstance(value, int | float) else _bounded(str(value), _MAX_VALUE_CHARS)
 
 
 def _bounded(text: str, limit: int) -> str:
@@ -205,7 +205,7 @@ def _bounded(text: str, limit: int) -> str:
     return shorten(visible(shorten(text, limit)), limit)
 
 
-def _line(text: str, limit: int = MAX_SUMMARY_CHARS) -> str:
+def _line(text: str, limit: int = _MAX_SUMMARY_CHARS) -> str:
     return shorten(one_line(shorten(text, limit)), limit)
 
 

@@ -15,7 +15,7 @@ from actionwatch.base.errors import ActionwatchError
 
 MAX_FILE_STEPS = 500_000  # 100,000 values; a step takes about 10 µs
 MAX_STEPS = 1_000_000  # of all files; the shipped rules take 6,000
-DOCUMENT_STEPS = 50  # what the rest of a rule costs
+_DOCUMENT_STEPS = 50  # what the rest of a rule costs
 FAULT_STEPS = 50  # a fault or note searches for similar words
 PATTERN_STEPS = 10  # and a tenth of the size of its program
 REFUSED_STEPS = 5_000  # RE2 refuses a pattern after it made a program of the maximum size
@@ -62,7 +62,7 @@ class Budget:
         meter = Meter(MAX_FILE_STEPS - self._spent[file], MAX_STEPS - self._spent.total())
         token = _meter.set(meter)
         try:
-            meter.spend(DOCUMENT_STEPS)
+            meter.spend(_DOCUMENT_STEPS)
             yield meter
         finally:
             _meter.reset(token)

@@ -15,8 +15,8 @@ import msgspec
 from actionwatch.base.files import file_state
 from actionwatch.store.membership import Membership, Roster
 
-MAX_LINES = 100  # of each list in a result; more broken files at once are a broken deployment
-MAX_LINE_CHARS = 1000
+_MAX_LINES = 100  # of each list in a result; more broken files at once are a broken deployment
+_MAX_LINE_CHARS = 1000
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -99,5 +99,5 @@ def configuration_state(config: Path) -> tuple[int, ...]:
 
 def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
     """Return what fits into a note."""
-    more = [f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
-    return (*(line[:MAX_LINE_CHARS] for line in lines[:MAX_LINES]), *more)
+    more = [f"and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
+    return (*(line[:_MAX_LINE_CHARS] for line in lines[:_MAX_LINES]), *more)

@@ -39,7 +39,7 @@ from actionwatch.text.bundle import (
     Part,
 )
 
-MAX_BUNDLE_BYTES = 64 * 1024**3
+_MAX_BUNDLE_BYTES = 64 * 1024**3
 MAX_WINDOW_RECORDS = 1_000_000  # of all sources that are kept at once: windows of more than 20,000 are read in parts
 MAX_STRETCHES = 1_000_000  # of time that are kept: most are as long as the time between two failures of the proof
 _LONG_CHARS = 1_000  # of a record that is kept: for each so many, it counts once more
@@ -112,7 +112,7 @@ def check_bundle(path: Path, key: Path | None) -> BundleVerification:
     """
     public = bundle_signing.public_key(key) if key else None
     try:
-        opened = open_regular(path, MAX_BUNDLE_BYTES)
+        opened = open_regular(path, _MAX_BUNDLE_BYTES)
     except OSError as exc:
         raise BundleError(f"cannot read {path}: {exc.strerror}") from exc
     with opened as file:
@@ -134,7 +134,7 @@ def check_bundle(path: Path, key: Path | None) -> BundleVerification:
         if not faults.found:
             manifest = _manifest(file, parts, digests, faults)
         if not faults.found:
-            with open_regular(path, MAX_BUNDLE_BYTES) as other:
+            with open_regular(path, _MAX_BUNDLE_BYTES) as other:
                 counts = _check_receipts(file, other, parts, faults)
                 _check_proof(file, parts, manifest, faults)
     return BundleVerification(

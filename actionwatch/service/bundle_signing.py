@@ -12,21 +12,21 @@ from typing import Any
 from actionwatch.base.errors import BundleError
 from actionwatch.base.files import read_regular
 
-MISSING = "needs the package cryptography: install the project's requirements/sign.txt"
-MAX_KEY_BYTES = 64 * 1024  # as for the secret files of the configuration
-MAKING = "make one with 'openssl genpkey -algorithm ed25519 -out key.pem'"
-PUBLISHING = "make it from the key with 'openssl pkey -in key.pem -pubout -out public.pem'"
+_MISSING = "needs the package cryptography: install the project's requirements/sign.txt"
+_MAX_KEY_BYTES = 64 * 1024  # as for the secret files of the configuration
+_MAKING = "make one with 'openssl genpkey -algorithm ed25519 -out key.pem'"
+_PUBLISHING = "make it from the key with 'openssl pkey -in key.pem -pubout -out public.pem'"
 
 
 def signer(path: Path) -> Callable[[bytes], bytes]:
     """Return what signs with the private key in a file. Raises: BundleError."""
-    key = _read(path, "load_pem_private_key", MAKING, None)
+    key = _read(path, "load_pem_private_key", _MAKING, None)
     return lambda data: bytes(key.sign(data))
 
 
 def public_key(path: Path) -> Any:
     """Read the public key in a file. Raises: BundleError."""
-    return _read(path, "load_pem_public_key", PUBLISHING)
+    return _read(path, "load_pem_public_key", _PUBLISHING)
 
 
 def is_signed(key: Any, data: bytes, signature: bytes) -> bool:
@@ -46,9 +46,9 @@ def _read(path: Path, loader: str, remedy: str, *more: None) -> Any:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as exc:
-        raise BundleError(f"a signature {MISSING}") from exc
+        raise BundleError(f"a signature {_MISSING}") from exc
     try:
-        data = read_regular(path, MAX_KEY_BYTES)
+        data = read_regular(path, _MAX_KEY_BYTES)
     except OSError as exc:
         raise BundleError(f"cannot read the key {path}: {exc.strerror}") from exc
     try:

@@ -23,8 +23,8 @@ from actionwatch.tail.cursor import EDGE
 from actionwatch.text.bundle import FORMAT, PROOF, RECEIPTS, RECORDS, BundleWriter
 from actionwatch.text.payloads import instant
 
-GAPS_NAMED = 5  # in a statement
-README = """\
+_GAPS_NAMED = 5  # in a statement
+_README = """\
 This is an evidence bundle of actionwatch: the records of an audit log in a time, and the proof that they are complete.
 
 Verify it in this folder:
@@ -154,7 +154,7 @@ def _write(
     if head is not None:
         manifest["head"] = str(head)  # of the chain: 'actionwatch store verify --head' compares it later
     with draft.open("wb") as out:
-        digest = writer.finish(README, manifest, out, sign)
+        digest = writer.finish(_README, manifest, out, sign)
     return Written(digest, *span, writer.count(RECORDS), writer.count(RECEIPTS), tuple(proof))
 
 
@@ -176,8 +176,8 @@ def prove(source: str, stretches: Iterable[Stretch], since: datetime, until: dat
         gaps.append(f"{instant(at)} to {instant(until)}")
     where = f"from {instant(since)} to {instant(until)}"
     if gaps:
-        more = f" and in {len(gaps) - GAPS_NAMED} more gaps (see {PROOF})" if len(gaps) > GAPS_NAMED else ""
-        where = f"not proved from {', '.join(gaps[:GAPS_NAMED])}{more}; {where}, except there"
+        more = f" and in {len(gaps) - _GAPS_NAMED} more gaps (see {PROOF})" if len(gaps) > _GAPS_NAMED else ""
+        where = f"not proved from {', '.join(gaps[:_GAPS_NAMED])}{more}; {where}, except there"
     statement = f"{source}: {where}, the upstream showed exactly the records in the bundle"
     seconds = sum((each.end - each.start for each in proved), timedelta(0)).total_seconds()
     return SourceProof(source, not gaps, seconds, statement)

@@ -21,14 +21,14 @@ from actionwatch.store import waits
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 
-MACHINE = "this machine"
-SHOWN = timedelta(hours=1)  # a step is over at once, but people need time to notice it
+_MACHINE = "this machine"
+_SHOWN = timedelta(hours=1)  # a step is over at once, but people need time to notice it
 DOWNTIME = timedelta(hours=1)  # the part of a stop that counts: a longer stop looks the same as a step forward
-REMEDY = (
+_REMEDY = (
     "check this machine's time synchronisation (NTP), or whether it slept. Intervals, retries and giving up keep their "
     "lengths; earlier times in the log and in messages are off by the step. Resolves after an hour without a step"
 )
-OVER = "the clock was not set again for an hour"
+_OVER = "the clock was not set again for an hour"
 
 log = structlog.get_logger()
 
@@ -90,7 +90,7 @@ class ClockWatch:
                 waits.clamp(connection, self._clock(), MAX_RETRY_AFTER)
         if self._resolves_at is not None and self._elapsed() >= self._resolves_at:
             self._resolves_at = None
-            self._self_alerts.settle("clock_stepped", MACHINE, OVER)
+            self._self_alerts.settle("clock_stepped", _MACHINE, _OVER)
 
     def _follow(self, step: timedelta) -> None:
         before = self._clock()
@@ -113,17 +113,17 @@ class ClockWatch:
         self._report(f"the clock was set {way} by {spell_duration(size)}, {span}")
 
     def _report(self, what: str) -> None:
-        self._resolves_at = self._elapsed() + SHOWN.total_seconds()
-        self._self_alerts.report("clock_stepped", MACHINE, what, REMEDY)
+        self._resolves_at = self._elapsed() + _SHOWN.total_seconds()
+        self._self_alerts.report("clock_stepped", _MACHINE, what, _REMEDY)
 
     def _resume(self, now: datetime) -> None:
         """Show a step that an earlier process reported for the rest of its time."""
         with self._database.read() as connection:
-            opened = opened_alerts.read(connection, "clock_stepped", MACHINE)
+            opened = opened_alerts.read(connection, "clock_stepped", _MACHINE)
         if opened is None:
             return
-        left = opened.since + SHOWN - now
-        if timedelta(0) < left <= SHOWN:
+        left = opened.since + _SHOWN - now
+        if timedelta(0) < left <= _SHOWN:
             self._resolves_at = self._elapsed() + left.total_seconds()
         else:
-            self._self_alerts.settle("clock_stepped", MACHINE, OVER)
+            self._self_alerts.settle("clock_stepped", _MACHINE, _OVER)

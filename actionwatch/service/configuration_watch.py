@@ -15,10 +15,10 @@ from actionwatch.settings import Settings
 
 LOOK_EVERY = timedelta(seconds=30)  # reading a configuration takes some milliseconds
 DIFFERS_AFTER = timedelta(minutes=1)  # the time between saving a file and the command that reloads it
-QUIET_SECONDS = 0.05  # a file that is being written changes again within it
-TROUBLE = "config_differs"
-REMEDY = "run 'actionwatch reload'; with auto_reload: true, the service does this by itself"
-BROKEN_REMEDY = "'actionwatch check' shows every error; fix them, then run 'actionwatch reload'"
+_QUIET_SECONDS = 0.05  # a file that is being written changes again within it
+_TROUBLE = "config_differs"
+_REMEDY = "run 'actionwatch reload'; with auto_reload: true, the service does this by itself"
+_BROKEN_REMEDY = "'actionwatch check' shows every error; fix them, then run 'actionwatch reload'"
 
 
 class ConfigurationWatch:
@@ -49,12 +49,12 @@ class ConfigurationWatch:
         found = self._read()
         if found == self._settings:
             self._since = None
-            self._self_alerts.settle(TROUBLE, str(self._config))
+            self._self_alerts.settle(_TROUBLE, str(self._config))
             return
         now = self._elapsed()
         self._since = now if self._since is None else self._since
         if self._settings.auto_reload and isinstance(found, Settings) and found != self._refused:
-            time.sleep(QUIET_SECONDS)
+            time.sleep(_QUIET_SECONDS)
             if self._read() == found:
                 self._reload()
         if now - self._since >= DIFFERS_AFTER.total_seconds() and not self.is_refused:
@@ -70,10 +70,10 @@ class ConfigurationWatch:
     def _report(self, found: Settings | str) -> None:
         if isinstance(found, Settings):
             what = f"the service runs with an older configuration: {', '.join(changes(self._settings, found))}"
-            self._self_alerts.report(TROUBLE, str(self._config), what, REMEDY)
+            self._self_alerts.report(_TROUBLE, str(self._config), what, _REMEDY)
         else:
             what = f"the service runs with an older configuration, because the one on disk is broken: {found}"
-            self._self_alerts.report(TROUBLE, str(self._config), what, BROKEN_REMEDY)
+            self._self_alerts.report(_TROUBLE, str(self._config), what, _BROKEN_REMEDY)
 
 
 def changes(before: Settings, after: Settings) -> Sequence[str]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 
-LOW_BYTES = 1024**3  # less free space than this is reported, or less than LOW_SHARE of a small disk
-LOW_SHARE = 0.05
+_LOW_BYTES = 1024**3  # less free space than this is reported, or less than _LOW_SHARE of a small disk
+_LOW_SHARE = 0.05
 REMEDY = "free space, move store.url, or shorten store.retention: actionwatch cannot watch what it cannot store"
 
 
-def check_disk(store: Path, self_alerts: SelfAlerts, low_bytes: int = LOW_BYTES, low_share: float = LOW_SHARE) -> None:
+def check_disk(
+    store: Path, self_alerts: SelfAlerts, low_bytes: int = _LOW_BYTES, low_share: float = _LOW_SHARE
+) -> None:
     """Report a disk with little room for the store. The log reports it too, because a full disk stores no alert."""
     what = find_shortage(store, low_bytes, low_share)
     self_alerts.settle_others(
@@ -28,7 +30,7 @@ def check_disk(store: Path, self_alerts: SelfAlerts, low_bytes: int = LOW_BYTES,
     self_alerts.report("store_nearly_full", store.name, what, REMEDY)
 
 
-def find_shortage(store: Path, low_bytes: int = LOW_BYTES, low_share: float = LOW_SHARE) -> str | None:
+def find_shortage(store: Path, low_bytes: int = _LOW_BYTES, low_share: float = _LOW_SHARE) -> str | None:
     """Describe how little room is left for the store, or return None if it is enough."""
     usage = shutil.disk_usage(store.parent)
     if usage.free >= min(low_bytes, int(usage.total * low_share)):

@@ -14,7 +14,7 @@ from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import lag_limit
 
-TIMEOUT = timedelta(seconds=10)
+_TIMEOUT = timedelta(seconds=10)
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class Heartbeat:
         self._lags = {name: lag_limit(interval) for name, interval in intervals.items()}
         self._database = database
         self._clock = clock
-        self._http = HttpClient(timeout=TIMEOUT)
+        self._http = HttpClient(timeout=_TIMEOUT)
 
     def run_once(self) -> bool:
         """Send the heartbeat, unless the proof of a source lags. Return whether the service accepted it."""

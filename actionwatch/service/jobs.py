@@ -30,12 +30,12 @@ from actionwatch.tail.accounts import LIST_EVERY
 if TYPE_CHECKING:
     from actionwatch.service.telemetry import TraceExporter
 
-SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
-PRUNE_EVERY = timedelta(hours=1)
-DISK_EVERY = timedelta(minutes=1)
-CHECK_EVERY = timedelta(minutes=1)
-EXPORT_EVERY = timedelta(seconds=5)  # of spans
-RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
+_SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
+_PRUNE_EVERY = timedelta(hours=1)
+_DISK_EVERY = timedelta(minutes=1)
+_CHECK_EVERY = timedelta(minutes=1)
+_EXPORT_EVERY = timedelta(seconds=5)  # of spans
+_RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
 
 def attempt_as(steps: StepWatch, roles: Roles, role: str | None, step: str, run: Callable[[], object]) -> None:
@@ -72,8 +72,8 @@ class Jobs:
     def add_deliveries(self, worker: DeliveryWorker, button_checks: Mapping[str, Callable[[], object]]) -> None:
         """Add the checks of the senders, and of the listener of each receiver with buttons."""
         for receiver, check in button_checks.items():
-            self._add(f"buttons {receiver}", check, CHECK_EVERY, is_first_now=False)
-        self._add("send", worker.receivers.check_sends, CHECK_EVERY, is_first_now=False)
+            self._add(f"buttons {receiver}", check, _CHECK_EVERY, is_first_now=False)
+        self._add("send", worker.receivers.check_sends, _CHECK_EVERY, is_first_now=False)
 
     def add_watches(
         self,
@@ -85,11 +85,11 @@ class Jobs:
         """Add what watches the process and its surroundings, and what reports to other services."""
         app = self._app
         if app.database.path is not None:
-            self._add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), DISK_EVERY)
+            self._add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), _DISK_EVERY)
         if heartbeat:
             self._add("heartbeat", heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
         if traces is not None:
-            self._add("telemetry", traces.run_once, EXPORT_EVERY)
+            self._add("telemetry", traces.run_once, _EXPORT_EVERY)
         if replicas is not None:
             self._add("replicas", replicas, REPLICAS_EVERY)
         if configuration:
@@ -97,8 +97,8 @@ class Jobs:
 
     def add_upkeep(self, reloader: Reloader, sealing: Sealing) -> None:
         """Add what the store needs: the silences of files, retention and seals."""
-        self._add("silences", reloader.load_silences, SILENCES_EVERY, is_first_now=False, role=LEADER)
-        self._add("prune", functools.partial(_prune, self._app), PRUNE_EVERY, role=LEADER)
+        self._add("silences", reloader.load_silences, _SILENCES_EVERY, is_first_now=False, role=LEADER)
+        self._add("prune", functools.partial(_prune, self._app), _PRUNE_EVERY, role=LEADER)
         self._add("seal", sealing.run_once, SEAL_EVERY, role=LEADER)
 
     def start(self, threads: Threads) -> None:
@@ -140,7 +140,7 @@ class Jobs:
         role: str | None = None,
     ) -> None:
         """Run a step at intervals, and watch it."""
-        failures = FAILURES if every < RARE else 1
+        failures = FAILURES if every < _RARE else 1
         self._steps.add(step, failures=failures, progress=progress, is_of_role=role is not None)
         work = functools.partial(attempt_as, self._steps, self._roles, role, step, run)
         job = schedule.add_job(self._scheduler, work, every, is_first_now=is_first_now)

@@ -25,9 +25,9 @@ from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
-PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
-CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
-MAX_PARALLEL = 8  # checks at the same time
+_PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
+_CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
+_MAX_PARALLEL = 8  # checks at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
     Raises: SourceError, if the first request is refused.
     """
     connection = upstream.connection_to(source)
-    with Client(connection, source=source.name, field_aliases=source.field_aliases, retry=PROBE_RETRY) as client:
+    with Client(connection, source=source.name, field_aliases=source.field_aliases, retry=_PROBE_RETRY) as client:
         return probing.probe(ProbeClient(client), configuration.known_kinds(settings))
 
 
@@ -66,7 +66,7 @@ def check_live(settings: Settings) -> list[Outcome]:
         *(partial(_receiver, receiver) for receiver in settings.receivers),
         partial(_sign_in, settings),
     ]
-    room = threading.Semaphore(MAX_PARALLEL)
+    room = threading.Semaphore(_MAX_PARALLEL)
     results = [_start(check, room) for check in checks]
     return [outcome for result in results for outcome in result.result()]
 
@@ -89,7 +89,7 @@ def _start(check: Callable[[], Iterable[Outcome]], room: threading.Semaphore) ->
 def _source(source: Source) -> Iterator[Outcome]:
     """Check the key, compare the clocks, and list the accounts."""
     name = f"source {source.name}"
-    with Client(upstream.connection_to(source), source=source.name, retry=CHECK_RETRY) as client:
+    with Client(upstream.connection_to(source), source=source.name, retry=_CHECK_RETRY) as client:
         try:
             page = client.counts(Query())
         except SourceError as exc:

@@ -19,7 +19,7 @@ from actionwatch.service.threads import Threads
 from actionwatch.store import positions
 from actionwatch.store.membership import LEADER, Membership
 
-CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
+_CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
 MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest wait without any
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ class Loops:
             jobs.catch_up()
             clock_watch.run_once()
 
-        while not self._stopping.wait(CLOCK_SECONDS):
+        while not self._stopping.wait(_CLOCK_SECONDS):
             self._steps.attempt("clock", watch)
             self._steps.look()
 

@@ -39,7 +39,7 @@ from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
 
 BATCH = 5000  # rows per transaction
-NEVER = datetime.max.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Lookback:
     """The records that must stay regardless of their age, and since when the findings of correlations must stay."""
 
     needed: tuple[Needed, ...] = ()
-    found_since: datetime = NEVER
+    found_since: datetime = _NEVER
 
 
 def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
@@ -74,8 +74,8 @@ def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence
         for rule_id, span in memories(rules).items()
     ]
     realert = max((rule.correlation.realert for rule in rules if rule.correlation), default=timedelta(0))
-    found_since = min((each.since for each in of_rules), default=NEVER)
-    if ALWAYS + realert < found_since < NEVER:
+    found_since = min((each.since for each in of_rules), default=_NEVER)
+    if ALWAYS + realert < found_since < _NEVER:
         found_since -= realert  # the first of several alerts that are reported as one may have fired that much earlier
     return Lookback((*of_sources, *of_rules), found_since)
 

@@ -27,8 +27,8 @@ from actionwatch.service.template_files import TemplateFiles
 from actionwatch.service.watched_files import LOOK_SECONDS, WatchedFiles
 from actionwatch.store import marks
 
-RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
-READINGS = 5  # of files that change while they are read
+_RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
+_READINGS = 5  # of files that change while they are read
 
 log = structlog.get_logger()
 
@@ -113,7 +113,7 @@ class Reloader:
         """
         while not stopping.wait(LOOK_SECONDS):
             if not attempt(self.look if leads() else self.follow):
-                stopping.wait(RETRY_SECONDS)
+                stopping.wait(_RETRY_SECONDS)
 
     def _forget(self) -> None:
         """Forget what this process applied: the store says what runs, because another replica may have led since."""
@@ -137,7 +137,7 @@ class Reloader:
     def _load(self) -> dict[str, str]:
         """Load rules, lists and templates and use them. Return the messages to report, by file."""
         began = time.monotonic()
-        for _ in range(READINGS):
+        for _ in range(_READINGS):
             seen = self._files.states()
             reading, texts = self._rules.read(), read_texts(self._app.settings.templates)
             # Files that changed while they were read may not belong together: read them again.

@@ -28,7 +28,7 @@ LOOK_EVERY = timedelta(seconds=10)
 DIFFER_AFTER = timedelta(minutes=5)  # the time in which a change reaches all machines
 TROUBLE = "replicas_differ"
 SUBJECT = "configuration, rules, lists, templates or silences"
-REMEDY = (
+_REMEDY = (
     "bring the same files to all machines, then run 'actionwatch reload' on each; 'actionwatch status' shows which replica "
     "runs with which files. Only the rules and routes of the leader count until then"
 )
@@ -80,7 +80,7 @@ class ReplicaWatch:
         if now - self._since >= DIFFER_AFTER.total_seconds():
             which = ", ".join(f"{roster.hosts[replica]}: {digest[:8]}" for replica, digest in known.items())
             what = f"replicas have run with different files for {spell_duration(DIFFER_AFTER)} ({which})"
-            self._self_alerts.report(TROUBLE, SUBJECT, what, REMEDY)
+            self._self_alerts.report(TROUBLE, SUBJECT, what, _REMEDY)
 
 
 def _configuration(path: Path) -> bytes:

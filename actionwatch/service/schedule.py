@@ -20,7 +20,7 @@ from apscheduler.triggers.base import BaseTrigger
 from actionwatch.base.clock import machine_now
 from actionwatch.base.daemon_threads import DaemonThreads
 
-TOLERANCE = timedelta(seconds=1)
+_TOLERANCE = timedelta(seconds=1)
 
 
 class Interval(BaseTrigger):
@@ -81,5 +81,5 @@ def catch_up(scheduler: BaseScheduler) -> None:
     """Run the jobs now that are scheduled for later than one interval from now: the clock was set back."""
     now = machine_now()
     for job in scheduler.get_jobs():
-        if job.next_run_time - now > job.trigger.interval + TOLERANCE:
+        if job.next_run_time - now > job.trigger.interval + _TOLERANCE:
             run_now(job)

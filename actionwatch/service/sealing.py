@@ -16,9 +16,9 @@ from actionwatch.store.tables import RECEIPT
 
 SEAL_EVERY = timedelta(seconds=5)
 MAX_WORK = timedelta(milliseconds=250)  # of SEAL_EVERY, so that sealing a backlog costs a source that catches up little
-LOG_EVERY = timedelta(days=1)
+_LOG_EVERY = timedelta(days=1)
 # Each quiet poll replaces the receipt before it: a seal of each would be 4 MB a day.
-RECEIPTS_EVERY = timedelta(minutes=5)
+_RECEIPTS_EVERY = timedelta(minutes=5)
 _WITHOUT_RECEIPTS = tuple(name for name in SEALED if name != RECEIPT.name)
 
 log = structlog.get_logger()
@@ -38,12 +38,12 @@ class Sealing:
     def run_once(self) -> None:
         """Seal what waits longest, receipts and the head in the log if it is time for them."""
         now = self._clock()
-        if is_due(self._receipts_at, RECEIPTS_EVERY, now):
+        if is_due(self._receipts_at, _RECEIPTS_EVERY, now):
             if self._seal(self._most):
                 self._receipts_at = now
         else:
             self._seal(self._most, _WITHOUT_RECEIPTS)
-        if is_due(self._logged_at, LOG_EVERY, now):
+        if is_due(self._logged_at, _LOG_EVERY, now):
             self._log_head()
 
     def finish(self) -> None:

@@ -27,8 +27,8 @@ from actionwatch.service.store_wait import wait_for_store
 from actionwatch.settings import Settings
 from actionwatch.store.membership import Membership
 
-UNCHANGED = "the configuration did not change"
-PREVIOUS = "the previous configuration stays in use"
+_UNCHANGED = "the configuration did not change"
+_PREVIOUS = "the previous configuration stays in use"
 
 log = structlog.get_logger()
 
@@ -134,7 +134,7 @@ class _Process:
             watch.is_refused = False  # only the leader has reported it
         if self._refused is not None:
             faults = [str(self._refused.fault), *service.reloader.faults]
-            self._announcement.end_reload([PREVIOUS, service.reloader.summary], faults)
+            self._announcement.end_reload([_PREVIOUS, service.reloader.summary], faults)
         elif self._before is not None:
             self._announcement.use(self._state)
             lines = [*changes(self._before, self._settings), service.reloader.summary]
@@ -151,11 +151,11 @@ class _Process:
                 continue
             self._announcement.begin_reload()
             self._state = configuration_state(self._config)
-            lines, faults = [UNCHANGED], []
+            lines, faults = [_UNCHANGED], []
             try:
                 found = read_settings(self._config)
             except ConfigError as exc:
-                lines, faults = [PREVIOUS], [str(fault) for fault in exc.faults]
+                lines, faults = [_PREVIOUS], [str(fault) for fault in exc.faults]
                 for fault in exc.faults:
                     log.error("configuration_refused", fault=str(fault))
                 refuse = functools.partial(service.reloader.broken_files.refuse_configuration, self._config, exc.faults)

@@ -36,7 +36,7 @@ from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 if TYPE_CHECKING:
     from actionwatch.service.telemetry import TraceExporter
 
-STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
+_STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Service:
         app: App,
         refused: Fault | None = None,
         on_death: Callable[[], None] = lambda: None,
-        stop_seconds: float = STOP_SECONDS,
+        stop_seconds: float = _STOP_SECONDS,
         watch: ConfigurationWatch | None = None,
         replicas: ReplicaWatch | None = None,
         *,

@@ -16,15 +16,15 @@ from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.store import alerts, records
 
-PREVIEWED = timedelta(days=7)
-MOST_PREVIEWED = 5000  # alerts; to look at more would take seconds
+_PREVIEWED = timedelta(days=7)
+_MOST_PREVIEWED = 5000  # alerts; to look at more would take seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SilencePreview:
     """How many recent alerts there were, and how many of each rule a silence would have hidden, most first.
 
-    `is_cut` if only the newest `MOST_PREVIEWED` alerts were looked at.
+    `is_cut` if only the newest `_MOST_PREVIEWED` alerts were looked at.
     """
 
     alert_count: int
@@ -34,7 +34,7 @@ class SilencePreview:
     def __str__(self) -> str:
         """Say what it would have hidden."""
         which = "newest " if self.is_cut else ""
-        of = f"the {which}{counted(self.alert_count, 'alert')} of the last {spell_duration(PREVIEWED)}"
+        of = f"the {which}{counted(self.alert_count, 'alert')} of the last {spell_duration(_PREVIEWED)}"
         if not self.hidden:
             return f"it would have hidden none of {of}"
         rules = ", ".join(f"{count} {name}" for name, count in self.hidden.items())
@@ -42,8 +42,8 @@ class SilencePreview:
 
 
 def preview(connection: Connection, silences: Sequence[Silence], now: datetime) -> list[SilencePreview]:
-    """Match each silence with the alerts that opened within `PREVIEWED`, by their newest record. Shadow rules do not count."""
-    found = alerts.read_newest(connection, MOST_PREVIEWED, alerts.AlertFilter(since=now - PREVIEWED))
+    """Match each silence with the alerts that opened within `_PREVIEWED`, by their newest record. Shadow rules do not count."""
+    found = alerts.read_newest(connection, _MOST_PREVIEWED, alerts.AlertFilter(since=now - _PREVIEWED))
     delivered = [(alert, alert_labels(alert, None)) for alert in found if not alert.is_shadow]
     # Most alerts are excluded without their records.
     early = [[text for text in each.matchers if parse_matcher(text).label not in RECORD_LABELS] for each in silences]
@@ -57,5 +57,5 @@ def preview(connection: Connection, silences: Sequence[Silence], now: datetime) 
         for silence, some, done in zip(silences, near, is_done, strict=True)
     ]
     counts = [Counter(alert.rule.name for alert in some) for some in hidden]
-    is_cut = len(found) == MOST_PREVIEWED
+    is_cut = len(found) == _MOST_PREVIEWED
     return [SilencePreview(len(delivered), dict(each.most_common()), is_cut) for each in counts]

@@ -21,11 +21,11 @@ from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
-BATCH = 1000  # records that are matched at once
-JUST_BEFORE = timedelta(microseconds=1)
-SOURCE = "test"  # of alerts without a record
-SEEN_ORDER = attrgetter("seen_at", "occurred_at", "key")
-EVENT_ORDER = attrgetter("occurred_at", "key")
+_BATCH = 1000  # records that are matched at once
+_JUST_BEFORE = timedelta(microseconds=1)
+_SOURCE = "test"  # of alerts without a record
+_SEEN_ORDER = attrgetter("seen_at", "occurred_at", "key")
+_EVENT_ORDER = attrgetter("occurred_at", "key")
 
 
 def simulate(
@@ -38,7 +38,7 @@ def simulate(
     verified_until: datetime,
 ) -> SimulationResult:
     """Run the rules; see `rules.case_runner.Simulate`."""
-    seen = sorted((record for record in records if record.seen_at <= until), key=SEEN_ORDER)
+    seen = sorted((record for record in records if record.seen_at <= until), key=_SEEN_ORDER)
     bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
     return _Run(rules, Correlator(rules, bounds), MemoryHistory()).over(seen, verified_until)
 
@@ -112,7 +112,7 @@ class MemoryHistory:
             alert = self.alerts[entry.alert.id] = entry.alert
             if entry.group_key is not None and alert.group is not None:
                 self._groups.setdefault(entry.group_key, _Group()).add(alert)
-            records = sorted((*self.records.get(alert.id, ()), *entry.records), key=EVENT_ORDER)
+            records = sorted((*self.records.get(alert.id, ()), *entry.records), key=_EVENT_ORDER)
             self.records[alert.id] = ends(records) if self._keeps_ends_only else tuple(records)
 
 
@@ -141,7 +141,7 @@ class _Run:
     def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
         """Process the records of each instant. The verified time follows the clock, up to `verified_until`."""
         for at, together in groupby(batch, key=lambda record: record.seen_at):
-            before = min(at - JUST_BEFORE, verified_until)
+            before = min(at - _JUST_BEFORE, verified_until)
             self._conclude(before)
             self.correlator.take(together)
             self._conclude(before)  # as in the service, records count before the time that they verify
@@ -150,7 +150,7 @@ class _Run:
     def _conclude(self, verified: datetime) -> None:
         """Open and resolve the alerts of the time that is now verified."""
         if self.correlator.is_due(verified):
-            ledger = Ledger(self.history, verified, SOURCE)
+            ledger = Ledger(self.history, verified, _SOURCE)
             changes = self.correlator.changes(verified)
             ledger.add_all((), changes)
             for change in changes:
@@ -174,7 +174,7 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Cut into batches. None ends between records of the same instant."""
     batch: list[Record] = []
     for record in records:
-        if len(batch) >= BATCH and record.seen_at != batch[-1].seen_at:
+        if len(batch) >= _BATCH and record.seen_at != batch[-1].seen_at:
             yield batch
             batch = []
         batch.append(record)

@@ -23,12 +23,12 @@ FAILURES = 3  # in a row, before a step counts as failing: a store may be busy o
 HUNG_AFTER = timedelta(minutes=10)  # without an end or progress; requests and writes have shorter time limits
 UNWATCHED_AFTER = timedelta(minutes=1)  # `look` is called each second
 
-TROUBLE = "step_failing"
-FAILED_REMEDY = (
+_TROUBLE = "step_failing"
+_FAILED_REMEDY = (
     "see the log for the error (step_failed, store_failed). The step runs again by itself; if the error stays, restart the "
     "service, and report it with the traceback in the log"
 )
-HUNG_REMEDY = "restart the service; see the log for what the step did last"
+_HUNG_REMEDY = "restart the service; see the log for what the step did last"
 
 log = structlog.get_logger()
 
@@ -95,7 +95,7 @@ class StepWatch:
         """Settle what an earlier process reported about steps that this one does not have."""
         # A step that each replica runs is reported with the name of the replica: without it, by a file that was copied.
         known = {name for name, step in self._steps.items() if step.self_alerts is self._self_alerts}
-        self._self_alerts.settle_others(TROUBLE, known, lambda name: f"the step {name} no longer runs")
+        self._self_alerts.settle_others(_TROUBLE, known, lambda name: f"the step {name} no longer runs")
 
     def attempt(self, name: str, work: Callable[[], object]) -> bool:
         """Run a step once. Return whether it succeeded. Every exception is logged and counted, and ends no loop."""
@@ -135,7 +135,7 @@ class StepWatch:
             step.failure_count += 1
             step.error = str(exc) if isinstance(exc, ActionwatchError) else repr(exc)
         if step.failure_count > step.failures_allowed:
-            self._report(name, step, _spell_failures(step), FAILED_REMEDY)
+            self._report(name, step, _spell_failures(step), _FAILED_REMEDY)
 
     def look(self) -> None:
         """Report each step that hangs."""
@@ -152,7 +152,7 @@ class StepWatch:
             if not step.is_hung:
                 log.error("step_hung", step=name, seconds=round(now - began))
             step.is_hung = True
-            self._report(name, step, f"has been running for {_spell(now - began)} without progress", HUNG_REMEDY)
+            self._report(name, step, f"has been running for {_spell(now - began)} without progress", _HUNG_REMEDY)
 
     def reasons(self) -> Iterator[str]:
         """Describe each step that keeps failing or hangs."""
@@ -170,10 +170,10 @@ class StepWatch:
 
     def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
         step.is_open = True
-        _try(name, functools.partial(step.self_alerts.report, TROUBLE, name, what, remedy))
+        _try(name, functools.partial(step.self_alerts.report, _TROUBLE, name, what, remedy))
 
     def _settle(self, name: str, step: _Step) -> None:
-        if step.is_open and _try(name, functools.partial(step.self_alerts.settle, TROUBLE, name)):
+        if step.is_open and _try(name, functools.partial(step.self_alerts.settle, _TROUBLE, name)):
             step.is_open = False
 
 
@@ -184,7 +184,7 @@ def _try(name: str, report: Callable[[], None]) -> bool:
     except (StoreClosed, RoleLost):
         return False
     except Exception as exc:  # the store may be the cause: /readyz and the log show it
-        log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
+        log.error("self_alert_failed", trouble=_TROUBLE, subject=name, error=str(exc))
         return False
     return True
 

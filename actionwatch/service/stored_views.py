@@ -12,7 +12,7 @@ from actionwatch.rules.correlations.live.view import View, before, lookback_of, 
 from actionwatch.rules.model import Rule
 from actionwatch.store import marks, records
 
-ANY_ID = 2**62
+_ANY_ID = 2**62
 
 
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
@@ -25,7 +25,7 @@ def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], 
     begin = max(begins, default=since)
     if correlation.is_absence:
         begin = max(begin, since)  # ignore what was missing earlier
-    earlier = before(record, records.stream_since(connection, since, ANY_ID))
+    earlier = before(record, records.stream_since(connection, since, _ANY_ID))
     correlations = [each.correlation for each in rules if each.correlation is not None]
     known = read_known(connection, correlations, {each.name.id: since for each in correlations})
     return views_of(rule, rules, earlier, record, begin, since=since, known=known)

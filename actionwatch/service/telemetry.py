@@ -33,9 +33,9 @@ from actionwatch.settings import Telemetry
 
 MAX_WAITING = 4096  # spans; a storm of 1,000 alerts makes about as many. They take a few MB
 MAX_BATCH = 512  # spans of a request, about 100 KB
-MAX_RESPONSE_BYTES = 64 * 1024
+_MAX_RESPONSE_BYTES = 64 * 1024
 LAST_TIMEOUT = timedelta(seconds=2)  # of all that is sent at the end of the service
-MAX_NANOSECONDS = 2**64 - 1  # of a time in the protocol: the year 2554
+_MAX_NANOSECONDS = 2**64 - 1  # of a time in the protocol: the year 2554
 _TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would occur again
 
 log = structlog.get_logger()
@@ -90,7 +90,7 @@ class TraceExporter:
             headers={name: value.get_secret_value() for name, value in options.headers.items()},
             ca_file=options.ca_file,
             proxy=options.proxy.get_secret_value() if options.proxy else None,
-            max_body_bytes=MAX_RESPONSE_BYTES,
+            max_body_bytes=_MAX_RESPONSE_BYTES,
         )
 
     def _send_batch(self, http: HttpClient, timeout: timedelta) -> bool:
@@ -189,4 +189,4 @@ def _attributes(values: Mapping[str, str | int]) -> Iterator[KeyValue]:
 
 
 def _nanoseconds(at: datetime) -> int:
-    return min(max((at - EPOCH) // MICROSECOND * 1000, 0), MAX_NANOSECONDS)
+    return min(max((at - EPOCH) // MICROSECOND * 1000, 0), _MAX_NANOSECONDS)

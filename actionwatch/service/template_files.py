@@ -15,7 +15,7 @@ from actionwatch.render.renderer import Renderer
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database
 
-ROUNDS = 3  # restoring a part may reveal an error in a template that includes it
+_ROUNDS = 3  # restoring a part may reveal an error in a template that includes it
 
 
 class TemplateFiles:
@@ -52,7 +52,7 @@ class TemplateFiles:
         held = {name for fault in unread if (name := self._name(fault)) in last}
         used |= {name: last[name] for name in held}
         first = faults = self._renderer.check_texts(used)
-        for _ in range(ROUNDS):
+        for _ in range(_ROUNDS):
             broken = {self._name(fault) for fault in faults} & used.keys()
             better = {name for name in broken if name in last and last[name] != used[name]}
             if not better:

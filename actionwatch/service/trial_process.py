@@ -42,11 +42,11 @@ from actionwatch.store.database import StoreReader
 from actionwatch.text.escaping import visible
 from actionwatch.text.yaml_document import read_text
 
-DRAFT = "draft"
+_DRAFT = "draft"
 """The file name of the draft in the location of a fault."""
 BARS = 30
-NEWEST = 10  # alerts that are shown of each rule
-MAX_ERRORS = 5  # of each rule
+_NEWEST = 10  # alerts that are shown of each rule
+_MAX_ERRORS = 5  # of each rule
 RUN_SECONDS = 30.0  # then the result covers the records so far: the listener ends a request after 60 s
 _LAST_SECONDS = 50  # for all; then the kernel ends the process
 _MAX_BYTES = 384 * 1024 * 1024
@@ -93,8 +93,8 @@ def run(request: TrialRequest, emit: Emit) -> TrialResult:
     """Run the rules of a draft over the stored records, and their tests. Raises: ConfigError, StoreError."""
     loaded = _load(request)
     found = loaded.found
-    mine = [rule for rule in found.rules if rule.file == DRAFT]
-    faults = [fault for fault in found.faults if fault.file == DRAFT]
+    mine = [rule for rule in found.rules if rule.file == _DRAFT]
+    faults = [fault for fault in found.faults if fault.file == _DRAFT]
     if faults:
         raise ConfigError(*faults)
     if not mine:
@@ -107,7 +107,7 @@ def run(request: TrialRequest, emit: Emit) -> TrialResult:
     finally:
         store.close()
     rules = [_with_tests(each, rule, tests) for each, rule in zip(result.rules, _shown(mine), strict=True)]
-    notes = [str(note) for note in found.notes if note.file == DRAFT]
+    notes = [str(note) for note in found.notes if note.file == _DRAFT]
     return msgspec.structs.replace(result, rules=rules, notes=notes)
 
 
@@ -115,7 +115,7 @@ def _load(request: TrialRequest) -> LoadedRules:
     """Build the draft with the rules in use, which its correlations may name. It comes first, and so replaces the same rule."""
     lists = read_lists(list_folders(request.lists, request.rules))
     context = RuleContext(request.rules, lists, request.known_kinds, request.intervals, None)
-    documents = (*read_text(request.draft, DRAFT), *read_documents(request.rules).documents)
+    documents = (*read_text(request.draft, _DRAFT), *read_documents(request.rules).documents)
     return LoadedRules(context.build(documents), documents, context)
 
 
@@ -190,8 +190,8 @@ def _results(rules: Sequence[Rule], outcome: SimulationResult, start: datetime, 
             alert_count=len(alerts[rule.name.id]),
             record_count=sum(alert.count for alert in alerts[rule.name.id]),
             counts=spans.count_each(alert.first_at for alert in alerts[rule.name.id]),
-            newest=[_shown_alert(alert, outcome) for alert in reversed(alerts[rule.name.id][-NEWEST:])],
-            errors=errors[rule.name.id][:MAX_ERRORS],
+            newest=[_shown_alert(alert, outcome) for alert in reversed(alerts[rule.name.id][-_NEWEST:])],
+            errors=errors[rule.name.id][:_MAX_ERRORS],
             test_count=0,
             failed_tests=[],
         )

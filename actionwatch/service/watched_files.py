@@ -9,7 +9,7 @@ from pathlib import Path
 from actionwatch.base.files import file_states
 
 LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
-QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
+_QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
 
 
 class WatchedFiles:
@@ -31,7 +31,7 @@ class WatchedFiles:
             return False
         deadline = time.monotonic() + LOOK_SECONDS
         while time.monotonic() < deadline:
-            time.sleep(QUIET_SECONDS)
+            time.sleep(_QUIET_SECONDS)
             before, found = found, self.states()
             if found == before:
                 break

@@ -35,8 +35,8 @@ _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
-EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
-LATEST = datetime(2900, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
+_LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def parse_start(value: object) -> object:
     if at is not None:
         if at.tzinfo is None:
             raise ValueError("a time needs its zone: write 2026-11-25T09:00:00Z")
-        if not EARLIEST < at < LATEST:
+        if not _EARLIEST < at < _LATEST:
             raise ValueError("this time is centuries away: correct the year")
         return at.astimezone(UTC)
     try:
@@ -129,7 +129,7 @@ def parse_instant(value: object) -> datetime:
         at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None or not EARLIEST < at.replace(tzinfo=UTC) < LATEST:
+    if at is None or at.tzinfo is None or not _EARLIEST < at.replace(tzinfo=UTC) < _LATEST:
         raise ValueError("not a time with its zone: write 2026-11-25T09:00:00Z")
     return at.astimezone(UTC)
 

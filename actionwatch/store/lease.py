@@ -25,10 +25,10 @@ from actionwatch.base.errors import StoreClosed, StoreError, StoreOwned
 from actionwatch.store.membership import Roster
 
 SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
-FORGOTTEN_AFTER = timedelta(days=1)
+_FORGOTTEN_AFTER = timedelta(days=1)
 # A process that is frozen while it writes would hold up everyone: its session is ended.
 FROZEN_AFTER = timedelta(seconds=8)
-LEAVE_SECONDS = 0.5  # how long an end waits for a renewal that runs: a longer one shows a server that is silent
+_LEAVE_SECONDS = 0.5  # how long an end waits for a renewal that runs: a longer one shows a server that is silent
 _WRITE_LOCK = 1633907831  # a number that no other program uses for its locks
 TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
 CREATE = """
@@ -178,7 +178,7 @@ class Leases:
 
     def _leave(self) -> None:
         """Hand over the roles, and let the others see at once that this replica has ended."""
-        is_free = self._turn.acquire(timeout=LEAVE_SECONDS)  # a renewal that ends later would join again
+        is_free = self._turn.acquire(timeout=_LEAVE_SECONDS)  # a renewal that ends later would join again
         self._has_left = True
         roles = list(self._terms)
         self._terms.clear()
@@ -222,7 +222,7 @@ class Leases:
             "note": self._note,
             "digest": self._digest,
             "roles": list(roles),
-            "forgotten": FORGOTTEN_AFTER,
+            "forgotten": _FORGOTTEN_AFTER,
         }
 
 

@@ -18,10 +18,10 @@ from actionwatch.base.errors import StoreBusy, StoreError
 from actionwatch.base.files import read_regular
 from actionwatch.store.membership import Roster
 
-LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
-LOCK_STEP = 0.02
+_LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
+_LOCK_STEP = 0.02
 _ONLY = "this process"
-MAX_NOTE_BYTES = 4 * 1024 * 1024  # service/announcement.py writes at most 200 lines of 1,000 characters
+_MAX_NOTE_BYTES = 4 * 1024 * 1024  # service/announcement.py writes at most 200 lines of 1,000 characters
 
 
 class Ownership:
@@ -92,7 +92,7 @@ def roster(path: Path) -> Roster:
         return Roster("", {})
     note = b""
     with contextlib.suppress(OSError):
-        note = read_regular(lock_path(path), MAX_NOTE_BYTES)
+        note = read_regular(lock_path(path), _MAX_NOTE_BYTES)
     return Roster("", {_ONLY: socket.gethostname()}, {_ONLY: note})
 
 
@@ -115,7 +115,7 @@ def _open(path: Path) -> int:
 
 def _lock(descriptor: int, path: Path) -> None:
     """Take the lock. Raises: StoreBusy, when another process holds it."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,6 +124,6 @@ def _lock(descriptor: int, path: Path) -> None:
                 raise StoreBusy(
                     f"another actionwatch runs on {path}: stop it, or give this one its own store.url"
                 ) from exc
-            time.sleep(LOCK_STEP)
+            time.sleep(_LOCK_STEP)
         else:
             return

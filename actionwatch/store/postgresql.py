@@ -28,12 +28,12 @@ from actionwatch.store.record_hints import NOTIFY, listen
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
 
-APPLICATION = "actionwatch"  # of every version: the triggers note what it writes
+_APPLICATION = "actionwatch"  # of every version: the triggers note what it writes
 # No prepared statements, so that a pooler can be used. A broken network is noticed within ten seconds.
 _CONNECTING: dict[str, Any] = {
     "prepare_threshold": None,
     "connect_timeout": 5,
-    "application_name": APPLICATION,
+    "application_name": _APPLICATION,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,
@@ -104,7 +104,7 @@ BEGIN
     RETURN NULL;
 END $$
 """
-_IS_OURS = f"WHEN (current_setting('application_name') = '{APPLICATION}')"
+_IS_OURS = f"WHEN (current_setting('application_name') = '{_APPLICATION}')"
 _TRIGGERS = """
 SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal

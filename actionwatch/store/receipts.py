@@ -23,8 +23,8 @@ from actionwatch.store.statements import stream_rows
 from actionwatch.store.tables import RECEIPT, RECORD
 
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
-EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
-NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
+_EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
+_NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
@@ -124,7 +124,7 @@ def read_covering(connection: Connection, record: Record, limit: int) -> list[Wi
         select(RECEIPT.c.id, RECEIPT.c.ends_at)
         .where(*its)
         .order_by(RECEIPT.c.starts_at.desc())
-        .limit(NEAR_RECEIPTS)
+        .limit(_NEAR_RECEIPTS)
         .subquery()
     )
     ids = select(near.c.id).where(near.c.ends_at >= record.occurred_at)
@@ -178,7 +178,7 @@ def _end_of_earlier(connection: Connection, sources: Sequence[str], since: datet
     ends = []
     for source in sources:
         before = (RECEIPT.c.source == source, RECEIPT.c.starts_at < since)
-        newest = select(RECEIPT.c.ends_at).where(*before).order_by(RECEIPT.c.starts_at.desc()).limit(EARLIER_RECEIPTS)
+        newest = select(RECEIPT.c.ends_at).where(*before).order_by(RECEIPT.c.starts_at.desc()).limit(_EARLIER_RECEIPTS)
         ends.append(connection.execute(select(func.max(newest.subquery().c.ends_at))).scalar())
     return max((end for end in ends if end is not None and end >= since), default=None)
 

@@ -20,7 +20,7 @@ from actionwatch.store.seals import CUT, READ, Head, Seal, read_leaves, read_pac
 from actionwatch.store.statements import reading_any_text, stream_rows
 from actionwatch.store.tables import SEAL, SEALED_ROW
 
-MAX_DIFFERENCES = 20  # that are named: one change of the chain can affect every row
+_MAX_DIFFERENCES = 20  # that are named: one change of the chain can affect every row
 _SUSPECTS = 250  # rows that are looked up together
 _CHANGED = "changed: it is not what seal {} attests"
 _MISSING = "missing: seal {} has it, and no later one says that it was removed"
@@ -67,7 +67,7 @@ class _Differences:
 
     def add(self, table: str, key: object, what: str) -> None:
         self.count += 1
-        if len(self.found) < MAX_DIFFERENCES:
+        if len(self.found) < _MAX_DIFFERENCES:
             readable = str(key).encode("utf-8", "backslashreplace").decode()
             self.found.append(Difference(table, readable, what))
 

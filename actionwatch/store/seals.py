@@ -26,8 +26,8 @@ from actionwatch.store.statements import bulk_find, portions, reading_any_text, 
 from actionwatch.store.tables import SEAL, SEALED_ROW
 from actionwatch.store.unsealed import Note
 
-BATCH = 1000  # rows in one seal: 20 ms of the write lock
-MAX_FOLDED = 50  # earlier seals whose leaves one seal folds: 0.2 s of the write lock if each has `BATCH` rows
+_BATCH = 1000  # rows in one seal: 20 ms of the write lock
+MAX_FOLDED = 50  # earlier seals whose leaves one seal folds: 0.2 s of the write lock if each has `_BATCH` rows
 CUT = "seal"
 """The table name of a seal that states which older seals stay. The others may be deleted."""
 _TABLE = SEAL.c
@@ -120,7 +120,7 @@ def read_head(connection: Connection) -> Head | None:
     return Head(row.number, row.digest if isinstance(row.digest, str) else "", at)
 
 
-def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables: Collection[str] = SEALED) -> int:
+def seal_next(connection: Connection, now: datetime, limit: int = _BATCH, tables: Collection[str] = SEALED) -> int:
     """Seal the rows of the oldest notes, at most `limit` of one of the tables. Return how many notes there were."""
     with reading_any_text(connection):
         notes = unsealed.read_next(connection, limit, tables)

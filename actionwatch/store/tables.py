@@ -32,7 +32,7 @@ from actionwatch.store.column_types import Duration, Instant, LevelNumber, Objec
 METADATA = MetaData()
 
 # SQLite numbers rows only for INTEGER PRIMARY KEY.
-ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
+_ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 
 SOURCE = Table(
     "source",
@@ -86,7 +86,7 @@ POLL = Table(
 RECORD = Table(
     "record",
     METADATA,
-    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("source", Text, nullable=False),
     Column("record_key", Text, nullable=False),
     Column("occurred_at", Instant, nullable=False),
@@ -130,7 +130,7 @@ RECORD_COUNT = Table(
 RECEIPT = Table(
     "receipt",
     METADATA,
-    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("source", Text, nullable=False),
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),
@@ -181,7 +181,7 @@ UNPROVED_WINDOW = Table(
 LINKED_ACCOUNT = Table(
     "linked_account",
     METADATA,
-    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("organisation", Text, nullable=False),
     Column("account_id", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -387,7 +387,7 @@ SELF_ALERT = Table(
 ALERT_HISTORY = Table(
     "alert_history",
     METADATA,
-    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),
     Column("alert_id", Text, nullable=False),
     Column("stage", Text, nullable=False),
@@ -460,7 +460,7 @@ RULE_VERSION = Table(
 RULE_HISTORY = Table(
     "rule_history",
     METADATA,
-    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),
     Column("rule_id", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -553,7 +553,7 @@ SEALED_ROW = Table(
 UNSEALED = Table(
     "unsealed",
     METADATA,
-    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("table_name", Text, nullable=False),
     Column("row_key", Text, nullable=False),
     Column("last_id", BigInteger),

@@ -26,10 +26,10 @@ from actionwatch.text.payloads import instant
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
 LIST_EVERY = timedelta(minutes=5)
-FIRST_SECONDS = 5.0  # how long the first poll waits for the names of the accounts, which rules may match
-UNLISTED_TIMES = 3  # failures in a row: a single lost response is not worth an alert
-UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started for each poll
-REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the vendor's status page"
+_FIRST_SECONDS = 5.0  # how long the first poll waits for the names of the accounts, which rules may match
+_UNLISTED_TIMES = 3  # failures in a row: a single lost response is not worth an alert
+_UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started for each poll
+_REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the vendor's status page"
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class AccountWatch:
         affected_rules: Callable[[], Sequence[str]] = list,
         *,
         organisation: str,
-        first_seconds: float = FIRST_SECONDS,
+        first_seconds: float = _FIRST_SECONDS,
     ) -> None:
         """`affected_rules` names the rules that match nothing while the accounts cannot be listed.
 
@@ -130,15 +130,15 @@ class AccountWatch:
             return
         with self._database.read() as connection:
             listed_at = accounts.listed_at(connection, self._organisation)
-        is_old = listed_at is not None and self._clock() - listed_at >= UNLISTED_LONGEST
-        if isinstance(error, AccessDenied) or self._failure_count >= UNLISTED_TIMES or is_old:
+        is_old = listed_at is not None and self._clock() - listed_at >= _UNLISTED_LONGEST
+        if isinstance(error, AccessDenied) or self._failure_count >= _UNLISTED_TIMES or is_old:
             since = f"since {instant(listed_at)}" if listed_at else "yet"
             rules = ", ".join(sorted(self._affected_rules())) or "none"
             what = (
                 f"the linked accounts could not be listed {since}: {error.what}. An account that is unlinked, linked, "
                 f"renamed or loses its identity-provider sync goes unnoticed. Affected rules: {rules}"
             )
-            self._self_alerts.report("accounts_refused", self._source, what, error.remedy or REMEDY)
+            self._self_alerts.report("accounts_refused", self._source, what, error.remedy or _REMEDY)
 
     def name_at(self, account_id: str, at: datetime, recorded: str | None) -> str | None:
         """Return the name of an account at a time: the one in the record, unless that is missing or is the current name."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 LONGEST = timedelta(minutes=5)  # so late a poll notices that the upstream works again
 LONGEST_RETRY_AFTER = timedelta(hours=1)  # a wrong Retry-After must not keep a source from being read for a day
-MAX_DOUBLINGS = 30  # 0.1 s, doubled so often, is years
+_MAX_DOUBLINGS = 30  # 0.1 s, doubled so often, is years
 
 
 def backoff_after(failures: int, interval: timedelta, retry_after: timedelta | None) -> timedelta:
@@ -17,6 +17,6 @@ def backoff_after(failures: int, interval: timedelta, retry_after: timedelta | N
     """
     if not failures:
         return timedelta(0)
-    factor: int = 2 ** min(failures, MAX_DOUBLINGS)
+    factor: int = 2 ** min(failures, _MAX_DOUBLINGS)
     doubled = interval * factor if factor < LONGEST / interval else LONGEST  # a long interval would overflow
     return max(interval, doubled, min(retry_after or timedelta(0), LONGEST_RETRY_AFTER))

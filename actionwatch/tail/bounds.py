@@ -24,14 +24,14 @@ from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, EDGE_SECOND, Window, ro
 from actionwatch.tail.state import PollReport
 
 UNITS = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), COARSEST_UNIT)
-ASKED_EVERY = timedelta(days=1)
-RETRIED_AFTER = timedelta(hours=1)  # if the first record was inconclusive
-MAX_PAGES = 3  # a window of a few milliseconds hardly holds more
+_ASKED_EVERY = timedelta(days=1)
+_RETRIED_AFTER = timedelta(hours=1)  # if the first record was inconclusive
+_MAX_PAGES = 3  # a window of a few milliseconds hardly holds more
 
 
 def is_due(marks: Marks, now: datetime) -> bool:
     """Return whether to find out the unit now."""
-    wait = RETRIED_AFTER if marks.bounds_unit is None else ASKED_EVERY
+    wait = _RETRIED_AFTER if marks.bounds_unit is None else _ASKED_EVERY
     return clock.is_due(marks.bounds_asked_at, wait, now)
 
 
@@ -80,7 +80,7 @@ def _around(record: Record, unit: timedelta) -> Window:
 def _is_shown(upstream: Client, window: Window, record: Record, report: PollReport) -> bool:
     pages = upstream.user_actions(Query(start=window.start, end=window.end), trusts_total=False)
     with contextlib.closing(cast("Generator[Page]", pages)):
-        for page in islice(pages, MAX_PAGES):
+        for page in islice(pages, _MAX_PAGES):
             report.request_count += 1
             if any(shown.key == record.key for shown in page.records):
                 return True

@@ -16,12 +16,12 @@ from actionwatch.base.clock import MICROSECOND, is_due
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
 
 CHECKS_PER_REACH = 10
-MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
+_MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
 GRACE = timedelta(hours=1)  # for a sweep that is overdue: polls fail, and a backlog comes first
-LAG_POLLS = 20  # poll intervals without proof, until that is reported
+_LAG_POLLS = 20  # poll intervals without proof, until that is reported
 LAG_LEAST = timedelta(minutes=10)
-LEAST_STEPS = 4  # the length of a sweep's window, at least
-FINE_STEPS = 200  # of a millisecond: at 1,000 records per second, one in fifty of these places is clear
+_LEAST_STEPS = 4  # the length of a sweep's window, at least
+_FINE_STEPS = 200  # of a millisecond: at 1,000 records per second, one in fifty of these places is clear
 SETTLING = timedelta(seconds=5)  # many upstreams show records some seconds late: so recent ones are read, not counted
 
 IsQuiet = Callable[[datetime, datetime], bool]
@@ -80,7 +80,7 @@ class Bounds:
     def _steps(self, step: timedelta) -> int:
         if self.unit >= EDGE_SECOND:
             return move_steps(step)
-        return LEAST_STEPS if step >= EDGE_SECOND else FINE_STEPS
+        return _LEAST_STEPS if step >= EDGE_SECOND else _FINE_STEPS
 
     def _is_clear(self, at: datetime) -> bool:
         around = self.step + 2 * EDGE
@@ -94,7 +94,7 @@ class Bounds:
 
 def move_steps(step: timedelta) -> int:
     """Return the number of places to which a bound may be moved."""
-    return max(MAX_MOVE // step, LEAST_STEPS)
+    return max(_MAX_MOVE // step, _LEAST_STEPS)
 
 
 def proved_part(window: Window, proved_through: datetime, begin: datetime, bounds: Bounds) -> Window | None:
@@ -115,7 +115,7 @@ def sweep_windows(
     `polled_from` is where the polls' window begins: the first sweep ends there or slightly later, never earlier. Each window is
     at least some units long, except the one next to the `begin` of the source.
     """
-    least = LEAST_STEPS * bounds.step
+    least = _LEAST_STEPS * bounds.step
     end, bound = polled_from, bounds.after(polled_from, now)
     found: list[tuple[timedelta, Window]] = []
     for reach in reaches:
@@ -135,7 +135,7 @@ def sweep_windows(
 def reaches_back(reaches: Sequence[timedelta], unit: timedelta) -> timedelta:
     """Return how far before the polls' window the sweeps may request records, at most: bounds are moved back and widened."""
     step = max(unit, EDGE_SECOND)
-    return sum((max(reach, LEAST_STEPS * step) for reach in reaches), timedelta(0)) + (move_steps(step) + 2) * step
+    return sum((max(reach, _LEAST_STEPS * step) for reach in reaches), timedelta(0)) + (move_steps(step) + 2) * step
 
 
 def due_reaches(reaches: Sequence[timedelta], checked: Mapping[timedelta, datetime], now: datetime) -> set[timedelta]:
@@ -196,4 +196,4 @@ def _requestable(start: datetime, end: datetime) -> Window:
 
 def lag_limit(poll_interval: timedelta) -> timedelta:
     """Return how far behind a source may be before that is reported."""
-    return max(poll_interval * LAG_POLLS, LAG_LEAST)
+    return max(poll_interval * _LAG_POLLS, LAG_LEAST)

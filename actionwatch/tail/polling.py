@@ -26,7 +26,7 @@ from actionwatch.tail.receipt_writer import WindowRole
 from actionwatch.tail.state import ALLOWED_SKEW, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
-MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
+_MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
 MAX_COUNTS = 64  # per poll: if more of the overlap differs, the rest is read
 
 log = structlog.get_logger()
@@ -117,7 +117,7 @@ class Poller:
 
         Windows within `counted` are compared first, and read if they differ.
         """
-        halvings_left = MAX_HALVINGS >> self._unproved_polls  # fewer and fewer requests for what cannot be proved
+        halvings_left = _MAX_HALVINGS >> self._unproved_polls  # fewer and fewer requests for what cannot be proved
         self._counts_left = MAX_COUNTS
         is_gapless = True
         live_at, noted_count = time.monotonic(), 0

@@ -22,7 +22,7 @@ from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.walk import WindowScan
 
 WALKS = 3  # walks through one window before it is cut in halves
-PARTITION_EVERY = timedelta(days=1)
+_PARTITION_EVERY = timedelta(days=1)
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class WindowReader:
         is the whole, the upstream ignores its filter.
         """
         now, walk, method = self._state.clock(), scan.walk, TWO_WALKS
-        if walk.received and is_due(self._partitioned_at, PARTITION_EVERY, now):
+        if walk.received and is_due(self._partitioned_at, _PARTITION_EVERY, now):
             whole = Query(start=scan.asked.start, end=scan.asked.end)
             of_organisation = self._pager.keys(replace(whole, scope=ORGANISATION), scan.asked, report)
             of_accounts = self._pager.keys(replace(whole, scope=ACCOUNT), scan.asked, report)

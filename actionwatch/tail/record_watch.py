@@ -14,12 +14,12 @@ from actionwatch.tail.source_alerts import SourceAlerts
 from actionwatch.text.escaping import shorten
 from actionwatch.text.raw_records import is_cut
 
-FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
+_FIELD_NEWS = timedelta(days=1)  # how long a new field is reported
 MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, but an upstream could invent more
 MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
-NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
-NAME_SHOWN = 60
-LOOKED = ""  # stored with the known fields from the first record on, which may have only fields that we map
+_NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
+_NAME_SHOWN = 60
+_LOOKED = ""  # stored with the known fields from the first record on, which may have only fields that we map
 
 
 class RecordWatch:
@@ -111,7 +111,7 @@ class RecordWatch:
         """Report fields that no record had when the source was first read."""
         now, met = self._clock(), set(self._reader.unmapped_fields)
         if has_records:
-            met.add(LOOKED)
+            met.add(_LOOKED)
         with self._database.read() as connection:
             known = seen_fields.read(connection, self._reader.organisation)
         added = sorted(met - known.keys())[: max(MAX_UNMAPPED_FIELDS + 1 - len(known), 0)]
@@ -119,11 +119,11 @@ class RecordWatch:
             with self._database.write() as connection:
                 # The fields of the first records are what this upstream has; only later ones are news. They get a later time
                 # even if the clock was set back: the identity of records depends on the fields with the earliest time.
-                seen_at = max(now, min(known.values()) + FIELD_NEWS) if known else now - FIELD_NEWS
+                seen_at = max(now, min(known.values()) + _FIELD_NEWS) if known else now - _FIELD_NEWS
                 seen_fields.insert_new(connection, self._reader.organisation, added, seen_at)
                 known = seen_fields.read(connection, self._reader.organisation)
             self._settle_identity(known)
-        news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)
+        news = sorted(name for name, at in known.items() if name != _LOOKED and now - at < _FIELD_NEWS)
         what = f"records carry fields never seen before: {_spell_names(news)}"
         self._alerts.set("unknown_field", what, is_wrong=bool(news))
 
@@ -141,5 +141,5 @@ def _kept_name(kind: str) -> str:
 
 def _spell_names(names: Sequence[str]) -> str:
     """Name the first few, and how many more there are."""
-    shown = ", ".join(shorten(name, NAME_SHOWN) for name in names[:NAMES_SHOWN])
-    return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown
+    shown = ", ".join(shorten(name, _NAME_SHOWN) for name in names[:_NAMES_SHOWN])
+    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown

@@ -19,9 +19,9 @@ from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
 from actionwatch.tail.state import PollReport, TailState
 
 BATCH = 1000  # records in one transaction: no other writer waits for long
-MAX_HELD_CHARS = 64 * 1024 * 1024  # of raw texts; as many records as fit into a window have about 20 MB
+_MAX_HELD_CHARS = 64 * 1024 * 1024  # of raw texts; as many records as fit into a window have about 20 MB
 
-AccountName = Callable[[str, datetime, str | None], str | None]
+_AccountName = Callable[[str, datetime, str | None], str | None]
 """Returns the name of an account at a time, from its id and the name in the record."""
 
 
@@ -32,7 +32,7 @@ class RecordWriter:
         self,
         state: TailState,
         on_stored: Callable[[], None],
-        account_name: AccountName,
+        account_name: _AccountName,
         on_found: Callable[[Sequence[Record]], None],
     ) -> None:
         self._state = state
@@ -50,7 +50,7 @@ class RecordWriter:
             return
         self._held += found
         self._held_chars += sum(len(record.raw) for record in found)
-        if len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= MAX_HELD_CHARS:
+        if len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= _MAX_HELD_CHARS:
             self.flush(report)
 
     def flush(self, report: PollReport) -> None:

@@ -28,9 +28,9 @@ from actionwatch.tail.planning import due_reaches, reaches_to_read, sweep_window
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.state import PollReport, TailState
 
-MAX_CHECKS = 64  # per poll; the next one continues
-MAX_CUTS = 12  # per poll: of windows that were read and not proved
-PAGE_RECORDS = 1000  # one page is read rather than halved
+_MAX_CHECKS = 64  # per poll; the next one continues
+_MAX_CUTS = 12  # per poll: of windows that were read and not proved
+_PAGE_RECORDS = 1000  # one page is read rather than halved
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)  # before an unproved window is read again
 FAILURES_TO_REPORT = 3  # in a row: by chance, a window may change during one reading
 
@@ -47,7 +47,7 @@ class Sweeper:
         self._reaches = state.options.sweeps
         self._comparison = comparison
         self._reader = reader
-        self.checks_per_poll = MAX_CHECKS
+        self.checks_per_poll = _MAX_CHECKS
 
     def run_once(self, polled_from: datetime, counted: Window | None, report: PollReport) -> None:
         """Check every sweep that is due, and what is left of earlier ones.
@@ -55,7 +55,7 @@ class Sweeper:
         `polled_from` is where the window of the next poll begins. `counted` is what this poll counted and did not read.
         """
         now = self._state.server.now()
-        self._cuts_left = MAX_CUTS
+        self._cuts_left = _MAX_CUTS
         pending = deque(self._plan(polled_from, counted, now))
         checks_left = self.checks_per_poll
         while pending and checks_left > 0:
@@ -118,7 +118,7 @@ class Sweeper:
         if not is_read and self._comparison.is_unchanged(window, report):
             self._replace(unproved, [])
             return []
-        most = self._state.options.page_size if unproved.must_read else PAGE_RECORDS
+        most = self._state.options.page_size if unproved.must_read else _PAGE_RECORDS
         parts = self._comparison.halves(window, most)
         if not parts:
             result = self._reader.read(window, report)

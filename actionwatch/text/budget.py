@@ -18,7 +18,7 @@ MAX_STEPS = 1_000_000  # a step takes about 50 ns; the longest shipped template 
 MAX_CHARS = 2 * 1024**2  # of one value; a description has up to 1 MB
 MAX_ITEMS = 100_000  # of one list
 MAX_BITS = 2048  # of one integer, which holds every float
-MAX_DEPTH = 50  # of nested lists: Python compares and hashes them recursively
+_MAX_DEPTH = 50  # of nested lists: Python compares and hashes them recursively
 
 _CONTAINERS = (dict, list, tuple, set, frozenset, range, KeysView, ValuesView, ItemsView)
 _OTHER_CHARS = 32  # of a number, a time, or an object without a length
@@ -86,7 +86,7 @@ def _weigh_all(value: Any) -> int:
     level = [value]
     while level:
         depth += 1
-        refuse(depth > MAX_DEPTH, f"a list nested deeper than {MAX_DEPTH} levels")
+        refuse(depth > _MAX_DEPTH, f"a list nested deeper than {_MAX_DEPTH} levels")
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
 ALERTS_SHOWN = 50  # in a summary, and of those that an alert inhibits
-SHORT_ID = 8  # characters of an id, of 32 random bits: among 1,000 alerts, two share them once in 8,000 stores
+_SHORT_ID = 8  # characters of an id, of 32 random bits: among 1,000 alerts, two share them once in 8,000 stores
 _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
 _RULES_SHOWN = 10  # of each cause
 
@@ -133,7 +133,7 @@ class SilenceDocument(TypedDict):
 
 def short_id(name: str) -> str:
     """Shorten an id as people see it; commands accept any unique prefix."""
-    return name[:SHORT_ID]
+    return name[:_SHORT_ID]
 
 
 def explain_command(alert_id: str) -> str:

@@ -21,10 +21,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 100  # probes and scrapers use a handful
-DESCRIPTOR_SHARE = 4  # connections take at most a quarter: store, upstream and receivers need the other descriptors
-WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
+_DESCRIPTOR_SHARE = 4  # connections take at most a quarter: store, upstream and receivers need the other descriptors
+_WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
 SERVE_SECONDS = 60.0  # until a request is answered; of a download, until its client has taken the next part
-PART_BYTES = 65536  # of a download: as much as uvicorn buffers before it waits for the client, who needs about 1 KB/s
+_PART_BYTES = 65536  # of a download: as much as uvicorn buffers before it waits for the client, who needs about 1 KB/s
 _RENEW, _DROP = "renew_deadline", "drop_connection"
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ def _most_connections() -> int:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
-    return max(min(MAX_CONNECTIONS, allowed // DESCRIPTOR_SHARE), 1)
+    return max(min(MAX_CONNECTIONS, allowed // _DESCRIPTOR_SHARE), 1)
 
 
 class BoundedConnection(H11Protocol):
@@ -79,7 +79,7 @@ class BoundedConnection(H11Protocol):
         if self not in self.connections:
             return  # lost while it was served
         self.waiting_since = None if self._serving_count else self.loop.time()
-        self._deadline = self.loop.call_later(SERVE_SECONDS if self._serving_count else WAIT_SECONDS, self._drop)
+        self._deadline = self.loop.call_later(SERVE_SECONDS if self._serving_count else _WAIT_SECONDS, self._drop)
 
     def _make_room(self) -> None:
         most = _most_connections()
@@ -141,6 +141,6 @@ def break_off(request: Request) -> None:
 
 async def _parts(chunks: AsyncIterator[bytes], renew: Callable[[], None]) -> AsyncIterator[bytes]:
     async for chunk in chunks:
-        for start in range(0, len(chunk) or 1, PART_BYTES):
-            yield chunk[start : start + PART_BYTES]  # returns when the client has taken most of the parts before it
+        for start in range(0, len(chunk) or 1, _PART_BYTES):
+            yield chunk[start : start + _PART_BYTES]  # returns when the client has taken most of the parts before it
             renew()

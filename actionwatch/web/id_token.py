@@ -19,13 +19,13 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 # With a symmetric algorithm, whoever knows the public key of a provider could sign.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 _KEY_TYPES: Mapping[str, type[RSAKey] | type[ECKey]] = {"RSA": RSAKey, "EC": ECKey}
 _TYPE_OF = {"RS": "RSA", "PS": "RSA", "ES": "EC"}  # by the beginning of an algorithm
 MAX_KEYS = 50  # of a provider, which has two or three
-RSA_BITS = range(2048, 16_385)  # a shorter key can be broken, and a longer one takes long
-LEEWAY_SECONDS = 60  # the difference between clocks that is accepted
-MAX_AGE_SECONDS = 600  # of a token that a provider has just made
+_RSA_BITS = range(2048, 16_385)  # a shorter key can be broken, and a longer one takes long
+_LEEWAY_SECONDS = 60  # the difference between clocks that is accepted
+_MAX_AGE_SECONDS = 600  # of a token that a provider has just made
 
 
 class InvalidToken(Exception):
@@ -59,8 +59,8 @@ def _signed_claims(token: str, keys: Sequence[Any]) -> Mapping[str, Any]:
     except (JoseError, ValueError) as exc:
         raise InvalidToken("it is not a signed token") from exc
     algorithm = header.get("alg")
-    if algorithm not in ALGORITHMS:
-        raise InvalidToken(f"its algorithm is not one of {', '.join(ALGORITHMS)}")
+    if algorithm not in _ALGORITHMS:
+        raise InvalidToken(f"its algorithm is not one of {', '.join(_ALGORITHMS)}")
     candidates = list(_candidates(keys, algorithm, header.get("kid")))
     if not candidates:
         raise UnknownKey("the provider has no key for it")
@@ -80,7 +80,7 @@ def _candidates(keys: Sequence[Any], algorithm: str, name: object) -> Iterator[R
             continue
         if each.get("alg", algorithm) != algorithm or (name is not None and each.get("kid") != name):
             continue
-        if wanted == "RSA" and _bits_of(each.get("n")) not in RSA_BITS:
+        if wanted == "RSA" and _bits_of(each.get("n")) not in _RSA_BITS:
             continue
         # A key with an unsupported type or curve is skipped.
         with contextlib.suppress(JoseError, ValueError, TypeError, KeyError):
@@ -114,9 +114,9 @@ def _errors_in(claims: Mapping[str, Any], expected: Expected, now: float) -> Ite
     expires, issued, begins = (_seconds(claims.get(name)) for name in ("exp", "iat", "nbf"))
     if expires is None or issued is None:
         yield "its times are missing"
-    elif expires + LEEWAY_SECONDS <= now or issued + MAX_AGE_SECONDS <= now:
+    elif expires + _LEEWAY_SECONDS <= now or issued + _MAX_AGE_SECONDS <= now:
         yield "it has expired: compare the clocks of this machine and the provider"
-    elif max(issued, begins or issued) - LEEWAY_SECONDS > now:
+    elif max(issued, begins or issued) - _LEEWAY_SECONDS > now:
         yield "it is from the future: compare the clocks of this machine and the provider"
 
 

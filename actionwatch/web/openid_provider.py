@@ -30,7 +30,7 @@ from actionwatch.web.proxy import Refused
 
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
 MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few of the threads that answer pages
-KEPT_SECONDS = 3600.0  # of the metadata of the provider
+_KEPT_SECONDS = 3600.0  # of the metadata of the provider
 AWAY_SECONDS = 5.0  # until a provider that failed is contacted again, or its failure is logged again
 KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because no known key signed a token
 _ERROR = re.compile(r"[a-z_]{1,50}")
@@ -82,9 +82,9 @@ class Provider:
         self._logged_at = -math.inf
 
     def metadata(self) -> Metadata:
-        """Return the metadata, read at most `KEPT_SECONDS` ago. Raises: Refused."""
+        """Return the metadata, read at most `_KEPT_SECONDS` ago. Raises: Refused."""
         known = self._metadata
-        if known is not None and self._elapsed() - known.read_at < KEPT_SECONDS:
+        if known is not None and self._elapsed() - known.read_at < _KEPT_SECONDS:
             return known
         failure = self._failure
         if failure is not None and self._elapsed() - failure.at < AWAY_SECONDS:  # anyone can cause this request
@@ -178,7 +178,7 @@ class Provider:
         expected = Expected(self._options.issuer, self._options.client_id, nonce)
         try:
             try:
-                return verify(token, self._read_keys(http, metadata, KEPT_SECONDS), expected, self._clock())
+                return verify(token, self._read_keys(http, metadata, _KEPT_SECONDS), expected, self._clock())
             except UnknownKey:
                 return verify(token, self._read_keys(http, metadata, KEYS_AGAIN_SECONDS), expected, self._clock())
         except InvalidToken as exc:

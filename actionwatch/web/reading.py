@@ -21,8 +21,8 @@ from actionwatch.web.verdict import Verdict, assess
 
 SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
 SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
-MAX_NAME_CHARS = 60  # of a wrong name, in a message
-MAX_COUNTED_OPEN = 1000  # alerts of one level
+_MAX_NAME_CHARS = 60  # of a wrong name, in a message
+_MAX_COUNTED_OPEN = 1000  # alerts of one level
 STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 DELIVERY_STATES: Mapping[str, DeliveryStatus | None] = {
     "waiting": DeliveryStatus.PENDING,
@@ -130,7 +130,7 @@ def check_receiver(parts: Parts, name: str) -> None:
     """Check that the configuration has a receiver. Raises: ValueError, with a sentence."""
     known = [each.name for each in parts.receivers]
     if name not in known:
-        shown = shorten(name, MAX_NAME_CHARS)
+        shown = shorten(name, _MAX_NAME_CHARS)
         raise ValueError(
             f"to: no receiver has the name {shown}: use {', '.join(known) or 'none, because none is configured'}"
         )
@@ -153,13 +153,13 @@ def read_state(connection: Connection, parts: Parts, unready: Sequence[str]) -> 
     """Read how things are. `unready` describes why the service does not see everything."""
     opened = self_alerts.read_all(connection)
     queues = read_receivers(connection, parts)
-    open_counts = alerts.count_open(connection, MAX_COUNTED_OPEN)
+    open_counts = alerts.count_open(connection, _MAX_COUNTED_OPEN)
     verdict = assess(
         parts.sources,
         unready,
         [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
         open_counts,
         sum(each.queue.dead for each in queues),
-        most=MAX_COUNTED_OPEN,
+        most=_MAX_COUNTED_OPEN,
     )
     return State(queues, opened, open_counts, verdict)

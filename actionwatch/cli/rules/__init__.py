@@ -20,7 +20,7 @@ from actionwatch.cli.schema import print_schema
 if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
 
-MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
+_MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
 command = click.Group(help="List, check, test, explain and backtest the rules.")
 
 
@@ -129,7 +129,7 @@ def _row(rule: Rule) -> Sequence[Any]:
 
     # As in Sigma, a rule that only feeds a correlation opens no alert.
     word = f"{rule.mode.value}, feeds" if rule.is_silent else rule.mode.value
-    mode = Text(word, style=MODE_STYLES.get(rule.mode.value, "dim"))
+    mode = Text(word, style=_MODE_STYLES.get(rule.mode.value, "dim"))
     return level_text(rule.level.word), mode, rule.name.name, rule.name.title, f"{_relative(rule.file)}:{rule.line}"
 
 

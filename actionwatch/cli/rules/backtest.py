@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
-BARS = " ▁▂▃▄▅▆▇█"
+_BARS = " ▁▂▃▄▅▆▇█"
 HISTOGRAM_CHARS = 30
-IDLE_NAMED = 5  # rules that did not fire
+_IDLE_NAMED = 5  # rules that did not fire
 
 
 @click.command("backtest")
@@ -204,7 +204,7 @@ def _show(
     print_table(columns, rows, nothing="no rule fired", cut=("rule",))
     idle = [rule.name.name for rule in rules if fired.get(rule.name.id) == []]
     if idle and not is_all:
-        named = f": {', '.join(idle)}" if len(idle) <= IDLE_NAMED else " (--all lists them)"
+        named = f": {', '.join(idle)}" if len(idle) <= _IDLE_NAMED else " (--all lists them)"
         echo(f"{counted(len(idle), 'rule')} did not fire{named}")
     echo(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
@@ -216,7 +216,7 @@ def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:
     """Return the alerts over time as a row of bars."""
     counts = Spans.between(begin, end, HISTOGRAM_CHARS).count_each(alert.first_at for alert in alerts)
     top = max(counts)
-    return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts).rstrip()
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] if top else " " for count in counts).rstrip()
 
 
 def _show_changes(

@@ -12,13 +12,13 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.text.timeintervals import TimeInterval
 
-SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
+_SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
 MAX_COUNT = 1000  # the tests of a rule about different values hold as many events
-LIST_MARK = "@"  # before the name of a list, in place of the values that must occur
+_LIST_MARK = "@"  # before the name of a list, in place of the values that must occur
 # In lower case, like the strings that rules compare.
-SOMEBODY = ("eve", "mallory", "trudy", "oscar", "0", "somebody-else@example.com")
-SATURDAY_NIGHT = datetime(2026, 3, 7, 23, tzinfo=UTC)
-MAX_HOURS = 366 * 24
+_SOMEBODY = ("eve", "mallory", "trudy", "oscar", "0", "somebody-else@example.com")
+_SATURDAY_NIGHT = datetime(2026, 3, 7, 23, tzinfo=UTC)
+_MAX_HOURS = 366 * 24
 _UNITS = (("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 Event = dict[str, Any]
@@ -86,7 +86,7 @@ def _absence_contradiction(draft: Draft) -> str:
         return "--missing takes one --group-by: the field whose values must each occur"
     if bool(draft.group_by) != bool(draft.expect):
         return "--group-by and --expect belong together: the field, and its values that must each occur"
-    if any(value.startswith(LIST_MARK) for value in draft.expect) and len(draft.expect) > 1:
+    if any(value.startswith(_LIST_MARK) for value in draft.expect) and len(draft.expect) > 1:
         return "--expect takes one list or several values, not both"
     return ""
 
@@ -94,7 +94,7 @@ def _absence_contradiction(draft: Draft) -> str:
 def render(draft: Draft, interval: TimeInterval | None = None) -> str:
     """Return the text of the rule. `interval` is the one that `outside` names."""
     lines = [
-        SCHEMA_LINE,
+        _SCHEMA_LINE,
         f"title: {_flow(draft.title)}",
         f"id: {uuid.uuid4()}",
         f"name: {draft.name}",
@@ -165,7 +165,7 @@ def _correlation(draft: Draft) -> Iterator[str]:
 
 
 def _list_name(draft: Draft) -> str:
-    return draft.expect[0].removeprefix(LIST_MARK) if draft.expect and draft.expect[0].startswith(LIST_MARK) else ""
+    return draft.expect[0].removeprefix(_LIST_MARK) if draft.expect and draft.expect[0].startswith(_LIST_MARK) else ""
 
 
 def _timespan(span: timedelta) -> str:
@@ -291,7 +291,7 @@ def somebody_else(users: Sequence[str]) -> str:
     from actionwatch.rules.compile import folded_check
 
     checks = [folded_check(SigmaString(user)) for user in users]
-    return next((name for name in SOMEBODY if not any(matches(name) for matches in checks)), "")
+    return next((name for name in _SOMEBODY if not any(matches(name) for matches in checks)), "")
 
 
 def _like(pattern: str) -> str:
@@ -301,8 +301,8 @@ def _like(pattern: str) -> str:
 
 def _outside(interval: TimeInterval | None) -> datetime:
     """Find an hour outside a time interval, preferably on a Saturday night."""
-    hours = (SATURDAY_NIGHT + timedelta(hours=number) for number in range(MAX_HOURS))
-    return next((at for at in hours if interval is None or not interval.holds(at)), SATURDAY_NIGHT)
+    hours = (_SATURDAY_NIGHT + timedelta(hours=number) for number in range(_MAX_HOURS))
+    return next((at for at in hours if interval is None or not interval.holds(at)), _SATURDAY_NIGHT)
 
 
 def _flow(value: Any) -> str:

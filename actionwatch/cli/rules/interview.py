@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from actionwatch.cli.rules.preview import DraftPreview
     from actionwatch.rules.model import Rule
 
-NEAR = 3  # kinds to suggest for an unknown word
-NONE = "-"  # the answer that takes no default
+_NEAR = 3  # kinds to suggest for an unknown word
+_NONE = "-"  # the answer that takes no default
 RECORD, COUNT, SEQUENCE, ABSENCE = "record", "count", "sequence", "absence"
-WAYS = (RECORD, COUNT, SEQUENCE, ABSENCE)
+_WAYS = (RECORD, COUNT, SEQUENCE, ABSENCE)
 _WITHIN = {COUNT: "10m", SEQUENCE: "1h", ABSENCE: "26h"}
-_SEPARATELY = f"Separately for each value of which fields? (separated by commas; {NONE}: all together)"
+_SEPARATELY = f"Separately for each value of which fields? (separated by commas; {_NONE}: all together)"
 _GROUP_BY = {
     RECORD: "Group alerts by which fields? (separated by commas; Enter: one alert per record)",
     COUNT: _SEPARATELY,
@@ -110,7 +110,7 @@ class Interview:
         yield _Question("kinds", "Which kinds does it match? (separated by commas)", self._kinds)
         yield _Question("level", "Level", click.Choice(list(LEVELS)), "medium")
         yield _Question("users", "Which users may do this? (separated by commas; Enter: none)", _users, "")
-        yield _Question("way", "Alert on each record, a count, a sequence or an absence?", click.Choice(WAYS), RECORD)
+        yield _Question("way", "Alert on each record, a count, a sequence or an absence?", click.Choice(_WAYS), RECORD)
         self._way = self._answers.get("way", RECORD)
         if self._way == COUNT:
             yield _Question("count", "How many, within a time?", click.IntRange(2, MAX_COUNT), "5")
@@ -236,7 +236,7 @@ def check_kind(word: str, known: Sequence[str]) -> str:
     name = normalise_kind(word)
     if name in known:
         return name
-    near = get_close_matches(name, known, n=NEAR, cutoff=0.6) or [each for each in known if name in each][:NEAR]
+    near = get_close_matches(name, known, n=_NEAR, cutoff=0.6) or [each for each in known if name in each][:_NEAR]
     hint = f"did you mean {', '.join(near)}? " if near else ""
     remedy = f"{hint}If your upstream records it, add it to extra_kinds in the configuration"
     raise click.UsageError(f"{name} is not a documented kind: {remedy}")
@@ -268,7 +268,7 @@ def _field(text: str) -> str | None:
 
 
 def _fields(text: str) -> tuple[str, ...]:
-    found = () if text.strip() == NONE else tuple(words(text))
+    found = () if text.strip() == _NONE else tuple(words(text))
     for word in found:
         if field_named(word) is None:
             raise click.UsageError(f"unknown field '{word}': {suggest(word, FIELDS, 'fields are')}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.prefilter import Prefilter
 
 UNKNOWN = "how often it would have fired is not known"
-NAMED = 3  # groups or users with the most alerts
+_NAMED = 3  # groups or users with the most alerts
 
 
 class DraftPreview:
@@ -80,4 +80,4 @@ def _most(outcome: SimulationResult) -> str:
         records = outcome.records[alert.id]
         group = [value for value in (alert.group or {}).values() if value]
         names[", ".join(group) or (records[-1].user_name if records else None) or "nobody"] += 1
-    return "most: " + ", ".join(f"{name} {count}" for name, count in names.most_common(NAMED))
+    return "most: " + ", ".join(f"{name} {count}" for name, count in names.most_common(_NAMED))

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from actionwatch.rules.prefilter import Prefilter
     from actionwatch.settings import Settings
 
-BATCH = 1000  # lines decoded at once
-FILE_SOURCE = "file"
+_BATCH = 1000  # lines decoded at once
+_FILE_SOURCE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def reader_for(settings: Settings | None) -> RecordReader:
     if settings is not None and len(settings.sources) == 1:
         source = settings.sources[0]
         return RecordReader(source.name, organisation_id=source.organisation_id, aliases=source.field_aliases)
-    return RecordReader(FILE_SOURCE, organisation_id="")
+    return RecordReader(_FILE_SOURCE, organisation_id="")
 
 
 def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
@@ -173,7 +173,7 @@ def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] 
     number = 0
     try:
         with path.open("rb") as file:
-            while lines := list(islice(file, BATCH)):
+            while lines := list(islice(file, _BATCH)):
                 yield from _read_lines(lines, reader, str(path), number)
                 number += len(lines)
                 on_read(sum(map(len, lines)))

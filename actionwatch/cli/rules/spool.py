@@ -17,8 +17,8 @@ from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
 
 RUN = 20_000  # records sorted at once: about 30 MiB
-ORDER = attrgetter("occurred_at", "key", "source")
-FRAME = 200  # records written at once; a merge holds one frame of each run
+_ORDER = attrgetter("occurred_at", "key", "source")
+_FRAME = 200  # records written at once; a merge holds one frame of each run
 
 
 class Spool:
@@ -54,18 +54,18 @@ class Spool:
 
     def __iter__(self) -> Iterator[Record]:
         """Yield all records by time and key."""
-        runs = [*(self._read_run(start, end) for start, end in self._runs), iter(sorted(self._run, key=ORDER))]
-        for _, same in groupby(heapq.merge(*runs, key=ORDER), key=ORDER):
+        runs = [*(self._read_run(start, end) for start, end in self._runs), iter(sorted(self._run, key=_ORDER))]
+        for _, same in groupby(heapq.merge(*runs, key=_ORDER), key=_ORDER):
             for ordinal, record in enumerate(same):
                 yield msgspec.structs.replace(record, key=twin_key(record.key, ordinal)) if ordinal else record
 
     def _end_run(self) -> None:
         """Write a run, sorted, at the end of the file."""
         start = self._file.seek(0, 2)
-        run = sorted(self._run, key=ORDER)
-        for place in range(0, len(run), FRAME):
+        run = sorted(self._run, key=_ORDER)
+        for place in range(0, len(run), _FRAME):
             # Not JSON: the upstream may send text that no encoding accepts, such as lone surrogates.
-            pickle.dump(run[place : place + FRAME], self._file, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(run[place : place + _FRAME], self._file, pickle.HIGHEST_PROTOCOL)
         self._runs.append((start, self._file.tell()))
         self._run = []
 

@@ -13,7 +13,7 @@ from actionwatch.emulator.faults.kinds import Play, Select
 from actionwatch.emulator.log import FIRST_MS, LAST_MS, Arrival, LogFilter, LogPage, LogQuery, from_ms, to_ms
 from actionwatch.emulator.state import Organisation
 
-WALKER = "between.pages@example.com"  # not a user of any scenario, so that tests can identify these records
+_WALKER = "between.pages@example.com"  # not a user of any scenario, so that tests can identify these records
 
 Rows = list[int]
 TimeOf = Callable[[int], int]
@@ -45,7 +45,7 @@ class Appear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     place: Literal["before", "after", "inside", "now"] = "before"
     count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     kind: str = "BACKUP"
-    user: str = WALKER
+    user: str = _WALKER
     description: str = "Appeared between two pages"
 
 

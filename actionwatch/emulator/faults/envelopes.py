@@ -8,7 +8,7 @@ from actionwatch.emulator.faults.records import ABSENT, without
 from actionwatch.emulator.log import LogPage
 from actionwatch.emulator.wire import Json
 
-MAX_ENVELOPES = 3
+_MAX_ENVELOPES = 3
 
 # Totals
 
@@ -92,7 +92,7 @@ def _several(envelope: Json) -> list[Json]:
     """Distribute the records over up to three envelopes, each with the total of all."""
     records = _records(envelope)
     key = "Resources" if "Resources" in envelope else "resources"
-    size = max(1, -(-len(records) // MAX_ENVELOPES))
+    size = max(1, -(-len(records) // _MAX_ENVELOPES))
     parts = [records[at : at + size] for at in range(0, len(records), size)]
     return [{**envelope, "itemsPerPage": len(part), key: part} for part in parts] or [envelope]
 

@@ -12,8 +12,8 @@ from actionwatch.emulator.faults.kinds import REQUIRED, FaultKind
 from actionwatch.emulator.faults.table import FAULTS
 
 Operation = Literal["user_actions", "linked_accounts", "link_account", "unlink_account"]
-LIMITS: Final = ("times", "every", "for", "operation", "seed")
-NAMED: Final = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)
+_LIMITS: Final = ("times", "every", "for", "operation", "seed")
+_NAMED: Final = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)
 
 
 class FaultError(ValueError):
@@ -64,11 +64,11 @@ def parse_fault(text: str) -> FaultSpec:
     kind = _find_kind(name)
     tokens, named, limits = list[str](), dict[str, str](), dict[str, str]()
     for part in rest.split(",") if rest else ():
-        found = NAMED.fullmatch(part.strip())
+        found = _NAMED.fullmatch(part.strip())
         if found is None:
             tokens.append(part.strip())
         else:
-            (limits if found[1] in LIMITS else named)[found[1]] = found[2]
+            (limits if found[1] in _LIMITS else named)[found[1]] = found[2]
     try:
         argument = _arrange_tokens(kind, tokens, named)
         return msgspec.convert(

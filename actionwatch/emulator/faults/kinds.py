@@ -15,8 +15,8 @@ from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
 from actionwatch.emulator.wire import Json
 
-USER_ACTIONS: Final = "user_actions"
-OPERATIONS: Final = (USER_ACTIONS, "linked_accounts", "link_account", "unlink_account")
+_USER_ACTIONS: Final = "user_actions"
+_OPERATIONS: Final = (_USER_ACTIONS, "linked_accounts", "link_account", "unlink_account")
 REQUIRED: Final = object()
 
 Names = Sequence[str] | Mapping[str, object]
@@ -43,7 +43,7 @@ class OnRequest:
     """Replaces stages of a request."""
 
     change: Callable[[Stages, Play], Stages]
-    operations: tuple[str, ...] = (USER_ACTIONS,)
+    operations: tuple[str, ...] = (_USER_ACTIONS,)
     counts: str = "requests"
 
 
@@ -139,7 +139,7 @@ def instead(respond: Callable[[Request, Play], Response]) -> OnRequest:
 
         return replace(stages, gate=gate)
 
-    return OnRequest(lift, OPERATIONS)
+    return OnRequest(lift, _OPERATIONS)
 
 
 def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
@@ -152,7 +152,7 @@ def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _:
 
         return replace(stages, carry=carried)
 
-    return OnRequest(lift, OPERATIONS)
+    return OnRequest(lift, _OPERATIONS)
 
 
 class _FaultyResponse(Response):

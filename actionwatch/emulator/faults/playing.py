@@ -13,7 +13,7 @@ from actionwatch.emulator.log import LAST_MS, Arrival, to_ms
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
 
-PLACES = {name: place for place, name in enumerate(FAULTS)}
+_PLACES = {name: place for place, name in enumerate(FAULTS)}
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Faults:
         added = [_ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
         with self._lock:
             running = [*(self.running if keeps_others else ()), *added]
-            self.running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
+            self.running = tuple(sorted(running, key=lambda one: _PLACES[one.fault.fault]))
         self._settle()
 
     def clear(self, name: str | None = None) -> None:

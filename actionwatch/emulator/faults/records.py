@@ -9,8 +9,8 @@ from actionwatch.emulator.catalogue import operation_of
 from actionwatch.emulator.log import to_ms
 from actionwatch.emulator.wire import Json
 
-SYDNEY_ISH = timezone(timedelta(hours=10))
-PADDING_NS = 7919  # makes digits below the milliseconds of the log; equal for equal instants
+_SYDNEY_ISH = timezone(timedelta(hours=10))
+_PADDING_NS = 7919  # makes digits below the milliseconds of the log; equal for equal instants
 
 ABSENT = "absent"
 ACTION_NAMES: Final = ("action", "actionKind", "kind", "actionType", "type")
@@ -116,7 +116,7 @@ def new_id(name: object) -> str:
 
 def _nanoseconds(at: datetime) -> int:
     ms = to_ms(at)
-    return ms * 1_000_000 + ms * PADDING_NS % 1_000_000
+    return ms * 1_000_000 + ms * _PADDING_NS % 1_000_000
 
 
 def _iso(digits: int, zone: timezone = UTC, suffix: str = "Z") -> Callable[[datetime], str]:
@@ -127,7 +127,7 @@ def _iso(digits: int, zone: timezone = UTC, suffix: str = "Z") -> Callable[[date
     return write
 
 
-NUMBERS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_NUMBERS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def _number(divisor: int, form: type[int] | type[str]) -> Callable[[datetime], int | str]:
@@ -135,11 +135,11 @@ def _number(divisor: int, form: type[int] | type[str]) -> Callable[[datetime], i
 
 
 TIME_FORMS: Final[dict[str, Callable[[datetime], object]]] = {
-    **{unit: _number(divisor, int) for unit, divisor in NUMBERS.items()},
-    **{f"{unit}_text": _number(divisor, str) for unit, divisor in NUMBERS.items()},
+    **{unit: _number(divisor, int) for unit, divisor in _NUMBERS.items()},
+    **{f"{unit}_text": _number(divisor, str) for unit, divisor in _NUMBERS.items()},
     **{f"iso_{digits}": _iso(digits) for digits in range(10)},
-    "iso_sydney": _iso(3, SYDNEY_ISH, "+10:00"),
-    "iso_basic_sydney": _iso(3, SYDNEY_ISH, "+1000"),
+    "iso_sydney": _iso(3, _SYDNEY_ISH, "+10:00"),
+    "iso_basic_sydney": _iso(3, _SYDNEY_ISH, "+1000"),
     "iso_basic_utc": _iso(3, UTC, "+0000"),
     "iso_no_zone": _iso(3, UTC, ""),
     "iso_blank": lambda at: _iso(3)(at).replace("T", " "),

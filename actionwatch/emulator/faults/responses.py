@@ -16,7 +16,7 @@ from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play
 
 BodyForm = Literal["status", "error", "errors_list", "errors_map", "empty", "html", "text"]
-ELSEWHERE = "http://elsewhere.invalid"  # RFC 2606: a reserved name
+_ELSEWHERE = "http://elsewhere.invalid"  # RFC 2606: a reserved name
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 
@@ -40,7 +40,7 @@ class ErrorResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Elsewhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The origin to which a redirect leads; the path stays."""
 
-    origin: str = ELSEWHERE
+    origin: str = _ELSEWHERE
     status: Literal[301, 302, 303, 307, 308] = 302
 
 

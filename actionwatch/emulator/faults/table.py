@@ -25,9 +25,9 @@ from actionwatch.emulator.faults.kinds import (
 )
 from actionwatch.emulator.log import DEFAULT_PAGE_SIZE
 
-Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-Few = Annotated[int, msgspec.Meta(ge=2, le=1000)]
-ServerError = Annotated[int, msgspec.Meta(ge=500, le=599)]
+_Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Few = Annotated[int, msgspec.Meta(ge=2, le=1000)]
+_ServerError = Annotated[int, msgspec.Meta(ge=500, le=599)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 # ruff: noqa: E501  # a fault is a line, so that the list reads as one
@@ -35,7 +35,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 FAULTS: Final[dict[str, FaultKind]] = {
     # The log
     "coarse_time": FaultKind(OnArrival(entries.coarsen), "new records get a coarser time, so that many have the same time", Duration, Duration(seconds=1)),
-    "twins": FaultKind(OnArrival(entries.double), "new records are logged several times, as identical records", Few, 2),
+    "twins": FaultKind(OnArrival(entries.double), "new records are logged several times, as identical records", _Few, 2),
     "late": FaultKind(OnArrival(entries.delay), "new records become visible this long after their time", entries.Late),
     "vanish": FaultKind(OnEntries(entries.vanishing), "all or some entries disappear permanently, at an age or at once", entries.Vanish),
     # The query
@@ -43,7 +43,7 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "bounds_truncated": FaultKind(on_query(queries.truncate_bounds), "both bounds are rounded down to a unit", Duration, Duration(seconds=1)),
     "times_ignored": FaultKind(on_query(lambda query, which: queries.UNBOUNDED[which](query)), "bounds are ignored", queries.UNBOUNDED, "both"),
     "filter_ignored": FaultKind(on_query(lambda query, which: replace(query, wanted=queries.UNFILTERED[which](query.wanted))), "a filter is ignored", queries.UNFILTERED, "all"),
-    "page_clamped": FaultKind(on_query(lambda query, size: replace(query, limit=min(query.limit, size))), "the maximum page size", Positive, 100),
+    "page_clamped": FaultKind(on_query(lambda query, size: replace(query, limit=min(query.limit, size))), "the maximum page size", _Positive, 100),
     "page_size_ignored": FaultKind(on_query(lambda query, _: replace(query, limit=DEFAULT_PAGE_SIZE)), "`pageSize` is ignored"),
     "index_ignored": FaultKind(on_query(lambda query, _: replace(query, offset=0)), "`recordIndex` is ignored: every page is the first"),
     "counts_always": FaultKind(on_query(lambda query, _: replace(query, with_counts=True)), "counts are sent even if declined"),
@@ -53,7 +53,7 @@ FAULTS: Final[dict[str, FaultKind]] = {
     # A record
     "names_rewritten": FaultKind(on_record(records.rewrite_names), "accounts and clusters are renamed: this is appended to their names", Text, " (renamed)"),
     "id": FaultKind(on_row(lambda record, row, name: {name: records.new_id(row), **record}), "records have an id with this field name", records.ID_NAMES, "id"),
-    "id_repeated": FaultKind(on_row(lambda record, row, size: {"id": records.new_id(f"shared {row // size}"), **record}), "records have an `id` that this many records share", Few, 2),
+    "id_repeated": FaultKind(on_row(lambda record, row, size: {"id": records.new_id(f"shared {row // size}"), **record}), "records have an `id` that this many records share", _Few, 2),
     "operation_name": FaultKind(on_record(records.add_operation), "records have their operation with this field name; `bare`: without its prefix", records.OPERATION_NAMES, "crudOperation"),
     "time_form": FaultKind(on_record(records.write_time), "the form of times", records.TIME_FORMS),
     "time_name": FaultKind(on_record(records.rename("timestamp")), "the field name of the time", records.TIME_NAMES),
@@ -79,7 +79,7 @@ FAULTS: Final[dict[str, FaultKind]] = {
     # Responses instead of the API's
     "rate_limited": FaultKind(instead(responses.rate_limited), "429", responses.Limited),
     "error": FaultKind(instead(lambda _, play: responses.failure(play.arg.status, play.arg.body, retry_after=play.arg.retry_after)), "a status from 400 to 599, with different bodies", responses.ErrorResponse),
-    "gateway_page": FaultKind(instead(lambda _, play: responses.failure(play.arg, "html")), "the HTML page of a gateway", ServerError, 502),
+    "gateway_page": FaultKind(instead(lambda _, play: responses.failure(play.arg, "html")), "the HTML page of a gateway", _ServerError, 502),
     "unauthorised": FaultKind(instead(lambda *_: responses.unauthorised()), "401 with an empty body"),
     "forbidden": FaultKind(instead(lambda _, play: responses.failure(403, play.arg, "Access denied")), "403", responses.BODIES, "status"),
     "redirect": FaultKind(instead(responses.redirect), "a redirect to the same path on another host", responses.Elsewhere),

@@ -17,8 +17,8 @@ from actionwatch.emulator.connection import connection_of
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play
 
-RESET_DELAY_SECONDS = 0.05  # a reset directly after data may overtake it in the kernel of the client
-CHUNK = b" " * 65_536
+_RESET_DELAY_SECONDS = 0.05  # a reset directly after data may overtake it in the kernel of the client
+_CHUNK = b" " * 65_536
 
 Where = Literal["request", "headers", "body"]
 
@@ -83,23 +83,23 @@ async def oversize(play: Play, inner: Response, scope: Scope, receive: Receive, 
     if (whole := await _collect(inner, scope, receive)) is None:
         return
     start, body = whole
-    chunk_count = play.arg.mib * 2**20 // len(CHUNK)
+    chunk_count = play.arg.mib * 2**20 // len(_CHUNK)
     if play.arg.form == "packed":
         await _send_packed(send, start, b"".join(_bomb(chunk_count, body)))
         return
-    MutableHeaders(scope=start)["content-length"] = str(chunk_count * len(CHUNK) + len(body))
+    MutableHeaders(scope=start)["content-length"] = str(chunk_count * len(_CHUNK) + len(body))
     await send(start)
     for _ in range(chunk_count):
         if connection_of(scope).is_gone:
             return
-        await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+        await send({"type": "http.response.body", "body": _CHUNK, "more_body": True})
     await send({"type": "http.response.body", "body": body})
 
 
 def _bomb(chunk_count: int, body: bytes) -> Iterator[bytes]:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     for _ in range(chunk_count):
-        yield packer.compress(CHUNK)
+        yield packer.compress(_CHUNK)
     yield packer.compress(body) + packer.flush()
 
 
@@ -128,7 +128,7 @@ async def reset(play: Play, inner: Response, scope: Scope, receive: Receive, sen
         await send(start)
         if play.arg == "body":
             await _send_half(send, body)
-        await asyncio.sleep(RESET_DELAY_SECONDS)
+        await asyncio.sleep(_RESET_DELAY_SECONDS)
     connection_of(scope).reset()
     await _until_gone(receive)
 

@@ -15,9 +15,9 @@ from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, u
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
-LIMITS = re.compile(r"rate|limit|quota|retry-after|throttl", re.IGNORECASE)
-SLOW = timedelta(seconds=5)
-DOCUMENTED = (
+_LIMITS = re.compile(r"rate|limit|quota|retry-after|throttl", re.IGNORECASE)
+_SLOW = timedelta(seconds=5)
+_DOCUMENTED = (
     *("accountId", "accountName", "accountType", "isAccountPciCompliant", "accountHasBillingDetails"),
     *("isEnabledIdpSyncedToOrganisation", "isAccountInvoiced", "isBillingSyncedToOrganisation"),
     *("accountSupportContacts", "accountEmergencyContacts", "accountMaintenanceContacts"),
@@ -41,9 +41,9 @@ def accounts(client: ProbeClient) -> ProbeFinding:
     if not items:
         return unsettled(subject, "the list is empty")
     names = list(dict.fromkeys(name for item in items for name in item))
-    added = [name for name in names if name not in DOCUMENTED]
+    added = [name for name in names if name not in _DOCUMENTED]
     extra = [f"{field_name(name)} ({types(item.get(name) for item in items)})" for name in added]
-    absent = [name for name in DOCUMENTED if name not in names]
+    absent = [name for name in _DOCUMENTED if name not in names]
     says = f"a list of {counted(len(items), 'account')}; "
     says += f"documented fields that are missing: {', '.join(absent)}" if absent else "has all documented fields"
     says += f"; additional fields: {', '.join(extra)}" if extra else ""
@@ -65,7 +65,7 @@ def clock(client: ProbeClient, _: Sample) -> ProbeFinding:
 
 def limits(client: ProbeClient, _: Sample) -> ProbeFinding:
     """Describe the rate limits that the probe has met."""
-    names = sorted(name for name in client.headers if LIMITS.search(name))
+    names = sorted(name for name in client.headers if _LIMITS.search(name))
     headers = f"responses have {', '.join(names)}" if names else "no header mentions one"
     requests = counted(client.request_count, "request")
     if not client.limited_count:
@@ -84,7 +84,7 @@ def latency(client: ProbeClient, sample: Sample) -> ProbeFinding:
     large = sample.large.response.took.total_seconds()
     says = f"median {_seconds(median(seconds))}, maximum {_seconds(max(seconds))}"
     says += f"; a page of {counted(len(sample.records), 'record')} took {_seconds(large)}"
-    if median(seconds) > SLOW.total_seconds():
+    if median(seconds) > _SLOW.total_seconds():
         return costly("latency", says, "alerts are delayed by as much")
     return fine("latency", says)
 

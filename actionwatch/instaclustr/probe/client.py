@@ -22,9 +22,9 @@ from actionwatch.net.http_response import HttpResponse
 
 MAX_REQUESTS = 80  # twice what a normal probe sends
 ATTEMPTS = 3
-WAIT = timedelta(seconds=1)
+_WAIT = timedelta(seconds=1)
 MAX_SKEW = timedelta(seconds=5)
-MAX_WAIT = timedelta(seconds=20)  # of a Retry-After
+_MAX_WAIT = timedelta(seconds=20)  # of a Retry-After
 
 _REFUSALS = (
     (RateLimited, "the upstream limits the request rate (429)"),
@@ -155,8 +155,8 @@ class ProbeClient:
                 if isinstance(exc, RateLimited):
                     self.limited_count += 1
                     self.has_retry_after = self.has_retry_after or exc.retry_after is not None
-                wait = exc.retry_after or WAIT
-                if attempt == ATTEMPTS or wait > MAX_WAIT:
+                wait = exc.retry_after or _WAIT
+                if attempt == ATTEMPTS or wait > _MAX_WAIT:
                     raise
             else:
                 self.headers |= response.headers.keys()

@@ -15,13 +15,13 @@ from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.wire import read_counts
 
 # How the tail uses totals (`tail/cursor.py`): it trusts them after a walk to an empty page has confirmed them.
-ONE_REQUEST = (
+_ONE_REQUEST = (
     "one request per poll proves a window that fits into one page, after a first walk has confirmed the totals"
 )
-COUNTED = "actionwatch adds up the counts instead, and one request per poll proves a window that fits into one page"
-UNUSED = "not used; totals or two walks prove"
+_COUNTED = "actionwatch adds up the counts instead, and one request per poll proves a window that fits into one page"
+_UNUSED = "not used; totals or two walks prove"
 TWO_WALKS = "two walks prove a window: 3 requests if it has records, 2 if it is empty"
-CONTRADICTED = "they contradict every walk, so that no walk proves anything: report it to us and to the vendor"
+_CONTRADICTED = "they contradict every walk, so that no walk proves anything: report it to us and to the vendor"
 
 
 def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
@@ -56,14 +56,14 @@ def totals(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether there are totals, whether they cover the window, and whether they are right."""
     small, large = sample.small, sample.large
     given, subject = large.given_total, "totals"
-    instead = COUNTED if sample.is_size_known else TWO_WALKS
+    instead = _COUNTED if sample.is_size_known else TWO_WALKS
     if given is None:
         return costly(subject, "missing", instead)
     if large.total is None:
         return costly(subject, f"totalResults is {types([given])}, but not a number", instead)
     form = f"given as {'text' if isinstance(given, str) else 'a number'}"
     if len(large.envelopes) > 1 and sample.is_whole and large.page.total != len(large.records):
-        return fatal(subject, f"{form} in several objects, but do not add up", CONTRADICTED)
+        return fatal(subject, f"{form} in several objects, but do not add up", _CONTRADICTED)
     if large.total < len(large.records):
         return costly(subject, f"{form}, but lower than the number of records", f"not used: {instead}")
     if len(large.records) <= len(small.records) == large.total:
@@ -96,13 +96,13 @@ def _exactness(client: ProbeClient, sample: Sample, total: int, form: str) -> Pr
     """Request the last record according to the total, and the one after it: exactly one must be returned."""
     last = client.page(sample.window, size=2, index=total - 1)
     if len(last.records) == 1:
-        return fine("totals", f"{form}, cover the window, and equal the number of records", ONE_REQUEST)
+        return fine("totals", f"{form}, cover the window, and equal the number of records", _ONE_REQUEST)
     if not last.records:
-        return fatal("totals", f"{form}, but higher than the number of records", CONTRADICTED)
+        return fatal("totals", f"{form}, but higher than the number of records", _CONTRADICTED)
     is_moved = last.keys != sample.large.keys[: len(last.keys)]
     if is_moved and client.page(sample.window, size=1).total == total:
         return costly("totals", f"{form}, but lower than the number of records", f"not used: {TWO_WALKS}")
-    return unsettled("totals", f"{form}, and cover the window; it is unknown whether they are right", ONE_REQUEST)
+    return unsettled("totals", f"{form}, and cover the window; it is unknown whether they are right", _ONE_REQUEST)
 
 
 def _coverage(client: ProbeClient, sample: Sample) -> ProbeFinding:
@@ -117,13 +117,13 @@ def _coverage(client: ProbeClient, sample: Sample) -> ProbeFinding:
     if of_small != of_large:
         is_page = sum(of_large.values()) == len(large.records) and sum(of_small.values()) == len(small.records)
         what = "count the page and not the window" if is_page else "differ between responses"
-        return costly("counts", f"they {what}", UNUSED)
+        return costly("counts", f"they {what}", _UNUSED)
     kinds = Counter(record.action_kind for record in large.records)
     if sample.is_whole and Counter({kind: n for kind, n in of_large.items() if n}) != kinds:
-        return costly("counts", "they cover the window, but do not match the kinds of its records", UNUSED)
+        return costly("counts", "they cover the window, but do not match the kinds of its records", _UNUSED)
     total = large.page.total
     if total is not None and sum(of_large.values()) != total:
-        return costly("counts", "they cover the window, but do not add up to the total", UNUSED)
+        return costly("counts", "they cover the window, but do not add up to the total", _UNUSED)
     summed = "and add up to the total" if total is not None else "and there is no total to compare with"
     means = "the proof is per kind, and a sweep of an older window costs one request"
     return fine("counts", f"they cover the window, {summed}", means)

@@ -16,7 +16,7 @@ from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, fi
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
-WANTED = ("kind", "time", "user", "description", "account", "cluster")
+_WANTED = ("kind", "time", "user", "description", "account", "cluster")
 """The fields that rules and alerts need; others are optional."""
 _IS_ID_NAME = re.compile(r"(^|_)id$|uuid|[a-z]Id$")
 
@@ -63,7 +63,7 @@ def mapping(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     names = tuple(dict.fromkeys(name for item in objects for name in item))
     ours = _taken_for(client, names)
     taken = {field for fields in ours.values() for field in fields}
-    missing = [name for name in WANTED if not _is_found(name, taken)]
+    missing = [name for name in _WANTED if not _is_found(name, taken)]
     left = [name for name in names if name not in ours]
     suggested = _suggest(objects, left, [name for name in FIELDS if not _is_found(name, taken)])
     findings = [_missing(missing, suggested)]

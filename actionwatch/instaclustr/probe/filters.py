@@ -16,13 +16,13 @@ from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, j
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 from actionwatch.instaclustr.query import Query, crud_values
 
-SIZE = 100
-WORD = re.compile(r"[A-Za-z]{4,}")
-OURS = "only `actions` and `backtest --from upstream` use it, and actionwatch filters again; the tail does not use it"
+_SIZE = 100
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_OURS = "only `actions` and `backtest --from upstream` use it, and actionwatch filters again; the tail does not use it"
 
 
 @dataclass(frozen=True, slots=True)
-class FilterCheck:
+class _FilterCheck:
     """One filter: its subject, its parameter, and how to get a value from a record."""
 
     subject: str
@@ -36,11 +36,11 @@ def _documented_kind(record: Record) -> str | None:
 
 
 _CHECKS = (
-    FilterCheck("actionKinds", "actionKinds", _documented_kind, lambda v: Query(kinds=(v,))),
-    FilterCheck("userName", "userName", lambda r: r.user_name, lambda v: Query(user_name=v)),
-    FilterCheck("account by id", "account", lambda r: r.account.id, lambda v: Query(account=v)),
-    FilterCheck("account by name", "account", lambda r: r.account.name, lambda v: Query(account=v)),
-    FilterCheck("clusterId", "clusterId", lambda r: r.cluster.id, lambda v: Query(cluster_id=v)),
+    _FilterCheck("actionKinds", "actionKinds", _documented_kind, lambda v: Query(kinds=(v,))),
+    _FilterCheck("userName", "userName", lambda r: r.user_name, lambda v: Query(user_name=v)),
+    _FilterCheck("account by id", "account", lambda r: r.account.id, lambda v: Query(account=v)),
+    _FilterCheck("account by name", "account", lambda r: r.account.name, lambda v: Query(account=v)),
+    _FilterCheck("clusterId", "clusterId", lambda r: r.cluster.id, lambda v: Query(cluster_id=v)),
 )
 
 
@@ -55,7 +55,7 @@ def partition(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     subject = "organisationLogsOnly, accountLogsOnly"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
-    size = SIZE if sample.is_size_known else LARGE
+    size = _SIZE if sample.is_size_known else LARGE
     parts = [client.page([*sample.window, (name, "true")], size=size) for name in subject.split(", ")]
     if sample.is_size_known:
         organisation, account = (claimed(part) or 0 for part in parts)
@@ -74,20 +74,20 @@ def operations(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     subject = "crudOperations"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
-    seen = {value: client.page([*sample.window, (subject, value)], size=SIZE) for value in crud_values(OPERATIONS)}
+    seen = {value: client.page([*sample.window, (subject, value)], size=_SIZE) for value in crud_values(OPERATIONS)}
     sizes = [claimed(part) if sample.is_size_known else len(part.records) for part in seen.values()]
-    whole = sample.size if sample.is_size_known else min(len(sample.records), SIZE)
+    whole = sample.size if sample.is_size_known else min(len(sample.records), _SIZE)
     if all(size == whole for size in sizes):
-        return [costly(subject, "ignored: every value returns all records", OURS)]
+        return [costly(subject, "ignored: every value returns all records", _OURS)]
     if not any(sizes):
-        return [costly(subject, "no value returns any record, although there are records", OURS)]
+        return [costly(subject, "no value returns any record, although there are records", _OURS)]
     total = sum(size or 0 for size in sizes)
     covers = "together they cover the log" if total == whole else "together they do not cover the log"
-    findings = [fine(subject, f"applied; {covers}" if sample.is_size_known or sample.is_whole else "applied", OURS)]
+    findings = [fine(subject, f"applied; {covers}" if sample.is_size_known or sample.is_whole else "applied", _OURS)]
     return [*findings, _classes(seen)]
 
 
-def _try(client: ProbeClient, sample: Sample, check: FilterCheck) -> ProbeFinding:
+def _try(client: ProbeClient, sample: Sample, check: _FilterCheck) -> ProbeFinding:
     """Request the rarest value of the field of a filter."""
     values = Counter(value for record in sample.records if (value := check.value(record)))
     if not values:
@@ -105,25 +105,25 @@ def _check(
     accounts = client.reader.known_accounts
     expected = sum(query.matches(record, accounts) for record in sample.records)
     try:
-        seen = client.page([*sample.window, *asked], size=SIZE)
+        seen = client.page([*sample.window, *asked], size=_SIZE)
     except SourceError as exc:
-        return costly(subject, f"cannot be requested: {refusal(exc)}", OURS)
+        return costly(subject, f"cannot be requested: {refusal(exc)}", _OURS)
     unwanted = sum(not query.matches(record, accounts) for record in seen.records)
     if unwanted and seen.keys == sample.large.keys[: len(seen.keys)]:
-        return costly(subject, "ignored: all records are returned", OURS)
+        return costly(subject, "ignored: all records are returned", _OURS)
     if unwanted:
-        return costly(subject, "also returns records that do not satisfy it", OURS)
+        return costly(subject, "also returns records that do not satisfy it", _OURS)
     if not seen.records:
-        return costly(subject, "returns no record, although records satisfy it", OURS)
-    if sample.is_whole and len(seen.records) < min(expected, SIZE) and len(seen.records) != 1:
-        return costly(subject, "returns only some of the records that satisfy it", f"{OURS}: they would miss records")
-    return fine(subject, "applied", OURS)
+        return costly(subject, "returns no record, although records satisfy it", _OURS)
+    if sample.is_whole and len(seen.records) < min(expected, _SIZE) and len(seen.records) != 1:
+        return costly(subject, "returns only some of the records that satisfy it", f"{_OURS}: they would miss records")
+    return fine(subject, "applied", _OURS)
 
 
 def _keyword(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Request a word that is in only some descriptions."""
     subject, records = "descriptionKeyword", sample.records[:200]
-    words = {word for record in records for word in WORD.findall(record.description or "")}
+    words = {word for record in records for word in _WORD.findall(record.description or "")}
     shares = {
         word: sum(word.casefold() in (r.description or "").casefold() for r in sample.records)
         for word in sorted(words)[:500]
@@ -155,10 +155,10 @@ def _several_kinds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     found = _check(client, sample, "actionKinds, several", asked, query)
     if found.says != "applied":
         return [found]
-    seen = client.page([*sample.window, *asked], size=SIZE)
+    seen = client.page([*sample.window, *asked], size=_SIZE)
     came = {record.action_kind for record in seen.records}
-    if len(seen.records) < SIZE and came != set(kinds):
-        return [costly(found.subject, "only one of several kinds is applied", f"{OURS}: they would miss records")]
+    if len(seen.records) < _SIZE and came != set(kinds):
+        return [costly(found.subject, "only one of several kinds is applied", f"{_OURS}: they would miss records")]
     return [found]
 
 

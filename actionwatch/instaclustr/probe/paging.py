@@ -13,14 +13,14 @@ from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 
-ENOUGH = 4  # records: fewer may be in order by chance
+_ENOUGH = 4  # records: fewer may be in order by chance
 SIZE, INDEX = 3, 2  # a short page within the first: a page of three that begins at the third record
 
 
 def order(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check in which order records are returned, and whether it is stable."""
     records = sample.records
-    if len(records) < ENOUGH:
+    if len(records) < _ENOUGH:
         return unsettled("order", f"the log has only {counted(len(records), 'record')}", "none is assumed")
     base, again = client.page(sample.window, size=10), client.page(sample.window, size=10)
     found = _direction(records)

@@ -16,16 +16,16 @@ from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 
-KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # only what looks like a kind is shown
-MAX_KIND_CHARS = 64
-MAX_SHOWN_KINDS = 150
-ISO = re.compile(
+_KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # only what looks like a kind is shown
+_MAX_KIND_CHARS = 64
+_MAX_SHOWN_KINDS = 150
+_ISO = re.compile(
     r"\d{4}-?\d\d-?\d\d([T ])\d\d:?\d\d(?::?\d\d)?(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?(\[.*\])?",
     re.IGNORECASE | re.ASCII,
 )
-UNITS = {10: "seconds", 13: "milliseconds", 16: "microseconds", 19: "nanoseconds"}
-DOMAINS = ("ORGANISATION", "ORGANIZATION", "ORG", "ACCOUNT", "CLUSTER", "USER")
-UNTIMED = (
+_UNITS = {10: "seconds", 13: "milliseconds", 16: "microseconds", 19: "nanoseconds"}
+_DOMAINS = ("ORGANISATION", "ORGANIZATION", "ORG", "ACCOUNT", "CLUSTER", "USER")
+_UNTIMED = (
     "without times the high-water mark never moves: every poll reads the whole log, and late records stay unnoticed"
 )
 
@@ -35,12 +35,12 @@ def time_form(client: ProbeClient, sample: Sample) -> ProbeFinding:
     if not sample.records:
         return unsettled("time", "the log has no records")
     if not given:
-        return fatal("time", "no record has one", UNTIMED)
+        return fatal("time", "no record has one", _UNTIMED)
     forms = Counter(_form_of_time(value) for value in given)
     unreadable = sum(parse_instant(value) is None for value in given)
     says = joined([form for form, _ in forms.most_common()], 5)
     if unreadable == len(given):
-        return fatal("time", f"{says}: none is readable", UNTIMED)
+        return fatal("time", f"{says}: none is readable", _UNTIMED)
     if unreadable:
         means = "records without a readable time get the time of their fetch, and are marked"
         return costly("time", f"{says}: some are unreadable", means)
@@ -54,9 +54,9 @@ def _form_of_time(value: Any) -> str:
     is_text = isinstance(value, str)
     digits = re.fullmatch(r"(\d+)(\.\d+)?", str(value).strip(), re.ASCII)
     if digits and not isinstance(value, bool):
-        unit = UNITS.get(len(digits[1]), f"an unknown unit ({len(digits[1])} digits)")
+        unit = _UNITS.get(len(digits[1]), f"an unknown unit ({len(digits[1])} digits)")
         return f"{'digits in a text' if is_text else 'a number'} of {unit}"
-    found = ISO.fullmatch(value.strip()) if is_text else None
+    found = _ISO.fullmatch(value.strip()) if is_text else None
     if not found:
         return "a text in another form" if is_text else "neither a text nor a number"
     where = "without a zone"
@@ -98,7 +98,7 @@ def kinds(client: ProbeClient, sample: Sample, known: Collection[str]) -> list[P
     if not seen:
         return [unsettled("kinds", "no record has one" if sample.records else "the log has no records")]
     documented = {kind for kind in seen if kind in KINDS}
-    shown = sorted(kind for kind in seen - documented if KIND.fullmatch(kind) and len(kind) <= MAX_KIND_CHARS)
+    shown = sorted(kind for kind in seen - documented if _KIND.fullmatch(kind) and len(kind) <= _MAX_KIND_CHARS)
     hidden = len(seen - documented) - len(shown)
     given = [value for value in _values(client, sample, "kind") if isinstance(value, str)]
     is_label = any(value != normalise_kind(value) for value in given)
@@ -106,11 +106,11 @@ def kinds(client: ProbeClient, sample: Sample, known: Collection[str]) -> list[P
     findings = [fine("kind form", form, "supported")] if given else []
     says = f"{len(documented)} of the {len(KINDS)} documented kinds found"
     if shown:
-        says += f"; undocumented: {joined(shown, MAX_SHOWN_KINDS)}"
+        says += f"; undocumented: {joined(shown, _MAX_SHOWN_KINDS)}"
     if hidden:
         says += f"; not shown: {counted(hidden, 'value')} that {'does' if hidden == 1 else 'do'} not look like a kind"
     new = [kind for kind in shown if kind not in known]
-    suggestion = {"extra_kinds": new[:MAX_SHOWN_KINDS]} if new else {}
+    suggestion = {"extra_kinds": new[:_MAX_SHOWN_KINDS]} if new else {}
     if hidden and hidden > len(documented):
         return [*findings, costly("kinds", says, "another field may contain the kind: see field_aliases")]
     means = "a record of an unknown kind has severity medium, and actionwatch reports the first one of each kind"
@@ -131,7 +131,7 @@ def scopes(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     verbs = {value.rpartition("_")[2] for value in given}
     note = " after a prefix" if any("_" in value for value in given) else ""
     return [
-        _vocabulary("domain type", domains, DOMAINS, "the scope"),
+        _vocabulary("domain type", domains, _DOMAINS, "the scope"),
         _vocabulary("operation", verbs, OPERATIONS, "it", note),
     ]
 

@@ -11,9 +11,9 @@ from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.probe.client import Parameters, ProbeClient, ProbedPage
 
 LARGE = 1000  # the documented maximum
-WANTED = 100  # records: with fewer, many properties stay unknown
-REACHES = (timedelta(days=7), timedelta(days=90), None)  # tried until there are enough records; None: the whole log
-SETTLED = timedelta(minutes=1)  # younger records may still appear and change totals
+_WANTED = 100  # records: with fewer, many properties stay unknown
+_REACHES = (timedelta(days=7), timedelta(days=90), None)  # tried until there are enough records; None: the whole log
+_SETTLED = timedelta(minutes=1)  # younger records may still appear and change totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def take_sample(client: ProbeClient) -> Sample:
     Raises: SourceError, if a response is unreadable.
     """
     first = client.page(size=1)
-    end = client.server_now() - SETTLED
+    end = client.server_now() - _SETTLED
     start, large = None, first
-    for reach in REACHES:
+    for reach in _REACHES:
         start = None if reach is None else end - reach
         large = client.page(within(start, end), size=LARGE)
-        if len(large.records) >= WANTED:
+        if len(large.records) >= _WANTED:
             break
     window = within(start, end)
     small = client.page(window, size=1)

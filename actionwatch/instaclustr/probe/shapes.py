@@ -8,8 +8,8 @@ from typing import Any
 
 from actionwatch.base.ids import UUID
 
-MAX_NAMES = 40
-MAX_DEPTH = 3
+_MAX_NAMES = 40
+_MAX_DEPTH = 3
 
 _FIELD_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9_$.-]{0,60}", re.ASCII)
 _DIGITS = re.compile(r"\d{4,}")  # as in ids and dates, but not in field names
@@ -29,13 +29,13 @@ def _type_word(value: Any) -> str:
     return _TYPE_WORDS.get(type(value), "object")
 
 
-def shape(value: Any, depth: int = MAX_DEPTH) -> str:
+def shape(value: Any, depth: int = _MAX_DEPTH) -> str:
     """Describe the shape of a value: `{totalResults: number, resources: [{action: text}]}`."""
     if isinstance(value, Mapping):
         if depth == 0 or not value:
             return "{…}" if value else "{}"
-        members = [f"{field_name(key)}: {shape(held, depth - 1)}" for key, held in list(value.items())[:MAX_NAMES]]
-        return "{" + ", ".join(members) + (", …" if len(value) > MAX_NAMES else "") + "}"
+        members = [f"{field_name(key)}: {shape(held, depth - 1)}" for key, held in list(value.items())[:_MAX_NAMES]]
+        return "{" + ", ".join(members) + (", …" if len(value) > _MAX_NAMES else "") + "}"
     if isinstance(value, list):
         if not value:
             return "[]"

@@ -16,8 +16,8 @@ from actionwatch.base.plurals import counted
 from actionwatch.text.links import console_of
 from actionwatch.text.payloads import instant
 
-NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: Alertmanager sends it as `endsAt` of a firing alert
-SUMMARY_NAME = "actionwatch_summary"
+_NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: Alertmanager sends it as `endsAt` of a firing alert
+_SUMMARY_NAME = "actionwatch_summary"
 
 _NOT_IN_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
@@ -36,7 +36,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
         "labels": labels,
         "annotations": annotations,
         "startsAt": data.get("first_at") or instant(message.timestamp),
-        "endsAt": instant(message.timestamp) if is_resolved else NEVER,
+        "endsAt": instant(message.timestamp) if is_resolved else _NEVER,
         "generatorURL": data.get("url") or "",
         "fingerprint": hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16],
     }
@@ -84,7 +84,7 @@ def _annotations(message: Message) -> dict[str, str]:
 
 def _summary_labels(message: Message) -> dict[str, str]:
     severity = message.level or "informational"
-    return _texts({"alertname": SUMMARY_NAME, "severity": severity, "reason": message.data.get("reason")})
+    return _texts({"alertname": _SUMMARY_NAME, "severity": severity, "reason": message.data.get("reason")})
 
 
 def _summary_annotations(message: Message) -> dict[str, str]:

@@ -16,17 +16,17 @@ from typing import Any
 from actionwatch.base.model import LEVELS, Message
 
 OCSF_VERSION = "1.4.0"
-API_ACTIVITY = (6003, "API Activity", 6, "Application Activity")
-ACCOUNT_CHANGE = (3001, "Account Change", 3, "Identity & Access Management")
-USER_ACCESS = (3005, "User Access Management", 3, "Identity & Access Management")
-DETECTION_FINDING = (2004, "Detection Finding", 2, "Findings")
-BASE_EVENT = (0, "Base Event", 0, "Uncategorized")
-OTHER = 99
-UNKNOWN = "unknown"
-TIME_UNTIL = 253_402_300_800_000  # the year 10000: many readers fail beyond it
+_API_ACTIVITY = (6003, "API Activity", 6, "Application Activity")
+_ACCOUNT_CHANGE = (3001, "Account Change", 3, "Identity & Access Management")
+_USER_ACCESS = (3005, "User Access Management", 3, "Identity & Access Management")
+_DETECTION_FINDING = (2004, "Detection Finding", 2, "Findings")
+_BASE_EVENT = (0, "Base Event", 0, "Uncategorized")
+_OTHER = 99
+_UNKNOWN = "unknown"
+_TIME_UNTIL = 253_402_300_800_000  # the year 10000: many readers fail beyond it
 
-SEVERITIES = {word: (number, word.capitalize()) for number, word in enumerate(LEVELS, 1)}  # OCSF has the same five
-OPERATIONS = {"CREATE": (1, "Create"), "READ": (2, "Read"), "UPDATE": (3, "Update"), "DELETE": (4, "Delete")}
+_SEVERITIES = {word: (number, word.capitalize()) for number, word in enumerate(LEVELS, 1)}  # OCSF has the same five
+_OPERATIONS = {"CREATE": (1, "Create"), "READ": (2, "Read"), "UPDATE": (3, "Update"), "DELETE": (4, "Delete")}
 CREATED, ENABLED, DISABLED, DELETED = (1, "Create"), (2, "Enable"), (5, "Disable"), (6, "Delete")
 ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {
     **dict.fromkeys(("CREATE_SERVICE_USER", "CREATE_BUNDLE_USER"), CREATED),
@@ -44,18 +44,18 @@ ACCESS_KINDS: dict[str, tuple[int, str] | None] = {
 }
 """Kinds that change what a user may do, in the same form."""
 
-FINDING_ACTIVITIES = {"alert.opened": (1, "Create"), "alert.updated": (2, "Update"), "alert.resolved": (3, "Close")}
-FINDING_STATUSES = {"open": (1, "New"), "acked": (2, "In Progress"), "resolved": (4, "Resolved")}
-RULE_ANALYTIC = {"type_id": 1, "type": "Rule"}
+_FINDING_ACTIVITIES = {"alert.opened": (1, "Create"), "alert.updated": (2, "Update"), "alert.resolved": (3, "Close")}
+_FINDING_STATUSES = {"open": (1, "New"), "acked": (2, "In Progress"), "resolved": (4, "Resolved")}
+_RULE_ANALYTIC = {"type_id": 1, "type": "Rule"}
 
 
 def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
     """Return the finding of an alert, or the event of a summary, with severity, count and time span."""
     data = message.data
     is_alert = message.type.partition(".")[0] != "alerts" and bool(data.get("id"))
-    severity_id, severity = SEVERITIES.get(str(data.get("level")), (0, "Unknown"))
+    severity_id, severity = _SEVERITIES.get(str(data.get("level")), (0, "Unknown"))
     return {
-        **(_finding(message) if is_alert else _classified(BASE_EVENT, (OTHER, message.type))),
+        **(_finding(message) if is_alert else _classified(_BASE_EVENT, (_OTHER, message.type))),
         "time": _millis(message.timestamp),
         **_given({"start_time": _millis(data.get("first_at")), "end_time": _millis(data.get("last_at"))}),
         "metadata": {**_metadata(), "uid": message.id, **({"correlation_uid": str(data["id"])} if is_alert else {})},
@@ -74,7 +74,7 @@ def _finding(message: Message) -> dict[str, Any]:
     data = message.data
     rule = data.get("rule") or {}
     records = data.get("records") or []
-    status_id, status = FINDING_STATUSES.get(str(data.get("status")), (0, "Unknown"))
+    status_id, status = _FINDING_STATUSES.get(str(data.get("status")), (0, "Unknown"))
     finding = {
         "uid": str(data["id"]),
         "title": str(data.get("title") or ""),
@@ -82,11 +82,11 @@ def _finding(message: Message) -> dict[str, Any]:
         "first_seen_time": _millis(data.get("first_at")),
         "last_seen_time": _millis(data.get("last_at")),
         "src_url": data.get("url"),
-        "analytic": {**RULE_ANALYTIC, "uid": str(rule.get("id")), "name": str(rule.get("name"))},
+        "analytic": {**_RULE_ANALYTIC, "uid": str(rule.get("id")), "name": str(rule.get("name"))},
     }
     evidences = [_evidence(record) for record in records]
     return {
-        **_classified(DETECTION_FINDING, FINDING_ACTIVITIES.get(message.type, (OTHER, message.type))),
+        **_classified(_DETECTION_FINDING, _FINDING_ACTIVITIES.get(message.type, (_OTHER, message.type))),
         "status_id": status_id,
         "status": status,
         "is_alert": True,
@@ -105,7 +105,7 @@ def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
     event = {
         "time": _millis(record.get("timestamp")) or 0,
         "actor": _actor(record),
-        "src_endpoint": {"name": UNKNOWN},
+        "src_endpoint": {"name": _UNKNOWN},
         "message": str(record.get("description") or kind),
         "raw_data": json.dumps(record.get("raw") or {}, ensure_ascii=False, default=str),
         "severity_id": 0,
@@ -117,13 +117,17 @@ def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     if kind in ACCOUNT_KINDS:
-        return {**_classified(ACCOUNT_CHANGE, ACCOUNT_KINDS[kind] or (OTHER, kind)), **event, "user": {"name": UNKNOWN}}
+        return {
+            **_classified(_ACCOUNT_CHANGE, ACCOUNT_KINDS[kind] or (_OTHER, kind)),
+            **event,
+            "user": {"name": _UNKNOWN},
+        }
     if kind in ACCESS_KINDS:
-        access = {"user": {"name": UNKNOWN}, "privileges": [UNKNOWN]}
-        return {**_classified(USER_ACCESS, ACCESS_KINDS[kind] or (OTHER, kind)), **event, **access}
-    activity = OPERATIONS.get(str(record.get("crudOperation")), (OTHER, kind))
+        access = {"user": {"name": _UNKNOWN}, "privileges": [_UNKNOWN]}
+        return {**_classified(_USER_ACCESS, ACCESS_KINDS[kind] or (_OTHER, kind)), **event, **access}
+    activity = _OPERATIONS.get(str(record.get("crudOperation")), (_OTHER, kind))
     return {
-        **_classified(API_ACTIVITY, activity),
+        **_classified(_API_ACTIVITY, activity),
         **event,
         "api": _api(record),
         **_given({"resources": _resources(record)}),
@@ -136,11 +140,11 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kind(record: Mapping[str, Any]) -> str:
-    return str(record.get("actionKind") or UNKNOWN)
+    return str(record.get("actionKind") or _UNKNOWN)
 
 
 def _actor(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"user": {"name": str(record.get("userName") or UNKNOWN)}}
+    return {"user": {"name": str(record.get("userName") or _UNKNOWN)}}
 
 
 def _api(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,4 +185,4 @@ def _millis(value: Any) -> int | None:
     if value is None:
         return None
     at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return min(max(int(at.timestamp() * 1000), 0), TIME_UNTIL)
+    return min(max(int(at.timestamp() * 1000), 0), _TIME_UNTIL)

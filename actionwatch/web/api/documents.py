@@ -22,11 +22,11 @@ from actionwatch.text.payloads import (
     instant,
 )
 
-MAX_RECEIVER_CHARS = 500  # of a name
+_MAX_RECEIVER_CHARS = 500  # of a name
 _NO_NUL = r"^[^\x00]*$"  # no text in PostgreSQL can have it
 Comment = Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]
 Author = Annotated[str, msgspec.Meta(max_length=MAX_AUTHOR_CHARS, pattern=_NO_NUL)]
-Receiver = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_RECEIVER_CHARS, pattern=_NO_NUL)]
+Receiver = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_RECEIVER_CHARS, pattern=_NO_NUL)]
 Matcher = Annotated[str, msgspec.Meta(max_length=MAX_MATCHER_CHARS, pattern=_NO_NUL)]
 
 

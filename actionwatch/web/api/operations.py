@@ -27,7 +27,7 @@ def _text(name: str, about: str) -> Parameter:
     return Parameter(name, about, _TEXT)
 
 
-PAGING = (
+_PAGING = (
     Parameter("cursor", "`next` of the page before", {**_TEXT, "maxLength": 2 * MAX_CHARS}),
     Parameter(
         "limit",
@@ -41,7 +41,7 @@ _SUBJECTS = (
     _text("account", "Only of this account, by id or name"),
 )
 _SPAN = (_time("since", "At or after this time"), _time("until", "At or before this time"))
-ALERT_FILTERS = (
+_ALERT_FILTERS = (
     _words("level", "Only this level", LEVELS),
     _words("status", "Only in this status", STATUSES),
     _words("rule", "Only of this rule, by name or id"),
@@ -49,13 +49,13 @@ ALERT_FILTERS = (
     _text("text", "Text in the title or body"),
     *_SPAN,
 )
-RECORD_FILTERS = (
+_RECORD_FILTERS = (
     _words("kind", "Only of this kind"),
     *_SUBJECTS,
     _text("text", "Text in the description"),
     *_SPAN,
 )
-DELIVERY_FILTERS = (
+_DELIVERY_FILTERS = (
     Parameter(
         "state",
         "waiting; held until a summary; or dead letters",
@@ -63,7 +63,7 @@ DELIVERY_FILTERS = (
     ),
     _text("receiver", "Only for this receiver"),
 )
-SILENCE_FILTERS = (
+_SILENCE_FILTERS = (
     Parameter(
         "state",
         "`current`: active and to come, all on one page; or expired ones, last end first",
@@ -82,7 +82,7 @@ OPERATIONS = (
         path="/alerts",
         view=views.list_alerts,
         answer=documents.AlertPage,
-        parameters=(*ALERT_FILTERS, *PAGING),
+        parameters=(*_ALERT_FILTERS, *_PAGING),
         errors=_LISTING,
     ),
     Operation(
@@ -121,7 +121,7 @@ OPERATIONS = (
         path="/records",
         view=views.list_records,
         answer=documents.RecordPage,
-        parameters=(*RECORD_FILTERS, *PAGING),
+        parameters=(*_RECORD_FILTERS, *_PAGING),
         errors=_LISTING,
     ),
     Operation(
@@ -140,7 +140,7 @@ OPERATIONS = (
         path="/deliveries",
         view=views.list_deliveries,
         answer=documents.DeliveryPage,
-        parameters=(*DELIVERY_FILTERS, *PAGING),
+        parameters=(*_DELIVERY_FILTERS, *_PAGING),
         errors=_LISTING,
     ),
     Operation(
@@ -179,7 +179,7 @@ OPERATIONS = (
         path="/silences",
         view=views.list_silences,
         answer=documents.SilencePage,
-        parameters=(*SILENCE_FILTERS, *PAGING),
+        parameters=(*_SILENCE_FILTERS, *_PAGING),
         errors=_LISTING,
     ),
     Operation(

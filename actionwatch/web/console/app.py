@@ -41,7 +41,7 @@ from actionwatch.web.requests import check, check_site, read_body
 View = Callable[[Request, Parts], Response]
 FormView = Callable[[Request, Parts, Fields], Response]
 
-PAGES: Mapping[str, View] = {
+_PAGES: Mapping[str, View] = {
     "/": overview.show,
     "/alerts": alerts.show_list,
     "/alerts/{alert_id}": alerts.show,
@@ -58,7 +58,7 @@ PAGES: Mapping[str, View] = {
     BEGIN_PATH: sign_in.begin,
     CALLBACK_PATH: sign_in.finish,
 }
-FORMS: Mapping[str, FormView] = {
+_FORMS: Mapping[str, FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
     "/alerts": bulk.submit,
@@ -75,8 +75,8 @@ log = structlog.get_logger()
 
 def create_app(parts: Parts) -> ASGIApp:
     """Build the application."""
-    pages: list[BaseRoute] = [Route(path, _page(view, parts), methods=["GET"]) for path, view in PAGES.items()]
-    forms = [Route(path, _form(view, parts), methods=["POST"]) for path, view in FORMS.items()]
+    pages: list[BaseRoute] = [Route(path, _page(view, parts), methods=["GET"]) for path, view in _PAGES.items()]
+    forms = [Route(path, _form(view, parts), methods=["POST"]) for path, view in _FORMS.items()]
     static = Route("/static/{name}", _static, methods=["GET"])
 
     def refuse(request: Request, error: Exception) -> Response:

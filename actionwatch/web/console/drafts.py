@@ -20,9 +20,9 @@ from actionwatch.web.console.page import render, render_stream
 from actionwatch.web.parts import Parts
 from actionwatch.web.reading import rule_in_use
 
-TIMES = ("1d", "7d", "30d", "90d")
-MAX_COUNTED = 10_000  # alerts of a rule in use, next to those of its draft
-USUAL_TIME = "7d"
+_TIMES = ("1d", "7d", "30d", "90d")
+_MAX_COUNTED = 10_000  # alerts of a rule in use, next to those of its draft
+_USUAL_TIME = "7d"
 EXAMPLE = """\
 title: Cluster deleted
 name: cluster_deleted_draft
@@ -51,7 +51,7 @@ def show(request: Request, parts: Parts) -> Response:
         text = stored.document
     is_new = name is None
     return render(
-        request, "draft.html", parts.clock(), text=text, span=USUAL_TIME, times=TIMES, trial=None, is_new=is_new
+        request, "draft.html", parts.clock(), text=text, span=_USUAL_TIME, times=_TIMES, trial=None, is_new=is_new
     )
 
 
@@ -59,16 +59,16 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     """Try the draft, and show the progress until the result is there."""
     check_is_ours(request, fields)
     text, span = fields.get("text", "").replace("\r\n", "\n"), fields.get("span", "")
-    if span not in TIMES:
-        raise HTTPException(400, f"span: {span!r} is not accepted: use one of {', '.join(TIMES)}")
+    if span not in _TIMES:
+        raise HTTPException(400, f"span: {span!r} is not accepted: use one of {', '.join(_TIMES)}")
     now = parts.clock()
     events = parts.try_draft(text, now - parse_duration(span))
     values = {
         "text": text,
         "span": span,
-        "times": TIMES,
+        "times": _TIMES,
         "trial": _Trial(events, parts),
-        "most": MAX_COUNTED,
+        "most": _MAX_COUNTED,
         "is_new": False,
     }
     return render_stream(request, "draft.html", now, events, **values)
@@ -107,7 +107,7 @@ class _Trial:
             return None
         span = Spans.between(self.result.start, self.result.end + MICROSECOND, 1)
         with self.parts.database.read() as connection:
-            (counts,) = alerts.count_by_time(connection, span, MAX_COUNTED, rule.name)
+            (counts,) = alerts.count_by_time(connection, span, _MAX_COUNTED, rule.name)
         return sum(counts.values())
 
     def per_day(self, rule: TrialRule) -> float | None:

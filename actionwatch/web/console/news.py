@@ -29,9 +29,9 @@ MAX_NEW = 100  # counted; more are "or more"
 LOOK_SECONDS = 0.5
 LIFE_SECONDS = 45.0  # the listener ends a request after 60 s; the browser connects again, and shows its session again
 PING_SECONDS = 15.0  # a write notices a client that has left
-TOO_MANY = f"{MAX_STREAMS} pages are open, which is the maximum that is updated automatically: reload this one"
-RETRY = b"retry: 5000\n\n"
-PING = b": nothing new\n\n"
+_TOO_MANY = f"{MAX_STREAMS} pages are open, which is the maximum that is updated automatically: reload this one"
+_RETRY = b"retry: 5000\n\n"
+_PING = b": nothing new\n\n"
 
 
 def stream(request: Request, parts: Parts) -> Response:
@@ -40,20 +40,20 @@ def stream(request: Request, parts: Parts) -> Response:
     if after is None:
         raise HTTPException(400, "after: give the time after which alerts are new")
     headers = {"content-type": "text/event-stream", **UNBUFFERED}
-    return BoundedStream(Bound("news", MAX_STREAMS, TOO_MANY), _events(parts, after), headers)
+    return BoundedStream(Bound("news", MAX_STREAMS, _TOO_MANY), _events(parts, after), headers)
 
 
 async def _events(parts: Parts, after: datetime) -> AsyncIterator[bytes]:
     look = _Look(parts, after)
     began = sent = time.monotonic()
-    yield RETRY
+    yield _RETRY
     while time.monotonic() - began < LIFE_SECONDS and not parts.is_stopping():
         try:
             event = await run_in_threadpool(look.event)
         except StoreError:
             return  # the browser connects again
         if event is None and time.monotonic() - sent >= PING_SECONDS:
-            event = PING
+            event = _PING
         if event is not None:
             sent = time.monotonic()
             yield event

@@ -28,15 +28,15 @@ from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
 from actionwatch.web.reading import read_state
 
-RANGES: Mapping[str, tuple[timedelta, int]] = {
+_RANGES: Mapping[str, tuple[timedelta, int]] = {
     "day": (timedelta(hours=1), 24),
     "week": (timedelta(hours=6), 28),
     "month": (timedelta(days=1), 30),
 }
 """The width and the number of the bars of each range."""
-MAX_CHARTED_ALERTS = 20_000  # of a range, the newest
-MAX_CHARTED_RECORDS = 10_000  # of one bar
-SILENCES_SHOWN = 5
+_MAX_CHARTED_ALERTS = 20_000  # of a range, the newest
+_MAX_CHARTED_RECORDS = 10_000  # of one bar
+_SILENCES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def show(request: Request, parts: Parts) -> Response:
     """Show the overview of a day, a week or a month."""
     now = parts.clock()
     query = UrlQuery(request.query_params, now)
-    width, count = query.choice("range", RANGES, "day")
+    width, count = query.choice("range", _RANGES, "day")
     spans = Spans.until(now, width, count)
     unready = list(parts.unready())
     with parts.database.read() as connection:
@@ -68,11 +68,11 @@ def show(request: Request, parts: Parts) -> Response:
             "receivers": state.receivers,
             "troubles": state.troubles,
             "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),
-            "silences": silences.read_active(connection, now)[:SILENCES_SHOWN],
+            "silences": silences.read_active(connection, now)[:_SILENCES_SHOWN],
             "alert_chart": _alert_chart(connection, spans),
             "record_chart": _record_chart(connection, spans),
         }
-    shown = next((word for word, each in RANGES.items() if each == (width, count)), "day")
+    shown = next((word for word, each in _RANGES.items() if each == (width, count)), "day")
     return render(
         request,
         "overview.html",
@@ -80,7 +80,7 @@ def show(request: Request, parts: Parts) -> Response:
         verdict=state.verdict,
         unready=unready,
         range=shown,
-        ranges=list(RANGES),
+        ranges=list(_RANGES),
         roster=parts.roster(),
         spans=spans,
         **values,
@@ -106,10 +106,10 @@ def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) 
 
 
 def _alert_chart(connection: Connection, spans: Spans) -> Chart:
-    counts = alerts.count_by_time(connection, spans, MAX_CHARTED_ALERTS)
+    counts = alerts.count_by_time(connection, spans, _MAX_CHARTED_ALERTS)
     return draw_bars(spans, level_counts(counts), list(LEVELS))
 
 
 def _record_chart(connection: Connection, spans: Spans) -> Chart:
-    counts = record_counts.count_by_time(connection, spans, MAX_CHARTED_RECORDS)
-    return draw_bars(spans, [{"records": count} for count in counts], ["records"], cap=MAX_CHARTED_RECORDS)
+    counts = record_counts.count_by_time(connection, spans, _MAX_CHARTED_RECORDS)
+    return draw_bars(spans, [{"records": count} for count in counts], ["records"], cap=_MAX_CHARTED_RECORDS)

@@ -30,13 +30,15 @@ from actionwatch.web.access import visitor_of
 from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.query import UrlQuery, place
 
-MAX_TEXT_CHARS = 2000  # of a text: longer ones are cut, with the number of cut characters; the filter `whole` shows all
-MAX_BRIEF_CHARS = 200  # of a name or a text in a list
-SEND_SECONDS = 0.2  # how often an incomplete page is sent
+_MAX_TEXT_CHARS = (
+    2000  # of a text: longer ones are cut, with the number of cut characters; the filter `whole` shows all
+)
+_MAX_BRIEF_CHARS = 200  # of a name or a text in a list
+_SEND_SECONDS = 0.2  # how often an incomplete page is sent
 _FOLDER = Path(__file__).parent
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
-SECTIONS = {
+_SECTIONS = {
     "/": "Overview",
     "/alerts": "Alerts",
     "/records": "Records",
@@ -77,7 +79,7 @@ def _gathered(pieces: Iterator[str]) -> Iterator[str]:
     sent = time.monotonic()
     for piece in pieces:
         gathered.append(piece)
-        if time.monotonic() - sent >= SEND_SECONDS:
+        if time.monotonic() - sent >= _SEND_SECONDS:
             yield "".join(gathered)
             gathered, sent = [], time.monotonic()
     yield "".join(gathered)
@@ -161,18 +163,18 @@ def _environment() -> Environment:
         "duration": spell_duration,
         "short": short_id,
         "breakable": _breakable,
-        "brief": lambda text: shorten(text, MAX_BRIEF_CHARS) if text else text,
+        "brief": lambda text: shorten(text, _MAX_BRIEF_CHARS) if text else text,
         "as_written": escape,  # for the fields of forms: a browser would send back the cut or escaped text
         "whole": lambda text: escape(visible(text or "")),
         "counted": counted,
     }
-    made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": SECTIONS}
+    made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": _SECTIONS}
     return made
 
 
 def _breakable(text: str) -> Markup:
     """Return a name with line break opportunities between its words, for a narrow column."""
-    return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(shorten(text, MAX_BRIEF_CHARS))))))  # noqa: S704  # nosec  # escaped before
+    return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(shorten(text, _MAX_BRIEF_CHARS))))))  # noqa: S704  # nosec  # escaped before
 
 
 def _shown(value: Any) -> Any:
@@ -180,7 +182,7 @@ def _shown(value: Any) -> Any:
     if value is None:
         return ""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
-    return visible(shorten(value, MAX_TEXT_CHARS)) if is_text else value
+    return visible(shorten(value, _MAX_TEXT_CHARS)) if is_text else value
 
 
 @functools.cache

@@ -28,11 +28,11 @@ from actionwatch.web.query import UrlQuery
 from actionwatch.web.reading import SEARCHED_RECORDS, only_record, record_filter
 
 PER_PAGE = 50
-RECEIPTS_SHOWN = 5
+_RECEIPTS_SHOWN = 5
 EXPORTED_AT_ONCE = 500  # records in memory, of an export
 SEARCHED_AT_ONCE = 2000  # for them: fewer than for a page, where all match the search for the end of a part costs most
 MAX_EXPORTS = 20  # at once: each takes a connection of the listener until it is complete, and probes need some too
-AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
+_AROUND = timedelta(minutes=30)  # before and after a record: "what else did they do that hour"
 
 log = structlog.get_logger()
 
@@ -124,7 +124,7 @@ def show(request: Request, parts: Parts) -> Response:
         values: dict[str, Any] = {
             "copies": records.read_copies(connection, record.key),
             "alerts": list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values()),
-            "receipts": receipts.read_covering(connection, record, RECEIPTS_SHOWN),
+            "receipts": receipts.read_covering(connection, record, _RECEIPTS_SHOWN),
         }
     raw = json.dumps(read_raw(record.raw), indent=2, ensure_ascii=False)
     return render(request, "record.html", parts.clock(), record=record, raw=raw, around=_around(record), **values)
@@ -132,7 +132,7 @@ def show(request: Request, parts: Parts) -> Response:
 
 def _around(record: Record) -> dict[str, Markup]:
     """Return the links to what the user, and what happened in the cluster, around the time of a record."""
-    span = {"since": instant(record.occurred_at - AROUND), "until": instant(record.occurred_at + AROUND)}
+    span = {"since": instant(record.occurred_at - _AROUND), "until": instant(record.occurred_at + _AROUND)}
     subjects = {
         "user": record.user_name,
         "cluster": record.cluster.id or record.cluster.name,

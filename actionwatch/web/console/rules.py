@@ -20,10 +20,10 @@ from actionwatch.web.console.page import render
 from actionwatch.web.parts import Parts
 from actionwatch.web.reading import rule_in_use, rules_in_use
 
-SHOWN_DAYS = 30
-MAX_COUNTED = 1000  # alerts of a rule, in the list
-MAX_CHARTED = 20_000
-BLIND_DAYS = 7
+_SHOWN_DAYS = 30
+_MAX_COUNTED = 1000  # alerts of a rule, in the list
+_MAX_CHARTED = 20_000
+_BLIND_DAYS = 7
 MAX_SPANS = 50  # of a rule, or of all: `rules coverage --blind` lists all
 
 
@@ -50,9 +50,9 @@ def show_list(request: Request, parts: Parts) -> Response:
     """Show every rule in use, by name, the files that are not, and what they cover."""
     now = parts.clock()
     with parts.database.read() as connection:
-        counts = alerts.count_by_rule(connection, now - timedelta(days=SHOWN_DAYS), MAX_COUNTED)
+        counts = alerts.count_by_rule(connection, now - timedelta(days=_SHOWN_DAYS), _MAX_COUNTED)
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
-        blindness = parts.blindness(connection, now - timedelta(days=BLIND_DAYS), now)
+        blindness = parts.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
     in_use = rules_in_use(parts)
     own = {each.id: each for each in blindness.rules}
     return render(
@@ -63,24 +63,24 @@ def show_list(request: Request, parts: Parts) -> Response:
         blindness=blindness,
         own=own,
         gone=[each for each in blindness.rules if each.id not in {rule.name.id for rule in in_use}],
-        blind_days=BLIND_DAYS,
+        blind_days=_BLIND_DAYS,
         most_spans=MAX_SPANS,
         matrix=_matrix(parts.rules(), blindness),
         counts=counts,
         broken=broken,
-        days=SHOWN_DAYS,
-        most=MAX_COUNTED,
+        days=_SHOWN_DAYS,
+        most=_MAX_COUNTED,
     )
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one rule, by its id or name."""
     now, rule = parts.clock(), rule_in_use(parts, request.path_params["name"])
-    spans = Spans.until(now, timedelta(days=1), SHOWN_DAYS)
+    spans = Spans.until(now, timedelta(days=1), _SHOWN_DAYS)
     with parts.database.read() as connection:
         version = rule_versions.read(connection, rule.name.id)
-        counts = alerts.count_by_time(connection, spans, MAX_CHARTED, rule.name.name)
-        blindness = parts.blindness(connection, now - timedelta(days=BLIND_DAYS), now)
+        counts = alerts.count_by_time(connection, spans, _MAX_CHARTED, rule.name.name)
+        blindness = parts.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
     return render(
         request,
         "rule.html",
@@ -89,11 +89,11 @@ def show(request: Request, parts: Parts) -> Response:
         stored=version,
         blindness=blindness,
         own=next((each for each in blindness.rules if each.id == rule.name.id), None),
-        blind_days=BLIND_DAYS,
+        blind_days=_BLIND_DAYS,
         most_spans=MAX_SPANS,
         chart=draw_bars(spans, level_counts(counts), list(LEVELS)),
         alert_count=sum(sum(each.values()) for each in counts),
-        days=SHOWN_DAYS,
+        days=_SHOWN_DAYS,
     )
 
 

@@ -29,7 +29,7 @@ from actionwatch.web.query import UrlQuery, parse_instant, place
 from actionwatch.web.requests import author_of
 
 PER_PAGE = 50
-AROUND = timedelta(days=7)  # before and after now, in the calendar
+_AROUND = timedelta(days=7)  # before and after now, in the calendar
 MAX_DRAWN = 50
 _SHOWN_CHARS = 60
 _TYPED = ("author", "matchers", "starts", "ends", "comment", "silence_id")
@@ -120,7 +120,7 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
     with parts.database.read() as connection:
         current = silences.read_current(connection, now) if after is None else []
         expired, older = silences.read_expired(connection, now, PER_PAGE, after)
-    since, until = now - AROUND, now + AROUND
+    since, until = now - _AROUND, now + _AROUND
     near = [each for each in (*current, *expired) if each.starts_at < until and each.ends_at > since]
     drawn = sorted(near[:MAX_DRAWN], key=lambda each: (each.starts_at, each.id))
     blank = {"note": "", "problem": "", "drafts": (), "doubts": (), "given": _NOTHING_GIVEN, "chosen": ()}
@@ -136,7 +136,7 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
         ],
         calendar=[(each, draw_silence(each, since, until, now)) for each in drawn] if after is None else [],
         undrawn=len(near) - len(drawn),
-        days=AROUND.days,
+        days=_AROUND.days,
         older=older and href("/silences", after=place(*older)),
         is_first=after is None,
         query=query,
