@@ -55,6 +55,11 @@ class SourceProgress:
     alerts_from: datetime | None = None
     names: tuple[str, ...] = ()
 
+    @property
+    def is_past_backlog(self) -> bool:
+        """Whether all sources have proved the time before which records are backlog."""
+        return self.alerts_from is not None and self.verified is not None and self.verified >= self.alerts_from
+
 
 class Correlating:
     """The correlations of one process. `sources` are those whose proof counts; None: all that were ever polled."""
@@ -86,6 +91,7 @@ class Correlating:
         self._saved_position = 0
         self._is_saved = False
         self._epoch = 0  # the number of the saved state to come
+        self._only_backlog_through = 0  # no record up to this id may alert
 
     @property
     def is_idle(self) -> bool:
@@ -120,6 +126,20 @@ class Correlating:
             self.forget()
         return self._progress.verified
 
+    def is_learned_later(self, connection: Connection) -> bool:
+        """Return whether only backlog is stored, and the sources are still reading it: then no correlation can alert yet.
+
+        The state is built when they have read it. In the order of time, this costs less than half: a tail stores the newest
+        records of each window first, so that each batch would fold each of its groups again.
+        """
+        if self._correlator is not None or self._progress.is_past_backlog:
+            return False
+        newest = records.newest_id(connection)
+        if records.oldest_that_may_alert(connection, self._only_backlog_through, newest) is not None:
+            return False
+        self._only_backlog_through = newest
+        return True
+
     def end_unexpected(self, database: Database, now: datetime) -> None:
         """Resolve, once, the alerts about missing groups that these rules do not expect."""
         if self._has_ended_unexpected:
@@ -142,8 +162,10 @@ class Correlating:
         target = None if self._correlator is None else self._correlator.too_late
         with database.read() as connection:
             matched, position = positions.read_both(connection)
-            through = matched if matched - position >= self._learn_at_once else position
-            unjudged = records.oldest_that_may_alert(connection, position, through)
+            unjudged = records.oldest_that_may_alert(connection, position, matched)
+            if unjudged is not None and matched - position < self._learn_at_once:
+                matched, unjudged = position, None
+            through = matched
             moment = self._moment(connection, through, target, unjudged)
         bounds = self._bounds(self._floors(database, position), self._running, moment, position)
         correlator = self._correlator_of(bounds, database)

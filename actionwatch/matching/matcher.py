@@ -70,6 +70,8 @@ class RecordMatcher:
         self._correlating = correlating or Correlating((), addressing)
         self.dropped_groups = 0
         """How many groups of correlations were dropped since the start because there was no room."""
+        self.pause_count = 0
+        """How often rebuilds have paused since the start: it grows while one makes progress."""
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
@@ -126,7 +128,7 @@ class RecordMatcher:
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
                 verified = self._correlating.read_progress(connection)
-            if self._correlating.is_new and self._few_records_wait():
+            if self._correlating.is_new and self._few_records_wait() and not self._is_learned_later():
                 self._rebuild()
             batch_count, advanced = 0, None
             while (is_more := self._match_next()) or not self._correlating.is_ready:
@@ -135,6 +137,8 @@ class RecordMatcher:
                 batch_count += 1
                 is_long = batch_count % MANY_BATCHES == 0
                 if not self._correlating.is_ready and (is_long or not is_more):
+                    if not is_more and self._is_learned_later():
+                        break
                     self._rebuild()
                 if is_long:
                     advanced = self._read_matched()
@@ -165,6 +169,10 @@ class RecordMatcher:
             matched, _ = positions.read_both(connection)
             return records.newest_id(connection) - matched <= self._batch_size
 
+    def _is_learned_later(self) -> bool:
+        with self._database.read() as connection:
+            return self._correlating.is_learned_later(connection)
+
     def _read_matched(self) -> datetime | None:
         """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
         with self._database.read() as connection:
@@ -186,6 +194,7 @@ class RecordMatcher:
 
         Raises: Abandoned, if that state is no longer wanted.
         """
+        self.pause_count += 1
         requested = self._requested
         if self._is_stopping or (requested is not None and requested[1] is not self._correlating):
             raise Abandoned
@@ -200,14 +209,16 @@ class RecordMatcher:
         with self._database.read() as connection:
             matched, correlated = positions.read_both(connection)
             correlating.discard_unless_at(correlated)
-            is_behind = correlating.is_ready and correlated < matched
-            new = records.read_unmatched(connection, matched, self._batch_size)
+            is_level = correlating.is_ready and correlated == matched
+            is_behind = correlating.is_ready and not is_level
+            # Plain rules ignore backlog.
+            read = records.read_unmatched if is_level and not correlating.is_idle else records.read_that_may_alert
+            new = read(connection, matched, self._batch_size)
             missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None
         if missed is not None:
             self._match(new, {MATCHED: matched})  # plain rules have missed nothing: they go first
             self._match(missed, {CORRELATED: correlated})
             return new.through > matched or missed.through > correlated
-        is_level = correlating.is_ready and correlated == matched
         self._match(new, {MATCHED: matched, CORRELATED: matched} if is_level else {MATCHED: matched})
         return new.through > matched
 

@@ -91,7 +91,7 @@ class Loops:
 
     def _positions(self) -> object:
         with self._app.database.read() as connection:
-            return positions.read_both(connection)
+            return positions.read_both(connection), self._app.matcher.pause_count
 
     def _match(self) -> None:
         while not self._stopping.is_set():

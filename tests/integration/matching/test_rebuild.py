@@ -36,6 +36,7 @@ from tests.integration.matching.test_correlation import (
     rules_of,
     see,
 )
+from tests.positions import move_to
 
 MANY = 3 * PAUSE_EVERY
 PLAIN = HEAD.format("plain") + "detection: {s: {actionKind: CREATE_CLUSTER}, condition: s}\n"
@@ -229,6 +230,43 @@ def test_missed_records_that_are_taken_at_once_give_the_same_alerts(tmp_path: Pa
         post.database.close()
     assert len(pictures[0]) > 3
     assert pictures[0] == pictures[1]
+
+
+def test_backlog_is_learned_at_once_when_it_is_read(post: Post) -> None:
+    """While the sources read backlog, which cannot alert, correlations wait. The first record that may alert counts it."""
+    rules = rules_of(BURST)
+    correlating = Watched(rules, post)
+    step = stepping(post, rules, correlating)
+    begins = NOON - timedelta(hours=1)
+    for number in range(3):
+        see(post.database, begins, begins=begins)
+        post.store(make_record(number, minutes=number - 3, is_backlog=True))
+        assert step.run_once() == 0
+        assert not correlating.is_ready
+    see(post.database, NOON, begins=begins)
+    assert step.run_once() == 0
+    assert correlating.is_ready
+    assert correlating.position == 3
+    assert correlating.pauses == step.pause_count == 1
+    post.store(make_record(4))
+    assert (step.run_once(), correlating.pauses) == (1, 1)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_correlations_do_not_wait_once_a_record_may_alert(post: Post, *, is_restarted: bool) -> None:
+    """While another source reads backlog, a record that may alert leads to a rebuild at once, and so it does after a start."""
+    rules = rules_of(BURST)
+    begins = NOON - timedelta(hours=1)
+    see(post.database, begins, begins=begins)
+    post.store(*(make_record(number, minutes=number - 3, is_backlog=True) for number in range(3)))
+    step = stepping(post, rules, Watched(rules, post))
+    assert step.run_once() == 0
+    post.store(make_record(4))
+    if is_restarted:  # the process before was killed during its rebuild
+        with post.database.write() as connection:
+            move_to(connection, positions.MATCHED, 4)
+        step = stepping(post, rules, Watched(rules, post))
+    assert step.run_once() == 1
 
 
 @dataclass

@@ -152,6 +152,7 @@ DELETIONS: dict[str, Callable[[Connection, datetime], int]] = {
 QUESTIONS: dict[str, Question] = {
     # matching, and the look-backs of rules
     "records to match": lambda c: records.read_unmatched(c, RECORDS - FEW, FEW),
+    "records that plain rules match": lambda c: records.read_that_may_alert(c, RECORDS - FEW, FEW),
     "records of a time": lambda c: list(records.stream_since(c, RECENT, RECORDS)),
     "records by id": lambda c: records.read_by_ids(c, range(1000, 1000 + FEW)),
     "ids of stored records": lambda c: records.read_stored_ids(c, range(1000, 1000 + FEW)),

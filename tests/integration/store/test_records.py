@@ -476,6 +476,27 @@ def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
         assert records.delete_older(connection, NOON, 1, 10) == 1
 
 
+def test_records_that_may_alert_are_read_in_portions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look passes over so much backlog at most, and ends at the last record that it returns or examined."""
+    monkeypatch.setattr(records, "MOST_SKIPPED", 4)
+    for number in range(1, 11):
+        store(database, make_record(number, is_backlog=number not in (6, 7, 10)))
+    with database.read() as connection:
+        assert _read_all(connection, 2) == [([], 4), ([6, 7], 7), ([10], 10), ([], 10)]
+        assert _read_all(connection, 1) == [([], 4), ([6], 6), ([7], 7), ([10], 10), ([], 10)]
+        assert records.read_that_may_alert(connection, 11, 1) == records.Portion([], 11)
+
+
+def _read_all(connection: Connection, limit: int) -> list[tuple[list[int], int]]:
+    found, position = list[tuple[list[int], int]](), -1
+    portion = records.Portion([], 0)
+    while portion.through > position:
+        position = portion.through
+        portion = records.read_that_may_alert(connection, position, limit)
+        found.append(([record.id for record in portion.records], portion.through))
+    return found
+
+
 def test_first_record_of_an_action_that_may_alert_counts(database: Database) -> None:
     """Of the records of one action, only the first that may alert counts."""
     old, news, later = (make_record(source=source, is_backlog=source == "a") for source in ("a", "b", "c"))
