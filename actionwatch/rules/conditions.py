@@ -139,22 +139,22 @@ def demand(condition: Condition, slot: str) -> Condition | None:
     return demand_of(condition, lambda leaf: leaf.slot == slot)
 
 
-def demand_of(condition: Condition, is_asked: Callable[[Leaf], bool]) -> Condition | None:
+def demand_of(condition: Condition, is_asked: Callable[[Leaf], bool], *, with_not: bool = False) -> Condition | None:
     """Return the condition on these leaves that must hold for the whole condition to hold; None if there is none.
 
     AND demands what any part demands. OR demands something only if every branch does. NOT demands nothing, because its part
-    can fail on another field.
+    can fail on another field, except `with_not` if it has no other leaves.
     """
     match condition:
         case Every(parts):
-            demands = [found for part in parts if (found := demand_of(part, is_asked)) is not None]
+            demands = [found for part in parts if (found := demand_of(part, is_asked, with_not=with_not)) is not None]
             return all_of(demands) if demands else None
         case Some(parts):
-            branches = [demand_of(part, is_asked) for part in parts]
+            branches = [demand_of(part, is_asked, with_not=with_not) for part in parts]
             found_all = [branch for branch in branches if branch is not None]
             return any_of(found_all) if len(found_all) == len(branches) else None
         case Not():
-            return None
+            return condition if with_not and all(map(is_asked, leaves(condition))) else None
         case Leaf():
             return condition if is_asked(condition) else None
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from actionwatch.base.model import Match, Mode, Record, RuleName
 from actionwatch.rules.alert import make_match
-from actionwatch.rules.conditions import Predicate, predicate
+from actionwatch.rules.conditions import Every, Predicate, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
 from actionwatch.rules.model import Rule
@@ -33,6 +33,14 @@ class RuleFailure:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The rules of a bit mask. Those that the index has not decided are `undecided`: their number, and what is left to test."""
+
+    rules: tuple[Rule, ...]
+    undecided: tuple[tuple[int, Predicate], ...]
+
+
 class Engine:
     """Evaluates a fixed set of rules, except those that are off. Its state is only a cache."""
 
@@ -42,32 +50,40 @@ class Engine:
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
         self.failures: deque[RuleFailure] = deque(maxlen=MAX_FAILURES)
         self._index = Index([rule.condition for rule in self.rules])
-        self._runnable = [(rule, predicate(self._index.rest(rule.condition))) for rule in self.rules]
-        self._known: dict[int, tuple[tuple[Rule, Predicate], ...]] = {}
+        rest = [self._index.rest(rule.condition) for rule in self.rules]
+        self._runnable = [None if part == Every(()) else predicate(part) for part in rest]
+        self._known: dict[int, _Chosen] = {}
 
     def evaluate(self, records: Iterable[Record]) -> list[Match]:
         """Return every match. Add errors to `failures` instead of raising them."""
         matches: list[Match] = []
-        for rule, subject in self.meet(records):
-            try:
-                on_failure = partial(self._fail, rule, subject)
-                matches.append(make_match(rule.name, rule.level, rule.alert, subject, on_failure))
-            except _ERRORS as exc:
-                self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
+        for subject, mask in self.meet(records):
+            for rule in self.rules_of(mask):
+                try:
+                    on_failure = partial(self._fail, rule, subject)
+                    matches.append(make_match(rule.name, rule.level, rule.alert, subject, on_failure))
+                except _ERRORS as exc:
+                    self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
         return matches
 
-    def meet(self, records: Iterable[Record]) -> Iterator[tuple[Rule, Subject]]:
-        """Yield each rule with each record that meets its condition."""
-        for record, mask in self._index.possible(records):
-            subject = Subject(record)
-            for rule, holds in self._survivors(mask):
+    def meet(self, records: Iterable[Record]) -> Iterator[tuple[Subject, int]]:
+        """Yield each record that meets the condition of any rule, with the bit mask of these rules for `rules_of`."""
+        for record, possible in self._index.possible(records):
+            subject, mask = Subject(record), possible
+            for number, holds in self._chosen(possible).undecided:
                 try:
                     is_met = holds(subject)
                 except _ERRORS as exc:
-                    self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
-                    continue
-                if is_met:
-                    yield rule, subject
+                    self._fail(self.rules[number], subject, f"{type(exc).__name__}: {exc}")
+                    is_met = False
+                if not is_met:
+                    mask ^= 1 << number
+            if mask:
+                yield subject, mask
+
+    def rules_of(self, mask: int) -> tuple[Rule, ...]:
+        """Return the rules of a bit mask, in their order."""
+        return self._chosen(mask).rules
 
     def take_failures(self) -> list[RuleFailure]:
         """Return and remove the failures since the last call, oldest first."""
@@ -78,12 +94,15 @@ class Engine:
     def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
         self.failures.append(RuleFailure(rule.name, subject.record.key, what))
 
-    def _survivors(self, mask: int) -> tuple[tuple[Rule, Predicate], ...]:
+    def _chosen(self, mask: int) -> _Chosen:
         known = self._known.get(mask)
         if known is None:
+            numbers = list(_bits(mask))
+            left = ((number, holds) for number in numbers if (holds := self._runnable[number]) is not None)
+            known = _Chosen(tuple(self.rules[number] for number in numbers), tuple(left))
             if len(self._known) >= _MAX_KNOWN_MASKS:
                 self._known.clear()
-            known = self._known[mask] = tuple(self._runnable[number] for number in _bits(mask))
+            self._known[mask] = known
         return known
 
 

@@ -22,7 +22,6 @@ from actionwatch.rules.conditions import (
     Leaf,
     Predicate,
     Some,
-    demand,
     demand_of,
     fold,
     leaves,
@@ -50,7 +49,7 @@ class _Column(dict[Hashable, int]):
         self._tests: list[tuple[Predicate, int]] = []
         shared: dict[Condition, int] = {}
         for number, condition in enumerate(conditions):
-            demanded = demand(condition, slot)
+            demanded = _demand(condition, slot)
             if demanded is None:
                 self.free |= 1 << number
             else:
@@ -178,8 +177,12 @@ class Index:
     def rest(condition: Condition) -> Condition:
         """Return the parts of an AND that must be run if its bit is set. The columns have decided the others."""
         parts = condition.parts if isinstance(condition, Every) else (condition,)
-        left = tuple(part for part in parts if all(demand(part, slot) != part for slot in _SLOTS))
+        left = tuple(part for part in parts if all(_demand(part, slot) != part for slot in _SLOTS))
         return left[0] if len(left) == 1 else Every(left)
+
+
+def _demand(condition: Condition, slot: str) -> Condition | None:
+    return demand_of(condition, lambda leaf: leaf.slot == slot, with_not=True)
 
 
 def _any_of_these(demanded: Condition) -> Iterator[Leaf]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.rules import index
-from actionwatch.rules.conditions import Condition, Leaf, predicate
+from actionwatch.rules.conditions import Condition, Leaf, Not, predicate
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.fields import Subject, field_named
 from tests.unit.rules.builders import detection_rule, record, rules_of
@@ -180,10 +180,21 @@ def _counting(condition: Condition, tried: Counter[str]) -> Leaf:
 
 
 def test_rule_without_indexed_conditions_is_always_run() -> None:
-    """The index does not exclude rules on the description, on the raw record, or with negations only."""
+    """The index does not exclude rules on the description, on the raw record, or on what is absent."""
     rules = _rules({"description|contains": "x"}, {"raw.n": 1}, {"userName|neq": "bob"}, {"account": None})
     found = Engine(rules).evaluate([record(description="xx", raw={"n": 1}, cluster=Entity(id="c"))])
     assert [match.rule.name for match in found] == ["r0", "r1", "r2", "r3"]
+
+
+def test_a_negation_on_one_field_is_tested_once_per_value() -> None:
+    """What a rule excludes is found by value, and not record by record; a negation on two fields is not."""
+    tried = Counter[str]()
+    one, two = _rules({"userName|re": "svc-.*"}, {"userName|re": "svc-.*", "cluster.id": "c1"})
+    counted = dataclasses.replace(one, condition=Not(_counting(one.condition, tried)))
+    engine = Engine([counted, dataclasses.replace(two, condition=Not(two.condition))])
+    read = [record(user=user, cluster=Entity(id="c1")) for user in ["svc-a", "bob", None] * 10]
+    assert [match.rule.name for match in engine.evaluate(read)] == ["r0", "r1"] * 20
+    assert tried.total() == 3
 
 
 def test_equal_demands_are_shared() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from sys import intern
 
 from actionwatch.base.model import Record
@@ -28,6 +29,7 @@ from actionwatch.rules.model import (
     Step,
 )
 
+MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -47,7 +49,7 @@ class Feed:
         """
         self._kept = kept or KeptRecords()
         self._slots: dict[str, list[_Slot]] = {}
-        groupings: dict[object, int] = {}
+        groupings: dict[object, _FieldValues] = {}
         fed = [each for each in enumerate(correlations) if numbers is None or each[0] in numbers]
         for number, correlation in fed:
             for place, step in enumerate(correlation.steps):
@@ -58,13 +60,14 @@ class Feed:
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
-        match: _Match | None = None
-        for rule, subject in self._engine.meet(records):
-            if match is None or subject is not match.subject:
-                record = subject.record
-                match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
-            for slot in self._slots[rule.name.id]:
-                yield from slot.hits(match)
+        for subject, mask in self._engine.meet(records):
+            record = subject.record
+            match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
+            for rule in self._engine.rules_of(mask):
+                for slot in self._slots[rule.name.id]:
+                    if (hit := slot.hit(match)) is not None:
+                        for group in slot.groups(match):
+                            yield slot.number, group, hit
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
@@ -78,14 +81,16 @@ class Feed:
         subject = Subject(*self._kept.whole([newest])) if newest is not None else None
         match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group))
         for slot in self._slots.get(inner.name.id, ()):
-            yield from slot.hits(match)
+            if (hit := slot.hit(match)) is not None:
+                for group in slot.groups(match):
+                    yield slot.number, group, hit
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
         return self._engine.take_failures()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Match:
     """A record, or an inner alert with its newest record and the values of its group, and what slots made of it before.
 
@@ -97,16 +102,16 @@ class _Match:
     at: datetime
     records: tuple[KeptRecord, ...]
     inherited: Mapping[str, str | None] = field(default_factory=dict)
-    groups: dict[int, Sequence[Group]] = field(default_factory=dict)
     hits: dict[int, Hit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _FieldReader:
-    """How a field is read in the records of one step."""
+    """How a field is read in the records of one step. `slot`: the attribute that determines it, if its values repeat."""
 
     name: str
     read: Reader
+    slot: str | None
 
     def values(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterator[str | None]:
         """Yield canonical values: an id before a name; only an inner alert's own group, where that has the field."""
@@ -123,41 +128,62 @@ class _FieldReader:
         return canonical(spell(candidates[0])) if candidates else None
 
 
+class _FieldValues:
+    """The values of some fields, or what is made of them, computed once for all records in which they are the same."""
+
+    def __init__(
+        self,
+        fields: Sequence[_FieldReader],
+        make: Callable[[Subject | None, Mapping[str, str | None]], Sequence[Group]],
+    ) -> None:
+        slots = [each.slot for each in fields if each.slot is not None]
+        self._make = make
+        self._key = attrgetter(*slots) if slots and len(slots) == len(fields) else None
+        self._known: dict[Hashable, Sequence[Group]] = {}
+
+    def of(self, match: _Match) -> Sequence[Group]:
+        if self._key is None or match.inherited or match.subject is None:
+            return self._make(match.subject, match.inherited)
+        key = self._key(match.subject.record)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            known = self._known[key] = self._make(match.subject, match.inherited)
+        return known
+
+
 class _Slot:
     """One step of one correlation."""
 
-    def __init__(self, number: int, place: int, rule: Correlation, step: Step, groupings: dict[object, int]) -> None:
-        """`groupings` numbers the ways to find the groups of a record: most rules share one with others."""
-        self._number, self._place, self._rule = number, place, rule
-        self._is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
+    def __init__(
+        self, number: int, place: int, rule: Correlation, step: Step, groupings: dict[object, _FieldValues]
+    ) -> None:
+        """`groupings` are the ways to find the groups of a record: most rules share one with others."""
+        self.number = number
+        self._place, self._rule = place, rule
+        is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
+        self._when = None if is_baseline else rule.when
+        self._has_value = rule.type in VALUE_TYPES
         self._expected = None if rule.expected is None else frozenset(rule.expected)
         self._group = [_field_reader(step, name, by_name=rule.is_absence) for name in rule.group_fields]
         self._terms = [rule.group_fields.index(name) for name in rule.fields]
         self._values = [_field_reader(step, name) for name in rule.value_fields]
         words = tuple((name, step.aliases.get(name, name)) for name in rule.group_fields)
-        self._grouping = groupings.setdefault(
-            (words, tuple(self._terms), self._expected, rule.is_absence), len(groupings)
-        )
+        grouping = words, tuple(self._terms), self._expected, rule.is_absence
+        self.groups = groupings.setdefault(grouping, _FieldValues(self._group, self._groups)).of
 
-    def hits(self, match: _Match) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hit of a match; none if there is nothing to count, several if it is expected by several names."""
-        rule = self._rule
-        if rule.when is not None and not self._is_baseline and not rule.when.holds(match.at):
-            return
-        if rule.type in VALUE_TYPES:
+    def hit(self, match: _Match) -> Hit | None:
+        """Return the hit of a match; None if there is nothing to count."""
+        if self._when is not None and not self._when.holds(match.at):
+            return None
+        if self._has_value:
             value = self._value(match.subject, match.inherited)
-            if value is None:
-                return
-            hit = Hit(match.at, self._place, match.key, match.records, value)
-        elif (made := match.hits.get(self._place)) is not None:
-            hit = made
-        else:
-            hit = match.hits[self._place] = Hit(match.at, self._place, match.key, match.records)
-        found = match.groups.get(self._grouping)
-        if found is None:
-            found = match.groups[self._grouping] = self._groups(match.subject, match.inherited)
-        for group in found:
-            yield self._number, group, hit
+            return None if value is None else Hit(match.at, self._place, match.key, match.records, value)
+        made = match.hits.get(self._place)
+        if made is None:
+            made = match.hits[self._place] = Hit(match.at, self._place, match.key, match.records)
+        return made
 
     def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Sequence[Group]:
         if self._expected is not None:  # by id or by name
@@ -192,4 +218,4 @@ def _field_reader(step: Step, name: str, *, by_name: bool = False) -> _FieldRead
     field = field_named(entity if by_name and entity in ENTITIES else word)
     if field is None:
         raise LookupError(f"unknown field '{word}'")  # the loader refuses it
-    return _FieldReader(name, field.read)
+    return _FieldReader(name, field.read, field.slot)

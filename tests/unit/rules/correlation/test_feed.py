@@ -98,6 +98,19 @@ def test_a_group_of_ids_has_no_names() -> None:
     assert groups_of(count, cluster="c1", cluster_name="orders") == [("c1",)]
 
 
+def test_groups_of_the_same_values_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records with the same values have the same group, also after the groups of too many values were forgotten."""
+    monkeypatch.setattr("actionwatch.rules.correlations.live.feed.MAX_REMEMBERED", 2)
+    count = "correlation: {type: event_count, group-by: [userName, cluster], timespan: 1h, condition: {gte: 2}}\n"
+    rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + count)
+    feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
+    read = [record_at(minute, user="abca"[minute % 4], cluster=f"c{minute % 2}") for minute in range(20)]
+    found = [group for _, group, _ in feed.hits(read)]
+    assert found == [(record.user_name, record.cluster.id) for record in read]
+    first, again, _ = (group for _, group, _ in feed.hits([read[0], read[4], read[1]]))
+    assert first is again
+
+
 def test_an_absence_reads_fields_that_are_no_entities() -> None:
     """Expected values of a plain field, also one inside a record's JSON, are compared with that field."""
     absence = (
