@@ -140,6 +140,7 @@ def test_beside_a_new_absence_other_rules_learn_from_what_they_need(post: Post, 
     old = [make_record(n, occurred_at=NOON - 3 * days + n * MINUTE, is_backlog=True) for n in range(3)]
     post.store(*old, make_record(4, user_name="bob", is_backlog=True))
     see(post.database, NOON, begins=NOON - 5 * days)
+    matcher(post, ()).run_once()
     with capture_logs() as logs:
         matcher(post, rules_of(f"{BURST}---\n{text}")).run_once()
     assert [each["groups"] for each in logs if each["event"] == "correlations_rebuilt"] == [group_count]
