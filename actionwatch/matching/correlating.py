@@ -382,8 +382,9 @@ class Correlating:
         A rule that expects groups and has not run yet looks for the last record of each group in all that is stored.
         """
         progress = self._progress
-        is_absence_new = any(rule.is_absence and floors[rule.name.id] >= position for rule in rebuilt)
-        starts = {} if is_absence_new else self._starts(rebuilt, moment)
+        new = {rule.name.id for rule in rebuilt if rule.is_absence and floors[rule.name.id] >= position}
+        whole = _with_those_below(self._running, new)
+        starts = self._starts([rule for rule in rebuilt if rule.name.id not in whole], moment)
         return StreamBounds(
             begin=lambda _: progress.begin,
             since=lambda rule: starts.get(rule.name.id),
@@ -422,6 +423,15 @@ class Correlating:
             reading = _PacedRecords(records.stream_since(connection, since, through) if through else iter(()), on_pause)
             correlator.restore(known, reading)
         return reading.count
+
+
+def _with_those_below(rules: Sequence[Correlation], ids: Collection[str]) -> set[str]:
+    """Return the ids of rules, and of all that feed them; `rules` are in feeding order."""
+    found = set(ids)
+    for rule in reversed(rules):
+        if rule.name.id in found:
+            found.update(step.rule_id for step in rule.steps)
+    return found
 
 
 def _ended(connection: Connection, state: SavedState) -> set[str]:

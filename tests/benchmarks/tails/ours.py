@@ -43,7 +43,7 @@ def main(url: str, organisation: str, folder: Path, variant: str) -> None:
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     service = app.App(settings)
-    run = _stored if variant == "stored" else _matched
+    run = _stored if variant == "stored" else read_and_match
     measure(lambda: run(service))
     service.close()
 
@@ -57,7 +57,8 @@ def _stored(service: app.App) -> dict[str, int]:
     return {"records": report.new_count, "requests": report.request_count, "windows proved": report.proved_count}
 
 
-def _matched(service: app.App) -> dict[str, int]:
+def read_and_match(service: app.App) -> dict[str, int]:
+    """Read the backlog while another thread matches what is stored, as the service does. Return what was done."""
     is_read = threading.Event()
     alerts = 0
 

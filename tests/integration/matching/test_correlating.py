@@ -16,7 +16,7 @@ from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from tests.builders import NOON, make_record
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import BURST, MINUTE, MISSING, matcher, only, rules_of, see
+from tests.integration.matching.test_correlation import BURST, HEAD, MINUTE, MISSING, matcher, only, rules_of, see
 
 HOUR = timedelta(hours=1)
 
@@ -124,3 +124,25 @@ def test_a_new_absence_knows_what_was_seen_long_ago(post: Post) -> None:
     matcher(post, rules_of(BURST)).run_once()
     assert matcher(post, rules_of(MISSING)).run_once() == 1
     assert only(post).first_at == NOON - 3 * days + HOUR
+
+
+MISSING_BURST = (
+    HEAD.format("missing-burst")
+    + "correlation: {rules: burst, type: event_count, group-by: [userName], timespan: 1h, condition: {lt: 1},"
+    + " expect-groups: {userName: [eve]}}\n"
+)
+
+
+@pytest.mark.parametrize(("text", "group_count"), [(MISSING, 2), (MISSING_BURST, 3)])
+def test_beside_a_new_absence_other_rules_learn_from_what_they_need(post: Post, text: str, group_count: int) -> None:
+    """Only a new absence, and the rules that feed it, look at all that is stored: others at what their windows reach."""
+    days = timedelta(days=1)
+    old = [make_record(n, occurred_at=NOON - 3 * days + n * MINUTE, is_backlog=True) for n in range(3)]
+    post.store(*old, make_record(4, user_name="bob", is_backlog=True))
+    see(post.database, NOON, begins=NOON - 5 * days)
+    matcher(post, ()).run_once()
+    with capture_logs() as logs:
+        matcher(post, rules_of(f"{BURST}---\n{text}")).run_once()
+    assert [each["groups"] for each in logs if each["event"] == "correlations_rebuilt"] == [group_count]
+    last = {MISSING: NOON - 5 * days, MISSING_BURST: NOON - 3 * days + 2 * MINUTE}
+    assert only(post).first_at == last[text] + HOUR

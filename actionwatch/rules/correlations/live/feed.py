@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from sys import intern
+from typing import Any
 
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
@@ -49,25 +50,30 @@ class Feed:
         """
         self._kept = kept or KeptRecords()
         self._slots: dict[str, list[_Slot]] = {}
-        groupings: dict[object, _FieldValues] = {}
+        shared: dict[object, _FieldValues] = {}
         fed = [each for each in enumerate(correlations) if numbers is None or each[0] in numbers]
         for number, correlation in fed:
             for place, step in enumerate(correlation.steps):
-                self._slots.setdefault(step.rule_id, []).append(_Slot(number, place, correlation, step, groupings))
+                self._slots.setdefault(step.rule_id, []).append(_Slot(number, place, correlation, step, shared))
         known = {rule.name.id: rule for rule in rules if rule.correlation is None}
         known |= {part.name.id: part for _, correlation in fed for part in correlation.parts}
         self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
+        self._grouped: dict[int, dict[_FieldValues, list[_Slot]]] = {}
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
         for subject, mask in self._engine.meet(records):
             record = subject.record
             match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
-            for rule in self._engine.rules_of(mask):
-                for slot in self._slots[rule.name.id]:
-                    if (hit := slot.hit(match)) is not None:
-                        for group in slot.groups(match):
-                            yield slot.number, group, hit
+            yield from _hits(match, self._grouped.get(mask) or self._group(mask))
+
+    def _group(self, mask: int) -> dict[_FieldValues, list[_Slot]]:
+        """Return the slots that the rules of a mask feed, by their way to find groups, and cache them."""
+        if len(self._grouped) >= MAX_REMEMBERED:
+            self._grouped.clear()
+        slots = itertools.chain.from_iterable(self._slots[rule.name.id] for rule in self._engine.rules_of(mask))
+        grouped = self._grouped[mask] = _by_grouping(slots)
+        return grouped
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
@@ -80,10 +86,7 @@ class Feed:
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(*self._kept.whole([newest])) if newest is not None else None
         match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group))
-        for slot in self._slots.get(inner.name.id, ()):
-            if (hit := slot.hit(match)) is not None:
-                for group in slot.groups(match):
-                    yield slot.number, group, hit
+        return _hits(match, _by_grouping(self._slots.get(inner.name.id, ())))
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
@@ -129,37 +132,34 @@ class _FieldReader:
 
 
 class _FieldValues:
-    """The values of some fields, or what is made of them, computed once for all records in which they are the same."""
+    """What is made of the values of some fields, computed once for all records in which they are the same."""
 
-    def __init__(
-        self,
-        fields: Sequence[_FieldReader],
-        make: Callable[[Subject | None, Mapping[str, str | None]], Sequence[Group]],
-    ) -> None:
+    def __init__(self, fields: Sequence[_FieldReader], make: Callable[[_Match], Any]) -> None:
         slots = [each.slot for each in fields if each.slot is not None]
         self._make = make
         self._key = attrgetter(*slots) if slots and len(slots) == len(fields) else None
-        self._known: dict[Hashable, Sequence[Group]] = {}
+        self._known: dict[Hashable, Any] = {}
 
-    def of(self, match: _Match) -> Sequence[Group]:
+    def of(self, match: _Match) -> Any:
         if self._key is None or match.inherited or match.subject is None:
-            return self._make(match.subject, match.inherited)
+            return self._make(match)
         key = self._key(match.subject.record)
-        known = self._known.get(key)
-        if known is None:
+        try:
+            return self._known[key]
+        except KeyError:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
-            known = self._known[key] = self._make(match.subject, match.inherited)
-        return known
+            made = self._known[key] = self._make(match)
+            return made
 
 
 class _Slot:
     """One step of one correlation."""
 
     def __init__(
-        self, number: int, place: int, rule: Correlation, step: Step, groupings: dict[object, _FieldValues]
+        self, number: int, place: int, rule: Correlation, step: Step, shared: dict[object, _FieldValues]
     ) -> None:
-        """`groupings` are the ways to find the groups of a record: most rules share one with others."""
+        """`shared` are the ways to find groups and values: most rules share them with others."""
         self.number = number
         self._place, self._rule = place, rule
         is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
@@ -169,23 +169,25 @@ class _Slot:
         self._group = [_field_reader(step, name, by_name=rule.is_absence) for name in rule.group_fields]
         self._terms = [rule.group_fields.index(name) for name in rule.fields]
         self._values = [_field_reader(step, name) for name in rule.value_fields]
-        words = tuple((name, step.aliases.get(name, name)) for name in rule.group_fields)
-        grouping = words, tuple(self._terms), self._expected, rule.is_absence
-        self.groups = groupings.setdefault(grouping, _FieldValues(self._group, self._groups)).of
+        grouped = _words(step, rule.group_fields), tuple(self._terms), self._expected, rule.is_absence
+        self.grouping = shared.setdefault(grouped, _FieldValues(self._group, self._groups_of))
+        counted = rule.type is CorrelationType.VALUE_COUNT, _words(step, rule.value_fields)
+        self._value = shared.setdefault(counted, _FieldValues(self._values, self._value_of))
 
     def hit(self, match: _Match) -> Hit | None:
         """Return the hit of a match; None if there is nothing to count."""
         if self._when is not None and not self._when.holds(match.at):
             return None
         if self._has_value:
-            value = self._value(match.subject, match.inherited)
+            value = self._value.of(match)
             return None if value is None else Hit(match.at, self._place, match.key, match.records, value)
         made = match.hits.get(self._place)
         if made is None:
             made = match.hits[self._place] = Hit(match.at, self._place, match.key, match.records)
         return made
 
-    def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Sequence[Group]:
+    def _groups_of(self, match: _Match) -> Sequence[Group]:
+        subject, inherited = match.subject, match.inherited
         if self._expected is not None:  # by id or by name
             known = {name: value for name, value in inherited.items() if value is not None}
             choices = itertools.product(*(reading.values(subject, known) for reading in self._group))
@@ -193,13 +195,34 @@ class _Slot:
         group = tuple(reading.value(subject, inherited) for reading in self._group)
         return () if any(group[place] is None for place in self._terms) else (group,)
 
-    def _value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> object:
+    def _value_of(self, match: _Match) -> object:
         if self._rule.type is CorrelationType.VALUE_COUNT:
-            values = [reading.value(subject, inherited) for reading in self._values]
+            values = [reading.value(match.subject, match.inherited) for reading in self._values]
             # One text of each value, however many hits have it: without the records, each hit would hold its own.
             return None if None in values else tuple(intern(value) for value in values if value is not None)
-        candidates: Candidates = self._values[0].read(subject) if subject is not None else ()
+        candidates: Candidates = self._values[0].read(match.subject) if match.subject is not None else ()
         return next((number for each in candidates if (number := as_number(each)) is not None), None)
+
+
+def _by_grouping(slots: Iterable[_Slot]) -> dict[_FieldValues, list[_Slot]]:
+    found: dict[_FieldValues, list[_Slot]] = {}
+    for slot in slots:
+        found.setdefault(slot.grouping, []).append(slot)
+    return found
+
+
+def _hits(match: _Match, grouped: Mapping[_FieldValues, Sequence[_Slot]]) -> Iterator[tuple[int, Group, Hit]]:
+    """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names."""
+    for grouping, slots in grouped.items():
+        groups: Sequence[Group] = grouping.of(match)
+        for slot in slots:
+            if groups and (hit := slot.hit(match)) is not None:
+                for group in groups:
+                    yield slot.number, group, hit
+
+
+def _words(step: Step, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, step.aliases.get(name, name)) for name in names)
 
 
 def as_number(value: object) -> int | float | None:

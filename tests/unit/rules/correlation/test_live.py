@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import CorrelatedAlert, Record
-from actionwatch.rules.correlations.live import correlator
+from actionwatch.rules.correlations.live import correlator, feed
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import running
@@ -356,8 +356,9 @@ def test_the_last_instant_that_a_dropped_group_reaches_leads_to_a_rebuild() -> N
 
 
 @pytest.mark.parametrize("rules", RULES)
-def test_a_state_holds_no_more_after_a_long_time(rules: str) -> None:
+def test_a_state_holds_no_more_after_a_long_time(rules: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no later record can change is forgotten: groups, hits, alerts, also those that disappeared, and shared alerts."""
+    monkeypatch.setattr(feed, "MAX_REMEMBERED", 8)  # the cache of groups and values has its own bound
     correlator = Correlator(RULES[rules], StreamBounds(begin=lambda _: START), keep=5 * MINUTE)
     sizes: list[Counter[str]] = []
     kinds = ((0, "BACKUP"), (2, "CREATE_CLUSTER"), (0.3, "BACKUP"), (4, "DELETE_CLUSTER"), (2.3, "CREATE_CLUSTER"))
