@@ -459,18 +459,23 @@ def test_retention_agrees(store: Database) -> None:
 
 def make_old_seals(store: Database, days: int) -> Head:
     """Seal a receipt each day, delete the one before, and prune; rows of the first seals stay. Return the last head but one."""
+    for day in range(1, days - 1):
+        seal_day(store, day)
     noted = head(store)
-    for day in range(1, days):
-        at = NOON + timedelta(days=day)
-        noted = head(store)
-        with store.write() as connection:
-            for table in ("receipt", "record"):
-                connection.execute(SEALED[table].table.delete())
-            receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest=str(day)))
-            while seals.seal_next(connection, at):
-                pass
-            seals.delete_older(connection, at - timedelta(days=10), at, 1000)
+    seal_day(store, days - 1)
     return noted
+
+
+def seal_day(store: Database, day: int) -> None:
+    """Replace the receipt and the records of the day before, seal that, and prune."""
+    at = NOON + timedelta(days=day)
+    with store.write() as connection:
+        for table in ("receipt", "record"):
+            connection.execute(SEALED[table].table.delete())
+        receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest=str(day)))
+        while seals.seal_next(connection, at):
+            pass
+        seals.delete_older(connection, at - timedelta(days=10), at, 1000)
 
 
 def numbers(store: Database) -> list[int]:
