@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt, digest_of
 from actionwatch.store.rule_versions import StoredVersion
+from tests.transitions import guard_transitions
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RULE = RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",))
@@ -183,16 +185,20 @@ def make_receipt(**changes: Any) -> WindowReceipt:
     return WindowReceipt(**{"first_judged_at": values["judged_at"], **values})
 
 
-def open_database(folder: Path, name: str = "store.db") -> Database:
-    """Open a store with the newest schema, new unless it exists. The caller closes it."""
+def open_database(folder: Path, name: str = "store.db", *, is_guarded: bool = False) -> Database:
+    """Open a store with the newest schema, new unless it exists. The caller closes it.
+
+    A new one that `is_guarded` refuses delivery transitions that are not in the table.
+    """
     path = folder / name
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # as the service creates it
-        path.write_bytes(_new_store())
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    return database
+    if path.exists():
+        database = Database(f"sqlite:///{path}")
+        database.upgrade()
+        return database
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # as the service creates it
+    path.write_bytes(_new_store(is_guarded))
+    return Database(f"sqlite:///{path}")
 
 
 def url_of(database: StoreReader) -> str:
@@ -214,12 +220,13 @@ def only_sqlite(database: StoreReader) -> None:
 
 
 @functools.cache
-def _new_store() -> bytes:
+def _new_store(is_guarded: bool) -> bytes:
     """Make a store once in each process: thousands of tests begin with one, and creating it takes ten times as long."""
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{folder}/store.db")
-        database.upgrade()
-        database.close()
+        with contextlib.closing(Database(f"sqlite:///{folder}/store.db")) as database:
+            database.upgrade()
+            if is_guarded:
+                guard_transitions(database)
         return (Path(folder) / "store.db").read_bytes()
 
 

@@ -32,10 +32,13 @@ def new_store(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Da
 
 
 @pytest.fixture
-def database(new_store: Callable[[], Database]) -> Iterator[Database]:
+def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
     """Open an empty store that refuses delivery transitions that are not in the table."""
-    opened = new_store()
-    guard_transitions(opened)
+    if request.config.getoption("--store") == "sqlite":
+        opened = open_database(tmp_path, is_guarded=True)
+    else:
+        opened = postgresql.open_store()
+        guard_transitions(opened)
     yield opened
     opened.close()
 

@@ -63,19 +63,22 @@ class Trials:
             yield TrialRefused([BUSY])
             return
         try:
-            settings = self._settings
-            request = TrialRequest(
-                store=settings.store.url,
-                rules=tuple(settings.rules),
-                lists=settings.lists,
-                known_kinds=tuple(known_kinds(settings)),
-                intervals=time_intervals(settings),
-                draft=draft,
-                since=since,
-            )
-            yield from _events(request)
+            yield from _events(request_of(self._settings, draft, since))
         finally:
             self._turn.release()
+
+
+def request_of(settings: Settings, draft: str, since: datetime) -> TrialRequest:
+    """Return what the process needs for a draft on the records since a time."""
+    return TrialRequest(
+        store=settings.store.url,
+        rules=tuple(settings.rules),
+        lists=settings.lists,
+        known_kinds=tuple(known_kinds(settings)),
+        intervals=time_intervals(settings),
+        draft=draft,
+        since=since,
+    )
 
 
 def _events(request: TrialRequest) -> Iterator[TrialEvent]:

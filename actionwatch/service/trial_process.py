@@ -68,18 +68,7 @@ def main() -> None:
     try:
         # The service writes it: see `trial.py`.
         request: TrialRequest = pickle.load(sys.stdin.buffer)  # noqa: S301  # nosec B301
-        _emit(run(request, _emit))
-    except ConfigError as exc:
-        _emit(TrialRefused([str(fault) for fault in exc.faults]))
-    except ActionwatchError as exc:
-        _emit(TrialRefused([str(exc)]))
-    except MemoryError:
-        limit = _MAX_BYTES // (1024 * 1024)
-        _emit(
-            TrialRefused(
-                [f"the trial needs more than {limit} MiB of memory: choose a shorter time, or narrow the rule"]
-            )
-        )
+        _emit(answer(request, _emit))
     except BrokenPipeError:  # nobody waits for the result any longer
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -87,6 +76,21 @@ def main() -> None:
 def _emit(event: TrialEvent) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def answer(request: TrialRequest, emit: Emit) -> TrialResult | TrialRefused:
+    """Run the rules of a draft, or say why it is refused."""
+    try:
+        return run(request, emit)
+    except ConfigError as exc:
+        return TrialRefused([str(fault) for fault in exc.faults])
+    except ActionwatchError as exc:
+        return TrialRefused([str(exc)])
+    except MemoryError:
+        limit = _MAX_BYTES // (1024 * 1024)
+        return TrialRefused(
+            [f"the trial needs more than {limit} MiB of memory: choose a shorter time, or narrow the rule"]
+        )
 
 
 def run(request: TrialRequest, emit: Emit) -> TrialResult:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.fixtures import database, logs_left_alone, new_store
+from tests.fixtures import database, logs_left_alone
 from tests.integration.reload.conftest import site
 from tests.integration.tail.conftest import world
 
-__all__ = ["database", "logs_left_alone", "new_store", "site", "world"]
+__all__ = ["database", "logs_left_alone", "site", "world"]

@@ -1,5 +1,5 @@
 """Fixtures of the matching tests."""
 
-from tests.fixtures import database, new_store, no_thread_left, post
+from tests.fixtures import database, no_thread_left, post
 
-__all__ = ["database", "new_store", "no_thread_left", "post"]
+__all__ = ["database", "no_thread_left", "post"]

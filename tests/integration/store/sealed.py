@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from actionwatch.base.access import AccessRole, AccessToken, digest_of
@@ -42,9 +43,14 @@ def fill(database: Database, count: int = 7, first: int = 1) -> Post:
             rule_history.append(connection, [_entry(number)])
             silences.write(connection, Silence(str(number), ("level=high",), "sam", "why", at, at + HOUR))
             rule_versions.write(connection, [_version(number)])
-            token = AccessToken(str(number), f"sam {number}", AccessRole.OPERATOR, at, "admin")
-            tokens.insert(connection, token, digest_of(str(number)))
+            insert_token(connection, number)
     return post
+
+
+def insert_token(connection: Connection, number: int) -> None:
+    """Write a row of the table `token`."""
+    token = AccessToken(str(number), f"sam {number}", AccessRole.OPERATOR, NOON + number * HOUR, "admin")
+    tokens.insert(connection, token, digest_of(str(number)))
 
 
 def _entry(number: int) -> RuleEntry:

@@ -6,8 +6,10 @@ import base64
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -22,8 +24,9 @@ from actionwatch.store.seal_tree import fold, pack
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.seals import Head
 from actionwatch.store.tables import SEAL, UNSEALED
-from tests.builders import NOON, make_receipt, make_record
-from tests.integration.store.sealed import checked, differences, fill, head, seal_all, stranger
+from tests import postgresql
+from tests.builders import NOON, file_of, make_receipt, make_record, open_database
+from tests.integration.store.sealed import checked, differences, fill, head, insert_token, seal_all, stranger
 
 CHANGES = {
     "record": ("user_name", "mallory"),
@@ -42,14 +45,33 @@ TABLES = sorted(CHANGES)
 NUMBERED = [name for name in TABLES if SEALED[name].is_numbered]
 
 
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a sealed store, which tests copy: writing it takes longer than most of them."""
+    folder = tmp_path_factory.mktemp("sealed")
+    with contextlib.closing(open_database(folder)) as database:
+        fill_and_seal(database)
+        return file_of(database)
+
+
 @pytest.fixture
-def store(new_store: Callable[[], Database]) -> Iterator[Database]:
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A sealed store with rows in every table, which lets other programs write."""
-    with contextlib.closing(new_store()) as database:
-        fill(database)
-        seal_all(database)
-        assert checked(database).difference_count == 0
+    if request.config.getoption("--store") == "sqlite":
+        file = shutil.copy(request.getfixturevalue("sealed"), tmp_path)
+        database = Database(f"sqlite:///{file}")
+    else:
+        database = postgresql.open_store()
+        fill_and_seal(database)
+    with contextlib.closing(database):
         yield database
+
+
+def fill_and_seal(database: Database) -> None:
+    """Write rows into every table of an empty store, and seal them."""
+    fill(database)
+    seal_all(database)
+    assert checked(database).difference_count == 0
 
 
 def keys(database: Database, table: str) -> list[str]:
@@ -437,18 +459,23 @@ def test_retention_agrees(store: Database) -> None:
 
 def make_old_seals(store: Database, days: int) -> Head:
     """Seal a receipt each day, delete the one before, and prune; rows of the first seals stay. Return the last head but one."""
+    for day in range(1, days - 1):
+        seal_day(store, day)
     noted = head(store)
-    for day in range(1, days):
-        at = NOON + timedelta(days=day)
-        noted = head(store)
-        with store.write() as connection:
-            for table in ("receipt", "record"):
-                connection.execute(SEALED[table].table.delete())
-            receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest=str(day)))
-            while seals.seal_next(connection, at):
-                pass
-            seals.delete_older(connection, at - timedelta(days=10), at, 1000)
+    seal_day(store, days - 1)
     return noted
+
+
+def seal_day(store: Database, day: int) -> None:
+    """Replace the receipt and the records of the day before, seal that, and prune."""
+    at = NOON + timedelta(days=day)
+    with store.write() as connection:
+        for table in ("receipt", "record"):
+            connection.execute(SEALED[table].table.delete())
+        receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest=str(day)))
+        while seals.seal_next(connection, at):
+            pass
+        seals.delete_older(connection, at - timedelta(days=10), at, 1000)
 
 
 def numbers(store: Database) -> list[int]:
@@ -558,7 +585,11 @@ def test_a_seal_folds_a_bounded_number_of_seals(store: Database, table: str) -> 
     """Rows of many seals that are deleted at once are sealed in several seals, so that each holds the write lock shortly."""
     count = seals.MAX_FOLDED + 10
     for number in range(100, 100 + count):
-        fill(store, count=1, first=number)
+        with store.write() as connection:
+            if table == "record":
+                records.insert_new(connection, [make_record(number, minutes=number)])
+            else:
+                insert_token(connection, number)
         seal_all(store)
     before = head(store).number
     with store.write() as connection:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fixtures import database, new_store
+from tests.fixtures import database
 from tests.upstreams import Switch, World, serving
 
-__all__ = ["database", "new_store", "served", "world"]
+__all__ = ["database", "served", "world"]
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import chromium
-from tests.fixtures import database, new_store
+from tests.fixtures import database
 
-__all__ = ["database", "new_store"]
+__all__ = ["database"]
 
 
 @pytest.fixture(scope="package")
