@@ -150,8 +150,8 @@ def test_an_idle_group_is_dropped_after_its_reach() -> None:
         state.evaluate(Limits(at(1000), at(cutoff), is_full=False))
         assert state.count_groups() == count
     assert state.kept == 0
-    assert not state.insert(("sam",), hit(50 + span - 0.1)), "what is dropped is unknown in every new group"
-    assert state.insert(("sam",), hit(50 + span))
+    assert not state.insert(("sam",), hit(50 + span)), "what is dropped is unknown in every new group"
+    assert state.insert(("sam",), hit(50 + span + 0.1))
 
 
 def test_a_group_with_nothing_but_a_restored_alert_is_dropped() -> None:
