@@ -224,7 +224,10 @@ class GroupState:
                 self._published.pop(known.id, None)
 
     def _drop_reported(self) -> None:
-        """Forget which records the newest alert of `_base` was reported with: no record before the floor is taken again."""
+        """Forget which hits the newest alert of `_base` was reported with, and their records if none is taken again.
+
+        A record before the floor comes too late. But an inner alert after the floor may hold one that an earlier one held too.
+        """
         if not self._context.is_final or not self._base.found:
             return
         newest, grown = self._base.found[-1], self._live.found[len(self._base.found) - 1]
@@ -236,7 +239,8 @@ class GroupState:
         if grown is not newest:
             del grown.hits[:count]
         newest.hits.clear()
-        known.keys -= keys
+        if self._context.is_direct:
+            known.keys -= keys
         known.taken = max(known.taken - count, 0)
 
     # -- the rules above -----------------------------------------------------------------------------------------------

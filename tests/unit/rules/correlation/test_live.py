@@ -320,6 +320,27 @@ def test_an_alert_that_stays_open_holds_few_records() -> None:
     assert sorted(held) == [*(f"{minute:04}" for minute in range(1000)), "last", "late"]
 
 
+def test_a_record_of_two_inner_alerts_is_reported_once() -> None:
+    """An inner alert brings a record that an earlier one brought, long after that one was reported and forgotten."""
+    rules = loaded(
+        "---\n".join(
+            [
+                *(FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER")),
+                ABOVE.format("each", "type: event_count, rules: a, timespan: 1m, condition: {gte: 1}"),
+                ABOVE.format("order", "type: temporal_ordered, rules: [a, b], timespan: 30m"),
+                ABOVE.format("outer", "type: event_count, rules: [each, order], timespan: 5m, condition: {gte: 1}"),
+            ]
+        )
+        + "alert: {realert: 1d}\n"
+    )
+    service = Service(rules)
+    for minute in range(0, 31, 2):
+        service.take([record_at(minute, key=f"{minute:02}")], at(minute))
+    service.take([record_at(36, "CREATE_CLUSTER", key="36")], at(36))
+    (outer,) = (row for row in service.rows.values() if row.until > at(1000))
+    assert sorted(service.held[outer.alert_id]) == [f"{minute:02}" for minute in [*range(0, 31, 2), 36]]
+
+
 @BOTH
 @FEW
 @given(runs(is_in_order=True))
