@@ -92,7 +92,7 @@ def _new_alert(
     known = CorrelatedAlert(
         found.id, evaluation.rule.name.id, evaluation.group, found.origin, found.first_at, found.fired_at, found.until
     )
-    replaced = _replaced(evaluation, found, orphans)
+    replaced = _replaced(evaluation, found, orphans) if orphans else None
     if replaced is not None:
         orphans.remove(replaced)
         known.report_as(replaced[1].alert_id)

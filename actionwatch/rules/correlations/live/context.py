@@ -94,9 +94,9 @@ class LiveContext:
             hits = [found.resolved_by]
         return any(not hit.records or any(map(self._is_new, hit.records)) for hit in hits)
 
-    def is_over(self, found: FoundAlert, known: CorrelatedAlert | None) -> bool:
+    def is_over(self, found: FoundAlert, known: CorrelatedAlert) -> bool:
         """Return whether nothing changes about an alert that is not the newest of its group, and was judged."""
-        if known is None or not known.is_current or known.is_open:
+        if not known.is_current or known.is_open:
             return False
         if known.is_reported:
             return all(record.key in known.keys for hit in found.hits for record in hit.records)

@@ -97,7 +97,8 @@ class Correlator:
         for rule_state in rebuilt.values():
             rule_state.begin_groups()
         feed = Feed(self._all_rules, self.rules, self._records, rebuilt) if self._loaded else self._feed
-        for number, group, hit in feed.hits(records):
+        since = {number: each.since for number, each in rebuilt.items() if each.since is not None}
+        for number, group, hit in feed.hits_by_time(records, since):
             self._rules[number].restore_hit(group, hit)
         self._failures += feed.take_failures()
         for rule_state in rebuilt.values():

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from sys import intern
 from typing import Any
 
@@ -58,22 +58,37 @@ class Feed:
         known = {rule.name.id: rule for rule in rules if rule.correlation is None}
         known |= {part.name.id: part for _, correlation in fed for part in correlation.parts}
         self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
-        self._grouped: dict[int, dict[_FieldValues, list[_Slot]]] = {}
+        self._grouped: dict[int, _Grouped] = {}
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
+        return self._hits(records, self._grouped, {})
+
+    def hits_by_time(
+        self, records: Iterable[Record], since: Mapping[int, datetime]
+    ) -> Iterator[tuple[int, Group, Hit]]:
+        """Return the hits of records that come by time. `since`: from when on correlations, by their number, take them."""
+        return self._hits(records, {}, since)
+
+    def _hits(
+        self, records: Iterable[Record], cache: dict[int, _Grouped], since: Mapping[int, datetime]
+    ) -> Iterator[tuple[int, Group, Hit]]:
+        """Return the hits of records. `cache` has what each mask of rules feeds now."""
+        left_out, beginning = set(since), sorted(since.items(), key=itemgetter(1), reverse=True)
         for subject, mask in self._engine.meet(records):
             record = subject.record
-            match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
-            yield from _hits(match, self._grouped.get(mask) or self._group(mask))
-
-    def _group(self, mask: int) -> dict[_FieldValues, list[_Slot]]:
-        """Return the slots that the rules of a mask feed, by their way to find groups, and cache them."""
-        if len(self._grouped) >= MAX_REMEMBERED:
-            self._grouped.clear()
-        slots = itertools.chain.from_iterable(self._slots[rule.name.id] for rule in self._engine.rules_of(mask))
-        grouped = self._grouped[mask] = _by_grouping(slots)
-        return grouped
+            while beginning and beginning[-1][1] <= record.occurred_at:
+                left_out.discard(beginning.pop()[0])
+                cache.clear()
+            grouped = cache.get(mask)
+            if grouped is None:
+                if len(cache) >= MAX_REMEMBERED:
+                    cache.clear()
+                fed = itertools.chain.from_iterable(self._slots[rule.name.id] for rule in self._engine.rules_of(mask))
+                grouped = cache[mask] = _by_grouping(slot for slot in fed if slot.number not in left_out)
+            if grouped:
+                match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
+                yield from _hits(match, grouped)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
@@ -204,14 +219,18 @@ class _Slot:
         return next((number for each in candidates if (number := as_number(each)) is not None), None)
 
 
-def _by_grouping(slots: Iterable[_Slot]) -> dict[_FieldValues, list[_Slot]]:
-    found: dict[_FieldValues, list[_Slot]] = {}
+_Grouped = dict[_FieldValues, list[_Slot]]
+"""Slots by their way to find groups."""
+
+
+def _by_grouping(slots: Iterable[_Slot]) -> _Grouped:
+    found: _Grouped = {}
     for slot in slots:
         found.setdefault(slot.grouping, []).append(slot)
     return found
 
 
-def _hits(match: _Match, grouped: Mapping[_FieldValues, Sequence[_Slot]]) -> Iterator[tuple[int, Group, Hit]]:
+def _hits(match: _Match, grouped: _Grouped) -> Iterator[tuple[int, Group, Hit]]:
     """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names."""
     for grouping, slots in grouped.items():
         groups: Sequence[Group] = grouping.of(match)

@@ -359,10 +359,13 @@ class GroupState:
         found = self._base.found
         while self._left_count < len(found) - 1:
             each = found[self._left_count]
-            name = each.id or self._context.rule.alert_id(self.group, each.origin)
-            known = self._known.get(name)
-            if self._context.is_over(each, known):
-                del found[self._left_count], self._known[name]
+            known = (
+                self._known.get(each.id or self._context.rule.alert_id(self.group, each.origin))
+                if self._known
+                else None
+            )
+            if known is not None and self._context.is_over(each, known):
+                del found[self._left_count], self._known[known.id]
                 continue
             if known is None and not self._context.may_open(each, NEVER):
                 each.hits.clear()

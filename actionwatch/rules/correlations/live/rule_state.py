@@ -236,6 +236,11 @@ class LiveRule:
 
     # -- after a restart -----------------------------------------------------------------------------------------------
 
+    @property
+    def since(self) -> datetime | None:
+        """From when on it is given hits; None: all there are."""
+        return self._context.since
+
     def restore_alert(self, known: CorrelatedAlert) -> None:
         """Take an alert that the store holds. Its group is judged next: what made the alert may be gone."""
         is_expected = not self.rule.is_absence or known.group in self._groups
@@ -250,7 +255,7 @@ class LiveRule:
 
     def restore_hit(self, group: Group, hit: Hit) -> None:
         """Take a hit from before the restart."""
-        if self._context.since is not None and hit.at < self._context.since:
+        if self.since is not None and hit.at < self.since:
             return
         state = self._group(group)
         self.kept -= state.make_room(hit)

@@ -85,7 +85,6 @@ def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
 @pytest.mark.parametrize(
     ("known", "hits", "is_over"),
     [
-        (None, [OLD], False),
         ({"is_current": False}, [OLD], False),
         ({"is_open": True}, [OLD], False),
         ({}, [OLD], True),  # it was never reported, and cannot open: its records are older than the rule
@@ -96,14 +95,14 @@ def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
     ],
 )
 def test_an_alert_is_over_if_nothing_of_it_can_be_reported(
-    known: dict[str, Any] | None, hits: list[Hit], is_over: bool
+    known: dict[str, Any], hits: list[Hit], is_over: bool
 ) -> None:
-    """An alert with a record that people did not see, or one that is open, lost or unknown, is not over."""
+    """An alert with a record that people did not see, or one that is open or lost, is not over."""
     (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR))
     alert = CorrelatedAlert("a", "id", (), "a", at(20), at(20), at(30))
-    for name, value in (known or {}).items():
+    for name, value in known.items():
         setattr(alert, name, value)
-    assert context.is_over(FoundAlert("a", at(20), at(20), at(30), hits), None if known is None else alert) is is_over
+    assert context.is_over(FoundAlert("a", at(20), at(20), at(30), hits), alert) is is_over
 
 
 def test_what_rules_are_to_each_other() -> None:
