@@ -135,7 +135,7 @@ class Correlating:
         if self._correlator is not None or self._progress.is_past_backlog:
             return False
         newest = records.newest_id(connection)
-        if records.oldest_that_may_alert(connection, self._only_backlog_through, newest) is not None:
+        if records.has_any_that_may_alert(connection, self._only_backlog_through):
             return False
         self._only_backlog_through = newest
         return True
@@ -208,19 +208,27 @@ class Correlating:
         self._is_saved = self._is_saved and not changes
         return changes
 
-    def store(self, connection: Connection, changes: Sequence[AlertChange]) -> None:
-        """Store what became of alerts, as newer than the saved state.
+    def store(self, connection: Connection, changes: Sequence[AlertChange], reported_as: Mapping[str, str]) -> None:
+        """Store what became of alerts, as the ledger reports them from now on, as newer than the saved state.
 
         Raises: Overtaken, if another process has saved a state meanwhile.
         """
-        if changes:
-            if correlation_state.read_epoch(connection) >= self._epoch:
-                raise Overtaken("another process has saved the state of correlations")
-            correlations.write(connection, {change.known.id: change.known for change in changes}.values(), self._epoch)
+        if not changes:
+            return
+        if correlation_state.read_epoch(connection) >= self._epoch:
+            raise Overtaken("another process has saved the state of correlations")
+        changed: dict[str, CorrelatedAlert] = {}
+        for change in changes:
+            known, alert_id = change.known, reported_as[change.known.id]
+            if change.has_changed or alert_id != known.alert_id:
+                known.report_as(alert_id)
+                changed[known.id] = known
+        if changed:
+            correlations.write(connection, changed.values(), self._epoch)
 
     def forget(self) -> None:
         """Discard the state: a transaction did not commit."""
-        self._correlator = None
+        self._correlator, self._has_judged = None, False
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""

@@ -137,9 +137,10 @@ class RecordMatcher:
                 batch_count += 1
                 is_long = batch_count % MANY_BATCHES == 0
                 if not self._correlating.is_ready and (is_long or not is_more):
-                    if not is_more and self._is_learned_later():
+                    if not self._is_learned_later():
+                        self._rebuild()
+                    elif not is_more:
                         break
-                    self._rebuild()
                 if is_long:
                     advanced = self._read_matched()
                     self._verified = _later(self._verified, advanced)
@@ -162,8 +163,8 @@ class RecordMatcher:
     def _few_records_wait(self) -> bool:
         """Return whether so few records wait that plain rules and correlations should take them together, after a start.
 
-        Then a sequence inhibits the alert of a plain rule about the same action, as at any other time. A rebuild that takes
-        long, or fails, does not hold plain rules up: they go on at its pauses, or without it.
+        Then a sequence inhibits the alert of a plain rule about the same action, as at any other time. Plain rules wait until a
+        saved state is loaded. A rebuild that takes long does not hold them up: they go on at its pauses. Nor does one that fails.
         """
         with self._database.read() as connection:
             matched, _ = positions.read_both(connection)
@@ -279,11 +280,7 @@ class RecordMatcher:
         history = ledger_store.StoredHistory(connection, matches, changes)
         ledger = Ledger(history, now, correlating.sources)
         ledger.add_all(matches, changes)
-        reported_as = ledger.reported_as
-        changed = [each for each in changes if each.has_changed or reported_as[each.known.id] != each.known.alert_id]
-        for change in changed:
-            change.known.report_as(reported_as[change.known.id])
-        correlating.store(connection, changed)
+        correlating.store(connection, changes, ledger.reported_as)
         return ledger_store.write(connection, ledger, self._addressing, now)
 
 

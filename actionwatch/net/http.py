@@ -32,7 +32,7 @@ from actionwatch.net.http_response import USER_AGENT, HttpResponse
 from actionwatch.net.tls import ClientCertificate, tls_context
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # a page of 1,000 records is about 1 MB
-_MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
+MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
 _ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
 
 # They log every request at DEBUG and INFO, with URLs and headers.
@@ -165,7 +165,7 @@ class _Transport:
             ssl_context=tls,
             proxy=httpcore.Proxy(_core_url(proxy.url), auth=proxy.raw_auth) if proxy else None,
             max_connections=_ORIGINS_KEPT,
-            keepalive_expiry=_MAX_IDLE_SECONDS,
+            keepalive_expiry=MAX_IDLE_SECONDS,
             network_backend=DeadlineNetwork(self.deadline),
         )
 

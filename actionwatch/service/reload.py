@@ -27,7 +27,7 @@ from actionwatch.service.template_files import TemplateFiles
 from actionwatch.service.watched_files import LOOK_SECONDS, WatchedFiles
 from actionwatch.store import marks
 
-_RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
+RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
 _READINGS = 5  # of files that change while they are read
 
 log = structlog.get_logger()
@@ -113,7 +113,7 @@ class Reloader:
         """
         while not stopping.wait(LOOK_SECONDS):
             if not attempt(self.look if leads() else self.follow):
-                stopping.wait(_RETRY_SECONDS)
+                stopping.wait(RETRY_SECONDS)
 
     def _forget(self) -> None:
         """Forget what this process applied: the store says what runs, because another replica may have led since."""

@@ -284,6 +284,12 @@ def oldest_in_time_after(connection: Connection, position: int) -> datetime | No
     return oldest
 
 
+def has_any_that_may_alert(connection: Connection, after_id: int) -> bool:
+    """Return whether a record with an id after this one is no backlog."""
+    found = select(RECORD.c.id).where(RECORD.c.id > after_id, ~RECORD.c.is_backlog).order_by(RECORD.c.id).limit(1)
+    return connection.execute(found).first() is not None
+
+
 def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) -> datetime | None:
     """Return the oldest time of the records that are no backlog, after an id and up to another one; None without any."""
     between_ids = (RECORD.c.id > after_id, RECORD.c.id <= up_to_id)

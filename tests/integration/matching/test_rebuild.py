@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Match, Record
 from actionwatch.matching.correlating import LEARN_AT_ONCE, PAUSE_EVERY, Correlating
-from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
@@ -249,6 +249,28 @@ def test_backlog_is_learned_at_once_when_it_is_read(post: Post) -> None:
     assert correlating.position == 3
     post.store(make_record(4))
     assert step.run_once() == 1
+
+
+def test_backlog_that_keeps_coming_is_not_learned_in_parts(post: Post) -> None:
+    """A tail that stores backlog as fast as it is matched does not lead to a rebuild before all is read."""
+    rules = rules_of(BURST)
+    begins = NOON - timedelta(hours=1)
+    see(post.database, begins, begins=begins)
+    arrived = 0
+
+    class Arriving(Engine):
+        def evaluate(self, batch: Iterable[Record]) -> list[Match]:
+            nonlocal arrived
+            arrived += 1
+            if arrived < 3 * MANY_BATCHES:
+                post.store(make_record(arrived, minutes=arrived - 40, is_backlog=True))
+            return super().evaluate(batch)
+
+    post.store(make_record(0, minutes=-50, is_backlog=True))
+    correlating = Watched(rules, post)
+    step = RecordMatcher(post.database, Arriving(rules), post.addressing, post.clock, 2000, correlating)
+    assert step.run_once() == 0
+    assert (arrived, correlating.is_ready) == (3 * MANY_BATCHES, False)
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])

@@ -261,6 +261,7 @@ BACK_TO_0001 = (
     "DROP INDEX correlated_alert_by_epoch",
     "ALTER TABLE correlated_alert DROP COLUMN epoch",
     "ALTER TABLE poll DROP COLUMN backoff",
+    "ALTER TABLE position DROP COLUMN judged_through",
     "ALTER TABLE delivery DROP COLUMN leased_by",
     "ALTER TABLE alembic_version DROP COLUMN minimum_reader",
     "DROP TABLE token",

@@ -379,11 +379,12 @@ def unchanged(*versions: Sequence[Rule]) -> set[str]:
 
 @st.composite
 def records(draw: st.DrawFn) -> list[Record]:
-    """Draw records, busy or quiet, over three hours, at whole minutes."""
+    """Draw records, busy or quiet, over a quarter of an hour to three hours, at whole minutes."""
+    last = draw(st.sampled_from([15, 40, 90, 180]))
     drawn = draw(
         st.lists(
             st.tuples(
-                st.integers(0, 180),
+                st.integers(0, last),
                 st.sampled_from(["BACKUP", "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"]),
                 st.sampled_from(["eve", "eve", "bob"]),
                 st.sampled_from(["x", "y"]),

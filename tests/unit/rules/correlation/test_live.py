@@ -39,7 +39,7 @@ from tests.unit.rules.correlation.live import (
     unchanged,
 )
 
-FEW = settings(max_examples=40)
+FEW = settings(max_examples=40 if settings.get_current_profile_name() == "suite" else 2000)
 RULES = {"all kinds": ALL, "rules over rules": NESTED}
 BOTH = pytest.mark.parametrize("rules", RULES)
 
