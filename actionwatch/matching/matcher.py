@@ -164,7 +164,7 @@ class RecordMatcher:
         """Return whether so few records wait that plain rules and correlations should take them together, after a start.
 
         Then a sequence inhibits the alert of a plain rule about the same action, as at any other time. Plain rules wait until a
-        saved state is loaded. A rebuild that takes long does not hold them up: they go on at its pauses. Nor does one that fails.
+        saved state is loaded, but not for a rebuild that takes long, or one that fails: they go on at its pauses, and after it.
         """
         with self._database.read() as connection:
             matched, _ = positions.read_both(connection)
