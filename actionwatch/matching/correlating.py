@@ -86,7 +86,7 @@ class Correlating:
         self._progress = SourceProgress()
         self._evicted = 0
         self._has_ended_unexpected = False
-        self._has_judged = False
+        self._judged: datetime | None = None  # as this process has stored it
         self._has_tried_saved = False
         self._saved_position = 0
         self._is_saved = False
@@ -162,10 +162,9 @@ class Correlating:
         target = None if self._correlator is None else self._correlator.too_late
         with database.read() as connection:
             matched, position = positions.read_both(connection)
-            unjudged = records.oldest_that_may_alert(connection, position, matched)
+            through, unjudged = matched, records.oldest_that_may_alert(connection, position, matched)
             if unjudged is not None and matched - position < self._learn_at_once:
-                matched, unjudged = position, None
-            through = matched
+                through, unjudged = position, None  # the matcher takes the few that were missed
             moment = self._moment(connection, through, target, unjudged)
         bounds = self._bounds(self._floors(database, position), self._running, moment, position)
         correlator = self._correlator_of(bounds, database)
@@ -187,9 +186,9 @@ class Correlating:
 
     def is_due(self, verified: datetime | None) -> bool:
         """Return whether `changes` has anything to look at, or has not stored yet how far it has judged."""
-        if self._correlator is None or verified is None:
-            return self._correlator is not None and self._correlator.is_due(verified)
-        return not self._has_judged or self._correlator.is_due(verified)
+        if self._correlator is None:
+            return False
+        return (self._judged is None and verified is not None) or self._correlator.is_due(verified)
 
     def changes(self, connection: Connection, verified: datetime | None) -> list[AlertChange]:
         """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them.
@@ -202,9 +201,9 @@ class Correlating:
             return []
         changes = self._correlator.changes(verified)
         judged = self._correlator.too_late or verified  # an inner alert may have come too late for the rules above it
-        if judged is not None:
+        if judged is not None and judged != self._judged:
             positions.write_judged(connection, judged)
-            self._has_judged = True
+            self._judged = judged
         self._is_saved = self._is_saved and not changes
         return changes
 
@@ -228,7 +227,7 @@ class Correlating:
 
     def forget(self) -> None:
         """Discard the state: a transaction did not commit."""
-        self._correlator, self._has_judged = None, False
+        self._correlator = self._judged = None
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""

@@ -88,7 +88,7 @@ class Feed:
                 grouped = cache[mask] = _by_grouping(slot for slot in fed if slot.number not in left_out)
             if grouped:
                 match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
-                yield from _hits(match, grouped)
+                yield from _hits_of(match, grouped)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
@@ -101,7 +101,7 @@ class Feed:
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(*self._kept.whole([newest])) if newest is not None else None
         match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group))
-        return _hits(match, _by_grouping(self._slots.get(inner.name.id, ())))
+        return _hits_of(match, _by_grouping(self._slots.get(inner.name.id, ())))
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
@@ -230,7 +230,7 @@ def _by_grouping(slots: Iterable[_Slot]) -> _Grouped:
     return found
 
 
-def _hits(match: _Match, grouped: _Grouped) -> Iterator[tuple[int, Group, Hit]]:
+def _hits_of(match: _Match, grouped: _Grouped) -> Iterator[tuple[int, Group, Hit]]:
     """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names."""
     for grouping, slots in grouped.items():
         groups: Sequence[Group] = grouping.of(match)

@@ -31,7 +31,10 @@ class Limits:
 
 
 class LiveRule:
-    """One rule with its groups, the most recently used last. `kept` counts their hits, `evicted` the groups without room."""
+    """One rule with its groups, the most recently used last.
+
+    `kept` counts their hits, `evicted` the groups without room. It is given hits from `since` on (None: all there are).
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class LiveRule:
     ) -> None:
         """`hits_above` returns the hits that an alert makes in the rules above; None if the rule feeds none."""
         self.rule = context.rule
+        self.since = context.since
         self.kept = 0
         self.evicted = 0
         self.newest: datetime | None = None
@@ -235,11 +239,6 @@ class LiveRule:
             state.share(self._shared[self.rule.merged(group)], by_group[group])
 
     # -- after a restart -----------------------------------------------------------------------------------------------
-
-    @property
-    def since(self) -> datetime | None:
-        """From when on it is given hits; None: all there are."""
-        return self._context.since
 
     def restore_alert(self, known: CorrelatedAlert) -> None:
         """Take an alert that the store holds. Its group is judged next: what made the alert may be gone."""
