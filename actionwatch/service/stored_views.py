@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
-from actionwatch.matching.correlating import read_known
+from actionwatch.matching.known_alerts import read_known
 from actionwatch.rules.correlations.live.view import View, before, lookback_of, views_of
 from actionwatch.rules.model import Rule
 from actionwatch.store import marks, records

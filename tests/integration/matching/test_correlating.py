@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity
-from actionwatch.matching.correlating import Correlating, read_known
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.known_alerts import read_known
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
@@ -70,7 +71,7 @@ def test_alerts_are_read_with_their_records_from_the_start_of_their_rule(
 
 def test_groups_without_room_are_reported_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups that were dropped are logged and counted when that happens, and not again."""
-    monkeypatch.setattr("actionwatch.matching.correlating.Correlator", partial(Correlator, max_groups=2))
+    monkeypatch.setattr("actionwatch.matching.state_building.Correlator", partial(Correlator, max_groups=2))
     rules = rules_of(BURST)
     correlating = Correlating(rules, post.addressing)
     step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)

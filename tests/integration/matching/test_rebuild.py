@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Match, Record
-from actionwatch.matching.correlating import LEARN_AT_ONCE, PAUSE_EVERY, Correlating
+from actionwatch.matching.correlating import LEARN_AT_ONCE, Correlating
+from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
@@ -169,7 +170,7 @@ def test_very_late_record_does_not_delay_plain_rules(post: Post, monkeypatch: py
         assert step.run_once() == 0
     seen = list[list[str]]()
     correlating._at_pause = lambda _: seen.append(names(post))
-    monkeypatch.setattr("actionwatch.matching.correlating.PAUSE_EVERY", 10)
+    monkeypatch.setattr("actionwatch.matching.state_building.PAUSE_EVERY", 10)
     post.store(
         make_record(1001, minutes=7),
         make_record(1002, minutes=8),
@@ -354,7 +355,7 @@ def test_kill_at_any_commit_loses_and_repeats_nothing(
     life: Life, learn_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a kill at any commit of a rebuild or of its saved state, nothing is lost or sent twice."""
-    monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 1)
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 1)
     life.learn_at_once = learn_at_once
     pictures, kills = set[tuple[tuple[str, int, str], ...]](), 0
     for die_at in range(100):

@@ -217,7 +217,7 @@ def test_what_was_rebuilt_is_saved(post: Post, monkeypatch: pytest.MonkeyPatch, 
     run_and_save(post, range(3), f"{BURST}---\n{OTHER}")
     changed = rules_of(f"{BURST.replace('10m', '15m')}---\n{OTHER}")
     if not is_clean:
-        monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 3)
+        monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 3)
     step = matcher(post, changed)
     assert came_from(step) == (3, ["burst"])
     if is_clean:
@@ -290,7 +290,7 @@ def test_a_start_does_not_wait_for_records_that_were_deleted(post: Post) -> None
 
 def test_a_state_that_is_too_far_behind_is_discarded(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebuild is cheaper than to take very many records in the order in which they were stored."""
-    monkeypatch.setattr("actionwatch.matching.correlating.MAX_BEHIND", 1)
+    monkeypatch.setattr("actionwatch.matching.state_saving.MAX_BEHIND", 1)
     run_and_save(post, range(2))
     post.store(*(make_record(number, minutes=number) for number in (2, 3)))
     assert matcher(post, rules_of(BURST)).run_once() == 1
@@ -317,7 +317,7 @@ def test_a_state_for_which_a_record_came_too_late_is_discarded(post: Post) -> No
 
 def test_the_state_is_saved_every_so_many_records(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is killed while it reads a backlog loses little."""
-    monkeypatch.setattr("actionwatch.matching.correlating.SAVE_EVERY", 10)
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 10)
     post.store(*(make_record(number, minutes=number / 10) for number in range(25)))
     see(post.database, NOON)
     matcher(post, rules_of(BURST), batch_size=4).run_once()

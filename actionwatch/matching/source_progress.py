@@ -1,0 +1,45 @@
+"""How far the sources were read and proved: what the state of correlations begins with, and what it may judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from actionwatch.store import marks
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProgress:
+    """How far the sources were read: since when all of them, up to when all proved it, from when on records may alert."""
+
+    begin: datetime | None = None
+    verified: datetime | None = None
+    alerts_from: datetime | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_past_backlog(self) -> bool:
+        """Whether all sources have proved the time before which records are backlog."""
+        return self.alerts_from is not None and self.verified is not None and self.verified >= self.alerts_from
+
+    def has_beginning_of(self, other: SourceProgress) -> bool:
+        """Whether the stream of records begins as it did then: a state that was built then is still right."""
+        return (self.begin, self.alerts_from) == (other.begin, other.alerts_from)
+
+
+def read_progress(connection: Connection, sources: Sequence[str] | None) -> SourceProgress:
+    """Read the progress that sources have in common (None: all that were ever polled); nothing while one has none."""
+    known = marks.read_all(connection)
+    names = list(known) if sources is None else sources
+    if not names or any(name not in known for name in names):
+        return SourceProgress()
+    found = [known[name] for name in names]
+    return SourceProgress(
+        max(each.begins_at for each in found),
+        min(each.proved_through for each in found),
+        max(each.alerts_from for each in found),
+        tuple(names),
+    )
