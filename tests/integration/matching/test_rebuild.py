@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Match, Record
 from actionwatch.matching.correlating import LEARN_AT_ONCE, Correlating
-from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
+from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
