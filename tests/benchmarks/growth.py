@@ -185,6 +185,7 @@ ROWS: Mapping[str, Callable[[Store], Cost]] = {
     "deliveries list": _command("deliveries", "list"),
     "explain RECORD-KEY": _command("explain", "{key}"),
     "explain ALERT-ID": _command("explain", "{alert}"),
+    "rules backtest, one day": _command("rules", "backtest", str(RULES), "--since", "1d"),
     "reading and learning, shipped rules": _follow,
     "learning, shipped rules": _stateful("match"),
     "restart from the saved state": _stateful("match"),
