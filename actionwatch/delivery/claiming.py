@@ -59,10 +59,11 @@ class Claimer:
         return jobs
 
     def _lease(self, connection: Connection, worker: ReceiverWorker, jobs: list[Job], now: datetime) -> list[Job]:
-        claimed = delivery_transitions.claim(connection, [job.delivery for job in jobs], now + LEASE, self._sender)
+        rows = [job.delivery for job in jobs]
+        claimed = delivery_transitions.claim(connection, rows, now + LEASE, self._sender, worker.in_hand)
         references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
         by_id = {job.delivery.id: job for job in jobs}
-        # A send that outlasts its lease is not started twice: claiming it has renewed the lease.
+        # A send that outlasts its lease is not started twice.
         return [
             replace(by_id[each.id], delivery=each, reference=references.get(each.alert_id))
             for each in claimed

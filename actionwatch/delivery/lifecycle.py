@@ -72,6 +72,8 @@ class Hold:
 GateDecision = Suppress | Collapse | Hold
 DeliveryOutcome = Accepted | RetryAt | Bury | GateDecision
 
+_OVERTAKEN = "this does not count: the delivery has gone on meanwhile"  # another process has claimed it, or it is gone
+
 
 def apply(
     connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOutcome]], now: datetime
@@ -92,12 +94,14 @@ def apply(
                 accepted[delivery.receiver, delivery.leased_by][delivery.id] = note
                 what = f"{message_type} accepted" + (f"; {note}" if note else "")
             case RetryAt(at, error):
-                delivery_transitions.retry(connection, delivery, at, visible(error))
-                what = f"{visible(error)}; next attempt at {instant(at)}"
+                is_made = delivery_transitions.retry(connection, delivery, at, visible(error))
+                what = f"{visible(error)}; " + (f"next attempt at {instant(at)}" if is_made else _OVERTAKEN)
             case Bury(why, error):
-                dead.append((delivery, visible(why)))
-                delivery_transitions.bury(connection, delivery, visible(why), error and visible(error))
-                what = f"{visible(error)}; dead letter: {visible(why)}" if error else f"dead letter: {visible(why)}"
+                is_made = delivery_transitions.bury(connection, delivery, visible(why), error and visible(error))
+                if is_made:
+                    dead.append((delivery, visible(why)))
+                follows = f"dead letter: {visible(why)}" if is_made else _OVERTAKEN
+                what = f"{visible(error)}; {follows}" if error else follows
             case Suppress(by, ref, what, awaits):
                 suppressed.append(Suppression(delivery, by, ref, awaits))
             case Collapse(until, what):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -41,7 +41,9 @@ class Recorder:
         failed = [each.job.delivery.id for each in attempts if each.error is not None]
         started = outbox.read_started(connection, failed) if failed else {}
         outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
-        self._fallbacks.fall_back(connection, lifecycle.apply(connection, outcomes, now), now)
+        dead = lifecycle.apply(connection, outcomes, now)
+        self._fallbacks.fall_back(connection, dead, now)
+        _log_failures(attempts, {delivery.id for delivery, _ in dead})
 
     def _outcome(
         self, connection: Connection, attempt: Attempt, started: Mapping[str, datetime], now: datetime
@@ -62,8 +64,6 @@ class Recorder:
         if isinstance(error, TransientDeliveryError) and error.retry_after:
             worker.pause(now + error.retry_after)
         receivers.note_failure(connection, delivery.receiver, now, text, worker.paused_until)
-        event = "delivery_buried" if isinstance(follows, Bury) else "delivery_failed"
-        log.warning(event, delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts, error=text)
         return follows
 
 
@@ -90,3 +90,12 @@ def _note_render_failures(connection: Connection, attempts: Sequence[Attempt], n
         for failure in failures
     ]
     alert_history.append(connection, lines)
+
+
+def _log_failures(attempts: Sequence[Attempt], dead: Collection[str]) -> None:
+    for each in attempts:
+        if each.error is not None:
+            row = each.job.delivery
+            event = "delivery_buried" if row.id in dead else "delivery_failed"
+            error = visible(str(each.error))
+            log.warning(event, delivery=row.id, receiver=row.receiver, attempt=row.attempts, error=error)

@@ -112,9 +112,21 @@ def change_event(connection: Connection, alert_id: str, receiver: str, event: Ev
     return connection.execute(statement.values(event=event.value, due_at=due_at)).rowcount > 0
 
 
-def claim(connection: Connection, deliveries: Sequence[Delivery], until: datetime, sender: str) -> list[Delivery]:
-    """Lease pending rows to a process, count the attempt that follows, and freeze their text. Return them as they are then."""
-    claimed = [structs.replace(delivery, attempts=delivery.attempts + 1, leased_by=sender) for delivery in deliveries]
+def claim(
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    until: datetime,
+    sender: str,
+    in_hand: Collection[str] = (),
+) -> list[Delivery]:
+    """Lease pending rows to a process, count the attempt that follows, and freeze their text. Return them as they are then.
+
+    The process is still sending those `in_hand`, by id: their attempt goes on, and only their lease is renewed.
+    """
+    claimed = [
+        structs.replace(each, attempts=each.attempts + (each.id not in in_hand), leased_by=sender)
+        for each in deliveries
+    ]
     lease = to_micros(until)
     rows = [(each.id, each.event.value, each.body, each.attempts, lease, sender) for each in claimed]
     columns = ("id", "event", "body", "attempts", "leased_until", "leased_by")
@@ -161,18 +173,24 @@ def sent(
     bulk_update(connection, DELIVERY, ("id", "why"), rows, only=("status", DeliveryStatus.SENT.value))
 
 
-def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> None:
-    """Make a pending row due later, and with it the rows that wait behind it, unless another process has claimed it since."""
-    if not _end_attempt(connection, delivery, due_at=due_at, last_error=error) or delivery.is_escalation:
-        return
+def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> bool:
+    """Make a pending row due later, and with it the rows that wait behind it, unless another process has claimed it since.
+
+    Returns: whether it did.
+    """
+    if not _end_attempt(connection, delivery, due_at=due_at, last_error=error):
+        return False
+    if delivery.is_escalation:
+        return True
     behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _IS_STILL_PENDING)
     is_early = (DELIVERY.c.ordinal > delivery.ordinal, DELIVERY.c.due_at < due_at)
     connection.execute(DELIVERY.update().where(*behind, *is_early).values(due_at=due_at))
+    return True
 
 
-def bury(connection: Connection, delivery: Delivery, why: str, error: str | None = None) -> None:
-    """Make a pending row a dead letter, unless another process has claimed it since."""
-    _end_attempt(connection, delivery, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
+def bury(connection: Connection, delivery: Delivery, why: str, error: str | None = None) -> bool:
+    """Make a pending row a dead letter, unless another process has claimed it since. Return whether it did."""
+    return _end_attempt(connection, delivery, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
 
 
 def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:

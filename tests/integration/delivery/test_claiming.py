@@ -166,6 +166,19 @@ def test_references_and_sends_that_outlast_their_lease(database: Database) -> No
         assert outbox.count_leased(connection, "hook", later + LEASE, 99) == 2
 
 
+def test_the_outcome_of_a_send_that_outlasts_its_lease_counts(database: Database) -> None:
+    """Claiming a row that is still being sent only renews its lease: it is no other attempt."""
+    worker = make_worker()
+    put(database, "a")
+    (job,) = claim(database, worker)
+    worker.in_hand[job.delivery.id] = 0.0
+    assert claim(database, worker, NOON + LEASE + 2 * SECOND) == []
+    with database.write() as connection:
+        delivery_transitions.bury(connection, job.delivery, "refused: 403")
+        (row,) = outbox.read_of_alert(connection, "a")
+    assert (row.status, row.attempts) == (DeliveryStatus.DEAD, 1)
+
+
 def test_a_text_that_was_attempted_is_not_written_again(database: Database) -> None:
     """Before a fallback copies the due rows, those without a text get one; the others keep theirs."""
     put(database, "a", "b")

@@ -29,9 +29,7 @@ BUSY = TransientDeliveryError("busy", retry_after=5 * MINUTE)
 
 def record(database: Database, *attempts: Attempt, now: datetime = NOW) -> ReceiverWorker:
     """Record how attempts at claimed rows ended. Return the worker of the receiver."""
-    retry = RetryPolicy(first=MINUTE, give_up_after=10 * MINUTE)
-    worker = ReceiverWorker(Channel("hook", Sender(), (), retry), PlainRenderer(), lambda _: None)
-    recorder = Recorder({"hook": worker}, Fallbacks({"hook": ReceiverPolicy(fallback="mail")}), lambda: 0.5)
+    worker, recorder = make_recorder()
     with database.write() as connection:
         rows = [attempt.job.delivery for attempt in attempts]
         alerts.insert_new(connection, [(make_alert(row.alert_id), row.alert_id) for row in rows])
@@ -41,6 +39,13 @@ def record(database: Database, *attempts: Attempt, now: datetime = NOW) -> Recei
         )
         recorder.record(connection, attempts, now)
     return worker
+
+
+def make_recorder() -> tuple[ReceiverWorker, Recorder]:
+    """Make the worker of the receiver `hook`, whose fallback is `mail`, and what records its attempts."""
+    retry = RetryPolicy(first=MINUTE, give_up_after=10 * MINUTE)
+    worker = ReceiverWorker(Channel("hook", Sender(), (), retry), PlainRenderer(), lambda _: None)
+    return worker, Recorder({"hook": worker}, Fallbacks({"hook": ReceiverPolicy(fallback="mail")}), lambda: 0.5)
 
 
 def job(alert_id: str = "alert-1", **changes: object) -> Job:
@@ -142,6 +147,24 @@ def test_permanent_error(database: Database, error: DeliveryError) -> None:
         assert row_of(connection, receiver="mail").fallback_of == row.id
         assert history(connection)[1].startswith(f"fallback: mail replaces hook (opened): {row.why}")
         assert receivers.read_all(connection)["hook"].failing_since == NOW
+
+
+@pytest.mark.parametrize("error", [REFUSED, DOWN], ids=str)
+def test_outcome_of_an_attempt_that_was_overtaken(database: Database, error: DeliveryError) -> None:
+    """An error does not count if another process has claimed the row since: no dead letter, no copy, no false history."""
+    row = replace(job().delivery, attempts=0, leased_by=None)
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(row.alert_id), row.alert_id)])
+        delivery_transitions.enqueue(connection, [row])
+        (first,) = delivery_transitions.claim(connection, [row], NOON, "sender")
+        (second,) = delivery_transitions.claim(connection, [first], NOON + 5 * MINUTE, "other")
+        attempt = Attempt(Job(first, make_message(), make_alert(row.alert_id)), error=error)
+        make_recorder()[1].record(connection, [attempt], NOW)
+        assert [each.receiver for each in outbox.read_of_alert(connection, row.alert_id)] == ["hook"]
+        assert row_of(connection) == second
+        assert history(connection) == [
+            f"delivery to hook: attempt 1: {error}; this does not count: the delivery has gone on meanwhile"
+        ]
 
 
 @pytest.mark.parametrize(("started_after", "is_dead"), [(timedelta(0), True), (5 * MINUTE, False)])
