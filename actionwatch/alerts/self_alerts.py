@@ -22,23 +22,30 @@ class Trouble:
 
     With `ends_with`, it is over when the source or receiver that is its subject is no longer configured. Every other trouble
     lasts until whoever reports it settles it: `dead_letters`, until a person has decided about each dead letter.
+    While one that `is_blind_spot` lasts, records may not be seen, or are not proved.
     """
 
     level: Level
     title: str
     ends_with: Literal["source", "receiver"] | None = None
+    is_blind_spot: bool = False
 
 
 TROUBLES: Mapping[str, Trouble] = {
-    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream denies access to {}", "source"),
-    "upstream_unreachable": Trouble(Level.HIGH, "Blind: the upstream of {} cannot be reached", "source"),
-    "accounts_refused": Trouble(Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source"),
-    "proof_lagging": Trouble(Level.HIGH, "Not proved: {} lags behind", "source"),
-    "window_unproved": Trouble(Level.HIGH, "Not proved: older records of {}", "source"),
+    "key_refused": Trouble(Level.CRITICAL, "Blind: the upstream denies access to {}", "source", is_blind_spot=True),
+    "upstream_unreachable": Trouble(
+        Level.HIGH, "Blind: the upstream of {} cannot be reached", "source", is_blind_spot=True
+    ),
+    "accounts_refused": Trouble(
+        Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source", is_blind_spot=True
+    ),
+    "proof_lagging": Trouble(Level.HIGH, "Not proved: {} lags behind", "source", is_blind_spot=True),
+    "window_unproved": Trouble(Level.HIGH, "Not proved: older records of {}", "source", is_blind_spot=True),
     "dead_letters": Trouble(Level.HIGH, "Alerts did not reach {}"),
     "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
     "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
     "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
+    "rule_failing": Trouble(Level.HIGH, "The rule {} fails on records"),
     "template_failing": Trouble(Level.MEDIUM, "Messages are sent without the template {}"),
     "config_differs": Trouble(Level.MEDIUM, "Not in use: the newest {}"),
     "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
@@ -46,13 +53,17 @@ TROUBLES: Mapping[str, Trouble] = {
     "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),
     "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
     "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),
-    "mark_ahead": Trouble(Level.HIGH, "Blind: the stored progress of {} is in the future", "source"),
+    "mark_ahead": Trouble(
+        Level.HIGH, "Blind: the stored progress of {} is in the future", "source", is_blind_spot=True
+    ),
     "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
     "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
     "replicas_differ": Trouble(Level.MEDIUM, "Replicas do not agree on {}"),
     "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
 }
+
+BLIND_SPOTS = frozenset(name for name, trouble in TROUBLES.items() if trouble.is_blind_spot)
 
 
 class SelfAlerts(Protocol):

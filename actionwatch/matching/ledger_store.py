@@ -17,7 +17,27 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts
 
 
-class StoredHistory:
+def add(
+    connection: Connection,
+    matches: Sequence[Match],
+    changes: Sequence[AlertChange],
+    addressing: Addressing,
+    now: datetime,
+    sources: str,
+) -> tuple[list[Alert], dict[str, str]]:
+    """Write what matches and changes of correlations make of alerts, and the deliveries that they need.
+
+    `sources`: their names, as an alert about what is missing shows them.
+
+    Returns: the alerts that are new; and for each change, by the id of its alert, the id of the alert that reports it.
+    """
+    matches, changes = _only_new(connection, matches, changes)
+    ledger = Ledger(_StoredHistory(connection, matches, changes), now, sources)
+    ledger.add_all(matches, changes)
+    return _write(connection, ledger, addressing, now), ledger.reported_as
+
+
+class _StoredHistory:
     """The alerts that a batch of matches and changes can touch."""
 
     def __init__(self, connection: Connection, matches: Iterable[Match], changes: Iterable[AlertChange]) -> None:
@@ -35,7 +55,7 @@ class StoredHistory:
         return self._alerts.get(alert_id)
 
 
-def only_new(
+def _only_new(
     connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
 ) -> tuple[list[Match], list[AlertChange]]:
     """Leave out what the store holds: each record alerts once per rule, and counts once in an alert."""
@@ -55,8 +75,7 @@ def only_new(
     )
 
 
-def write(connection: Connection, ledger: Ledger, addressing: Addressing, now: datetime) -> list[Alert]:
-    """Write the alerts of a batch and the deliveries they need. Return the alerts that are new."""
+def _write(connection: Connection, ledger: Ledger, addressing: Addressing, now: datetime) -> list[Alert]:
     entries = ledger.entries.values()
     opened = [entry for entry in entries if entry.group_key is not None]
     alerts.insert_new(connection, [(entry.alert, entry.group_key or "") for entry in opened])

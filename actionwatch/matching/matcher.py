@@ -19,14 +19,15 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.alerts.ledger import Ledger
 from actionwatch.base import tracing
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
+from actionwatch.matching.rule_failures import log_failures
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
@@ -45,8 +46,8 @@ class Evaluator(Protocol):
         """Return the matches of a batch, in record order."""
         ...
 
-    def take_failures(self) -> Sequence[object]:
-        """Return and forget what went wrong with rules since the last call, ready to be shown."""
+    def take_failures(self) -> Sequence[RuleFailure]:
+        """Return and forget what went wrong with rules since the last call."""
         ...
 
 
@@ -61,6 +62,7 @@ class RecordMatcher:
         clock: Callable[[], datetime],
         batch_size: int = BATCH,
         correlating: Correlating | None = None,
+        report_failures: Callable[[Sequence[RuleFailure]], None] = log_failures,
     ) -> None:
         self._database = database
         self._engine = engine
@@ -68,6 +70,7 @@ class RecordMatcher:
         self._clock = clock
         self._batch_size = batch_size
         self._correlating = correlating or Correlating((), addressing)
+        self._report_failures = report_failures
         self.dropped_groups = 0
         """How many groups of correlations were dropped since the start because there was no room."""
         self.pause_count = 0
@@ -233,7 +236,7 @@ class RecordMatcher:
         matches: list[Match] = []
         if MATCHED in moves:
             matches += self._engine.evaluate([record for record in ordered if not record.is_backlog])
-            self._log_failures(self._engine.take_failures())
+            self._report_failures(self._engine.take_failures())
         if CORRELATED in moves:
             self._correlating.take(ordered, portion.through)
             if not self._correlating.is_ready:  # a record came too late for what is kept: take these again
@@ -245,7 +248,7 @@ class RecordMatcher:
         correlating = self._correlating
         if correlating.is_due(self._verified):
             self._commit([], {CORRELATED: (correlating.position, correlating.position)})
-        self._log_failures(correlating.take_failures())
+        self._report_failures(correlating.take_failures())
         self.dropped_groups += correlating.report_evictions()
 
     def _commit(self, matches: Sequence[Match], moves: Mapping[str, tuple[int, int]]) -> None:
@@ -265,23 +268,16 @@ class RecordMatcher:
             tracing.alert_opened(alert, self._clock())
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
-    def _log_failures(self, failures: Sequence[object]) -> None:
-        for failure in failures:
-            log.error("rule_failed", failure=str(failure))
-
     def _write(
         self, connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
     ) -> Sequence[Alert]:
         """Write what matches and changes of correlations make of alerts. Return the alerts that are new."""
         if not matches and not changes:
             return []
-        now, correlating = self._clock(), self._correlating
-        matches, changes = ledger_store.only_new(connection, matches, changes)
-        history = ledger_store.StoredHistory(connection, matches, changes)
-        ledger = Ledger(history, now, correlating.sources)
-        ledger.add_all(matches, changes)
-        correlating.store(connection, changes, ledger.reported_as)
-        return ledger_store.write(connection, ledger, self._addressing, now)
+        sources = self._correlating.sources
+        opened, reported_as = ledger_store.add(connection, matches, changes, self._addressing, self._clock(), sources)
+        self._correlating.store(connection, changes, reported_as)
+        return opened
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -15,6 +15,10 @@ from actionwatch.rules.fields import Candidates, Reader, Subject, spell
 Predicate = Callable[[Subject], bool]
 Test = Callable[[Candidates], bool]
 
+UNEXPECTED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""Conditions are total, so none of these errors is expected. One must not stop the other rules. Without memory the whole step
+fails instead, and evaluates the records again later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:

@@ -12,7 +12,7 @@ from functools import partial
 
 from actionwatch.base.model import Match, Mode, Record, RuleName
 from actionwatch.rules.alert import make_match
-from actionwatch.rules.conditions import Every, Predicate, predicate
+from actionwatch.rules.conditions import UNEXPECTED, Every, Predicate, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
 from actionwatch.rules.model import Rule
@@ -20,13 +20,13 @@ from actionwatch.rules.model import Rule
 MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
 _MAX_KNOWN_MASKS = 10_000  # distinct sets of possible rules that are cached
 
-# Conditions are total, so none of these is expected. If one occurs, it must not stop the other rules.
-_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
-
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
-    """An error of a rule on a record. The rule continues with the next record."""
+    """An error of a rule on a record. The rule continues with the next record.
+
+    `record_key` is empty if a condition failed on a value that records share; `what` then names the value.
+    """
 
     rule: RuleName
     record_key: str
@@ -49,7 +49,7 @@ class Engine:
         alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
         self.failures: deque[RuleFailure] = deque(maxlen=MAX_FAILURES)
-        self._index = Index([rule.condition for rule in self.rules])
+        self._index = Index([rule.condition for rule in self.rules], self._fail_all)
         rest = [self._index.rest(rule.condition) for rule in self.rules]
         self._runnable = [None if part == Every(()) else predicate(part) for part in rest]
         self._known: dict[int, _Chosen] = {}
@@ -62,7 +62,7 @@ class Engine:
                 try:
                     on_failure = partial(self._fail, rule, subject)
                     matches.append(make_match(rule.name, rule.level, rule.alert, subject, on_failure))
-                except _ERRORS as exc:
+                except UNEXPECTED as exc:
                     self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
         return matches
 
@@ -73,7 +73,7 @@ class Engine:
             for number, holds in self._chosen(possible).undecided:
                 try:
                     is_met = holds(subject)
-                except _ERRORS as exc:
+                except UNEXPECTED as exc:
                     self._fail(self.rules[number], subject, f"{type(exc).__name__}: {exc}")
                     is_met = False
                 if not is_met:
@@ -93,6 +93,9 @@ class Engine:
 
     def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
         self.failures.append(RuleFailure(rule.name, subject.record.key, what))
+
+    def _fail_all(self, mask: int, what: str) -> None:
+        self.failures += (RuleFailure(self.rules[number].name, "", what) for number in _bits(mask))
 
     def _chosen(self, mask: int) -> _Chosen:
         known = self._known.get(mask)

@@ -9,7 +9,7 @@ patterns of the rules, many records in one pass.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate, compress, islice
 from operator import and_, attrgetter
 
@@ -17,6 +17,7 @@ import msgspec
 
 from actionwatch.base.model import Record
 from actionwatch.rules.conditions import (
+    UNEXPECTED,
     Condition,
     Every,
     Leaf,
@@ -35,15 +36,22 @@ MAX_REMEMBERED = 20_000  # values per column; a full column is cleared and compu
 MAX_JOINED = 65_536  # characters searched as one, unless a single text is longer
 _MAX_TRIED = 3  # patterns per record; up to this number it is cheaper to try them one by one than in a pass for all
 _SAMPLE = 64  # records of a chunk from which to estimate which rules remain for many records
+OnFailure = Callable[[int, str], None]
 _SLOTS = tuple(dict.fromkeys(field.slot for field in FIELDS.values() if field.slot is not None))
 
 
 class _Column(dict[Hashable, int]):
     """One slot, value -> mask. Each demand is evaluated once per new value, even if many rules share it."""
 
-    def __init__(self, slot: str, conditions: Sequence[Condition]) -> None:
+    def __init__(
+        self,
+        slot: str,
+        conditions: Sequence[Condition],
+        on_failure: OnFailure,
+    ) -> None:
         super().__init__()
         self.slot = slot
+        self._on_failure = on_failure
         self.free = 0
         self._equalities: dict[str, tuple[Reader, dict[str, int]]] = {}
         self._tests: list[tuple[Predicate, int]] = []
@@ -64,9 +72,16 @@ class _Column(dict[Hashable, int]):
         for read, by_text in self._equalities.values():
             for candidate in read(subject):
                 mask |= by_text.get(fold(spell(candidate)), 0)
+        has_failed = False
         for test, rules in self._tests:
-            if mask & rules != rules and test(subject):
-                mask |= rules
+            try:
+                if mask & rules != rules and test(subject):
+                    mask |= rules
+            except UNEXPECTED as exc:
+                has_failed = True
+                self._on_failure(rules & ~mask, f"on {self.slot} {value!r}: {type(exc).__name__}: {exc}")
+        if has_failed:
+            return mask  # not kept, so that the next record with the value reports it again
         if len(self) >= MAX_REMEMBERED:
             self.clear()
         self[value] = mask
@@ -144,17 +159,19 @@ class _PatternColumn:
 class Index:
     """The columns of a set of conditions, the most selective first."""
 
-    def __init__(self, conditions: Sequence[Condition]) -> None:
+    def __init__(self, conditions: Sequence[Condition], on_failure: OnFailure) -> None:
+        """`on_failure` is called with the mask of the rules whose condition failed on a value, and with the error."""
         self._everything = (1 << len(conditions)) - 1
-        columns = [column for slot in _SLOTS if (column := _Column(slot, conditions)).free != self._everything]
+        made = (_Column(slot, conditions, on_failure) for slot in _SLOTS)
+        columns = [column for column in made if column.free != self._everything]
         columns.sort(key=lambda column: column.free.bit_count())
         self.columns = tuple(columns)
         self._steps = [(attrgetter(column.slot), column.__getitem__) for column in columns]
         patterned = [leaf for condition in conditions for leaf in leaves(condition) if leaf.pattern is not None]
         names = dict.fromkeys(leaf.field for leaf in patterned if leaf.field is not None and leaf.slot is None)
         fields = {name: field for name in names if (field := field_named(name)) is not None}
-        made = [_PatternColumn(name, field, conditions) for name, field in fields.items()]
-        self._patterns = [column for column in made if column.rules]
+        patterns = [_PatternColumn(name, field, conditions) for name, field in fields.items()]
+        self._patterns = [column for column in patterns if column.rules]
 
     def possible(self, records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
         """Yield the records that can meet any condition, each with the bit mask of the indexes of these conditions."""

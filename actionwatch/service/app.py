@@ -14,6 +14,7 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.matching.rule_failures import RuleFailures
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
@@ -57,11 +58,13 @@ class App:
         self.clock = Clock()
         self._rules: Rules | None = None
         self._correlating: tuple[object, Correlating] | None = None
+        self._matcher: RecordMatcher | None = None
         self.addressing = build_addressing(settings)
         self.self_alerts = SelfAlertStore(self.database, self.addressing, self.clock)
         self.leading = self.database.as_holder(LEADER)
         """The store for what only the leader does."""
         self.leading_alerts = SelfAlertStore(self.leading, self.addressing, self.clock)
+        self.rule_failures = RuleFailures(self.leading, self.leading_alerts)
         sender = self.database.sender
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
@@ -84,18 +87,28 @@ class App:
     def use(self, rules: Rules) -> None:
         """Match by these rules from the next batch on. The first call must precede all threads."""
         self._rules = rules
-        if "matcher" in self.__dict__:
-            self.matcher.use(Engine(rules.rules), self._correlations(rules.rules))
-            self.record_signal.set()
+        if self._matcher is None:
+            self._matcher = self._build_matcher()
         else:
-            _ = self.matcher
+            self._matcher.use(Engine(rules.rules), self._correlations(rules.rules))
+            self.record_signal.set()
 
-    @functools.cached_property
+    @property
     def matcher(self) -> RecordMatcher:
         """The matching step, with the rules in use."""
-        correlating = self._correlations(self.rules.rules)
+        if self._matcher is None:
+            self._matcher = self._build_matcher()
+        return self._matcher
+
+    def _build_matcher(self) -> RecordMatcher:
+        rules = self.rules.rules
         return RecordMatcher(
-            self.leading, Engine(self.rules.rules), self.addressing, self.clock, correlating=correlating
+            self.leading,
+            Engine(rules),
+            self.addressing,
+            self.clock,
+            correlating=self._correlations(rules),
+            report_failures=self.rule_failures.report,
         )
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:
@@ -117,8 +130,7 @@ class App:
 
     def begin_leading(self) -> None:
         """Forget what this process matched as an earlier leader: another replica has led since."""
-        self.__dict__.pop("matcher", None)
-        self._correlating = None
+        self._matcher = self._correlating = None
 
     def delivery_worker(self, leads: Callable[[], bool] = lambda: True) -> DeliveryWorker:
         """Build the delivering step. `leads` returns whether this process is the leader."""

@@ -19,7 +19,7 @@ _TIMEOUT = timedelta(seconds=10)
 log = structlog.get_logger()
 
 
-class Heartbeat:
+class HeartbeatSender:
     """One outgoing heartbeat for all sources. `intervals` are their poll intervals."""
 
     def __init__(

@@ -16,7 +16,7 @@ from actionwatch.service import prune, schedule
 from actionwatch.service.app import App
 from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
 from actionwatch.service.disk import check_disk
-from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.roles import Roles
@@ -77,7 +77,7 @@ class Jobs:
 
     def add_watches(
         self,
-        heartbeat: Heartbeat | None,
+        heartbeat: HeartbeatSender | None,
         traces: TraceExporter | None,
         replicas: Callable[[], None] | None,
         configuration: ConfigurationWatch | None,

@@ -148,6 +148,7 @@ class Reloader:
         template_faults = self._templates.apply(texts)
         if applied.is_changed or not self._is_started:
             self._app.use(running.rules)
+            self._app.rule_failures.settle_changed()
             seconds = round(time.monotonic() - began, 3)
             log.info(
                 "rules_reloaded" if self._is_started else "rules_loaded",

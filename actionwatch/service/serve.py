@@ -48,7 +48,7 @@ def serve(config: Path, settings: Settings, asked: Asked, on_start: OnStart = la
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class _RefusedChange:
     """A configuration with which the service did not start, and why."""
 
     settings: Settings
@@ -65,7 +65,7 @@ class _Process:
         self._asked = asked
         self._before: Settings | None = None
         """The configuration to return to if the service does not start with the newest one."""
-        self._refused: _Refused | None = None
+        self._refused: _RefusedChange | None = None
         self._state = configuration_state(config)
         self._announcement = Announcement(self._state)
 
@@ -89,7 +89,7 @@ class _Process:
                 raise  # the first start failed, or the configuration did not change
             log.error("configuration_refused", file=str(self._config), error=str(exc))
             what = f"the service does not start with it: {exc}"
-            self._refused = _Refused(self._settings, Fault(str(self._config), 0, 0, what, "fix it and reload"))
+            self._refused = _RefusedChange(self._settings, Fault(str(self._config), 0, 0, what, "fix it and reload"))
             changed, self._before = self._before, None
         else:
             self._before = self._settings

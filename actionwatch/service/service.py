@@ -20,7 +20,7 @@ from actionwatch.service.app import App
 from actionwatch.service.buttons import listen
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.configuration_watch import ConfigurationWatch
-from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.service.jobs import Jobs, attempt_as
 from actionwatch.service.loops import Loops
 from actionwatch.service.reload import Reloader
@@ -75,7 +75,7 @@ class Service:
         self.reloader = Reloader(app, refused)
         self._worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
-        self._heartbeat = Heartbeat(url, app.settings.poll_intervals, app.database, app.clock) if url else None
+        self._heartbeat = HeartbeatSender(url, app.settings.poll_intervals, app.database, app.clock) if url else None
         self._sealing = Sealing(app.leading, app.clock)
         followers = [self._worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from actionwatch.alerts.self_alerts import BLIND_SPOTS
 from actionwatch.base.model import Level
 from actionwatch.base.plurals import counted
-
-# Self-alerts that report that records are not seen, or not proved.
-_SEEING = frozenset(
-    {"key_refused", "upstream_unreachable", "accounts_refused", "proof_lagging", "window_unproved", "mark_ahead"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ def assess(
     most: int,
 ) -> Verdict:
     """Assess the service. `troubles` are the open self-alerts, as (trouble, what); a count of `most` may be more."""
-    blind = [*unready, *(what for trouble, what in troubles if trouble in _SEEING)]
+    blind = [*unready, *(what for trouble, what in troubles if trouble in BLIND_SPOTS)]
     needs = [*_spell_alerts(open_counts, most)]
     if dead_count:
         needs.append(f"{counted(dead_count, 'dead letter')} {'waits' if dead_count == 1 else 'wait'} for a decision")

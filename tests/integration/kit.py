@@ -22,6 +22,7 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.self_alerts import SelfAlertStore
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import alerts, delivery_transitions, outbox, records, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_alert, make_delivery
@@ -58,7 +59,7 @@ class KindRule:
 class KindEngine:
     """Rules in the form that the matcher uses."""
 
-    def __init__(self, *rules: KindRule, failures: Sequence[object] = ()) -> None:
+    def __init__(self, *rules: KindRule, failures: Sequence[RuleFailure] = ()) -> None:
         self.rules = rules
         self.seen: list[Record] = []
         self._failures = list(failures)
@@ -68,7 +69,7 @@ class KindEngine:
         self.seen += batch
         return [rule.match(record) for record in batch for rule in self.rules if rule.kind == record.action_kind]
 
-    def take_failures(self) -> Sequence[object]:
+    def take_failures(self) -> Sequence[RuleFailure]:
         """Return the failures, once."""
         taken, self._failures = self._failures, []
         return taken

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, parse_matcher
-from actionwatch.base.model import Alert, Entity, Event, Level, Record
+from actionwatch.base.model import Alert, Entity, Event, Level, Record, RuleName
 from actionwatch.matching.addressing import Addressing, Steps
 from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import alert_history, alerts, positions, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, Clock, make_record, open_database
@@ -136,7 +137,12 @@ def test_alert_has_the_highest_level(post: Post) -> None:
 def test_failing_rule_stops_no_other_rule(post: Post) -> None:
     """If a rule fails on a record, the alerts of the other rules and the position are correct."""
     post.store(make_record())
-    matcher = RecordMatcher(post.database, KindEngine(SINGLE, failures=["boom"]), post.addressing, post.clock)
+    matcher = RecordMatcher(
+        post.database,
+        KindEngine(SINGLE, failures=[RuleFailure(RuleName("odd", "odd", ""), "key", "boom")]),
+        post.addressing,
+        post.clock,
+    )
     assert matcher.run_once() == 1
     assert matcher.run_once() == 0
 

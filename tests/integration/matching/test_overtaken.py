@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from actionwatch.base.model import Entity, Status
+from actionwatch.base.model import Entity, RuleName, Status
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.rules.engine import Engine
+from actionwatch.rules.engine import Engine, RuleFailure
 from actionwatch.store import positions
 from tests.builders import NOON, make_record
 from tests.integration.kit import KindEngine, KindRule, Post
@@ -134,7 +134,7 @@ def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -
     rules = rules_of(BURST.replace("{{ count }} by", "{{ 1 // (count - 3) }}"))
     step = RecordMatcher(
         post.database,
-        KindEngine(failures=["plain rule"]),
+        KindEngine(failures=[RuleFailure(RuleName("plain", "plain", ""), "key", "boom")]),
         post.addressing,
         post.clock,
         correlating=Dropping(rules, post.addressing),
@@ -143,7 +143,7 @@ def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -
     with capture_logs() as logs:
         for _ in range(2):
             step.run_once()
-    failures = [each["failure"] for each in logs if each["event"] == "rule_failed"]
-    assert failures[0] == "plain rule"
+    failures = [(each["rule"], each["error"]) for each in logs if each["event"] == "rule_failed"]
+    assert failures[0] == ("plain", "boom")
     assert len(failures) == 2
     assert step.dropped_groups == 4

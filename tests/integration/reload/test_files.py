@@ -278,6 +278,37 @@ def test_template_that_fails_for_a_message_is_reported_until_it_is_changed(site:
         assert alert.body.endswith("Resolved: the templates were changed")
 
 
+def test_rule_that_fails_on_a_record_is_reported_until_it_is_changed(site: Site) -> None:
+    """A title that fails for a record is replaced, and people see why until the rule is changed, also after a restart."""
+    path = site.rules / "one.yml"
+    failing = rule().replace("met", "{{ 1 // (description | length - 3) }}")
+
+    def delete(description: str) -> None:
+        site.organisation.append(DELETED, user_name="eve", description=description, account=site.account)
+        site.acted += 1
+
+    site.write({"rules/one.yml": failing, "rules/two.yml": rule("other", CREATED)})
+    with site.service():
+        delete("long enough")
+        wait_until(lambda: len(site.alerts()) == 1, "the alert")
+        assert not site.self_alerts()
+        delete("odd")
+        wait_until(lambda: len(site.alerts()) == 2, "the alert with a plain title")
+        (alert,) = wait_until(site.self_alerts, "the self-alert")
+        assert (alert.labels["trouble"], alert.source) == ("rule_failing", "plain")
+        assert "alert.title" in alert.body
+        delete("odd")
+        wait_until(lambda: len(site.alerts()) == 3, "the next alert")
+        put(site.rules / "two.yml", rule("other", DELETED))
+        wait_until(lambda: site.running()["other"] == DELETED, "the change of another rule")
+        assert [each.status for each in site.self_alerts()] == [Status.OPEN]
+    put(path, rule())
+    site.start_and_end()
+    (alert,) = site.self_alerts()
+    assert alert.status is Status.RESOLVED
+    assert alert.body.endswith("Resolved: the rule was changed, or no longer runs")
+
+
 def test_unreadable_file_keeps_its_rules(site: Site) -> None:
     """Rules in a missing folder or an unreadable file continue; an empty folder removes them."""
     site.write({"rules/one.yml": rule()})

@@ -10,7 +10,7 @@ import pytest
 from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
-from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.store import marks, polls, receipts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
@@ -272,7 +272,7 @@ def test_heartbeat_survives_a_clock_step(world: World, database: Database, step:
     """The heartbeat continues between a step and the next poll, and stops when the polls stop."""
     monitor = Monitor()
     here = site(world, database)
-    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, here.machine)
+    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, here.machine)
     try:
         here.poll()
         here.machine.now += step

@@ -21,7 +21,7 @@ from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.query import Query
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
-from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.store import accounts, records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
@@ -422,7 +422,7 @@ class Monitor:
 def test_heartbeat_needs_proof(world: World, database: Database) -> None:
     """The heartbeat starts after the first proof, stops while the proof lags, and continues afterwards."""
     monitor = Monitor()
-    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
+    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)
     try:
         assert not heartbeat.run_once()
         on = bench(world, database)
@@ -450,7 +450,7 @@ def test_heartbeat_needs_proof(world: World, database: Database) -> None:
 def test_heartbeat_needs_every_source(world: World, database: Database, stale: set[str]) -> None:
     """The heartbeat stops while one of two sources is stale, and continues when both are fresh."""
     monitor = Monitor()
-    heartbeat = Heartbeat(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)
+    heartbeat = HeartbeatSender(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)
     sources = {name: bench(World(world.clock), database, name=name, organisation=name) for name in ("acme", "emca")}
     try:
         for on in sources.values():
@@ -472,7 +472,7 @@ def test_heartbeat_needs_every_source(world: World, database: Database, stale: s
 def test_no_heartbeat_before_every_source_was_polled(world: World, database: Database) -> None:
     """There is no heartbeat while one of two sources was never polled."""
     monitor = Monitor()
-    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL, "never": POLL}, database, world.clock)
+    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL, "never": POLL}, database, world.clock)
     try:
         bench(world, database).poll()
         assert not heartbeat.run_once()
@@ -484,7 +484,7 @@ def test_no_heartbeat_before_every_source_was_polled(world: World, database: Dat
 def test_heartbeat_stops_after_the_clock_was_set_back(world: World, database: Database) -> None:
     """If the clock is set back by an hour, the heartbeat does not continue for an hour after the last poll."""
     monitor = Monitor()
-    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
+    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)
     try:
         bench(world, database).poll()
         assert heartbeat.run_once()
@@ -502,7 +502,7 @@ def test_heartbeat_uses_the_clock_of_the_upstream(
 ) -> None:
     """The heartbeat follows the proof by the upstream's clock. Far ahead of our clock, nothing is proved, so it stops."""
     monitor = Monitor()
-    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
+    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)
     try:
         on = bench(world, database, clock)
         on.poll()

@@ -58,6 +58,45 @@ def test_rule_error_stops_no_other_rule() -> None:
     assert [failure.what for failure in engine.failures] == ["ValueError: broken"] * 2
 
 
+def failing(condition: Condition, error: type[Exception] = ValueError) -> Condition:
+    """Return a condition whose tests raise."""
+
+    def fail(_: object) -> bool:
+        raise error("no such thing")
+
+    match condition:
+        case Leaf():
+            return dataclasses.replace(condition, key=("fails",), test=fail, equals=None)
+        case Not(part):
+            return Not(failing(part, error))
+    raise AssertionError(condition)
+
+
+@pytest.mark.parametrize(("field", "key"), [("description", "key"), ("userName", "")])
+@pytest.mark.parametrize("condition", ["odd", "not odd"])
+def test_condition_that_fails_stops_only_its_rule(field: str, key: str, condition: str) -> None:
+    """Whether it runs by value in the index or by record, its rule is reported each time, and the others match."""
+    broken, sound = rules_of(
+        detection_rule({"odd": {f"{field}|contains": "e"}, "condition": condition}, name="broken"),
+        detection_rule({"deletion": {"actionKind": "DELETE_CLUSTER"}, "condition": "deletion"}, name="sound"),
+    ).rules
+    engine = Engine([dataclasses.replace(broken, condition=failing(broken.condition)), sound])
+    for _ in range(2):
+        assert [match.rule.name for match in engine.evaluate([record(key="key", description="eve")])] == ["sound"]
+        (failure,) = engine.take_failures()
+        assert (failure.rule.name, failure.record_key) == ("broken", key)
+        assert failure.what.endswith("ValueError: no such thing")
+
+
+@pytest.mark.parametrize("field", ["description", "userName"])
+def test_without_memory_no_record_is_passed_over(field: str) -> None:
+    """The step fails, and evaluates the records again: it does not go on without a rule."""
+    (rule,) = _rules({f"{field}|contains": "e"})
+    engine = Engine([dataclasses.replace(rule, condition=failing(rule.condition, MemoryError))])
+    with pytest.raises(MemoryError):
+        engine.evaluate([record(description="eve")])
+
+
 @settings(max_examples=80)
 @given(st.lists(detections(), min_size=1, max_size=8), st.lists(records(), max_size=30))
 def test_the_index_changes_no_result(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
