@@ -30,7 +30,7 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
         sys.exit(f"usage: python -m tests.benchmarks {'|'.join(NAMES)} [COUNT]")
     module = importlib.import_module(f"tests.benchmarks.{sys.argv[1]}")
-    module.main(*(int(argument) for argument in sys.argv[2:]))
+    module.main(*(int(argument) if argument.isdigit() else argument for argument in sys.argv[2:]))
 
 
 main()

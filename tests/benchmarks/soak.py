@@ -1,8 +1,9 @@
-"""A service under load for minutes: does its memory or its CPU grow? `python -m tests.benchmarks soak [MINUTES] [RATE]`.
+"""A service under load for minutes: does its memory or its CPU grow? `python -m tests.benchmarks soak [MINUTES] [RATE] [MIX]`.
 
 A real service with the shipped rules reads a server that shows RATE new records a second (500 by default), after a backlog of
-five minutes. Each minute prints resident memory, CPU and the size of the write-ahead log. At the end: by how much memory grew
-in a minute, after three minutes to warm up; how long SIGTERM takes; and how long the next start takes to reach its first poll.
+five minutes. MIX says what they are: `worst` (the default) or `usual`, see `mixes.py`. Each minute prints resident memory, CPU
+and the size of the write-ahead log. At the end: by how much memory grew in a minute, after three minutes to warm up; how long
+SIGTERM takes; and how long the next start takes to reach its first poll.
 Reads /proc: Linux only.
 """
 
@@ -19,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.benchmarks.growth import RULES
+from tests.benchmarks.mixes import Mix
 from tests.benchmarks.start import TICKS, ticks
 from tests.benchmarks.upstream import upstream
 from tests.children import Process
@@ -35,11 +37,14 @@ log: {{level: debug, format: json}}
 """
 
 
-def main(minutes: int = 10, rate: int = 500) -> None:
+def main(minutes: int = 10, rate: int = 500, mix: Mix = "worst") -> None:
     """Print a line a minute, and what grew."""
     span = BACKLOG + timedelta(minutes=minutes + 2)
     count = int(rate * span.total_seconds())
-    with tempfile.TemporaryDirectory() as name, upstream(count, BACKLOG / timedelta(days=1), span - BACKLOG) as served:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        upstream(count, BACKLOG / timedelta(days=1), span - BACKLOG, mix) as served,
+    ):
         folder = Path(name)
         shutil.copytree(RULES, folder / "rules")
         config = folder / "actionwatch.yaml"

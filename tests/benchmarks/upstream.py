@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -26,6 +27,7 @@ import msgspec
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.scenario import Scenario, build_simulation
 from actionwatch.emulator.wire import record
+from tests.benchmarks import mixes
 
 LATEST_MS = 2**62
 RECENTLY = timedelta(minutes=-20)
@@ -47,9 +49,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def upstream(count: int, days: float = 30, until: timedelta = RECENTLY) -> Iterator[Served]:
+def upstream(count: int, days: float = 30, until: timedelta = RECENTLY, mix: mixes.Mix = "worst") -> Iterator[Served]:
     """Serve so many records over so many days up to a time from now, newest first. Later ones appear when they happen."""
-    command = [sys.executable, "-m", "tests.benchmarks.upstream", str(count), str(days), str(until.total_seconds())]
+    arguments = str(count), str(days), str(until.total_seconds()), mix
+    command = [sys.executable, "-m", "tests.benchmarks.upstream", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -64,15 +67,14 @@ def upstream(count: int, days: float = 30, until: timedelta = RECENTLY) -> Itera
 class Listing:
     """The records, oldest first: their times, and their JSON."""
 
-    def __init__(self, count: int, days: float, until: timedelta = RECENTLY) -> None:
+    def __init__(self, count: int, days: float, until: timedelta = RECENTLY, mix: mixes.Mix = "worst") -> None:
         simulation = build_simulation(Scenario(history=Duration(0), ordinary=False))
         self.organisation_id = simulation.organisation.id
         now = datetime.now(UTC)
-        simulation.organisation.extend_synthetic(count, now - timedelta(days=days), now + until)
         self.times = array("q")
         self._bodies: list[bytes] = []
         self._times_of_kind: dict[str, array[int]] = {}
-        for action in sorted(simulation.organisation.truth(), key=lambda action: action.at):
+        for action in mixes.actions_of(mix, simulation.organisation, count, now - timedelta(days=days), now + until):
             at = int(action.at.timestamp() * 1000)
             self.times.append(at)
             self._bodies.append(msgspec.json.encode(record(action, simulation.organisation)))
@@ -119,8 +121,8 @@ class _Connection(asyncio.Protocol):
             self._transport.write(answer % (date, len(body)) + body)
 
 
-async def _serve(count: int, days: float, until: float) -> None:
-    _Connection.listing = Listing(count, days, timedelta(seconds=until))
+async def _serve(count: int, days: float, until: float, mix: mixes.Mix) -> None:
+    _Connection.listing = Listing(count, days, timedelta(seconds=until), mix)
     server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
     print(f"http://127.0.0.1:{address[1]}", _Connection.listing.organisation_id, flush=True)
@@ -128,4 +130,4 @@ async def _serve(count: int, days: float, until: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), cast("mixes.Mix", sys.argv[4])))

@@ -1,8 +1,8 @@
-"""What a hit in an open window takes in memory: `python -m tests.benchmarks windows [RECORDS] [RATE]`.
+"""What a hit in an open window takes in memory: `python -m tests.benchmarks windows [RECORDS] [RATE] [MIX]`.
 
 The matcher takes RECORDS records (100,000 by default) of RATE a second (500) from a real store, with the shipped rules, and all
-time verified up to the newest. Then all objects that the process made meanwhile are counted, so that the machine does not
-matter.
+time verified up to the newest. MIX says what they are: `worst` (the default) or `usual`, see `mixes.py`. Then all objects that
+the process made meanwhile are counted, so that the machine does not matter.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from actionwatch.rules.correlations.live.saved import SavedState, encode
 from actionwatch.rules.engine import Engine
 from actionwatch.store import records
 from tests.benchmarks.growth import RULES
+from tests.benchmarks.mixes import Mix
 from tests.benchmarks.upstream import LATEST_MS, Listing
 from tests.builders import open_database
 from tests.integration.kit import Post
@@ -35,14 +36,14 @@ SOURCE = "acme"
 PAGE = 1000
 
 
-def main(count: int = 100_000, rate: int = 500) -> None:
+def main(count: int = 100_000, rate: int = 500, mix: Mix = "worst") -> None:
     """Print what is held, and what it takes."""
     rules = rules_in("\n---\n".join(path.read_text() for path in sorted(RULES.glob("*.yml")))).rules
     with tempfile.TemporaryDirectory() as name:
         post = Post(open_database(Path(name)))
         correlating = Correlating(rules, post.addressing)
         step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
-        pages = _pages(count, count / rate / timedelta(days=1).total_seconds())
+        pages = _pages(count, count / rate / timedelta(days=1).total_seconds(), mix)
         first = next(pages)
         begins = first[0].occurred_at
         _match(post, step, first, begins)
@@ -83,9 +84,9 @@ def _match(post: Post, step: RecordMatcher, page: Sequence[Record], begins: date
     step.run_once()
 
 
-def _pages(count: int, days: float) -> Iterator[Sequence[Record]]:
+def _pages(count: int, days: float, mix: Mix) -> Iterator[Sequence[Record]]:
     """Yield the records of an emulated organisation, oldest first."""
-    listing = Listing(count, days)
+    listing = Listing(count, days, mix=mix)
     reader = RecordReader(SOURCE, organisation_id=listing.organisation_id)
     for offset in range(count - PAGE, -1, -PAGE):
         body = listing.page(0, LATEST_MS, offset, PAGE, with_counts=False)

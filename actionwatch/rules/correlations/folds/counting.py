@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import bisect
+import copy
 import math
 import operator
-from collections import Counter, deque
+from array import array
+from collections import Counter
 from collections.abc import Callable
-from copy import deepcopy
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, Self
 
+from actionwatch.base.clock import EPOCH, MICROSECOND
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
+from actionwatch.rules.correlations.folds.window import Window
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Hit, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -41,6 +44,10 @@ class Measure:
         """Return the value; the window is never empty."""
         return self._count
 
+    def copy(self) -> Self:
+        """Return an independent copy. Subclasses copy their own containers."""
+        return copy.copy(self)
+
 
 class _Distinct(Measure):
     def __init__(self, _: Correlation) -> None:
@@ -56,6 +63,11 @@ class _Distinct(Measure):
 
     def value(self) -> int:
         return len(self._values)
+
+    def copy(self) -> Self:
+        other = super().copy()
+        other._values = self._values.copy()
+        return other
 
 
 class _Sum(Measure):
@@ -101,6 +113,11 @@ class _Percentile(Measure):
         below, above = Fraction(self._values[low]), Fraction(self._values[math.ceil(place)])
         return below + (above - below) * (place - low)
 
+    def copy(self) -> Self:
+        other = super().copy()
+        other._values = self._values.copy()
+        return other
+
 
 MEASURES: dict[CorrelationType, type[Measure]] = {
     CorrelationType.EVENT_COUNT: Measure,
@@ -121,7 +138,7 @@ class Counting(Fold):
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         upper = threshold.upper or _NO_BOUND
         self._is_below, self._upper = OPERATORS[upper.operator], upper.number
-        self._window: deque[Hit] = deque()
+        self._window = Window()
         self._measure = MEASURES[rule.type](rule)
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
@@ -129,14 +146,13 @@ class Counting(Fold):
         if self._is_taken(hit.at):
             self.found[-1].hits.append(hit)
             return
-        horizon = hit.at - self._rule.timespan
-        while self._window and self._window[0].at < horizon:
-            self._measure.remove(self._window.popleft())
+        for gone in self._window.drop_before(hit.at - self._rule.timespan):
+            self._measure.remove(gone)
         self._window.append(hit)
         self._measure.add(hit)
         value = None if is_quiet else self._measure.value()
         if value is not None and self._holds(value, self._number) and self._is_below(value, self._upper):
-            first = self._window[0]
+            first = self._window.first
             until = hit.at + self._rule.realert
             self.restore(FoundAlert(first.key, first.at, hit.at, until, list(self._window), firing=hit))
 
@@ -149,7 +165,7 @@ class Counting(Fold):
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
-        other._window, other._measure = deque(self._window), deepcopy(self._measure)
+        other._window, other._measure = Window(self._window), self._measure.copy()
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
@@ -168,46 +184,61 @@ class Counting(Fold):
 
 
 class Spike(Fold):
-    """One group of a `spike` rule. Its windows are never cleared: the records of a spike are history for the next one."""
+    """One group of a `spike` rule. Its windows are never cleared: the records of a spike are history for the next one.
+
+    Of a hit before the newest window only its time is left, in microseconds: an alert never holds it, and windows of a week
+    would take most of the memory.
+    """
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         super().__init__(rule)
         self._known_from = NEVER if begin is None else begin + rule.timespan * (rule.windows + 1)
-        self._window: deque[Hit] = deque()
-        self._earlier: deque[Hit] = deque()
+        self._window = Window()
+        self._earlier = array("q")
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
         rule = self._rule
-        while self._window and self._window[0].at < hit.at - rule.timespan:
-            self._earlier.append(self._window.popleft())
-        while self._earlier and self._earlier[0].at < hit.at - rule.timespan * (rule.windows + 1):
-            self._earlier.popleft()
+        self._earlier.extend(_micros(gone.at) for gone in self._window.drop_before(hit.at - rule.timespan))
         self._window.append(hit)
         if self._is_taken(hit.at):
             if hit.at >= self.found[-1].first_at:
                 self.found[-1].hits.append(hit)
             return
         count = len(self._window)
-        is_high = count >= rule.minimum and count * rule.windows >= rule.factor * len(self._earlier)
+        earlier_count = self._count_since(_micros(hit.at - rule.timespan * (rule.windows + 1)))
+        is_high = count >= rule.minimum and count * rule.windows >= rule.factor * earlier_count
         if is_high and not is_quiet and hit.at >= self._known_from:
-            until, first = hit.at + rule.realert, self._window[0]
+            until, first = hit.at + rule.realert, self._window.first
             judged_at = self._known_from
             self.restore(FoundAlert(hit.key, first.at, hit.at, until, list(self._window), judged_at, firing=hit))
 
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
-        other._window, other._earlier = deque(self._window), deque(self._earlier)
+        other._window, other._earlier = Window(self._window), self._earlier[:]
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows = [writer.numbers(self._window), writer.numbers(self._earlier)]
+        saved.windows, saved.times = [writer.numbers(self._window)], self._earlier.tolist()
         return saved
 
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved."""
         super().load(saved, reader)
-        self._window, self._earlier = (deque(reader.hits(window)) for window in saved.windows)
+        (window,) = saved.windows
+        self._window, self._earlier = Window(reader.hits(window)), array("q", saved.times)
+
+    def _count_since(self, horizon: int) -> int:
+        """Count the earlier hits from a time on. Forget the others once they are most, so that a hit costs little."""
+        over = bisect.bisect_left(self._earlier, horizon)
+        count = len(self._earlier) - over
+        if over > count:
+            del self._earlier[:over]
+        return count
+
+
+def _micros(at: datetime) -> int:
+    return (at - EPOCH) // MICROSECOND

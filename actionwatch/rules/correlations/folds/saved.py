@@ -64,7 +64,7 @@ class SavedPending(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SavedFold(msgspec.Struct, array_like=True):
-    """The state of any fold. What a fold does not have is empty."""
+    """The state of any fold. What a fold does not have is empty. `times` are in microseconds since the epoch."""
 
     found: list[SavedAlert]
     windows: list[list[int]] = []
@@ -73,6 +73,7 @@ class SavedFold(msgspec.Struct, array_like=True):
     last_key: str = ""
     fresh: dict[int, int] = {}
     pending: dict[int, SavedPending] = {}
+    times: list[int] = []
 
 
 class HitWriter:

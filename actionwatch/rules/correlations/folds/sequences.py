@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedPending
+from actionwatch.rules.correlations.folds.window import Window
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
@@ -38,7 +39,7 @@ class Sequences(Fold):
         super().__init__(rule)
         self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
-        self._recent: deque[Hit] = deque()
+        self._recent = Window()
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
 
@@ -71,7 +72,7 @@ class Sequences(Fold):
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
-        other._recent, other._fresh, other._pending = deque(self._recent), Counter(self._fresh), dict(self._pending)
+        other._recent, other._fresh, other._pending = Window(self._recent), Counter(self._fresh), dict(self._pending)
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
@@ -88,7 +89,7 @@ class Sequences(Fold):
         """Continue from what was saved."""
         super().load(saved, reader)
         (recent,) = saved.windows
-        self._recent, self._fresh = deque(reader.hits(recent)), Counter(saved.fresh)
+        self._recent, self._fresh = Window(reader.hits(recent)), Counter(saved.fresh)
         self._pending = {
             place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
             for place, each in saved.pending.items()
@@ -107,8 +108,7 @@ class Sequences(Fold):
         return min(self._pending.values(), key=lambda found: (found.due, found.first.order))
 
     def _drop_old(self, horizon: datetime) -> None:
-        while self._recent and self._recent[0].at < horizon:
-            hit = self._recent.popleft()
+        for hit in self._recent.drop_before(horizon):
             if not self._is_taken(hit.at):
                 self._fresh[hit.step] -= 1
 

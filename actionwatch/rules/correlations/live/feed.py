@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter, itemgetter
 from sys import intern
@@ -31,6 +31,7 @@ from actionwatch.rules.model import (
 )
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
+_NONE_INHERITED: Mapping[str, str | None] = {}
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -87,7 +88,7 @@ class Feed:
                 fed = itertools.chain.from_iterable(self._slots[rule.name.id] for rule in self._engine.rules_of(mask))
                 grouped = cache[mask] = _by_grouping(slot for slot in fed if slot.number not in left_out)
             if grouped:
-                match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),))
+                match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),), _NONE_INHERITED, {})
                 yield from _hits_of(match, grouped)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
@@ -100,7 +101,7 @@ class Feed:
         records = tuple({each.key: each for hit in counted for each in hit.records}.values())
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(*self._kept.whole([newest])) if newest is not None else None
-        match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group))
+        match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group), {})
         return _hits_of(match, _by_grouping(self._slots.get(inner.name.id, ())))
 
     def take_failures(self) -> list[RuleFailure]:
@@ -119,8 +120,8 @@ class _Match:
     key: str
     at: datetime
     records: tuple[KeptRecord, ...]
-    inherited: Mapping[str, str | None] = field(default_factory=dict)
-    hits: dict[int, Hit] = field(default_factory=dict)
+    inherited: Mapping[str, str | None]
+    hits: dict[int, Hit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class _FieldValues:
     def __init__(self, fields: Sequence[_FieldReader], make: Callable[[_Match], Any]) -> None:
         slots = [each.slot for each in fields if each.slot is not None]
         self._make = make
-        self._key = attrgetter(*slots) if slots and len(slots) == len(fields) else None
+        self._key = _key_of(slots) if len(slots) == len(fields) else None
         self._known: dict[Hashable, Any] = {}
 
     def of(self, match: _Match) -> Any:
@@ -166,6 +167,11 @@ class _FieldValues:
                 self._known.clear()
             made = self._known[key] = self._make(match)
             return made
+
+
+def _key_of(slots: Sequence[str]) -> Callable[[Record], Hashable]:
+    """Return what reads the values of these attributes; without any, all records are alike."""
+    return attrgetter(*slots) if slots else lambda _: None
 
 
 class _Slot:

@@ -329,30 +329,33 @@ class GroupState:
             )
             self._base.restore(self._begun)
 
-    def make_room(self, hit: Hit) -> int:
-        """Fold what came before a restored hit, if no hit can follow there: memory is bounded.
+    def restore_hit(self, hit: Hit) -> int:
+        """Take a hit from before the restart. Return by how many hits more the group holds now: less than 0 if it folds some.
 
-        Returns: how many hits were dropped.
+        It folds those before the hit if no hit can follow there, so that memory is bounded.
         """
-        context = self._context
-        if not context.is_direct or not self.hits or (last_at := self.hits[-1].at) >= hit.at:
-            return 0
-        if context.complete_from is not None and last_at < context.complete_from:
-            return self._fold_quietly()
-        if context.settled_before is not None and last_at < context.settled_before:
-            return self._fold_settled()
-        return 0
+        before = len(self.hits)
+        if before and self._context.is_direct and (last_at := self.hits[-1].at) < hit.at:
+            self._make_room(last_at)
+        if self.hits:
+            self.keep(hit)
+        else:  # as almost all: nothing is compared
+            self.hits.append(hit)
+            self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
+        return len(self.hits) - before
 
-    def _fold_settled(self) -> int:
-        """Fold and drop the hits that were judged before a restart. Return how many."""
-        for hit in self.hits:
-            self._base.push(hit)
-        self.floor = self.hits[-1].at + MICROSECOND
-        count = len(self.hits)
-        self.hits.clear()
-        if self._context.is_final:
-            self._drop_restored()
-        return count
+    def _make_room(self, last_at: datetime) -> None:
+        """Fold the hits up to the newest, at `last_at`, if that is settled: no other hit can come up to there."""
+        context = self._context
+        if context.complete_from is not None and last_at < context.complete_from:
+            self._fold_quietly()
+        elif context.settled_before is not None and last_at < context.settled_before:
+            for hit in self.hits:
+                self._base.push(hit)
+            self.floor = last_at + MICROSECOND
+            self.hits.clear()
+            if context.is_final:
+                self._drop_restored()
 
     def _drop_restored(self) -> None:
         """Forget the alerts before the newest that are over. Of those that can never open, drop the records."""
@@ -378,10 +381,11 @@ class GroupState:
         if begun is not None:  # its hits may be folded already
             after = begun.fired_at + MICROSECOND
             self.floor = max(after, self.floor or after)
-        left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
-        self._known = {
-            known.id: known for known in self._known.values() if not context.began_before(known) or known.id in left
-        }
+        if self._known:
+            left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
+            self._known = {
+                known.id: known for known in self._known.values() if not context.began_before(known) or known.id in left
+            }
         return count
 
     def republish(self, hits_above: HitsAbove) -> Iterator[OuterHit]:

@@ -69,7 +69,12 @@ class LiveRule:
         """Take a hit, and return whether it came in time."""
         if self._is_too_late(group, hit.at):
             return False
-        self._keep(self._group(group), hit)
+        state = self._group(group)
+        before = len(state.hits)
+        if state.keep(hit):
+            self.kept += len(state.hits) - before
+            self._dirty[group] = None
+            self.newest = hit.at if self.newest is None else max(self.newest, hit.at)
         return True
 
     def remove(self, group: Group, hit: Hit) -> bool:
@@ -81,13 +86,6 @@ class LiveRule:
             self.kept -= 1
             self._dirty[group] = None
         return True
-
-    def _keep(self, state: GroupState, hit: Hit) -> None:
-        before = len(state.hits)
-        if state.keep(hit):
-            self.kept += len(state.hits) - before
-            self._dirty[state.group] = None
-            self.newest = hit.at if self.newest is None else max(self.newest, hit.at)
 
     def _is_too_late(self, group: Group, at: datetime) -> bool:
         """Return whether a hit lies before what is kept of its group."""
@@ -256,9 +254,9 @@ class LiveRule:
         """Take a hit from before the restart."""
         if self.since is not None and hit.at < self.since:
             return
-        state = self._group(group)
-        self.kept -= state.make_room(hit)
-        self._keep(state, hit)
+        self.kept += self._group(group).restore_hit(hit)
+        if self.newest is None or hit.at > self.newest:
+            self.newest = hit.at
 
     def finish_restore(self) -> Iterable[OuterHit]:
         """Finish, once all hits from before the restart are restored. Return the hits that its alerts make above."""

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.saved import HitWriter
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Pattern, Threshold
-from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
+from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
 SET = make(CorrelationType.TEMPORAL, steps=2, patterns=(Pattern((0, 1)),))
@@ -323,6 +324,18 @@ def test_a_spike_at_its_edges(history: list[float], moments: list[float], fired:
     _push(state, *((minute, 0) for minute in history), is_quiet=True)
     _push(state, *((minute, 0) for minute in moments))
     assert [minutes(found.fired_at) for found in state.alerts()] == fired
+
+
+def test_of_the_history_of_a_spike_only_the_times_are_left() -> None:
+    """However long it runs, it holds the hits of one window, and at most twice the times of the windows before it."""
+    state = new_fold(SPIKE, START)
+    for minute in range(300):
+        state.push(replace(hit(minute), records=(record_at(minute, id=minute + 1),)), is_quiet=True)
+        saved = state.save(HitWriter())
+        assert [len(window) for window in saved.windows] == [min(minute + 1, 11)]
+        assert len(saved.times) <= 2 * 20
+        assert objects_held(state)["Hit"] <= 11 * 8 / 7
+    assert saved.times[-20:] == [int(at(minute).timestamp()) * 1_000_000 for minute in range(269, 289)]
 
 
 @pytest.mark.parametrize(

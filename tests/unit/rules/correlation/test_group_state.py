@@ -417,8 +417,7 @@ def restored(rule: Correlation, complete_from: float, alerts: Iterable[Correlate
         state.restore_alert(each)
     state.begin(None)
     for minute in moments:
-        state.make_room(hit(minute))
-        state.keep(hit(minute))
+        state.restore_hit(hit(minute))
     state.finish_restore()
     return state
 
@@ -466,11 +465,11 @@ def test_hits_before_all_are_known_fire_nothing() -> None:
     inner = state_of(COUNT, complete_from=at(25), since=START, is_direct=False)
     for group, dropped in ((direct, 2), (inner, 0)):
         keep(group, 1, 2)
-        assert group.make_room(hit(2)) == 0
+        assert group.restore_hit(hit(2)) == 0, "it has that hit"
         assert len(group.hits) == 2
-        assert group.make_room(hit(3)) == dropped
-        assert len(group.hits) == 2 - dropped
-        assert group.finish_restore() == 2 - dropped
+        assert group.restore_hit(hit(3)) == 1 - dropped
+        assert len(group.hits) == 3 - dropped
+        assert group.finish_restore() == 3 - dropped
 
 
 def test_only_the_hits_from_the_first_one_of_an_alert_on_belong_to_it() -> None:
@@ -479,9 +478,8 @@ def test_only_the_hits_from_the_first_one_of_an_alert_on_belong_to_it() -> None:
     state = state_of(COUNT, complete_from=at(25), since=START)
     state.restore_alert(begun)
     state.begin(None)
-    for each in (hit(20, key="0"), hit(20, key=begun.origin), hit(20, key="9"), hit(21)):
-        state.make_room(each)
-        assert state.keep(each)
+    same = [hit(20, key=key) for key in ("0", begun.origin, "9")]
+    assert [state.restore_hit(each) for each in (*same, hit(21))] == [1, 1, 1, 1 - 3]
     state.finish_restore()
     assert [each.key for each in state.alerts()[0].hits] == [begun.origin, "9", hit(21).key]
 
@@ -493,12 +491,12 @@ def test_room_is_made_of_what_was_judged_before_a_restart(last: float, folded: i
         is_folded, more = last < minute, {"since": START, bound: at(minute)}
         state = state_of(COUNT, (), **more)
         keep(state, last)
-        assert state.make_room(hit(last, key="beside")) == 0
-        assert state.make_room(hit(60)) == is_folded
-        assert len(state.hits) == 1 - is_folded
+        assert state.restore_hit(hit(last, key="beside")) == 1
+        assert state.restore_hit(hit(60)) == (-1 if is_folded else 1)
+        assert len(state.hits) == (1 if is_folded else 3)
     both = state_of(COUNT, since=START, complete_from=at(25), settled_before=at(50))
     keep(both, last)
-    assert both.make_room(hit(60)) == (last < 50)
+    assert both.restore_hit(hit(60)) == (0 if last < 50 else 1)
     assert both.floor == (at(25) if folded or last == 50 else at(last) + INSTANT)
 
 
@@ -509,7 +507,7 @@ def settled(alerts: Iterable[CorrelatedAlert], *, above: tuple[str, ...] = (), r
         state.restore_alert(each)
     state.begin(None)
     keep(state, 0, 1, 30, 31, 60, 61)
-    assert state.make_room(hit(120)) == 6
+    assert state.restore_hit(hit(120)) == 1 - 6
     assert state.floor == at(61) + INSTANT
     return state
 

@@ -1,0 +1,66 @@
+"""What the shipped rules hold in memory: no more once their windows are full, however many records follow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from actionwatch.base.model import Entity, Record
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.order import KEEP, lookbacks
+from tests.benchmarks.noise import shipped_rules
+from tests.builders import NOON, make_record
+from tests.unit.rules.correlation.kit import objects_held
+
+A_DAY = timedelta(days=1)
+PAUSE = timedelta(minutes=2)
+CYCLE = 9  # days: a group lets its hits go when more than eight of them are old
+
+
+def a_day_of(day: int, ids: Iterator[int]) -> list[Record]:
+    """Return an action of each kind, by three users in turn, and some of users and clusters that never come back."""
+    return [
+        make_record(
+            number,
+            id=number,
+            occurred_at=NOON + day * A_DAY + place * PAUSE,
+            action_kind=kind.name,
+            operation=kind.operation,
+            scope=kind.scope,
+            severity=kind.severity,
+            user_name=f"visitor{day}" if place % 16 == 0 else f"user{place // 4 % 3}",
+            cluster=Entity(f"cluster{day}" if place % 11 == 0 else f"cluster{place % 2}"),
+            account=Entity("account"),
+        )
+        for (place, kind), number in zip(enumerate(KINDS.values()), ids, strict=False)
+    ]
+
+
+def test_the_shipped_rules_hold_no_more_once_their_windows_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The objects that they hold are as many at the end of each day, once the longest window has passed."""
+    for cache in ("correlations.live.feed", "index"):  # these have bounds of their own
+        monkeypatch.setattr(f"actionwatch.rules.{cache}.MAX_REMEMBERED", 8)
+    stored: dict[int, Record] = {}
+    bounds = StreamBounds(begin=lambda _: NOON, alerts_from=NOON)
+    correlator = Correlator(shipped_rules(), bounds, keep=KEEP, read=lambda ids: {each: stored[each] for each in ids})
+    full = max(lookbacks(correlator.rules).values()) // A_DAY + KEEP // A_DAY + 2
+    ids, early, late = count(1), Counter[str](), Counter[str]()
+    for day in range(full + 2 * CYCLE):
+        batch = a_day_of(day, ids)
+        stored |= {each.id: each for each in batch}
+        correlator.take(batch)
+        correlator.changes(batch[-1].occurred_at)
+        if day >= full:
+            size = early if day < full + CYCLE else late
+            size |= objects_held(correlator)  # the greatest count of each type
+    assert {name: (early[name], held) for name, held in late.items() if held > 1.02 * early[name] + 4} == {}
+    groups = {rule.identity.rule_id: len(rule.groups) for rule in correlator.save().rules}
+    without = {rule.name.name for rule in correlator.rules if not groups[rule.name.id]}
+    assert without == {"backup_heartbeat_missing"}, "its list of clusters is empty until an operator fills it"
+    assert correlator.evicted == 0
