@@ -147,7 +147,7 @@ class AccountWatch:
     def name_accounts(self, found: Iterable[Record]) -> Iterable[Record]:
         """Give accounts the name that they had at the time of a record, if it has none, or the name of a later time."""
         names = self._read_names()
-        return [_named(record, names.get(record.account.id or "")) for record in found] if names else found
+        return [_named(record, names) for record in found]
 
     def _read_names(self) -> Mapping[str, _Names]:
         # Needed for every page of a backlog: read once, until the accounts are listed again.
@@ -176,11 +176,12 @@ class AccountWatch:
         )
 
 
-def _named(record: Record, names: _Names | None) -> Record:
-    account, newest = record.account, names[-1][1] if names else None
-    if names is None or account.name not in (None, newest):
+def _named(record: Record, names: Mapping[str, _Names]) -> Record:
+    account = record.account
+    known = None if account.id is None else names.get(account.id)
+    if known is None or account.name not in (None, known[-1][1]):
         return record
-    name = next((name for until, name in names if until is None or until > record.occurred_at), newest)
+    name = next((name for until, name in known if until is None or until > record.occurred_at), known[-1][1])
     return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
 
 
