@@ -50,6 +50,8 @@ class Claimer:
             self._fallbacks.copy_ends(connection, checked.ends, now)
             composed = compose(connection, checked.passed, now, self._gates.global_policy)
             jobs += self._lease(connection, worker, self._jobs_of(connection, composed, now), now)
+            if len(checked.passed) == len(due) < limit:
+                break  # these were all; behind one that a gate stops, another one of its alert may be due
             free -= len(checked.passed)
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more

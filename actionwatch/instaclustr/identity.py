@@ -40,20 +40,22 @@ def canonical_organisation(organisation_id: str) -> str:
     return organisation_id.lower() if UUID.fullmatch(organisation_id) else organisation_id
 
 
-def organisation_hash(organisation: str) -> bytes:
-    """Hash an organisation id for `record_key`."""
-    return blake2b(organisation.encode("utf-8", "surrogatepass"), digest_size=blake2b.PERSON_SIZE).digest()
+def organisation_hash(organisation: str) -> blake2b:
+    """Return the hash of no content for `record_key`, which depends on the organisation id."""
+    person = blake2b(organisation.encode("utf-8", "surrogatepass"), digest_size=blake2b.PERSON_SIZE).digest()
+    # As `person` the organisation costs nothing; as part of the content it would cost another block.
+    return blake2b(digest_size=_HASH_BYTES, person=person)
 
 
-def record_key(microseconds: int | None, stable: bytes, organisation: bytes) -> str:
+def record_key(microseconds: int | None, stable: bytes, organisation: blake2b) -> str:
     """Make the key of a record: 16 hex digits of its time (or `untimed`), `-`, 20 hex digits of a hash of the stable content.
 
     `organisation` is from `organisation_hash`, so that records of two organisations never have the same key.
     """
-    # As `person` the organisation costs nothing; as part of the content it would cost another block.
-    digest = blake2b(stable, digest_size=_HASH_BYTES, person=organisation).hexdigest()
+    digest = organisation.copy()  # takes a third less than a new one
+    digest.update(stable)
     # `to_bytes().hex()` equals format `016x` and takes a third of the time.
-    return f"{_UNTIMED if microseconds is None else microseconds.to_bytes(8).hex()}-{digest}"
+    return f"{_UNTIMED if microseconds is None else microseconds.to_bytes(8).hex()}-{digest.hexdigest()}"
 
 
 def without_time(key: str) -> str:

@@ -32,6 +32,7 @@ class FastJsonParts:
 
     def __init__(self, body: bytes) -> None:
         self._has_nul = rb"\u0000" in body
+        self._nested_count = body.count(b"{") + body.count(b"[")
 
     def members(self, piece: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
         """Return the undecoded members of an object."""
@@ -61,7 +62,9 @@ class FastJsonParts:
         return [str(piece, "utf-8") for piece in pieces]
 
     def flattened(self, pieces: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
-        """Flatten those of the pieces that are nested too deep for the steps that follow."""
+        """Flatten those of the objects that are nested too deep for the steps that follow."""
+        if self._nested_count < MAX_DEPTH + len(pieces):  # each counts itself
+            return pieces
         bodies = [bytes(piece) for piece in pieces]
         if all(body.count(b"{") + body.count(b"[") <= MAX_DEPTH for body in bodies):
             return pieces

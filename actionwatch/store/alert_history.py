@@ -25,8 +25,8 @@ class Entry:
 
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Add lines, in order."""
-    rows = [(to_micros(entry.at), entry.alert_id, entry.stage, entry.what) for entry in entries]
-    bulk_insert(connection, ALERT_HISTORY, ("at", "alert_id", "stage", "what"), rows)
+    columns = {name: [getattr(entry, name) for entry in entries] for name in ("alert_id", "stage", "what")}
+    bulk_insert(connection, ALERT_HISTORY, {"at": [to_micros(entry.at) for entry in entries], **columns})
 
 
 def read(connection: Connection, alert_id: str) -> list[Entry]:

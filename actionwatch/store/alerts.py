@@ -64,13 +64,14 @@ _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
 
 def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
     """Insert (alert, group key) pairs and skip known ids. Return how many are new."""
-    rows = [(*_ROWS.store(alert), group_key) for alert, group_key in alerts]
-    return bulk_insert(connection, ALERT, (*_ROWS.names, "group_key"), rows)
+    stored = _ROWS.store([alert for alert, _ in alerts])
+    return bulk_insert(connection, ALERT, {**stored, "group_key": [group_key for _, group_key in alerts]})
 
 
 def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
     """Join records to alerts, as (alert id, record id), and skip known pairs. Return how many are new."""
-    return bulk_insert(connection, ALERT_RECORD, ("alert_id", "record_id"), pairs)
+    alert_ids, record_ids = zip(*pairs, strict=True) if pairs else ((), ())
+    return bulk_insert(connection, ALERT_RECORD, {"alert_id": alert_ids, "record_id": record_ids})
 
 
 def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, str, int]]:

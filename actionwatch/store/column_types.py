@@ -136,17 +136,15 @@ class RowFormat:
         self.names = tuple(attributes)
         self.columns = as_stored(columns)
         """What a statement selects for `restore`."""
-        self._attributes = attrgetter(*attributes.values())
+        self._attributes = {name: attrgetter(attribute) for name, attribute in attributes.items()}
         converted = [(place, each.type) for place, each in enumerate(columns) if isinstance(each.type, Converted)]
-        self._store = [(place, type_.store) for place, type_ in converted]
+        self._store = [(self.names[place], type_.store) for place, type_ in converted]
         self._restore = [(place, type_.restore) for place, type_ in converted]
 
-    def store(self, item: object) -> list[Any]:
-        """Return an object as the database stores it."""
-        values = list(self._attributes(item))
-        for place, convert in self._store:
-            values[place] = convert(values[place])
-        return values
+    def store(self, items: Sequence[object]) -> dict[str, Sequence[Any]]:
+        """Return the columns of objects, as the database stores them."""
+        values = {name: list(map(read, items)) for name, read in self._attributes.items()}
+        return {**values, **{name: list(map(convert, values[name])) for name, convert in self._store}}
 
     def restore(self, row: Sequence[Any]) -> list[Any]:
         """Return the values of the attributes from a row of `columns`."""

@@ -338,5 +338,4 @@ def _pending_again(now: datetime) -> dict[str, Any]:
 
 
 def _insert(connection: Connection, deliveries: Sequence[Delivery], status: DeliveryStatus) -> int:
-    rows = [(*_NEW.store(each), status.value) for each in deliveries]
-    return bulk_insert(connection, DELIVERY, (*_NEW.names, "status"), rows)
+    return bulk_insert(connection, DELIVERY, {**_NEW.store(deliveries), "status": [status.value] * len(deliveries)})

@@ -9,12 +9,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record
-from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros
+from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
 from actionwatch.store.statements import Place
 from actionwatch.store.tables import RECORD
 
-_seen_at = lru_cache(maxsize=16)(from_micros)  # all records of a page have the same
+# All records of a page have the same `seen_at`.
+_seen_at = lru_cache(maxsize=16)(from_micros)
+_seen_micros = lru_cache(maxsize=16)(to_micros)
+Classification = tuple[bool, timedelta | None]
+"""Whether a record is backlog, and by how much it is late."""
 READ = (
     "record_key", "source", "occurred_at", "seen_at", "action_kind", "raw", "domain_type", "user_name", "description",
     "account_id", "account_name", "cluster_id", "cluster_name", "organisation_id", "organisation_name",
@@ -47,6 +52,34 @@ IS_COUNTED = counted_up_to()
 def place_of(record: Record) -> Place:
     """Return the place of a record in the order of time."""
     return record.occurred_at, record.key, record.source
+
+
+def columns_of(records: Sequence[Record], classified: Sequence[Classification]) -> dict[str, Sequence[Any]]:
+    """Return the columns of records to store: all but the id, which the store assigns."""
+    return {
+        "record_key": [record.key for record in records],
+        "source": [record.source for record in records],
+        "occurred_at": [to_micros(record.occurred_at) for record in records],
+        "seen_at": [_seen_micros(record.seen_at) for record in records],
+        "action_kind": [record.action_kind for record in records],
+        "raw": [record.raw for record in records],
+        "domain_type": [record.domain_type for record in records],
+        "user_name": [record.user_name for record in records],
+        "description": [record.description for record in records],
+        "account_id": [record.account.id for record in records],
+        "account_name": [record.account.name for record in records],
+        "cluster_id": [record.cluster.id for record in records],
+        "cluster_name": [record.cluster.name for record in records],
+        "organisation_id": [record.organisation.id for record in records],
+        "organisation_name": [record.organisation.name for record in records],
+        "operation": [record.operation for record in records],
+        "scope": [record.scope for record in records],
+        "severity": [record.severity for record in records],
+        "upstream_id": [record.upstream_id for record in records],
+        "is_time_readable": [record.is_time_readable for record in records],
+        "is_backlog": [is_backlog for is_backlog, _ in classified],
+        "late_by": [None if late_by is None else late_by // MICROSECOND for _, late_by in classified],
+    }
 
 
 def record_of(row: Sequence[Any]) -> Record:

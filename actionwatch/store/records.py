@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import takewhile
 from operator import attrgetter
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, desc, func, or_, select
 
-from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
 from actionwatch.store import unsealed
-from actionwatch.store.column_types import to_micros
 from actionwatch.store.record_keys import HAS_OTHER_KEY, IN_TIME, timed
-from actionwatch.store.record_rows import IS_COUNTED, READ, RECORDS, SELECTED, counted_up_to, place_of, record_of
+from actionwatch.store.record_rows import (
+    IS_COUNTED,
+    READ,
+    RECORDS,
+    SELECTED,
+    Classification,
+    columns_of,
+    counted_up_to,
+    place_of,
+    record_of,
+)
 from actionwatch.store.statements import (
     bulk_insert,
     bulk_read,
@@ -33,23 +39,7 @@ from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
 MOST_SKIPPED = 100_000  # rows that one look for records that may alert passes over: a tenth of a second
 
-# All records of a page have the same `seen_at`.
-_seen_micros = lru_cache(maxsize=16)(to_micros)
-_SAME = (
-    "source", "action_kind", "operation", "scope", "severity", "domain_type", "user_name", "description", "upstream_id", "raw",
-)  # fmt: skip
-_WRITTEN: Mapping[str, Callable[[Record], Any]] = {
-    **{name: attrgetter(name) for name in _SAME},
-    **{f"{each}_id": attrgetter(f"{each}.id") for each in ("account", "cluster", "organisation")},
-    **{f"{each}_name": attrgetter(f"{each}.name") for each in ("account", "cluster", "organisation")},
-    "record_key": attrgetter("key"),
-    "occurred_at": lambda record: to_micros(record.occurred_at),
-    "seen_at": lambda record: _seen_micros(record.seen_at),
-    "is_time_readable": attrgetter("is_time_readable"),
-}
-"""The value of each column that a record determines. A `Classify` determines the others."""
-Classify = Callable[[Record], tuple[bool, timedelta | None]]
-"""Decides whether a record is backlog, and by how much it is late."""
+Classify = Callable[[Record], Classification]
 _by_key = attrgetter("key")
 _by_place = attrgetter("key", "source")
 _ANY_OF_KEYS = select(RECORD.c.id).where(RECORD.c.record_key.between(bindparam("low"), bindparam("high"))).limit(1)
@@ -109,15 +99,10 @@ def insert_new(connection: Connection, records: Iterable[Record], classify: Clas
     ordered = sorted(_unknown(connection, records), key=_by_key)
     if not ordered:
         return 0
-    classified = [classify(record) for record in ordered]
-    columns = {name: list(map(spell, ordered)) for name, spell in _WRITTEN.items()}
-    columns["is_backlog"] = [is_backlog for is_backlog, _ in classified]
-    columns["late_by"] = [None if late_by is None else late_by // MICROSECOND for _, late_by in classified]
-    # Leave out columns that are null in all records: the driver spends more time on a NULL than on a text.
-    used = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    columns = columns_of(ordered, list(map(classify, ordered)))
     _count_stored(connection, ordered)
     newest = unsealed.newest_record(connection)
-    count = bulk_insert(connection, RECORD, tuple(used), list(zip(*used.values(), strict=True)))
+    count = bulk_insert(connection, RECORD, columns)
     unsealed.note_records(connection, newest)
     return count
 

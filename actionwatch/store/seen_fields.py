@@ -20,5 +20,6 @@ def read(connection: Connection, organisation: str) -> dict[str, datetime]:
 
 def insert_new(connection: Connection, organisation: str, names: Iterable[str], at: datetime) -> None:
     """Insert fields that were seen for the first time."""
-    rows = [(organisation, name, to_micros(at)) for name in names]
-    bulk_insert(connection, SEEN_FIELD, ("organisation", "name", "seen_at"), rows)
+    listed = list(names)
+    stored = {"organisation": [organisation] * len(listed), "name": listed}
+    bulk_insert(connection, SEEN_FIELD, {**stored, "seen_at": [to_micros(at)] * len(listed)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -67,7 +67,7 @@ def bulk_find(
     listed = ", ".join(f"{table.name}.{name}" for name in columns)
     is_it = " AND ".join(f"{table.name}.{name} = given.column{place}" for place, name in enumerate(key, 1))
     for some in portions(values):
-        given, parameters = _given(connection, [table.c[name] for name in key], some)
+        given, parameters = _given(connection, [table.c[name] for name in key], list(zip(*some, strict=True)))
         # SQLite reads the tables of a CROSS JOIN in this order.
         statement = f"SELECT {listed} FROM ({given}) AS given CROSS JOIN {table.name} WHERE {is_it}"  # noqa: S608  # nosec
         yield from connection.exec_driver_sql(statement, parameters)
@@ -93,15 +93,17 @@ def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[
         yield from rows
 
 
-def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
-    """Insert rows and skip those whose key exists. Return how many are new.
+def bulk_insert(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> int:
+    """Insert rows, given by column, and skip those whose key exists. Return how many are new.
 
     Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
     the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
     """
     new_count = 0
-    for some in portions(rows):
-        given, values = _given(connection, [table.c[name] for name in columns], some)
+    size = len(next(iter(columns.values()), ()))
+    for start in range(0, size, _ROWS_PER_STATEMENT):
+        some = [values[start : start + _ROWS_PER_STATEMENT] for values in columns.values()]
+        given, values = _inserted(connection, [table.c[name] for name in columns], some)
         statement = f"INSERT INTO {table.name} ({', '.join(columns)}) {given} ON CONFLICT DO NOTHING"  # nosec
         new_count += connection.exec_driver_sql(statement, values).rowcount
     return new_count
@@ -124,12 +126,12 @@ def bulk_update(
     changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
     is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = "
     is_chosen += "%s" if is_postgresql(connection) else "?"
-    count = 0
+    changed_count = 0
     for some in portions(rows):
-        given, values = _given(connection, [table.c[name] for name in columns], some)
+        given, values = _given(connection, [table.c[name] for name in columns], list(zip(*some, strict=True)))
         statement = f"UPDATE {table.name} SET {changes} FROM ({given}) AS given WHERE {is_chosen}"  # noqa: S608  # nosec
-        count += connection.exec_driver_sql(statement, (*values, value)).rowcount
-    return count
+        changed_count += connection.exec_driver_sql(statement, (*values, value)).rowcount
+    return changed_count
 
 
 def is_postgresql(connection: Connection) -> bool:
@@ -137,21 +139,43 @@ def is_postgresql(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def _given(
-    connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]
+def _inserted(
+    connection: Connection, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
 ) -> tuple[str, tuple[Any, ...]]:
-    """Return the query of given rows, for a statement of the driver, and its parameters. Its columns are column1, column2...
+    """Return `_given`, with one parameter for all rows that SQLite inserts where these have the same value.
 
-    PostgreSQL takes each column as an array in binary form: one parameter for all its values, as fast as COPY. And unlike
-    COPY, it waits for all of them before it begins, so that a process that freezes meanwhile holds nobody up.
+    Its driver spends as long on a value as SQLite, and longer on a boolean or a NULL. Only in a whole statement, because SQLite
+    compiles one for each set of such columns. The first column is not among them, so that a row has a value.
+    """
+    if is_postgresql(connection) or len(values[0]) < _ROWS_PER_STATEMENT:
+        return _given(connection, columns, values)
+    is_shared = [False, *(each.count(each[0]) == len(each) for each in values[1:])]
+    given, own = _given(
+        connection, columns, [each for each, is_one in zip(values, is_shared, strict=True) if not is_one]
+    )
+    places = count(1)
+    chosen = ", ".join("?" if is_one else f"column{next(places)}" for is_one in is_shared)
+    shared = [each[0] for each, is_one in zip(values, is_shared, strict=True) if is_one]
+    # Without a condition, SQLite would take ON CONFLICT for the condition of a join.
+    return f"SELECT {chosen} FROM ({given}) WHERE true", (*shared, *own)  # noqa: S608  # nosec
+
+
+def _given(
+    connection: Connection, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
+) -> tuple[str, tuple[Any, ...]]:
+    """Return the query of rows, given by column, for a statement of the driver, and its parameters.
+
+    Its columns are column1, column2... PostgreSQL takes each column as an array in binary form: one parameter for all its
+    values, as fast as COPY. And unlike COPY, it waits for all of them before it begins, so that a process that freezes
+    meanwhile holds nobody up.
     """
     if is_postgresql(connection):
         names = ", ".join(f"column{place}" for place, _ in enumerate(columns, 1))
         arrays = ", ".join(_array(connection.dialect, column) for column in columns)
         query = f"SELECT * FROM unnest({arrays}) AS given ({names})"  # noqa: S608  # nosec
-        return query, tuple(map(list, zip(*rows, strict=True)))
-    marks = f"({', '.join('?' * len(columns))})"
-    return f"VALUES {', '.join([marks] * len(rows))}", tuple(chain.from_iterable(rows))
+        return query, tuple(map(list, values))
+    marks = f"({', '.join('?' * len(values))})"
+    return f"VALUES {', '.join([marks] * len(values[0]))}", tuple(chain.from_iterable(zip(*values, strict=True)))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -28,8 +28,9 @@ def read(connection: Connection, source: str) -> list[UnknownKind]:
 
 def insert_new(connection: Connection, source: str, names: Iterable[str]) -> None:
     """Insert kinds that are not reported yet, and skip known ones."""
-    rows = [(source, name, False) for name in names]
-    bulk_insert(connection, UNKNOWN_KIND, ("source", "name", "is_reported"), rows)
+    listed = list(names)
+    stored = {"source": [source] * len(listed), "name": listed}
+    bulk_insert(connection, UNKNOWN_KIND, {**stored, "is_reported": [False] * len(listed)})
 
 
 def delete(connection: Connection, source: str, names: Collection[str]) -> None:

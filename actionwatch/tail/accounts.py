@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
@@ -30,6 +31,9 @@ _FIRST_SECONDS = 5.0  # how long the first poll waits for the names of the accou
 _UNLISTED_TIMES = 3  # failures in a row: a single lost response is not worth an alert
 _UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started for each poll
 _REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the vendor's status page"
+
+_Names = Sequence[tuple[datetime | None, str]]
+"""The names of an account, the oldest first, each with its end (None: it is the current name)."""
 
 log = structlog.get_logger()
 
@@ -69,7 +73,7 @@ class AccountWatch:
         """Whether polls no longer wait for a listing: one has succeeded or failed, or takes too long."""
         self._listing_count = self._reported_count = 0
         self._lock = threading.Lock()  # for `_names`: a listing and a poll run at the same time
-        self._names: Mapping[str, Sequence[tuple[datetime | None, str]]] | None = None
+        self._names: Mapping[str, _Names] | None = None
 
     def run_once(self) -> int:
         """List the accounts and store what changed, with a record of each change; return the number of changes.
@@ -140,15 +144,13 @@ class AccountWatch:
             )
             self._self_alerts.report("accounts_refused", self._source, what, error.remedy or _REMEDY)
 
-    def name_at(self, account_id: str, at: datetime, recorded: str | None) -> str | None:
-        """Return the name of an account at a time: the one in the record, unless that is missing or is the current name."""
-        names = self._read_names().get(account_id)
-        if not names or recorded not in (None, names[-1][1]):
-            return recorded
-        return next((name for until, name in names if until is None or until > at), names[-1][1])
+    def name_accounts(self, found: Iterable[Record]) -> Iterable[Record]:
+        """Give accounts the name that they had at the time of a record, if it has none, or the name of a later time."""
+        names = self._read_names()
+        return [_named(record, names) for record in found]
 
-    def _read_names(self) -> Mapping[str, Sequence[tuple[datetime | None, str]]]:
-        # Needed for every record of a backlog: read once, until the accounts are listed again.
+    def _read_names(self) -> Mapping[str, _Names]:
+        # Needed for every page of a backlog: read once, until the accounts are listed again.
         with self._lock:
             if self._names is None:
                 with self._database.read() as connection:
@@ -172,6 +174,15 @@ class AccountWatch:
                 {"action": kind, "account": dict(account.raw), "before": dict(before.raw) if before else None}
             ),
         )
+
+
+def _named(record: Record, names: Mapping[str, _Names]) -> Record:
+    account = record.account
+    known = None if account.id is None else names.get(account.id)
+    if known is None or account.name not in (None, known[-1][1]):
+        return record
+    name = next((name for until, name in known if until is None or until > record.occurred_at), known[-1][1])
+    return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
 
 
 def _changes(

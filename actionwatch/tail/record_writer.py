@@ -7,13 +7,12 @@ alert does not depend on the pages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
 
-import msgspec
 from sqlalchemy import Connection
 
-from actionwatch.base.model import Entity, Record
+from actionwatch.base.model import Record
 from actionwatch.store import records
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
 from actionwatch.tail.state import PollReport, TailState
@@ -21,8 +20,8 @@ from actionwatch.tail.state import PollReport, TailState
 BATCH = 1000  # records in one transaction: no other writer waits for long
 _MAX_HELD_CHARS = 64 * 1024 * 1024  # of raw texts; as many records as fit into a window have about 20 MB
 
-_AccountName = Callable[[str, datetime, str | None], str | None]
-"""Returns the name of an account at a time, from its id and the name in the record."""
+_NameAccounts = Callable[[Iterable[Record]], Iterable[Record]]
+"""Returns records with the names that their accounts had at the time."""
 
 
 class RecordWriter:
@@ -32,12 +31,12 @@ class RecordWriter:
         self,
         state: TailState,
         on_stored: Callable[[], None],
-        account_name: _AccountName,
+        name_accounts: _NameAccounts,
         on_found: Callable[[Sequence[Record]], None],
     ) -> None:
         self._state = state
         self._on_stored = on_stored
-        self._account_name = account_name
+        self._name_accounts = name_accounts
         self._on_found = on_found
         self._held: list[Record] = []
         self._held_chars = 0
@@ -62,7 +61,7 @@ class RecordWriter:
 
     def insert(self, connection: Connection, found: Iterable[Record]) -> int:
         """Store those of the records that are not stored yet; return their number."""
-        return records.insert_new(connection, map(self._named, found), self._classify)
+        return records.insert_new(connection, self._name_accounts(found), self._classify)
 
     def note(self, new_count: int, report: PollReport) -> None:
         """Note that new records were committed."""
@@ -83,14 +82,6 @@ class RecordWriter:
         with self._state.database.write() as connection:
             new_count = self.insert(connection, found)
         self.note(new_count, report)
-
-    def _named(self, record: Record) -> Record:
-        """Give the account the name that it had at the time, if the record has none, or the name of a later time."""
-        account = record.account
-        if account.id is None:
-            return record
-        name = self._account_name(account.id, record.occurred_at, account.name)
-        return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
 
     def _classify(self, record: Record) -> tuple[bool, timedelta | None]:
         """Return whether a record is backlog, and how late it is."""

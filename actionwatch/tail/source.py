@@ -54,8 +54,8 @@ class SourceTail:
         self._watch = watch
         self._accounts = accounts
         self._state = TailState(options, database, clock)
-        name_account = accounts.name_at if accounts else lambda _, __, name: name
-        writer = RecordWriter(self._state, on_stored, name_account, watch.records.note)
+        name_accounts = accounts.name_accounts if accounts else iter
+        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
         comparison = Comparison(self._state, pager)

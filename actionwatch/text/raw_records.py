@@ -13,6 +13,7 @@ from actionwatch.text.escaping import shorten
 
 CUT_FIELD = "actionwatch_cut"
 """The field that a cut raw text has in addition: it says how large the record was."""
+_CUT_NAME = f'"{CUT_FIELD}"'
 
 _MAX_NAME_CHARS = 256  # of a name, an id or a kind in a record that is cut; the longest address of a mailbox has 254
 _ESCAPE_CHARS = 6  # JSON writes one character as up to six
@@ -55,7 +56,7 @@ def cut_record(record: Record, limit: int) -> Record:
 
 def is_cut(record: Record) -> bool:
     """Return whether `cut_record` has cut a record."""
-    return f'"{CUT_FIELD}"' in record.raw
+    return _CUT_NAME in record.raw
 
 
 def _cut_name(name: str | None) -> str | None:

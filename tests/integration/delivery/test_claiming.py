@@ -19,6 +19,7 @@ from actionwatch.store import alerts, delivery_transitions, outbox, receivers, s
 from actionwatch.store.database import Database
 from tests.builders import NOON, lease_due, make_alert, make_delivery
 from tests.integration.kit import PlainRenderer, Sender
+from tests.statements import statements
 
 SECOND = timedelta(seconds=1)
 POLICIES = {"hook": ReceiverPolicy()}
@@ -61,6 +62,15 @@ def test_claim_fills_the_backlog(database: Database) -> None:
         worker.send(job)
     assert claim(database, worker) == []
     assert worker.closed_until is None, "its own messages make room as soon as they are sent"
+
+
+def test_claim_looks_once_for_rows_that_all_pass(database: Database) -> None:
+    """A claim that has room for more rows does not look for them again, if no gate stopped one of those that it found."""
+    put(database, "first", "second")
+    with statements() as found:
+        jobs = claim(database, make_worker())
+    assert [job.delivery.alert_id for job in jobs] == ["first", "second"]
+    assert sum(each.startswith("SELECT delivery.id") for each in found) == 1
 
 
 def test_rows_that_gates_stop_take_no_slot(database: Database) -> None:

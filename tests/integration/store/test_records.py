@@ -59,6 +59,18 @@ def test_record_is_read_back_unchanged(database: Database, record: Record) -> No
     assert found == msgspec.structs.replace(record, id=1)
 
 
+@pytest.mark.parametrize("changed", [None, 0, 249, 250, 599])
+def test_many_records_are_read_back_unchanged(database: Database, changed: int | None) -> None:
+    """Many records that have all values but the key in common, except perhaps one of them, are read back unchanged."""
+    many = [make_record(number) for number in range(600)]
+    if changed is not None:
+        many[changed] = msgspec.structs.replace(FULL, key=many[changed].key)
+    assert (store(database, *many), store(database, *many)) == (600, 0)
+    with database.read() as connection:
+        found = records.read_after(connection, 0, 1000)
+    assert found == [msgspec.structs.replace(record, id=number) for number, record in enumerate(many, 1)]
+
+
 def test_known_records_are_skipped(database: Database) -> None:
     """A record with a known source and key is not stored again; twins and records of other sources are."""
     record = make_record()

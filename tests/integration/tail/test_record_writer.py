@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from actionwatch.base.model import Entity, Record
@@ -18,6 +19,12 @@ from tests.builders import NOON, Clock, make_marks, make_record
 OVERLAP, MINUTE, MILLISECOND = timedelta(minutes=15), timedelta(minutes=1), timedelta(milliseconds=1)
 
 
+def named(record: Record) -> Record:
+    """Return a record with a name for its account."""
+    account_id = record.account.id
+    return msgspec.structs.replace(record, account=Entity(account_id, account_id and f"name of {account_id}"))
+
+
 class Bench:
     """A writer for a source that alerts from noon on and was read up to one o'clock."""
 
@@ -27,9 +34,7 @@ class Bench:
         self.call_count = 0
         state = TailState(TailOptions("acme", "org", overlap=OVERLAP), database, Clock())
         state.commit(make_marks(seen_through=NOON + 60 * MINUTE))
-        self.writer = RecordWriter(
-            state, self._called, lambda account_id, _, name: name or f"name of {account_id}", lambda _: None
-        )
+        self.writer = RecordWriter(state, self._called, lambda found: map(named, found), lambda _: None)
 
     def _called(self) -> None:
         self.call_count += 1
@@ -106,13 +111,10 @@ def test_late_records(database: Database, at: datetime, is_readable: bool, late_
     assert (found.late_by, found.is_backlog) == (late_by, at < NOON)
 
 
-@pytest.mark.parametrize(
-    ("account", "name"),
-    [(Entity(), None), (Entity(None, "Alpha"), "Alpha"), (Entity("a", "Alpha"), "Alpha"), (Entity("a"), "name of a")],
-)
-def test_accounts_get_the_name_of_the_time(database: Database, account: Entity, name: str | None) -> None:
-    """An account with an id gets the name of the time; one without an id stays as it is."""
+def test_accounts_get_the_name_of_the_time(database: Database) -> None:
+    """Records are stored with the names that their accounts get."""
     on = Bench(database)
-    on.writer.hold([make_record(account=account)], on.report)
+    on.writer.hold([make_record(account=Entity("a"))], on.report)
     on.writer.flush(on.report)
-    assert on.records()[0].account == Entity(account.id, name)
+    (found,) = on.records()
+    assert found.account == Entity("a", "name of a")

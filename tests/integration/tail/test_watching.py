@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailState
-from tests.builders import NOON, Clock
+from tests.builders import NOON, Clock, make_record
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
@@ -152,23 +152,31 @@ def test_first_account_of_an_organisation_creates_a_record(database: Database) -
         assert list(accounts.read_current(connection, "org")) == ["a"]
 
 
+def name_at(watch: AccountWatch, account_id: str | None, at: datetime, recorded: str | None) -> str | None:
+    """Return the name that a record shows, of an account in a record of that time that has a name or none."""
+    (record,) = watch.name_accounts([make_record(occurred_at=at, account=Entity(account_id, recorded))])
+    return record.account.name
+
+
 def test_account_names_have_a_history(database: Database) -> None:
     """A record shows the name that its account had at its time, and the name in the record takes precedence."""
     clock, listing = Clock(), Listing(a="Old")
     watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
-    assert watch.name_at("a", NOON, None) == "Old"
+    assert name_at(watch, "a", NOON, None) == "Old"
     clock.advance(hours=1)
     listing.names["a"] = "New"
     watch.run_once()
     before, after = NOON + timedelta(minutes=30), NOON + timedelta(hours=2)
-    assert watch.name_at("a", before, None) == "Old"
-    assert watch.name_at("a", before, "New") == "Old"
-    assert watch.name_at("a", before - HOUR, "New") == "Old"
-    assert watch.name_at("a", before, "Something else") == "Something else"
-    assert watch.name_at("a", after, None) == watch.name_at("a", NOON + HOUR, None) == "New"
-    assert watch.name_at("b", after, None) is None
-    assert watch.name_at("b", after, "Named") == "Named"
+    assert name_at(watch, "a", before, None) == "Old"
+    assert name_at(watch, "a", before, "New") == "Old"
+    assert name_at(watch, "a", before - HOUR, "New") == "Old"
+    assert name_at(watch, "a", before, "Something else") == "Something else"
+    assert name_at(watch, "a", after, None) == name_at(watch, "a", NOON + HOUR, None) == "New"
+    assert name_at(watch, "b", after, None) is None
+    assert name_at(watch, "b", after, "Named") == "Named"
+    assert name_at(watch, None, after, None) is None
+    assert name_at(watch, None, after, "New") == "New"
 
 
 def test_late_record_of_a_renamed_account(world: World, database: Database) -> None:
