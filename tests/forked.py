@@ -1,7 +1,7 @@
 """The command in child processes that start warm: `tests/warm_process.py` has imported everything, and forks them.
 
 The start of the installed command takes more than a second of CPU, a forked one about a tenth. Tests about the start itself,
-and those that need another loader or clock, start the command with `tests.children`.
+and those that need another loader, start the command with `tests.children`.
 """
 
 from __future__ import annotations
@@ -85,29 +85,54 @@ class Forked:
 
 @contextlib.contextmanager
 def forked(
-    *arguments: str, folder: Path, environment: Mapping[str, str], stdout: Stream = None, stderr: Stream = None
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    stdout: Stream = None,
+    stderr: Stream = None,
+    clock: Path | None = None,
 ) -> Iterator[Forked]:
-    """Start the command in its own session. At the end of the block, also after a failure, kill it and its descendants."""
+    """Start the command in its own session. At the end of the block, also after a failure, kill it and its descendants.
+
+    Its clock can follow a file: see `tests/end_to_end/clocked.py`.
+    """
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
-        nothing = its.enter_context(Path(os.devnull).open("r+b")).fileno()
+        given = _nothing(its)
+        printed, out = _stream(stdout, 1, ours, its)
+        complained, err = _stream(stderr, 2, ours, its)
         reader, reported = _pipe(ours, its)
         report = ours.enter_context(os.fdopen(reader, "rb", buffering=0, closefd=False))  # `select` sees no buffer
-        readers, writers = list[IO[str] | None](), list[int]()
-        for number, stream in enumerate((stdout, stderr), 1):
-            if stream == subprocess.PIPE:
-                reader, writer = _pipe(ours, its)
-                readers.append(ours.enter_context(os.fdopen(reader, closefd=False)))
-            else:
-                writer = _writer(stream, number, nothing)
-                readers.append(None)
-            writers.append(writer)
-        message = {"arguments": arguments, "folder": str(folder), "environment": dict(environment)}
-        socket.send_fds(_warm_process(), [json.dumps(message).encode()], [nothing, *writers, reported])
+        message = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": {**environment},
+            "clock": str(clock or ""),
+        }
+        socket.send_fds(_warm_process(), [json.dumps(message).encode()], [given, out, err, reported])
         its.close()
-        process = Forked(("actionwatch", *arguments), report, *readers)
+        process = Forked(("actionwatch", *arguments), report, printed, complained)
         ours.callback(exit_status, process)
         ours.callback(kill, process)
         yield process
+
+
+def _stream(
+    stream: Stream, number: int, ours: contextlib.ExitStack, its: contextlib.ExitStack
+) -> tuple[IO[str] | None, int]:
+    """Return what reads a stream of the process, if it is a pipe, and the descriptor that the process gets."""
+    match stream:
+        case None:
+            return None, number
+        case subprocess.PIPE:
+            reader, writer = _pipe(ours, its)
+            return ours.enter_context(os.fdopen(reader, closefd=False)), writer
+        case int():
+            return None, _nothing(its)
+    return None, stream.fileno()
+
+
+def _nothing(its: contextlib.ExitStack) -> int:
+    return its.enter_context(Path(os.devnull).open("r+b")).fileno()
 
 
 def _pipe(ours: contextlib.ExitStack, its: contextlib.ExitStack) -> tuple[int, int]:
@@ -118,18 +143,12 @@ def _pipe(ours: contextlib.ExitStack, its: contextlib.ExitStack) -> tuple[int, i
     return reader, writer
 
 
-def _writer(stream: Stream, number: int, nothing: int) -> int:
-    if stream is None:
-        return number
-    if isinstance(stream, int):
-        return nothing
-    return stream.fileno()
-
-
-def run_forked(*arguments: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_forked(
+    *arguments: str, folder: Path, environment: Mapping[str, str], clock: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end. Return its exit status and output."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        with forked(*arguments, folder=folder, environment=environment, stdout=out, stderr=err) as process:
+        with forked(*arguments, folder=folder, environment=environment, stdout=out, stderr=err, clock=clock) as process:
             status = exit_status(process)
         for file in (out, err):
             file.seek(0)

@@ -25,7 +25,7 @@ from actionwatch import cli
 from tests import http_client
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.children import Process, Started, child, exit_status, kill, run_child
-from tests.forked import Forked, Stream, forked, run_forked
+from tests.forked import Forked, forked, run_forked
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.waiting import LIMIT, stopwatch, wait_until
 
@@ -39,9 +39,9 @@ def started(*arguments: str, folder: Path, **options: Any) -> contextlib.Abstrac
     return child([COMMAND, *arguments], cwd=folder, env=environment(), **options)
 
 
-def started_warm(*arguments: str, folder: Path, **streams: Stream) -> contextlib.AbstractContextManager[Forked]:
+def started_warm(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Forked]:
     """Start the command like `started`, in a process that has its imports."""
-    return forked(*arguments, folder=folder, environment=environment(), **streams)
+    return forked(*arguments, folder=folder, environment=environment(), **options)
 
 
 def finished(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -49,9 +49,9 @@ def finished(*arguments: str, folder: Path, **more: str) -> subprocess.Completed
     return run_child([COMMAND, *arguments], cwd=folder, env=environment(**more))
 
 
-def finished_warm(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def finished_warm(*arguments: str, folder: Path, clock: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end like `finished`, in a process that has its imports."""
-    return run_forked(*arguments, folder=folder, environment=environment())
+    return run_forked(*arguments, folder=folder, environment=environment(), clock=clock)
 
 
 def called(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
