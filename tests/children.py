@@ -12,12 +12,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.waiting import LIMIT, wait_until
 
 Command = Sequence[str | Path]
 Process = subprocess.Popen[str]
+
+
+class Started(Protocol):
+    """A process in its own session, as `child` or `tests.forked` starts it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the process ends. Raises: subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, unless the process has ended."""
+
+
 REACTED_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -71,7 +88,7 @@ def printed(process: Process, given: str | None = None, limit: float | None = No
         raise AssertionError(f"waited {limit:g} s for the end of {exc.cmd}; printed: {process.communicate()}") from exc
 
 
-def exit_status(process: Process) -> int:
+def exit_status(process: Started) -> int:
     """Wait until a process ends that prints to files, or little."""
     try:
         return process.wait(LIMIT)
@@ -79,8 +96,8 @@ def exit_status(process: Process) -> int:
         raise AssertionError(f"waited {LIMIT:g} s for the end of {exc.cmd}") from exc
 
 
-def kill(process: Process) -> None:
-    """Kill a process of `child`, and every descendant that did not leave its session."""
+def kill(process: Started) -> None:
+    """Kill a process, and every descendant that did not leave its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -62,10 +62,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """End the server of PostgreSQL that tests of this process have started."""
-    from tests import postgresql
+    """End the server of PostgreSQL and the warm process that tests of this process have started."""
+    from tests import forked, postgresql
 
     postgresql.end()
+    forked.end()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,7 +33,7 @@ from actionwatch.store import seal_checking
 from actionwatch.store.database import StoreReader
 from tests import failover, postgresql
 from tests.chaos.database_proxy import DatabaseProxy
-from tests.children import child
+from tests.children import Started, child
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import beside, wait_until
@@ -104,20 +104,15 @@ class Cluster:
         """Start a replica, with a clock that is off by an offset."""
         self.starts[name] += 1
         log_path = self.folder / name / f"service-{self.starts[name]}.log"
-        options: dict[str, Any] = {}
-        if offset is not None:
-            options["env"] = kit.environment(LD_PRELOAD=str(FAKETIME), FAKETIME=offset, DONT_FAKE_MONOTONIC="1")
         end = contextlib.ExitStack()
         log = end.enter_context(log_path.open("w"))
-        process = end.enter_context(
-            child(
-                [kit.COMMAND, "run"],
-                cwd=self.folder / name,
-                stderr=log,
-                stdout=log,
-                **{"env": kit.environment(), **options},
-            )
-        )
+        folder = self.folder / name
+        process: Started
+        if offset is None:
+            process = end.enter_context(kit.started_warm("run", folder=folder, stdout=log, stderr=log))
+        else:  # the library is loaded when a program starts
+            moved = kit.environment(LD_PRELOAD=str(FAKETIME), FAKETIME=offset, DONT_FAKE_MONOTONIC="1")
+            process = end.enter_context(child([kit.COMMAND, "run"], cwd=folder, stdout=log, stderr=log, env=moved))
         self.services[name] = kit.Service(process, log_path)
         self.ends[name] = end
         self.stack.callback(end.close)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +23,8 @@ from actionwatch.emulator.state import Organisation
 from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT, DELIVERY
-from tests.children import child, run_child
+from tests.children import Started
+from tests.end_to_end import kit
 from tests.upstreams import logged_actions, stored
 from tests.waiting import beside, pause, wait_until
 
@@ -67,22 +65,6 @@ detection:
 """
 
 
-# Imports everything once and forks a service for each line of input, because a complete start takes ten times as long.
-FORKING_PROCESS = """
-import os, sys
-from actionwatch import cli
-from actionwatch.service import app, service
-from actionwatch.notifiers import webhook
-from actionwatch.web import metrics, routes, server
-for _ in sys.stdin:
-    pid = os.fork()
-    if not pid:
-        os._exit(cli.call(sys.argv[1:]))
-    print(pid, flush=True)
-    os.waitpid(pid, 0)
-"""
-
-
 @dataclass
 class Receiver:
     """The receiver of a webhook: the accepted messages, by id."""
@@ -119,32 +101,11 @@ def receiving() -> Iterator[Receiver]:
             yield receiver
 
 
-@contextmanager
-def forking_process(arguments: list[str]) -> Iterator[Callable[[], int]]:
-    """Return a function that starts a service and returns its process id."""
-    pipe, command = subprocess.PIPE, [sys.executable, "-c", FORKING_PROCESS, *arguments]
-    with child(command, stdin=pipe, stdout=pipe) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        into, out = process.stdin, process.stdout
-
-        def start() -> int:
-            into.write("\n")
-            into.flush()
-            return int(out.readline())
-
-        yield start
-
-
-def wait_for_a_poll(pid: int, seen: int, organisation_requests: Callable[[], int]) -> None:
-    """Wait until the process has sent a request to the upstream, because before that there is little to kill.
-
-    Raises: ProcessLookupError, if it ended by itself.
-
-    """
+def wait_for_a_poll(process: Started, seen: int, organisation_requests: Callable[[], int]) -> None:
+    """Wait until the process has sent a request to the upstream, because before that there is little to kill."""
 
     def has_polled() -> bool:
-        os.kill(pid, 0)
+        assert process.poll() is None, "it ended by itself"
         return organisation_requests() > seen
 
     wait_until(has_polled, "a request of the service")
@@ -185,22 +146,22 @@ def test_kills_lose_and_repeat_nothing(
         )
         for _ in range(40):
             arrive()
-        command = [sys.executable, "-m", "actionwatch", "-c", str(config)]
-        with forking_process([*command[3:], "run"]) as start:
-            for _ in range(kills):
-                emulator.faults.set(*chance.choice(FAULTS))
-                seen, pid = requests(), start()
-                wait_for_a_poll(pid, seen, requests)
+        command = ["-c", str(config)]
+        for _ in range(kills):
+            emulator.faults.set(*chance.choice(FAULTS))
+            seen = requests()
+            with kit.started_warm(*command, "run", folder=tmp_path) as process:
+                wait_for_a_poll(process, seen, requests)
                 arrive()
                 pause(chance.choice((0, 0.005, 0.02, 0.1, 0.4, 1.1)))
-                os.kill(pid, signal.SIGKILL)
+                process.send_signal(signal.SIGKILL)
         emulator.faults.clear()
         last_round_at = datetime.now(UTC)
-        ended = run_child([*command, "run", "--once", "--wait", "10m"])
+        ended = kit.finished_warm(*command, "run", "--once", "--wait", "10m", folder=tmp_path)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        verified = run_child([*command, "records", "receipts", "--verify", "-o", "jsonl"])
+        verified = kit.finished_warm(*command, "records", "receipts", "--verify", "-o", "jsonl", folder=tmp_path)
         assert verified.returncode == 0, verified.stderr
-        sealed = run_child([*command, "store", "verify"])
+        sealed = kit.finished_warm(*command, "store", "verify", folder=tmp_path)
         assert sealed.returncode == 0, sealed.stderr
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:

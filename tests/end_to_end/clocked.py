@@ -1,24 +1,23 @@
 """Run the command with a clock that a file sets, in seconds from the real time.
 
-    python clocked.py FILE run
-
 Only the wall clock follows the file, which is read continuously; the monotonic clock, timeouts and sockets are real.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import time_machine
 
+from actionwatch import cli
+
 LOOK_SECONDS = 0.02
 
 
-def main(file: Path, arguments: list[str]) -> None:
-    """Run the command."""
+def run_command(file: Path) -> None:
+    """Run the command that this process was started with."""
     off = float(file.read_text())
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=off), tick=True) as clock:
         never = threading.Event()
@@ -32,11 +31,4 @@ def main(file: Path, arguments: list[str]) -> None:
                     known = wanted
 
         threading.Thread(target=follow, daemon=True).start()
-        from actionwatch.cli import main as command
-
-        sys.argv = ["actionwatch", *arguments]
-        command()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+        cli.main()

@@ -24,7 +24,8 @@ from standardwebhooks import Webhook
 from actionwatch import cli
 from tests import http_client
 from tests.builders import CLUSTER_DELETED_RULE
-from tests.children import Process, child, exit_status, kill, run_child
+from tests.children import Process, Started, child, exit_status, kill, run_child
+from tests.forked import Forked, forked, run_forked
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.waiting import LIMIT, stopwatch, wait_until
 
@@ -34,17 +35,27 @@ QUIET = "history: 0s\nordinary: false\n"  # nothing happens except what a test a
 
 
 def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Process]:
-    """Start the command. Kill it at the end of the block if it still runs."""
+    """Start the installed command. Kill it at the end of the block if it still runs."""
     return child([COMMAND, *arguments], cwd=folder, env=environment(), **options)
 
 
+def started_warm(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Forked]:
+    """Start the command like `started`, in a process that has its imports."""
+    return forked(*arguments, folder=folder, environment=environment(), **options)
+
+
 def finished(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the installed command to its end."""
     return run_child([COMMAND, *arguments], cwd=folder, env=environment(**more))
 
 
+def finished_warm(*arguments: str, folder: Path, clock: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end like `finished`, in a process that has its imports."""
+    return run_forked(*arguments, folder=folder, environment=environment(), clock=clock)
+
+
 def called(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Call a command of an operator in this process, while a service runs in another: `finished` mostly starts Python."""
+    """Call a command of an operator in this process, while a service runs in another."""
     out, err, wanted = io.StringIO(), io.StringIO(), environment(**more)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)
@@ -86,7 +97,7 @@ def upstream(folder: Path, plan: str = QUIET) -> Iterator[Upstream]:
     """Run an emulator, without any activity unless a scenario plans some."""
     scenario = folder / "scenario.yml"
     scenario.write_text(plan)
-    with started(
+    with started_warm(
         "emulator", "--port", "0", "--scenario", str(scenario), folder=folder, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -194,7 +205,7 @@ class Post:
     def service(self) -> Iterator[Service]:
         """Start the service, with its log in a file. Do not wait until it is ready."""
         path = self.folder / "service.log"
-        with path.open("w") as log, started("run", folder=self.folder, stderr=log, stdout=log) as process:
+        with path.open("w") as log, started_warm("run", folder=self.folder, stderr=log, stdout=log) as process:
             yield Service(process, path)
 
     def query(self, statement: str) -> list[Any]:
@@ -211,7 +222,7 @@ class Post:
 class Service:
     """The running service."""
 
-    process: Process
+    process: Started
     log: Path
 
     def wait_until_up(self) -> str:

@@ -20,7 +20,7 @@ def test_a_program_decides_about_an_alert_of_the_running_service(
     config.write_text(config.read_text().replace("web: {", f"web: {{proxy: {PROXY}, "))
 
     def call(*arguments: str) -> str:
-        ran = kit.finished(*arguments, folder=post.folder)
+        ran = kit.finished_warm(*arguments, folder=post.folder)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 

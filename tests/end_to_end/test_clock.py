@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from typing import Any
 import pytest
 
 from tests import http_client
-from tests.children import child, run_child
-from tests.end_to_end import clocked, kit
+from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import Reply
 from tests.waiting import wait_until
 
@@ -39,9 +37,6 @@ class Machine:
         part.write_text(str(seconds))
         part.replace(self._file)
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, clocked.__file__, str(self._file), *arguments]
-
     @contextmanager
     def service(self) -> Iterator[kit.Service]:
         """Run the service."""
@@ -49,13 +44,13 @@ class Machine:
         path = self.post.folder / "service.log"
         with (
             path.open("w") as log,
-            child(self._command("run"), cwd=self.post.folder, env=kit.environment(), stdout=log, stderr=log) as process,
+            kit.started_warm("run", folder=self.post.folder, stdout=log, stderr=log, clock=self._file) as process,
         ):
             yield kit.Service(process, path)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command there."""
-        return run_child(self._command(*arguments), cwd=self.post.folder, env=kit.environment())
+        return kit.finished_warm(*arguments, folder=self.post.folder, clock=self._file)
 
 
 @pytest.fixture

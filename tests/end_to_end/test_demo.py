@@ -60,11 +60,12 @@ def test_two_demos_at_once(empty: Path) -> None:
 
 def test_demo_can_be_kept(empty: Path) -> None:
     """`--keep` leaves a folder in which the other commands work. A folder that is not empty is refused with exit status 2."""
-    with kit.started("demo", "--for", "0", "--keep", "kept", folder=empty, stdout=subprocess.PIPE) as kept:
+    with kit.started_warm("demo", "--for", "0", "--keep", "kept", folder=empty, stdout=subprocess.PIPE) as kept:
         assert kept.stdout is not None
         kit.read_until(kept.stdout, "· opened")
         kept.send_signal(signal.SIGINT)
-        printed(kept)
+        kept.stdout.read()
+        exit_status(kept)
     assert kept.returncode == 0
     assert [path.name for path in empty.iterdir()] == ["kept"]
     status = kit.called("-c", "kept/actionwatch.yaml", "status", "-o", "json", folder=empty)
@@ -73,19 +74,20 @@ def test_demo_can_be_kept(empty: Path) -> None:
     )
     listed = kit.called("-c", "kept/actionwatch.yaml", "records", "list", folder=empty)
     assert len(listed.stdout.splitlines()) > 10
-    assert kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2
+    assert kit.finished_warm("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2
 
 
 def test_cards_of_the_demo_link_to_its_page(empty: Path) -> None:
     """Each card has the URL of its alert, which opens while the demo runs."""
-    with kit.started("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE) as demo:
+    with kit.started_warm("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE) as demo:
         assert demo.stdout is not None
         kit.read_until(demo.stdout, "· opened")
         url = demo.stdout.readline().split()[-1]
         page = http_client.get(url)
         assert (page.status_code, f"actionwatch explain {url.rpartition('/')[2][:8]}" in page.text) == (200, True)
         demo.send_signal(signal.SIGINT)
-        printed(demo)
+        demo.stdout.read()
+        assert exit_status(demo) == 0
 
 
 def test_demo_ends_if_its_reader_closes_the_pipe(empty: Path) -> None:

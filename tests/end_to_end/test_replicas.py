@@ -92,7 +92,7 @@ def test_replicas_share_the_work(
     shown = kit.called("status", "-o", "json", folder=elsewhere)
     assert (shown.returncode, json.loads(shown.stdout)["troubles"]) == (0, []), shown.stderr
     assert sorted(each["roles"] for each in json.loads(shown.stdout)["replicas"]) == [["leader"], ["tail acme"]]
-    round_ = kit.finished("run", "--once", folder=elsewhere)
+    round_ = kit.finished_warm("run", "--once", folder=elsewhere)
     assert round_.returncode == 1
     assert "another actionwatch runs on postgresql+psycopg://" in round_.stderr
     assert "stop it, or give this one its own store.url" in round_.stderr

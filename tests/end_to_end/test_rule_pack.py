@@ -30,7 +30,7 @@ def watching(tmp_path: Path, up: kit.Upstream, webhook: HttpEnd, monkeypatch: py
     variables["ACTIONWATCH_LISTEN"] = "127.0.0.1:0"
     monkeypatch.setattr(kit, "environment", lambda before=kit.environment: before(**variables))
     folder = tmp_path / "watch"
-    assert kit.finished("init", str(folder), folder=tmp_path).returncode == 0
+    assert kit.finished_warm("init", str(folder), folder=tmp_path).returncode == 0
     config = folder / "actionwatch.yaml"
     text = config.read_text()
     for before, after in (

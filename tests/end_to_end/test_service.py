@@ -153,7 +153,7 @@ def test_second_service_is_refused_and_commands_work(post: kit.Post, soar: kit.S
     soar.answer = lambda: Reply(410, b"gone")
     with post.service() as service:
         service.wait_until_up()
-        second = kit.finished("run", folder=post.folder)
+        second = kit.finished_warm("run", folder=post.folder)
         assert second.returncode == 1
         assert "another actionwatch runs" in second.stderr
         post.upstream.delete_cluster("eve@example.com")
@@ -171,7 +171,7 @@ def test_second_service_is_refused_and_commands_work(post: kit.Post, soar: kit.S
 def test_interrupted_run_once_is_continued_by_the_next(post: kit.Post, soar: kit.Soar) -> None:
     """`run --once` that is interrupted while sending exits with 130. The next two runs deliver the rest once."""
     post.upstream.delete_cluster("eve@example.com")
-    with soar.holding(), kit.started("run", "--once", folder=post.folder, stderr=subprocess.DEVNULL) as process:
+    with soar.holding(), kit.started_warm("run", "--once", folder=post.folder, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: soar.arrivals, "a message to hold")
         process.send_signal(signal.SIGINT)
         assert exit_status(process) == 130

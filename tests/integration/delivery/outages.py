@@ -1,4 +1,4 @@
-"""One hour of trouble at the real far end of a receiver, in virtual time, with a new process each minute.
+"""One hour of trouble at the real far end of a receiver, in virtual time, with a new process for each record.
 
 Only the clock of the pipeline is virtual. The sockets, their timeouts and the delays of the far end are real. The table in
 docs/receivers.md is the output of `python -m tests.integration.delivery.outages`.
@@ -302,8 +302,8 @@ class Result:
     """Whether the last message of each alert counts all of its records."""
 
 
-def run(trouble: Trouble, kind: str, database: Database, *, is_backed: bool) -> Result:
-    """Simulate the hour and what follows on an empty store, close it, and return the results."""
+def run(trouble: Trouble, kind: str, database: Database, *, is_backed: bool, minutes: int = 1) -> Result:
+    """Simulate the hour, with a record every so many `minutes`, and what follows on an empty store. Close it."""
     try:
         with ExitStack() as stack:
             hour = Hour(database, senders={"other": Sender()})
@@ -316,21 +316,22 @@ def run(trouble: Trouble, kind: str, database: Database, *, is_backed: bool) -> 
             )
             if is_backed:
                 hour.senders["mail"] = Sender()
-            delayed = _live(hour, trouble.is_killed)
-            return _sum_up(hour, far, kind, delayed, is_backed=is_backed)
+            count = 60 // minutes
+            delayed = _live(hour, count, trouble.is_killed)
+            return _sum_up(hour, far, kind, count, delayed, is_backed=is_backed)
     finally:
         database.close()
 
 
-def _live(hour: Hour, is_killed: bool) -> int:
-    """Store a record each minute for an hour, each delivered by a new process; then deliver the rest.
+def _live(hour: Hour, count: int, is_killed: bool) -> int:
+    """Store that many records within an hour, each delivered by a new process; then deliver the rest.
 
     Returns the number of delayed messages.
     """
     delayed = 0
-    for minute in range(60):
-        hour.match_records(user_name=USERS[minute % len(USERS)])
-        hour.clock.advance(minutes=1)
+    for number in range(count):
+        hour.match_records(user_name=USERS[number % len(USERS)])
+        hour.clock.advance(minutes=60 / count)
         hour.die() if is_killed else hour.deliver()
         delayed += sum(row.receiver == "other" and row.status is not DeliveryStatus.SENT for row in _due(hour))
     for _ in range(40):
@@ -344,7 +345,7 @@ def _due(hour: Hour) -> list[Delivery]:
     return [row for row in hour.all_rows() if row.due_at <= hour.clock()]
 
 
-def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool) -> Result:
+def _sum_up(hour: Hour, far: FarEnd, kind: str, count: int, delayed: int, *, is_backed: bool) -> Result:
     rows = [row for row in hour.all_rows() if row.receiver == "main"]
     taken = [message for message in far.taken if not message.id.endswith("thread")]
     ids = [message.id for message in taken]
@@ -364,7 +365,7 @@ def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool
         delayed=delayed,
         stood_in=len({message.data["id"] for message in stood_in if not is_self_alert(message)}),
         longest_wait=_longest_wait(hour),
-        is_counted=_is_counted(hour, rows),
+        is_counted=_is_counted(hour, rows, count),
     )
 
 
@@ -387,11 +388,11 @@ def _longest_wait(hour: Hour) -> timedelta:
     return max(min(sent_at[name]) - alert.opened_at for name, alert in hour.alerts().items())
 
 
-def _is_counted(hour: Hour, rows: Sequence[Delivery]) -> bool:
+def _is_counted(hour: Hour, rows: Sequence[Delivery], count: int) -> bool:
     newest = {row.alert_id: row for row in sorted(rows, key=lambda row: row.ordinal)}
     alerts = hour.alerts()
     counts = {name: json.loads(newest[name].body or "{}")["data"]["count"] for name in alerts}
-    return counts == {name: alert.count for name, alert in alerts.items()} and sum(counts.values()) == 60
+    return counts == {name: alert.count for name, alert in alerts.items()} and sum(counts.values()) == count
 
 
 def table(results: Sequence[Result]) -> str:
