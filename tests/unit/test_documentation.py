@@ -88,7 +88,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"| {connections.MAX_CONNECTIONS} |" in text
     assert f"API | {requests.MAX_BODY_BYTES // 1024} KiB |" in text
     assert (
-        f"| {attempts.MAX_ATTEMPTS} within a minute, of the form also {attempts.MAX_HOURLY_ATTEMPTS} within an hour |"
+        f"| {attempts.MAX_ATTEMPTS} within a minute; in the form, also {attempts.MAX_HOURLY_ATTEMPTS} within an hour |"
         in text
     )
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
