@@ -35,9 +35,9 @@ Generated from `--help` by `python -m tests.docs`; a test fails if it is outdate
 Every command that prints data accepts `-o table|json|jsonl`. `-c FILE` can be written before or after the command. Exit status:
 0 success, 1 the command failed or found something, 2 usage or configuration error (with file:line:column), 130 interrupted.
 
-A time is RFC 3339 or a duration before now (`7d`). A time without a zone is local; a date is its midnight. Commands show times
-in the local zone, with its name; `-o json` and exports have UTC. The local zone is that of the process, as for `date`:
-`TZ`, or else the zone of the machine. `time_zone` in the configuration is the zone of messages, and changes nothing here.
+A time is RFC 3339 or a duration before now (`7d`). A time without a zone is local; a date means its midnight. Commands show
+times in the local zone, with its name; `-o json` and exports have UTC. The local zone is that of the process, as for `date`:
+`TZ`, or else the zone of the machine. `time_zone` in the configuration is the zone of messages, and does not affect commands.
 
 `source <(actionwatch completion bash)` makes a shell complete commands, options, and values such as kinds, rules, receivers,
 sources and ids. `actionwatch completion --help` has the lines for zsh and fish.

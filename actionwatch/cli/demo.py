@@ -67,7 +67,7 @@ log: {{level: warning, format: text}}
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="Port of the page, health and metrics.  [default: a free port]",
+    help="Port of the console, health and metrics.  [default: a free port]",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option("--keep", metavar="DIR", type=FOLDER, help="Keep the configuration, rules and store in this folder.")

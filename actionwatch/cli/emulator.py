@@ -28,7 +28,7 @@ from actionwatch.emulator.simulation import playing
 def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...], is_list: bool, form: str) -> None:
     """Run the upstream's API with all four operations and an active organisation. Stops on SIGINT or SIGTERM.
 
-    Without a scenario, it uses the one of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
+    Without --scenario, it uses that of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
     a fault as NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10. Limits are times, every, for, operation and seed.
     """
     if is_list:

@@ -74,7 +74,7 @@ author_option = click.option(
     "--author",
     metavar="NAME",
     callback=lambda _context, _option, name: name or _login_name(),
-    help="Who decides this.  [default: your login name]",
+    help="Who makes this decision.  [default: your login name]",
 )
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 

@@ -30,8 +30,8 @@ _PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, i
 def command(config: str, source: str | None, form: str) -> int:
     """Send about 40 small requests to the live upstream and print the shape of its responses: names, types, formats, no values.
 
-    Each finding is settled or explains why not, and says what it means for the proof that every record was read. Suggests lines
-    for the configuration. Exits with 1 if something makes the proof impossible.
+    Each finding is settled, or explains why it is not, and states what it means for the proof that every record was read.
+    Suggests lines for the configuration. Exits with 1 if something makes the proof impossible.
     """
     from actionwatch.service import live
 

@@ -73,7 +73,7 @@ def receipts(
     While nothing new happens, further proofs are merged into one receipt: `judged` is the time of the last one.
 
     --verify lists only the receipts that the stored records do not match, and ends with a summary. It exits with 1 if records
-    differ from those that a receipt attests; records that retention deleted are no difference. JSON lists every receipt.
+    differ from those that a receipt attests; records that retention deleted are not a difference. JSON lists every receipt.
     """
     from actionwatch.store import receipts as store
 
@@ -175,8 +175,8 @@ def _row(found: _CheckedReceipt) -> tuple[object, ...]:
 
 @click.command("proof")
 @click.option("--source", metavar="NAME", shell_complete=completing.sources, help="Only this source.")
-@click.option("--since", type=time, help="Start of the time: RFC 3339, or a duration before now (7d).")
-@click.option("--until", type=time, help="End of the time.")
+@click.option("--since", type=time, help="Start of the period: RFC 3339, or a duration before now (7d).")
+@click.option("--until", type=time, help="End of the period.")
 @output_option
 @click.pass_obj
 def proof(config: str, /, source: str | None, since: datetime | None, until: datetime | None, form: str) -> int:

@@ -59,7 +59,8 @@ def list_receivers(config: str, form: str) -> None:
 def test(config: str, receiver_name: str, form: str) -> None:
     """Send a marked test alert to one receiver, with the configuration on disk: templates, notifier, outbox.
 
-    A running service need not know the receiver yet. Exits with 1 if the receiver refuses the message, which is not retried.
+    A running service does not need to know the receiver yet. Exits with 1 if the receiver refuses the message, which is not
+    retried.
     """
     from actionwatch.delivery.receiver_tests import send_test
     from actionwatch.service import app

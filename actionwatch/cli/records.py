@@ -62,7 +62,7 @@ command.add_command(proof)
     type=(str, duration),
     metavar="KEY DURATION",
     shell_complete=completing.records,
-    help="Only records within this time before and after the record with this key: of its user, unless --user, --account or "
+    help="Only records within this time before and after the record with this key: those of its user, unless --user, --account "
     "--cluster is given.",
 )
 @limit_option("records")

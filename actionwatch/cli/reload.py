@@ -31,7 +31,7 @@ def command(config: str, form: str) -> int:
     """Make the running service load rules, lists, templates, silences and the configuration, and print what changed.
 
     Waits until the service has loaded them. Exits with 1 if the service refused the configuration, or a file is broken: then
-    the previous version stays in use. A broken configuration is reported with exit status 2, before the service is asked.
+    the previous version stays in use. A broken configuration is reported with exit status 2, and the service is not contacted.
     """
     from actionwatch.store.database import StoreReader
 

@@ -1,4 +1,4 @@
-"""`routes`: show the routing tree, and test which receivers an alert gets to and what would hold it."""
+"""`routes`: show the routing tree, and test which receivers get an alert and what would hold it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actionwatch.settings import Settings
 
 _ROOT = "route"
-command = click.Group(help="Show the routing tree, and test which receivers an alert gets to.")
+command = click.Group(help="Show the routing tree, and test which receivers get an alert.")
 
 
 @command.command("show")
@@ -39,7 +39,7 @@ command = click.Group(help="Show the routing tree, and test which receivers an a
 def show(config: str, form: str) -> None:
     """Print the routing tree: the matchers, receivers and mute intervals of each route.
 
-    An alert takes the first child whose matchers all match; `continue` also tries the routes after it.
+    The first child whose matchers all match takes the alert; with `continue`, the routes after it are tried too.
     """
     from actionwatch.alerts import routes
     from actionwatch.service import configuration
@@ -106,7 +106,7 @@ def _spell_receivers(route: Route) -> str:
     "rule_name",
     metavar="NAME",
     shell_complete=completing.rules,
-    help="The rule. Its labels and its escalation count too.",
+    help="The rule. Its labels and its escalation apply too.",
 )
 @click.option(
     "--label", "given", multiple=True, metavar="K=V", help="A label such as cluster=orders-prod (repeatable)."
@@ -132,7 +132,7 @@ def test(
     """Print which receivers get an alert, which matcher decided at each route, and what would hold its messages now.
 
     What can hold a message: a silence, an inhibition, a mute interval, min_level, a storm, a digest. Nothing is stored or sent.
-    Works without a store, then only by the configuration.
+    Without a store, the command uses only the configuration.
 
     Exits with 1 if nobody gets the alert, or if its receivers are not those of --expect.
 

@@ -53,8 +53,8 @@ def command(config: str, once: bool, wait: timedelta) -> int:
     With --once, exits with 1 if a step failed: a source could not be polled, a message that was due did not reach its receiver,
     or dead letters are left. Messages that are due later are listed, and are not a failure.
 
-    On a terminal, prints in six lines what it watches, with the address of its page. The log shows only warnings there, unless
-    log.level is set, because alerts can appear on the same screen.
+    On a terminal, prints in six lines what it watches, with the address of the console. The log shows only warnings there,
+    unless log.level is set, because alerts can appear on the same screen.
     """
     gc.set_threshold(*COLLECTION)  # it runs long, and its memory counts
     if wait and not once:
@@ -93,7 +93,7 @@ def _first_lines(built: App, url: str) -> Iterator[str]:
     yield f"rules:  {', '.join(counts)}"
     receivers = (f"{receiver.name} ({receiver.type})" for receiver in settings.receivers)
     yield f"alerts: {', '.join(receivers) or 'no receivers: alerts are stored but not sent'}"
-    yield f"page:   {url}/ shows whether everything is seen, and what needs a person"
+    yield f"page:   {url}/ shows whether everything is seen, and what needs attention"
     yield f"health: {url}/readyz; 'actionwatch status' shows progress"
     is_quiet = settings.log.level == "auto" and sys.stderr.isatty()
     yield f"stop:   Ctrl-C{'; the log shows only warnings here: log.level changes that' if is_quiet else ''}"

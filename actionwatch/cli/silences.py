@@ -33,9 +33,7 @@ command = click.Group(help="Add, list and expire silences.")
 )
 @click.option("--comment", required=True, metavar="TEXT", help="The reason.")
 @author_option
-@click.option(
-    "--force", "is_forced", is_flag=True, help="Add it although it is too long, or its matchers are doubtful."
-)
+@click.option("--force", "is_forced", is_flag=True, help="Add it even if it is too long or its matchers are doubtful.")
 @output_option
 @click.pass_obj
 def add(

@@ -48,7 +48,7 @@ _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how lat
 def command(config: str, form: str) -> int:
     """Show how far each source is read and proved, its last poll, the queue of each receiver, active silences and all troubles.
 
-    Exits with 1 while there are troubles. An overdue poll is one, whether a service runs or not; so are a full disk and a
+    Exits with 1 while there are troubles. An overdue poll is a trouble, whether or not a service runs; so are a full disk and a
     missing store. Creates and changes nothing.
     """
     from actionwatch.store.database import StoreReader

@@ -32,9 +32,9 @@ command = click.Group(help="Upgrade, copy, verify, back up and restore the store
 def upgrade(config: str, form: str) -> None:
     """Upgrade the schema of the store to that of this version.
 
-    A store in PostgreSQL needs this after each installation of a version with a newer schema: 'run' refuses the older one. A
-    file of SQLite is upgraded by 'run'. Replicas of the version before continue, unless the new schema excludes them: then
-    this is refused until all are stopped. Back up the store first.
+    A store in PostgreSQL needs this after each installation of a version with a newer schema: 'run' refuses the older one.
+    'run' upgrades a SQLite file. Replicas of the previous version continue, unless they cannot use the new schema: then the
+    command is refused until all of them are stopped. Back up the store first.
     """
     from actionwatch.store.database import Database, StoreReader
     from actionwatch.store.revision import SCHEMA_VERSION
@@ -169,7 +169,7 @@ def _print(checked: StoreVerification) -> None:
     rows = [(table.name, table.sealed, table.unsealed, table.removed) for table in checked.tables]
     print_table(("table", "sealed", "not sealed yet", "removed"), rows)
     if checked.head is None or checked.oldest is None or checked.head.at is None or checked.oldest.at is None:
-        echo("there is no seal yet: 'actionwatch run' makes them")
+        echo("there is no seal yet: 'actionwatch run' creates them")
     else:
         span = f"{spell_time(checked.oldest.at)} to {spell_time(checked.head.at)}"
         echo(f"{counted(checked.seal_count, 'seal')}, {span}; head {checked.head}")
@@ -191,7 +191,7 @@ def _print(checked: StoreVerification) -> None:
 @output_option
 @click.pass_obj
 def backup(config: str, target: Path, form: str) -> None:
-    """Write a copy of the store to FILE, also while the service runs.
+    """Write a copy of the store to FILE. The service may run.
 
     The copy is consistent, and the command checks it. Only its owner can read it. FILE must not exist.
 
@@ -213,8 +213,8 @@ def backup(config: str, target: Path, form: str) -> None:
 def restore(config: str, source: Path, is_replacing: bool, form: str) -> None:
     """Put a copy of the backup FILE at store.url, while no service runs.
 
-    If a store is there, it is refused without --replace. The next 'actionwatch run' upgrades an older schema, and reads
-    from the upstream what happened since the backup. Alerts of that time keep their ids and are sent again.
+    If a store exists there, the command is refused without --replace. The next 'actionwatch run' upgrades an older schema, and
+    reads from the upstream what happened since the backup. Alerts of that time keep their ids and are sent again.
     """
     from actionwatch.store import backup
 

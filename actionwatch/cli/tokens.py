@@ -1,4 +1,4 @@
-"""`tokens`: create, list and revoke the tokens of people for the console and the API."""
+"""`tokens`: create, list and revoke personal tokens for the console and the API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from actionwatch.cli.options import author_option, future, output_option
 from actionwatch.cli.output import echo, print_document, print_items
 from actionwatch.text.times import spell_time
 
-command = click.Group(help="Create, list and revoke tokens of people for the console and the API.")
+command = click.Group(help="Create, list and revoke personal tokens for the console and the API.")
 
 
 @command.command("create")
@@ -80,7 +80,7 @@ def _check_name(name: str) -> None:
 @output_option
 @click.pass_obj
 def list_tokens(config: str, is_all: bool, form: str) -> None:
-    """List the tokens of people. The last use is noted at most once an hour. No secret is shown: the store has none."""
+    """List personal tokens. The last use is recorded at most once an hour. No secret is shown: the store has none."""
     from actionwatch.store import tokens
 
     now = utc_now()

@@ -58,7 +58,7 @@ def list_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
 @output_option
 @click.pass_obj
 def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
-    """Check the rules of the configuration, or of the given files and folders. Exits with 1 if one is broken.
+    """Check the rules of the configuration, or of the given files and folders. Exits with 1 if a rule is broken.
 
     Notes describe what is valid but probably not intended; they do not fail the check.
     """

@@ -39,8 +39,8 @@ _IDLE_NAMED = 5  # rules that did not fire
 
 @click.command("backtest")
 @click.argument("rules", nargs=-1, required=True, shell_complete=completing.rules_and_files)
-@click.option("--since", type=time, help="Start of the time.  [default: 90d before now; a file is read completely]")
-@click.option("--until", type=time, help="End of the time.")
+@click.option("--since", type=time, help="Start of the period.  [default: 90d before now; a file is read completely]")
+@click.option("--until", type=time, help="End of the period.")
 @click.option(
     "--records",
     "file",

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 @click.option("--cluster", metavar="C", help="Only this cluster, by id or name, with wildcards.")
 @click.option("--outside", metavar="INTERVAL", help="Only outside this time interval, such as business-hours.")
 @click.option(
-    "--count", type=click.IntRange(2, MAX_COUNT), metavar="N", help="Alert if N records come --within a time."
+    "--count", type=click.IntRange(2, MAX_COUNT), metavar="N", help="Alert if N records occur --within a time."
 )
 @click.option("--distinct", metavar="FIELD", help="With --count: count the different values of this field.")
 @click.option("--then", "then", multiple=True, metavar="K[,K…]", shell_complete=completing.kinds,
               help="Alert if one of these kinds follows --within a time (repeatable: a further step).")  # fmt: skip
-@click.option("--missing", "is_missing", is_flag=True, help="Alert if no record comes --within a time.")
+@click.option("--missing", "is_missing", is_flag=True, help="Alert if no record occurs --within a time.")
 @click.option("--within", type=duration, metavar="TIME", help="The time of --count, --then and --missing, such as 10m.")
 @click.option(
     "--group-by",
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> int:
     """Write a rule with its tests. On a terminal, asks for missing options.
 
-    The rule matches each record of some kinds, counts them, waits for others that follow (a sequence), or for none (an
+    The rule matches each record of some kinds, counts them, or detects that others follow (a sequence) or that none occurs (an
     absence). Shows how often it would have fired on the records of the store. Writes nothing unless the rule loads and passes
     its tests.
 
