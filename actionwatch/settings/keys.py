@@ -71,7 +71,7 @@ class Source(Options):
     base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
     """https; plain http is accepted only for loopback addresses."""
     poll_interval: PositiveDuration = timedelta(seconds=10)
-    """How often to poll. It doubles with each poll that fails, up to 5 minutes, and returns with the first success. A
+    """How often to poll. The interval doubles with each poll that fails, up to 5 minutes; the first success resets it. A
     Retry-After of the upstream is respected, up to one hour.
     """
     overlap: Duration = timedelta(minutes=15)

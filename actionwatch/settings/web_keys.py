@@ -45,17 +45,17 @@ class AuthenticatingProxy(Options):
     """A proxy before the listener that signs people in, and says in a header who each request is from."""
 
     addresses: Annotated[tuple[Annotated[Network, BeforeValidator(parse_network)], ...], Field(min_length=1)]
-    """Addresses of the proxy, as networks: `10.0.0.5/32`. The header is believed only from there; a request from elsewhere with
+    """Addresses of the proxy, as networks: `10.0.0.5/32`. The header is trusted only from there; a request from elsewhere with
     the header gets 403. A program that runs there can act under any name: run only the proxy there.
     """
     user_header: HeaderName = "X-Forwarded-User"
     """The header with the name of the person. The proxy must replace what clients send."""
     operators: tuple[Person, ...] = ()
-    """The names of the people who may decide. All others are readers."""
+    """The names of the people who may make decisions. All others are readers."""
     groups_header: HeaderName = "X-Forwarded-Groups"
     """The header with the groups of the person, separated by commas."""
     operator_groups: tuple[Word, ...] = ()
-    """Members of these groups may decide too."""
+    """Members of these groups may make decisions too."""
 
 
 class OpenId(Options):
@@ -71,11 +71,11 @@ class OpenId(Options):
         default=None, validate_default=True
     )
     operators: tuple[Person, ...] = ()
-    """The names of the people who may decide."""
+    """The names of the people who may make decisions."""
     operator_groups: tuple[Word, ...] = ()
-    """Members of these groups may decide too."""
+    """Members of these groups may make decisions too."""
     readers: tuple[People, ...] = ()
-    """The names of the people who may read; `*@example.com` for all names with this end, `*` for everybody whom the provider
+    """The names of the people who may read; `*@example.com` for all names that end in this, `*` for everybody whom the provider
     signs in. Nobody else can sign in.
     """
     reader_groups: Annotated[tuple[Word, ...], AfterValidator(_somebody)] = Field(default=(), validate_default=True)
@@ -121,14 +121,14 @@ class Web(Options):
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     """Host and port of [the console](console.md), health and metrics; IPv6 in brackets: `"[::1]:8080"`."""
     token: Secret | None = None
-    """A token that several programs and people share: programs send it, and people sign in with it, may decide, and type
-    their names. Tokens of people are better: `actionwatch tokens create`.
+    """A token that several programs and people share: programs send it; people sign in with it, may make decisions, and type
+    their names. Personal tokens are better: `actionwatch tokens create`.
     """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
     require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
     """Whether reading needs a token. Default: `false` on a loopback address without `token`, `proxy` and `openid`, `true`
     otherwise.
-    Set `true` if other people use the machine. Health checks never need one, and deciding always does.
+    Set `true` if other people use the machine. Health checks never need one, and decisions always do.
     """
     url: Annotated[str | None, AfterValidator(parse_public_url)] = None
     """The public address of [the console](console.md), such as `https://watch.example.com`: messages then
@@ -142,7 +142,7 @@ class Web(Options):
     """
 
     proxy: AuthenticatingProxy | None = None
-    """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which says who people are:
+    """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which signs people in:
     `{addresses: [10.0.0.5/32], operators: [sam@example.com]}`.
     """
     openid: Annotated[OpenId | None, AfterValidator(_can_be_used)] = None
