@@ -74,7 +74,7 @@ class CatchingUp:
             self._backlog = replace(self._backlog, began_at=self._backlog.began_at + step)
 
     def end(self) -> None:
-        """Delete the progress, also that of a process that was killed: the source has caught up."""
+        """Delete the progress, even that of a process that was killed: the source has caught up."""
         if self._backlog is None and not self._may_be_left:
             return  # a quiet poll waits for no other writer
         with self._state.database.write() as connection:

@@ -86,7 +86,7 @@ class SourceWatch:
         what = f"complete only through {instant(state.marks.proved_through)}{why}"
         waiting = self._waiting_since(state.server.now())
         if waiting is not None and lag <= self._lag:
-            what = f"older windows wait since {instant(waiting)} to be checked for late records"
+            what = f"older windows have waited since {instant(waiting)} to be checked for late records"
         self._alerts.set("proof_lagging", what, is_wrong=lag > self._lag or waiting is not None)
 
     def _waiting_since(self, now: datetime) -> datetime | None:

@@ -96,7 +96,7 @@ class Pager:
         return ignored
 
     def _is_everything(self, walk: Walk, *, is_short: bool) -> bool:
-        """Return whether as many records came as the upstream counts. An untrusted total needs a page that is not full."""
+        """Return whether as many records were received as the upstream counts. An untrusted total needs a short page."""
         size = walk.before.size
         return size is not None and walk.received >= size and (is_short or self._state.is_total_trusted)
 

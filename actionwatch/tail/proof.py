@@ -39,20 +39,20 @@ class Claim:
 
 @dataclass(slots=True)
 class Walk:
-    """What came in one walk so far: how often each record key, how many of each kind, and the claims of the responses."""
+    """What one walk has received so far: how often each record key, how many of each kind, and the claims of the responses."""
 
     keys: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     claims: list[Claim] = field(default_factory=list)
     """One for each page, and that of a response after the last page, if there was one."""
     order: list[str] = field(default_factory=list)
-    """The keys as they came."""
+    """The keys in the order of arrival."""
     page_count: int = 0
     """Pages with records."""
     largest_page: int = 0
     """The most records on one page."""
     has_repeats: bool = False
-    """Whether a key came again on a later page, as a twin does, and a record that a shifted page shows twice."""
+    """Whether a key appeared again on a later page, as a twin does, and a record that a shifted page shows twice."""
     is_ended: bool = False
     """Whether the last page was empty, so that the walk did not end because the total was reached."""
 
@@ -69,7 +69,7 @@ class Walk:
 
     @property
     def received(self) -> int:
-        """The number of records that came; equal ones count as often as they came."""
+        """The number of records received; equal ones count as often as they were received."""
         return len(self.order)
 
     @property
@@ -92,7 +92,7 @@ def confirms_totals(walk: Walk) -> bool:
 
 
 def refutes_totals(walk: Walk) -> bool:
-    """Return whether more different records came than the upstream counted before and after."""
+    """Return whether more different records were received than the upstream counted before and after."""
     sizes = (walk.before.size, walk.after.size)
     return all(size is not None and size < len(walk.keys) for size in sizes)
 
@@ -128,7 +128,7 @@ def _is_same(walk: Walk, earlier: Walk) -> bool:
 
 
 def _is_contradicted(walk: Walk) -> bool:
-    """Return whether a total claims more records than came. One that claims fewer is wrong by itself and means nothing."""
+    """Return whether a total claims more records than were received. One that claims fewer is wrong and means nothing."""
     return any(claim.size is not None and claim.size > walk.received for claim in (walk.before, walk.after))
 
 
@@ -142,7 +142,7 @@ def counts_kinds(claim: Claim, kinds: Counter[str]) -> bool:
 
 
 def _kinds_differ(walk: Walk) -> bool:
-    """Return whether whole counts differ from each other, or from what came: a swap leaves totals as they are."""
+    """Return whether whole counts differ from each other, or from what was received: a swap leaves totals as they are."""
     before, after = walk.before.whole_counts, walk.after.whole_counts
     is_swapped = before is not None and after is not None and before != after
     return is_swapped or any(
@@ -159,7 +159,7 @@ def _why_unproved(walk: Walk, earlier: Walk | None) -> str:
     if before is not None and after is not None and before != after and max(before, after) >= walk.received:
         return f"the window changed: {counted(before, 'record')} before, {after} after"
     if _is_contradicted(walk):
-        return f"{counted(walk.received, 'record')} came, the upstream counts {before if before is not None else after}"
+        return f"{counted(walk.received, 'record')} received, but the upstream counts {before if before is not None else after}"
     if earlier is None:
         return "the upstream reports no number that can be trusted: a second walk is needed"
     return f"two walks differ: {earlier.received} and {walk.received} records"

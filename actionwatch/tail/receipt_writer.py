@@ -82,7 +82,7 @@ class ReceiptWriter:
             if held_count < len(present):
                 raise StoreError(
                     f"{len(present) - held_count} of the records that were stored are missing: the server of the store has "
-                    "forgotten its last commits. The window is not proved, and is read again"
+                    "lost its last commits. The window is not proved, and is read again"
                 )
 
     def _next_time(self, connection: Connection) -> datetime:

@@ -124,7 +124,7 @@ class RecordWatch:
                 known = seen_fields.read(connection, self._reader.organisation)
             self._settle_identity(known)
         news = sorted(name for name, at in known.items() if name != _LOOKED and now - at < _FIELD_NEWS)
-        what = f"records carry fields never seen before: {_spell_names(news)}"
+        what = f"records have fields that were never seen before: {_spell_names(news)}"
         self._alerts.set("unknown_field", what, is_wrong=bool(news))
 
     def _settle_identity(self, known: Mapping[str, datetime]) -> None:

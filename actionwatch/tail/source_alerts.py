@@ -9,11 +9,12 @@ from actionwatch.alerts.self_alerts import SelfAlerts
 REMEDIES = {
     "clock_skew": "set this machine's clock (NTP), or ask the vendor. Records are read and matched, but nothing is proved "
     "beyond the earlier of the two times (5 minutes are tolerated)",
-    "filter_ignored": "nothing is lost: actionwatch filters the responses again; but polls cost more. Inform the vendor",
+    "filter_ignored": "nothing is lost: actionwatch filters the responses again, but polls cost more. Inform the vendor",
     "mark_ahead": "records after the last valid proof are read again; check this machine's clock (NTP). Resolves by itself",
     "proof_lagging": "'actionwatch status' and the log show the reason; records are still stored and matched",
     "records_cut": "look at them in the console of the vendor, and ask the vendor why they are this large. Resolves by itself",
-    "unknown_field": "look at one ('actionwatch records list -o json'); add another name of a known field to field_aliases",
+    "unknown_field": "look at one of the records ('actionwatch records list -o json'); if a known field has a new name, add "
+    "it to field_aliases",
     "unknown_kind": "decide whether rules should watch them, then add them to extra_kinds in the configuration",
     "window_unproved": "'actionwatch records proof' lists the windows and the reasons; they are read again each hour; run "
     "'actionwatch probe'",

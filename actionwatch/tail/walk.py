@@ -1,4 +1,4 @@
-"""One walk through the pages of a window: what came, and what the upstream claimed. `Pager` makes it."""
+"""One walk through the pages of a window: what it received, and what the upstream claimed. `Pager` makes it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class WindowScan:
     outer_kinds: Counter[str] = field(default_factory=Counter)
     """Kinds of the records outside the window, and of those without a readable time."""
     repeated: dict[str, Record] = field(default_factory=dict)
-    """A record for each key that came more than once."""
+    """A record for each key that was received more than once."""
     newest: datetime | None = None
     """The time of the newest record in the window."""
     is_whole: bool = True
     """False if the walk was broken off: the window is too large, or the unit of the bounds turned out to be another."""
     is_unbounded: bool = False
-    """The upstream ignores the bounds, so that each part of the window would bring everything again."""
+    """The upstream ignores the bounds, so that each part of the window would return everything again."""
 
     @property
     def size(self) -> int:

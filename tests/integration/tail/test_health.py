@@ -159,7 +159,7 @@ def test_older_windows_that_wait_too_long(watched: Watched) -> None:
     watched.state.commit(make_marks(proved_through=watched.clock()))
     assert watched.poll() == {}
     watched.clock.now += SECOND
-    since = "older windows wait since 2026-11-25T12:00:00.000Z to be checked for late records"
+    since = "older windows have waited since 2026-11-25T12:00:00.000Z to be checked for late records"
     assert watched.poll() == {"proof_lagging": since}
     watched.clock.now += LAG
     watched.open.found.clear()
@@ -259,7 +259,7 @@ def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
     read_record(watched, "zone")
     assert watched.poll("BACKUP") == {}
     read_record(watched, "region", "area")
-    what = "records carry fields never seen before: area, region"
+    what = "records have fields that were never seen before: area, region"
     watched.clock.now += MINUTE
     watched.state.commit(make_marks(proved_through=watched.clock() + DAY))
     assert watched.poll("BACKUP") == {"unknown_field": what}
@@ -273,7 +273,7 @@ def test_a_field_after_records_without_any_is_new(watched: Watched) -> None:
     """The first field beyond the known ones is reported if earlier records did not have it."""
     watched.poll("BACKUP")
     read_record(watched, "zone")
-    assert watched.poll("BACKUP") == {"unknown_field": "records carry fields never seen before: zone"}
+    assert watched.poll("BACKUP") == {"unknown_field": "records have fields that were never seen before: zone"}
 
 
 def read_record(watched: Watched, *fields: str) -> str:

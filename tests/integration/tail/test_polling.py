@@ -166,7 +166,9 @@ def test_a_proof_after_a_gap_moves_no_mark(world: World, database: Database) -> 
     on.poll()
     assert BEGIN < on.state.marks.proved_through < NOON - 5000 * SECOND
     assert on.report.proved_count > 0, "parts without records are proved"
-    assert [each.partition(": ")[2] for each in on.report.unproved] == ["1 record came, the upstream counts 2"] * 2
+    assert [each.partition(": ")[2] for each in on.report.unproved] == [
+        "1 record received, but the upstream counts 2"
+    ] * 2
 
 
 @pytest.mark.parametrize(

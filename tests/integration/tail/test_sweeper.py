@@ -218,7 +218,7 @@ def test_a_window_that_cannot_be_proved_is_cut_few_times(swept: Swept) -> None:
     left = swept.left()
     assert len(left) == 13
     assert {(each.failure_count, each.due_at - NOON) for each in left} == {(1, MINUTE)}
-    assert all("came, the upstream counts" in each.why for each in left)
+    assert all("received, but the upstream counts" in each.why for each in left)
     assert len([each for each in logs if each["event"] == "window_swept"]) == 25, "12 were cut, 13 were left"
     swept.sweep(1)
     assert len(swept.left()) == 25

@@ -119,9 +119,9 @@ def test_walk_proves_what_its_claims_allow(
         (a_walk("ab", before=2, after=3), None, "the window changed: 2 records before, 3 after"),
         (a_walk("ab", before=3, after=2), None, "the window changed: 3 records before, 2 after"),
         (a_walk("ab", before=1, after=2), None, "the window changed: 1 record before, 2 after"),
-        (a_walk("ab", before=3), None, "2 records came, the upstream counts 3"),
-        (replace(a_walk("ab"), claims=[Claim(3), Claim()]), None, "2 records came, the upstream counts 3"),
-        (a_walk("ab", after=3), None, "2 records came, the upstream counts 3"),
+        (a_walk("ab", before=3), None, "2 records received, but the upstream counts 3"),
+        (replace(a_walk("ab"), claims=[Claim(3), Claim()]), None, "2 records received, but the upstream counts 3"),
+        (a_walk("ab", after=3), None, "2 records received, but the upstream counts 3"),
         # A total below the number of records is wrong by itself, and does not show that the window changed.
         (a_walk("abc", before=1, after=2), None, "the upstream reports no number that can be trusted"),
         (a_walk("ab"), a_walk("abc"), "two walks differ: 3 and 2 records"),
