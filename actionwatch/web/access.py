@@ -88,8 +88,8 @@ class Access:
     ) -> None:
         """`shared` is the token of the configuration. `database` has those of people; None while it does not answer.
 
-        `open_to` is the role of who sends no token; None: everybody must send one, come through the `proxy`, or sign in with
-        `openid`.
+        `open_to` is the role of clients that send no token; None: everybody must send one, come through the `proxy`, or sign in
+        with `openid`.
         """
         self._shared = (shared or "").encode()
         self._database = database

@@ -18,7 +18,7 @@ _HEADERS = {
 
 
 UNBUFFERED = {"x-accel-buffering": "no"}
-"""For a response that comes in parts: nginx would keep them until its end."""
+"""For a response that is sent in parts: nginx would keep them until its end."""
 
 
 class Headers:

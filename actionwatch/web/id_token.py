@@ -98,7 +98,7 @@ def _bits_of(modulus: object) -> int:
 def _errors_in(claims: Mapping[str, Any], expected: Expected, now: float) -> Iterator[str]:
     """Yield what is wrong with signed claims."""
     if claims.get("iss") != expected.issuer:
-        yield "its issuer is another one than web.openid.issuer"
+        yield "its issuer is not web.openid.issuer"
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     if expected.client_id not in audiences:

@@ -122,7 +122,7 @@ class UrlQuery:
                 )
         except (ValueError, OverflowError):
             pass
-        self.problems[name] = f"{name}: no place in this list: begin at its first page"
+        self.problems[name] = f"{name}: not a position in this list: begin at its first page"
         return None
 
     def _chosen(self, name: str, accepted: Mapping[str, _T], words: list[str]) -> list[_T]:

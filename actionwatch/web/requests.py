@@ -32,7 +32,7 @@ def check_site(request: Request) -> None:
     """
     site = request.headers.get("sec-fetch-site")  # browsers send it over https, and to this machine
     if site is None and visitor_of(request).is_proxied:
-        raise HTTPException(403, "the browser does not say who sent this form: use a current one, over https")
+        raise HTTPException(403, "the browser does not state which site sent this form: use a current one, over https")
     if site not in (None, "same-origin"):
         raise HTTPException(403, "another site sent this form: open the page here, and send it again")
 

@@ -36,21 +36,21 @@ _PAGING = (
     ),
 )
 _SUBJECTS = (
-    _text("user", "Only of this user"),
-    _text("cluster", "Only of this cluster, by id or name"),
-    _text("account", "Only of this account, by id or name"),
+    _text("user", "Only this user"),
+    _text("cluster", "Only this cluster, by id or name"),
+    _text("account", "Only this account, by id or name"),
 )
 _SPAN = (_time("since", "At or after this time"), _time("until", "At or before this time"))
 _ALERT_FILTERS = (
     _words("level", "Only this level", LEVELS),
     _words("status", "Only in this status", STATUSES),
-    _words("rule", "Only of this rule, by name or id"),
+    _words("rule", "Only this rule, by name or id"),
     *_SUBJECTS,
     _text("text", "Text in the title or body"),
     *_SPAN,
 )
 _RECORD_FILTERS = (
-    _words("kind", "Only of this kind"),
+    _words("kind", "Only this kind"),
     *_SUBJECTS,
     _text("text", "Text in the description"),
     *_SPAN,
@@ -77,7 +77,7 @@ _LISTING, _ONE, _CHANGE = (400,), (400, 404), (400, 404, 413, 415)  # the errors
 OPERATIONS = (
     Operation(
         name="listAlerts",
-        summary="List alerts, newest first. A page of a search looks at 20,000 alerts: it may be empty, and continue.",
+        summary="List alerts, newest first. A page of a search reads 20,000 alerts: it may be empty although others follow.",
         method="GET",
         path="/alerts",
         view=views.list_alerts,
@@ -116,7 +116,7 @@ OPERATIONS = (
     ),
     Operation(
         name="listRecords",
-        summary="Search records, newest first. A page looks at 10,000 records: it may be empty, and continue.",
+        summary="Search records, newest first. A page reads 10,000 records: it may be empty although others follow.",
         method="GET",
         path="/records",
         view=views.list_records,
@@ -223,7 +223,7 @@ OPERATIONS = (
     ),
     Operation(
         name="getStatus",
-        summary="Say whether actionwatch sees everything, and what needs a person.",
+        summary="Report whether actionwatch sees everything, and what needs attention.",
         method="GET",
         path="/status",
         view=views.get_status,

@@ -237,7 +237,7 @@ def _make(body: SilenceBody, author: str, now: datetime) -> Silence:
 
 
 def _is_same(known: Silence, body: SilenceBody, author: str, now: datetime) -> bool:
-    """Return whether a request asks for a silence that exists, also if this was ended early."""
+    """Return whether a request asks for a silence that exists, even if this was ended early."""
     ends = {body.ends_at, min(known.ends_at, now, body.ends_at)}
     starts = {body.starts_at or known.starts_at}
     texts = (tuple(body.matchers), author, body.comment.strip())

@@ -58,7 +58,7 @@ def render_stream(
 ) -> Response:
     """Render a template as a response that begins before the values are complete: they come from `events`.
 
-    These are closed with the response, also when the client has left.
+    These are closed with the response, even when the client has left.
     """
     pieces = _gathered(_pieces(request, template, now, values))
 

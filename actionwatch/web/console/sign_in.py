@@ -30,7 +30,7 @@ _NO_COOKIE = (
 
 
 def show(request: Request, parts: Parts) -> Response:
-    """Show the form. A browser that comes back after a sign-in did not keep the session: say so."""
+    """Show the form. A browser that comes back after a sign-in did not keep the session: the form shows this."""
     goal = _goal(request.query_params.get("next", "/"))
     visitor: Visitor | None = request.state.visitor
     if visitor is not None and not visitor.is_open:

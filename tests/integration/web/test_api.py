@@ -292,9 +292,9 @@ def test_a_doubtful_silence_needs_force(api: httpx.Client, served: Served) -> No
         ("GET", "alerts?limit=0", None, 400, "limit: 0 is not a number from 1 to 200"),
         ("GET", "alerts?limit=%D9%A1", None, 400, "is not a number from 1 to 200"),
         ("GET", "alerts?user=", None, 400, "user is empty: leave it out"),
-        ("GET", "alerts?cursor=x", None, 400, "cursor: no place in this list"),
-        ("GET", "alerts?cursor=eHh4", None, 400, "cursor: no place in this list"),
-        ("GET", "alerts?cursor=MCwlMDA=", None, 400, "cursor: no place in this list"),  # an id with a NUL
+        ("GET", "alerts?cursor=x", None, 400, "cursor: not a position in this list"),
+        ("GET", "alerts?cursor=eHh4", None, 400, "cursor: not a position in this list"),
+        ("GET", "alerts?cursor=MCwlMDA=", None, 400, "cursor: not a position in this list"),  # an id with a NUL
         ("GET", "alerts?user=%00", None, 400, "NUL"),
         ("GET", "alerts/%00", None, 400, "control character"),
         ("GET", "alerts/x%0A", None, 400, "control character"),

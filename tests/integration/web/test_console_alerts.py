@@ -108,8 +108,8 @@ def test_filters(web: httpx.Client, query: dict[str, object], expected: list[str
         ({"since": "9999-12-31T23:59:59-23:00"}, "is not a time"),
         ({"until": "1000000000d"}, "is not a time"),
         ({"user": "x" * 501}, "user: 501 characters: shorten it to 500"),
-        ({"after": "x"}, "after: no place in this list"),
-        ({"after": "99999999999999999999~x"}, "after: no place in this list"),
+        ({"after": "x"}, "after: not a position in this list"),
+        ({"after": "99999999999999999999~x"}, "after: not a position in this list"),
     ],
 )
 def test_mistakes_are_named(web: httpx.Client, query: dict[str, str], problem: str) -> None:
