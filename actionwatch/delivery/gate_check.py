@@ -110,7 +110,7 @@ class GateCheck:
         return {row_id: replace(context, inhibitors=inhibitors) for row_id, context in contexts.items()}
 
     def _inhibitors(self, connection: Connection, targets: Sequence[GateContext]) -> list[Labelled]:
-        """Read the alerts that may inhibit any of these at their receiver: only those of which it gets a message.
+        """Read the alerts that may inhibit any of these at their receiver: only those about which it gets a message.
 
         Otherwise an alert that a silence or the route keeps from it would hide another one, and it would learn of neither.
         """

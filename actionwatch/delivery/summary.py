@@ -127,7 +127,7 @@ class Summaries:
                 mutes = found.last.mutes
                 rows.append(new_delivery(alert_id, receiver, Event.OPENED, found.next_ordinal, now, now, mutes))
         delivery_transitions.enqueue(connection, rows)
-        what = f"also {receiver}: the {reason} is over, the problem is not"
+        what = f"also {receiver}: the {reason} is over, but the problem is not"
         lines = [alert_history.Entry(now, row.alert_id, "routed", what) for row in rows]
         alert_history.append(connection, lines)
 

@@ -23,7 +23,7 @@ def running(app: ASGIApp | Organisation, port: int = 0) -> Iterator[str]:
     An organisation is served with the demo credentials.
     """
     server = uvicorn.Server(_config(app))
-    with _listener(port) as listener:  # a client that comes before the server has started waits in the backlog
+    with _listener(port) as listener:  # a client that connects before the server has started waits in the backlog
         thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="emulator")
         thread.start()
         try:
@@ -48,7 +48,7 @@ def serve_forever(
 
 @contextmanager
 def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
-    """Let a signal that comes before uvicorn handles signals end the server too.
+    """Let a signal that arrives before uvicorn handles signals end the server too.
 
     uvicorn raises the signal again once it has ended. This handler takes it, so that the caller can clean up.
     """

@@ -85,7 +85,7 @@ class Client(AbstractContextManager["Client"]):
         If totals differ between pages or from the number of records, the window changed during the walk. `trusts_total` says
         whether the walk may end when the total is reached, without an empty page; None: after a total exceeded its page.
 
-        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also if the upstream ignores
+        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, even if the upstream ignores
         `recordIndex` or the listing does not end.
         """
 

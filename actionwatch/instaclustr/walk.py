@@ -20,7 +20,7 @@ FAR = 2_000_000_000  # past the end of any listing; plus a page size it still fi
 
 
 Fetch = Callable[[int, Callable[[], bool]], Page]
-"""Fetches the page at an offset; the second argument says whether to go on retrying. Several threads call it."""
+"""Fetches the page at an offset; the second argument says whether to continue retrying. Several threads call it."""
 
 
 def walk(

@@ -76,7 +76,7 @@ class Correlating:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can take records: the state is there, and nothing came too late for what is kept in it."""
+        """Whether it can take records: the state is there, and nothing arrived too late for what is kept in it."""
         return self.is_idle or (self._correlator is not None and self._correlator.too_late is None)
 
     def discard_unless_at(self, position: int) -> None:
@@ -121,8 +121,9 @@ class Correlating:
         Returns: the position of correlations, and that of the new state. If they differ, the caller commits the new one with
         the changes. It is that of plain rules if that is far ahead.
 
-        The matcher calls it after a start, a failure, a change of the sources, or a hit that came too late for the kept state:
-        then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions through.
+        The matcher calls it after a start, a failure, a change of the sources, or a hit that arrived too late for the kept
+        state: then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions
+        through.
         """
         builder = StateBuilder(database, self._rules, self._progress, self._keep, on_pause)
         built = self._storage.load(builder)
@@ -174,7 +175,9 @@ class Correlating:
         if self._correlator is None:
             return []
         changes = self._correlator.changes(verified)
-        judged = self._correlator.too_late or verified  # an inner alert may have come too late for the rules above it
+        judged = (
+            self._correlator.too_late or verified
+        )  # an inner alert may have arrived too late for the rules above it
         if judged is not None and judged != self._judged:
             positions.write_judged(connection, judged)
             self._judged = judged

@@ -32,7 +32,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
 from actionwatch.store.records import Portion
 
-MANY_BATCHES = 10  # after so many, correlations go on although plain rules are not done: there may always be more
+MANY_BATCHES = 10  # after so many, correlations continue although plain rules are not done: there may always be more
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
 
 log = structlog.get_logger()
@@ -164,7 +164,7 @@ class RecordMatcher:
         """Return whether so few records wait that plain rules and correlations should take them together, after a start.
 
         Then a sequence inhibits the alert of a plain rule about the same action, as at any other time. Plain rules wait until a
-        saved state is loaded, but not for a rebuild that takes long, or one that fails: they go on at its pauses, and after it.
+        saved state is loaded, but not for a rebuild that takes long, or that fails: they continue at its pauses, and after it.
         """
         with self._database.read() as connection:
             matched, _ = positions.read_both(connection)
@@ -236,12 +236,12 @@ class RecordMatcher:
             self._log_failures(self._engine.take_failures())
         if CORRELATED in moves:
             self._correlating.take(ordered, portion.through)
-            if not self._correlating.is_ready:  # a record came too late for what is kept: take these again
+            if not self._correlating.is_ready:  # a record arrived too late for what is kept: take these again
                 del moves[CORRELATED]
         self._commit(matches, moves)
 
     def _apply_verified_time(self) -> None:
-        """Open and resolve the alerts that depend on verified time, even if no record came."""
+        """Open and resolve the alerts that depend on verified time, even if no record arrived."""
         correlating = self._correlating
         if correlating.is_due(self._verified):
             self._commit([], {CORRELATED: (correlating.position, correlating.position)})

@@ -135,7 +135,7 @@ def _continue_from(
     read_count = builder.restore(correlator, bounds, rebuilt, stored.position)
     read_count += builder.take_between(correlator, stored.position, position)
     if correlator.too_late is not None:
-        raise DoesNotFit("a record came too late for it")
+        raise DoesNotFit("a record arrived too late for it")
     return BuiltState(correlator, position, read_count), rebuilt
 
 

@@ -84,7 +84,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Exchange one request for one whole response, whatever its status. `timeout` replaces that of the client.
 
-        Raises: TransportError if no whole response came within the timeout; TooLarge.
+        Raises: TransportError if no whole response arrived within the timeout; TooLarge.
         """
         started = time.monotonic()
         with self._borrowed(timeout) as transport:

@@ -28,7 +28,7 @@ class Reloaded(msgspec.Struct, frozen=True):
 
 
 class RunningService(msgspec.Struct, frozen=True):
-    """The note of a service. `process_space` tells machines and containers apart."""
+    """The note of a service. `process_space` distinguishes machines and containers."""
 
     process: int
     process_space: str

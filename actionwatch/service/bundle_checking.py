@@ -260,7 +260,7 @@ def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[_Re
     for number, record in _documents(file, part):
         place = (str(record.get("record_key")), str(record.get("source")))
         if place <= before:
-            raise BundleError(f"line {number} of {part.name} is there twice, or is not in the order of keys")
+            raise BundleError(f"line {number} of {part.name} occurs twice, or is not in the order of keys")
         before = place
         counts[RECORDS] = number
         # Interned, because many records share them.
@@ -321,7 +321,7 @@ def _check_proof(file: BinaryIO, parts: Mapping[str, Part], manifest: Mapping[st
         stretches.append(Stretch(name, start, end, is_proved))
     bounds = _time(manifest["from"]), _time(manifest["to"])
     if manifest["proof"] != [asdict(prove(each["name"], stretches, *bounds)) for each in manifest["sources"]]:
-        faults.add(f"{MANIFEST} states something else than {PROOF} about what is proved")
+        faults.add(f"{MANIFEST} contradicts {PROOF} about what is proved")
 
 
 def _check_stretches(part: str, count: int) -> None:

@@ -15,7 +15,7 @@ from actionwatch.base.files import read_regular
 _MISSING = "needs the package cryptography: install the project's requirements/sign.txt"
 _MAX_KEY_BYTES = 64 * 1024  # as for the secret files of the configuration
 _MAKING = "make one with 'openssl genpkey -algorithm ed25519 -out key.pem'"
-_PUBLISHING = "make it from the key with 'openssl pkey -in key.pem -pubout -out public.pem'"
+_PUBLISHING = "create it from the key with 'openssl pkey -in key.pem -pubout -out public.pem'"
 
 
 def signer(path: Path) -> Callable[[bytes], bytes]:
@@ -56,5 +56,5 @@ def _read(path: Path, loader: str, remedy: str, *more: None) -> Any:
     except (TypeError, ValueError, UnsupportedAlgorithm) as exc:
         raise BundleError(f"{path} is not such a key in PEM, without a password: {remedy}") from exc
     if not isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
-        raise BundleError(f"{path} has a key of another kind than Ed25519: {remedy}")
+        raise BundleError(f"the key in {path} is not an Ed25519 key: {remedy}")
     return key

@@ -91,13 +91,13 @@ def write_bundle(
     until = min(until, seen) if until else seen
     if since >= until:
         raise BundleError(
-            f"nothing was read after {instant(since)}: the sources are read up to {instant(seen)}; name an earlier --since"
+            f"nothing was read after {instant(since)}: the sources are read up to {instant(seen)}; use an earlier --since"
         )
     whole = evidence.whole_from(connection, seen - settings.store.retention.records)
     if whole is not None and since < whole:
         raise BundleError(
-            f"retention deleted records of this time, so that their receipts prove nothing: name --since {instant(whole)} "
-            "or later, and a longer store.retention.records for the next time"
+            f"retention deleted records of this time, so that their receipts prove nothing: use --since {instant(whole)} "
+            "or later, and set a longer store.retention.records for the next export"
         )
     stretches = [each for name in known for each in read_stretches(connection, name, settings, since, until)]
     proof = tuple(prove(name, stretches, since, until) for name in known)

@@ -75,7 +75,7 @@ class Reloader:
                 self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
                 self._files.loaded = states
                 self._app.forget_rules()
-                self.summary = "templates loaded: the replica that leads loads rules, lists and silences"
+                self.summary = "templates loaded: the leader loads rules, lists and silences"
 
     def run_once(self) -> None:
         """Load the files."""

@@ -83,7 +83,7 @@ def example_alert(
 def forecast(
     settings: Settings, connection: Connection | None, alert: Alert, newest: Record | None, now: datetime
 ) -> Routing:
-    """Route an alert by its newest record, and ask each gate. Without a store, only gates that need none can stop it."""
+    """Route an alert by its newest record, and evaluate each gate. Without a store, only gates that need none can stop it."""
     labels = alert_labels(alert, newest)
     root = routes.build(settings.route, [receiver.name for receiver in settings.receivers])
     visit = routes.visit(root, labels)

@@ -46,7 +46,7 @@ class Moment:
 
 
 def reconcile(connection: Connection, stored: Sequence[StoredVersion], at: datetime) -> None:
-    """At a start, append what ran meanwhile unrecorded, because a replica of an older actionwatch led."""
+    """At a start, append what ran unrecorded while a replica of an older actionwatch led."""
     recorded = rule_history.read_newest(connection)
     entries = []
     for version in stored:
@@ -69,7 +69,7 @@ def record(
     *,
     is_start: bool,
 ) -> None:
-    """Append what changed; `now` is what the documents do that run.
+    """Append what changed; `now` is what the running documents do.
 
     The versions that run now are stored, and those that no longer run are not deleted yet.
     """
@@ -151,5 +151,5 @@ def _gone(before: RuleEntry, state: RuleState, origin: EntryOrigin, moment: Mome
 
 
 def _in_order(begins_at: datetime, before: RuleEntry | None) -> datetime:
-    """Return when an entry begins: not before the one before it, although a clock may have been set back."""
+    """Return when an entry begins: not before the previous one, although a clock may have been set back."""
     return max(begins_at, before.begins_at) if before else begins_at

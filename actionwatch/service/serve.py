@@ -88,7 +88,7 @@ class _Process:
             if self._before is None:
                 raise  # the first start failed, or the configuration did not change
             log.error("configuration_refused", file=str(self._config), error=str(exc))
-            what = f"the service does not start with it: {exc}"
+            what = f"the service cannot start with it: {exc}"
             self._refused = _Refused(self._settings, Fault(str(self._config), 0, 0, what, "fix it and reload"))
             changed, self._before = self._before, None
         else:

@@ -25,7 +25,7 @@ UNWATCHED_AFTER = timedelta(minutes=1)  # `look` is called each second
 
 _TROUBLE = "step_failing"
 _FAILED_REMEDY = (
-    "see the log for the error (step_failed, store_failed). The step runs again by itself; if the error stays, restart the "
+    "see the log for the error (step_failed, store_failed). The step runs again by itself; if the error persists, restart the "
     "service, and report it with the traceback in the log"
 )
 _HUNG_REMEDY = "restart the service; see the log for what the step did last"

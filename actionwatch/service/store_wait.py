@@ -1,4 +1,4 @@
-"""Wait for a store whose server does not answer: answer health checks meanwhile, and say why nothing is watched."""
+"""Wait for a store whose server does not respond: answer health checks meanwhile, and report why nothing is watched."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def wait_for_store(settings: Settings, error: StoreUnreachable, asked: Asked) ->
             )
         )
         stack.callback(threads.stopping.set)
-        log.warning("store_unreachable", error=reason, remedy="it is tried each second; nothing is watched until then")
+        log.warning(
+            "store_unreachable", error=reason, remedy="the service retries each second; nothing is watched until then"
+        )
         while True:
             word = asked.wait(LOOK_SECONDS)
             if word in ("end", "died"):

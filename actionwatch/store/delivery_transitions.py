@@ -176,7 +176,7 @@ def bury(connection: Connection, delivery: Delivery, why: str, error: str | None
 
 
 def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:
-    """Make dead letters of all rows that wait for a receiver, also for a storm's summary or a digest.
+    """Make dead letters of all rows that wait for a receiver, or for a storm's summary or a digest.
 
     Returns: the alert and the event of each row, in the order of sending.
     """
@@ -203,7 +203,7 @@ def suppress_escalations(connection: Connection, receiver: str) -> None:
 
 
 def collapse(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
-    """End pending rows that came in a storm; its summary reports each, not before the given time."""
+    """End pending rows that were created in a storm; its summary reports each, not before the given time."""
     _stop(connection, DeliveryStatus.COLLAPSED, [(Suppression(row, "storm", awaits="storm"), at) for row, at in rows])
 
 

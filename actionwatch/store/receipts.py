@@ -95,7 +95,7 @@ def _merged(before: WindowReceipt, receipt: WindowReceipt) -> WindowReceipt | No
 
 
 def _is_attested(connection: Connection, merged: WindowReceipt, receipt: WindowReceipt) -> bool:
-    """Return whether the store still has what the merged receipt attests: a record may have come late to its first part."""
+    """Return whether the store still has what the merged receipt attests: a record may have arrived late in its first part."""
     return merged.starts_at == receipt.starts_at or recompute(connection, merged) == merged
 
 

@@ -247,7 +247,7 @@ def read_copies(connection: Connection, key: str) -> list[Record]:
 def stream_since(connection: Connection, since: datetime | None, up_to_id: int) -> Iterator[Record]:
     """Yield the records since a time (None: all) up to an id, in the order of time, without holding them all in memory.
 
-    Each action comes once, even if several sources read it.
+    Each action occurs once, even if several sources read it.
     """
     # With the index by id, SQLite would sort all rows, including the raw objects.
     stored = RECORDS.where(without_index(RECORD.c.id) <= up_to_id, counted_up_to(up_to_id))

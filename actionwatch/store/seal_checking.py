@@ -1,4 +1,4 @@
-"""Compare the rows of the store with the chain of seals. `cli/store.py` calls it, also while a service runs.
+"""Compare the rows of the store with the chain of seals. `cli/store.py` calls it, even while a service runs.
 
 It reads the seals from the newest to the oldest, each with its rows, in one transaction and little memory.
 """

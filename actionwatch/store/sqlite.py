@@ -97,7 +97,7 @@ class SqliteBackend:
 
     is_shared = False
     sender = None
-    look_seconds = 1.0  # only people write beside the service
+    look_seconds = 1.0  # only people write in addition to the service
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
     minimum_reader = "0011"  # an older version writes without the triggers below, and 'store verify' would accuse it
@@ -192,7 +192,7 @@ class SqliteBackend:
     def joined(self, *, alone: bool) -> Iterator[ownership.Ownership]:
         """Hold the lock of the file until the block ends: the process is alone on it.
 
-        The lock file is next to the real file, also if links lead there. A file with a second name is refused: SQLite keeps its
+        The lock file is next to the real file, even if links lead there. A file with a second name is refused: SQLite keeps its
         log next to the name that it opened, so that two names mean two logs.
 
         Raises: StoreBusy, when another process holds it; StoreError.
@@ -208,7 +208,7 @@ class SqliteBackend:
             source: Any = connection.connection.driver_connection  # the one of sqlite3
             try:
                 source.backup(copy)
-                copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log beside it
+                copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log next to it
                 finding: str = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
             except sqlite3.Error as exc:
                 is_damage = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGES

@@ -52,7 +52,7 @@ class Checkpoints:
         except BaseException as exc:
             import structlog  # only here: commands that only read the store import this module, and log nothing
 
-            # The writers go on, SQLite runs checkpoints itself, and the next checkpoint starts a new thread.
+            # The writers continue, SQLite runs checkpoints itself, and the next checkpoint starts a new thread.
             log = structlog.get_logger()
             log.error("checkpoint_failed", store=str(self._database), error=repr(exc), exc_info=exc)
 

@@ -158,7 +158,7 @@ FORGERIES: dict[str, tuple[str, Callable[[Lines], object], str]] = {
         lambda lines: lines.__setitem__(2, edited(lines[2], vanished_at="2000-01-01T00:00:00Z")),
         "they differ",
     ),
-    "a record is doubled": (RECORDS, lambda lines: lines.insert(2, lines[2]), "is there twice"),
+    "a record is doubled": (RECORDS, lambda lines: lines.insert(2, lines[2]), "occurs twice"),
     "records are moved": (RECORDS, lambda lines: lines.reverse(), "not in the order of keys"),
     "a record is invented": (
         RECORDS,
@@ -178,7 +178,7 @@ FORGERIES: dict[str, tuple[str, Callable[[Lines], object], str]] = {
         lambda lines: lines.__setitem__(-1, edited(lines[-1], start="2000-01-01T00:00:00Z")),
         "called proved, and no receipt covers it",
     ),
-    "less is called proved": (PROOF, lambda lines: lines.clear(), "states something else than proof.jsonl"),
+    "less is called proved": (PROOF, lambda lines: lines.clear(), "contradicts proof.jsonl"),
 }
 
 

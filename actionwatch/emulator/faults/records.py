@@ -103,7 +103,7 @@ def name_organisation(record: Json, stem: str) -> Json:
 
 
 def rewrite_names(record: Json, suffix: str) -> Json:
-    """Rename accounts and clusters, also in old records."""
+    """Rename accounts and clusters, in old records too."""
     return {**record, **{key: f"{record[key]}{suffix}" for key in ("accountName", "clusterName") if record.get(key)}}
 
 

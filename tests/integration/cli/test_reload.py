@@ -78,7 +78,7 @@ def test_reload_reports_what_is_wrong(post: kit.Post, soar: kit.Soar, webhook: H
         config.write_text(good.replace("127.0.0.1:0", webhook.url.removeprefix("http://")))
         refused = _reload(post)
         assert (refused.status, refused.out) == (1, "the previous configuration stays in use\n1 rule loaded\n")
-        assert "the service does not start with it: cannot listen on" in refused.err
+        assert "the service cannot start with it: cannot listen on" in refused.err
         config.write_text(good)
         (post.folder / "rules" / "broken.yml").write_text("title: [")
         rule = _reload(post)

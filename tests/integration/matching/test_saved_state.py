@@ -312,7 +312,7 @@ def test_a_state_for_which_a_record_came_too_late_is_discarded(post: Post) -> No
     step.save()
     post.store(make_record(101, minutes=20.5))
     matcher(post, rules_of(BURST), keep=5 * MINUTE).run_once()
-    assert events_of(matcher(post, rules_of(BURST), keep=5 * MINUTE)) == ["a record came too late for it", REBUILT]
+    assert events_of(matcher(post, rules_of(BURST), keep=5 * MINUTE)) == ["a record arrived too late for it", REBUILT]
 
 
 def test_the_state_is_saved_every_so_many_records(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Correlator:
         max_groups: int = _MAX_GROUPS,
         read: ReadStored | None = None,
     ) -> None:
-        """`keep`: for how long hits are kept to fold them again when one comes late (None: for ever).
+        """`keep`: for how long hits are kept to fold them again when one is late (None: forever).
 
         `read`: reads the records of hits when an alert needs them, so that hits keep references (None: they keep the records).
         """
@@ -72,7 +72,7 @@ class Correlator:
 
     @property
     def too_late(self) -> datetime | None:
-        """The time from which the caller must rebuild the state, where a hit came too late for the hits that are kept.
+        """The time from which the caller must rebuild the state, where a hit arrived too late for the hits that are kept.
 
         It is the time of the oldest hit that is not judged yet: a state that begins later would count that hit as judged.
         """

@@ -201,7 +201,7 @@ class GroupState:
         return max(ends if self._last_at is None else [self._last_at, *ends], default=None)
 
     def _refresh(self) -> None:
-        """Fold the group again if a hit came out of order or was removed."""
+        """Fold the group again if a hit arrived out of order or was removed."""
         if not self._is_stale:
             return
         self._live = self._base.copy()
@@ -249,7 +249,7 @@ class GroupState:
         self, suspects: Iterable[str], judged: Sequence[FoundAlert], hits_above: HitsAbove, *, is_again: bool
     ) -> Iterator[OuterChange]:
         """Let the rules above count the judged alerts as they are now, and no others."""
-        # If all hits came in order, only alerts that waited for verified time can change once they are published.
+        # If all hits arrived in order, only alerts that waited for verified time can change once they are published.
         settled = {found.id for found in judged if not is_again and found.judged_at is None} & self._published.keys()
         now = {found.id: self._hits_above(found, hits_above) for found in judged if found.id not in settled}
         gone = [name for name in suspects if name in self._published and name not in settled and name not in now]

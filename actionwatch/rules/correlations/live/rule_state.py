@@ -66,7 +66,7 @@ class LiveRule:
     # -- hits ----------------------------------------------------------------------------------------------------------
 
     def insert(self, group: Group, hit: Hit) -> bool:
-        """Take a hit, and return whether it came in time."""
+        """Take a hit, and return whether it arrived in time."""
         if self._is_too_late(group, hit.at):
             return False
         self._keep(self._group(group), hit)
