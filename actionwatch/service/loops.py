@@ -43,7 +43,7 @@ class Loops:
         self._steps.add("match", progress=self._positions, is_of_role=True)
 
     def keep_roles(self, membership: Membership, stack: contextlib.ExitStack) -> None:
-        """Keep the roles, from the first on because beginning one may outlast a lease, until the last thread has ended."""
+        """Keep the roles until the last thread has ended: from the first one on, because beginning it may outlast a lease."""
         ended = threading.Event()
         self._threads.start("lease", functools.partial(self._roles.renew, membership, ended))
         stack.callback(ended.set)

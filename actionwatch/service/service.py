@@ -187,7 +187,7 @@ class Service:
         self._jobs.add_upkeep(self.reloader, self._sealing)
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
-        """Report to the others what this replica runs with; on the leader, compare, and settle what ended replicas left."""
+        """Publish what this replica runs with; on the leader, compare them, and settle what ended replicas left."""
         membership.publish(replicas.digest())
         if self.leads():
             self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
