@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _NEWEST = 50  # ids and keys to choose from, as many as the lists show
 
-Values = Iterable[tuple[str, str]]
+_Values = Iterable[tuple[str, str]]
 """Each value, and what a shell shows next to it."""
 _Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 
-def _completer(find: Callable[[str], Values], *, are_files: bool = False) -> _Completer:
+def _completer(find: Callable[[str], _Values], *, are_files: bool = False) -> _Completer:
     """Make what click calls for a value, from what finds all values by the configuration. With `are_files`, add the files."""
 
     def complete(context: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
@@ -42,15 +42,15 @@ def _completer(find: Callable[[str], Values], *, are_files: bool = False) -> _Co
     return complete
 
 
-def _sources(config: str) -> Values:
+def _sources(config: str) -> _Values:
     return ((source.name, source.organisation_id) for source in read_settings(config).sources)
 
 
-def _receivers(config: str) -> Values:
+def _receivers(config: str) -> _Values:
     return ((receiver.name, receiver.type) for receiver in read_settings(config).receivers)
 
 
-def _rules(config: str) -> Values:
+def _rules(config: str) -> _Values:
     """Find the names of rules without compiling these: a key press must not take a second."""
     from actionwatch.rules.document import name_of
     from actionwatch.rules.load import read_documents
@@ -61,14 +61,14 @@ def _rules(config: str) -> Values:
             yield str(name_of(document.value, str(title))), str(title)
 
 
-def _alerts(config: str) -> Values:
+def _alerts(config: str) -> _Values:
     from actionwatch.store import alerts
 
     with reading_store(config) as (_, connection):
         return [(alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, _NEWEST)]
 
 
-def _records(config: str) -> Values:
+def _records(config: str) -> _Values:
     from actionwatch.base.model import RecordFilter
     from actionwatch.store import record_search
 
@@ -77,7 +77,7 @@ def _records(config: str) -> Values:
         return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
 
 
-def _deliveries(config: str) -> Values:
+def _deliveries(config: str) -> _Values:
     from actionwatch.store import outbox
 
     with reading_store(config) as (_, connection):
@@ -85,7 +85,7 @@ def _deliveries(config: str) -> Values:
         return [(each.id, f"{each.status.value}: {each.event.word} to {each.receiver}") for each in found]
 
 
-def _dead_letters(config: str) -> Values:
+def _dead_letters(config: str) -> _Values:
     from actionwatch.store import outbox
 
     with reading_store(config) as (_, connection):
@@ -93,7 +93,7 @@ def _dead_letters(config: str) -> Values:
         return [(each.id, f"{each.receiver}: {each.last_error}") for each in found]
 
 
-def _silences(config: str) -> Values:
+def _silences(config: str) -> _Values:
     from actionwatch.store import silences
 
     with reading_store(config) as (_, connection):
@@ -101,7 +101,7 @@ def _silences(config: str) -> Values:
         return [(each.id, f"{' '.join(each.matchers)}: {each.comment}") for each in found]
 
 
-def _tokens(config: str) -> Values:
+def _tokens(config: str) -> _Values:
     from actionwatch.store import tokens
 
     with reading_store(config) as (_, connection):

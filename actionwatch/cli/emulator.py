@@ -19,13 +19,21 @@ from actionwatch.emulator.simulation import playing
     "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port to listen on; 0: a free port."
 )
 @click.option("--scenario", type=FILE, help="The YAML file that describes what happens.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option(
-    "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that is active from the start (repeatable)."
+    "--seed", type=int, help="The same seed gives the same organisation.  [default: 1, or that of the scenario]"
+)
+@click.option(
+    "--fault",
+    "faults",
+    metavar="FAULT",
+    multiple=True,
+    help="A fault that is active from the start, besides those of the scenario (repeatable).",
 )
 @click.option("--list-faults", "is_list", is_flag=True, help="Print all faults and exit.")
 @output_option
-def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...], is_list: bool, form: str) -> None:
+def command(
+    port: int, scenario: Path | None, seed: int | None, faults: tuple[str, ...], is_list: bool, form: str
+) -> None:
     """Run the upstream's API with all four operations and an active organisation. Stops on SIGINT or SIGTERM.
 
     Without --scenario, it uses that of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
@@ -34,14 +42,17 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     if is_list:
         _list_faults(form)
         return
+    from msgspec.structs import replace
+
     from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
     from actionwatch.emulator.faults.fault import FaultError
     from actionwatch.emulator.scenario import ScenarioError, build_simulation, demo_scenario, load_scenario
     from actionwatch.emulator.server import serve_forever
 
     try:
-        simulation = build_simulation(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
-        app = create_app(simulation.organisation, faults=faults)
+        plan = load_scenario(scenario) if scenario else demo_scenario(utc_now())
+        simulation = build_simulation(plan if seed is None else replace(plan, seed=seed))
+        app = create_app(simulation.organisation, faults=(*plan.faults, *faults))
     except (ScenarioError, FaultError) as exc:
         raise click.UsageError(str(exc)) from exc
     organisation = simulation.organisation

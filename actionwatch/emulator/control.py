@@ -15,7 +15,7 @@ from actionwatch.emulator.durations import read_duration
 from actionwatch.emulator.faults.fault import FaultError, FaultSpec, plain
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.log import Action, from_ms
-from actionwatch.emulator.query import parse_iso
+from actionwatch.emulator.query import parse_time
 from actionwatch.emulator.state import Organisation
 
 _PREFIX = "/_emulator"
@@ -109,7 +109,7 @@ def _true(action: Action, organisation: Organisation) -> wire.Json:
 
 def _moment(request: Request, name: str) -> datetime | None:
     text = request.query_params.get(name)
-    return None if text is None else _time(int(text) if text.lstrip("-").isdecimal() else text)
+    return None if text is None else _time(text)
 
 
 def _arguments(organisation: Organisation, one: _NewAction) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _arguments(organisation: Organisation, one: _NewAction) -> dict[str, Any]:
 
 def _time(value: str | int) -> datetime:
     try:
-        return from_ms(value if isinstance(value, int) else parse_iso(value))
+        return from_ms(value if isinstance(value, int) else parse_time(value))
     except (ValueError, OverflowError) as exc:
         raise _RefusedError(f"not a time: {value!r}") from exc
 

@@ -136,11 +136,11 @@ def _workforce(simulation: Simulation) -> Step:
 def _follow(simulation: Simulation, person: Person, habit: _Habit) -> None:
     on: Cluster | Account | None = None
     if habit.on == ACCOUNT:
-        on = simulation.chance.choice(simulation.organisation.inventory.accounts)
+        on = simulation.pick_account()
     elif habit.on != NOTHING:
         on = simulation.pick_cluster(PROD, STAGING, product="KAFKA" if habit.on == KAFKA else None)
-        if on is None:
-            return
+    if on is None and habit.on != NOTHING:
+        return
     text = habit.text.format(
         on=on.name if on else "", topic=simulation.chance.choice(_TOPICS), number=simulation.chance.randrange(1, 250)
     )
@@ -155,11 +155,10 @@ def _wait_for_ci(simulation: Simulation) -> None:
 def _run_ci(simulation: Simulation) -> None:
     """Start a CI cluster, which the reaper deletes within two hours."""
     _wait_for_ci(simulation)
-    organisation = simulation.organisation
+    if (account := simulation.pick_account()) is None:
+        return
     name = f"ci-{simulation.chance.choice(_REPOSITORIES)}-{simulation.chance.randrange(1000, 9999)}"
-    cluster = organisation.inventory.add_cluster(
-        name, account=simulation.chance.choice(organisation.inventory.accounts), stage=CI
-    )
+    cluster = simulation.organisation.inventory.add_cluster(name, account=account, stage=CI)
     simulation.act("CREATE_CLUSTER", CI_RUNNER, f"Created cluster {name}", cluster)
     lifetime = timedelta(minutes=simulation.chance.uniform(20, 120))
     text = f"Deleted cluster {name}"

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from actionwatch.emulator.habits import schedule_backups
-from actionwatch.emulator.inventory import Cluster
+from actionwatch.emulator.inventory import Account, Cluster
 from actionwatch.emulator.sample import (
     CI,
     DBA,
@@ -68,7 +68,7 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
     home = simulation.organisation.time_zone
     zone = home if simulation.is_night(home) else off_hours_zone(simulation.stamp)
     who = simulation.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
-    account = simulation.chance.choice(simulation.organisation.inventory.accounts)
+    account = simulation.pick_account() or _oldest_account(simulation)
     simulation.note("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
     text = f"Revoked the monitoring API key of {account.name}"
     simulation.act("ACCOUNT_REVOKE_API_KEY", who.user_name, text, account)
@@ -77,7 +77,7 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
 def account_unlinked(simulation: Simulation) -> None:
     """A user unlinks an account, whose actions are then invisible. If there is no sandbox account, one is linked first."""
     who = simulation.pick_person(SECURITY, PLATFORM, is_awake=True)
-    has_sandbox = any(account.name.startswith(SANDBOX) for account in simulation.organisation.inventory.accounts)
+    has_sandbox = _sandbox(simulation) is not None
     if not has_sandbox:
         name = f"{SANDBOX}-{simulation.chance.randrange(100, 1000)}"
         if account := simulation.organisation.link_account(name, who.user_name, at=simulation.stamp):
@@ -115,9 +115,18 @@ def _victim(simulation: Simulation) -> Cluster:
     """Choose a production or staging cluster; create one if there is none."""
     if cluster := simulation.pick_cluster(PROD) or simulation.pick_cluster(STAGING):
         return cluster
-    return simulation.organisation.inventory.add_cluster(
-        "rebuilt-prod-kafka", account=simulation.organisation.inventory.accounts[0]
-    )
+    return simulation.organisation.inventory.add_cluster("rebuilt-prod-kafka", account=_oldest_account(simulation))
+
+
+def _oldest_account(simulation: Simulation) -> Account:
+    """Return the account that is linked for the longest time; link one if a client unlinked all."""
+    accounts = simulation.organisation.inventory.accounts
+    return accounts[0] if accounts else simulation.organisation.inventory.add_account("rebuilt")
+
+
+def _sandbox(simulation: Simulation) -> Account | None:
+    accounts = simulation.organisation.inventory.accounts
+    return next((account for account in reversed(accounts) if account.name.startswith(SANDBOX)), None)
 
 
 def _later(simulation: Simulation, seconds: int, kind: str, user_name: str, text: str, cluster: Cluster) -> None:
@@ -145,7 +154,7 @@ def _rebuild(simulation: Simulation, lost: Cluster) -> None:
 
 
 def _unlink_account(simulation: Simulation, who: Person) -> None:
-    """Unlink the newest account, which is a sandbox."""
-    account = simulation.organisation.inventory.accounts[-1]
-    simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
-    simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)
+    """Unlink the newest sandbox account, unless a client did."""
+    if account := _sandbox(simulation):
+        simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
+        simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)

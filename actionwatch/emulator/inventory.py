@@ -28,6 +28,8 @@ class Inventory:
         self._lock = lock
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
+        self._named_accounts: dict[str, EntityRef] = {}  # all there ever were, by id and by name: the newest of a name
+        self._named_clusters: dict[str, EntityRef] = {}
         self._random = random.Random(seed)
 
     @property
@@ -47,6 +49,7 @@ class Inventory:
         with self._lock:
             account = Account(self.new_id(), name, support_contacts, is_pci_compliant)
             self._accounts[account.id] = account
+            self._named_accounts |= dict.fromkeys((account.id, name), account)
             return account
 
     def remove_account(self, account_id: str) -> Account | None:
@@ -59,6 +62,7 @@ class Inventory:
         with self._lock:
             cluster = Cluster(self.new_id(), name, product, stage, account.id)
             self._clusters[cluster.id] = cluster
+            self._named_clusters |= dict.fromkeys((cluster.id, name), cluster)
             return cluster
 
     def remove_cluster(self, cluster_id: str) -> None:
@@ -73,6 +77,20 @@ class Inventory:
     def find_cluster(self, id_or_name: str) -> Cluster | None:
         """Return the running cluster with an id or a name; None if there is none."""
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
+
+    def name_account(self, id_or_name: str) -> EntityRef:
+        """Return the account with an id or a name, also an unlinked one. A new name gets an id, and keeps it."""
+        return self.find_account(id_or_name) or self._name(self._named_accounts, id_or_name)
+
+    def name_cluster(self, id_or_name: str) -> EntityRef:
+        """Return the cluster with an id or a name, also a deleted one. A new name gets an id, and keeps it."""
+        return self.find_cluster(id_or_name) or self._name(self._named_clusters, id_or_name)
+
+    def _name(self, known: dict[str, EntityRef], id_or_name: str) -> EntityRef:
+        with self._lock:
+            if id_or_name not in known:
+                known[id_or_name] = EntityRef(self.new_id(), id_or_name)
+            return known[id_or_name]
 
     def new_id(self) -> str:
         """Return the next UUID; the same seed produces the same UUIDs."""

@@ -73,20 +73,20 @@ def _time(parameters: QueryParams, name: str, default: int) -> int:
     text = parameters.get(name)
     if text is None:
         return default
-    if re.fullmatch(r"-?[0-9]{1,18}", text):
-        return int(text)
     try:
-        return parse_iso(text)
+        return parse_time(text)
     except (ValueError, OverflowError) as exc:
         raise InvalidParameterError(f"{name}: must be milliseconds since epoch or an ISO date and time") from exc
 
 
-def parse_iso(text: str) -> int:
-    """Convert an ISO date and time (UTC if it has no zone) to milliseconds since the epoch.
+def parse_time(text: str) -> int:
+    """Convert milliseconds since the epoch, or an ISO date and time (UTC if it has no zone), to milliseconds since the epoch.
 
-    Raises: `ValueError`, if it is not one.
+    Raises: `ValueError`, if it is neither; `OverflowError`.
     """
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
     if not _ISO_TIME.fullmatch(text):
-        raise ValueError(f"not an ISO date and time: {text!r}")
+        raise ValueError(f"neither milliseconds nor an ISO date and time: {text!r}")
     moment = datetime.fromisoformat(text)
     return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

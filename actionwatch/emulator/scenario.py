@@ -19,7 +19,7 @@ from actionwatch.emulator.durations import Duration, read_duration
 from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.habits import schedule_ordinary_actions
 from actionwatch.emulator.incidents import INCIDENTS, recur
-from actionwatch.emulator.log import EntityRef
+from actionwatch.emulator.inventory import Cluster
 from actionwatch.emulator.sample import SYDNEY, Office, create_organisation, off_hours_zone
 from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Clock, system_clock
@@ -43,7 +43,7 @@ class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     action: str
     user_name: str
     description: str = ""
-    account: str | None = None  # id or name; one that is not linked is taken as a name
+    account: str | None = None  # id or name; one that is unknown is taken as a name
     cluster: str | None = None
     times: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     late_by: Duration = Duration()
@@ -105,17 +105,12 @@ def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulat
 
 def _play_action(action: PlannedAction) -> Callable[[Simulation], None]:
     def play(simulation: Simulation) -> None:
-        organisation = simulation.organisation
-        cluster = organisation.inventory.find_cluster(action.cluster) if action.cluster else None
-        named = cluster or (EntityRef(organisation.inventory.new_id(), action.cluster) if action.cluster else None)
-        wanted = action.account or (cluster.account_id if cluster else None)
-        account = (
-            (organisation.inventory.find_account(wanted) or EntityRef(organisation.inventory.new_id(), wanted))
-            if wanted
-            else None
-        )
+        inventory = simulation.organisation.inventory
+        cluster = inventory.name_cluster(action.cluster) if action.cluster else None
+        wanted = action.account or (cluster.account_id if isinstance(cluster, Cluster) else None)
+        account = inventory.name_account(wanted) if wanted else None
         what = (action.action, action.user_name, action.description)
-        simulation.log(*what, account, named, times=action.times, late_by=action.late_by)
+        simulation.log(*what, account, cluster, times=action.times, late_by=action.late_by)
 
     return play
 

@@ -136,6 +136,11 @@ class Simulation:
         ]
         return self.chance.choice(clusters) if clusters else None
 
+    def pick_account(self) -> Account | None:
+        """Choose a linked account; None if there is none."""
+        accounts = self.organisation.inventory.accounts
+        return self.chance.choice(accounts) if accounts else None
+
     def is_night(self, zone: str) -> bool:
         """Return whether the current step is outside working hours in a time zone."""
         return not 7 <= self.stamp.astimezone(ZoneInfo(zone)).hour < 19

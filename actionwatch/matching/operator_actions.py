@@ -21,8 +21,8 @@ from actionwatch.store.database import Database
 from actionwatch.text.escaping import visible
 from actionwatch.text.payloads import instant
 
-SILENCE_BY_BUTTON = timedelta(hours=1)
-PRESSED_TOGETHER = timedelta(minutes=1)  # two people who press the button within this time mean the same silence
+_SILENCE_BY_BUTTON = timedelta(hours=1)
+_PRESSED_TOGETHER = timedelta(minutes=1)  # two people who press the button within this time mean the same silence
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class OperatorActions:
             case "resolve":
                 return _describe(*self.resolve(alert_id, who))
             case "silence":
-                return self.silence(alert_id, who, SILENCE_BY_BUTTON, f"by a button of alert {alert_id}")
+                return self.silence(alert_id, who, _SILENCE_BY_BUTTON, f"by a button of alert {alert_id}")
         raise ActionwatchError(f"there is no action {action!r}")
 
     def acknowledge(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
@@ -116,7 +116,7 @@ class OperatorActions:
             alert = _existing(connection, alert_id)
             made = self._draft(connection, alert, who, span, comment, now)
             matchers = made.matchers
-            known = _like(silences.read_active(connection, now), matchers, made.ends_at - PRESSED_TOGETHER)
+            known = _like(silences.read_active(connection, now), matchers, made.ends_at - _PRESSED_TOGETHER)
             if known is not None:
                 return Decision(_describe_silence(known), is_new=False)
             silences.write(connection, made)

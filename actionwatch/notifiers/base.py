@@ -2,6 +2,8 @@
 
 A notifier sends one message once. It returns, or raises a transient or a permanent `DeliveryError`. The outbox retries, orders
 and gives up. Several threads call a notifier at the same time.
+
+What a type may provide besides, each with a protocol here: `Reachable`, `WithDigest`, `WithTemplates`, `WithListener`.
 """
 
 from __future__ import annotations
@@ -10,17 +12,17 @@ import contextlib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.base.model import Decision, Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
@@ -48,11 +50,7 @@ _REMEDIES = {
 
 
 class Notifier(Protocol):
-    """The code behind a receiver.
-
-    If there is a way to test a receiver without sending a message, it also has a method `reach`, which raises what `send` would
-    raise. `check --live` calls it.
-    """
+    """The code behind a receiver."""
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send once. `reference` is the one that the last message of the same alert returned; None if there is none.
@@ -64,6 +62,15 @@ class Notifier(Protocol):
     def close(self) -> None:
         """Close connections, if any outlive a message. Called once, after the last `send`."""
         return
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """A notifier that can test its receiver without sending a message."""
+
+    def reach(self) -> None:
+        """Do what `send` does before it sends, and raise what `send` would raise. `check --live` calls it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class Traits:
 
 
 class NotifierModule(Protocol):
-    """What a module `notifiers/<type>.py` provides; also a function `templates(options)`, if they depend on the options."""
+    """What a module `notifiers/<type>.py` provides."""
 
     TRAITS: Traits
     Options: type[Options]
@@ -92,6 +99,51 @@ class NotifierModule(Protocol):
 
     def preview(self, options: Any, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
         """Return what `send` would send, without secrets, as files to look at: name -> text."""
+        ...
+
+
+@runtime_checkable
+class WithTemplates(Protocol):
+    """A module whose templates depend on the options of the receiver; else `Traits.templates` names them."""
+
+    def templates(self, options: Any) -> tuple[str, ...]:
+        """Name the templates to fill in for each message."""
+        ...
+
+
+class Listener(Protocol):
+    """Waits for actions of people in the messages of one receiver, in its own threads."""
+
+    def start(self) -> None:
+        """Connect in the background."""
+        ...
+
+    def check(self) -> object:
+        """Raise if the listener is not connected; the text says why."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect. Called once, after `start`."""
+        ...
+
+
+@runtime_checkable
+class WithListener(Protocol):
+    """A module whose messages have buttons."""
+
+    def listener(
+        self,
+        options: Any,
+        on_action: Callable[[str, str, str], Decision],
+        reference_of: Callable[[str], str | None],
+        *,
+        receiver: str,
+    ) -> Listener | None:
+        """Build the listener of one receiver; None if its options give it no buttons.
+
+        `on_action` receives the action (`ack`, `silence` or `resolve`), the alert id and the person. `reference_of` returns
+        the reference of the receiver's message about an alert; None if there is none.
+        """
         ...
 
 
@@ -110,9 +162,8 @@ def notifier_module(name: str) -> NotifierModule:
 
 def templates_of(name: str, options: Options) -> tuple[str, ...]:
     """Name the templates that a receiver of this type with these options fills."""
-    module: Any = notifier_module(name)
-    names: tuple[str, ...] = module.templates(options) if hasattr(module, "templates") else module.TRAITS.templates
-    return names
+    module = notifier_module(name)
+    return module.templates(options) if isinstance(module, WithTemplates) else module.TRAITS.templates
 
 
 class HttpOptions(Options):
@@ -170,6 +221,13 @@ class DigestOptions(Options):
     def crontab(self) -> Crontab:
         """The schedule."""
         return parse_crontab(self.at, parse_location(self.location))
+
+
+@runtime_checkable
+class WithDigest(Protocol):
+    """Options of a type whose receivers can get one message on a schedule instead of one for each event."""
+
+    digest: DigestOptions | None
 
 
 class Redactor:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 
-from actionwatch.notifiers.base import notifier_module
+from actionwatch.notifiers.base import WithListener, notifier_module
 from actionwatch.service.app import App
 from actionwatch.store import receivers
 
@@ -19,9 +19,11 @@ def listen(app: App, wake: Callable[[], None], stack: contextlib.ExitStack) -> d
     actions = app.operator_actions(wake)
     checks: dict[str, Callable[[], object]] = {}
     for receiver in app.settings.receivers:
-        make = getattr(notifier_module(receiver.type), "listener", None)
+        module = notifier_module(receiver.type)
+        if not isinstance(module, WithListener):
+            continue
         reference_of = functools.partial(_reference_of, app, receiver.name)
-        listener = make and make(receiver.options, actions.act, reference_of, receiver=receiver.name)
+        listener = module.listener(receiver.options, actions.act, reference_of, receiver=receiver.name)
         if listener is not None:
             listener.start()
             stack.callback(listener.close)

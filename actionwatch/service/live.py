@@ -19,7 +19,7 @@ from actionwatch.instaclustr.probe import probing
 from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
-from actionwatch.notifiers.base import notifier_module
+from actionwatch.notifiers.base import Reachable, notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source
@@ -130,14 +130,13 @@ def _receiver(receiver: Receiver) -> Iterator[Outcome]:
     """Check a receiver as far as its protocol allows without sending a message."""
     subject = f"receiver {receiver.name}"
     notifier = notifier_module(receiver.type).build(receiver.options, receiver=receiver.name)
-    reach: Callable[[], None] | None = getattr(notifier, "reach", None)
-    if reach is None:
+    if not isinstance(notifier, Reachable):
         sending = f"'actionwatch receivers test {receiver.name}' sends one"
         yield Outcome(subject, True, f"cannot be checked without sending a message: {sending}")
         return
     try:
         with contextlib.closing(notifier):
-            reach()
+            notifier.reach()
     except DeliveryError as exc:
         remedy = f"fix it; then 'actionwatch receivers test {receiver.name}' sends a marked alert"
         yield Outcome(subject, False, str(exc), remedy)

@@ -7,7 +7,7 @@ from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.matching.addressing import Addressing
-from actionwatch.notifiers.base import DigestOptions, notifier_module, templates_of
+from actionwatch.notifiers.base import WithDigest, notifier_module, templates_of
 from actionwatch.service.configuration import time_intervals
 from actionwatch.settings import Receiver, Settings
 from actionwatch.text.links import Links
@@ -41,7 +41,7 @@ def rate_of(receiver: Receiver) -> float | None:
 
 def build_policy(receiver: Receiver) -> ReceiverPolicy:
     """Build the policy of one receiver."""
-    digest: DigestOptions | None = getattr(receiver.options, "digest", None)
+    digest = receiver.options.digest if isinstance(receiver.options, WithDigest) else None
     return ReceiverPolicy(
         min_level=receiver.min_level,
         storm=_storm(receiver),

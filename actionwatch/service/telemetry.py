@@ -64,11 +64,6 @@ class TraceExporter:
                 self._waiting.popleft()
                 self._dropped_count += 1
 
-    @property
-    def waiting_count(self) -> int:
-        """How many spans are kept."""
-        return len(self._waiting) + len(self._sending)
-
     def run_once(self) -> None:
         """Send the spans that wait, until the collector refuses some."""
         while self._send_batch(self._http, self._options.timeout):

@@ -73,7 +73,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class _Summary:
     """The digest of a part, and its size; `line_count` only of parts with lines."""
 
     name: str
@@ -99,7 +99,7 @@ class BundleWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._summaries: dict[str, Summary] = {}
+        self._summaries: dict[str, _Summary] = {}
         self._digests = (folder / DIGESTS).open("wb")
 
     def write_lines(self, name: str, documents: Iterable[Mapping[str, Any]]) -> None:
@@ -117,7 +117,7 @@ class BundleWriter:
                 whole.update(line)
                 out.write(line)
                 self._digests.write(_digest_line(name, count, line))
-        self._summaries[name] = Summary(name, whole.hexdigest(), size, count)
+        self._summaries[name] = _Summary(name, whole.hexdigest(), size, count)
 
     def count(self, name: str) -> int:
         """Return how many lines a part has."""
@@ -145,7 +145,7 @@ class BundleWriter:
 
     def _write(self, name: str, data: bytes) -> None:
         (self._folder / name).write_bytes(data)
-        self._summaries[name] = Summary(name, hashlib.sha256(data).hexdigest(), len(data))
+        self._summaries[name] = _Summary(name, hashlib.sha256(data).hexdigest(), len(data))
 
     def _copy(self, name: str, out: BinaryIO) -> None:
         size = self._summaries[name].size
@@ -156,7 +156,7 @@ class BundleWriter:
         out.write(bytes(-size % _BLOCK))
 
 
-def _part_document(part: Summary) -> dict[str, Any]:
+def _part_document(part: _Summary) -> dict[str, Any]:
     """Return what the manifest says about a part."""
     lines = {} if part.line_count is None else {"lines": part.line_count}
     return {"name": part.name, "sha256": part.sha256, "bytes": part.size, **lines}
@@ -272,9 +272,9 @@ def _digest_line(name: str, number: int, line: bytes) -> bytes:
     return f"{hashlib.sha256(line).hexdigest()}  {name}:{number}\n".encode()
 
 
-def _summary_of_file(path: Path) -> Summary:
+def _summary_of_file(path: Path) -> _Summary:
     with path.open("rb") as file:
-        return Summary(path.name, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+        return _Summary(path.name, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
 def _check_size(name: str, size: int) -> None:

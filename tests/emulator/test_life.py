@@ -157,6 +157,41 @@ def test_incidents_recur_and_the_organisation_survives_them() -> None:
     assert any(cluster.stage == "prod" for cluster in simulation.organisation.inventory.clusters)
 
 
+def test_life_goes_on_without_accounts() -> None:
+    """Unlinking every account ends neither the ordinary actions nor the incidents: each incident still happens."""
+    clock = FakeClock()
+    incidents = tuple(PlannedIncident(name, Duration(seconds=1)) for name in INCIDENTS)
+    simulation = build_simulation(Scenario(history=DAY, lapse=1000.0, incidents=incidents), clock)
+    for account in simulation.organisation.inventory.accounts:
+        simulation.organisation.unlink_account(account.id, "eve")
+    live(simulation, clock, 500)
+    assert {one.incident for one in simulation.organisation.planted} == set(INCIDENTS)
+
+
+@pytest.mark.parametrize("lapse", [3000.0, 1.0])
+def test_ordinary_actions_continue_while_no_account_is_linked(lapse: float) -> None:
+    """Without accounts, only actions of the organisation happen, and the simulation has a next step."""
+    clock = FakeClock()
+    simulation = build_simulation(Scenario(history=DAY, lapse=lapse), clock)
+    for account in simulation.organisation.inventory.accounts:
+        simulation.organisation.unlink_account(account.id, "eve")
+    made = live(simulation, clock, 3 * DAY.total_seconds() / lapse)
+    assert all(record.account is None for record in made)
+    assert simulation.next_due() is not None
+
+
+def test_incident_unlinks_the_sandbox() -> None:
+    """An account that a client linked stays, although it is newer than the sandbox."""
+    clock = FakeClock()
+    incident = PlannedIncident("account_unlinked", Duration(seconds=1))
+    simulation = build_simulation(Scenario(ordinary=False, incidents=(incident,)), clock)
+    simulation.organisation.link_account("important", "eve")
+    live(simulation, clock, 10)
+    names = [account.name for account in simulation.organisation.inventory.accounts]
+    assert "important" in names
+    assert "sandbox" not in names
+
+
 def test_unlinked_account_has_no_records() -> None:
     """Actions in an account after it is unlinked leave no record."""
     clock = FakeClock()

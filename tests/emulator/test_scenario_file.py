@@ -115,6 +115,39 @@ def test_actions_of_a_file_are_played(tmp_path: Path) -> None:
     assert clock.now - first.at >= Duration(milliseconds=500)
 
 
+def test_one_name_is_one_cluster_and_one_account(tmp_path: Path) -> None:
+    """Planned actions on one name have one id, also if it never ran or was linked: rules group by the id."""
+    text = """
+history: 0s
+ordinary: false
+actions:
+  - {at: 0s, action: DELETE_BACKUP_SCHEDULE, userName: eve, cluster: lost, account: gone}
+  - {at: 0s, action: DELETE_CLUSTER, userName: eve, cluster: lost, account: gone}
+  - {at: 0s, action: BACKUP, userName: eve, cluster: other, account: elsewhere}
+"""
+    first, second, other = build_simulation(load_scenario(_file(tmp_path, text))).organisation.truth()
+    assert (first.cluster, first.account) == (second.cluster, second.account)
+    assert first.cluster != other.cluster
+    assert first.account != other.account
+
+
+def test_deleted_cluster_and_unlinked_account_keep_their_ids(tmp_path: Path) -> None:
+    """Planned actions on a cluster after its deletion, and in an account after it is unlinked, have the ids from before."""
+    text = """
+history: 0s
+ordinary: false
+actions:
+  - {at: 0s, action: DELETE_CLUSTER, userName: eve, cluster: sandbox-kafka}
+  - {at: 0s, action: RESTORE, userName: eve, cluster: sandbox-kafka}
+  - {at: 0s, action: UNLINK_ACCOUNT, userName: eve, account: sandbox}
+  - {at: 0s, action: ACCOUNT_REVOKE_API_KEY, userName: eve, account: sandbox}
+"""
+    made = build_simulation(load_scenario(_file(tmp_path, text))).organisation.truth()
+    assert len({action.cluster.id for action in made if action.cluster}) == 1
+    assert len({action.account.id for action in made if action.account}) == 1
+    assert all(action.account for action in made)
+
+
 def _file(folder: Path, text: str) -> Path:
     path = folder / "scenario.yaml"
     path.write_text(text, encoding="utf-8")

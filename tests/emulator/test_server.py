@@ -139,6 +139,14 @@ def test_control_refuses_and_logs_nothing(shared: World, body: object) -> None:
     assert len(shared.organisation) == 0
 
 
+@pytest.mark.parametrize("text", ["--5", "-", "noon", "9" * 19, "9" * 5000])
+def test_control_refuses_what_is_no_time(shared: World, text: str) -> None:
+    """A time in a query that cannot be read is refused with the reason."""
+    answer = http_client.get(f"{shared.url}/_emulator/visible?at={text}")
+    assert answer.status_code == 400
+    assert "not a time" in answer.json()["message"]
+
+
 def test_control_appends_in_bulk(world: World) -> None:
     """One request creates a large log."""
     body = {"count": 10_000, "start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}

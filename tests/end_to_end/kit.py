@@ -93,13 +93,12 @@ class Upstream:
 
 
 @contextlib.contextmanager
-def upstream(folder: Path, plan: str = QUIET) -> Iterator[Upstream]:
+def upstream(folder: Path, plan: str = QUIET, *options: str) -> Iterator[Upstream]:
     """Run an emulator, without any activity unless a scenario plans some."""
     scenario = folder / "scenario.yml"
     scenario.write_text(plan)
-    with started_warm(
-        "emulator", "--port", "0", "--scenario", str(scenario), folder=folder, stdout=subprocess.PIPE
-    ) as process:
+    command = ("emulator", "--port", "0", "--scenario", str(scenario), *options)
+    with started_warm(*command, folder=folder, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(5)]
         printed = dict(line.strip().split(": ", 1) for line in lines)

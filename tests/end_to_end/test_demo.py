@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.emulator.sample import create_organisation
 from tests import http_client
 from tests.children import exit_status, printed, run_child
 from tests.end_to_end import kit
@@ -120,3 +121,23 @@ def test_version_and_help_work(empty: Path) -> None:
     assert kit.finished("--help", folder=empty).stdout.startswith("Usage: actionwatch")
     full = run_child(["sh", "-c", f"{kit.COMMAND} receivers schema | true"])
     assert "Traceback" not in full.stderr
+
+
+def test_faults_of_a_scenario_are_active_with_those_of_the_command_line(empty: Path) -> None:
+    """The emulator applies the faults that the scenario file lists, and those of the command line."""
+    plan = f"{kit.QUIET}faults:\n  - {{fault: error, arg: {{status: 502, body: html}}}}\n"
+    with kit.upstream(empty, plan, "--fault", "total:absent") as up:
+        (faults,) = up.control("GET", "/faults")
+        assert {each["fault"] for each in faults} == {"error", "total"}
+
+
+@pytest.mark.parametrize(("options", "seed"), [((), 7), (("--seed", "8"), 8)])
+def test_seed_of_the_command_line_replaces_that_of_the_scenario(
+    empty: Path, options: tuple[str, ...], seed: int
+) -> None:
+    """`--seed` applies with a scenario too; without it, the seed of the file does."""
+    with kit.upstream(empty, f"{kit.QUIET}seed: 7\n", *options) as up:
+        up.control("POST", "/actions", [{"action": "DELETE_CLUSTER", "cluster": "sandbox-kafka"}])
+        expected = create_organisation(seed).inventory.find_cluster("sandbox-kafka")
+        assert expected is not None
+        assert [record["clusterId"] for record in up.control("GET", "/truth")] == [expected.id]

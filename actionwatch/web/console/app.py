@@ -39,7 +39,7 @@ from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.requests import check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]
-FormView = Callable[[Request, Parts, Fields], Response]
+_FormView = Callable[[Request, Parts, Fields], Response]
 
 _PAGES: Mapping[str, View] = {
     "/": overview.show,
@@ -58,7 +58,7 @@ _PAGES: Mapping[str, View] = {
     BEGIN_PATH: sign_in.begin,
     CALLBACK_PATH: sign_in.finish,
 }
-_FORMS: Mapping[str, FormView] = {
+_FORMS: Mapping[str, _FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
     "/alerts": bulk.submit,
@@ -97,7 +97,7 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
     return endpoint
 
 
-def _form(view: FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
+def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         check_site(request)
         body = await read_body(request)

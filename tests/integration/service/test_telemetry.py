@@ -122,22 +122,37 @@ def test_what_a_collector_refuses_is_not_sent_again(collector: OtlpEnd, capsys: 
 
 
 def test_nothing_grows_while_a_collector_is_away(collector: OtlpEnd, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bounded number of the newest spans waits, and the end of the service does not wait for them."""
-    with dead_port() as port:
-        sender = exporter(f"http://127.0.0.1:{port}")
-        for number in range(MAX_WAITING + 100):
-            sender.take(span(str(number)))
-            if not number:
-                sender.run_once()
-        sender.close()
-    assert sender.waiting_count == MAX_WAITING + 1, "the batch that was tried, and those behind it"
+    """A bounded number of the newest spans waits, behind the batch that was tried; the failure is reported once."""
+    accept, collector.reply = collector.reply, lambda request: Reply(503)
+    sender = exporter(collector.url)
+    for number in range(MAX_WAITING + 100):
+        sender.take(span(str(number)))
+        if not number:
+            sender.run_once()
+    sender.run_once()
+    collector.reply = accept
+    sender.run_once()
+    sender.close()
+    assert [each.name for each in collector.spans] == ["0", *map(str, range(100, MAX_WAITING + 100))]
     assert capsys.readouterr().out.count("telemetry_failed") == 1
-    hanging = exporter(collector.url)
+
+
+def test_the_end_does_not_wait_for_a_collector_that_is_away(
+    collector: OtlpEnd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a failure, which is reported once, the end of the service tries nothing."""
     collector.reply = lambda request: Reply(503)
-    hanging.take(span())
-    hanging.run_once()
-    hanging.close()
-    assert len(collector.requests) == 1, "after a failure, the end tries nothing"
+    refused = exporter(collector.url)
+    refused.take(span())
+    refused.run_once()
+    refused.close()
+    assert len(collector.requests) == 1
+    with dead_port() as port:
+        unreachable = exporter(f"http://127.0.0.1:{port}")
+        unreachable.take(span())
+        unreachable.run_once()
+        unreachable.close()
+    assert capsys.readouterr().out.count("telemetry_failed") == 2, "one for each collector"
 
 
 def test_the_rest_is_sent_at_the_end(collector: OtlpEnd) -> None:
@@ -164,7 +179,7 @@ def test_the_end_has_one_deadline(collector: OtlpEnd) -> None:
     collector.reply = reply_slowly
     sender.close()
     assert len(collector.requests) == 2
-    assert sender.waiting_count == 2 * MAX_BATCH
+    assert len(collector.spans) == 2 * MAX_BATCH
 
 
 def test_a_span_that_cannot_be_sent_holds_nothing_up(collector: OtlpEnd, capsys: pytest.CaptureFixture[str]) -> None:
