@@ -231,7 +231,7 @@ class Spike(Fold):
         self._window, self._earlier = Window(reader.hits(window)), array("q", saved.times)
 
     def _count_earlier(self, at: datetime) -> int:
-        """Count the hits of the windows before the newest one. Forget older ones when they are most: then a hit costs little."""
+        """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""
         if not self._earlier:
             return 0
         over = bisect.bisect_left(self._earlier, _micros(at - self._rule.timespan * (self._rule.windows + 1)))
