@@ -10,8 +10,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from actionwatch.emulator.inventory import EntityRef
-from actionwatch.emulator.log import Action
+from actionwatch.emulator.log import Action, EntityRef
 from actionwatch.emulator.scenario import build_simulation
 from actionwatch.emulator.state import Organisation
 from tests.emulated import quiet_month
