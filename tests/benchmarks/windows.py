@@ -86,7 +86,7 @@ def _match(post: Post, step: RecordMatcher, page: Sequence[Record], begins: date
 
 def _pages(count: int, days: float, mix: Mix) -> Iterator[Sequence[Record]]:
     """Yield the records of an emulated organisation, oldest first."""
-    listing = Listing(count, days, mix=mix)
+    listing = Listing(count, days, timedelta(0), mix)
     reader = RecordReader(SOURCE, organisation_id=listing.organisation_id)
     for offset in range(count - PAGE, -1, -PAGE):
         body = listing.page(0, LATEST_MS, offset, PAGE, with_counts=False)

@@ -205,8 +205,7 @@ class Spike(Fold):
             if hit.at >= self.found[-1].first_at:
                 self.found[-1].hits.append(hit)
             return
-        count = len(self._window)
-        earlier_count = self._count_since(_micros(hit.at - rule.timespan * (rule.windows + 1)))
+        count, earlier_count = len(self._window), self._count_earlier(hit.at)
         is_high = count >= rule.minimum and count * rule.windows >= rule.factor * earlier_count
         if is_high and not is_quiet and hit.at >= self._known_from:
             until, first = hit.at + rule.realert, self._window.first
@@ -231,9 +230,11 @@ class Spike(Fold):
         (window,) = saved.windows
         self._window, self._earlier = Window(reader.hits(window)), array("q", saved.times)
 
-    def _count_since(self, horizon: int) -> int:
-        """Count the earlier hits from a time on. Forget the others once they are most, so that a hit costs little."""
-        over = bisect.bisect_left(self._earlier, horizon)
+    def _count_earlier(self, at: datetime) -> int:
+        """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""
+        if not self._earlier:
+            return 0
+        over = bisect.bisect_left(self._earlier, _micros(at - self._rule.timespan * (self._rule.windows + 1)))
         count = len(self._earlier) - over
         if over > count:
             del self._earlier[:over]

@@ -31,7 +31,7 @@ from actionwatch.rules.model import (
 )
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
-_NONE_INHERITED: Mapping[str, str | None] = {}
+_NOTHING_INHERITED: Mapping[str, str | None] = {}
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -88,7 +88,9 @@ class Feed:
                 fed = itertools.chain.from_iterable(self._slots[rule.name.id] for rule in self._engine.rules_of(mask))
                 grouped = cache[mask] = _by_grouping(slot for slot in fed if slot.number not in left_out)
             if grouped:
-                match = _Match(subject, record.key, record.occurred_at, (self._kept.keep(record),), _NONE_INHERITED, {})
+                match = _Match(
+                    subject, record.key, record.occurred_at, (self._kept.keep(record),), _NOTHING_INHERITED, {}
+                )
                 yield from _hits_of(match, grouped)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:

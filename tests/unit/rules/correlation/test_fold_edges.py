@@ -326,9 +326,10 @@ def test_a_spike_at_its_edges(history: list[float], moments: list[float], fired:
     assert [minutes(found.fired_at) for found in state.alerts()] == fired
 
 
-def test_of_the_history_of_a_spike_only_the_times_are_left() -> None:
+@pytest.mark.parametrize("minimum", [2, 1000])
+def test_of_the_history_of_a_spike_only_the_times_are_left(minimum: int) -> None:
     """However long it runs, it holds the hits of one window, and at most twice the times of the windows before it."""
-    state = new_fold(SPIKE, START)
+    state = new_fold(make(CorrelationType.SPIKE, windows=2, factor=2.0, minimum=minimum), START)
     for minute in range(300):
         state.push(replace(hit(minute), records=(record_at(minute, id=minute + 1),)), is_quiet=True)
         saved = state.save(HitWriter())
