@@ -94,7 +94,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def words(hostile: Desk) -> dict[str, str]:
-    """What some words of the commands stand for."""
+    """Return what replaces some words of the commands."""
     return {
         "ALERT": hostile.call("alerts", "list", "-o", "json").json[0]["id"],
         "RECORD": hostile.call("records", "list", "--kind", "DELETE_CLUSTER", "-o", "json").json[0]["key"],
