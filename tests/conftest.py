@@ -18,8 +18,8 @@ from tests import balance
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
 
-settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=SLOW)
-settings.register_profile("explore", deadline=None, suppress_health_check=SLOW, print_blob=True)
+settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True, suppress_health_check=SLOW)
+settings.register_profile("explore", max_examples=300, deadline=None, suppress_health_check=SLOW, print_blob=True)
 settings.load_profile("suite")
 
 

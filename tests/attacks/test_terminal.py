@@ -92,11 +92,10 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("is_terminal", [True, False])
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_prints_no_control_characters(hostile: Desk, command: str, is_terminal: bool) -> None:
-    """No command prints a control or bidirectional character of audit text, to a terminal or into a pipe."""
-    words = {
+@pytest.fixture(scope="module")
+def words(hostile: Desk) -> dict[str, str]:
+    """Return what replaces some words of the commands."""
+    return {
         "ALERT": hostile.call("alerts", "list", "-o", "json").json[0]["id"],
         "RECORD": hostile.call("records", "list", "--kind", "DELETE_CLUSTER", "-o", "json").json[0]["key"],
         "DELIVERY": hostile.call("deliveries", "list", "-o", "json").json[0]["id"],
@@ -105,6 +104,14 @@ def test_command_prints_no_control_characters(hostile: Desk, command: str, is_te
         "NOTHING": f"rule={HOSTILE}",
         "LABEL": f"{HOSTILE}={HOSTILE}",
     }
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_prints_no_control_characters(
+    hostile: Desk, words: dict[str, str], command: str, is_terminal: bool
+) -> None:
+    """No command prints a control or bidirectional character of audit text, to a terminal or into a pipe."""
     called = hostile.call(*(words.get(word, word) for word in command.split(" ")), is_terminal=is_terminal)
     assert "Usage:" not in called.err or "no/such" in command
     if command.startswith("records export --format csv") and not is_terminal:

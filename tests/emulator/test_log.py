@@ -3,11 +3,12 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.emulator.log import Action, ActionLog, Arrival, EntityRef, LogFilter, LogQuery, from_ms
 from actionwatch.emulator.state import Organisation
+from tests.examples import examples
 
 ACCOUNTS = (None, EntityRef("a1", "one"), EntityRef("a2", "two"))
 CLUSTERS = (None, EntityRef("c1", "red"), EntityRef("c2", "blue"))
@@ -34,7 +35,7 @@ filters = st.builds(
 )
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(
     st.lists(actions, max_size=30),
     st.lists(

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import given, settings
+from hypothesis import given
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
+from tests.examples import examples
 
 # A name in use is a 400 despite a valid schema.
 MAY_BE_TAKEN = [positive_data_acceptance]
-EXAMPLES = 40  # an operation and mode; boundaries are tested by hand
+EXAMPLES = 20  # an operation and mode; boundaries are tested by hand
 OPERATIONS = [
     ("/v1/organisations/{organisationId}/user-actions", "GET"),
     ("/v1/organisations/{organisationId}/linked-accounts", "GET"),
@@ -39,7 +40,7 @@ def api() -> Iterator[Any]:
 def test_every_response_is_documented(api: Any, path: str, method: str, mode: schemathesis.GenerationMode) -> None:
     """No generated request, valid or not, causes a 5xx, an undocumented status or a body outside its schema."""
 
-    @settings(max_examples=EXAMPLES)
+    @examples(EXAMPLES)
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(auth=(DEMO_USER, DEMO_KEY), excluded_checks=MAY_BE_TAKEN if method == "POST" else [])

@@ -23,6 +23,7 @@ SHOWING_TIMES = [
 ]  # fmt: skip
 WITHOUT_TIMES = ("status", "rules explain RECORD cluster_deleted", "routes test --alert ALERT")
 """Commands that show a time only now and then, but never one in UTC."""
+LISTED = {"ALERT": ("alerts", "id"), "RECORD": ("records", "key"), "DELIVERY": ("deliveries", "id")}
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,12 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 def _words(desk: Desk, command: str) -> list[str]:
-    known = {
-        "ALERT": desk.call("alerts", "list", "-o", "json").json[0]["id"],
-        "RECORD": desk.call("records", "list", "-o", "json").json[0]["key"],
-        "DELIVERY": desk.call("deliveries", "list", "-o", "json").json[0]["id"],
-    }
-    return [known.get(word, word) for word in command.split()]
+    return [_newest(desk, *LISTED[word]) if word in LISTED else word for word in command.split()]
+
+
+def _newest(desk: Desk, noun: str, key: str) -> str:
+    """Return the id of the first item of a list."""
+    return str(desk.call(noun, "list", "-o", "json").json[0][key])
 
 
 @pytest.mark.parametrize("command", SHOWING_TIMES)

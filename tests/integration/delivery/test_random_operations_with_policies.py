@@ -15,10 +15,11 @@ from tests.integration.delivery.kit import Desk, Rule, is_self_alert, summaries
 from tests.integration.kit import DOWN
 
 USERS = ("abe", "bob", "eve")
+SEEDS = (0, 2, 6, 3, 5, 7)  # each of the storms, without and with the mute
 SIESTA = TimeInterval("siesta", (Period(times=((13 * 60, 14 * 60), (15 * 60, 15 * 60 + 30))),))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_operations_lose_and_reorder_nothing(desk: Desk, seed: int) -> None:
     """Each alert is sent or is in a summary, and no receiver gets a message before `opened` or after `resolved`."""
     random = Random(seed)

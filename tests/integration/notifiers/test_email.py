@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Rendered
 from actionwatch.notifiers import email
+from tests.examples import examples
 from tests.integration.notifiers.ends import MAIL_HEADERS, deliver, email_options, options
 from tests.integration.notifiers.smtp_end import RawEnd, SmtpEnd, part, read_mail
 from tests.unit.render.messages import AT, HOSTILE, message, record
@@ -191,7 +192,7 @@ def test_slow_conversation_times_out() -> None:
             deliver(email.build(made, receiver="mail"), "email", message())
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(st.text(st.characters(), max_size=400))
 def test_any_subject_is_one_safe_header(text: str) -> None:
     """Any text becomes one header, with lines that SMTP accepts."""

@@ -341,23 +341,19 @@ def test_partition_is_requested_once_a_day(world: World, database: Database) -> 
 # -- catching up
 
 
-def test_backlog_is_read_in_parts_while_new_records_arrive(world: World, database: Database) -> None:
-    """A backlog is read in parts without a loss at their bounds, and new records do not wait for its end."""
+def test_backlog_is_read_in_parts_and_reports_its_progress(world: World, database: Database) -> None:
+    """A backlog is read in parts without a loss at their bounds, new records do not wait for its end, and its progress shows.
+
+    The progress never goes back, and is not reported after the end.
+    """
     world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
-    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0))
+    reported: list[Backlog] = []
+    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=reported.append)
     report = on.poll(0)
     assert report.new_count == 50_000
     assert report.proved_count > 3
     found = on.records()
     assert max(record.occurred_at for record in found[:25_000]) > NOON - timedelta(minutes=1)
-
-
-def test_progress_of_a_backlog_is_reported(world: World, database: Database) -> None:
-    """The progress of a backlog is reported, never goes back, and is not reported after its end."""
-    world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
-    reported: list[Backlog] = []
-    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=reported.append)
-    on.poll(0)
     shares = [backlog.share for backlog in reported]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)

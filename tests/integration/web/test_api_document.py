@@ -21,10 +21,11 @@ from actionwatch.web.api.call import Operation
 from actionwatch.web.api.openapi import describe
 from actionwatch.web.api.operations import OPERATIONS
 from tests.builders import CLUSTER_DELETED_RULE, make_alert, make_delivery, make_record
+from tests.examples import examples
 from tests.integration.web.console_kit import Served, give_token
 from tests.unit.rules.builders import rules_in
 
-EXAMPLES = 50  # an operation and mode; what the types cannot say is tested by hand
+EXAMPLES = 25  # an operation and mode; what the types cannot say is tested by hand
 # A text may be no time, no matcher, no UUID, and name nothing, although the schema accepts it. Tokens are tested by hand.
 UNSAID = [positive_data_acceptance, ignored_auth]
 # Where only the path has a value, none is against the schema.
@@ -64,7 +65,7 @@ def test_every_response_is_documented(
     url = f"{client.base_url}/api/v1/openapi.json"
     api = schemathesis.openapi.from_url(url, headers=headers, config=config)
 
-    @settings(max_examples=EXAMPLES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(examples(EXAMPLES), suppress_health_check=list(HealthCheck))
     @given(case=api[f"/api/v1{one.path}"][one.method].as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(headers=headers, excluded_checks=UNSAID)

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sigma.backends.sqlite.sqlite import sqliteBackend
 from sigma.rule import SigmaRule
@@ -18,6 +18,7 @@ from sigma.rule import SigmaRule
 from actionwatch.base.model import Record
 from actionwatch.rules.engine import Engine
 from actionwatch.text.payloads import instant
+from tests.examples import examples
 from tests.unit.rules.builders import detection_rule, rules_of
 from tests.unit.rules.strategies import TEXT_FIELDS, detections, records
 
@@ -43,7 +44,7 @@ def database() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-@settings(max_examples=125)
+@examples(62)
 @given(st.lists(detections(), min_size=1, max_size=3), st.lists(records(), min_size=1, max_size=25))
 def test_agrees_with_the_sqlite_backend(
     database: sqlite3.Connection, drawn: list[dict[str, Any]], stored: list[Record]

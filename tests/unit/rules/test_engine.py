@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Record
@@ -15,6 +15,7 @@ from actionwatch.rules import index
 from actionwatch.rules.conditions import Condition, Leaf, Not, predicate
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.fields import Subject, field_named
+from tests.examples import examples
 from tests.unit.rules.builders import detection_rule, record, rules_of
 from tests.unit.rules.strategies import detections, records
 
@@ -97,7 +98,7 @@ def test_without_memory_no_record_is_passed_over(field: str) -> None:
         engine.evaluate([record(description="eve")])
 
 
-@settings(max_examples=80)
+@examples(40)
 @given(st.lists(detections(), min_size=1, max_size=8), st.lists(records(), max_size=30))
 def test_the_index_changes_no_result(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
     """The engine finds exactly the matches that running every rule on every record finds."""
@@ -155,7 +156,7 @@ hostile = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=80)
+@examples(40)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["description", "raw.n"]), st.lists(regexes, min_size=1, max_size=2)),

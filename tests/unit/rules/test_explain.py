@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Record
@@ -16,6 +16,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
+from tests.examples import examples
 from tests.unit.rules.builders import AT, HEAD, KINDS, detection_rule, record, rules_of
 from tests.unit.rules.strategies import detections, records
 
@@ -93,7 +94,7 @@ def test_lines_that_depend_on_a_missing_list_are_unknown() -> None:
     assert explain(rule, record(user="bob")).parts[0].holds is True
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(detections(), st.lists(records(), min_size=1, max_size=3))
 def test_the_tree_agrees_with_the_engine(drawn: dict[str, Any], stored: list[Record]) -> None:
     """For any rule and record, the line of the condition agrees with the engine."""
@@ -218,7 +219,7 @@ def test_time_and_filters_decide_too() -> None:
     assert spelled([too_early]) == [("n", "", True, ["when: outside office"])]
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(detections(), records())
 def test_a_miss_names_lines_that_decided(drawn: dict[str, Any], stored: Record) -> None:
     """For any rule that does not match, the named lines are not as the rule wants them."""

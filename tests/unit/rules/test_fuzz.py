@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
@@ -22,6 +22,7 @@ from actionwatch.rules.load import build_rules, load_rules
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import Document
+from tests.examples import examples
 from tests.unit.rules.builders import AT, GOOD_TEXT, KINDS, record
 
 KEYS = [
@@ -62,7 +63,7 @@ SOUND = {
 }
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
 def test_any_document_loads_or_is_reported(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
     """Every document becomes a rule that runs, a fault or a note."""
@@ -74,7 +75,7 @@ def test_any_document_loads_or_is_reported(parts: dict[str, Any], is_based: bool
         _use(each)
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(st.dictionaries(st.sampled_from(CASE_KEYS), values, max_size=4), st.dictionaries(keys, values, max_size=4))
 def test_any_test_runs_or_is_reported(parts: dict[str, Any], event: dict[Any, Any]) -> None:
     """Every test in a rule file runs or is a fault."""
@@ -104,7 +105,7 @@ def _use(value: Any) -> None:
         list(runner.run(rule))
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(st.data())
 def test_any_text_loads_or_is_reported(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A rule file with changed, removed or inserted characters loads or is reported."""

@@ -6,10 +6,11 @@ from hashlib import sha256
 
 import pytest
 import re2
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.rules.patterns import JoinedTexts, PatternFilter, encode, pattern_check, pattern_search
+from tests.examples import examples
 
 PATTERNS = [
     "a", "a.*b", "^a", "b$", "^$", "^a$", "", "a*", "a*?", "(a|)", "(?s)a.*b", "(?i)A.B", "(?m)^b", "(?m)a$", "[^a]", "[^a]*b",
@@ -43,7 +44,7 @@ texts = st.lists(st.sampled_from(PARTS), max_size=6).map("".join)
 many_texts = st.lists(texts, min_size=1, max_size=12)
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(st.sampled_from(PATTERNS), many_texts)
 def test_search_in_joined_texts_finds_every_text(pattern: str, drawn: list[str]) -> None:
     """A search in joined texts finds every text that contains the pattern, each once and in order."""
@@ -56,7 +57,7 @@ def test_search_in_joined_texts_finds_every_text(pattern: str, drawn: list[str])
     assert set(places) <= set(range(len(drawn)))
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=8), many_texts)
 def test_filter_keeps_every_pattern_that_occurs(patterns: list[str], drawn: list[str]) -> None:
     """Every pattern that occurs in one of the joined texts is possible in the whole."""
@@ -65,7 +66,7 @@ def test_filter_keeps_every_pattern_that_occurs(patterns: list[str], drawn: list
     assert found <= set(possible)
 
 
-@settings(max_examples=500)
+@examples(250)
 @given(
     st.lists(st.sampled_from([*"aAbe .*+?\\_-<", "\\.", "\\*", "\\\\", ".*", ".+?", "é", "|", "(?i)"]), max_size=6).map(
         "".join

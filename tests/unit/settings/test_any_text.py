@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actionwatch.settings.keys import (
@@ -21,6 +21,7 @@ from actionwatch.settings.keys import (
     Store,
 )
 from actionwatch.settings.web_keys import Web
+from tests.examples import examples
 from tests.unit.settings.kit import SOURCE, ChatOptions, faults
 
 KEYS = sorted({
@@ -42,7 +43,7 @@ TREES: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=40,
 )
-FUZZ = settings(max_examples=150)
+FUZZ = examples(75)
 
 
 def _try(text: str | bytes) -> None:

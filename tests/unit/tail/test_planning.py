@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.tail.bounds import UNITS
@@ -29,6 +29,7 @@ from actionwatch.tail.planning import (
     without,
 )
 from tests.builders import NOON
+from tests.examples import examples
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -105,7 +106,7 @@ class Source:
         return next((reach for reach, through in covering if distance <= through), None)
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(
     st.lists(reaches, max_size=4, unique=True).map(sorted),
     overlaps,

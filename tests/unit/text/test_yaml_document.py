@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.errors import ConfigError
 from actionwatch.text.yaml_document import MAX_BYTES, MAX_NODES, Document, read_file, read_text
+from tests.examples import examples
 
 POWERS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -198,7 +199,7 @@ def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
 
 
 @given(st.text("{}[]:,-#&*!|>'\"%@` \n\tab01~=<?.xe_") | st.text())
-@settings(max_examples=250)
+@examples(125)
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Reading a text raises no other exception and no warning."""
     try:
