@@ -283,11 +283,14 @@ class SlackActions:
             self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", press)
         else:
             log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
-            if decision.is_new:
-                self._call("chat.update", _decided(press, name, decision.text))
-            else:
+            if not decision.is_new:
                 # The message in the channel may be newer than the one in the payload: do not overwrite it.
                 self._reply_privately(f"Nothing to do. {decision.text}", press)
+            elif name == "resolve":
+                # The same: the worker updates it at once, and it may be faster. No later update would repair it.
+                self._reply_privately(decision.text, press)
+            else:
+                self._call("chat.update", _decided(press, name, decision.text))
 
     def _reply_privately(self, what: str, press: _Press) -> None:
         """Show a text only to the user who pressed the button."""
@@ -424,7 +427,7 @@ def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:
 
 
 def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any]:
-    """Remove the pressed button (all buttons after a resolution) and append the note."""
+    """Remove the pressed button and append the note."""
     made: list[Any] = []
     for block in blocks:
         if not isinstance(block, dict) or block.get("block_id") != BLOCK_ID:
@@ -433,7 +436,7 @@ def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any
         pressed = f"{PREFIX}{name}"
         elements = block["elements"] if isinstance(block.get("elements"), list) else []
         left = [each for each in elements if isinstance(each, dict) and each.get("action_id") != pressed]
-        if left and name != "resolve":
+        if left:
             made.append({**block, "elements": left})
         made.append(note)
     return made
