@@ -84,6 +84,29 @@ def test_deleted_head_is_posted_again(server: HttpEnd, notifier: slack.SlackNoti
     assert error in receipt.note
 
 
+@pytest.mark.parametrize("error", ["channel_not_found", "is_archived", "not_in_channel"])
+@pytest.mark.parametrize("event", ["alert.updated", "alert.resolved"])
+def test_alert_whose_channel_is_gone_is_posted_in_the_configured_one(
+    server: HttpEnd, notifier: slack.SlackNotifier, error: str, event: str
+) -> None:
+    """The remedy of the error, another channel in the configuration, also helps the alerts that are open."""
+    server.queue.append(slack_error(error))
+    receipt = deliver(notifier, "slack", message(event), "C0000000OLD:1.0")
+    assert receipt.reference == HEAD
+    assert error in (receipt.note or "")
+    assert server.requests[-1].json["channel"] == "#alerts"
+
+
+@pytest.mark.parametrize("error", ["channel_not_found", "is_archived", "not_in_channel"])
+def test_update_in_a_channel_that_is_gone_has_the_remedy(
+    server: HttpEnd, notifier: slack.SlackNotifier, error: str
+) -> None:
+    """As long as the configuration names the channel that is gone, an update fails, with the remedy."""
+    server.queue += [slack_error(error), slack_error(error)]
+    with pytest.raises(PermanentDeliveryError, match=f"Slack answered {error}: .*channel"):
+        deliver(notifier, "slack", message("alert.updated"), "C0123456789:1.0")
+
+
 def test_resolve_succeeds_without_the_thread(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
     """If the thread is lost, the resolve still counts as sent."""
     server.queue += [Reply(200, b'{"ok": true}'), slack_error("thread_not_found")]
