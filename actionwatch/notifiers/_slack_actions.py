@@ -413,17 +413,18 @@ def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:
     marked = f":white_check_mark: {escaped(shorten(text, _MAX_DECISION_CHARS))}"
     note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": marked}]}
     kept = {key: value for key, value in (("text", message.text), ("metadata", message.metadata)) if value}
-    attachments = [
-        {
-            **{key: item[key] for key in ("color", "fallback") if item.get(key)},
-            "blocks": _replaced(item["blocks"], name, note),
-        }
-        for item in message.attachments or []
-        if isinstance(item.get("blocks"), list)
-    ]
+    attachments = [_attachment(item, name, note) for item in message.attachments or []]
     blocks = _replaced(message.blocks or [], name, note)
     target = {"channel": press.channel.id, "ts": message.ts}
     return {**kept, **target, "blocks": blocks, "attachments": attachments}
+
+
+def _attachment(item: dict[str, Any], name: str, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an attachment with the note in its blocks, if it has any."""
+    if not isinstance(item.get("blocks"), list):
+        return item
+    kept = {key: item[key] for key in ("color", "fallback") if item.get(key)}
+    return {**kept, "blocks": _replaced(item["blocks"], name, note)}
 
 
 def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any]:

@@ -276,3 +276,50 @@ def test_preview_looks_like_slack() -> None:
     files = slack.preview(made, sent, RENDERER.render(("slack.json",), sent)[0], receiver="slack")
     assert files["slack.txt"].splitlines()[-2].endswith(f"open in the console ({PAGE})")
     assert set(json.loads(files["slack.json"])) == {"text", "blocks", "attachments"}
+
+
+ROW: dict[str, Any] = {"type": "section", "text": {"type": "mrkdwn", "text": "row"}}
+
+
+@pytest.mark.parametrize("place", ["blocks", "attachments"])
+def test_buttons_are_within_the_limit_of_blocks(server: HttpEnd, place: str) -> None:
+    """The block with the buttons counts too, and so do the notes of two presses: Slack refuses 51."""
+    rows = [ROW] * 60
+    [sent] = sent_with_buttons(server, {"blocks": rows} if place == "blocks" else {"attachments": [{"blocks": rows}]})
+    blocks = sent["blocks"] if place == "blocks" else sent["attachments"][0]["blocks"]
+    assert len(blocks) == 48
+    assert blocks[-1]["type"] == "actions"
+
+
+@pytest.mark.parametrize("more", [{}, {"blocks": []}, {"attachments": [{"color": "#f00", "text": "old"}]}])
+def test_template_without_blocks_has_buttons(server: HttpEnd, more: dict[str, Any]) -> None:
+    """A template with only a text, or with attachments of the old form, has the buttons below its text."""
+    [sent] = sent_with_buttons(server, {"text": "*deleted* " + "x" * 3500, **more})
+    shown, buttons = sent["blocks"]
+    assert shown["text"]["text"].startswith("*deleted* xxx")
+    assert len(shown["text"]["text"]) <= 3000
+    assert buttons["type"] == "actions"
+    assert sent.get("attachments") == more.get("attachments")
+
+
+def sent_with_buttons(server: HttpEnd, template: dict[str, Any]) -> list[Any]:
+    """Send an alert with the output of a template. Return the payloads."""
+    given = {"token": TOKEN, "app_token": "xapp-1", "channel": "#alerts", "base_url": f"{server.url}/api"}
+    made = slack.build(options(slack.Options, **given), receiver="security-slack")
+    made.send(message(), Rendered({"slack.json": json.dumps(template)}), None)
+    made.close()
+    return [request.json for request in server.requests]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"blocks": [{"type": "section", "fields": [{"type": "mrkdwn", "text": "z" * 100}] * 10}] * 50},
+        {"attachments": [{"fallback": "z" * 5000, "text": "z" * 5000, "title": "z" * 200}] * 20},
+    ],
+)
+def test_all_texts_together_are_within_the_limit(payload: dict[str, Any]) -> None:
+    """The limit is for all texts together, also for many small ones and for those of attachments. None is empty."""
+    made = json.dumps(bounded(payload, fallback="-"))
+    assert MAX_PAYLOAD_CHARS * 0.9 < made.count("z") <= MAX_PAYLOAD_CHARS
+    assert '""' not in made

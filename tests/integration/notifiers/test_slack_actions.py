@@ -139,6 +139,19 @@ def test_press_acts_and_updates_the_message(server: SocketEnd, name: str, left: 
     assert update["attachments"][0]["color"] == posted["attachments"][0]["color"]
 
 
+def test_press_keeps_attachments_without_blocks(server: SocketEnd) -> None:
+    """The attachments of the old form stay when a press changes the message."""
+    old = {"color": "#f00", "text": "old", "fields": [{"title": "cluster", "value": "payments-prod"}]}
+    with listening(server, Pressed()):
+        posted = next(request.json for request in server.api.requests if request.path.endswith("chat.postMessage"))
+        shown = {"ts": "1.0", "text": "x", "blocks": posted["attachments"][0]["blocks"], "attachments": [old]}
+        server.press("actionwatch_ack", envelope_id="e1", changed={"message": shown})
+        wait_until(lambda: server.api.requests[-1].path.endswith("chat.update"), "the update of the message")
+    update = server.api.requests[-1].json
+    assert update["attachments"] == [old]
+    assert ":white_check_mark: ack by sam (U123)" in [text["text"] for text in slack_texts(update)]
+
+
 def test_resolution_is_confirmed_only_to_its_user(server: SocketEnd) -> None:
     """A press of Resolve is confirmed in private, because the resolution changes the message soon."""
     pressed = Pressed()
