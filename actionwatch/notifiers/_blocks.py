@@ -1,7 +1,7 @@
 """Bring a Slack payload within the limits of Block Kit.
 
 Slack refuses a whole message if one text is a character too long. This module shortens the text and appends how much it cut.
-Limits: https://docs.slack.dev/reference/block-kit/blocks and chat.postMessage. Only `slack.py` calls this.
+Limits: https://docs.slack.dev/reference/block-kit/blocks and chat.postMessage. `slack.py` and its buttons call this.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from actionwatch.text.escaping import shorten
 
 _MAX_TEXT_CHARS = 4_000  # Slack accepts 40,000 and recommends 4,000
-_MAX_BLOCKS = 50
+MAX_BLOCKS = 50
 _MAX_ATTACHMENTS = 20
 _MAX_FIELDS = 10
 _MAX_ELEMENTS = 10
@@ -21,6 +21,7 @@ _MAX_HEADER_CHARS = 150
 _MAX_FIELD_CHARS = 2_000
 _MAX_SECTION_CHARS = 3_000
 _MAX_FALLBACK_CHARS = 1_000
+_MIN_CUT_CHARS = 40  # a text that is cut to less tells nothing
 MAX_PAYLOAD_CHARS = 12_000  # all texts together: above about 13,000 Slack answers msg_blocks_too_long
 
 _LINK = re.compile(r"<(https?://[^|<>]+)\|([^<>]+)>")
@@ -34,10 +35,16 @@ def bounded(payload: Mapping[str, Any], *, fallback: str) -> dict[str, Any]:
     message: dict[str, Any] = {"text": _cut(str(text), _MAX_TEXT_CHARS) if has_text else fallback}
     budget = _CharBudget(MAX_PAYLOAD_CHARS)
     if isinstance(blocks := payload.get("blocks"), list):
-        message["blocks"] = [_block(block, budget) for block in blocks[:_MAX_BLOCKS]]
+        message["blocks"] = [_block(block, budget) for block in blocks[:MAX_BLOCKS]]
     if isinstance(attachments := payload.get("attachments"), list):
         message["attachments"] = [_attachment(item, budget) for item in attachments[:_MAX_ATTACHMENTS]]
     return message
+
+
+def section(text: str) -> dict[str, Any]:
+    """Return a block with a text in Slack's markup, not empty, in which URLs stay plain text."""
+    shown = {"type": "mrkdwn", "verbatim": True, "text": _cut(text, _MAX_SECTION_CHARS)}
+    return {"type": "section", "text": shown}
 
 
 class _CharBudget:
@@ -48,9 +55,10 @@ class _CharBudget:
 
     def take(self, text: str, limit: int) -> str:
         """Cut a text to its limit and to what is left, but never to an empty text, which Slack would refuse."""
-        cut = _cut(text, max(min(limit, self._left), 40)) or "–"
+        limit = min(limit, self._left)
+        cut = _cut(text, limit) if len(text) <= limit or limit >= _MIN_CUT_CHARS else ""
         self._left -= len(cut)
-        return cut
+        return cut or "–"
 
 
 def _block(block: Any, budget: _CharBudget) -> Any:
@@ -82,10 +90,10 @@ def _attachment(item: Any, budget: _CharBudget) -> Any:
         return item
     bounded = dict(item)
     if isinstance(item.get("blocks"), list):
-        bounded["blocks"] = [_block(block, budget) for block in item["blocks"][:_MAX_BLOCKS]]
-    for name, limit in (("fallback", _MAX_FALLBACK_CHARS), ("text", _MAX_SECTION_CHARS), ("title", _MAX_HEADER_CHARS)):
-        if isinstance(item.get(name), str):
-            bounded[name] = _cut(item[name], limit)
+        bounded["blocks"] = [_block(block, budget) for block in item["blocks"][:MAX_BLOCKS]]
+    for name, limit in (("title", _MAX_HEADER_CHARS), ("text", _MAX_SECTION_CHARS), ("fallback", _MAX_FALLBACK_CHARS)):
+        if isinstance(item.get(name), str) and item[name]:
+            bounded[name] = budget.take(item[name], limit)
     return bounded
 
 

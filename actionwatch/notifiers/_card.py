@@ -140,16 +140,20 @@ class Card:
     def _origin(self) -> Text:
         rule = (self._data.get("rule") or {}).get("name") or ""
         line = Text(overflow="fold").append(self._spelling.value(rule), _QUIET)
-        state = self._message.type.rpartition(".")[2]
-        by = self._data.get("resolved_by") or self._data.get("acked_by")
-        if self._data.get("status") == "acked":
-            state = "acknowledged"
-        words_of_state = f"{state} by {self._spelling.value(by)}" if by else state
         style = _RESOLVED if self._is_resolved else _QUIET
-        line.append(self._spelling.plain(_SEPARATOR) if rule else "", _QUIET).append(words_of_state, style)
+        line.append(self._spelling.plain(_SEPARATOR) if rule else "", _QUIET).append(self._state(), style)
         if alert_id := self._data.get("id"):
             line.append(self._spelling.plain(_SEPARATOR) + self._spelling.value(explain_command(str(alert_id))), _QUIET)
         return line
+
+    def _state(self) -> str:
+        """Name the state of the alert and who decided it: it may be newer than the event of a message that waited."""
+        state, by = self._message.type.rpartition(".")[2], None
+        if self._is_resolved:
+            state, by = "resolved", self._data.get("resolved_by")
+        elif self._data.get("status") == "acked" and state != "test":
+            state, by = "acknowledged", self._data.get("acked_by")
+        return f"{state} by {self._spelling.value(by)}" if by else state
 
     def _link(self) -> Text:
         """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL."""

@@ -1,7 +1,7 @@
 """Slack's buttons (Acknowledge, Silence 1 h, Resolve), and the listener for them. Socket Mode needs no open port.
 
 A press is obeyed only if it comes from the workspace of the bot and from the channel in which this receiver posted that alert,
-and if the configuration allows its user. Everything else is refused and logged.
+and if its user belongs to that workspace, or is in the list of `users`. Everything else is refused and logged.
 
 The SDK's socket client handles the WebSocket. This module works around its faults: it takes a proxy from the environment, gives
 up if the first connection fails, ignores Retry-After, uses a whole core for 20 seconds when a connection ends without a close
@@ -54,6 +54,7 @@ _WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 _UNEXPECTED_WAIT = 5.0  # after an unexpected error
 REFUSED_WAIT = 300.0  # a wrong token stays wrong until the configuration is reloaded
+_LIST_TEAMS = "auth.teams.list?limit=1000"  # in the URL, because it accepts no JSON; it returns at most 1000
 _SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
 
 # The SDK logs URLs, headers and texts at DEBUG, and errors at ERROR. `SlackActions` logs an error once itself.
@@ -73,7 +74,7 @@ class _User(msgspec.Struct):
     username: str = ""
     name: str = ""
     team_id: str | None = None
-    """In a shared channel, the workspace of the user."""
+    """The workspace of the user, which is another one in a shared channel; or the organisation of that workspace."""
 
 
 class _Action(msgspec.Struct):
@@ -106,13 +107,25 @@ class _Workspace(msgspec.Struct):
     team_id: str
     enterprise_id: str | None = None
     is_enterprise_install: bool = False
+    teams: tuple[_Identified, ...] = ()
+    """The workspaces of the organisation that have the app, if it is installed there."""
 
     def contains(self, press: _Press) -> bool:
-        """Return whether a press comes from here."""
+        """Return whether the message with the button is here."""
         if self.is_enterprise_install:
             return press.enterprise is not None and press.enterprise.id == self.enterprise_id
-        team_ids = {press.team.id if press.team else None, press.user.team_id or self.team_id}
-        return team_ids == {self.team_id}
+        return press.team is not None and press.team.id == self.team_id
+
+    def has(self, user: _User) -> bool:
+        """Return whether a user belongs to it. In an organisation, Slack may name only that as the team of a user.
+
+        https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
+        """
+        return user.team_id in (None, self.team_id, self.enterprise_id, *(team.id for team in self.teams))
+
+
+class _Teams(msgspec.Struct):
+    teams: tuple[_Identified, ...]
 
 
 class _Refused(Exception):
@@ -208,7 +221,10 @@ class SlackActions:
     def _read_workspace(self) -> _Workspace:
         """Ask for the workspace of the bot. Raises: DeliveryError."""
         try:
-            return msgspec.convert(self._bot.call("auth.test", {}), _Workspace)
+            workspace = msgspec.convert(self._bot.call("auth.test", {}), _Workspace)
+            if workspace.is_enterprise_install:
+                workspace.teams = msgspec.convert(self._bot.call(_LIST_TEAMS, {}), _Teams).teams
+            return workspace
         except msgspec.ValidationError as exc:
             raise TransientDeliveryError(f"Slack did not name the workspace of the bot: {exc}") from exc
 
@@ -238,6 +254,8 @@ class SlackActions:
         """
         if self._workspace is None or not self._workspace.contains(press):
             raise _Refused(f"{_who(press.user)} pressed in another workspace")
+        if not self._workspace.has(press.user) and press.user.id not in self._users:
+            raise _Refused(f"{_who(press.user)} is from another workspace, and not in users")
         if not 0 < len(alert_id) <= MAX_VALUE_CHARS:
             raise _Refused("the value of the button is not the id of an alert")
         reference = self._reference_of(alert_id)
@@ -265,11 +283,14 @@ class SlackActions:
             self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", press)
         else:
             log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
-            if decision.is_new:
-                self._call("chat.update", _decided(press, name, decision.text))
-            else:
+            if not decision.is_new:
                 # The message in the channel may be newer than the one in the payload: do not overwrite it.
                 self._reply_privately(f"Nothing to do. {decision.text}", press)
+            elif name == "resolve":
+                # The same: the worker updates it at once, and it may be faster. No later update would repair it.
+                self._reply_privately(decision.text, press)
+            else:
+                self._call("chat.update", _decided(press, name, decision.text))
 
     def _reply_privately(self, what: str, press: _Press) -> None:
         """Show a text only to the user who pressed the button."""
@@ -392,21 +413,22 @@ def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:
     marked = f":white_check_mark: {escaped(shorten(text, _MAX_DECISION_CHARS))}"
     note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": marked}]}
     kept = {key: value for key, value in (("text", message.text), ("metadata", message.metadata)) if value}
-    attachments = [
-        {
-            **{key: item[key] for key in ("color", "fallback") if item.get(key)},
-            "blocks": _replaced(item["blocks"], name, note),
-        }
-        for item in message.attachments or []
-        if isinstance(item.get("blocks"), list)
-    ]
+    attachments = [_attachment(item, name, note) for item in message.attachments or []]
     blocks = _replaced(message.blocks or [], name, note)
     target = {"channel": press.channel.id, "ts": message.ts}
     return {**kept, **target, "blocks": blocks, "attachments": attachments}
 
 
+def _attachment(item: dict[str, Any], name: str, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an attachment with the note in its blocks, if it has any."""
+    if not isinstance(item.get("blocks"), list):
+        return item
+    kept = {key: item[key] for key in ("color", "fallback") if item.get(key)}
+    return {**kept, "blocks": _replaced(item["blocks"], name, note)}
+
+
 def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any]:
-    """Remove the pressed button (all buttons after a resolution) and append the note."""
+    """Remove the pressed button and append the note."""
     made: list[Any] = []
     for block in blocks:
         if not isinstance(block, dict) or block.get("block_id") != BLOCK_ID:
@@ -415,7 +437,7 @@ def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any
         pressed = f"{PREFIX}{name}"
         elements = block["elements"] if isinstance(block.get("elements"), list) else []
         left = [each for each in elements if isinstance(each, dict) and each.get("action_id") != pressed]
-        if left and name != "resolve":
+        if left:
             made.append({**block, "elements": left})
         made.append(note)
     return made

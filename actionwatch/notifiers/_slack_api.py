@@ -29,6 +29,7 @@ BLOCK_ERRORS = frozenset({
     "attachment_payload_limit_exceeded", "invalid_metadata_format", "invalid_metadata_schema",
 })  # fmt: skip
 _GONE_ERRORS = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "message_not_owned_by_app"})
+_GONE_CHANNEL_ERRORS = frozenset({"channel_not_found", "is_archived", "not_in_channel"})
 _REMEDIES = {
     "invalid_auth": "the token is wrong: configure the bot token of the app (xoxb-…)",
     "not_authed": "the token is missing: configure the bot token of the app (xoxb-…)",
@@ -59,7 +60,7 @@ class BlocksRefused(PermanentDeliveryError):
 
 
 class HeadGone(PermanentDeliveryError):
-    """The message to update was deleted, or can no longer be changed."""
+    """The message to update was deleted, or it or its channel can no longer be changed."""
 
 
 class SlackApi(AddressNotifier):
@@ -95,10 +96,10 @@ class SlackApi(AddressNotifier):
         response = self.post(headers, content, method)
         data = response.json_object()
         if response.status != 200 or not data.get("ok"):
-            self._refuse(response, data)
+            self._refuse(method, response, data)
         return response, data
 
-    def _refuse(self, response: HttpResponse, data: Mapping[str, Any]) -> NoReturn:
+    def _refuse(self, method: str, response: HttpResponse, data: Mapping[str, Any]) -> NoReturn:
         """Raise what a refusal means: `error` in a response with status 200, else the status."""
         error = self._redact(str(data.get("error") or ""))
         if response.status == 429 or (response.status == 200 and error in _TRANSIENT_ERRORS):
@@ -113,7 +114,8 @@ class SlackApi(AddressNotifier):
             )
         if error in BLOCK_ERRORS:
             raise BlocksRefused(error)
-        if error in _GONE_ERRORS:
+        # The channel of an update is that of the message, and the configuration may name another one since.
+        if error in _GONE_ERRORS or (method == "chat.update" and error in _GONE_CHANNEL_ERRORS):
             raise HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""

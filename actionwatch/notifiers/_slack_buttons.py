@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from actionwatch.base.model import Message
+from actionwatch.notifiers._blocks import MAX_BLOCKS, section
 
 BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
 PREFIX = "actionwatch_"
 BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
+_MAX_OTHER_BLOCKS = MAX_BLOCKS - 3  # leaves room for the buttons, and for the notes of two presses: ack and silence
 
 
 def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]:
@@ -24,9 +26,10 @@ def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]
     block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
     attachments = list(payload.get("attachments") or [])
     if attachments and isinstance(attachments[-1], dict) and isinstance(attachments[-1].get("blocks"), list):
-        attachments[-1] = {**attachments[-1], "blocks": [*attachments[-1]["blocks"], block]}
+        attachments[-1] = {**attachments[-1], "blocks": [*attachments[-1]["blocks"][:_MAX_OTHER_BLOCKS], block]}
         return {**payload, "attachments": attachments}
-    return {**payload, "blocks": [*(payload.get("blocks") or []), block]} if payload.get("blocks") else dict(payload)
+    others = payload.get("blocks") or [section(payload["text"])]  # without blocks, Slack shows the text
+    return {**payload, "blocks": [*others[:_MAX_OTHER_BLOCKS], block]}
 
 
 def _button(name: str, alert_id: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.base.plurals import counted
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers._blocks import bounded, readable
+from actionwatch.notifiers._blocks import bounded, readable, section
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
 from actionwatch.notifiers._slack_buttons import with_buttons
 from actionwatch.notifiers.base import AddressNotifier, BaseUrl, HttpOptions, Redactor, Traits, check_response
@@ -247,5 +247,4 @@ def _resolution(message: Message) -> dict[str, Any]:
     data = message.data
     by = f" by {escaped(shorten(str(data['resolved_by']), 100))}" if data.get("resolved_by") else ""
     text = f"Resolved{by}, {counted(data.get('count', 1), 'match', 'matches')} in total."
-    block = {"type": "section", "text": {"type": "mrkdwn", "verbatim": True, "text": f":white_check_mark: {text}"}}
-    return {"text": text, "blocks": [block], **_metadata(message)}
+    return {"text": text, "blocks": [section(f":white_check_mark: {text}")], **_metadata(message)}

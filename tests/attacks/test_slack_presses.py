@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._slack_actions import MAX_ENVELOPE_CHARS, MAX_FRAME_BYTES
 from tests.integration.notifiers.ends import TOKEN, deliver, options
+from tests.integration.notifiers.http_end import Reply, Request
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
 from tests.integration.notifiers.test_slack_actions import Pressed, is_connected, reference_of
 from tests.unit.render.messages import message
@@ -185,3 +187,63 @@ def test_users_require_buttons() -> None:
     """A list of users without buttons is refused, because it has no effect."""
     with pytest.raises(ValidationError, match="users requires an app_token"):
         slack.Options.model_validate({"token": TOKEN, "channel": "C1", "users": ["U123"]})
+
+
+class Organisation(SocketEnd):
+    """Slack, where the bot is in the Enterprise organisation E1: in the workspace T1, or in all, which are T1 and T2."""
+
+    is_enterprise_install = False
+
+    def _reply(self, request: Request) -> Reply:
+        method = request.path.rpartition("/")[2]
+        if method == "auth.teams.list?limit=1000" and self.is_enterprise_install:
+            return _json({"ok": True, "teams": [{"id": "T1", "name": "one"}, {"id": "T2", "name": "two"}]})
+        if method != "auth.test":
+            return super()._reply(request)
+        is_enterprise_install = self.is_enterprise_install
+        team_id = "E1" if is_enterprise_install else "T1"
+        return _json(
+            {"ok": True, "team_id": team_id, "enterprise_id": "E1", "is_enterprise_install": is_enterprise_install}
+        )
+
+
+def _json(document: object) -> Reply:
+    return Reply(200, json.dumps(document).encode(), {"content-type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("is_everywhere", "user_team", "is_obeyed"),
+    [
+        (False, "T1", True),
+        (False, "E1", True),
+        (False, "T2", False),
+        (False, "E2", False),
+        (True, "E1", True),
+        (True, "T2", True),
+        (True, "T9", False),
+        (True, "E2", False),
+    ],
+)
+def test_press_in_an_organisation(is_everywhere: bool, user_team: str, is_obeyed: bool) -> None:
+    """Slack names the organisation or a workspace as the team of a user. Users of another company are strangers."""
+    calls, logged = press_in_organisation(user_team, is_everywhere=is_everywhere)
+    assert (calls, logged) == ((OBEYED, []) if is_obeyed else ([], ["slack_press_refused"]))
+
+
+@pytest.mark.parametrize("is_everywhere", [False, True])
+def test_users_may_name_a_user_of_another_company(is_everywhere: bool) -> None:
+    """A user of a shared channel whose id is in the list may press, wherever the user is from."""
+    assert press_in_organisation("E2", is_everywhere=is_everywhere, users=("U123",)) == (OBEYED, [])
+
+
+def press_in_organisation(
+    user_team: str, *, is_everywhere: bool, users: tuple[str, ...] = ()
+) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Press as a user of a team. Return what was obeyed, and the problems that were logged."""
+    changed = {"enterprise": {"id": "E1"}, **({"team": None} if is_everywhere else {})}
+    with Organisation() as server, capture_logs() as logs:
+        server.is_enterprise_install = is_everywhere
+        with listening(server, users) as pressed:
+            server.press("actionwatch_ack", envelope_id="e1", team_id=user_team, changed=changed)
+            wait_until(lambda: pressed.calls or problems(logs), "the press")
+    return pressed.calls, problems(logs)

@@ -134,3 +134,17 @@ def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> N
     """Cards are printed to standard output by default."""
     console.build(console.Options(), receiver="screen").send(message(), Rendered(), None)
     assert "Cluster payments-prod deleted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("event", ["alert.opened", "alert.updated", "alert.resolved"])
+def test_card_names_who_resolved_an_alert_whatever_the_message(event: str) -> None:
+    """A message that waited shows the newest state: nobody "opened" an alert by resolving it."""
+    card = draw(io.StringIO(), event, status=Status.RESOLVED, acked_by="kim", resolved_by="sam")
+    assert "cluster_deleted · resolved by sam · " in card
+
+
+def test_nobody_is_named_who_did_not_decide_the_state() -> None:
+    """A resolution without an author is not that of who acknowledged, and a test is nobody's decision."""
+    given: dict[str, Any] = {"status": Status.RESOLVED, "acked_by": "kim"}
+    assert "cluster_deleted · resolved · " in draw(io.StringIO(), "alert.resolved", **given)
+    assert "cluster_deleted · test · " in draw(io.StringIO(), "receiver.test", **given)

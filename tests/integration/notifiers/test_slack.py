@@ -84,6 +84,29 @@ def test_deleted_head_is_posted_again(server: HttpEnd, notifier: slack.SlackNoti
     assert error in receipt.note
 
 
+@pytest.mark.parametrize("error", ["channel_not_found", "is_archived", "not_in_channel"])
+@pytest.mark.parametrize("event", ["alert.updated", "alert.resolved"])
+def test_alert_whose_channel_is_gone_is_posted_in_the_configured_one(
+    server: HttpEnd, notifier: slack.SlackNotifier, error: str, event: str
+) -> None:
+    """The remedy of the error, another channel in the configuration, also helps the alerts that are open."""
+    server.queue.append(slack_error(error))
+    receipt = deliver(notifier, "slack", message(event), "C0000000OLD:1.0")
+    assert receipt.reference == HEAD
+    assert error in (receipt.note or "")
+    assert server.requests[-1].json["channel"] == "#alerts"
+
+
+@pytest.mark.parametrize("error", ["channel_not_found", "is_archived", "not_in_channel"])
+def test_update_in_a_channel_that_is_gone_has_the_remedy(
+    server: HttpEnd, notifier: slack.SlackNotifier, error: str
+) -> None:
+    """As long as the configuration names the channel that is gone, an update fails, with the remedy."""
+    server.queue += [slack_error(error), slack_error(error)]
+    with pytest.raises(PermanentDeliveryError, match=f"Slack answered {error}: .*channel"):
+        deliver(notifier, "slack", message("alert.updated"), "C0123456789:1.0")
+
+
 def test_resolve_succeeds_without_the_thread(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
     """If the thread is lost, the resolve still counts as sent."""
     server.queue += [Reply(200, b'{"ok": true}'), slack_error("thread_not_found")]
@@ -253,3 +276,50 @@ def test_preview_looks_like_slack() -> None:
     files = slack.preview(made, sent, RENDERER.render(("slack.json",), sent)[0], receiver="slack")
     assert files["slack.txt"].splitlines()[-2].endswith(f"open in the console ({PAGE})")
     assert set(json.loads(files["slack.json"])) == {"text", "blocks", "attachments"}
+
+
+ROW: dict[str, Any] = {"type": "section", "text": {"type": "mrkdwn", "text": "row"}}
+
+
+@pytest.mark.parametrize("place", ["blocks", "attachments"])
+def test_buttons_are_within_the_limit_of_blocks(server: HttpEnd, place: str) -> None:
+    """The block with the buttons counts too, and so do the notes of two presses: Slack refuses 51."""
+    rows = [ROW] * 60
+    [sent] = sent_with_buttons(server, {"blocks": rows} if place == "blocks" else {"attachments": [{"blocks": rows}]})
+    blocks = sent["blocks"] if place == "blocks" else sent["attachments"][0]["blocks"]
+    assert len(blocks) == 48
+    assert blocks[-1]["type"] == "actions"
+
+
+@pytest.mark.parametrize("more", [{}, {"blocks": []}, {"attachments": [{"color": "#f00", "text": "old"}]}])
+def test_template_without_blocks_has_buttons(server: HttpEnd, more: dict[str, Any]) -> None:
+    """A template with only a text, or with attachments of the old form, has the buttons below its text."""
+    [sent] = sent_with_buttons(server, {"text": "*deleted* " + "x" * 3500, **more})
+    shown, buttons = sent["blocks"]
+    assert shown["text"]["text"].startswith("*deleted* xxx")
+    assert len(shown["text"]["text"]) <= 3000
+    assert buttons["type"] == "actions"
+    assert sent.get("attachments") == more.get("attachments")
+
+
+def sent_with_buttons(server: HttpEnd, template: dict[str, Any]) -> list[Any]:
+    """Send an alert with the output of a template. Return the payloads."""
+    given = {"token": TOKEN, "app_token": "xapp-1", "channel": "#alerts", "base_url": f"{server.url}/api"}
+    made = slack.build(options(slack.Options, **given), receiver="security-slack")
+    made.send(message(), Rendered({"slack.json": json.dumps(template)}), None)
+    made.close()
+    return [request.json for request in server.requests]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"blocks": [{"type": "section", "fields": [{"type": "mrkdwn", "text": "z" * 100}] * 10}] * 50},
+        {"attachments": [{"fallback": "z" * 5000, "text": "z" * 5000, "title": "z" * 200}] * 20},
+    ],
+)
+def test_all_texts_together_are_within_the_limit(payload: dict[str, Any]) -> None:
+    """The limit is for all texts together, also for many small ones and for those of attachments. None is empty."""
+    made = json.dumps(bounded(payload, fallback="-"))
+    assert MAX_PAYLOAD_CHARS * 0.9 < made.count("z") <= MAX_PAYLOAD_CHARS
+    assert '""' not in made

@@ -119,12 +119,7 @@ def test_without_socket_mode_there_are_no_buttons(server: SocketEnd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "left"),
-    [
-        ("ack", ["Silence 1 h", "Resolve"]),
-        ("silence", ["Acknowledge", "Resolve"]),
-        ("resolve", []),
-    ],
+    ("name", "left"), [("ack", ["Silence 1 h", "Resolve"]), ("silence", ["Acknowledge", "Resolve"])]
 )
 def test_press_acts_and_updates_the_message(server: SocketEnd, name: str, left: list[str]) -> None:
     """A press acts, and the message shows who pressed."""
@@ -142,6 +137,48 @@ def test_press_acts_and_updates_the_message(server: SocketEnd, name: str, left: 
     assert f":white_check_mark: {name} by sam (U123)" in [text["text"] for text in slack_texts(update)]
     assert update["blocks"] == posted["blocks"]
     assert update["attachments"][0]["color"] == posted["attachments"][0]["color"]
+
+
+def test_press_keeps_attachments_without_blocks(server: SocketEnd) -> None:
+    """The attachments of the old form stay when a press changes the message."""
+    old = {"color": "#f00", "text": "old", "fields": [{"title": "cluster", "value": "payments-prod"}]}
+    with listening(server, Pressed()):
+        posted = next(request.json for request in server.api.requests if request.path.endswith("chat.postMessage"))
+        shown = {"ts": "1.0", "text": "x", "blocks": posted["attachments"][0]["blocks"], "attachments": [old]}
+        server.press("actionwatch_ack", envelope_id="e1", changed={"message": shown})
+        wait_until(lambda: server.api.requests[-1].path.endswith("chat.update"), "the update of the message")
+    update = server.api.requests[-1].json
+    assert update["attachments"] == [old]
+    assert ":white_check_mark: ack by sam (U123)" in [text["text"] for text in slack_texts(update)]
+
+
+def test_resolution_is_confirmed_only_to_its_user(server: SocketEnd) -> None:
+    """A press of Resolve is confirmed in private, because the resolution changes the message soon."""
+    pressed = Pressed()
+    with listening(server, pressed):
+        server.press("actionwatch_resolve", envelope_id="e1")
+        wait_until(lambda: server.api.requests[-1].path.endswith("chat.postEphemeral"), "the answer to the presser")
+    assert pressed.calls == [("resolve", "alert-1", "sam (U123)")]
+    reply = server.api.requests[-1].json
+    assert (reply["text"], reply["user"]) == ("resolve by sam (U123)", "U123")
+
+
+def test_resolution_is_not_overwritten(server: SocketEnd) -> None:
+    """The worker that a resolution wakes may be faster than the listener: the message that it sent is the last."""
+
+    class Resolving(Pressed):
+        def __call__(self, action: str, alert_id: str, who: str) -> Decision:
+            notifier = slack.build(made_of(server), receiver="security-slack")
+            deliver(notifier, "slack", message("alert.resolved", resolved_by=who, count=7), reference_of(alert_id))
+            notifier.close()
+            return super().__call__(action, alert_id, who)
+
+    pressed = Resolving()
+    with listening(server, pressed):
+        server.press("actionwatch_resolve", envelope_id="e1")
+        wait_until(lambda: pressed.calls, "the press")
+    updates = [each.json for each in server.api.requests if each.path.endswith("chat.update")]
+    assert [each["text"].partition(":")[0] for each in updates] == ["Resolved"]
 
 
 def test_failed_action_is_reported_only_to_its_user(server: SocketEnd) -> None:
