@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
@@ -35,6 +35,7 @@ _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
+_HAS_PASSWORD = re.compile(r"//[^:/]*:[^@]*@")  # as SQLAlchemy reads a URL: the password ends at @, also after / or ?
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 _LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
@@ -189,9 +190,12 @@ def parse_public_url(url: str | None) -> str | None:
 def _check_postgresql(url: str) -> str:
     if not url.startswith(_POSTGRESQL):
         raise ValueError(f"the driver is psycopg: write {_POSTGRESQL}user@host/actionwatch")
-    parts = urlsplit(url)
-    if parts.password is not None:
+    names = {name for name, _ in parse_qsl(url.partition("?")[2])}
+    if _HAS_PASSWORD.search(url) or "password" in names:
         raise ValueError("remove the password: give it in PGPASSWORD, or in a file that PGPASSFILE names")
+    if "sslpassword" in names:
+        raise ValueError("remove sslpassword: use a key without one, in a file that only actionwatch can read")
+    parts = urlsplit(url)
     if not parts.path.strip("/"):
         raise ValueError(f"names no database: write {_POSTGRESQL}user@host/actionwatch")
     return url
