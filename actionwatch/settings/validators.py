@@ -35,7 +35,9 @@ _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
-_HAS_PASSWORD = re.compile(r"//[^:/]*:[^@]*@")  # as SQLAlchemy reads a URL: the password ends at @, also after / or ?
+_HAS_PASSWORD = re.compile(
+    r"[^:/]*://[^:/]*:[^@]*@"
+)  # as SQLAlchemy reads it: the password ends at @, also after / or ?
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 _LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
@@ -191,7 +193,7 @@ def _check_postgresql(url: str) -> str:
     if not url.startswith(_POSTGRESQL):
         raise ValueError(f"the driver is psycopg: write {_POSTGRESQL}user@host/actionwatch")
     names = {name for name, _ in parse_qsl(url.partition("?")[2])}
-    if _HAS_PASSWORD.search(url) or "password" in names:
+    if _HAS_PASSWORD.match(url) or "password" in names:
         raise ValueError("remove the password: give it in PGPASSWORD, or in a file that PGPASSFILE names")
     if "sslpassword" in names:
         raise ValueError("remove sslpassword: use a key without one, in a file that only actionwatch can read")
