@@ -223,7 +223,7 @@ def create_silence(call: Call) -> SilenceDocument | Created:
         known, is_new = call.parts.actions.add_silence(made)
         if is_new:
             return Created(silence_document(known, now))
-    if not _is_same(known, body, author, now):
+    if not _is_same(known, body, author):
         raise HTTPException(409, f"the silence {silence_id} exists with other values: choose another id")
     return silence_document(known, now)
 
@@ -236,13 +236,14 @@ def _make(body: SilenceBody, author: str, now: datetime) -> Silence:
     return make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
 
 
-def _is_same(known: Silence, body: SilenceBody, author: str, now: datetime) -> bool:
-    """Return whether a request asks for a silence that exists, also if this was ended early."""
-    ends = {body.ends_at, min(known.ends_at, now, body.ends_at)}
-    starts = {body.starts_at or known.starts_at}
+def _is_same(known: Silence, body: SilenceBody, author: str) -> bool:
+    """Return whether a request asks for a silence that exists, also if a person ended this early."""
+    is_ended_early = known.ended_by is not None and known.ends_at <= body.ends_at
     texts = (tuple(body.matchers), author, body.comment.strip())
     return (
-        texts == (known.matchers, known.author, known.comment) and known.ends_at in ends and known.starts_at in starts
+        texts == (known.matchers, known.author, known.comment)
+        and (known.ends_at == body.ends_at or is_ended_early)
+        and body.starts_at in (None, known.starts_at)
     )
 
 

@@ -344,3 +344,17 @@ def test_what_a_damaged_store_holds_is_still_a_document(api: httpx.Client, datab
         alerts.insert_new(connection, [(alert, "h")])
     assert api.get("alerts/odd").json()["title"] == "a\u202eb"
     assert api.get("alerts/odd").content.isascii()
+
+
+@pytest.mark.parametrize("hours", [24, 26])
+def test_id_of_a_silence_that_ended_is_not_taken_for_a_longer_one(
+    served: Served, database: Database, hours: int
+) -> None:
+    """A program that uses one id each night learns that its second silence was not made."""
+    with opened(served, give_token(database)) as api:
+        body = {"matchers": ['rule="x"'], "comment": "load test", "ends_at": instant(NOON + HOUR)}
+        assert api.put(f"silences/{SILENCE}", json=body).status_code == 201
+        served.clock.advance(hours=24)
+        assert api.put(f"silences/{SILENCE}", json=body).json()["status"] == "expired"  # the same request again
+        again = api.put(f"silences/{SILENCE}", json={**body, "ends_at": instant(NOON + hours * HOUR)})
+        is_problem(again, 409, "exists with other values")
