@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Level, Status
@@ -358,3 +360,28 @@ def test_id_of_a_silence_that_ended_is_not_taken_for_a_longer_one(
         assert api.put(f"silences/{SILENCE}", json=body).json()["status"] == "expired"  # the same request again
         again = api.put(f"silences/{SILENCE}", json={**body, "ends_at": instant(NOON + hours * HOUR)})
         is_problem(again, 409, "exists with other values")
+
+
+def test_fault_of_ours_is_not_a_mistake_of_the_client(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ValueError that no check raised is 500, and the log has its cause."""
+    monkeypatch.setattr("actionwatch.web.api.views.record_search.search", lambda *_: int("x"))
+    with capture_logs() as logs:
+        is_problem(api.get("records"), 500, "the log of the service has the cause")
+    assert [each["event"] for each in logs] == ["request_failed"]
+
+
+def test_damaged_message_is_not_a_mistake_of_the_client(api: httpx.Client, database: Database) -> None:
+    """A stored message that is no JSON is a damaged store, as in the console."""
+    with database.write() as connection:
+        connection.execute(text("UPDATE delivery SET body = '{'"))
+        (row, *_) = outbox.find(connection, limit=1)
+    is_problem(api.get(f"deliveries/{row.id}"), 503, "damaged")
+
+
+def test_document_that_cannot_be_written_is_a_problem(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after the view, an error is a problem document, and the log has its cause."""
+    monkeypatch.setattr("actionwatch.web.api.views.record_search.search", lambda *_: ([], [object()]))
+    monkeypatch.setattr("actionwatch.web.api.views.cursor", lambda _: object())
+    with capture_logs() as logs:
+        is_problem(api.get("records"), 500, "the log of the service has the cause")
+    assert [each["event"] for each in logs] == ["request_failed"]
