@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from actionwatch.base.access import MAX_AUTHOR_CHARS
+from actionwatch.base.access import MAX_AUTHOR_CHARS, is_own_name
 from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line
 from actionwatch.web.access import Access, is_direct, visitor_of
@@ -67,6 +67,8 @@ def author_of(request: Request, typed: str) -> str:
         raise InvalidRequest("Your name is missing: write it, because the history keeps who decided.")
     if len(typed) > MAX_AUTHOR_CHARS:
         raise InvalidRequest(f"author: {counted(len(typed), 'character')}: shorten it to {MAX_AUTHOR_CHARS:,}.")
+    if is_own_name(typed):
+        raise InvalidRequest(f"{typed} is the name of this service: write another name.")
     access: Access = request.state.access
     if access.is_name_taken(typed):
         raise InvalidRequest(f"{typed} has a token: sign in with it to decide under this name, or write another name.")

@@ -385,3 +385,11 @@ def test_document_that_cannot_be_written_is_a_problem(api: httpx.Client, monkeyp
     with capture_logs() as logs:
         is_problem(api.get("records"), 500, "the log of the service has the cause")
     assert [each["event"] for each in logs] == ["request_failed"]
+
+
+@pytest.mark.parametrize("name", ["actionwatch", "ActionWatch"])
+def test_nobody_decides_as_actionwatch_itself(served: Served, database: Database, name: str) -> None:
+    """`actionwatch` resolves what no person resolves: nobody types that name."""
+    with opened(served, SHARED) as api:
+        is_problem(api.post("alerts/alert-0/resolve", json={"author": name}), 400, "write another name")
+    assert state(database)[0] is Status.OPEN
