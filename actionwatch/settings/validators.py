@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
+from actionwatch.base.access import MAX_AUTHOR_CHARS, is_person
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.text.options import ConfigPath, Options, check_url
@@ -32,6 +33,7 @@ _IPV6 = re.compile(r"[0-9a-f:.]+")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 # They mean something else, and clients choose them.
 _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via", "x-forwarded-for", "x-real-ip"})
+_MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
@@ -68,9 +70,18 @@ def parse_network(value: object) -> Network:
         found = ipaddress.ip_network(value if isinstance(value, str) else "")
     except ValueError as exc:
         raise ValueError("not a network: write an address, or its first address and a length: 10.0.0.0/24") from exc
+    found = _ipv4_of(found)
     if not found.prefixlen:
         raise ValueError("this is every address: write those of the proxy")
     return found
+
+
+def _ipv4_of(network: Network) -> Network:
+    """Return the IPv4 addresses that `::ffff:10.0.0.0/120` means, as which requests from there are compared."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED_IPV4):
+        address = network.network_address.packed[-4:]
+        return ipaddress.IPv4Network((address, network.prefixlen - _MAPPED_IPV4.prefixlen))
+    return network
 
 
 def parse_rate(value: object) -> float | None:
@@ -242,13 +253,23 @@ def _word(text: str) -> str:
 def _person(text: str) -> str:
     if "*" in text:
         raise ValueError("'*' is not accepted here: write the name of each person, or use operator_groups")
-    return _word(text)
+    return _name(text)
+
+
+def _name(text: str) -> str:
+    name = _word(text)
+    if not is_person(name):
+        raise ValueError(
+            f"nobody can have this name: a name has at most {MAX_AUTHOR_CHARS} characters and no comma: let people sign in "
+            "with another one, such as their email address"
+        )
+    return name
 
 
 def _people(text: str) -> str:
     if text != "*" and (text == "*@" or "*" in text.removeprefix("*@")):
         raise ValueError("'*' is accepted alone or before @: write '*' or '*@example.com'")
-    return _word(text)
+    return _name(text)
 
 
 def _host_name(text: str) -> str:

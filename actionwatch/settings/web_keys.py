@@ -41,6 +41,14 @@ def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | 
     return is_required
 
 
+def _other_header(name: str, info: ValidationInfo) -> str:
+    if name.lower() == info.data.get("user_header", "").lower():
+        raise ValueError(
+            "this is the header with the name of the person: write that with the groups, or remove the key"
+        )
+    return name
+
+
 class AuthenticatingProxy(Options):
     """A proxy before the listener that signs people in, and says in a header who each request is from."""
 
@@ -52,7 +60,7 @@ class AuthenticatingProxy(Options):
     """The header with the name of the person. The proxy must replace what clients send."""
     operators: tuple[Person, ...] = ()
     """The names of the people who may decide. All others are readers."""
-    groups_header: HeaderName = "X-Forwarded-Groups"
+    groups_header: Annotated[HeaderName, AfterValidator(_other_header)] = "X-Forwarded-Groups"
     """The header with the groups of the person, separated by commas."""
     operator_groups: tuple[Word, ...] = ()
     """Members of these groups may decide too."""

@@ -149,6 +149,15 @@ TOP = [
         "web: {proxy: {addresses: [10.0.0.5/8]}}",
         "2:27: addresses: not a network: write an address, or its first address",
     ),
+    ("web: {proxy: {addresses: ['::ffff:0:0/96']}}", "2:27: addresses: this is every address: write those of the"),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], groups_header: x-forwarded-user}}",
+        "2:38: groups_header: this is the header with the name of the person: write that with the groups, or remove the",
+    ),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], operators: ['Doe, Jane']}}",
+        "2:50: operators: nobody can have this name: a name has at most 100 characters and no comma: let people sign in",
+    ),
     ("web: {proxy: {addresses: ['::/0']}}", "2:27: addresses: this is every address: write those of the proxy"),
     (
         "web: {proxy: {addresses: [10.0.0.5], user_header: X-Forwarded-For}}",
