@@ -48,6 +48,7 @@ from actionwatch.web.api.documents import (
     DeliveryDetail,
     DeliveryPage,
     DropBody,
+    ExpireBody,
     RecordDetail,
     RecordPage,
     RetryBody,
@@ -359,7 +360,7 @@ def _decision(call: Call) -> tuple[Alert, str, str]:
         return only_alert(connection, call.path("id")), author, call.body.comment.strip()
 
 
-def _author(call: Call, body: DecisionBody | DropBody | RetryBody | SilenceBody) -> str:
+def _author(call: Call, body: DecisionBody | DropBody | ExpireBody | RetryBody | SilenceBody) -> str:
     """Return who decides. Raises: HTTPException, InvalidRequest."""
     check_may_decide(call.request)
     name = visitor_of(call.request).name

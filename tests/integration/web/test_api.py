@@ -393,3 +393,12 @@ def test_nobody_decides_as_actionwatch_itself(served: Served, database: Database
     with opened(served, SHARED) as api:
         is_problem(api.post("alerts/alert-0/resolve", json={"author": name}), 400, "write another name")
     assert state(database)[0] is Status.OPEN
+
+
+def test_comment_about_the_end_of_a_silence_is_refused(api: httpx.Client) -> None:
+    """A program learns that nothing would keep its comment."""
+    body = {"matchers": ['rule="x"'], "comment": "load test", "ends_at": instant(NOON + HOUR)}
+    assert api.put(f"silences/{SILENCE}", json=body).status_code == 201
+    ended = api.post(f"silences/{SILENCE}/expire", json={"comment": "it hid a real deletion"})
+    is_problem(ended, 400, "unknown field `comment`")
+    assert api.get(f"silences/{SILENCE}").json()["status"] == "active"
