@@ -291,6 +291,20 @@ def _no_flag(value: Any) -> Any:
     return value
 
 
+def no_flag(value: Any) -> Any:
+    """Refuse true and false, which pydantic accepts as numbers."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _basic_user(name: str) -> str:
+    # RFC 7617 §2: the first colon ends the name.
+    if ":" in name:
+        raise ValueError("a user name cannot contain ':': write only the name, and the key as api_key")
+    return name
+
+
 def _flag(value: Any) -> Any:
     # Text comes from the environment. pydantic also accepts `y`, `t` and 1, which YAML 1.2 does not.
     if isinstance(value, str) and value in ("true", "false"):
@@ -339,6 +353,7 @@ People = Annotated[str, AfterValidator(_people)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
+UserName = Annotated[Word, AfterValidator(_basic_user)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that must exist when the configuration is loaded."""

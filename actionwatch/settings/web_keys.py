@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from actionwatch.settings.validators import (
     Address,
@@ -47,6 +47,12 @@ def _other_header(name: str, info: ValidationInfo) -> str:
             "this is the header with the name of the person: write that with the groups, or remove the key"
         )
     return name
+
+
+def _not_blank(token: SecretStr | None) -> SecretStr | None:
+    if token is not None and not token.get_secret_value().strip():
+        raise ValueError("a token of spaces cannot be sent: write another one, or remove the key")
+    return token
 
 
 class AuthenticatingProxy(Options):
@@ -128,7 +134,7 @@ class Web(Options):
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     """Host and port of [the console](console.md), health and metrics; IPv6 in brackets: `"[::1]:8080"`."""
-    token: Secret | None = None
+    token: Annotated[Secret | None, AfterValidator(_not_blank)] = None
     """A token that several programs and people share: programs send it, and people sign in with it, may decide, and type
     their names. Tokens of people are better: `actionwatch tokens create`.
     """
