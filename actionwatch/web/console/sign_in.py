@@ -53,7 +53,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
 
 
 def _signed_in(request: Request, goal: str, cookie: str) -> Response:
-    """Give the browser its session. That which it had ends: nobody could sign out of it any more."""
+    """Give the browser its session. Its former one ends, because nobody could sign out of it."""
     request.state.access.sign_out(request.state.visitor)
     answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
     _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
