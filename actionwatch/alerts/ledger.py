@@ -20,6 +20,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from actionwatch.alerts.self_alerts import TROUBLES
+from actionwatch.base.access import OWN_NAME
 from actionwatch.base.ids import group_id, stable_id
 from actionwatch.base.model import (
     SELF_RULE_NAME,
@@ -35,7 +36,7 @@ from actionwatch.base.model import (
 from actionwatch.text.payloads import instant
 
 SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
-RESOLVED_BY = "actionwatch"  # who resolves an alert that no person resolves
+RESOLVED_BY = OWN_NAME  # who resolves an alert that no person resolves
 _MAX_MISSING_LINES = 20  # of a body that lists missing groups: nobody reads a longer list
 _MORE = "… and more."
 

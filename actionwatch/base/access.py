@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from actionwatch.base.unicode import folded
+
 SECRET_BEGINNING = "actionwatch_"  # noqa: S105  # nosec  # no secret: so that scanners for leaked ones recognise it
 _SECRET_BYTES = 32
 MAX_AUTHOR_CHARS = 100  # of the name of a person
 MAX_COMMENT_CHARS = 1000  # of what people write about a decision
+
+
+OWN_NAME = "actionwatch"  # the author of what no person decides
 
 
 class AccessRole(StrEnum):
@@ -47,6 +52,11 @@ def is_person(name: str) -> bool:
     """Return whether a text that somebody else says can be the name of a person. A comma would join two."""
     is_clean = name.isprintable() and "," not in name and name == name.strip()
     return is_clean and 0 < len(name) <= MAX_AUTHOR_CHARS
+
+
+def is_own_name(name: str) -> bool:
+    """Return whether this is the name of actionwatch itself, under which no person decides."""
+    return folded(name) == OWN_NAME
 
 
 def new_secret() -> str:

@@ -91,6 +91,10 @@ class BadRequest(SourceError):
     """The upstream refused the request (400, or 404 for a write). The message contains its explanation."""
 
 
+class SilenceOfFile(ActionwatchError):
+    """A silence that a file has: it ends when it is removed there."""
+
+
 class DeliveryError(ActionwatchError):
     """A message was not accepted. `response` is what the receiver answered, at most 500 characters."""
 

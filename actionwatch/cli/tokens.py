@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, AccessToken, digest_of, new_secret
+from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, AccessToken, digest_of, is_own_name, new_secret
 from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.cli import completing
@@ -73,6 +73,8 @@ def _check_name(name: str) -> None:
         raise click.UsageError(
             f"NAME is 1 to {MAX_AUTHOR_CHARS} printable characters on one line, without spaces around it"
         )
+    if is_own_name(name):
+        raise click.UsageError(f"{name} is the name of the service: give each person a token with another name")
 
 
 @command.command("list")

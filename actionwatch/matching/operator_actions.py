@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts import ledger
 from actionwatch.alerts.silences import make_silence, matchers_of
-from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.errors import ActionwatchError, SilenceOfFile
 from actionwatch.base.model import Alert, Decision, Silence, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, records, self_alerts, silences
@@ -138,14 +138,14 @@ class OperatorActions:
     def expire_silence(self, silence_id: str, who: str) -> Silence:
         """End a silence now, if it has not ended.
 
-        Raises: ActionwatchError, if it does not exist; ValueError with `what: remedy`, if a file has it.
+        Raises: ActionwatchError, if it does not exist; SilenceOfFile with `what: remedy`.
         """
         with self._database.write(is_durable=True) as connection:
             known = silences.read_many(connection, [silence_id]).get(silence_id)
             if known is None:
                 raise ActionwatchError(f"no silence has the id {silence_id}")
             if known.file is not None:
-                raise ValueError(f"{silence_id} comes from {known.file}: remove it there")
+                raise SilenceOfFile(f"{silence_id} comes from {known.file}: remove it there")
             count = silences.expire(connection, [silence_id], self._clock(), who)
             ended = silences.read_many(connection, [silence_id])[silence_id]
         if count:

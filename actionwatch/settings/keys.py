@@ -23,8 +23,10 @@ from actionwatch.settings.validators import (
     KnownReceiver,
     MatcherText,
     RecordField,
+    UserName,
     WholeNumber,
     Word,
+    no_flag,
     one_of,
     parse_collector,
     parse_heartbeat,
@@ -61,7 +63,7 @@ class Source(Options):
     """The organisation's id. It cannot change under the same `name`; two sources may share it: [sources and
     organisations](proof.md#sources-and-organisations).
     """
-    username: Word
+    username: UserName
     """The user that the key belongs to."""
     api_key: Secret | None = None
     """That user's Organization Management API key. One of the two is required."""
@@ -165,7 +167,7 @@ class RetryPolicy(Options):
 
     first: PositiveDuration = timedelta(seconds=1)
     """Wait after the first failure."""
-    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False), BeforeValidator(no_flag)] = 2.0
     """Factor by which each wait grows, 1 to 100."""
     max: Annotated[PositiveDuration, AfterValidator(_not_below_first)] = Field(
         default=timedelta(minutes=10), validate_default=True

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
+from actionwatch.base.access import MAX_AUTHOR_CHARS, is_person
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.text.options import ConfigPath, Options, check_url
@@ -32,9 +33,13 @@ _IPV6 = re.compile(r"[0-9a-f:.]+")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 # They mean something else, and clients choose them.
 _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via", "x-forwarded-for", "x-real-ip"})
+_MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
+_HAS_PASSWORD = re.compile(
+    r"[^:/]*://[^:/]*:[^@]*@"
+)  # as SQLAlchemy reads it: the password ends at @, also after / or ?
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 _LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
@@ -65,9 +70,18 @@ def parse_network(value: object) -> Network:
         found = ipaddress.ip_network(value if isinstance(value, str) else "")
     except ValueError as exc:
         raise ValueError("not a network: write an address, or its first address and a length: 10.0.0.0/24") from exc
+    found = _ipv4_of(found)
     if not found.prefixlen:
         raise ValueError("this is every address: write those of the proxy")
     return found
+
+
+def _ipv4_of(network: Network) -> Network:
+    """Return the IPv4 addresses that `::ffff:10.0.0.0/120` means, as which requests from there are compared."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED_IPV4):
+        address = network.network_address.packed[-4:]
+        return ipaddress.IPv4Network((address, network.prefixlen - _MAPPED_IPV4.prefixlen))
+    return network
 
 
 def parse_rate(value: object) -> float | None:
@@ -189,9 +203,12 @@ def parse_public_url(url: str | None) -> str | None:
 def _check_postgresql(url: str) -> str:
     if not url.startswith(_POSTGRESQL):
         raise ValueError(f"the driver is psycopg: write {_POSTGRESQL}user@host/actionwatch")
-    parts = urlsplit(url)
-    if parts.password is not None:
+    names = {name for name, _ in parse_qsl(url.partition("?")[2])}
+    if _HAS_PASSWORD.match(url) or "password" in names:
         raise ValueError("remove the password: give it in PGPASSWORD, or in a file that PGPASSFILE names")
+    if "sslpassword" in names:
+        raise ValueError("remove sslpassword: use a key without one, in a file that only actionwatch can read")
+    parts = urlsplit(url)
     if not parts.path.strip("/"):
         raise ValueError(f"names no database: write {_POSTGRESQL}user@host/actionwatch")
     return url
@@ -236,13 +253,23 @@ def _word(text: str) -> str:
 def _person(text: str) -> str:
     if "*" in text:
         raise ValueError("'*' is not accepted here: write the name of each person, or use operator_groups")
-    return _word(text)
+    return _name(text)
+
+
+def _name(text: str) -> str:
+    name = _word(text)
+    if not is_person(name):
+        raise ValueError(
+            f"nobody can have this name: a name has at most {MAX_AUTHOR_CHARS} characters and no comma: let people sign in "
+            "with another one, such as their email address"
+        )
+    return name
 
 
 def _people(text: str) -> str:
     if text != "*" and (text == "*@" or "*" in text.removeprefix("*@")):
         raise ValueError("'*' is accepted alone or before @: write '*' or '*@example.com'")
-    return _word(text)
+    return _name(text)
 
 
 def _host_name(text: str) -> str:
@@ -262,6 +289,20 @@ def _no_flag(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a whole number, not true or false")
     return value
+
+
+def no_flag(value: Any) -> Any:
+    """Refuse true and false, which pydantic accepts as numbers."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _basic_user(name: str) -> str:
+    # RFC 7617 §2: the first colon ends the name.
+    if ":" in name:
+        raise ValueError("a user name cannot contain ':': write only the name, and the key as api_key")
+    return name
 
 
 def _flag(value: Any) -> Any:
@@ -312,6 +353,7 @@ People = Annotated[str, AfterValidator(_people)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
+UserName = Annotated[Word, AfterValidator(_basic_user)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that must exist when the configuration is loaded."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from actionwatch.settings.validators import (
     Address,
@@ -41,6 +41,20 @@ def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | 
     return is_required
 
 
+def _other_header(name: str, info: ValidationInfo) -> str:
+    if name.lower() == info.data.get("user_header", "").lower():
+        raise ValueError(
+            "this is the header with the name of the person: write that with the groups, or remove the key"
+        )
+    return name
+
+
+def _not_blank(token: SecretStr | None) -> SecretStr | None:
+    if token is not None and not token.get_secret_value().strip():
+        raise ValueError("a token of spaces cannot be sent: write another one, or remove the key")
+    return token
+
+
 class AuthenticatingProxy(Options):
     """A proxy before the listener that signs people in, and says in a header who each request is from."""
 
@@ -52,7 +66,7 @@ class AuthenticatingProxy(Options):
     """The header with the name of the person. The proxy must replace what clients send."""
     operators: tuple[Person, ...] = ()
     """The names of the people who may make decisions. All others are readers."""
-    groups_header: HeaderName = "X-Forwarded-Groups"
+    groups_header: Annotated[HeaderName, AfterValidator(_other_header)] = "X-Forwarded-Groups"
     """The header with the groups of the person, separated by commas."""
     operator_groups: tuple[Word, ...] = ()
     """Members of these groups may make decisions too."""
@@ -120,7 +134,7 @@ class Web(Options):
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     """Host and port of [the console](console.md), health and metrics; IPv6 in brackets: `"[::1]:8080"`."""
-    token: Secret | None = None
+    token: Annotated[Secret | None, AfterValidator(_not_blank)] = None
     """A token that several programs and people share: programs send it; people sign in with it, may make decisions, and type
     their names. Personal tokens are better: `actionwatch tokens create`.
     """

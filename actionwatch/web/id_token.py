@@ -55,9 +55,13 @@ def verify(token: str, keys: Sequence[Any], expected: Expected, now: datetime) -
 
 def _signed_claims(token: str, keys: Sequence[Any]) -> Mapping[str, Any]:
     try:
-        header = jws.extract_compact(token.encode()).headers()
+        header: object = jws.extract_compact(token.encode()).headers()
     except (JoseError, ValueError) as exc:
         raise InvalidToken("it is not a signed token") from exc
+    if not isinstance(header, Mapping):
+        raise InvalidToken("its head is not an object")
+    if not {"crit", "zip"}.isdisjoint(header):
+        raise InvalidToken("its head asks for an extension (crit, zip), and none is supported")
     algorithm = header.get("alg")
     if algorithm not in _ALGORITHMS:
         raise InvalidToken(f"its algorithm is not one of {', '.join(_ALGORITHMS)}")
@@ -114,6 +118,8 @@ def _errors_in(claims: Mapping[str, Any], expected: Expected, now: float) -> Ite
     expires, issued, begins = (_seconds(claims.get(name)) for name in ("exp", "iat", "nbf"))
     if expires is None or issued is None:
         yield "its times are missing"
+    elif "nbf" in claims and begins is None:
+        yield "the time from which it is valid (nbf) is not a number"
     elif expires + _LEEWAY_SECONDS <= now or issued + _MAX_AGE_SECONDS <= now:
         yield "it has expired: compare the clocks of this machine and the provider"
     elif max(issued, begins or issued) - _LEEWAY_SECONDS > now:

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from actionwatch.base.access import AccessRole, is_person
+from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, is_person
 from actionwatch.settings.web_keys import OpenId
 from actionwatch.web.openid_provider import AGAIN, Provider, shown_error, texts_in
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH
@@ -100,10 +100,13 @@ class RelyingParty:
 
 def _name_in(claims: Mapping[str, Any], claim: str) -> str:
     name = claims.get(claim)
-    if not isinstance(name, str) or not is_person(name):
+    if not isinstance(name, str) or not name:
         raise Refused(
             403, f"the provider gave no usable '{claim}': choose another web.openid.name_claim, or add a scope"
         )
+    if not is_person(name):
+        what = f"is not 1 to {MAX_AUTHOR_CHARS} printable characters without a comma"
+        raise Refused(403, f"the provider gave a '{claim}' that {what}: choose another web.openid.name_claim")
     if claim == "email" and claims.get("email_verified") not in (True, "true"):  # some providers send a text
         raise Refused(403, "the provider has not verified this email address: verify it there, then sign in again")
     return name

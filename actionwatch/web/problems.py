@@ -25,6 +25,10 @@ TITLES = {
 }
 
 
+class InvalidRequest(ValueError):
+    """A mistake in a request, for whoever sent it. Every other ValueError is a fault of ours."""
+
+
 class ProblemDocument(TypedDict):
     """What went wrong: the type is the same for all errors of one status; `detail` says what, where, and what helps."""
 

@@ -5,6 +5,7 @@ A program that runs there can act under any name. A header that such a proxy wou
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class TrustedProxy:
             raise Refused(421, NOT_SERVED)
         name = self._name(_only(given, self.user_header))
         listed = request.headers.getlist(self.groups_header)
-        groups = {each.strip() for each in _only(listed, self.groups_header).split(",")} if listed else set()
+        groups = _groups(_only(listed, self.groups_header)) if listed else set()
         is_operator = name in self.operators or not groups.isdisjoint(self.operator_groups)
         return name, AccessRole.OPERATOR if is_operator else AccessRole.READER
 
@@ -81,6 +82,13 @@ class TrustedProxy:
             return False
         plain = getattr(found, "ipv4_mapped", None) or found
         return any(plain in network for network in self.addresses)
+
+
+def _groups(given: str) -> set[str]:
+    """Return the groups in a header. It is UTF-8, as browsers and proxies send it; else each byte is a character."""
+    with contextlib.suppress(UnicodeDecodeError):
+        given = given.encode("latin-1").decode()
+    return {each.strip() for each in given.split(",")}
 
 
 def _only(given: list[str], header: str) -> str:

@@ -15,6 +15,7 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.base.plurals import counted
 from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.text.escaping import shorten
+from actionwatch.web.problems import InvalidRequest
 
 MAX_CHARS = 500  # of one value: names and words are shorter
 _SHOWN_CHARS = 60
@@ -43,9 +44,9 @@ class UrlQuery:
             self.problems[name] = f"{shown} is given more than once: give it once"
 
     def check(self) -> None:
-        """Check that there is no problem. Raises: ValueError, with all of them."""
+        """Check that there is no problem. Raises: InvalidRequest, with all of them."""
         if self.problems:
-            raise ValueError("; ".join(self.problems.values()))
+            raise InvalidRequest("; ".join(self.problems.values()))
 
     def text(self, name: str) -> str | None:
         """Return a text without the spaces around it; None if it is empty or absent."""

@@ -16,6 +16,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, outbox, receivers, records, self_alerts, silences
 from actionwatch.text.escaping import shorten
 from actionwatch.web.parts import Destination, Parts
+from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import UrlQuery
 from actionwatch.web.verdict import Verdict, assess
 
@@ -127,11 +128,11 @@ def _only(found: Sequence[_T], names: Collection[str], noun: str, name: str, beg
 
 
 def check_receiver(parts: Parts, name: str) -> None:
-    """Check that the configuration has a receiver. Raises: ValueError, with a sentence."""
+    """Check that the configuration has a receiver. Raises: InvalidRequest, with a sentence."""
     known = [each.name for each in parts.receivers]
     if name not in known:
         shown = shorten(name, _MAX_NAME_CHARS)
-        raise ValueError(
+        raise InvalidRequest(
             f"to: no receiver has the name {shown}: use {', '.join(known) or 'none, because none is configured'}"
         )
 

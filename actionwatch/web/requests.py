@@ -5,11 +5,12 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from actionwatch.base.access import MAX_AUTHOR_CHARS
+from actionwatch.base.access import MAX_AUTHOR_CHARS, is_own_name
 from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line
 from actionwatch.web.access import Access, is_direct, visitor_of
 from actionwatch.web.paths import SIGN_IN_PATHS
+from actionwatch.web.problems import InvalidRequest
 
 MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 
@@ -57,18 +58,20 @@ def check_may_decide(request: Request) -> None:
 def author_of(request: Request, typed: str) -> str:
     """Return who decides: the name that a token or a proxy proves, else the typed one.
 
-    Raises: ValueError, with a sentence about the typed name.
+    Raises: InvalidRequest, with a sentence about the typed name.
     """
     visitor = visitor_of(request)
     if visitor.name is not None:
         return visitor.name
     if not typed:
-        raise ValueError("Your name is missing: write it, because the history keeps who decided.")
+        raise InvalidRequest("Your name is missing: write it, because the history keeps who decided.")
     if len(typed) > MAX_AUTHOR_CHARS:
-        raise ValueError(f"author: {counted(len(typed), 'character')}: shorten it to {MAX_AUTHOR_CHARS:,}.")
+        raise InvalidRequest(f"author: {counted(len(typed), 'character')}: shorten it to {MAX_AUTHOR_CHARS:,}.")
+    if is_own_name(typed):
+        raise InvalidRequest(f"{typed} is the name of this service: write another name.")
     access: Access = request.state.access
     if access.is_name_taken(typed):
-        raise ValueError(f"{typed} has a token: sign in with it to decide under this name, or write another name.")
+        raise InvalidRequest(f"{typed} has a token: sign in with it to decide under this name, or write another name.")
     return one_line(typed)
 
 

@@ -189,3 +189,12 @@ def test_a_typed_name_is_not_that_of_an_operator(database: Database) -> None:
         given = {"action": "ack", "author": "SAM", "form_token": form[1]}
         refused = client.post(f"{ALERT}/decision", data=given, headers=headers)
     assert (refused.status_code, acked_by(database)) == (400, None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_names_of_groups_need_not_be_ascii(database: Database, encoding: str) -> None:
+    """An operator is one also by a group whose name is not ASCII: in UTF-8 as names of people, or as older proxies send it."""
+    groups = "x,Bereitschaft-Süd".encode(encoding)
+    with proxied(database, operator_groups=["Bereitschaft-Süd"]).open() as client:
+        page = client.get("/", headers=[(USER.encode(), "jürgen".encode()), (GROUPS.encode(), groups)])
+    assert "jürgen, operator" in page.text

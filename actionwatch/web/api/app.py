@@ -22,7 +22,7 @@ from actionwatch.web.api.openapi import describe
 from actionwatch.web.api.operations import OPERATIONS
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
-from actionwatch.web.problems import problem
+from actionwatch.web.problems import InvalidRequest, problem
 from actionwatch.web.query import UrlQuery
 from actionwatch.web.requests import check, check_site, read_body
 
@@ -88,9 +88,11 @@ def _answer(one: Operation, parts: Parts, request: Request, body: Any) -> Respon
         query = UrlQuery(request.query_params, parts.clock(), accepted)
         query.check()
         found = one.view(Call(request, parts, query, body))
+        status, document = (201, found.document) if isinstance(found, Created) else (200, found)
+        content = json.dumps(document)  # in ASCII, as a damaged text needs
     except HTTPException as exc:
         return problem(exc.status_code, exc.detail)
-    except ValueError as exc:
+    except InvalidRequest as exc:
         return problem(400, str(exc))
     except StoreError as exc:
         return problem(503, str(exc))
@@ -99,8 +101,7 @@ def _answer(one: Operation, parts: Parts, request: Request, body: Any) -> Respon
     except Exception:
         log.exception("request_failed", path=request.url.path)
         return problem(500, "this request failed: the log of the service has the cause (request_failed)")
-    status, document = (201, found.document) if isinstance(found, Created) else (200, found)
-    return Response(json.dumps(document), status, media_type="application/json")  # in ASCII, as a damaged text needs
+    return Response(content, status, media_type="application/json")
 
 
 def _refuse(_: Request, error: Exception) -> Response:

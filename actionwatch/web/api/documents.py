@@ -184,6 +184,12 @@ class DropBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     author: Author | None = None
 
 
+class ExpireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A silence ends. The token of a person proves the author. Nothing keeps a comment about it."""
+
+    author: Author | None = None
+
+
 class SilenceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A silence to be. `starts_at` defaults to now. `force` accepts what is doubtful: unknown labels, a long time."""
 

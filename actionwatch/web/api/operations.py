@@ -208,7 +208,7 @@ OPERATIONS = (
         method="POST",
         path="/silences/{id}/expire",
         view=views.expire_silence,
-        body=documents.DecisionBody,
+        body=documents.ExpireBody,
         answer=SilenceDocument,
         errors=(*_CHANGE, 409),
     ),

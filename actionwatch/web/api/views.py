@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from starlette.exceptions import HTTPException
 
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.clock import EPOCH, TIMES_END
 from actionwatch.base.delivery import DROPPED, Delivery, DeliveryStatus
+from actionwatch.base.errors import SilenceOfFile
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Alert, Silence
 from actionwatch.store import (
@@ -25,6 +27,7 @@ from actionwatch.store import (
     records,
     silences,
 )
+from actionwatch.store.column_types import damaged
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.payloads import (
     RECORDS_SHOWN,
@@ -45,6 +48,7 @@ from actionwatch.web.api.documents import (
     DeliveryDetail,
     DeliveryPage,
     DropBody,
+    ExpireBody,
     RecordDetail,
     RecordPage,
     RetryBody,
@@ -57,6 +61,7 @@ from actionwatch.web.api.documents import (
     alert_item,
     time,
 )
+from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import cursor
 from actionwatch.web.reading import (
     DELIVERY_STATES,
@@ -149,7 +154,15 @@ def get_delivery(call: Call) -> DeliveryDetail:
     """Show one delivery."""
     with call.parts.database.read() as connection:
         found = only_delivery(connection, call.path("id"))
-    return {**delivery_document(found), "message": json.loads(found.body) if found.body else None}
+    return {**delivery_document(found), "message": _message_of(found)}
+
+
+def _message_of(delivery: Delivery) -> Any:
+    """Return the message, None before it is made. Raises: StoreError, if it cannot be read."""
+    try:
+        return json.loads(delivery.body) if delivery.body else None
+    except ValueError as exc:
+        raise damaged(exc) from exc
 
 
 def retry_delivery(call: Call) -> DeliveryDocument:
@@ -223,26 +236,30 @@ def create_silence(call: Call) -> SilenceDocument | Created:
         known, is_new = call.parts.actions.add_silence(made)
         if is_new:
             return Created(silence_document(known, now))
-    if not _is_same(known, body, author, now):
+    if not _is_same(known, body, author):
         raise HTTPException(409, f"the silence {silence_id} exists with other values: choose another id")
     return silence_document(known, now)
 
 
 def _make(body: SilenceBody, author: str, now: datetime) -> Silence:
-    """Make what a request asks for. Raises: HTTPException, ValueError."""
+    """Make what a request asks for. Raises: HTTPException, InvalidRequest."""
     starts_at = body.starts_at or now
     if not all(EPOCH <= at <= TIMES_END for at in (starts_at, body.ends_at)):
         raise HTTPException(400, "starts_at, ends_at: a time is centuries away: correct the year")
-    return make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
+    try:
+        return make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
+    except ValueError as exc:
+        raise InvalidRequest(str(exc)) from exc
 
 
-def _is_same(known: Silence, body: SilenceBody, author: str, now: datetime) -> bool:
-    """Return whether a request asks for a silence that exists, even if this was ended early."""
-    ends = {body.ends_at, min(known.ends_at, now, body.ends_at)}
-    starts = {body.starts_at or known.starts_at}
+def _is_same(known: Silence, body: SilenceBody, author: str) -> bool:
+    """Return whether a request asks for a silence that exists, even if a person ended it early."""
+    is_ended_early = known.ended_by is not None and known.ends_at <= body.ends_at
     texts = (tuple(body.matchers), author, body.comment.strip())
     return (
-        texts == (known.matchers, known.author, known.comment) and known.ends_at in ends and known.starts_at in starts
+        texts == (known.matchers, known.author, known.comment)
+        and (known.ends_at == body.ends_at or is_ended_early)
+        and body.starts_at in (None, known.starts_at)
     )
 
 
@@ -253,7 +270,7 @@ def expire_silence(call: Call) -> SilenceDocument:
         known = only_silence(connection, call.path("id"))
     try:
         ended = call.parts.actions.expire_silence(known.id, author)
-    except ValueError as exc:
+    except SilenceOfFile as exc:
         raise HTTPException(409, str(exc)) from exc
     return silence_document(ended, call.parts.clock())
 
@@ -343,8 +360,8 @@ def _decision(call: Call) -> tuple[Alert, str, str]:
         return only_alert(connection, call.path("id")), author, call.body.comment.strip()
 
 
-def _author(call: Call, body: DecisionBody | DropBody | RetryBody | SilenceBody) -> str:
-    """Return who decides. Raises: HTTPException, ValueError."""
+def _author(call: Call, body: DecisionBody | DropBody | ExpireBody | RetryBody | SilenceBody) -> str:
+    """Return who decides. Raises: HTTPException, InvalidRequest."""
     check_may_decide(call.request)
     name = visitor_of(call.request).name
     if name is not None and body.author not in (None, name):

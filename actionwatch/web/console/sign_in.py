@@ -49,6 +49,12 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     if cookie is None:
         what = "This is not a valid token: it may be misspelt, revoked or expired."
         return _form(request, parts, goal, what, 403)
+    return _signed_in(request, goal, cookie)
+
+
+def _signed_in(request: Request, goal: str, cookie: str) -> Response:
+    """Give the browser its session. Its former one ends, because nobody could sign out of it."""
+    request.state.access.sign_out(request.state.visitor)
     answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
     _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
     return answer
@@ -79,8 +85,7 @@ def finish(request: Request, parts: Parts) -> Response:
         status = exc.status if isinstance(exc, Refused) else 429
         answer = _form(request, parts, goal, f"{_sentence(exc)}.", status)
     else:
-        answer = RedirectResponse(link(SIGN_IN_PATH, next=goal, done=1), 303)
-        _set(answer, COOKIE, cookie, int(SESSION.total_seconds()))
+        answer = _signed_in(request, goal, cookie)
     # Otherwise the cookie may be of a sign-in that began later, in another tab.
     if openid.has_begun(secret, request.query_params):
         answer.delete_cookie(PENDING_COOKIE, path="/", secure=True, httponly=True, samesite="lax")

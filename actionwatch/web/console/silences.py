@@ -107,7 +107,7 @@ def _end(parts: Parts, ids: Sequence[str], author: str) -> tuple[str, str]:
             count += 1
         except StoreError:
             raise
-        except (ActionwatchError, ValueError) as exc:
+        except ActionwatchError as exc:
             problems.append(f"{exc}.")
     return f"{counted(count, 'silence')} {is_or_are(count)} over." if count else "", " ".join(problems)
 

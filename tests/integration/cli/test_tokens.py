@@ -65,6 +65,7 @@ def test_a_name_revokes_all_tokens_of_a_person(started: Desk) -> None:
         (("create", " sam"), 2, "NAME is 1 to 100 printable characters"),
         (("create", "sa\nm"), 2, "NAME is 1 to 100 printable characters"),
         (("create", "x" * 101), 2, "NAME is 1 to 100 printable characters"),
+        (("create", "Actionwatch"), 2, "Actionwatch is the name of the service: give each person a token with another"),
         (("create", "sam", "--expires", "2020-01-01T00:00:00Z"), 2, "give --expires a later time"),
         (("create", "sam", "--expires", "soon"), 2, "is not a time"),
         (("create", "sam", "--role", "admin"), 2, "reader"),

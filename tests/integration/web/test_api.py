@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Level, Status
@@ -344,3 +346,59 @@ def test_what_a_damaged_store_holds_is_still_a_document(api: httpx.Client, datab
         alerts.insert_new(connection, [(alert, "h")])
     assert api.get("alerts/odd").json()["title"] == "a\u202eb"
     assert api.get("alerts/odd").content.isascii()
+
+
+@pytest.mark.parametrize("hours", [24, 26])
+def test_id_of_a_silence_that_ended_is_not_taken_for_a_longer_one(
+    served: Served, database: Database, hours: int
+) -> None:
+    """A program that uses one id each night learns that its second silence was not made."""
+    with opened(served, give_token(database)) as api:
+        body = {"matchers": ['rule="x"'], "comment": "load test", "ends_at": instant(NOON + HOUR)}
+        assert api.put(f"silences/{SILENCE}", json=body).status_code == 201
+        served.clock.advance(hours=24)
+        assert api.put(f"silences/{SILENCE}", json=body).json()["status"] == "expired"  # the same request again
+        again = api.put(f"silences/{SILENCE}", json={**body, "ends_at": instant(NOON + hours * HOUR)})
+        is_problem(again, 409, "exists with other values")
+
+
+def test_fault_of_ours_is_not_a_mistake_of_the_client(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ValueError that no check raised is 500, and the log has its cause."""
+    monkeypatch.setattr("actionwatch.web.api.views.record_search.search", lambda *_: int("x"))
+    with capture_logs() as logs:
+        is_problem(api.get("records"), 500, "the log of the service has the cause")
+    assert [each["event"] for each in logs] == ["request_failed"]
+
+
+def test_damaged_message_is_not_a_mistake_of_the_client(api: httpx.Client, database: Database) -> None:
+    """A stored message that is no JSON is a damaged store, as in the console."""
+    with database.write() as connection:
+        connection.execute(text("UPDATE delivery SET body = '{'"))
+        (row, *_) = outbox.find(connection, limit=1)
+    is_problem(api.get(f"deliveries/{row.id}"), 503, "damaged")
+
+
+def test_document_that_cannot_be_written_is_a_problem(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after the view, an error is a problem document, and the log has its cause."""
+    monkeypatch.setattr("actionwatch.web.api.views.record_search.search", lambda *_: ([], [object()]))
+    monkeypatch.setattr("actionwatch.web.api.views.cursor", lambda _: object())
+    with capture_logs() as logs:
+        is_problem(api.get("records"), 500, "the log of the service has the cause")
+    assert [each["event"] for each in logs] == ["request_failed"]
+
+
+@pytest.mark.parametrize("name", ["actionwatch", "ActionWatch"])
+def test_nobody_decides_as_actionwatch_itself(served: Served, database: Database, name: str) -> None:
+    """`actionwatch` resolves what no person resolves: nobody types that name."""
+    with opened(served, SHARED) as api:
+        is_problem(api.post("alerts/alert-0/resolve", json={"author": name}), 400, "write another name")
+    assert state(database)[0] is Status.OPEN
+
+
+def test_comment_about_the_end_of_a_silence_is_refused(api: httpx.Client) -> None:
+    """A program learns that nothing would keep its comment."""
+    body = {"matchers": ['rule="x"'], "comment": "load test", "ends_at": instant(NOON + HOUR)}
+    assert api.put(f"silences/{SILENCE}", json=body).status_code == 201
+    ended = api.post(f"silences/{SILENCE}/expire", json={"comment": "it hid a real deletion"})
+    is_problem(ended, 400, "unknown field `comment`")
+    assert api.get(f"silences/{SILENCE}").json()["status"] == "active"

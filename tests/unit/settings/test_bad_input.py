@@ -30,6 +30,16 @@ TOP = [
         "store: {url: 'postgresql+psycopg://u:pw@h/d'}",
         "2:9: url: remove the password: give it in PGPASSWORD, or in a file that PGPASSFILE names",
     ),
+    ("store: {url: 'postgresql+psycopg://u:p/w@h/d'}", "2:9: url: remove the password: give it in PGPASSWORD"),
+    ("store: {url: 'postgresql+psycopg://u:p?w@h/d'}", "2:9: url: remove the password: give it in PGPASSWORD"),
+    ("store: {url: 'postgresql+psycopg://u@h/d?password=pw'}", "2:9: url: remove the password: give it in PGPASSWORD"),
+    ("store: {url: 'postgresql+psycopg://u@h/d?a=1#&passw%6Frd=pw'}", "2:9: url: remove the password: give it in"),
+    (
+        "store: {url: 'postgresql+psycopg://u@h/d?sslpassword=pw'}",
+        "2:9: url: remove sslpassword: use a key without one, in a file that only actionwatch can read",
+    ),
+    ("web: {token: ' '}", "2:7: token: a token of spaces cannot be sent: write another one, or remove the key"),
+    ("receivers: [{name: a, screen: {}, retry: {factor: true}}]", "2:43: factor: must be a number, not true or false"),
     ("store: {url: 'postgresql://u@h/d'}", "2:9: url: the driver is psycopg: write postgresql+psycopg://user@host/"),
     ("store: {url: 'postgres://u@h/d'}", "2:9: url: the driver is psycopg: write postgresql+psycopg://user@host/"),
     ("store: {url: 'postgresql+psycopg://u@h'}", "2:9: url: names no database: write postgresql+psycopg://"),
@@ -140,6 +150,15 @@ TOP = [
     (
         "web: {proxy: {addresses: [10.0.0.5/8]}}",
         "2:27: addresses: not a network: write an address, or its first address",
+    ),
+    ("web: {proxy: {addresses: ['::ffff:0:0/96']}}", "2:27: addresses: this is every address: write those of the"),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], groups_header: x-forwarded-user}}",
+        "2:38: groups_header: this is the header with the name of the person: write that with the groups, or remove the",
+    ),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], operators: ['Doe, Jane']}}",
+        "2:50: operators: nobody can have this name: a name has at most 100 characters and no comma: let people sign in",
     ),
     ("web: {proxy: {addresses: ['::/0']}}", "2:27: addresses: this is every address: write those of the proxy"),
     (
@@ -370,3 +389,10 @@ def test_no_value_is_repeated(text: str, tmp_path: Path) -> None:
     assert found
     if "matchers" not in text:  # a matcher is no secret, and its report quotes the regular expression
         assert "S3CRET" not in "\n".join(found)
+
+
+def test_user_name_has_no_colon(tmp_path: Path) -> None:
+    """Basic authentication ends the name at the first one, so the upstream would refuse every request."""
+    text = "sources: [{name: a, organisation_id: o, username: 'u:k', api_key: k}]"
+    (found,) = faults(text, tmp_path)
+    assert "username: a user name cannot contain ':': write only the name, and the key as api_key" in found

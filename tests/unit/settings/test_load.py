@@ -308,3 +308,14 @@ def test_settings_can_be_made_in_code() -> None:
     receiver = Receiver(name="screen", type="screen", options=ScreenOptions())
     settings = Settings(sources=(source,), rules=(Path("/"),), receivers=(receiver,))
     assert settings.receivers[0].options == ScreenOptions()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("::ffff:10.0.0.5", "10.0.0.5/32"), ("::ffff:10.0.0.0/120", "10.0.0.0/24"), ("::1", "::1/128")],
+)
+def test_proxy_may_be_named_by_an_ipv4_address_in_ipv6(written: str, meant: str, tmp_path: Path) -> None:
+    """A request from such an address is compared by its IPv4 address, and so are those of the configuration."""
+    proxy = load(f"{SOURCE}web: {{proxy: {{addresses: ['{written}']}}}}", tmp_path).web.proxy
+    assert proxy is not None
+    assert list(map(str, proxy.addresses)) == [meant]
