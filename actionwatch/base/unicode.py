@@ -1,8 +1,12 @@
-"""Compare names independently of their Unicode normal form."""
+"""Compare names independently of their Unicode normal form, and replace what no store accepts."""
 
 from __future__ import annotations
 
+import re
+from typing import Any
 from unicodedata import normalize
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
 
 
 def canonical(text: str) -> str:
@@ -26,3 +30,14 @@ def forms(text: str) -> list[str]:
     return (
         [text] if text.isascii() else list(dict.fromkeys((text, *(normalize(form, text) for form in ("NFC", "NFD")))))
     )
+
+
+def storable(value: Any) -> Any:
+    """Replace what UTF-8 or PostgreSQL cannot represent by U+FFFD, in all texts of a value decoded from JSON."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {storable(key): storable(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    return value

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from actionwatch.base.unicode import storable
+
 Piece = Any
 """A piece of undecoded JSON: `msgspec.Raw` of `FastJsonParts`, `str` of `LenientJsonParts`."""
 
@@ -22,7 +24,6 @@ REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
 
 MAX_DEPTH = 100  # of the values in a record: one that is nested deeper must stop neither other values nor a later step
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _SIGN = re.compile(r"[ \t\n\r]*([\[\]{}:,])[ \t\n\r]*")
 
@@ -44,14 +45,14 @@ class FastJsonParts:
 
     def value(self, piece: msgspec.Raw) -> Any:
         value = _decode_value(piece)
-        return _storable(value) if self._has_nul else value
+        return storable(value) if self._has_nul else value
 
     def objects(self, pieces: Sequence[msgspec.Raw]) -> Sequence[Mapping[str, Any]]:
         """Decode pieces, all of which must be objects."""
         objects = [_decode_value(piece) for piece in pieces]  # a decoder for `dict[str, Any]` takes 50 % longer
         if not all(fields.__class__ is dict for fields in objects):
             raise ValueError("not all are objects")
-        return [_storable(fields) for fields in objects] if self._has_nul else objects
+        return [storable(fields) for fields in objects] if self._has_nul else objects
 
     def beginning(self, piece: msgspec.Raw) -> str:
         """Return the first characters of a piece; the first one shows its type."""
@@ -81,7 +82,7 @@ class LenientJsonParts:
         return [piece[start:end] for _, start, end in _walk(piece, "[", "]")]
 
     def value(self, piece: str) -> Any:
-        return _storable(_DECODER.decode(piece))
+        return storable(_DECODER.decode(piece))
 
     def objects(self, pieces: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         objects: Sequence[Mapping[str, Any]] = [self.value(piece) for piece in pieces]
@@ -118,17 +119,6 @@ def _flatten(text: str) -> str:
 
 
 JsonParts = FastJsonParts | LenientJsonParts
-
-
-def _storable(value: Any) -> Any:
-    """Replace what UTF-8 or PostgreSQL cannot represent by U+FFFD, in all texts of a decoded value."""
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {_storable(key): _storable(held) for key, held in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return value
 
 
 def _is_strict(piece: str) -> bool:

@@ -25,7 +25,7 @@ from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
-from actionwatch.matching.rule_failures import log_failures
+from actionwatch.matching.rule_failures import FailureLog
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import positions, records
@@ -62,7 +62,7 @@ class RecordMatcher:
         clock: Callable[[], datetime],
         batch_size: int = BATCH,
         correlating: Correlating | None = None,
-        report_failures: Callable[[Sequence[RuleFailure]], None] = log_failures,
+        failures: FailureLog | None = None,
     ) -> None:
         self._database = database
         self._engine = engine
@@ -70,7 +70,7 @@ class RecordMatcher:
         self._clock = clock
         self._batch_size = batch_size
         self._correlating = correlating or Correlating((), addressing)
-        self._report_failures = report_failures
+        self._failures = failures or FailureLog()
         self.dropped_groups = 0
         """How many groups of correlations were dropped since the start because there was no room."""
         self.pause_count = 0
@@ -113,6 +113,8 @@ class RecordMatcher:
         engine, correlating = rules
         if correlating is not self._correlating:
             self._correlating.save(self._database)
+        if engine is not self._engine:
+            self._failures.settle()
         self._engine, self._correlating = engine, correlating
 
     def _is_replaced(self) -> bool:
@@ -236,7 +238,6 @@ class RecordMatcher:
         matches: list[Match] = []
         if MATCHED in moves:
             matches += self._engine.evaluate([record for record in ordered if not record.is_backlog])
-            self._report_failures(self._engine.take_failures())
         if CORRELATED in moves:
             self._correlating.take(ordered, portion.through)
             if not self._correlating.is_ready:  # a record arrived too late for what is kept: take these again
@@ -248,7 +249,6 @@ class RecordMatcher:
         correlating = self._correlating
         if correlating.is_due(self._verified):
             self._commit([], {CORRELATED: (correlating.position, correlating.position)})
-        self._report_failures(correlating.take_failures())
         self.dropped_groups += correlating.report_evictions()
 
     def _commit(self, matches: Sequence[Match], moves: Mapping[str, tuple[int, int]]) -> None:
@@ -262,6 +262,8 @@ class RecordMatcher:
             for step, (before, after) in moves.items():
                 positions.move(connection, step, before, after)
             changes = self._correlating.changes(connection, self._verified) if CORRELATED in moves else []
+            failures = [*self._engine.take_failures(), *self._correlating.take_failures()]
+            self._failures.report(connection, failures)
             opened = self._write(connection, matches, changes)
         self._opened_count += len(opened)
         for alert in opened:

@@ -6,16 +6,16 @@ A condition that fails counts as not met, and a text that fails is replaced by a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import structlog
+from sqlalchemy import Connection
 
-from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.rules.engine import RuleFailure
-from actionwatch.store import rule_versions, self_alerts
-from actionwatch.store.database import Database
+from actionwatch.text.escaping import shorten, visible
 
 _TROUBLE = "rule_failing"
+_MAX_WHAT = 1000  # characters of an error, which may contain audit text
 _REMEDY = (
     "fix the rule: it is loaded within a second, and 'actionwatch rules backtest' then shows what it missed. If the rule is "
     "right, report the error"
@@ -24,36 +24,32 @@ _REMEDY = (
 log = structlog.get_logger()
 
 
-def log_failures(failures: Sequence[RuleFailure]) -> None:
-    """Write failures to the log."""
-    for failure in failures:
-        log.error("rule_failed", rule=failure.rule.name, record=failure.record_key, error=failure.what)
+class FailureLog:
+    """Writes the failures of rules to the log."""
+
+    def report(self, _connection: Connection, failures: Sequence[RuleFailure]) -> None:
+        """Report failures, in the transaction that commits what was matched."""
+        for failure in failures:
+            log.error("rule_failed", rule=failure.rule.name, record=failure.record_key, error=failure.what)
+
+    def settle(self) -> None:
+        """Note that other rules are used from now on: the next failure is reported again."""
 
 
-class RuleFailures:
-    """The self-alerts about rules that fail, one for each rule."""
+class RuleFailures(FailureLog):
+    """Also opens a self-alert for each rule that fails. Only the matching step, and what starts it, use it."""
 
-    def __init__(self, database: Database, alerts: SelfAlerts) -> None:
-        self._database = database
-        self._alerts = alerts
+    def __init__(self, self_alerts: SelfAlertStore) -> None:
+        self._self_alerts = self_alerts
 
-    def report(self, failures: Sequence[RuleFailure]) -> None:
-        """Log failures, and report each rule with its first one. Call it before what was matched is committed.
-
-        If the process is killed in between, it matches the records again, and reports the same.
-        """
-        log_failures(failures)
+    def report(self, connection: Connection, failures: Sequence[RuleFailure]) -> None:
+        """Report failures, each rule with its first one. If the transaction is not committed, the records are matched again."""
+        super().report(connection, failures)
         for name, failure in {each.rule.name: each for each in reversed(failures)}.items():
-            what = f"on the record {failure.record_key}: {failure.what}" if failure.record_key else failure.what
-            self._alerts.report(_TROUBLE, name, what, _REMEDY)
+            error = shorten(visible(failure.what), _MAX_WHAT)
+            what = f"on the record {failure.record_key}: {error}" if failure.record_key else error
+            self._self_alerts.report_in(connection, _TROUBLE, name, what, _REMEDY)
 
-    def settle_changed(self) -> None:
-        """Settle what was reported about rules that have changed since, or no longer run: the next failure reports it again.
-
-        Call it when rules are loaded. The store knows since when each version runs, so that a restart forgets none.
-        """
-        with self._database.read() as connection:
-            since: dict[str, datetime] = {each.name: each.since for each in rule_versions.read_all(connection)}
-            opened = [each for each in self_alerts.read_all(connection) if each.trouble == _TROUBLE]
-        unchanged = {each.subject for each in opened if each.subject in since and since[each.subject] <= each.since}
-        self._alerts.settle_others(_TROUBLE, unchanged, lambda _: "the rule was changed, or no longer runs")
+    def settle(self) -> None:
+        """Settle what was reported. A rule may have failed because of a list or a filter, so that this includes all rules."""
+        self._self_alerts.settle_others(_TROUBLE, set(), lambda _: "the rules were loaded again")

@@ -35,14 +35,19 @@ class SelfAlertStore:
             opened = self_alerts.read(connection, trouble, subject)
         if opened is not None and opened.remedy == remedy:
             return
-        alert = None
         with self._database.write() as connection:
-            if self_alerts.read(connection, trouble, subject):
-                self_alerts.correct(connection, trouble, subject, what, remedy)
-            else:
-                alert = self._open(connection, trouble, subject, what, remedy, self._clock())
+            alert = self.report_in(connection, trouble, subject, what, remedy)
         if alert is not None:
             tracing.alert_opened(alert, self._clock())
+
+    def report_in(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str) -> Alert | None:
+        """Report a trouble in a transaction of the caller. Return the alert if it opened one."""
+        opened = self_alerts.read(connection, trouble, subject)
+        if opened is None:
+            return self._open(connection, trouble, subject, what, remedy, self._clock())
+        if opened.remedy != remedy:
+            self_alerts.correct(connection, trouble, subject, what, remedy)
+        return None
 
     def update(self, trouble: str, subject: str, what: str) -> None:
         """Change what an open self-alert says, and notify its receivers. Costs one read if it says that, or there is none."""

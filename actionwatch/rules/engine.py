@@ -5,7 +5,6 @@ Pure: no clock and no I/O. Matches are in the order of the records, then of the 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
 from actionwatch.rules.model import Rule
 
-MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
+MAX_FAILURES = 1000  # kept until they are taken, besides the first one of each rule
 _MAX_KNOWN_MASKS = 10_000  # distinct sets of possible rules that are cached
 
 
@@ -41,6 +40,25 @@ class _Chosen:
     undecided: tuple[tuple[int, Predicate], ...]
 
 
+class Failures:
+    """What went wrong with rules until it is taken: the first failure of each rule, and `MAX_FAILURES` in all."""
+
+    def __init__(self) -> None:
+        self._kept: list[RuleFailure] = []
+        self._rules: set[str] = set()
+
+    def add(self, failure: RuleFailure) -> None:
+        """Keep a failure, unless there are many, of the same rule too."""
+        if len(self._kept) < MAX_FAILURES or failure.rule.id not in self._rules:
+            self._kept.append(failure)
+            self._rules.add(failure.rule.id)
+
+    def take(self) -> list[RuleFailure]:
+        """Return and forget them, oldest first."""
+        taken, self._kept, self._rules = self._kept, [], set()
+        return taken
+
+
 class Engine:
     """Evaluates a fixed set of rules, except those that are off. Its state is only a cache."""
 
@@ -48,14 +66,14 @@ class Engine:
         """Use the rules that alert by themselves, or with `is_feeding` every rule, for `meet`."""
         alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
-        self.failures: deque[RuleFailure] = deque(maxlen=MAX_FAILURES)
+        self._failures = Failures()
         self._index = Index([rule.condition for rule in self.rules], self._fail_all)
         rest = [self._index.rest(rule.condition) for rule in self.rules]
         self._runnable = [None if part == Every(()) else predicate(part) for part in rest]
         self._known: dict[int, _Chosen] = {}
 
     def evaluate(self, records: Iterable[Record]) -> list[Match]:
-        """Return every match. Add errors to `failures` instead of raising them."""
+        """Return every match. `take_failures` returns the errors of rules."""
         matches: list[Match] = []
         for subject, mask in self.meet(records):
             for rule in self.rules_of(mask):
@@ -87,15 +105,14 @@ class Engine:
 
     def take_failures(self) -> list[RuleFailure]:
         """Return and remove the failures since the last call, oldest first."""
-        taken = list(self.failures)
-        self.failures.clear()
-        return taken
+        return self._failures.take()
 
     def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
-        self.failures.append(RuleFailure(rule.name, subject.record.key, what))
+        self._failures.add(RuleFailure(rule.name, subject.record.key, what))
 
     def _fail_all(self, mask: int, what: str) -> None:
-        self.failures += (RuleFailure(self.rules[number].name, "", what) for number in _bits(mask))
+        for number in _bits(mask):
+            self._failures.add(RuleFailure(self.rules[number].name, "", what))
 
     def _chosen(self, mask: int) -> _Chosen:
         known = self._known.get(mask)

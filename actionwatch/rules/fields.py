@@ -15,6 +15,7 @@ from typing import Any
 
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Entity, Record
+from actionwatch.base.unicode import storable
 from actionwatch.text.payloads import instant
 
 Candidates = tuple[Any, ...]
@@ -43,6 +44,8 @@ class Subject:
         if self._raw is None:
             try:
                 value = json.loads(self.record.raw, parse_int=_integer)
+                if "\\u" in self.record.raw:  # an escape can be a lone surrogate, which no store accepts in an alert
+                    value = storable(value)
             except (ValueError, RecursionError):
                 value = {}
             self._raw = value if isinstance(value, dict) else {}

@@ -64,7 +64,7 @@ class App:
         self.leading = self.database.as_holder(LEADER)
         """The store for what only the leader does."""
         self.leading_alerts = SelfAlertStore(self.leading, self.addressing, self.clock)
-        self.rule_failures = RuleFailures(self.leading, self.leading_alerts)
+        self.rule_failures = RuleFailures(self.leading_alerts)
         sender = self.database.sender
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
@@ -108,7 +108,7 @@ class App:
             self.addressing,
             self.clock,
             correlating=self._correlations(rules),
-            report_failures=self.rule_failures.report,
+            failures=self.rule_failures,
         )
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:

@@ -148,7 +148,8 @@ class Reloader:
         template_faults = self._templates.apply(texts)
         if applied.is_changed or not self._is_started:
             self._app.use(running.rules)
-            self._app.rule_failures.settle_changed()
+            if applied.is_changed and not self._is_started:  # later, the matching step does that when it uses them
+                self._app.rule_failures.settle()
             seconds = round(time.monotonic() - began, 3)
             log.info(
                 "rules_reloaded" if self._is_started else "rules_loaded",

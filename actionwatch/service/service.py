@@ -146,6 +146,7 @@ class Service:
         def begin() -> None:
             self._app.begin_leading()
             self._clock_watch.start()
+            self._app.rule_failures.settle()
             self.reloader.start()
             self.steps.start()
             self._jobs.forget_role(LEADER)

@@ -56,7 +56,7 @@ def test_rule_error_stops_no_other_rule() -> None:
     bad = dataclasses.replace(other, condition=Leaf(("broken",), "userName", field.read, broken))
     engine = Engine([bad, good])
     assert [match.rule.name for match in engine.evaluate([record(), record()])] == ["r0", "r0"]
-    assert [failure.what for failure in engine.failures] == ["ValueError: broken"] * 2
+    assert [failure.what for failure in engine.take_failures()] == ["ValueError: broken"] * 2
 
 
 def failing(condition: Condition, error: type[Exception] = ValueError) -> Condition:

@@ -8,7 +8,6 @@ Pure: the caller passes in what the store knows, and stores the changes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +25,7 @@ from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadSt
 from actionwatch.rules.correlations.live.order import running
 from actionwatch.rules.correlations.live.rule_state import Limits, LiveRule
 from actionwatch.rules.correlations.live.saved import SavedState
-from actionwatch.rules.engine import MAX_FAILURES, RuleFailure
+from actionwatch.rules.engine import Failures, RuleFailure
 from actionwatch.rules.model import Correlation, Group, Hit, Rule
 
 _MAX_GROUPS = 100_000  # per rule; beyond it the least recently used is dropped
@@ -58,7 +57,7 @@ class Correlator:
         self._bounds = bounds
         self._keep = keep
         self._too_late = False
-        self._failures: deque[RuleFailure] = deque(maxlen=MAX_FAILURES)
+        self._failures = Failures()
         self._unjudged_from: datetime | None = None
         fed = {step.rule_id for rule in self.rules for step in rule.steps}
         self._rules = [
@@ -100,7 +99,8 @@ class Correlator:
         since = {number: each.since for number, each in rebuilt.items() if each.since is not None}
         for number, group, hit in feed.hits_by_time(records, since):
             self._rules[number].restore_hit(group, hit)
-        self._failures += feed.take_failures()
+        for failure in feed.take_failures():
+            self._failures.add(failure)
         for rule_state in rebuilt.values():
             for number, group, hit in rule_state.finish_restore():
                 self._rules[number].restore_hit(group, hit)
@@ -197,9 +197,7 @@ class Correlator:
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
-        taken = [*self._feed.take_failures(), *self._failures]
-        self._failures.clear()
-        return taken
+        return [*self._feed.take_failures(), *self._failures.take()]
 
     def count_groups(self) -> int:
         """Count the groups held."""
@@ -214,7 +212,7 @@ class Correlator:
         needed = [made.described_by for _, made in changes]
         records = iter(self._records.whole(list(chain.from_iterable(needed))))
         return [
-            describe(rule, made, list(islice(records, len(kept))), self._failures.append)
+            describe(rule, made, list(islice(records, len(kept))), self._failures.add)
             for (rule, made), kept in zip(changes, needed, strict=True)
         ]
 
