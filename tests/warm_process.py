@@ -3,7 +3,8 @@
     python -P warm_process.py SOCKET
 
 Each message on the socket asks for one process: its arguments, folder and environment as JSON, with the descriptors of its
-input, output, errors and of a report. The report gets the id of the process, and at its end its exit status.
+input, output, errors and of a report. The report gets a line `pid N` with the id of the process, or `error` and the cause if it
+cannot start, and at its end a line `exit N` with its exit status.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _report(end: int, pid: int, report: int) -> None:
     """Report the exit status of a process that has ended."""
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
-        os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.write(report, b"exit %d\n" % os.waitstatus_to_exitcode(status))
     os.close(report)
     os.close(end)
 
@@ -96,7 +97,7 @@ def become(message: dict[str, Any], descriptors: list[int], channel: socket.sock
     os.environ.update(message["environment"])
     time.tzset()
     sys.argv = ["actionwatch", *message["arguments"]]
-    os.write(report, b"%d\n" % os.getpid())
+    os.write(report, b"pid %d\n" % os.getpid())
     os.close(report)
 
 
@@ -122,7 +123,11 @@ def main() -> None:
     import_everything()
     gc.freeze()  # so that a forked process shares these objects
     for message, descriptors in wait_for_messages(channel):
-        become(message, descriptors, channel)
+        try:
+            become(message, descriptors, channel)
+        except Exception as exc:
+            os.write(descriptors[-1], f"error {type(exc).__name__}: {exc}\n".encode())
+            raise
         run_command(message["clock"])
 
 

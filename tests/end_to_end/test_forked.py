@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.children import exit_status
 from tests.end_to_end import kit
+from tests.forked import Forked
 
 CHECK = ("-c", "broken.yaml", "check")
 
@@ -36,3 +38,22 @@ def test_forked_command_gets_signals(tmp_path: Path) -> None:
         assert second.returncode == -signal.SIGKILL
         first.send_signal(signal.SIGTERM)
         assert exit_status(first) == 0
+
+
+def test_forked_command_that_cannot_start_fails_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is killed then: an exit status that were taken for the id of a process would hit the processes of others."""
+    killed: list[int] = []
+    monkeypatch.setattr("tests.forked.kill", lambda process: killed.append(process.pid))
+    with (
+        pytest.raises(AssertionError, match=r"FileNotFoundError.*absent"),
+        kit.started_warm("check", folder=tmp_path / "absent", stderr=subprocess.DEVNULL),
+    ):
+        pass
+    assert not killed
+
+
+@pytest.mark.parametrize("line", [b"exit 1\n", b"pid 1\n", b"pid 0\n", b""])
+def test_report_without_the_id_of_a_process_is_refused(line: bytes) -> None:
+    """The process may have ended before it could tell its id, and the groups 0 and 1 belong to others."""
+    with pytest.raises(AssertionError, match="actionwatch check"):
+        Forked(("actionwatch", "check"), io.BytesIO(line), None, None)
