@@ -43,7 +43,8 @@ def _warm_process() -> socket.socket:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         command = [sys.executable, "-P", warm_process.__file__, str(its.fileno())]
-        _at_end.enter_context(child(command, pass_fds=[its.fileno()]))
+        process = _at_end.enter_context(child(command, pass_fds=[its.fileno()]))
+    _at_end.callback(exit_status, process)  # once the socket is closed, it first kills what it forked
     return _at_end.enter_context(ours)
 
 

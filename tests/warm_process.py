@@ -55,9 +55,9 @@ def wait_for_messages(channel: socket.socket) -> Iterator[tuple[dict[str, Any], 
                     continue
                 text, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, DESCRIPTORS)
                 if not text:
-                    for pid, _ in running.values():
-                        with contextlib.suppress(ProcessLookupError):
-                            os.killpg(pid, signal.SIGKILL)
+                    for end, (pid, report) in running.items():
+                        kill(pid)
+                        _report(end, pid, report)
                     return
                 if not (pid := os.fork()):
                     yield json.loads(text), descriptors
@@ -67,6 +67,13 @@ def wait_for_messages(channel: socket.socket) -> Iterator[tuple[dict[str, Any], 
                 end = os.pidfd_open(pid)
                 running[end] = pid, descriptors[-1]
                 waiting.register(end, selectors.EVENT_READ)
+
+
+def kill(pid: int) -> None:
+    """Kill a child and its group. A child that was just forked has no group of its own yet."""
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _report(end: int, pid: int, report: int) -> None:

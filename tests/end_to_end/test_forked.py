@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import forked, warm_process
 from tests.children import exit_status
 from tests.end_to_end import kit
-from tests.forked import Forked
 
 CHECK = ("-c", "broken.yaml", "check")
 
@@ -21,9 +22,9 @@ def test_forked_command_gives_the_result_of_the_installed_one(tmp_path: Path, mo
     (tmp_path / "broken.yaml").write_text("rules: ['${WATCHED}/']\n")
     for value in ("acme", "corp"):
         monkeypatch.setenv("WATCHED", value)
-        installed, forked = kit.finished(*CHECK, folder=tmp_path), kit.finished_warm(*CHECK, folder=tmp_path)
-        assert (forked.returncode, forked.stdout, forked.stderr) == (2, installed.stdout, installed.stderr)
-        assert value in forked.stderr + forked.stdout
+        installed, warm = kit.finished(*CHECK, folder=tmp_path), kit.finished_warm(*CHECK, folder=tmp_path)
+        assert (warm.returncode, warm.stdout, warm.stderr) == (2, installed.stdout, installed.stderr)
+        assert value in warm.stderr + warm.stdout
 
 
 def test_forked_command_gets_signals(tmp_path: Path) -> None:
@@ -56,4 +57,19 @@ def test_forked_command_that_cannot_start_fails_with_the_cause(tmp_path: Path, m
 def test_report_without_the_id_of_a_process_is_refused(line: bytes) -> None:
     """The process may have ended before it could tell its id, and the groups 0 and 1 belong to others."""
     with pytest.raises(AssertionError, match="actionwatch check"):
-        Forked(("actionwatch", "check"), io.BytesIO(line), None, None)
+        forked.Forked(("actionwatch", "check"), io.BytesIO(line), None, None)
+
+
+def test_end_kills_what_still_runs(tmp_path: Path) -> None:
+    """The warm process kills those that it forked, and reports their end, before it ends itself."""
+    with kit.started_warm("emulator", "--port", "0", folder=tmp_path, stdout=subprocess.DEVNULL) as process:
+        forked.end()
+        assert process.poll() == -signal.SIGKILL
+
+
+def test_child_without_a_group_of_its_own_is_killed() -> None:
+    """Between its fork and its session, a child is in the group of its parent."""
+    pid = os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+    assert os.getpgid(pid) == os.getpgrp()
+    warm_process.kill(pid)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
