@@ -82,7 +82,8 @@ class Forked:
     def send_signal(self, number: int, /) -> None:
         """Send a signal, unless the process has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def _reported(self, wanted: str) -> int:
         """Return the number in the next line of the report."""

@@ -60,6 +60,10 @@ def wait_for_messages(channel: socket.socket) -> Iterator[tuple[dict[str, Any], 
                         _report(end, pid, report)
                     return
                 if not (pid := os.fork()):
+                    waiting.close()
+                    for end, (_, report) in running.items():
+                        os.close(end)
+                        os.close(report)
                     yield json.loads(text), descriptors
                     return
                 for descriptor in descriptors[:-1]:
@@ -121,6 +125,7 @@ def run_command(clock: str) -> NoReturn:
         if not thread.daemon:
             thread.join()
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status)
 
 

@@ -73,3 +73,21 @@ def test_child_without_a_group_of_its_own_is_killed() -> None:
     assert os.getpgid(pid) == os.getpgrp()
     warm_process.kill(pid)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def test_forked_commands_inherit_nothing_of_each_other(tmp_path: Path) -> None:
+    """A second process has neither the report of the first nor the descriptor that tells its end."""
+    command = ("emulator", "--port", "0")
+    with (
+        kit.started_warm(*command, folder=tmp_path, stdout=subprocess.PIPE) as first,
+        kit.started_warm(*command, folder=tmp_path, stdout=subprocess.PIPE) as second,
+    ):
+        for process in (first, second):
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("base_url: ")
+        report = str(Path(f"/proc/self/fd/{first.report.fileno()}").readlink())
+        assert not [file for file in _open_files(second.pid) if file == report or "pidfd" in file]
+
+
+def _open_files(pid: int) -> set[str]:
+    return {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
