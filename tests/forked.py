@@ -43,7 +43,8 @@ def _warm_process() -> socket.socket:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         command = [sys.executable, "-P", warm_process.__file__, str(its.fileno())]
-        _at_end.enter_context(child(command, pass_fds=[its.fileno()]))
+        process = _at_end.enter_context(child(command, pass_fds=[its.fileno()]))
+    _at_end.callback(exit_status, process)  # once the socket is closed, it first kills what it forked
     return _at_end.enter_context(ours)
 
 
@@ -53,15 +54,16 @@ class Forked:
 
     command: tuple[str, ...]
     report: IO[bytes]
-    """Gives the id of the process, and at its end its exit status."""
+    """Gives the id of the process, or why it did not start, and at its end its exit status."""
     stdout: IO[str] | None
     stderr: IO[str] | None
     pid: int = field(init=False)
     returncode: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Wait until the process has its own session."""
-        self.pid = int(self.report.readline())
+        """Wait until the process has its own session. Raises: AssertionError, with the cause, if it did not start."""
+        self.pid = self._reported("pid")
+        assert self.pid > 1, f"{' '.join(self.command)} cannot be the process {self.pid}"
 
     def poll(self) -> int | None:
         """Return the exit status, or None while the process runs."""
@@ -74,13 +76,21 @@ class Forked:
         if self.returncode is None:
             if not select.select([self.report], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.command, timeout or 0)
-            self.returncode = int(self.report.readline())
+            self.returncode = self._reported("exit")
         return self.returncode
 
     def send_signal(self, number: int, /) -> None:
         """Send a signal, unless the process has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _reported(self, wanted: str) -> int:
+        """Return the number in the next line of the report."""
+        line = self.report.readline().decode().strip()
+        name, _, number = line.partition(" ")
+        assert name == wanted, f"{' '.join(self.command)} reported no {wanted}: {line or 'the warm process has ended'}"
+        return int(number)
 
 
 @contextlib.contextmanager

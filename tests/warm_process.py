@@ -3,7 +3,8 @@
     python -P warm_process.py SOCKET
 
 Each message on the socket asks for one process: its arguments, folder and environment as JSON, with the descriptors of its
-input, output, errors and of a report. The report gets the id of the process, and at its end its exit status.
+input, output, errors and of a report. The report gets a line `pid N` with the id of the process, or `error` and the cause if it
+cannot start, and at its end a line `exit N` with its exit status.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ def wait_for_messages(channel: socket.socket) -> Iterator[tuple[dict[str, Any], 
                     continue
                 text, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, DESCRIPTORS)
                 if not text:
-                    for pid, _ in running.values():
-                        with contextlib.suppress(ProcessLookupError):
-                            os.killpg(pid, signal.SIGKILL)
+                    for end, (pid, report) in running.items():
+                        kill(pid)
+                        _report(end, pid, report)
                     return
                 if not (pid := os.fork()):
+                    waiting.close()
+                    for end, (_, report) in running.items():
+                        os.close(end)
+                        os.close(report)
                     yield json.loads(text), descriptors
                     return
                 for descriptor in descriptors[:-1]:
@@ -68,11 +73,18 @@ def wait_for_messages(channel: socket.socket) -> Iterator[tuple[dict[str, Any], 
                 waiting.register(end, selectors.EVENT_READ)
 
 
+def kill(pid: int) -> None:
+    """Kill a child and its group. A child that was just forked has no group of its own yet."""
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 def _report(end: int, pid: int, report: int) -> None:
     """Report the exit status of a process that has ended."""
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
-        os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.write(report, b"exit %d\n" % os.waitstatus_to_exitcode(status))
     os.close(report)
     os.close(end)
 
@@ -96,7 +108,7 @@ def become(message: dict[str, Any], descriptors: list[int], channel: socket.sock
     os.environ.update(message["environment"])
     time.tzset()
     sys.argv = ["actionwatch", *message["arguments"]]
-    os.write(report, b"%d\n" % os.getpid())
+    os.write(report, b"pid %d\n" % os.getpid())
     os.close(report)
 
 
@@ -113,6 +125,7 @@ def run_command(clock: str) -> NoReturn:
         if not thread.daemon:
             thread.join()
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status)
 
 
@@ -122,7 +135,11 @@ def main() -> None:
     import_everything()
     gc.freeze()  # so that a forked process shares these objects
     for message, descriptors in wait_for_messages(channel):
-        become(message, descriptors, channel)
+        try:
+            become(message, descriptors, channel)
+        except Exception as exc:
+            os.write(descriptors[-1], f"error {type(exc).__name__}: {exc}\n".encode())
+            raise
         run_command(message["clock"])
 
 

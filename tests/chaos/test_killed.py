@@ -155,6 +155,7 @@ def test_kills_lose_and_repeat_nothing(
                 arrive()
                 pause(chance.choice((0, 0.005, 0.02, 0.1, 0.4, 1.1)))
                 process.send_signal(signal.SIGKILL)
+            assert process.returncode == -signal.SIGKILL, "it ended by itself"
         emulator.faults.clear()
         last_round_at = datetime.now(UTC)
         ended = kit.finished_warm(*command, "run", "--once", "--wait", "10m", folder=tmp_path)
