@@ -14,7 +14,7 @@ from actionwatch.text.escaping import shorten
 
 _MAX_TEXT_CHARS = 4_000  # Slack accepts 40,000 and recommends 4,000
 MAX_BLOCKS = 50
-_MAX_ATTACHMENTS = 20
+MAX_ATTACHMENTS = 20
 _MAX_FIELDS = 10
 _MAX_ELEMENTS = 10
 _MAX_HEADER_CHARS = 150
@@ -30,15 +30,19 @@ _DATE = re.compile(r"<!date\^\d+\^[^|]*\|([^>]*)>")
 
 def bounded(payload: Mapping[str, Any], *, fallback: str) -> dict[str, Any]:
     """Return `text`, `blocks` and `attachments` within Slack's limits. `fallback` replaces a missing text."""
-    text = payload.get("text")
-    has_text = isinstance(text, str) and text.strip()
-    message: dict[str, Any] = {"text": _cut(str(text), _MAX_TEXT_CHARS) if has_text else fallback}
+    message: dict[str, Any] = {"text": _cut(text_of(payload, fallback), _MAX_TEXT_CHARS)}
     budget = _CharBudget(MAX_PAYLOAD_CHARS)
     if isinstance(blocks := payload.get("blocks"), list):
         message["blocks"] = [_block(block, budget) for block in blocks[:MAX_BLOCKS]]
     if isinstance(attachments := payload.get("attachments"), list):
-        message["attachments"] = [_attachment(item, budget) for item in attachments[:_MAX_ATTACHMENTS]]
+        message["attachments"] = [_attachment(item, budget) for item in attachments[:MAX_ATTACHMENTS]]
     return message
+
+
+def text_of(payload: Mapping[str, Any], fallback: str) -> str:
+    """Return the text of a payload; the fallback if it has none."""
+    text = payload.get("text")
+    return text if isinstance(text, str) and text.strip() else fallback
 
 
 def section(text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actionwatch.base.model import Message
-from actionwatch.notifiers._blocks import MAX_BLOCKS, section
+from actionwatch.notifiers._blocks import MAX_ATTACHMENTS, MAX_BLOCKS, section, text_of
 
 BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
 PREFIX = "actionwatch_"
@@ -15,8 +15,11 @@ MAX_VALUE_CHARS = 2_000  # of a button
 _MAX_OTHER_BLOCKS = MAX_BLOCKS - 3  # leaves room for the buttons, and for the notes of two presses: ack and silence
 
 
-def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]:
-    """Add buttons to the message of an unresolved alert."""
+def with_buttons(payload: Mapping[str, Any], message: Message, *, fallback: str) -> dict[str, Any]:
+    """Add buttons to what a template gave for an unresolved alert, before `bounded`, so that a text shown above them counts.
+
+    `fallback` replaces a missing text.
+    """
     alert_id = str(message.data.get("id") or "")
     status = message.data.get("status")
     is_unresolved = message.type in ("alert.opened", "alert.updated") and status != "resolved"
@@ -24,12 +27,16 @@ def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]
         return dict(payload)
     names = [name for name in BUTTONS if name != "ack" or status != "acked"]
     block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
-    attachments = list(payload.get("attachments") or [])
+    blocks, attachments = _listed(payload, "blocks"), _listed(payload, "attachments")[:MAX_ATTACHMENTS]
     if attachments and isinstance(attachments[-1], dict) and isinstance(attachments[-1].get("blocks"), list):
         attachments[-1] = {**attachments[-1], "blocks": [*attachments[-1]["blocks"][:_MAX_OTHER_BLOCKS], block]}
         return {**payload, "attachments": attachments}
-    others = payload.get("blocks") or [section(payload["text"])]  # without blocks, Slack shows the text
+    others = blocks or [section(text_of(payload, fallback))]  # without blocks, Slack shows the text
     return {**payload, "blocks": [*others[:_MAX_OTHER_BLOCKS], block]}
+
+
+def _listed(payload: Mapping[str, Any], name: str) -> list[Any]:
+    return list(value) if isinstance(value := payload.get(name), list) else []
 
 
 def _button(name: str, alert_id: str) -> dict[str, Any]:

@@ -120,9 +120,7 @@ def listener(options: Options, on_action: OnAction, reference_of: ReferenceOf, *
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
     """Return the payload for Slack's Block Kit Builder, and its texts as a person reads them."""
-    payload = _payload(message, rendered)
-    if options.has_app_token:
-        payload = with_buttons(payload, message)
+    payload = _payload(message, rendered, has_buttons=options.has_app_token)
     shown = {name: value for name, value in payload.items() if name != "metadata"}
     return {"slack.json": json.dumps(shown, ensure_ascii=False, indent=2), "slack.txt": readable(shown)}
 
@@ -142,9 +140,7 @@ class SlackNotifier:
         Returns: a receipt whose `reference` is `channel:ts` of a new message; None if an earlier message was updated.
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
-        payload = _payload(message, rendered)
-        if self._app is not None:
-            payload = with_buttons(payload, message)
+        payload = _payload(message, rendered, has_buttons=self._app is not None)
         head = reference.rpartition(":") if reference and message.type.startswith("alert.") else None
         if head is None or not head[0]:
             posted = self._post(payload)
@@ -221,13 +217,16 @@ class IncomingWebhookNotifier(AddressNotifier):
         return self.post({"content-type": "application/json; charset=utf-8"}, json.dumps(payload).encode())
 
 
-def _payload(message: Message, rendered: Rendered) -> dict[str, Any]:
+def _payload(message: Message, rendered: Rendered, *, has_buttons: bool = False) -> dict[str, Any]:
     """Bring the JSON of the template within Slack's limits, and add the message id as metadata."""
     try:
         given = json.loads(rendered.texts["slack.json"])
     except (KeyError, ValueError, RecursionError):
         given = {}
-    return {**bounded(given if isinstance(given, dict) else {}, fallback=_plain(message)), **_metadata(message)}
+    given, fallback = given if isinstance(given, dict) else {}, _plain(message)
+    if has_buttons:
+        given = with_buttons(given, message, fallback=fallback)
+    return {**bounded(given, fallback=fallback), **_metadata(message)}
 
 
 def _without_blocks(payload: Mapping[str, Any]) -> dict[str, Any]:

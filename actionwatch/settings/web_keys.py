@@ -43,9 +43,7 @@ def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | 
 
 def _other_header(name: str, info: ValidationInfo) -> str:
     if name.lower() == info.data.get("user_header", "").lower():
-        raise ValueError(
-            "this is the header with the name of the person: write that with the groups, or remove the key"
-        )
+        raise ValueError("this is the header with the name of the person: write that with the groups")
     return name
 
 
@@ -66,7 +64,9 @@ class AuthenticatingProxy(Options):
     """The header with the name of the person. The proxy must replace what clients send."""
     operators: tuple[Person, ...] = ()
     """The names of the people who may make decisions. All others are readers."""
-    groups_header: Annotated[HeaderName, AfterValidator(_other_header)] = "X-Forwarded-Groups"
+    groups_header: Annotated[HeaderName, AfterValidator(_other_header)] = Field(
+        default="X-Forwarded-Groups", validate_default=True
+    )
     """The header with the groups of the person, separated by commas."""
     operator_groups: tuple[Word, ...] = ()
     """Members of these groups may make decisions too."""

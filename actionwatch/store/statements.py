@@ -102,9 +102,9 @@ def bulk_insert(connection: Connection, table: Table, columns: Mapping[str, Sequ
     new_count = 0
     size = len(next(iter(columns.values()), ()))
     for start in range(0, size, _ROWS_PER_STATEMENT):
-        some = [values[start : start + _ROWS_PER_STATEMENT] for values in columns.values()]
-        given, values = _inserted(connection, [table.c[name] for name in columns], some)
-        statement = f"INSERT INTO {table.name} ({', '.join(columns)}) {given} ON CONFLICT DO NOTHING"  # nosec
+        some = _not_null({name: values[start : start + _ROWS_PER_STATEMENT] for name, values in columns.items()})
+        given, values = _inserted(connection, [table.c[name] for name in some], list(some.values()))
+        statement = f"INSERT INTO {table.name} ({', '.join(some)}) {given} ON CONFLICT DO NOTHING"  # nosec
         new_count += connection.exec_driver_sql(statement, values).rowcount
     return new_count
 
@@ -137,6 +137,12 @@ def bulk_update(
 def is_postgresql(connection: Connection) -> bool:
     """Return whether the database is PostgreSQL."""
     return connection.dialect.name == "postgresql"
+
+
+def _not_null(columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Leave out columns that are null in all rows, but not the first: the driver spends more time on a NULL than on a text."""
+    first = next(iter(columns))
+    return {name: each for name, each in columns.items() if name == first or each.count(None) < len(each)}
 
 
 def _inserted(

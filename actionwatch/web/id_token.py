@@ -118,7 +118,7 @@ def _errors_in(claims: Mapping[str, Any], expected: Expected, now: float) -> Ite
     expires, issued, begins = (_seconds(claims.get(name)) for name in ("exp", "iat", "nbf"))
     if expires is None or issued is None:
         yield "its times are missing"
-    elif "nbf" in claims and begins is None:
+    elif claims.get("nbf") is not None and begins is None:
         yield "the time from which it is valid (nbf) is not a number"
     elif expires + _LEEWAY_SECONDS <= now or issued + _MAX_AGE_SECONDS <= now:
         yield "it has expired: compare the clocks of this machine and the provider"

@@ -146,6 +146,7 @@ def test_a_key_of_an_unknown_curve_signs_nothing(database: Database, curve: Any)
         ({"iat": NOW + 61}, "it is from the future"),
         ({"nbf": NOW + 61}, "it is from the future"),
         ({"nbf": "soon"}, "(nbf) is not a number"),
+        ({"nbf": False}, "(nbf) is not a number"),
         ({"sub": None}, "it names no person"),
         ({"email": None}, "no usable &#39;email&#39;"),
         ({"email": ["sam@example.com"]}, "no usable &#39;email&#39;"),

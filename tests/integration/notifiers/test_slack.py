@@ -302,6 +302,15 @@ def test_template_without_blocks_has_buttons(server: HttpEnd, more: dict[str, An
     assert sent.get("attachments") == more.get("attachments")
 
 
+def test_text_above_the_buttons_is_within_the_limit_of_all_texts(server: HttpEnd) -> None:
+    """The text shown above the buttons counts too, before the attachments, which are cut."""
+    old = {"fallback": "z" * 900, "text": "z" * 3000}
+    [sent] = sent_with_buttons(server, {"text": "z" * 4000, "attachments": [old] * 20})
+    shown = json.dumps([sent["blocks"], sent["attachments"]])
+    assert MAX_PAYLOAD_CHARS * 0.9 < shown.count("z") <= MAX_PAYLOAD_CHARS
+    assert sent["blocks"][0]["text"]["text"].count("z") > 2900
+
+
 def sent_with_buttons(server: HttpEnd, template: dict[str, Any]) -> list[Any]:
     """Send an alert with the output of a template. Return the payloads."""
     given = {"token": TOKEN, "app_token": "xapp-1", "channel": "#alerts", "base_url": f"{server.url}/api"}

@@ -71,6 +71,17 @@ def test_many_records_are_read_back_unchanged(database: Database, changed: int |
     assert found == [msgspec.structs.replace(record, id=number) for number, record in enumerate(many, 1)]
 
 
+def test_columns_without_a_value_are_left_out(database: Database) -> None:
+    """A statement names no column that is null in all its rows, because a driver spends more time on a NULL than on a text."""
+    statements: list[str] = []
+    with database.write() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *given: statements.append(given[2]))
+        records.insert_new(connection, [make_record(1), make_record(2)])
+        records.insert_new(connection, [make_record(3), msgspec.structs.replace(FULL, key="full")])
+    inserted = [statement for statement in statements if "INSERT INTO record (" in statement]
+    assert ["upstream_id" in statement for statement in inserted] == [False, True]
+
+
 def test_known_records_are_skipped(database: Database) -> None:
     """A record with a known source and key is not stored again; twins and records of other sources are."""
     record = make_record()

@@ -58,6 +58,7 @@ def test_a_person_signs_in_over_tls(database: Database, server_context: ssl.SSLC
     ("claims", "role"),
     [
         ({"email": "rita@example.com"}, AccessRole.READER),
+        ({"email": "rita@example.com", "nbf": None}, AccessRole.READER),
         ({"email": "kim@reading.example"}, AccessRole.READER),
         ({"email": "kim@other.example", "groups": ["staff", "x"]}, AccessRole.READER),
         ({"email": "kim@other.example", "groups": "on-call"}, AccessRole.OPERATOR),

@@ -154,7 +154,11 @@ TOP = [
     ("web: {proxy: {addresses: ['::ffff:0:0/96']}}", "2:27: addresses: this is every address: write those of the"),
     (
         "web: {proxy: {addresses: [10.0.0.5], groups_header: x-forwarded-user}}",
-        "2:38: groups_header: this is the header with the name of the person: write that with the groups, or remove the",
+        "2:38: groups_header: this is the header with the name of the person: write that with the groups",
+    ),
+    (
+        "web: {proxy: {addresses: [10.0.0.5], user_header: x-forwarded-groups, operator_groups: [ops]}}",
+        "2:7: groups_header: this is the header with the name of the person: write that with the groups",
     ),
     (
         "web: {proxy: {addresses: [10.0.0.5], operators: ['Doe, Jane']}}",
