@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -144,8 +144,10 @@ class AccountWatch:
             )
             self._self_alerts.report("accounts_refused", self._source, what, error.remedy or _REMEDY)
 
-    def name_accounts(self, found: Iterable[Record]) -> Iterable[Record]:
+    def name_accounts(self, found: Sequence[Record]) -> Sequence[Record]:
         """Give accounts the name that they had at the time of a record, if it has none, or the name of a later time."""
+        if all(record.account.id is None for record in found):
+            return found
         names = self._read_names()
         return [_named(record, names) for record in found]
 

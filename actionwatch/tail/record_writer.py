@@ -6,7 +6,7 @@ alert does not depend on the pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from operator import attrgetter
 
@@ -20,7 +20,7 @@ from actionwatch.tail.state import PollReport, TailState
 BATCH = 1000  # records in one transaction: no other writer waits for long
 _MAX_HELD_CHARS = 64 * 1024 * 1024  # of raw texts; as many records as fit into a window have about 20 MB
 
-_NameAccounts = Callable[[Iterable[Record]], Iterable[Record]]
+_NameAccounts = Callable[[Sequence[Record]], Sequence[Record]]
 """Returns records with the names that their accounts had at the time."""
 
 
@@ -59,7 +59,7 @@ class RecordWriter:
             self._store(held[start : start + BATCH], report)
         self.notify()
 
-    def insert(self, connection: Connection, found: Iterable[Record]) -> int:
+    def insert(self, connection: Connection, found: Sequence[Record]) -> int:
         """Store those of the records that are not stored yet; return their number."""
         return records.insert_new(connection, self._name_accounts(found), self._classify)
 

@@ -54,7 +54,7 @@ class SourceTail:
         self._watch = watch
         self._accounts = accounts
         self._state = TailState(options, database, clock)
-        name_accounts = accounts.name_accounts if accounts else iter
+        name_accounts = accounts.name_accounts if accounts else list
         writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))

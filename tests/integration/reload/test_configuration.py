@@ -85,7 +85,7 @@ def test_configuration_that_cannot_start_is_rolled_back(site: Site) -> None:
         site.write(port=taken.getsockname()[1])
         asked.ask("reload")
         wait_until(lambda: site.config.name in site.broken(), "the trouble")
-        assert "does not start" in site.broken()[site.config.name].what
+        assert "cannot start" in site.broken()[site.config.name].what
         site.act()
         wait_until(lambda: _has(site, 1), "an alert")
         site.write(level="critical")  # still broken, for another reason

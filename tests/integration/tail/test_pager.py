@@ -73,7 +73,7 @@ class Bench:
         self.writer = RecordWriter(
             self.state,
             lambda: self.notified.append(self.stored()),
-            iter,
+            list,
             lambda _: None,
         )
         self.pager = Pager(self.upstream, self.state, self.writer)

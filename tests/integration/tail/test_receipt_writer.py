@@ -132,7 +132,8 @@ def test_a_proof_is_refused_if_the_store_forgot_records(proved: Proved, world: W
         connection.execute(RECORD.delete().where(lost))
     before = proved.state.marks
     with pytest.raises(
-        StoreError, match="of the records that were stored are missing: the server of the store has forgotten"
+        StoreError,
+        match="of the records that were stored are missing: the server of the store has lost its last commits",
     ):
         proved.receipt_writer.write(scan, "counts", 3, GAPLESS, PollReport())
     assert (proved.receipts(), proved.state.marks) == ([], before)

@@ -34,7 +34,7 @@ class Bench:
         self.call_count = 0
         state = TailState(TailOptions("acme", "org", overlap=OVERLAP), database, Clock())
         state.commit(make_marks(seen_through=NOON + 60 * MINUTE))
-        self.writer = RecordWriter(state, self._called, lambda found: map(named, found), lambda _: None)
+        self.writer = RecordWriter(state, self._called, lambda found: list(map(named, found)), lambda _: None)
 
     def _called(self) -> None:
         self.call_count += 1

@@ -143,7 +143,8 @@ def test_another_site_decides_nothing(web: httpx.Client, served: Served, databas
     """A form without the token of this session, or that another site sent, is refused."""
     token = form_token(web, "/alerts/alert-1")
     given = {"action": "resolve", "author": "eve", "form_token": token}
-    other = {"cookie": f"{COOKIE}={cookie_of(sign_in(web))}"}
+    with served.open(TOKEN) as second:
+        other = {"cookie": f"{COOKIE}={cookie_of(sign_in(second))}"}
     assert web.post(PATH, data=given, headers=other).status_code == 403, "the token of another session"
     for wrong in ("", token[:-1], "é" * 64):
         assert web.post(PATH, data={**given, "form_token": wrong}).status_code == 403
