@@ -34,9 +34,6 @@ from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
 
 _STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
-_SENDING_SECONDS = (
-    0.005  # how long the worker leaves the interpreter to threads that begin to send, unless one ends earlier
-)
 _FAILED_SECONDS = 1.0  # until the next round after one that failed, for example because the store was busy
 
 log = structlog.get_logger()
@@ -81,8 +78,6 @@ class DeliveryWorker:
         self._stopping = threading.Event()
         self._sender = database.sender or secrets.token_hex(8)
         self._is_recovered = False
-        self._has_sent = False
-        """Whether the last round gave messages to threads that send."""
         self._inbox = Inbox(database)
         self.receivers = ReceiverWorkers(channels, renderer, self._inbox)
         fallbacks = Fallbacks(policies)
@@ -182,9 +177,7 @@ class DeliveryWorker:
     def _run_round(self) -> None:
         if not self._is_recovered:
             self.recover()
-        # Looking for what is due next would delay what is being sent, and is mostly in vain: the next round records it.
-        wait_seconds = _SENDING_SECONDS if self._has_sent else self._seconds_until_next()
-        self._has_sent = self.run_once(wait_seconds) > 0
+        self.run_once(self._seconds_until_next())
 
     def _seconds_until_next(self) -> float:
         self._inbox.note_version()
