@@ -32,19 +32,11 @@ from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Decision
 from actionwatch.notifiers._slack_api import SlackApi, escaped
 from actionwatch.notifiers._slack_buttons import BLOCK_ID, BUTTONS, MAX_VALUE_CHARS, PREFIX
+from actionwatch.notifiers.base import OnAction, ReferenceOf
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
-
-OnAction = Callable[[str, str, str], Decision]
-"""Called in the listener's thread for each pressed button: action (`ack`, `silence` or `resolve`), alert id, user.
-
-It may raise an ActionwatchError, whose text is shown to the user."""
-
-ReferenceOf = Callable[[str], str | None]
-"""Returns this receiver's reference (`channel:ts`) of its message about an alert, None if it posted none."""
 
 _MAX_DECISION_CHARS = 300
 MAX_ENVELOPE_CHARS = 1_000_000  # a press contains the message, of at most 50 blocks of 3,000 characters

@@ -111,6 +111,15 @@ class WithTemplates(Protocol):
         ...
 
 
+OnAction = Callable[[str, str, str], Decision]
+"""Called in the listener's thread for each pressed button: action (`ack`, `silence` or `resolve`), alert id, user.
+
+It may raise an ActionwatchError, whose text is shown to the user."""
+
+ReferenceOf = Callable[[str], str | None]
+"""Returns this receiver's reference of its message about an alert, None if it posted none."""
+
+
 class Listener(Protocol):
     """Waits for actions of people in the messages of one receiver, in its own threads."""
 
@@ -134,16 +143,12 @@ class WithListener(Protocol):
     def listener(
         self,
         options: Any,
-        on_action: Callable[[str, str, str], Decision],
-        reference_of: Callable[[str], str | None],
+        on_action: OnAction,
+        reference_of: ReferenceOf,
         *,
         receiver: str,
     ) -> Listener | None:
-        """Build the listener of one receiver; None if its options give it no buttons.
-
-        `on_action` receives the action (`ack`, `silence` or `resolve`), the alert id and the person. `reference_of` returns
-        the reference of the receiver's message about an alert; None if there is none.
-        """
+        """Build the listener of one receiver; None if its options give it no buttons."""
         ...
 
 

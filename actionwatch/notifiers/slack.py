@@ -28,7 +28,8 @@ from actionwatch.text.escaping import shorten
 
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
-    from actionwatch.notifiers._slack_actions import OnAction, ReferenceOf, SlackActions
+    from actionwatch.notifiers._slack_actions import SlackActions
+    from actionwatch.notifiers.base import OnAction, ReferenceOf
 
 # Slack accepts about one message per second and channel.
 TRAITS = Traits(templates=("slack.json",), rate_per_second=1.0, is_read_by_people=True)
