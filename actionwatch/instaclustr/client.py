@@ -85,8 +85,8 @@ class Client(AbstractContextManager["Client"]):
         If totals differ between pages or from the number of records, the window changed during the walk. `trusts_total` says
         whether the walk may end when the total is reached, without an empty page; None: after a total exceeded its page.
 
-        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, even if the upstream ignores
-        `recordIndex` or the listing does not end.
+        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, which includes an
+        upstream that ignores `recordIndex`, and a listing that does not end.
         """
 
         def is_total_trusted() -> bool:

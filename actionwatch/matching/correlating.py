@@ -175,9 +175,8 @@ class Correlating:
         if self._correlator is None:
             return []
         changes = self._correlator.changes(verified)
-        judged = (
-            self._correlator.too_late or verified
-        )  # an inner alert may have arrived too late for the rules above it
+        # An inner alert may have arrived too late for the rules above it.
+        judged = self._correlator.too_late or verified
         if judged is not None and judged != self._judged:
             positions.write_judged(connection, judged)
             self._judged = judged

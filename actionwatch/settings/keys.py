@@ -167,7 +167,7 @@ class RetryPolicy(Options):
 
     first: PositiveDuration = timedelta(seconds=1)
     """Wait after the first failure."""
-    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False), BeforeValidator(no_flag)] = 2.0
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False), no_flag("a number")] = 2.0
     """Factor by which each wait grows, 1 to 100."""
     max: Annotated[PositiveDuration, AfterValidator(_not_below_first)] = Field(
         default=timedelta(minutes=10), validate_default=True

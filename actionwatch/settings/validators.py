@@ -37,9 +37,8 @@ _MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"
-_HAS_PASSWORD = re.compile(
-    r"[^:/]*://[^:/]*:[^@]*@"
-)  # as SQLAlchemy reads it: the password ends at @, also after / or ?
+# As SQLAlchemy reads it: the password ends at @, also after / or ?
+_HAS_PASSWORD = re.compile(r"[^:/]*://[^:/]*:[^@]*@")
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 _LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
@@ -284,18 +283,15 @@ def _header_name(text: str) -> str:
     return text
 
 
-def _no_flag(value: Any) -> Any:
-    # pydantic accepts true as 1.
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number, not true or false")
-    return value
+def no_flag(noun: str) -> BeforeValidator:
+    """Refuse true and false, which pydantic accepts as 1 and 0; `noun` is what must be written instead."""
 
+    def check(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"must be {noun}, not true or false")
+        return value
 
-def no_flag(value: Any) -> Any:
-    """Refuse true and false, which pydantic accepts as numbers."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    return value
+    return BeforeValidator(check)
 
 
 def _basic_user(name: str) -> str:
@@ -354,7 +350,7 @@ HostName = Annotated[str, AfterValidator(_host_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 UserName = Annotated[Word, AfterValidator(_basic_user)]
-WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
+WholeNumber = Annotated[int, no_flag("a whole number")]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that must exist when the configuration is loaded."""
 RecordField = Annotated[str, _among("record_fields", "a record has no field '{}'")]

@@ -65,7 +65,7 @@ class TrustedProxy:
 
     def _name(self, given: str) -> str:
         try:
-            name = given.encode("latin-1").decode()  # the bytes as received
+            name = _as_utf8(given)
         except UnicodeDecodeError as exc:
             raise Refused(400, f"{self.user_header} is not UTF-8") from exc
         if not is_person(name):
@@ -84,10 +84,15 @@ class TrustedProxy:
         return any(plain in network for network in self.addresses)
 
 
+def _as_utf8(given: str) -> str:
+    """Read the bytes of a header, which the server reads as Latin-1, as UTF-8. Raises: UnicodeDecodeError."""
+    return given.encode("latin-1").decode()
+
+
 def _groups(given: str) -> set[str]:
     """Return the groups in a header. It is UTF-8, as browsers and proxies send it; else each byte is a character."""
     with contextlib.suppress(UnicodeDecodeError):
-        given = given.encode("latin-1").decode()
+        given = _as_utf8(given)
     return {each.strip() for each in given.split(",")}
 
 
