@@ -1,6 +1,6 @@
 """Report rules that fail on a record, although they passed the checks when they were loaded.
 
-A condition that fails counts as not met, and a text that fails is replaced by a plain one, so that other rules go on.
+A condition that fails counts as not met, and a text that fails is replaced by a plain one, so that other rules continue.
 """
 
 from __future__ import annotations
