@@ -68,8 +68,9 @@ _HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 _PATIENCE = "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '4s'"
 # The server ends a session that is idle in a transaction, but not one in the middle of a statement whose client is silent.
 # A lock of two numbers, or of one with more than 32 bits, has the same `objid` with other values than 0 and 1.
+# It waits for a moment until the session has ended (milliseconds), so that the next renewal does not end it again.
 _END_FROZEN = f"""
-SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+SELECT pg_terminate_backend(pid, 500) FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND database = datid AND (classid, objid, objsubid) = (0, {_WRITE_LOCK}, 1) AND granted
 AND datname = current_database() AND usename = current_user
 AND wait_event_type = 'Client' AND state_change < clock_timestamp() - %(frozen_after)s
