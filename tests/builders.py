@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import Connection
 
 from actionwatch.base import clock
+from actionwatch.base.clock import to_micros
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, RuleName
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import delivery_transitions, outbox
-from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt, digest_of

@@ -23,6 +23,17 @@ TIMES_END = datetime(
 _READ_SECONDS = 1.0  # the process may be stopped between the two readings: take them again
 
 
+def to_micros(at: datetime) -> int:
+    """Return an aware datetime as microseconds since 1970, exactly: a float is not exact from the year 2255 on."""
+    span = at - EPOCH
+    return span.days * 86_400_000_000 + span.seconds * 1_000_000 + span.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """Return microseconds since 1970 as an aware UTC datetime."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
 def machine_now() -> datetime:
     """Return the time of the machine's clock."""
     return datetime.now(UTC)

@@ -50,12 +50,6 @@ def usual_instants(values: Sequence[object]) -> list[datetime] | None:
     return found if len(found) == len(values) and min(found) >= EPOCH and max(found) < TIMES_END else None
 
 
-def microseconds(at: datetime) -> int:
-    """Return the microseconds since 1970. Integer arithmetic, because floating point is inexact from the year 2255 on."""
-    span = at - EPOCH
-    return span.days * 86_400_000_000 + span.seconds * 1_000_000 + span.microseconds
-
-
 def _from_number(text: str) -> datetime | None:
     number = _NUMBER.fullmatch(text)
     if not number or len(number[1]) not in _MICROSECONDS_BY_DIGITS:

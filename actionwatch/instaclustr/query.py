@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.model import Entity, Record
 from actionwatch.base.unicode import canonical
-from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, normalise_kind
 
 _LOGS_ONLY = {ACCOUNT: "accountLogsOnly", ORGANISATION: "organisationLogsOnly"}
@@ -61,10 +61,10 @@ class Query:
 
     def _pairs(self) -> Iterator[tuple[str, str | None]]:
         if self.start is not None:
-            yield "startTime", str(microseconds(self.start) // 1000)
+            yield "startTime", str(to_micros(self.start) // 1000)
         if self.end is not None:
             # Rounded outwards, as is the start; `matches` removes the surplus.
-            yield "endTime", str(-(-microseconds(self.end) // 1000))
+            yield "endTime", str(-(-to_micros(self.end) // 1000))
         kinds = [normalise_kind(kind) for kind in self.kinds]
         if all(kind in KINDS for kind in kinds):
             # The upstream may ignore an undocumented kind and so omit its records. Then request all kinds.

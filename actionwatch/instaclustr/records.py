@@ -11,11 +11,12 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ENTITIES, Plan, extend_aliases, plan_for
 from actionwatch.instaclustr.identity import canonical_organisation, content, organisation_hash, record_key
-from actionwatch.instaclustr.instants import microseconds, parse_instant, usual_instants
+from actionwatch.instaclustr.instants import parse_instant, usual_instants
 from actionwatch.instaclustr.kinds import (
     ACCOUNT,
     KINDS,
@@ -137,7 +138,7 @@ class RecordReader:
         located = [each or self._locate(fields, plan) for each, fields in zip(places, objects, strict=True)]
         kinds, severities, domain_types, operations, scopes = zip(*classified, strict=True)
         accounts, clusters, organisations, account_ids, cluster_ids = zip(*located, strict=True)
-        micros = [microseconds(at) for at in instants]
+        micros = [to_micros(at) for at in instants]
         if plan.has_id:
             # More than the id, so that ids that are not unique lose no record. No other fields, so that a field that changes
             # later makes no duplicate.
@@ -175,7 +176,7 @@ class RecordReader:
         except TypeError:  # a list or an object instead of a text cannot be a key
             classified, place = self._classify(fields, plan), self._locate(fields, plan)
         occurred_at, user, description, upstream_id = _read_core(fields, plan)
-        instant = None if occurred_at is None else microseconds(occurred_at)
+        instant = None if occurred_at is None else to_micros(occurred_at)
         if upstream_id:
             ids = place.account_id, place.cluster_id
             stable = content((upstream_id, classified.kind, instant, user, description, *ids))

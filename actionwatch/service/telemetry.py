@@ -24,7 +24,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from actionwatch import __version__
-from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.clock import to_micros
 from actionwatch.base.errors import TransportError
 from actionwatch.base.plurals import counted
 from actionwatch.base.tracing import Span
@@ -184,4 +184,4 @@ def _attributes(values: Mapping[str, str | int]) -> Iterator[KeyValue]:
 
 
 def _nanoseconds(at: datetime) -> int:
-    return min(max((at - EPOCH) // MICROSECOND * 1000, 0), _MAX_NANOSECONDS)
+    return min(max(to_micros(at) * 1000, 0), _MAX_NANOSECONDS)

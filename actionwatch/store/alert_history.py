@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.column_types import to_micros
+from actionwatch.base.clock import to_micros
 from actionwatch.store.statements import bulk_insert
 from actionwatch.store.tables import ALERT_HISTORY
 

@@ -22,11 +22,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from actionwatch.base.clock import MICROSECOND, Spans
+from actionwatch.base.clock import MICROSECOND, Spans, to_micros
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
 from actionwatch.store import record_search
-from actionwatch.store.column_types import RowFormat, to_micros
+from actionwatch.store.column_types import RowFormat
 from actionwatch.store.statements import LAST_CHARACTER, Place, bulk_insert, first_two, has_row, portions
 from actionwatch.store.tables import (
     ALERT,

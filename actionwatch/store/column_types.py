@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, ColumnElement, Dialect, Integer, Table, Text, TypeDecorator, type_coerce
 from sqlalchemy.types import TypeEngine
 
-from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.clock import MICROSECOND, from_micros, to_micros
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Level
 
@@ -63,16 +63,6 @@ def damaged(exc: BaseException) -> StoreError:
     )
 
 
-def to_micros(at: datetime) -> int:
-    """Return an aware datetime as microseconds since the epoch, exactly."""
-    return (at - EPOCH) // MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """Return microseconds since the epoch as an aware UTC datetime."""
-    return EPOCH + timedelta(microseconds=micros)
-
-
 def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
@@ -91,8 +81,8 @@ def _object(text: str) -> dict[str, Any]:
 
 Instant = Converted(
     BigInteger(),
-    lambda at: None if at is None else (at - EPOCH) // MICROSECOND,
-    lambda micros: None if micros is None else EPOCH + timedelta(microseconds=micros),
+    lambda at: None if at is None else to_micros(at),
+    lambda micros: None if micros is None else from_micros(micros),
 )
 """An aware UTC datetime as integer microseconds since the epoch."""
 Duration = Converted(

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import structs
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.delivery import (
     BURY,
     DROP,
@@ -28,7 +29,7 @@ from actionwatch.base.delivery import (
 )
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event, Status
-from actionwatch.store.column_types import Instant, RowFormat, to_micros
+from actionwatch.store.column_types import Instant, RowFormat
 from actionwatch.store.outbox import (
     AWAITS_SUMMARY,
     IS_BEHIND,

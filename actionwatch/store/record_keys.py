@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
-from actionwatch.base.clock import MICROSECOND
-from actionwatch.store.column_types import from_micros, to_micros
+from actionwatch.base.clock import MICROSECOND, from_micros, to_micros
 from actionwatch.store.tables import RECORD
 
 _KEY_TIME_CHARS = 16  # a key begins with epoch microseconds in hex digits

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_, select
 
-from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.clock import MICROSECOND, from_micros, to_micros
 from actionwatch.base.model import NOTHING, Entity, Record
-from actionwatch.store.column_types import DAMAGES, as_stored, damaged, from_micros, to_micros
+from actionwatch.store.column_types import DAMAGES, as_stored, damaged
 from actionwatch.store.statements import Place
 from actionwatch.store.tables import RECORD
 

@@ -18,8 +18,9 @@ from typing import Any, Self
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, select
 
+from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.store import unsealed
-from actionwatch.store.column_types import DAMAGES, as_stored, from_micros, to_micros
+from actionwatch.store.column_types import DAMAGES, as_stored
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
 from actionwatch.store.sealed_tables import MAX_ID, NUMBER, SEALED, SealedTable, is_text
 from actionwatch.store.statements import bulk_find, portions, reading_any_text, stream_rows, upsert

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
 
-from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.clock import MICROSECOND, to_micros
 from actionwatch.base.model import Event
-from actionwatch.store.column_types import Instant, to_micros
+from actionwatch.store.column_types import Instant
 from actionwatch.store.outbox import IS_PENDING
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
 

@@ -15,13 +15,13 @@ import msgspec
 import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.clock import to_micros
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Entity, LinkedAccount, Record
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.store import accounts, records
-from actionwatch.store.column_types import to_micros
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 

@@ -10,10 +10,9 @@ from urllib.parse import quote, unquote
 
 from starlette.datastructures import QueryParams
 
-from actionwatch.base.clock import EPOCH, TIMES_END
+from actionwatch.base.clock import EPOCH, TIMES_END, from_micros, to_micros
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.plurals import counted
-from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.text.escaping import shorten
 from actionwatch.web.problems import InvalidRequest
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.probe.client import Parameters, ProbeClient, ProbedPage
 
 LARGE = 1000  # the documented maximum
@@ -75,7 +75,7 @@ def take_sample(client: ProbeClient) -> Sample:
 def within(start: datetime | None, end: datetime | None) -> list[tuple[str, str]]:
     """Return the parameters of a window, in whole milliseconds."""
     bounds = (("startTime", start), ("endTime", end))
-    return [(name, str(microseconds(at) // 1000)) for name, at in bounds if at is not None]
+    return [(name, str(to_micros(at) // 1000)) for name, at in bounds if at is not None]
 
 
 def claimed(seen: ProbedPage) -> int | None:

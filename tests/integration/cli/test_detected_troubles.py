@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.base.clock import to_micros
 from actionwatch.service import app, configuration
-from actionwatch.store.column_types import to_micros
 from tests.children import run_child
 from tests.integration.cli.conftest import Desk
 from tests.integration.notifiers.http_end import Reply

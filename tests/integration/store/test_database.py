@@ -17,9 +17,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 
+from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
 from actionwatch.store import migrations, positions, revision, sqlite
-from actionwatch.store.column_types import from_micros, to_micros
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix

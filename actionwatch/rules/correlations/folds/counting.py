@@ -13,7 +13,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Self
 
-from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.clock import to_micros
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
 from actionwatch.rules.correlations.folds.window import Window
@@ -165,7 +165,7 @@ class Counting(Fold):
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
-        other._window, other._measure = Window(self._window), self._measure.copy()
+        other._window, other._measure = self._window.copy(), self._measure.copy()
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
@@ -199,7 +199,7 @@ class Spike(Fold):
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
         rule = self._rule
-        self._earlier.extend(_micros(gone.at) for gone in self._window.drop_before(hit.at - rule.timespan))
+        self._earlier.extend(to_micros(gone.at) for gone in self._window.drop_before(hit.at - rule.timespan))
         self._window.append(hit)
         if self._is_taken(hit.at):
             if hit.at >= self.found[-1].first_at:
@@ -215,7 +215,7 @@ class Spike(Fold):
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
-        other._window, other._earlier = Window(self._window), self._earlier[:]
+        other._window, other._earlier = self._window.copy(), self._earlier[:]
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
@@ -234,12 +234,8 @@ class Spike(Fold):
         """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""
         if not self._earlier:
             return 0
-        over = bisect.bisect_left(self._earlier, _micros(at - self._rule.timespan * (self._rule.windows + 1)))
+        over = bisect.bisect_left(self._earlier, to_micros(at - self._rule.timespan * (self._rule.windows + 1)))
         count = len(self._earlier) - over
         if over > count:
             del self._earlier[:over]
         return count
-
-
-def _micros(at: datetime) -> int:
-    return (at - EPOCH) // MICROSECOND
