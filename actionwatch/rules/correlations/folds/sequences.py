@@ -72,7 +72,7 @@ class Sequences(Fold):
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
-        other._recent, other._fresh, other._pending = Window(self._recent), Counter(self._fresh), dict(self._pending)
+        other._recent, other._fresh, other._pending = self._recent.copy(), Counter(self._fresh), dict(self._pending)
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
