@@ -16,7 +16,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.matching.known_alerts import note_records, read_without_records, rules_with_deleted_alerts
 from actionwatch.matching.state_building import BuiltState, StateBuilder
-from actionwatch.rules.correlations.folds.saved import DoesNotFit
+from actionwatch.rules.correlations.folds.saved import MAX_STATE_BYTES, DoesNotFit
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.fitting import fitting
 from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
@@ -27,6 +27,8 @@ from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, Overtaken
 
 SAVE_EVERY = 20_000  # records: a start takes them again, in about a second
+BYTES_PER_RECORD = 300  # a larger state is saved less often, so that saving costs no more than this for each record
+SAVE_AT_LATEST = 100_000  # records
 MAX_BEHIND = 200_000  # records that a start takes on top of a saved state: more of them are cheaper to rebuild
 
 log = structlog.get_logger()
@@ -41,6 +43,7 @@ class StateStorage:
         self._epoch = 0  # of the state to come, and of the alerts that are stored until then
         self._position = 0  # of the newest saved state
         self._is_current = False  # whether that is the state as it is now
+        self._size = 0  # of that state, in bytes
 
     def load(self, builder: StateBuilder) -> BuiltState | None:
         """Continue from the saved state, once for a process; None if there is none, or it does not fit."""
@@ -48,6 +51,7 @@ class StateStorage:
             newest = max(correlations.newest_epoch(connection), correlation_state.read_epoch(connection))
             stored = None if self.has_tried else correlation_state.read(connection)
         self._epoch, self.has_tried = newest + 1, True
+        self._size = 0 if stored is None else len(stored.body)
         if stored is None:
             return None
         try:
@@ -68,7 +72,7 @@ class StateStorage:
 
     def save_if_due(self, database: Database, correlator: Correlator, position: int) -> None:
         """Save a state if the next process would have to take many records again."""
-        if position - self._position >= SAVE_EVERY:
+        if position - self._position >= min(max(SAVE_EVERY, self._size // BYTES_PER_RECORD), SAVE_AT_LATEST):
             self.save(database, correlator, position)
 
     def save(self, database: Database, correlator: Correlator, position: int) -> None:
@@ -80,7 +84,9 @@ class StateStorage:
             return
         self._position, self._is_current = position, True
         try:
+            self._size = MAX_STATE_BYTES  # if it cannot be saved, it is tried as rarely as for the largest
             body = encode(correlator.save())
+            self._size = len(body)
             with database.write() as connection:
                 if positions.read(connection, CORRELATED) != position or self._is_overtaken(connection):
                     return  # another process has moved on

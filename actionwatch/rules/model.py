@@ -258,6 +258,9 @@ KeptRecord = Record | RecordRef
 """A record as a hit has it. Where no store can return it later, the whole record is kept."""
 
 
+HitOrder = tuple[datetime, int, str]
+
+
 class Hit(msgspec.Struct, frozen=True, gc=False):
     """One record, or one alert of an inner rule, that met one step of a correlation.
 
@@ -271,7 +274,7 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     value: Any = None
 
     @property
-    def order(self) -> tuple[datetime, int, str]:
+    def order(self) -> HitOrder:
         """The sort key of a fold: time, then step (a tie counts as ordered), then key, which is unique within a group."""
         return self.at, self.step, self.key
 

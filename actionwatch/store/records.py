@@ -219,8 +219,7 @@ def read_by_ids(connection: Connection, ids: Collection[int]) -> dict[int, Recor
 
 def read_stored_ids(connection: Connection, ids: Collection[int]) -> set[int]:
     """Return which of these local ids records have that are stored."""
-    found = (connection.execute(select(RECORD.c.id).where(RECORD.c.id.in_(some))) for some in portions(ids))
-    return {row.id for rows in found for row in rows}
+    return {record_id for (record_id,) in bulk_read(connection, RECORD, ["id"], "id", ids)}
 
 
 def read_copies(connection: Connection, key: str) -> list[Record]:

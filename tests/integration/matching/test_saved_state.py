@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.rules.correlations.folds.saved import SavedFold
+from actionwatch.rules.correlations.folds.saved import SavedFold, SavedHits
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.engine import Engine
 from actionwatch.store import correlation_state, correlations, positions, records
@@ -328,6 +328,33 @@ def test_the_state_is_saved_every_so_many_records(post: Post, monkeypatch: pytes
         assert positions.read(connection, CORRELATED) == records.newest_id(connection) == 25
 
 
+@pytest.mark.parametrize(("limit", "position"), [(300, 24), (1, 12)])
+def test_a_large_state_is_saved_less_often(
+    post: Post, monkeypatch: pytest.MonkeyPatch, limit: int, position: int
+) -> None:
+    """Saving takes time that grows with the size, so that its cost for each record has a limit."""
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 10)
+    monkeypatch.setattr("actionwatch.matching.state_saving.BYTES_PER_RECORD", limit)
+    post.store(*(make_record(number, minutes=number / 10) for number in range(25)))
+    see(post.database, NOON)
+    matcher(post, rules_of(BURST), batch_size=4).run_once()
+    with post.database.read() as connection:
+        stored = correlation_state.read(connection)
+    assert stored is not None
+    assert (stored.position, len(stored.body) > 25) == (position, True)
+
+
+def test_a_state_that_cannot_be_saved_is_not_tried_for_a_while(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is as large as what may be saved at most, or larger: each attempt takes long."""
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 2)
+    monkeypatch.setattr("actionwatch.rules.correlations.folds.saved.MAX_STATE_BYTES", 10)
+    post.store(*(make_record(number, minutes=number / 10) for number in range(25)))
+    see(post.database, NOON)
+    with capture_logs() as logs:
+        matcher(post, rules_of(BURST), batch_size=4).run_once()
+    assert [each["event"] for each in logs].count("correlations_not_saved") == 1
+
+
 def test_a_state_is_saved_once(post: Post) -> None:
     """Without anything new, nothing is written again; what only time brought is."""
     run_and_save(post, range(2), MISSING)
@@ -484,7 +511,7 @@ def _edit_group(**changes: object) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        (_edit_group(hits=[99]), "its parts do not belong together: IndexError"),
+        (_edit_group(hits=SavedHits(b"", (), {0: 99})), "its parts do not belong together: IndexError"),
         (_edit_group(base=SavedFold([])), "its parts do not belong together: ValueError"),
         (_edit_group(group=("eve", "c-1")), "it has groups that the rule burst cannot have"),
         (

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from actionwatch.base.clock import to_micros
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
-from actionwatch.rules.correlations.folds.window import Window
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Hit, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -138,7 +138,7 @@ class Counting(Fold):
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         upper = threshold.upper or _NO_BOUND
         self._is_below, self._upper = OPERATORS[upper.operator], upper.number
-        self._window = Window()
+        self._window = HitList()
         self._measure = MEASURES[rule.type](rule)
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
@@ -171,15 +171,15 @@ class Counting(Fold):
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows = [writer.numbers(self._window)]
+        saved.windows = [self._window.save(writer)]
         return saved
 
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved: a measure does not depend on what was in the window before."""
         super().load(saved, reader)
         (window,) = saved.windows
-        for hit in reader.hits(window):
-            self._window.append(hit)
+        self._window = HitList.load(window, reader)
+        for hit in self._window:
             self._measure.add(hit)
 
 
@@ -193,7 +193,7 @@ class Spike(Fold):
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         super().__init__(rule)
         self._known_from = NEVER if begin is None else begin + rule.timespan * (rule.windows + 1)
-        self._window = Window()
+        self._window = HitList()
         self._earlier = array("q")
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
@@ -221,14 +221,14 @@ class Spike(Fold):
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows, saved.times = [writer.numbers(self._window)], self._earlier.tolist()
+        saved.windows, saved.times = [self._window.save(writer)], self._earlier.tolist()
         return saved
 
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved."""
         super().load(saved, reader)
         (window,) = saved.windows
-        self._window, self._earlier = Window(reader.hits(window)), array("q", saved.times)
+        self._window, self._earlier = HitList.load(window, reader), array("q", saved.times)
 
     def _count_earlier(self, at: datetime) -> int:
         """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""

@@ -1,4 +1,4 @@
-"""Hits of a long window in 28 bytes each: as objects, they take about 330.
+"""Hits in 28 bytes each: as objects, they take about 330.
 
 A hit is packed if it is of one stored record and has its time and key, as almost all have. The key starts with the time and
 ends with a hash (see `instaclustr/identity.py`); a hit with another key stays as it is.
@@ -7,75 +7,103 @@ ends with a hash (see `instaclustr/identity.py`); a hit with another key stays a
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate, chain, repeat
 from struct import Struct
-from typing import Any, overload
+from typing import Any
 from weakref import WeakValueDictionary
 
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.rules.model import Hit, RecordRef
 
-_ROW = Struct(
-    "<qqH10s"
-)  # time in microseconds since the epoch; id of the record; twice the step, plus 1 for backlog; hash
+_ROW = Struct("<qqH10s")  # time in microseconds since 1970; id of the record; twice the step, plus 1 for backlog; hash
 _TIME = Struct("<q")
 _HASH_BYTES = 10
+_NONE: Mapping[int, Hit] = {}
 
 
-class PackedHits(Sequence[Hit]):
-    """Hits in order. They never change, so that copies of a window share them."""
+class PackedHits:
+    """Hits in order. They never change, so that copies of a window share them.
 
-    __slots__ = ("__weakref__", "_others", "_rows", "_values")
+    `rows` has one row of bytes for each; `values` are those of all hits, or empty if none has a value; `others` are the hits
+    that are not packed, by place.
+    """
 
-    def __init__(self, rows: bytes, values: tuple[Any, ...], others: dict[int, Hit]) -> None:
-        """`values` are those of all hits, or empty if none has a value; `others` are the hits that are not packed, by place."""
-        self._rows = rows
-        self._values = values
-        self._others = others
+    __slots__ = ("__weakref__", "others", "rows", "values")
+
+    def __init__(self, rows: bytes, values: tuple[Any, ...] = (), others: Mapping[int, Hit] = _NONE) -> None:
+        """Raises: ValueError, if there are not as many values as rows."""
+        if len(rows) % _ROW.size or (values and len(values) * _ROW.size != len(rows)):
+            raise ValueError("the rows of hits and their values do not belong together")
+        self.rows = rows
+        self.values = values
+        self.others = others
 
     @classmethod
     def of(cls, hits: Sequence[Hit]) -> PackedHits:
-        """Pack hits. Two folds of one group pack the same ones, one after the other: they get the same object."""
-        packed = [(hit, _row(hit)) for hit in hits]
-        others = {place: hit for place, (hit, row) in enumerate(packed) if row is None}
-        rows = b"".join(row or _ROW.pack(to_micros(hit.at), 0, 0, b"") for hit, row in packed)
+        """Pack hits."""
+        packed = [_row(hit) for hit in hits]
+        others = {place: hit for place, hit in enumerate(hits) if packed[place] is None}
+        rows = b"".join(row or _ROW.pack(to_micros(hit.at), 0, 0, b"") for hit, row in zip(hits, packed, strict=True))
         values = tuple(hit.value for hit in hits) if any(hit.value is not None for hit in hits) else ()
-        if others:
-            return cls(rows, values, others)
-        made = _MADE.get((rows, values))
-        if made is None:
-            made = _MADE[rows, values] = cls(rows, values, others)
-        return made
+        return cls(rows, values, others or _NONE)
+
+    def shared(self) -> PackedHits:
+        """Return the object that is used for these hits. Two folds of one group pack the same, one after the other."""
+        return self if self.others else _SHARED.setdefault((self.rows, self.values), self)
 
     def __len__(self) -> int:
-        return len(self._rows) // _ROW.size
+        return len(self.rows) // _ROW.size
 
-    @overload
-    def __getitem__(self, place: int) -> Hit: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Hit]: ...
-    def __getitem__(self, place: int | slice) -> Hit | Sequence[Hit]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        if place in self._others:
-            return self._others[place]
-        micros, record_id, mark, digest = _ROW.unpack_from(self._rows, place * _ROW.size)
-        step, is_backlog = divmod(mark, 2)
-        at, key = from_micros(micros), _key(micros, digest)
-        value = self._values[place] if self._values else None
-        return Hit(at, step, key, (RecordRef(key, record_id, at, bool(is_backlog)),), value)
+    def __getitem__(self, place: int) -> Hit:
+        place = range(len(self))[place]
+        value = self.values[place] if self.values else None
+        return self.others.get(place) or _hit(*_ROW.unpack_from(self.rows, place * _ROW.size), value=value)
 
     def __iter__(self) -> Iterator[Hit]:
-        return map(self.__getitem__, range(len(self)))
+        values, others = self.values or repeat(None), self.others
+        rows = zip(_ROW.iter_unpack(self.rows), values)  # noqa: B905 - `repeat` has no end
+        if not others:
+            return (_hit(*row, value=value) for row, value in rows)
+        return (others.get(place) or _hit(*row, value=value) for place, (row, value) in enumerate(rows))
+
+    def is_before(self, place: int, horizon: datetime) -> bool:
+        """Return whether the hit in a place is before a time."""
+        return self._time(place) < to_micros(horizon)
 
     def count_before(self, horizon: datetime) -> int:
         """Count the hits before a time."""
         return bisect.bisect_left(range(len(self)), to_micros(horizon), key=self._time)
 
+    def record_ids(self) -> Iterator[int]:
+        """Return the ids of the records of those hits that are packed."""
+        return (record_id for _, record_id, _, _ in _ROW.iter_unpack(self.rows) if record_id)
+
     def _time(self, place: int) -> int:
-        micros: int = _TIME.unpack_from(self._rows, place * _ROW.size)[0]
+        micros: int = _TIME.unpack_from(self.rows, place * _ROW.size)[0]
         return micros
+
+
+def joined(packs: Sequence[PackedHits], start: int) -> PackedHits:
+    """Return packed hits as one, without so many of the first."""
+    rows = b"".join(each.rows for each in packs)[start * _ROW.size :]
+    values: tuple[Any, ...] = ()
+    if any(each.values for each in packs):
+        values = tuple(chain.from_iterable(each.values or (None,) * len(each) for each in packs))[start:]
+    begins = accumulate(map(len, packs), initial=-start)
+    others = {
+        begin + place: hit for begin, each in zip(begins, packs, strict=False) for place, hit in each.others.items()
+    }
+    return PackedHits(rows, values, {place: hit for place, hit in others.items() if place >= 0} or _NONE)
+
+
+def divided(packed: PackedHits, size: int) -> Iterator[PackedHits]:
+    """Divide packed hits into parts of so many; the last may be smaller."""
+    for start in range(0, len(packed), size):
+        end = start + size
+        others = {place - start: hit for place, hit in packed.others.items() if start <= place < end}
+        yield PackedHits(packed.rows[start * _ROW.size : end * _ROW.size], packed.values[start:end], others or _NONE)
 
 
 def _row(hit: Hit) -> bytes | None:
@@ -86,6 +114,12 @@ def _row(hit: Hit) -> bytes | None:
     if (hit.at, hit.key) != (record.occurred_at, record.key) or hit.key != _key(micros, digest):
         return None
     return _ROW.pack(micros, record.id, 2 * hit.step + record.is_backlog, digest)
+
+
+def _hit(micros: int, record_id: int, mark: int, digest: bytes, *, value: Any) -> Hit:
+    """Return the hit of a row."""
+    at, key = from_micros(micros), _key(micros, digest)
+    return Hit(at, mark >> 1, key, (RecordRef(key, record_id, at, mark & 1 == 1),), value)
 
 
 def _digest(key: str) -> bytes:
@@ -99,4 +133,4 @@ def _key(micros: int, digest: bytes) -> str:
     return f"{micros:016x}-{digest.hex()}"
 
 
-_MADE: WeakValueDictionary[tuple[bytes, tuple[Any, ...]], PackedHits] = WeakValueDictionary()
+_SHARED: WeakValueDictionary[tuple[bytes, tuple[Any, ...]], PackedHits] = WeakValueDictionary()

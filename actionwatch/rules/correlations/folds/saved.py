@@ -7,12 +7,16 @@ is saved.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
 
+from actionwatch.rules.correlations.folds.packed_hits import PackedHits
 from actionwatch.rules.model import FoundAlert, Hit, KeptRecord, RecordRef
+
+MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: 200,000 hits and 100,000 groups take about 60 MB
+_IS_GONE = "a record that the state needs is no longer in the store"
 
 
 class DoesNotFit(Exception):
@@ -35,6 +39,21 @@ class SavedHit(msgspec.Struct, frozen=True, array_like=True):
     records: tuple[int, ...]
     value: int | float | tuple[str, ...] | None
     own: tuple[datetime, str] | None
+
+
+class SavedHits(msgspec.Struct, frozen=True, array_like=True):
+    """`PackedHits`; `others` are numbers of hits, by place."""
+
+    rows: bytes
+    values: tuple[int | float | tuple[str, ...] | None, ...]
+    others: dict[int, int]
+
+    def __len__(self) -> int:
+        return len(PackedHits(self.rows))
+
+    def record_ids(self) -> Iterator[int]:
+        """Return the ids of the records of those that are packed."""
+        return PackedHits(self.rows).record_ids()
 
 
 class SavedAlert(msgspec.Struct, frozen=True, array_like=True):
@@ -67,7 +86,7 @@ class SavedFold(msgspec.Struct, array_like=True):
     """The state of any fold. What a fold does not have is empty. `times` are in microseconds since the epoch."""
 
     found: list[SavedAlert]
-    windows: list[list[int]] = []
+    windows: list[SavedHits] = []
     at: datetime | None = None
     last: int | None = None
     last_key: str = ""
@@ -85,6 +104,7 @@ class HitWriter:
         self._numbers: dict[int, int] = {}
         self._kept: list[Hit] = []  # so that no id of an object is used twice
         self._record_numbers: dict[int, int] = {}
+        self._size = 0  # of what is packed
 
     def number(self, hit: Hit) -> int:
         """Return the number of a hit.
@@ -118,6 +138,16 @@ class HitWriter:
     def numbers(self, hits: Iterable[Hit]) -> list[int]:
         return [self.number(hit) for hit in hits]
 
+    def packed(self, hits: PackedHits) -> SavedHits:
+        """Return packed hits as they are saved.
+
+        Raises: ValueError, if that is more than is saved.
+        """
+        self._size += len(hits.rows)
+        if self._size > MAX_STATE_BYTES:
+            raise ValueError(f"the state has more than {MAX_STATE_BYTES:,} bytes, and at most so many are saved")
+        return SavedHits(hits.rows, hits.values, {place: self.number(hit) for place, hit in hits.others.items()})
+
     def alert(self, found: FoundAlert) -> SavedAlert:
         """Return a found alert as it is saved."""
         return SavedAlert(
@@ -142,6 +172,7 @@ class HitReader:
     def __init__(self, hits: Sequence[SavedHit], records: Sequence[SavedRecord], stored: Collection[int]) -> None:
         """`stored` are the ids of those of the records that the store still has."""
         refs = [RecordRef(each.key, each.id, each.occurred_at, each.is_backlog) for each in records]
+        self._stored = stored
         self._records = [ref if ref.id in stored else None for ref in refs]
         self._is_whole = [all(self._records[number] is not None for number in each.records) for each in hits]
         self._hits = [self._hit(each, refs) for each in hits]
@@ -164,15 +195,18 @@ class HitReader:
         Raises: DoesNotFit.
         """
         if not self._is_whole[number]:
-            raise DoesNotFit("a record that the state needs is no longer in the store")
+            raise DoesNotFit(_IS_GONE)
         return self._hits[number]
 
-    def hits(self, numbers: Iterable[int]) -> list[Hit]:
-        """Return hits whose records all still exist.
+    def packed(self, saved: SavedHits) -> PackedHits:
+        """Return packed hits whose records all still exist.
 
         Raises: DoesNotFit.
         """
-        return [self.hit(number) for number in numbers]
+        hits = PackedHits(saved.rows, saved.values, {place: self.hit(number) for place, number in saved.others.items()})
+        if not all(record_id in self._stored for record_id in hits.record_ids()):
+            raise DoesNotFit(_IS_GONE)
+        return hits
 
     def alert(self, saved: SavedAlert) -> FoundAlert:
         """Return a found alert. Nothing changes about hits whose records are gone: retention keeps records for much longer.

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedPending
-from actionwatch.rules.correlations.folds.window import Window
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
@@ -39,7 +39,7 @@ class Sequences(Fold):
         super().__init__(rule)
         self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
-        self._recent = Window()
+        self._recent = HitList()
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
 
@@ -78,7 +78,7 @@ class Sequences(Fold):
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows, saved.fresh = [writer.numbers(self._recent)], dict(self._fresh)
+        saved.windows, saved.fresh = [self._recent.save(writer)], dict(self._fresh)
         saved.pending = {
             place: SavedPending(writer.number(each.first), writer.number(each.completing), each.due, each.is_firm)
             for place, each in self._pending.items()
@@ -88,8 +88,8 @@ class Sequences(Fold):
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved."""
         super().load(saved, reader)
-        (recent,) = saved.windows
-        self._recent, self._fresh = Window(reader.hits(recent)), Counter(saved.fresh)
+        (recent,) = saved.windows  # each hit looks through those before it: few are not packed
+        self._recent, self._fresh = HitList(HitList.load(recent, reader)), Counter(saved.fresh)
         self._pending = {
             place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
             for place, each in saved.pending.items()

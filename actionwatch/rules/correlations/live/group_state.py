@@ -5,7 +5,6 @@ Only `rule_state.py` holds these states and changes them.
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
@@ -61,7 +61,7 @@ class GroupState:
     def __init__(self, context: LiveContext, group: Group, floor: datetime | None) -> None:
         """`floor`: a hit before it comes too late."""
         self.group = group
-        self.hits: list[Hit] = []
+        self.hits = HitList()
         self.floor = floor
         self.waiting_at = NEVER
         self._context = context
@@ -86,16 +86,16 @@ class GroupState:
         """
         self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
         hits = self.hits
-        if not hits or hit.at > hits[-1].at or hit.order > hits[-1].order:
-            if hits and self._is_redundant(hits[-1], hit, None):
+        if not hits or hit.at > hits.last.at or hit.order > hits.last.order:
+            if hits and self._is_redundant(hits.last, hit, None):
                 return False
-            if len(hits) > 1 and self._is_redundant(hits[-2], hits[-1], hit):
-                hits.pop()
+            if len(hits) > 1 and self._is_redundant(hits[-2], hits.last, hit):
+                del hits[-1]
             hits.append(hit)
             if not self._is_stale:
                 self._live.push(hit)
             return True
-        place = self._place(hit)
+        place = hits.place_of(hit.order)
         if hits[place].order != hit.order:
             if place and self._is_redundant(hits[place - 1], hit, hits[place]):
                 return False
@@ -113,7 +113,7 @@ class GroupState:
 
     def remove(self, hit: Hit) -> bool:
         """Remove the hit of an inner alert, and return whether it was there."""
-        place = self._place(hit)
+        place = self.hits.place_of(hit.order)
         if place == len(self.hits) or self.hits[place].order != hit.order:
             return False
         del self.hits[place]
@@ -125,15 +125,15 @@ class GroupState:
 
         Returns: how many hits were dropped.
         """
-        count = bisect.bisect_left(self.hits, cutoff, key=lambda each: each.at)
+        count = self.hits.count_before(cutoff)
         if is_full:
             count = max(count, len(self.hits) - _FEW)
         if count <= _FEW:
             return 0
-        for hit in self.hits[:count]:
+        folded = self.hits.take_first(count)
+        for hit in folded:
             self._base.push(hit)
-        self.floor = self.hits[count - 1].at + MICROSECOND
-        del self.hits[:count]
+        self.floor = folded[-1].at + MICROSECOND
         self._drop_settled(self.floor)
         self._drop_reported()
         return count
@@ -144,9 +144,6 @@ class GroupState:
         if not own:
             return None
         return self._base.copy(), [hit for hit in self.hits if hit.order < own[0].order], own
-
-    def _place(self, hit: Hit) -> int:
-        return bisect.bisect_left(self.hits, hit.order, key=lambda each: each.order)
 
     # -- alerts --------------------------------------------------------------------------------------------------------
 
@@ -274,7 +271,7 @@ class GroupState:
             self.floor,
             self._last_at,
             self._base.save(writer),
-            writer.numbers(self.hits),
+            self.hits.save(writer),
             [replace(known, keys=set(), taken=0) for known in self._known.values()],
             {
                 name: [SavedOuterHit(rule_ids[number], group, writer.number(hit)) for number, group, hit in outer]
@@ -292,7 +289,7 @@ class GroupState:
         """
         self._last_at = saved.last_at
         self._base.load(saved.base, reader)
-        self.hits = reader.hits(saved.hits)
+        self.hits = HitList.load(saved.hits, reader)
         self._known = {each.id: known.get(each.id, each) for each in saved.known}
         deleted = [each for each in self._known.values() if each.id not in known]
         if deleted:  # by retention: their records must not be reported again
@@ -335,7 +332,7 @@ class GroupState:
         It folds those before the hit if no hit can follow there, so that memory is bounded.
         """
         before = len(self.hits)
-        if before and self._context.is_direct and (last_at := self.hits[-1].at) < hit.at:
+        if before and self._context.is_direct and (last_at := self.hits.last.at) < hit.at:
             self._make_room(last_at)
         if self.hits:
             self.keep(hit)
@@ -401,11 +398,10 @@ class GroupState:
         """Fold and drop the hits from before all hits are known: the store holds their alerts. Return how many."""
         if self._context.complete_from is None:
             return 0
-        count = bisect.bisect_left(self.hits, self._context.complete_from, key=lambda each: each.at)
-        hits, self.hits = self.hits[:count], self.hits[count:]
+        hits = self.hits.drop_before(self._context.complete_from)
         for hit in _since(self._context.rule, self._begun, hits):
             self._base.push(hit, is_quiet=True)
-        return count
+        return len(hits)
 
 
 def _outer(saved: SavedOuterHit, reader: HitReader, numbers: Mapping[str, int]) -> OuterHit:
@@ -425,7 +421,7 @@ def turned_by(
     return sorted(turned, key=lambda each: (each.first_at, each.id))
 
 
-def _since(rule: Correlation, begun: FoundAlert | None, hits: list[Hit]) -> list[Hit]:
+def _since(rule: Correlation, begun: FoundAlert | None, hits: Sequence[Hit]) -> Sequence[Hit]:
     """Return the hits without those before the alert that a state begins with, also at its first instant."""
     if begun is None or rule.type is CorrelationType.SPIKE:
         return hits

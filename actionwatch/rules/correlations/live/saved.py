@@ -6,16 +6,24 @@ A later process continues from it instead of reading the records that the state 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 
 import msgspec
 
 from actionwatch import __version__
 from actionwatch.base.model import CorrelatedAlert
-from actionwatch.rules.correlations.folds.saved import DoesNotFit, SavedAlert, SavedFold, SavedHit, SavedRecord
+from actionwatch.rules.correlations.folds.saved import (
+    MAX_STATE_BYTES,
+    DoesNotFit,
+    SavedAlert,
+    SavedFold,
+    SavedHit,
+    SavedHits,
+    SavedRecord,
+)
 from actionwatch.rules.model import Group
-
-MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: 200,000 hits and 100,000 groups take about 60 MB
 
 
 class SavedOuterHit(msgspec.Struct, frozen=True, array_like=True):
@@ -33,7 +41,7 @@ class SavedGroup(msgspec.Struct, frozen=True, array_like=True):
     floor: datetime | None
     last_at: datetime | None
     base: SavedFold
-    hits: list[int]
+    hits: SavedHits
     known: list[CorrelatedAlert]
     published: dict[str, list[SavedOuterHit]]
     begun: SavedAlert | None
@@ -80,9 +88,17 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
         """Return the ids of the rules."""
         return {rule.identity.rule_id for rule in self.rules}
 
-    def record_ids(self) -> list[int]:
+    def record_ids(self) -> set[int]:
         """Return the ids of the records that the state refers to."""
-        return [each.id for each in self.records]
+        ids = {each.id for each in self.records}
+        for hits in self.all_hits():
+            ids.update(hits.record_ids())
+        return ids
+
+    def all_hits(self) -> Iterator[SavedHits]:
+        """Return the hits of all groups: those in windows, and those that are kept to fold them again."""
+        for group in chain.from_iterable(rule.groups for rule in self.rules):
+            yield from (group.hits, *group.base.windows)
 
     def known(self) -> list[CorrelatedAlert]:
         """Return the alerts that the state refers to, as they were when it was saved."""

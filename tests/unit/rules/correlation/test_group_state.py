@@ -113,7 +113,7 @@ def test_a_record_that_may_alert_replaces_backlog() -> None:
         state = state_of(COUNT)
         assert state.keep(first)
         assert state.keep(second) is is_replaced
-        assert state.hits == [second if is_replaced else first]
+        assert list(state.hits) == [second if is_replaced else first]
 
 
 def steps_of(state: GroupState) -> list[tuple[float | None, int]]:

@@ -10,6 +10,8 @@ import pytest
 from msgspec import structs
 
 from actionwatch import __version__
+from actionwatch.base.clock import to_micros
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.correlations.live.context import StreamBounds
@@ -30,6 +32,13 @@ def stored(number: int) -> Hit:
 def reader(writer: HitWriter, *ids: int, is_final: bool = True) -> HitReader:
     """Read what was written, in a store that has only the records with these ids."""
     return HitReader(writer.hits, writer.records, ids).of_rule(is_final=is_final)
+
+
+def replace_key(of: Hit) -> Hit:
+    """Return the hit of a record whose key has the form that can be packed."""
+    (record,) = of.records
+    key = f"{to_micros(of.at):016x}-{'0' * 20}"
+    return structs.replace(of, key=key, records=(structs.replace(record, key=key),))
 
 
 FIRST, SECOND = stored(1), stored(2)
@@ -55,7 +64,7 @@ def test_hits_of_one_record_share_what_is_saved_of_it() -> None:
     numbers = writer.numbers([*hits, inner, SECOND])
     assert [each.id for each in writer.records] == [record.id, 2]
     assert [each.own for each in writer.hits] == [None, None, (at(3), "alert"), (at(4), "none"), None]
-    assert reader(writer, 1, 2).hits(numbers) == [*hits, inner, SECOND]
+    assert [reader(writer, 1, 2).hit(number) for number in numbers] == [*hits, inner, SECOND]
 
 
 def test_records_of_a_found_alert_may_be_gone() -> None:
@@ -71,11 +80,24 @@ def test_records_of_a_found_alert_may_be_gone() -> None:
 
 def test_records_of_a_window_may_not_be_gone() -> None:
     """What is still counted needs its records."""
+    packable = replace_key(SECOND)
+    for kept, gone in (([SECOND], [FIRST, SECOND]), ([packable], [packable, FIRST]), ([FIRST], [FIRST, packable])):
+        writer = HitWriter()
+        saved_kept, saved_gone = (HitList(hits).save(writer) for hits in (kept, gone))
+        assert len(saved_gone) == 2
+        ids = {record.id for each in kept for record in each.records}
+        assert list(HitList.load(saved_kept, reader(writer, *ids))) == kept
+        with pytest.raises(DoesNotFit, match="no longer in the store"):
+            HitList.load(saved_gone, reader(writer, *ids))
+
+
+def test_a_state_that_is_too_large_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up as soon as that is known."""
+    monkeypatch.setattr("actionwatch.rules.correlations.folds.saved.MAX_STATE_BYTES", 60)
     writer = HitWriter()
-    numbers = writer.numbers([FIRST, SECOND])
-    assert reader(writer, 2).hits(numbers[1:]) == [SECOND]
-    with pytest.raises(DoesNotFit, match="no longer in the store"):
-        reader(writer, 2).hits(numbers)
+    HitList([FIRST, SECOND]).save(writer)
+    with pytest.raises(ValueError, match="more than 60 bytes"):
+        HitList([FIRST]).save(writer)
 
 
 def test_a_record_that_is_not_stored_cannot_be_saved() -> None:

@@ -1,0 +1,196 @@
+"""The hits of a group: those of a sliding window, or those that are kept to fold them again."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import chain, islice
+from operator import attrgetter
+
+from actionwatch.rules.correlations.folds.packed_hits import PackedHits, divided, joined
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedHits
+from actionwatch.rules.model import Hit, HitOrder
+
+_MOST_GONE = 8  # one hit in so many may have left but still take its place: the others then move rarely
+_PACKED = 64  # hits that are packed together; as many of the newest stay as they are
+_at, _order = attrgetter("at"), attrgetter("order")
+
+
+class HitList:
+    """Hits in order, of which the oldest leave. If there are many, all but the newest are packed.
+
+    A list, and no `deque`: most groups have few hits, and a `deque` takes 760 bytes for each, even if it is empty.
+    """
+
+    __slots__ = ("_gone", "_hits", "_packed_count", "_packs")
+
+    def __init__(self, hits: Iterable[Hit] = ()) -> None:
+        self._packs: tuple[PackedHits, ...] = ()  # before `_hits`
+        self._packed_count = 0
+        self._hits: list[Hit] = []
+        self._gone = 0  # from the first of the packs or, if there is none, of the hits
+        for hit in hits:
+            self.append(hit)
+
+    def __len__(self) -> int:
+        return self._packed_count + len(self._hits) - self._gone
+
+    def __iter__(self) -> Iterator[Hit]:
+        return islice(chain(chain.from_iterable(self._packs), self._hits), self._gone, None)
+
+    def __reversed__(self) -> Iterator[Hit]:
+        packed = chain.from_iterable(map(reversed, reversed(self._packs)))
+        return islice(chain(reversed(self._hits), packed), len(self))
+
+    def __getitem__(self, place: int) -> Hit:
+        if -len(self._hits) <= place < 0:
+            return self._hits[place]
+        number, place = self._locate(place if place >= 0 else place + len(self))
+        return (self._packs[number] if number < len(self._packs) else self._hits)[place]
+
+    @property
+    def first(self) -> Hit:
+        """The oldest hit; there must be one."""
+        return (self._packs[0] if self._packs else self._hits)[self._gone]
+
+    @property
+    def last(self) -> Hit:
+        """The newest hit; there must be one."""
+        return (self._hits or self._packs[-1])[-1]
+
+    def copy(self) -> HitList:
+        """Return an independent copy. It shares what is packed."""
+        other = HitList()
+        other._packs, other._packed_count = self._packs, self._packed_count
+        other._hits, other._gone = self._hits[:], self._gone
+        return other
+
+    # -- at the ends ---------------------------------------------------------------------------------------------------
+
+    def append(self, hit: Hit) -> None:
+        """Add the newest hit."""
+        self._hits.append(hit)
+        if len(self._hits) >= 2 * _PACKED:
+            self._pack()
+
+    def clear(self) -> None:
+        """Remove all hits."""
+        self._packs, self._packed_count, self._hits, self._gone = (), 0, [], 0
+
+    def count_before(self, horizon: datetime) -> int:
+        """Count the hits before a time."""
+        if not self._packs:
+            return bisect.bisect_left(self._hits, horizon, self._gone, key=_at) - self._gone
+        count = -self._gone
+        for pack in self._packs:
+            count += (before := pack.count_before(horizon))
+            if before < len(pack):
+                return count
+        return count + bisect.bisect_left(self._hits, horizon, key=_at)
+
+    def drop_before(self, horizon: datetime) -> Sequence[Hit]:
+        """Remove the hits before a time, and return them, oldest first."""
+        if self._packs:
+            is_any = self._packs[0].is_before(self._gone, horizon)
+        else:
+            is_any = self._gone < len(self._hits) and self._hits[self._gone].at < horizon
+        return self.take_first(self.count_before(horizon)) if is_any else ()
+
+    def take_first(self, count: int) -> Sequence[Hit]:
+        """Remove the oldest hits, and return them."""
+        taken = list(islice(self, count))
+        self._gone += count
+        self._let_go()
+        return taken
+
+    # -- in the middle -------------------------------------------------------------------------------------------------
+
+    def place_of(self, order: HitOrder) -> int:
+        """Return the place of the hit with this order, or the one where it would be."""
+        if not self._packs:
+            return bisect.bisect_left(self._hits, order, self._gone, key=_order) - self._gone
+        if self._hits and order >= self._hits[0].order:
+            return self._packed_count - self._gone + bisect.bisect_left(self._hits, order, key=_order)
+        number = bisect.bisect_left(self._packs, order, key=_newest)
+        place = sum(map(len, self._packs[:number])) - self._gone
+        if number < len(self._packs):
+            place += bisect.bisect_left(self._packs[number], order, key=_order)
+        return max(place, 0)
+
+    def insert(self, place: int, hit: Hit) -> None:
+        """Put a hit before the one that is in a place."""
+        self._edit(place, 0, hit)
+
+    def __setitem__(self, place: int, hit: Hit) -> None:
+        self._edit(place, 1, hit)
+
+    def __delitem__(self, place: int) -> None:
+        self._edit(place if place >= 0 else place + len(self), 1)
+
+    def _edit(self, place: int, count: int, *hits: Hit) -> None:
+        """Put hits where so many were. What was packed with them is packed again."""
+        number, place = self._locate(place)
+        if number == len(self._packs):
+            self._hits[place : place + count] = hits
+            return
+        edited = list(self._packs[number])
+        edited[place : place + count] = hits
+        half = len(edited) // 2 if len(edited) > 2 * _PACKED else len(edited)
+        parts = (PackedHits.of(part) for part in (edited[:half], edited[half:]) if part)
+        self._packs = (*self._packs[:number], *parts, *self._packs[number + 1 :])
+        self._packed_count += len(hits) - count
+        self._let_go()
+
+    # -- saved, for a restart ------------------------------------------------------------------------------------------
+
+    def save(self, writer: HitWriter) -> SavedHits:
+        """Return the hits as they are saved."""
+        return writer.packed(joined([*self._packs, PackedHits.of(self._hits)], self._gone))
+
+    @classmethod
+    def load(cls, saved: SavedHits, reader: HitReader) -> HitList:
+        """Return the hits that were saved.
+
+        Raises: DoesNotFit, if one of their records no longer exists.
+        """
+        loaded = cls()
+        loaded._packs = tuple(part.shared() for part in divided(reader.packed(saved), _PACKED))
+        loaded._packed_count = sum(map(len, loaded._packs))
+        return loaded
+
+    # -- packs ---------------------------------------------------------------------------------------------------------
+
+    def _pack(self) -> None:
+        """Pack the oldest hits of those that are not packed, if enough are left."""
+        if not self._packs:
+            del self._hits[: self._gone]
+            self._gone = 0
+            if len(self._hits) < 2 * _PACKED:
+                return
+        self._packs = (*self._packs, PackedHits.of(self._hits[:_PACKED]).shared())
+        self._packed_count += _PACKED
+        del self._hits[:_PACKED]
+
+    def _locate(self, place: int) -> tuple[int, int]:
+        """Return in which pack a place is, by number, and where in it. The number of packs: it is not packed."""
+        place += self._gone
+        for number, pack in enumerate(self._packs):
+            if place < len(pack):
+                return number, place
+            place -= len(pack)
+        return len(self._packs), place
+
+    def _let_go(self) -> None:
+        """Release the packs, or the hits that are not packed, that are gone."""
+        number = 0
+        while number < len(self._packs) and self._gone >= (size := len(self._packs[number])):
+            number, self._gone, self._packed_count = number + 1, self._gone - size, self._packed_count - size
+        self._packs = self._packs[number:]
+        if not self._packs and self._gone * _MOST_GONE > len(self._hits):
+            del self._hits[: self._gone]
+            self._gone = 0
+
+
+def _newest(pack: PackedHits) -> HitOrder:
+    return pack[-1].order
