@@ -39,7 +39,7 @@ class GateContext(msgspec.Struct, frozen=True):
     passed_count: int = 0
 
 
-def untold(context: GateContext) -> GateDecision | None:
+def not_notified(context: GateContext) -> GateDecision | None:
     """Suppress the end of an alert for a receiver that did not get the opening."""
     if context.is_notified or context.delivery.is_readdressed:
         return None
@@ -123,7 +123,7 @@ UPDATES = frozenset({Event.UPDATED, Event.ACKED})
 ALL = OPENED | UPDATES | RESOLVED
 
 GATES: tuple[Gate, ...] = (
-    Gate(untold, RESOLVED, applies_to_fallbacks=True),
+    Gate(not_notified, RESOLVED, applies_to_fallbacks=True),
     Gate(handled, NEWS),
     Gate(silence, NEWS),
     Gate(inhibition, NEWS),

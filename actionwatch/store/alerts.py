@@ -27,7 +27,7 @@ from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
 from actionwatch.store import record_search
 from actionwatch.store.column_types import RowFormat
-from actionwatch.store.statements import LAST_CHARACTER, Place, bulk_insert, first_two, has_row, portions
+from actionwatch.store.statements import LAST_CHARACTER, PageKey, bulk_insert, first_two, has_row, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -196,8 +196,8 @@ def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY)
 
 
 def search(
-    connection: Connection, wanted: AlertFilter, limit: int, after: Place | None, most: int
-) -> tuple[list[Alert], Place | None]:
+    connection: Connection, wanted: AlertFilter, limit: int, after: PageKey | None, most: int
+) -> tuple[list[Alert], PageKey | None]:
     """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
 
     A place is the time of opening and the id. Looks at about `most` alerts, so that even a list without any alert may continue;

@@ -30,7 +30,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.statements import Place, first_two, is_after, portions, without_index
+from actionwatch.store.statements import PageKey, first_two, is_after, portions, without_index
 from actionwatch.store.tables import ALERT, DELIVERY
 
 # The properties of `Delivery` as SQL conditions.
@@ -211,8 +211,8 @@ def find(connection: Connection, *, limit: int, is_dead: bool = False, receiver:
 
 
 def read_page(
-    connection: Connection, status: DeliveryStatus | None, receiver: str | None, limit: int, after: Place | None
-) -> tuple[list[Delivery], Place | None]:
+    connection: Connection, status: DeliveryStatus | None, receiver: str | None, limit: int, after: PageKey | None
+) -> tuple[list[Delivery], PageKey | None]:
     """Read the next rows in a status, by receiver and the time when they are or were due, after a place, without their bodies.
 
     With None, the rows of any status that wait for a summary, by receiver. Also return after which place the list continues.

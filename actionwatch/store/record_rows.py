@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_,
 from actionwatch.base.clock import MICROSECOND, from_micros, to_micros
 from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged
-from actionwatch.store.statements import Place
+from actionwatch.store.statements import PageKey
 from actionwatch.store.tables import RECORD
 
 # All records of a page have the same `seen_at`.
@@ -49,7 +49,7 @@ def counted_up_to(newest_id: int | None = None) -> ColumnElement[bool]:
 IS_COUNTED = counted_up_to()
 
 
-def place_of(record: Record) -> Place:
+def place_of(record: Record) -> PageKey:
     """Return the place of a record in the order of time."""
     return record.occurred_at, record.key, record.source
 

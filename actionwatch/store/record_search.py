@@ -21,7 +21,7 @@ from actionwatch.store.record_keys import (
     timed,
 )
 from actionwatch.store.record_rows import IS_COUNTED, RECORDS, place_of, record_of
-from actionwatch.store.statements import Place, stream_rows
+from actionwatch.store.statements import PageKey, stream_rows
 from actionwatch.store.tables import RECORD
 
 
@@ -36,8 +36,8 @@ def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> lis
 
 
 def search(
-    connection: Connection, wanted: RecordFilter, limit: int, after: Place | None, most: int
-) -> tuple[list[Record], Place | None]:
+    connection: Connection, wanted: RecordFilter, limit: int, after: PageKey | None, most: int
+) -> tuple[list[Record], PageKey | None]:
     """Read the next records that match a filter, newest first, after a place. Also return after which place the list continues.
 
     A place is the event time, the key and the source. Looks at about `most` records, so that even a list without any record
@@ -64,7 +64,7 @@ def search(
     return found, (horizon_at, horizon, "") if horizon and horizon_at else None
 
 
-def _below(high: str, place: Place | None) -> list[ColumnElement[bool]]:
+def _below(high: str, place: PageKey | None) -> list[ColumnElement[bool]]:
     """Return the conditions for records whose key is lower than a bound, and that are behind a place, newest first.
 
     They bound the key once: of two upper bounds SQLite uses the first for the index, and would read all rows between them.
@@ -77,7 +77,7 @@ def _below(high: str, place: Place | None) -> list[ColumnElement[bool]]:
     return [RECORD.c.record_key <= key if key < high else RECORD.c.record_key < high, _is_before(place)]
 
 
-def _is_before(place: Place) -> ColumnElement[bool]:
+def _is_before(place: PageKey) -> ColumnElement[bool]:
     _, key, source = place
     return or_(RECORD.c.record_key < key, and_(RECORD.c.record_key == key, RECORD.c.source < source))
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, or_, select
 
 from actionwatch.base.model import Silence
 from actionwatch.store.column_types import Instant
-from actionwatch.store.statements import Place, first_two, upsert
+from actionwatch.store.statements import PageKey, first_two, upsert
 from actionwatch.store.tables import SILENCE
 
 _NOW = bindparam("now", type_=Instant)
@@ -45,8 +45,8 @@ def read_current(connection: Connection, now: datetime) -> list[Silence]:
 
 
 def read_expired(
-    connection: Connection, now: datetime, limit: int, after: Place | None
-) -> tuple[list[Silence], Place | None]:
+    connection: Connection, now: datetime, limit: int, after: PageKey | None
+) -> tuple[list[Silence], PageKey | None]:
     """Read the next silences that ended, last end first, after a place. Also return after which place the list continues."""
     over = [SILENCE.c.ends_at <= now]
     if after is not None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
-Place = tuple[Any, ...]
+PageKey = tuple[Any, ...]
 """Where a page of a list begins: the values, of the item before it, by which the list is ordered."""
 LAST_CHARACTER = "\U0010ffff"  # no id contains it
 
@@ -223,7 +223,7 @@ def has_prefix(column: Column[Any], beginning: str) -> ColumnElement[bool]:
     return and_(column >= beginning, column < f"{beginning}{LAST_CHARACTER}")
 
 
-def is_after(columns: Sequence[ColumnElement[Any]], place: Place | None) -> list[ColumnElement[bool]]:
+def is_after(columns: Sequence[ColumnElement[Any]], place: PageKey | None) -> list[ColumnElement[bool]]:
     """Return the condition for rows after a place, in ascending order of columns. An index that begins with them serves it."""
     if place is None:
         return []

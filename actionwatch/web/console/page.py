@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.plurals import counted
-from actionwatch.store.statements import Place
+from actionwatch.store.statements import PageKey
 from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
@@ -103,8 +103,8 @@ def render_search(
     template: str,
     now: datetime,
     query: UrlQuery,
-    after: Place | None,
-    older: Place | None,
+    after: PageKey | None,
+    older: PageKey | None,
     code: int = 200,
     **values: Any,
 ) -> Response:

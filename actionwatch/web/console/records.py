@@ -17,7 +17,7 @@ from starlette.responses import Response
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.store import alerts, receipts, record_search, records
-from actionwatch.store.statements import Place
+from actionwatch.store.statements import PageKey
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
@@ -105,7 +105,7 @@ async def _stream(request: Request, first: bytes, chunks: Iterator[bytes]) -> As
 
 def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[bytes]:
     """Yield a file in chunks, each of one short reading of the store. Where nothing matches, a chunk may be empty."""
-    after: Place | None = None
+    after: PageKey | None = None
     is_first, is_over = True, False
     while not is_over:
         with parts.database.read() as connection:

@@ -127,7 +127,7 @@ def test_each_gate_stops_only_its_messages(found: GateContext, expected: str | N
 def test_gates_are_evaluated_in_the_documented_order() -> None:
     """The order of the list is the order of the contract, before the rate."""
     names = [gate.decide.__name__ for gate in GATES]
-    assert names == ["untold", "handled", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
+    assert names == ["not_notified", "handled", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
 
 
 def test_only_silence_and_mute_are_summarised_at_their_end() -> None:

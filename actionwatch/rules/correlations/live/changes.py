@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
-from actionwatch.rules.correlations.live.group_state import Evaluation
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, KeptRecord
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Hit, KeptRecord
+
+OuterHit = tuple[int, Group, Hit]
+"""A hit that an alert makes in a rule above: the number of that rule, the group, the hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class OuterChange:
+    """A hit that an alert adds to a rule above, or removes from it."""
+
+    is_added: bool
+    hit: OuterHit
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a fold finds in one group now: its alerts, in order; those that are judged; and the known ones that `turned`.
+
+    `known` are the alerts of the group that were stored, by id; `last_at` is the time of its newest hit.
+    """
+
+    rule: Correlation
+    group: Group
+    known: dict[str, CorrelatedAlert]
+    last_at: datetime | None
+    alerts: Sequence[FoundAlert]
+    judged: Sequence[FoundAlert]
+    turned: Sequence[CorrelatedAlert]
+    outer: Sequence[OuterChange] = ()
 
 
 class FoundChange(NamedTuple):
@@ -28,6 +56,17 @@ class FoundChange(NamedTuple):
         if self.found is None or self.found.last_seen is None or self.change.kind in (None, ChangeKind.RESOLVE):
             return self.records
         return (self.found.last_seen,)
+
+
+def turned_by(
+    known: Mapping[str, CorrelatedAlert], suspects: Iterable[str], current: set[str]
+) -> list[CorrelatedAlert]:
+    """Note which alerts this fold is the first not to find, or to find again; return those, oldest first."""
+    suspected = [known[name] for name in suspects if name in known]
+    turned = [each for each in suspected if each.is_current is not (each.id in current)]
+    for each in turned:
+        each.is_current = not each.is_current
+    return sorted(turned, key=lambda each: (each.first_at, each.id))
 
 
 def compare(

@@ -16,14 +16,13 @@ from itertools import chain, islice
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
-from actionwatch.rules.correlations.live.changes import FoundChange
+from actionwatch.rules.correlations.live.changes import FoundChange, OuterHit
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.feed import Feed
-from actionwatch.rules.correlations.live.group_state import OuterHit
 from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
+from actionwatch.rules.correlations.live.live_rule import Limits, LiveRule
 from actionwatch.rules.correlations.live.order import running
-from actionwatch.rules.correlations.live.rule_state import Limits, LiveRule
 from actionwatch.rules.correlations.live.saved import SavedState
 from actionwatch.rules.engine import Failures, RuleFailure
 from actionwatch.rules.model import Correlation, Group, Hit, Rule

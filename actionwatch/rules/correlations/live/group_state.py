@@ -1,12 +1,12 @@
 """The live state of one group of a correlation: its fold, the hits kept to fold it again, and its alerts.
 
-Only `rule_state.py` holds these states and changes them.
+Only `live_rule.py` holds these states and changes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from actionwatch.base.clock import MICROSECOND
@@ -15,6 +15,7 @@ from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.live.changes import Evaluation, OuterChange, OuterHit, turned_by
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
@@ -22,34 +23,7 @@ from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAl
 
 _FEW = 8  # hits that a group may keep even if there is no room
 
-OuterHit = tuple[int, Group, Hit]
-"""A hit that an alert makes in a rule above: the number of that rule, the group, the hit."""
 HitsAbove = Callable[[Group, FoundAlert], Iterable[OuterHit]]
-
-
-@dataclass(frozen=True, slots=True)
-class OuterChange:
-    """A hit that an alert adds to a rule above, or removes from it."""
-
-    is_added: bool
-    hit: OuterHit
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a fold finds in one group now: its alerts, in order; those that are judged; and the known ones that `turned`.
-
-    `known` are the alerts of the group that were stored, by id; `last_at` is the time of its newest hit.
-    """
-
-    rule: Correlation
-    group: Group
-    known: dict[str, CorrelatedAlert]
-    last_at: datetime | None
-    alerts: Sequence[FoundAlert]
-    judged: Sequence[FoundAlert]
-    turned: Sequence[CorrelatedAlert]
-    outer: Sequence[OuterChange] = ()
 
 
 class GroupState:
@@ -408,17 +382,6 @@ def _outer(saved: SavedOuterHit, reader: HitReader, numbers: Mapping[str, int]) 
     if saved.rule_id not in numbers:
         raise DoesNotFit(f"the rule {saved.rule_id} is gone")
     return numbers[saved.rule_id], saved.group, reader.hit(saved.hit)
-
-
-def turned_by(
-    known: Mapping[str, CorrelatedAlert], suspects: Iterable[str], current: set[str]
-) -> list[CorrelatedAlert]:
-    """Note which alerts this fold is the first not to find, or to find again; return those, oldest first."""
-    suspected = [known[name] for name in suspects if name in known]
-    turned = [each for each in suspected if each.is_current is not (each.id in current)]
-    for each in turned:
-        each.is_current = not each.is_current
-    return sorted(turned, key=lambda each: (each.first_at, each.id))
 
 
 def _since(rule: Correlation, begun: FoundAlert | None, hits: Sequence[Hit]) -> Sequence[Hit]:

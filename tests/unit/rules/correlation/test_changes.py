@@ -11,8 +11,7 @@ from msgspec import structs
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.changes import compare, update_times
-from actionwatch.rules.correlations.live.group_state import Evaluation, turned_by
+from actionwatch.rules.correlations.live.changes import Evaluation, compare, turned_by, update_times
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Threshold

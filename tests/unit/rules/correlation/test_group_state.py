@@ -12,8 +12,9 @@ from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.live.changes import OuterHit
 from actionwatch.rules.correlations.live.context import LiveContext
-from actionwatch.rules.correlations.live.group_state import GroupState, OuterHit
+from actionwatch.rules.correlations.live.group_state import GroupState
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes

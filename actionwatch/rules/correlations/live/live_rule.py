@@ -13,9 +13,9 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
-from actionwatch.rules.correlations.live.changes import FoundChange, compare
+from actionwatch.rules.correlations.live.changes import FoundChange, OuterChange, OuterHit, compare
 from actionwatch.rules.correlations.live.context import LiveContext
-from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove, OuterChange, OuterHit
+from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove
 from actionwatch.rules.correlations.live.saved import SavedRule
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Group, Hit

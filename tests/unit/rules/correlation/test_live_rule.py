@@ -8,10 +8,9 @@ import pytest
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.changes import FoundChange
+from actionwatch.rules.correlations.live.changes import FoundChange, OuterHit
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
-from actionwatch.rules.correlations.live.group_state import OuterHit
-from actionwatch.rules.correlations.live.rule_state import Limits, LiveRule
+from actionwatch.rules.correlations.live.live_rule import Limits, LiveRule
 from actionwatch.rules.model import CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import at, hit, make
 
