@@ -79,11 +79,7 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-Instant = Converted(
-    BigInteger(),
-    lambda at: None if at is None else to_micros(at),
-    lambda micros: None if micros is None else from_micros(micros),
-)
+Instant = Converted(BigInteger(), _unless_none(to_micros), _unless_none(from_micros))
 """An aware UTC datetime as integer microseconds since the epoch."""
 Duration = Converted(
     BigInteger(),

@@ -508,10 +508,20 @@ def _edit_group(**changes: object) -> Callable[[bytes], bytes]:
     return _edit(lambda rule: [structs.replace(rule, groups=[structs.replace(rule.groups[0], **changes)])])
 
 
+def _hits_with(**changes: object) -> SavedHits:
+    """Make saved hits whose parts do not belong together."""
+    hits = SavedHits(b"", (), {})
+    for name, value in changes.items():
+        structs.force_setattr(hits, name, value)
+    return hits
+
+
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
         (_edit_group(hits=SavedHits(b"", (), {0: 99})), "its parts do not belong together: IndexError"),
+        (_edit_group(hits=SavedHits(bytes(28), (), {})), "its parts do not belong together: ValueError"),
+        (_edit_group(hits=_hits_with(rows=b"x")), "it cannot be read: the rows of hits and their values"),
         (_edit_group(base=SavedFold([])), "its parts do not belong together: ValueError"),
         (_edit_group(group=("eve", "c-1")), "it has groups that the rule burst cannot have"),
         (
@@ -520,7 +530,7 @@ def _edit_group(**changes: object) -> Callable[[bytes], bytes]:
         ),
         (_edit(lambda rule: [rule, rule]), "it has a rule twice"),
     ],
-    ids=["hit", "windows", "group length", "group twice", "rule twice"],
+    ids=["hit", "hit without a record", "rows", "windows", "group length", "group twice", "rule twice"],
 )
 def test_a_state_that_someone_edited_is_discarded(post: Post, edit: Callable[[bytes], bytes], why: str) -> None:
     """It does not fit although its digest does: the log says why, and the state is rebuilt."""

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, islice
 from operator import attrgetter
+from typing import Self
 
 from actionwatch.rules.correlations.folds.packed_hits import PackedHits, divided, joined
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedHits
-from actionwatch.rules.model import Hit, HitOrder
+from actionwatch.rules.model import Hit, HitOrder, RecordRef
 
-_MOST_GONE = 8  # one hit in so many may have left but still take its place: the others then move rarely
+_MOST_GONE = 8  # of those that are not packed, one in so many may have left but still take its place: they move rarely
 _PACKED = 64  # hits that are packed together; as many of the newest stay as they are
+_FEW = 8  # hits that take less as they are than packed
 _at, _order = attrgetter("at"), attrgetter("order")
 
 
@@ -37,16 +39,18 @@ class HitList:
         return self._packed_count + len(self._hits) - self._gone
 
     def __iter__(self) -> Iterator[Hit]:
-        return islice(chain(chain.from_iterable(self._packs), self._hits), self._gone, None)
+        if not self._packs:
+            return islice(self._hits, self._gone, None)
+        return chain(self._packs[0].since(self._gone), chain.from_iterable(islice(self._packs, 1, None)), self._hits)
 
     def __reversed__(self) -> Iterator[Hit]:
         packed = chain.from_iterable(map(reversed, reversed(self._packs)))
         return islice(chain(reversed(self._hits), packed), len(self))
 
     def __getitem__(self, place: int) -> Hit:
-        if -len(self._hits) <= place < 0:
+        if 0 < -place <= min(len(self._hits), len(self)):
             return self._hits[place]
-        number, place = self._locate(place if place >= 0 else place + len(self))
+        number, place = self._locate(place)
         return (self._packs[number] if number < len(self._packs) else self._hits)[place]
 
     @property
@@ -59,9 +63,9 @@ class HitList:
         """The newest hit; there must be one."""
         return (self._hits or self._packs[-1])[-1]
 
-    def copy(self) -> HitList:
+    def copy(self) -> Self:
         """Return an independent copy. It shares what is packed."""
-        other = HitList()
+        other = type(self)()
         other._packs, other._packed_count = self._packs, self._packed_count
         other._hits, other._gone = self._hits[:], self._gone
         return other
@@ -71,7 +75,7 @@ class HitList:
     def append(self, hit: Hit) -> None:
         """Add the newest hit."""
         self._hits.append(hit)
-        if len(self._hits) >= 2 * _PACKED:
+        if len(self._hits) >= 2 * _PACKED and _is_stored(self._hits[0]):
             self._pack()
 
     def clear(self) -> None:
@@ -86,7 +90,7 @@ class HitList:
         for pack in self._packs:
             count += (before := pack.count_before(horizon))
             if before < len(pack):
-                return count
+                return max(count, 0)
         return count + bisect.bisect_left(self._hits, horizon, key=_at)
 
     def drop_before(self, horizon: datetime) -> Sequence[Hit]:
@@ -126,18 +130,22 @@ class HitList:
         self._edit(place, 1, hit)
 
     def __delitem__(self, place: int) -> None:
-        self._edit(place if place >= 0 else place + len(self), 1)
+        self._edit(place, 1)
 
     def _edit(self, place: int, count: int, *hits: Hit) -> None:
-        """Put hits where so many were. What was packed with them is packed again."""
+        """Replace `count` hits from a place on. What was packed with them is packed again."""
         number, place = self._locate(place)
         if number == len(self._packs):
             self._hits[place : place + count] = hits
             return
         edited = list(self._packs[number])
         edited[place : place + count] = hits
+        if number == 0:
+            del edited[: self._gone]
+            self._packed_count -= self._gone
+            self._gone = 0
         half = len(edited) // 2 if len(edited) > 2 * _PACKED else len(edited)
-        parts = (PackedHits.of(part) for part in (edited[:half], edited[half:]) if part)
+        parts = (PackedHits.of(part).shared() for part in (edited[:half], edited[half:]) if part)
         self._packs = (*self._packs[:number], *parts, *self._packs[number + 1 :])
         self._packed_count += len(hits) - count
         self._let_go()
@@ -149,14 +157,16 @@ class HitList:
         return writer.packed(joined([*self._packs, PackedHits.of(self._hits)], self._gone))
 
     @classmethod
-    def load(cls, saved: SavedHits, reader: HitReader) -> HitList:
+    def load(cls, saved: SavedHits, reader: HitReader) -> Self:
         """Return the hits that were saved.
 
         Raises: DoesNotFit, if one of their records no longer exists.
         """
+        packed = reader.packed(saved)
+        if len(packed) <= _FEW:
+            return cls(packed)
         loaded = cls()
-        loaded._packs = tuple(part.shared() for part in divided(reader.packed(saved), _PACKED))
-        loaded._packed_count = sum(map(len, loaded._packs))
+        loaded._packs, loaded._packed_count = tuple(part.shared() for part in divided(packed, _PACKED)), len(packed)
         return loaded
 
     # -- packs ---------------------------------------------------------------------------------------------------------
@@ -174,7 +184,7 @@ class HitList:
 
     def _locate(self, place: int) -> tuple[int, int]:
         """Return in which pack a place is, by number, and where in it. The number of packs: it is not packed."""
-        place += self._gone
+        place += self._gone + (len(self) if place < 0 else 0)
         for number, pack in enumerate(self._packs):
             if place < len(pack):
                 return number, place
@@ -190,6 +200,29 @@ class HitList:
         if not self._packs and self._gone * _MOST_GONE > len(self._hits):
             del self._hits[: self._gone]
             self._gone = 0
+
+
+class UnpackedHits(HitList):
+    """Hits that are read again and again: they stay as they are, however many they are."""
+
+    __slots__ = ()
+
+    def append(self, hit: Hit) -> None:
+        """Add the newest hit."""
+        self._hits.append(hit)
+
+    @classmethod
+    def load(cls, saved: SavedHits, reader: HitReader) -> Self:
+        """Return the hits that were saved.
+
+        Raises: DoesNotFit, if one of their records no longer exists.
+        """
+        return cls(reader.packed(saved))
+
+
+def _is_stored(hit: Hit) -> bool:
+    """Return whether the records of a hit are references. Without a store they are not, and nothing would be packed."""
+    return all(isinstance(record, RecordRef) for record in hit.records)
 
 
 def _newest(pack: PackedHits) -> HitOrder:

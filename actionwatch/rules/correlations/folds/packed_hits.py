@@ -20,6 +20,8 @@ from actionwatch.rules.model import Hit, RecordRef
 _ROW = Struct("<qqH10s")  # time in microseconds since 1970; id of the record; twice the step, plus 1 for backlog; hash
 _TIME = Struct("<q")
 _HASH_BYTES = 10
+ROW_BYTES = _ROW.size
+_LAST_STEP = 0x7FFF
 _NONE: Mapping[int, Hit] = {}
 
 
@@ -33,9 +35,6 @@ class PackedHits:
     __slots__ = ("__weakref__", "others", "rows", "values")
 
     def __init__(self, rows: bytes, values: tuple[Any, ...] = (), others: Mapping[int, Hit] = _NONE) -> None:
-        """Raises: ValueError, if there are not as many values as rows."""
-        if len(rows) % _ROW.size or (values and len(values) * _ROW.size != len(rows)):
-            raise ValueError("the rows of hits and their values do not belong together")
         self.rows = rows
         self.values = values
         self.others = others
@@ -54,19 +53,23 @@ class PackedHits:
         return self if self.others else _SHARED.setdefault((self.rows, self.values), self)
 
     def __len__(self) -> int:
-        return len(self.rows) // _ROW.size
+        return len(self.rows) // ROW_BYTES
 
     def __getitem__(self, place: int) -> Hit:
         place = range(len(self))[place]
         value = self.values[place] if self.values else None
-        return self.others.get(place) or _hit(*_ROW.unpack_from(self.rows, place * _ROW.size), value=value)
+        return self.others.get(place) or _hit(*_ROW.unpack_from(self.rows, place * ROW_BYTES), value=value)
 
     def __iter__(self) -> Iterator[Hit]:
-        values, others = self.values or repeat(None), self.others
-        rows = zip(_ROW.iter_unpack(self.rows), values)  # noqa: B905 - `repeat` has no end
-        if not others:
-            return (_hit(*row, value=value) for row, value in rows)
-        return (others.get(place) or _hit(*row, value=value) for place, (row, value) in enumerate(rows))
+        return self.since(0)
+
+    def since(self, start: int) -> Iterator[Hit]:
+        """Yield the hits from a place on."""
+        rows = _ROW.iter_unpack(memoryview(self.rows)[start * ROW_BYTES :])
+        valued = zip(rows, self.values[start:] or repeat(None))  # noqa: B905 - `repeat` has no end
+        if not self.others:
+            return (_hit(*row, value=value) for row, value in valued)
+        return (self.others.get(place) or _hit(*row, value=value) for place, (row, value) in enumerate(valued, start))
 
     def is_before(self, place: int, horizon: datetime) -> bool:
         """Return whether the hit in a place is before a time."""
@@ -77,17 +80,17 @@ class PackedHits:
         return bisect.bisect_left(range(len(self)), to_micros(horizon), key=self._time)
 
     def record_ids(self) -> Iterator[int]:
-        """Return the ids of the records of those hits that are packed."""
-        return (record_id for _, record_id, _, _ in _ROW.iter_unpack(self.rows) if record_id)
+        """Return the ids of the records, 0 for a hit that is not packed."""
+        return (record_id for _, record_id, _, _ in _ROW.iter_unpack(self.rows))
 
     def _time(self, place: int) -> int:
-        micros: int = _TIME.unpack_from(self.rows, place * _ROW.size)[0]
+        micros: int = _TIME.unpack_from(self.rows, place * ROW_BYTES)[0]
         return micros
 
 
 def joined(packs: Sequence[PackedHits], start: int) -> PackedHits:
-    """Return packed hits as one, without so many of the first."""
-    rows = b"".join(each.rows for each in packs)[start * _ROW.size :]
+    """Return packed hits as one, from a place on."""
+    rows = b"".join(each.rows for each in packs)[start * ROW_BYTES :]
     values: tuple[Any, ...] = ()
     if any(each.values for each in packs):
         values = tuple(chain.from_iterable(each.values or (None,) * len(each) for each in packs))[start:]
@@ -99,11 +102,11 @@ def joined(packs: Sequence[PackedHits], start: int) -> PackedHits:
 
 
 def divided(packed: PackedHits, size: int) -> Iterator[PackedHits]:
-    """Divide packed hits into parts of so many; the last may be smaller."""
+    """Divide packed hits into parts of a size; the last may be smaller."""
     for start in range(0, len(packed), size):
         end = start + size
         others = {place - start: hit for place, hit in packed.others.items() if start <= place < end}
-        yield PackedHits(packed.rows[start * _ROW.size : end * _ROW.size], packed.values[start:end], others or _NONE)
+        yield PackedHits(packed.rows[start * ROW_BYTES : end * ROW_BYTES], packed.values[start:end], others or _NONE)
 
 
 def _row(hit: Hit) -> bytes | None:
@@ -111,7 +114,11 @@ def _row(hit: Hit) -> bytes | None:
     if len(hit.records) != 1 or not isinstance(record := hit.records[0], RecordRef):
         return None
     micros, digest = to_micros(hit.at), _digest(hit.key)
-    if (hit.at, hit.key) != (record.occurred_at, record.key) or hit.key != _key(micros, digest):
+    if (
+        (hit.at, hit.key) != (record.occurred_at, record.key)
+        or hit.key != _key(micros, digest)
+        or hit.step > _LAST_STEP
+    ):
         return None
     return _ROW.pack(micros, record.id, 2 * hit.step + record.is_backlog, digest)
 

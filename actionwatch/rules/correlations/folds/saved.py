@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from actionwatch.rules.correlations.folds.packed_hits import PackedHits
+from actionwatch.rules.correlations.folds.packed_hits import ROW_BYTES, PackedHits
 from actionwatch.rules.model import FoundAlert, Hit, KeptRecord, RecordRef
 
 MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: 200,000 hits and 100,000 groups take about 60 MB
@@ -49,11 +49,17 @@ class SavedHits(msgspec.Struct, frozen=True, array_like=True):
     others: dict[int, int]
 
     def __len__(self) -> int:
-        return len(PackedHits(self.rows))
+        return len(self.rows) // ROW_BYTES
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError, if there are not as many values as rows."""
+        count = len(self)
+        if len(self.rows) != count * ROW_BYTES or (self.values and len(self.values) != count):
+            raise ValueError("the rows of hits and their values do not belong together")
 
     def record_ids(self) -> Iterator[int]:
         """Return the ids of the records of those that are packed."""
-        return PackedHits(self.rows).record_ids()
+        return filter(None, PackedHits(self.rows).record_ids())
 
 
 class SavedAlert(msgspec.Struct, frozen=True, array_like=True):
@@ -201,10 +207,12 @@ class HitReader:
     def packed(self, saved: SavedHits) -> PackedHits:
         """Return packed hits whose records all still exist.
 
-        Raises: DoesNotFit.
+        Raises: DoesNotFit; IndexError, ValueError, OverflowError, if somebody edited them.
         """
         hits = PackedHits(saved.rows, saved.values, {place: self.hit(number) for place, number in saved.others.items()})
-        if not all(record_id in self._stored for record_id in hits.record_ids()):
+        if {place for place, record_id in enumerate(hits.record_ids()) if not record_id} != hits.others.keys():
+            raise ValueError("a hit has no record")
+        if not all(record_id in self._stored for record_id in saved.record_ids()):
             raise DoesNotFit(_IS_GONE)
         return hits
 

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 from typing import Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.hit_list import HitList
+from actionwatch.rules.correlations.folds.hit_list import UnpackedHits
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedPending
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
 
@@ -32,14 +33,16 @@ class _Pending:
 class Sequences(Fold):
     """One group of a temporal rule.
 
-    `_recent` are the hits within reach. Those that are taken by an alert count for no other, but still exclude patterns.
+    `_recent` are the hits within reach that can matter. Those that are taken by an alert count for no other, but still
+    exclude patterns.
     """
 
     def __init__(self, rule: Correlation) -> None:
         super().__init__(rule)
         self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
-        self._recent = HitList()
+        self._beginning = frozenset(step for pattern in rule.patterns for step in (pattern.wanted[0], *pattern.leading))
+        self._recent = UnpackedHits()
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
 
@@ -88,8 +91,8 @@ class Sequences(Fold):
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved."""
         super().load(saved, reader)
-        (recent,) = saved.windows  # each hit looks through those before it: few are not packed
-        self._recent, self._fresh = HitList(HitList.load(recent, reader)), Counter(saved.fresh)
+        (recent,) = saved.windows
+        self._recent, self._fresh = UnpackedHits.load(recent, reader), Counter(saved.fresh)
         self._pending = {
             place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
             for place, each in saved.pending.items()
@@ -108,7 +111,12 @@ class Sequences(Fold):
         return min(self._pending.values(), key=lambda found: (found.due, found.first.order))
 
     def _drop_old(self, horizon: datetime) -> None:
-        for hit in self._recent.drop_before(horizon):
+        """Drop the hits out of reach and, in an ordered rule, those before any with which a pattern can begin."""
+        count = self._recent.count_before(horizon)
+        if self._is_ordered:
+            later = islice(self._recent, count, None)
+            count += sum(1 for _ in takewhile(lambda hit: hit.step not in self._beginning, later))
+        for hit in self._recent.take_first(count):
             if not self._is_taken(hit.at):
                 self._fresh[hit.step] -= 1
 

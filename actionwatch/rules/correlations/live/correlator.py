@@ -132,7 +132,7 @@ class Correlator:
         """
         try:
             self._load(saved, HitReader(saved.hits, saved.records, stored), known, newer, leading)
-        except (IndexError, KeyError, TypeError, ValueError) as exc:
+        except (IndexError, KeyError, OverflowError, TypeError, ValueError) as exc:
             raise DoesNotFit(f"its parts do not belong together: {exc!r}") from exc
 
     def _load(

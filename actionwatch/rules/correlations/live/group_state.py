@@ -104,9 +104,12 @@ class GroupState:
             count = max(count, len(self.hits) - _FEW)
         if count <= _FEW:
             return 0
-        folded = self.hits.take_first(count)
+        folded, before = self.hits.take_first(count), max(len(self._base.found) - 1, 0)
         for hit in folded:
             self._base.push(hit)
+        for found, grown in zip(self._base.found[before:], self._live.found[before:], strict=False):
+            if found.origin == grown.origin:
+                found.hits = grown.hits[: len(found.hits)]  # the same objects: what was packed are others
         self.floor = folded[-1].at + MICROSECOND
         self._drop_settled(self.floor)
         self._drop_reported()

@@ -176,6 +176,13 @@ def test_hits_of_stored_records_are_packed() -> None:
     assert held["Hit"] < 2 * 128
 
 
+def test_hits_of_no_store_are_not_packed() -> None:
+    """A backtest has whole records, which a pack would only hold in another way."""
+    hits = HitList(other_hit(number, 2 + 6 * number) for number in range(300))
+    held = objects_held(hits)
+    assert (held["PackedHits"], held["Hit"]) == (0, 300)
+
+
 def test_hits_that_left_are_let_go() -> None:
     """At most one in eight of the hits that a window refers to has left it."""
     window = HitList()
