@@ -1,10 +1,10 @@
-"""A service under load for minutes: does its memory or its CPU grow? `python -m tests.benchmarks soak [MINUTES] [RATE] [MIX]`.
+"""A service under load for minutes: does its memory or its CPU grow?
 
-A real service with the shipped rules reads a server that shows RATE new records a second (500 by default), after a backlog of
-five minutes. MIX says what they are: `worst` (the default) or `usual`, see `mixes.py`. Each minute prints resident memory, CPU
-and the size of the write-ahead log. At the end: by how much memory grew in a minute, after three minutes to warm up; how long
-SIGTERM takes; and how long the next start takes to reach its first poll.
-Reads /proc: Linux only.
+`python -m tests.benchmarks soak [MINUTES] [RATE] [MIX] [WARM]`. A real service with the shipped rules reads a server that shows
+RATE new records a second (500 by default), after a backlog of five minutes. MIX says what they are: `worst` (the default) or
+`usual`, see `mixes.py`. Each minute prints resident memory, CPU and the size of the write-ahead log. At the end: by how much
+memory grew in a minute, after WARM minutes (3; most windows of the shipped rules are full after 20); how long SIGTERM takes; and
+how long the next start takes to reach its first poll. Reads /proc: Linux only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from tests.children import Process
 from tests.end_to_end import kit
 
 BACKLOG = timedelta(minutes=5)
-WARM_MINUTES = 3
 STARTED = "poll_completed"
 CONFIG = """
 sources:
@@ -37,7 +36,7 @@ log: {{level: debug, format: json}}
 """
 
 
-def main(minutes: int = 10, rate: int = 500, mix: Mix = "worst") -> None:
+def main(minutes: int = 10, rate: int = 500, mix: Mix = "worst", warm_minutes: int = 3) -> None:
     """Print a line a minute, and what grew."""
     span = BACKLOG + timedelta(minutes=minutes + 2)
     count = int(rate * span.total_seconds())
@@ -53,11 +52,11 @@ def main(minutes: int = 10, rate: int = 500, mix: Mix = "worst") -> None:
         with log.open("w") as out, kit.started("run", folder=folder, stderr=out, stdout=out) as process:
             rows = [_minute(process, folder, number) for number in range(1, minutes + 1)]
             seconds = _stop(process)
-        warm = rows[WARM_MINUTES:]
+        warm = rows[warm_minutes:]
         if len(warm) > 1:
             slope = statistics.linear_regression(range(len(warm)), [memory for memory, _ in warm]).slope
             print(
-                f"  memory grows by {slope:.2f} MiB a minute after {WARM_MINUTES} minutes; SIGTERM takes {seconds:.1f} s"
+                f"  memory grows by {slope:.2f} MiB a minute after {warm_minutes} minutes; SIGTERM takes {seconds:.1f} s"
             )
         with log.open("w") as out, kit.started("run", folder=folder, stderr=out, stdout=out) as process:
             print(f"  the next start reaches the end of its first poll after {_until(log, STARTED):.1f} s")

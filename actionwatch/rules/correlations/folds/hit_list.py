@@ -59,9 +59,11 @@ class HitList:
         return (self._packs[0] if self._packs else self._hits)[self._gone]
 
     @property
-    def last(self) -> Hit:
-        """The newest hit; there must be one."""
-        return (self._hits or self._packs[-1])[-1]
+    def newest(self) -> Hit | None:
+        """The newest hit, if there is one."""
+        if self._hits:
+            return self._hits[-1]
+        return self._packs[-1][-1] if self._packs else None
 
     def copy(self) -> Self:
         """Return an independent copy. It shares what is packed."""
@@ -82,6 +84,12 @@ class HitList:
         """Remove all hits."""
         self._packs, self._packed_count, self._hits, self._gone = (), 0, [], 0
 
+    def take_all(self) -> list[Hit]:
+        """Remove all hits, and return them."""
+        taken = list(self) if self._packs or self._gone else self._hits
+        self.clear()
+        return taken
+
     def count_before(self, horizon: datetime) -> int:
         """Count the hits before a time."""
         if not self._packs:
@@ -97,9 +105,17 @@ class HitList:
         """Remove the hits before a time, and return them, oldest first."""
         if self._packs:
             is_any = self._packs[0].is_before(self._gone, horizon)
-        else:
-            is_any = self._gone < len(self._hits) and self._hits[self._gone].at < horizon
-        return self.take_first(self.count_before(horizon)) if is_any else ()
+            return self.take_first(self.count_before(horizon)) if is_any else ()
+        hits, start = self._hits, self._gone
+        end = start
+        while end < len(hits) and hits[end].at < horizon:
+            end += 1
+        if end == start:
+            return ()
+        self._gone = end
+        dropped = hits[start:end]
+        self._let_go()
+        return dropped
 
     def take_first(self, count: int) -> Sequence[Hit]:
         """Remove the oldest hits, and return them."""

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice, takewhile
 from typing import Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
@@ -112,11 +111,10 @@ class Sequences(Fold):
 
     def _drop_old(self, horizon: datetime) -> None:
         """Drop the hits out of reach and, in an ordered rule, those before any with which a pattern can begin."""
-        count = self._recent.count_before(horizon)
-        if self._is_ordered:
-            later = islice(self._recent, count, None)
-            count += sum(1 for _ in takewhile(lambda hit: hit.step not in self._beginning, later))
-        for hit in self._recent.take_first(count):
+        recent, dropped = self._recent, list(self._recent.drop_before(horizon))
+        while self._is_ordered and recent and recent.first.step not in self._beginning:
+            dropped += recent.take_first(1)
+        for hit in dropped:
             if not self._is_taken(hit.at):
                 self._fresh[hit.step] -= 1
 

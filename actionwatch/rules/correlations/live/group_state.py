@@ -59,12 +59,13 @@ class GroupState:
         later, if those around it make it redundant: memory does not grow with the records that a rule only remembers.
         """
         self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
-        hits = self.hits
-        if not hits or hit.at > hits.last.at or hit.order > hits.last.order:
-            if hits and self._is_redundant(hits.last, hit, None):
-                return False
-            if len(hits) > 1 and self._is_redundant(hits[-2], hits.last, hit):
-                del hits[-1]
+        hits, newest = self.hits, self.hits.newest
+        if newest is None or hit.at > newest.at or hit.order > newest.order:
+            if newest is not None and self._context.is_thinned:
+                if self._base.is_redundant(newest, hit, None):
+                    return False
+                if len(hits) > 1 and self._base.is_redundant(hits[-2], newest, hit):
+                    del hits[-1]
             hits.append(hit)
             if not self._is_stale:
                 self._live.push(hit)
@@ -308,28 +309,32 @@ class GroupState:
 
         It folds those before the hit if no hit can follow there, so that memory is bounded.
         """
-        before = len(self.hits)
-        if before and self._context.is_direct and (last_at := self.hits.last.at) < hit.at:
-            self._make_room(last_at)
-        if self.hits:
-            self.keep(hit)
-        else:  # as almost all: nothing is compared
-            self.hits.append(hit)
-            self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
-        return len(self.hits) - before
+        hits, newest, folded = self.hits, self.hits.newest, 0
+        if newest is not None:
+            if self._context.is_direct and newest.at < hit.at:
+                folded = self._fold_settled(newest.at)
+            if not folded:
+                before = len(hits)
+                self.keep(hit)
+                return len(hits) - before
+        hits.append(hit)  # as almost all: nothing is compared
+        self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
+        return 1 - folded
 
-    def _make_room(self, last_at: datetime) -> None:
-        """Fold the hits up to the newest, at `last_at`, if that is settled: no other hit can come up to there."""
+    def _fold_settled(self, last_at: datetime) -> int:
+        """Fold the hits up to the newest, at `last_at`, if no other hit can come up to there. Return how many."""
         context = self._context
         if context.complete_from is not None and last_at < context.complete_from:
-            self._fold_quietly()
-        elif context.settled_before is not None and last_at < context.settled_before:
-            for hit in self.hits:
-                self._base.push(hit)
-            self.floor = last_at + MICROSECOND
-            self.hits.clear()
-            if context.is_final:
-                self._drop_restored()
+            return self._fold_quietly()
+        if context.settled_before is None or last_at >= context.settled_before:
+            return 0
+        folded = self.hits.take_all()
+        for hit in folded:
+            self._base.push(hit)
+        self.floor = last_at + MICROSECOND
+        if context.is_final:
+            self._drop_restored()
+        return len(folded)
 
     def _drop_restored(self) -> None:
         """Forget the alerts before the newest that are over. Of those that can never open, drop the records."""

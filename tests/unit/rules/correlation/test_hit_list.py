@@ -108,7 +108,7 @@ def test_hits_in_the_middle(steps: list[tuple[int, int, str]], packed: int, usua
                 hits[place] = plain[place] = same
             assert (len(hits), list(hits)) == (len(plain), plain)
             if plain:
-                assert (hits.first, hits.last, hits[-1], hits[len(plain) // 2]) == (
+                assert (hits.first, hits.newest, hits[-1], hits[len(plain) // 2]) == (
                     plain[0], plain[-1], plain[-1], plain[len(plain) // 2]
                 )  # fmt: skip
 
