@@ -3,8 +3,8 @@
 `python -m tests.benchmarks soak [MINUTES] [RATE] [MIX] [WARM]`. A real service with the shipped rules reads a server that shows
 RATE new records a second (500 by default), after a backlog of five minutes. MIX says what they are: `worst` (the default) or
 `usual`, see `mixes.py`. Each minute prints resident memory, CPU and the size of the write-ahead log. At the end: by how much
-memory grew in a minute, after WARM minutes (3; most windows of the shipped rules are full after 20); how long SIGTERM takes; and
-how long the next start takes to reach its first poll. Reads /proc: Linux only.
+memory grew in a minute, after WARM minutes (3; most windows of the shipped rules are full after 20); how long SIGTERM takes;
+and how long the next start takes to reach its first poll. Reads /proc: Linux only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is saved of a fold, so that a later process continues from it. Pure.
 
-Hits and records are saved once and referred to by number, because many rules count a record. Of a record only what a hit keeps
-is saved.
+Lists of hits are saved as they are packed. Other hits, as those of alerts, are saved once and referred to by number, because
+many rules count a record. Of a record only what a hit keeps is saved.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from actionwatch.rules.correlations.folds.packed_hits import ROW_BYTES, PackedHits
 from actionwatch.rules.model import FoundAlert, Hit, KeptRecord, RecordRef
 
-MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: 200,000 hits and 100,000 groups take about 60 MB
+MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: about nine million hits
 _IS_GONE = "a record that the state needs is no longer in the store"
 
 
