@@ -27,7 +27,9 @@ from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, Overtaken
 
 SAVE_EVERY = 20_000  # records: a start takes them again, in about a second
-BYTES_PER_RECORD = 300  # a larger state is saved less often, so that saving costs no more than this for each record
+BYTES_PER_RECORD = (
+    300  # of a saved state: a larger one is saved less often, so that saving takes little for each record
+)
 SAVE_AT_LATEST = 100_000  # records
 MAX_BEHIND = 200_000  # records that a start takes on top of a saved state: more of them are cheaper to rebuild
 

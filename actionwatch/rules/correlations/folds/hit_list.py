@@ -153,6 +153,7 @@ class HitList:
         number, place = self._locate(place)
         if number == len(self._packs):
             self._hits[place : place + count] = hits
+            self._let_go()
             return
         edited = list(self._packs[number])
         edited[place : place + count] = hits
@@ -199,7 +200,12 @@ class HitList:
         del self._hits[:_PACKED]
 
     def _locate(self, place: int) -> tuple[int, int]:
-        """Return in which pack a place is, by number, and where in it. The number of packs: it is not packed."""
+        """Return in which pack a place is, by number, and where in it. The number of packs: it is not packed.
+
+        Raises: IndexError, for a place before the first.
+        """
+        if place < -len(self):
+            raise IndexError(place)
         place += self._gone + (len(self) if place < 0 else 0)
         for number, pack in enumerate(self._packs):
             if place < len(pack):

@@ -104,8 +104,8 @@ def joined(packs: Sequence[PackedHits], start: int) -> PackedHits:
 def divided(packed: PackedHits, size: int) -> Iterator[PackedHits]:
     """Divide packed hits into parts of a size; the last may be smaller."""
     for start in range(0, len(packed), size):
-        end = start + size
-        others = {place - start: hit for place, hit in packed.others.items() if start <= place < end}
+        end = min(start + size, len(packed))
+        others = {place - start: packed.others[place] for place in range(start, end) if place in packed.others}
         yield PackedHits(packed.rows[start * ROW_BYTES : end * ROW_BYTES], packed.values[start:end], others or _NONE)
 
 

@@ -207,7 +207,7 @@ class HitReader:
     def packed(self, saved: SavedHits) -> PackedHits:
         """Return packed hits whose records all still exist.
 
-        Raises: DoesNotFit; IndexError, ValueError, OverflowError, if somebody edited them.
+        Raises: DoesNotFit; IndexError, ValueError, if somebody edited them.
         """
         hits = PackedHits(saved.rows, saved.values, {place: self.hit(number) for place, number in saved.others.items()})
         if {place for place, record_id in enumerate(hits.record_ids()) if not record_id} != hits.others.keys():

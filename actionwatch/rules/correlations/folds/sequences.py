@@ -112,8 +112,9 @@ class Sequences(Fold):
     def _drop_old(self, horizon: datetime) -> None:
         """Drop the hits out of reach and, in an ordered rule, those before any with which a pattern can begin."""
         recent, dropped = self._recent, list(self._recent.drop_before(horizon))
-        while self._is_ordered and recent and recent.first.step not in self._beginning:
-            dropped += recent.take_first(1)
+        if self._is_ordered and recent and recent.first.step not in self._beginning:
+            begins = (place for place, hit in enumerate(recent) if hit.step in self._beginning)
+            dropped += recent.take_first(next(begins, len(recent)))
         for hit in dropped:
             if not self._is_taken(hit.at):
                 self._fresh[hit.step] -= 1

@@ -105,12 +105,15 @@ class GroupState:
             count = max(count, len(self.hits) - _FEW)
         if count <= _FEW:
             return 0
-        folded, before = self.hits.take_first(count), max(len(self._base.found) - 1, 0)
+        known = self._base.found
+        first, held_count = max(len(known) - 1, 0), len(known[-1].hits) if known else 0
+        folded = self.hits.take_first(count)
         for hit in folded:
             self._base.push(hit)
-        for found, grown in zip(self._base.found[before:], self._live.found[before:], strict=False):
-            if found.origin == grown.origin:
-                found.hits = grown.hits[: len(found.hits)]  # the same objects: what was packed are others
+        for found, grown in zip(known[first:], self._live.found[first:], strict=False):
+            if found.origin == grown.origin:  # the same objects: what was packed are others
+                found.hits[held_count:] = grown.hits[held_count : len(found.hits)]
+            held_count = 0
         self.floor = folded[-1].at + MICROSECOND
         self._drop_settled(self.floor)
         self._drop_reported()

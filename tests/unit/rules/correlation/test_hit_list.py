@@ -176,6 +176,17 @@ def test_hits_of_stored_records_are_packed() -> None:
     assert held["Hit"] < 2 * 128
 
 
+def test_hits_that_left_are_gone_for_good() -> None:
+    """Once all others are removed, no hit that left is the newest one, or in a place."""
+    hits = HitList(stored_hit(number, number) for number in range(80))
+    hits.take_first(9)
+    with pytest.raises(IndexError):
+        hits[-72]
+    for _ in range(71):
+        del hits[0]
+    assert (len(hits), hits.newest, list(hits)) == (0, None, [])
+
+
 def test_hits_of_no_store_are_not_packed() -> None:
     """A backtest has whole records, which a pack would only hold in another way."""
     hits = HitList(other_hit(number, 2 + 6 * number) for number in range(300))
