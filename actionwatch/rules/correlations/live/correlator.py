@@ -180,6 +180,9 @@ class Correlator:
                 changes += ((rule_state.rule, each) for each in found)
                 for each in outer:
                     self._update(each.hit, is_added=each.is_added)
+        if limits.cutoff is not None and min(kept_count, self.count_hits()) > MAX_KEPT:
+            for rule_state in self._rules:
+                rule_state.forget(limits)
         described = self._described(changes)
         self._records.hold(())
         return described

@@ -151,6 +151,11 @@ class LiveRule:
                 self.kept -= state.forget(limits.cutoff, is_full=limits.is_full)
         return changes
 
+    def forget(self, limits: Limits) -> None:
+        """Drop old hits from all groups, also where nothing comes: a rebuild may have held those of many records."""
+        if limits.cutoff is not None:
+            self.kept -= sum(state.forget(limits.cutoff, is_full=limits.is_full) for state in self._groups.values())
+
     def _wait(self, state: GroupState, due: datetime) -> None:
         """Note at which verified time this group is to be judged next."""
         if due < state.waiting_at:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from actionwatch.base.model import Mode
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
@@ -54,6 +56,18 @@ def test_a_rebuild_is_requested_from_the_oldest_hit_that_is_not_judged() -> None
     assert correlator.too_late == at(10)
     correlator.take([record_at(59.6, key="newer")])
     assert correlator.too_late == at(10)
+
+
+def test_too_many_hits_of_a_rebuild_are_dropped_once_their_time_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in groups where nothing comes any more: otherwise a restart would fold all of them again."""
+    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_KEPT", 100)
+    correlator = correlator_of()
+    kinds = ("BACKUP", "CREATE_CLUSTER")
+    correlator.restore([], [record_at(number / 10, kinds[number % 2], key=f"k{number:03}") for number in range(300)])
+    correlator.changes(None)
+    assert correlator.count_hits() == 300
+    correlator.changes(at(60))
+    assert correlator.count_hits() <= 8 * correlator.count_groups()
 
 
 def test_hits_are_kept_for_a_while_by_the_newest_record_and_by_verified_time() -> None:
