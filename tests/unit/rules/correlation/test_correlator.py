@@ -59,7 +59,7 @@ def test_a_rebuild_is_requested_from_the_oldest_hit_that_is_not_judged() -> None
 
 
 def test_too_many_hits_of_a_rebuild_are_dropped_once_their_time_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in groups where nothing comes any more: otherwise a restart would fold all of them again."""
+    """Also in groups without new records: otherwise a restart would fold all of them again."""
     monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_KEPT", 100)
     correlator = correlator_of()
     kinds = ("BACKUP", "CREATE_CLUSTER")
