@@ -134,7 +134,7 @@ def test_packing_changes_no_alert(rule: Correlation, steps: list[tuple[int, int]
     hits = [
         stored_hit(minute, number, value=value, step=value % len(rule.steps))
         if number % usual
-        else structs.replace(other_hit(minute, 2 + 6 * number), value=value)
+        else structs.replace(other_hit(minute, 602 + 6 * number), value=value)
         for number, (minute, (_, value)) in enumerate(zip(minutes, steps, strict=True))
     ]
     plain = new_fold(rule, START)
