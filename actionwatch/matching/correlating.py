@@ -174,13 +174,14 @@ class Correlating:
         """
         if self._correlator is None:
             return []
+        kept_count = self._correlator.count_hits()
         changes = self._correlator.changes(verified)
         # An inner alert may have arrived too late for the rules above it.
         judged = self._correlator.too_late or verified
         if judged is not None and judged != self._judged:
             positions.write_judged(connection, judged)
             self._judged = judged
-        if changes:
+        if changes or self._correlator.count_hits() != kept_count:
             self._storage.note_change()
         return changes
 

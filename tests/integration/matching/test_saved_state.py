@@ -328,6 +328,21 @@ def test_the_state_is_saved_every_so_many_records(post: Post, monkeypatch: pytes
         assert positions.read(connection, CORRELATED) == records.newest_id(connection) == 25
 
 
+def test_hits_that_are_dropped_are_not_saved(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state that was saved right after a rebuild is replaced at a clean stop, so that a start does not fold them again."""
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 1)
+    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_KEPT", 10)
+    post.store(*(make_record(number, minutes=number / 10) for number in range(40)))
+    see(post.database, NOON + timedelta(hours=1))
+    step = matcher(post, rules_of(BURST))
+    step.run_once()
+    step.save()
+    with post.database.read() as connection:
+        stored = correlation_state.read(connection)
+    assert stored is not None
+    assert [len(group.hits) for rule in saved.decode(stored.body).rules for group in rule.groups] == [1]
+
+
 @pytest.mark.parametrize(("limit", "position"), [(300, 24), (1, 12)])
 def test_a_large_state_is_saved_less_often(
     post: Post, monkeypatch: pytest.MonkeyPatch, limit: int, position: int
