@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ _REPLACING = (
     "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal and -shm: "
     "'actionwatch run' creates a new store"
 )
+_BUSY_STEP = 0.01  # seconds
 _DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free space on the disk of",
@@ -110,6 +112,7 @@ class SqliteBackend:
         self._is_created = False
         self._checkpoints = Checkpoints(self.path, turn)
         self._watcher: sqlite3.Connection | None = None
+        self._watching = threading.Lock()  # SQLite's driver crashes if a thread closes what another one uses
 
     def check_exists(self) -> None:
         """Check that there is a file. Raises: StoreMissing."""
@@ -161,9 +164,10 @@ class SqliteBackend:
 
     def version(self) -> int:
         """Return SQLite's `data_version`, which costs a hundredth of a query."""
-        if self._watcher is None:
-            self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+        with self._watching:
+            if self._watcher is None:
+                self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         return number
 
     def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
@@ -219,8 +223,9 @@ class SqliteBackend:
     def close(self) -> None:
         """End the checkpoints and the look at the version."""
         self._checkpoints.close()
-        if self._watcher is not None:
-            self._watcher.close()
+        with self._watching:
+            if self._watcher is not None:
+                self._watcher.close()
 
 
 def path_of(url: str | URL) -> Path:
@@ -294,13 +299,26 @@ def _engine(path: Path, *, begin: str, pragmas: Sequence[str], busy_seconds: flo
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # the driver would begin transactions according to its own rules
         for pragma in ("foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16384", *pragmas):
-            connection.execute(f"PRAGMA {pragma}").close()
+            _set(connection, pragma, busy_seconds)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _set(connection: sqlite3.Connection, pragma: str, busy_seconds: float) -> None:
+    """Set a pragma. SQLite itself does not wait while another process sets the journal mode of a new file."""
+    ends_at = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}").close()
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= ends_at:
+                raise
+        time.sleep(_BUSY_STEP)
 
 
 def _note_writes(connection: Connection) -> None:

@@ -488,6 +488,26 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
     wait_until(threads, "another thread")
 
 
+def test_threads_may_look_at_the_version_of_a_store_that_is_closed(tmp_path: Path) -> None:
+    """They end with an error. SQLite's driver would crash the process if a connection were closed while it is in use."""
+
+    def look() -> None:
+        with contextlib.suppress(StoreError):
+            while True:
+                looked.set()
+                database.version()
+
+    for number in range(20):
+        database, looked = open_database(tmp_path, f"{number}.db"), threading.Event()
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_for_event(looked, "a look")
+        database.close()
+        for thread in threads:
+            join(thread)
+
+
 def test_closed_store_refuses_and_lets_the_writer_end(tmp_path: Path) -> None:
     """A store that is closed while a thread writes closes after that; later reads and writes raise StoreClosed."""
     database = open_database(tmp_path)
