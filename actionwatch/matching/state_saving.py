@@ -27,10 +27,8 @@ from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, Overtaken
 
 SAVE_EVERY = 20_000  # records: a start takes them again, in about a second
-BYTES_PER_RECORD = (
-    300  # of a saved state: a larger one is saved less often, so that saving takes little for each record
-)
-SAVE_AT_LATEST = 100_000  # records
+SAVE_AT_LATEST = 100_000  # records: so many between two states that are large
+BYTES_PER_RECORD = 300  # what a saved state may have for each record since the one before; a larger one waits for more
 MAX_BEHIND = 200_000  # records that a start takes on top of a saved state: more of them are cheaper to rebuild
 
 log = structlog.get_logger()

@@ -182,7 +182,7 @@ class Correlator:
                     self._update(each.hit, is_added=each.is_added)
         if limits.cutoff is not None and min(kept_count, self.count_hits()) > MAX_KEPT:
             for rule_state in self._rules:
-                rule_state.forget(limits)
+                rule_state.forget(limits.cutoff, is_full=limits.is_full)
         described = self._described(changes)
         self._records.hold(())
         return described

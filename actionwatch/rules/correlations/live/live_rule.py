@@ -151,10 +151,9 @@ class LiveRule:
                 self.kept -= state.forget(limits.cutoff, is_full=limits.is_full)
         return changes
 
-    def forget(self, limits: Limits) -> None:
+    def forget(self, cutoff: datetime, *, is_full: bool) -> None:
         """Drop old hits from all groups, also where nothing comes: a rebuild may have held those of many records."""
-        if limits.cutoff is not None:
-            self.kept -= sum(state.forget(limits.cutoff, is_full=limits.is_full) for state in self._groups.values())
+        self.kept -= sum(state.forget(cutoff, is_full=is_full) for state in self._groups.values())
 
     def _wait(self, state: GroupState, due: datetime) -> None:
         """Note at which verified time this group is to be judged next."""
