@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -16,13 +17,13 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.matching.known_alerts import note_records, read_without_records, rules_with_deleted_alerts
 from actionwatch.matching.state_building import BuiltState, StateBuilder
-from actionwatch.rules.correlations.folds.saved import MAX_STATE_BYTES, DoesNotFit
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.fitting import fitting
-from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
+from actionwatch.rules.correlations.live.saved import MAX_STATE_BYTES, SavedState, decode, encode
 from actionwatch.rules.model import Correlation
 from actionwatch.store import correlation_state, correlations, positions, records
-from actionwatch.store.correlation_state import StoredState
+from actionwatch.store.correlation_state import NewState, StoredState
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, Overtaken
 
@@ -43,7 +44,7 @@ class StateStorage:
         self._epoch = 0  # of the state to come, and of the alerts that are stored until then
         self._position = 0  # of the newest saved state
         self._is_current = False  # whether that is the state as it is now
-        self._size = 0  # of that state, in bytes
+        self._until_next = SAVE_EVERY  # records between that state and the next one
 
     def load(self, builder: StateBuilder) -> BuiltState | None:
         """Continue from the saved state, once for a process; None if there is none, or it does not fit."""
@@ -51,9 +52,9 @@ class StateStorage:
             newest = max(correlations.newest_epoch(connection), correlation_state.read_epoch(connection))
             stored = None if self.has_tried else correlation_state.read(connection)
         self._epoch, self.has_tried = newest + 1, True
-        self._size = 0 if stored is None else len(stored.body)
         if stored is None:
             return None
+        self._until_next = _records_between(len(stored.body))
         try:
             saved = _decoded(stored)
             built, rebuilt = _continue_from(saved, stored, builder)
@@ -72,7 +73,7 @@ class StateStorage:
 
     def save_if_due(self, database: Database, correlator: Correlator, position: int) -> None:
         """Save a state if the next process would have to take many records again."""
-        if position - self._position >= min(max(SAVE_EVERY, self._size // BYTES_PER_RECORD), SAVE_AT_LATEST):
+        if position - self._position >= self._until_next:
             self.save(database, correlator, position)
 
     def save(self, database: Database, correlator: Correlator, position: int) -> None:
@@ -84,18 +85,27 @@ class StateStorage:
             return
         self._position, self._is_current = position, True
         try:
-            self._size = MAX_STATE_BYTES  # if it cannot be saved, it is tried as rarely as for the largest
-            body = encode(correlator.save())
-            self._size = len(body)
-            with database.write() as connection:
-                if positions.read(connection, CORRELATED) != position or self._is_overtaken(connection):
-                    return  # another process has moved on
-                correlation_state.write(connection, position, self._epoch, body)
+            self._until_next = MAX_STATE_BYTES // BYTES_PER_RECORD  # unless it succeeds: each attempt takes long
+            state = self._write(database, correlator, position)
+            self._until_next = _records_between(state.size)
         except (ValueError, OverflowError, StoreError) as exc:
             log.warning("correlations_not_saved", error=str(exc), effect="a start rebuilds them from the records")
             return
-        self._epoch += 1
-        log.debug("correlations_saved", position=position, bytes=len(body))
+        log.debug("correlations_saved", position=position, bytes=state.size)
+
+    def _write(self, database: Database, correlator: Correlator, position: int) -> NewState:
+        """Write a state, unless another process has moved on meanwhile."""
+        with database.write() as connection:
+            correlation_state.drop_unfinished(connection)
+        state = NewState()
+        for piece in encode(correlator.save()):
+            with database.write() as connection:
+                state.add(connection, piece)
+        with database.write() as connection:
+            if positions.read(connection, CORRELATED) == position and not self._is_overtaken(connection):
+                state.finish(connection, position, self._epoch)
+                self._epoch += 1
+        return state
 
     def write_alerts(self, connection: Connection, changed: Collection[CorrelatedAlert]) -> None:
         """Store alerts as newer than the saved state.
@@ -109,6 +119,11 @@ class StateStorage:
 
     def _is_overtaken(self, connection: Connection) -> bool:
         return correlation_state.read_epoch(connection) >= self._epoch
+
+
+def _records_between(size: int) -> int:
+    """Return after how many records a state of this size is replaced, in bytes."""
+    return min(max(SAVE_EVERY, size // BYTES_PER_RECORD), SAVE_AT_LATEST)
 
 
 def _decoded(stored: StoredState) -> SavedState:
@@ -157,5 +172,7 @@ def _load(
         leading = read_without_records(connection, merging, builder.starts(merging, moment))
         by_id = {each.id: each for each in (*leading, *newer, *known)}
         note_records(connection, by_id.values())
-        held = records.read_stored_ids(connection, kept.record_ids())
-    correlator.load(kept, held, by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading])
+        find_missing = partial(records.find_missing, connection)
+        correlator.load(
+            kept, find_missing, by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading]
+        )

@@ -1,17 +1,23 @@
-"""The saved state of correlations: a start continues from it instead of rebuilding the state from the records."""
+"""The saved state of correlations: a start continues from it instead of rebuilding the state from the records.
+
+It is written in pieces, each in its own transaction, so that none is long, and the whole is never in memory.
+"""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from actionwatch.store.statements import upsert
-from actionwatch.store.tables import CORRELATION_STATE
+from actionwatch.store.tables import CORRELATION_STATE, CORRELATION_STATE_PIECE
 
 _TABLE = CORRELATION_STATE.c
+_PIECES = CORRELATION_STATE_PIECE.c
 _ONLY_ROW = 1
+_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,10 @@ def read(connection: Connection) -> StoredState | None:
     row = connection.execute(select(CORRELATION_STATE)).first()
     if row is None:
         return None
-    return StoredState(row.position, row.epoch, row.body, row.digest == _digest(row.position, row.epoch, row.body))
+    pieces = select(_PIECES.body).where(_PIECES.state == row.state).order_by(_PIECES.number)
+    body = b"".join(connection.execute(pieces).scalars())
+    digest = blake2b(body, digest_size=_DIGEST_BYTES)
+    return StoredState(row.position, row.epoch, body, row.digest == _finished(digest, row.position, row.epoch))
 
 
 def read_epoch(connection: Connection) -> int:
@@ -38,12 +47,38 @@ def read_epoch(connection: Connection) -> int:
     return connection.execute(select(_TABLE.epoch)).scalar() or 0
 
 
-def write(connection: Connection, position: int, epoch: int, body: bytes) -> None:
-    """Replace the state."""
-    digest = _digest(position, epoch, body)
-    row = {"id": _ONLY_ROW, "position": position, "epoch": epoch, "digest": digest, "body": body}
-    upsert(connection, CORRELATION_STATE, row)
+class NewState:
+    """A state that is being written. It counts once it is finished; until then, the one before it does."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """In bytes."""
+        self._name = uuid.uuid4().hex
+        self._piece_count = 0
+        self._digest = blake2b(digest_size=_DIGEST_BYTES)
+
+    def add(self, connection: Connection, piece: bytes) -> None:
+        """Write the next piece."""
+        row = {"state": self._name, "number": self._piece_count, "body": piece}
+        connection.execute(CORRELATION_STATE_PIECE.insert().values(row))
+        self._digest.update(piece)
+        self._piece_count += 1
+        self.size += len(piece)
+
+    def finish(self, connection: Connection, position: int, epoch: int) -> None:
+        """Replace the state with this one, and delete the pieces of all others."""
+        digest = _finished(self._digest, position, epoch)
+        row = {"id": _ONLY_ROW, "position": position, "epoch": epoch, "digest": digest, "state": self._name}
+        upsert(connection, CORRELATION_STATE, row)
+        drop_unfinished(connection)
 
 
-def _digest(position: int, epoch: int, body: bytes) -> str:
-    return blake2b(f"{position} {epoch} ".encode() + body, digest_size=16).hexdigest()
+def drop_unfinished(connection: Connection) -> None:
+    """Delete the pieces of states that are not the newest finished one."""
+    newest = select(_TABLE.state).scalar_subquery()
+    connection.execute(CORRELATION_STATE_PIECE.delete().where(_PIECES.state != func.coalesce(newest, "")))
+
+
+def _finished(digest: blake2b, position: int, epoch: int) -> str:
+    digest.update(f" {position} {epoch}".encode())
+    return digest.hexdigest()

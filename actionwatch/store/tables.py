@@ -422,7 +422,7 @@ CORRELATED_ALERT = Table(
 )
 _partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
 
-# One row: the state of correlations when they had taken all records up to `position`.
+# One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces.
 CORRELATION_STATE = Table(
     "correlation_state",
     METADATA,
@@ -430,6 +430,14 @@ CORRELATION_STATE = Table(
     Column("position", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+CORRELATION_STATE_PIECE = Table(
+    "correlation_state_piece",
+    METADATA,
+    Column("state", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
     Column("body", LargeBinary, nullable=False),
 )
 

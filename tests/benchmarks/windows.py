@@ -20,7 +20,7 @@ from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.rules.correlations.live.saved import SavedState, encode
+from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
 from actionwatch.rules.engine import Engine
 from actionwatch.store import records
 from tests.benchmarks.growth import RULES
@@ -58,19 +58,20 @@ def main(count: int = 100_000, rate: int = 500, mix: Mix = "worst") -> None:
         used = time.process_time() - used
         correlator = correlating._correlator
         assert correlator is not None
-        state = correlator.save()
-        hits = count_hits(state)
+        state = b"".join(encode(correlator.save()))
+        hits = count_hits(decode(state))
         post.database.close()
         print(
-            f"  {count:,} records, {hits:,} hits in windows of {len(state.rules)} rules: {held / 2**20:.1f} MiB, "
-            f"{held / hits:.0f} bytes a hit, {held / count:.0f} bytes a record; a saved state of {len(encode(state)):,} bytes; "
+            f"  {count:,} records, {hits:,} hits in windows of {len(correlator.rules)} rules: {held / 2**20:.1f} MiB, "
+            f"{held / hits:.0f} bytes a hit, {held / count:.0f} bytes a record; a saved state of {len(state):,} bytes; "
             f"{used:.0f} s of CPU with the memory traced"
         )
 
 
 def count_hits(state: SavedState) -> int:
     """Count the hits that each rule holds."""
-    return sum(map(len, state.all_hits()))
+    groups = (group for rule in state.rules for group in rule.groups)
+    return sum(len(hits) for group in groups for hits in (group.hits, *group.base.windows))
 
 
 def _match(post: Post, step: RecordMatcher, page: Sequence[Record], begins: datetime) -> None:

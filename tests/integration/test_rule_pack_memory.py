@@ -60,7 +60,7 @@ def test_the_shipped_rules_hold_no_more_once_their_windows_are_full(monkeypatch:
             size = early if day < full + CYCLE else late
             size |= objects_held(correlator)  # the greatest count of each type
     assert {name: (early[name], held) for name, held in late.items() if held > 1.02 * early[name] + 4} == {}
-    groups = {rule.identity.rule_id: len(rule.groups) for rule in correlator.save().rules}
+    groups = {rule.identity.rule_id: len(list(rule.groups)) for rule in correlator.save().rules}
     without = {rule.name.name for rule in correlator.rules if not groups[rule.name.id]}
     assert without == {"backup_heartbeat_missing"}, "its list of clusters is empty until an operator fills it"
     assert correlator.evicted == 0

@@ -258,6 +258,7 @@ def test_a_start_uses_the_newest_configuration(site: Site) -> None:
 BACK_TO_0001 = (
     "DROP TABLE unknown_kind",
     "DROP TABLE correlation_state",
+    "DROP TABLE correlation_state_piece",
     "DROP INDEX correlated_alert_by_epoch",
     "ALTER TABLE correlated_alert DROP COLUMN epoch",
     "ALTER TABLE poll DROP COLUMN backoff",

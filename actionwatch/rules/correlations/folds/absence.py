@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Hit
+from actionwatch.rules.model import NEVER, Correlation, Hit
 
 BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
 
@@ -55,7 +57,7 @@ class Absence(Fold):
 
     def _missing(self) -> FoundAlert:
         last = self._last.records[-1] if self._last is not None and self._last.records else None
-        return FoundAlert(self._last_key, self._due, self._due, NEVER, [], self._due, last_seen=last)
+        return FoundAlert(self._last_key, self._due, self._due, NEVER, HitList(), self._due, last_seen=last)
 
 
 class NewTerm(Fold):
@@ -78,7 +80,8 @@ class NewTerm(Fold):
         self._seen_at = hit.at  # a hit makes the term known, even if it is only learned
         is_early = self._rule.is_early(hit.at, self._begin)
         judged_at = self._known_from if self._rule.is_learning and not is_early else None
-        self.found.append(FoundAlert(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit, is_quiet=is_early))
+        hits = HitList([hit])
+        self.found.append(FoundAlert(hit.key, hit.at, hit.at, hit.at, hits, judged_at, firing=hit, is_quiet=is_early))
 
     def is_redundant(self, before: Hit, hit: Hit, after: Hit | None) -> bool:
         """Return whether a hit changes nothing: it cannot fire, or those around it make the term known for as long."""

@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from actionwatch.base.clock import to_micros
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Hit, Threshold
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Hit, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
@@ -154,7 +155,7 @@ class Counting(Fold):
         if value is not None and self._holds(value, self._number) and self._is_below(value, self._upper):
             first = self._window.first
             until = hit.at + self._rule.realert
-            self.restore(FoundAlert(first.key, first.at, hit.at, until, list(self._window), firing=hit))
+            self.restore(FoundAlert(first.key, first.at, hit.at, until, self._window.copy(), firing=hit))
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
@@ -171,14 +172,14 @@ class Counting(Fold):
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows = [self._window.save(writer)]
+        saved.windows = [writer.hit_list(self._window)]
         return saved
 
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved: a measure does not depend on what was in the window before."""
         super().load(saved, reader)
         (window,) = saved.windows
-        self._window = HitList.load(window, reader)
+        self._window = reader.hit_list(window)
         for hit in self._window:
             self._measure.add(hit)
 
@@ -210,7 +211,7 @@ class Spike(Fold):
         if is_high and not is_quiet and hit.at >= self._known_from:
             until, first = hit.at + rule.realert, self._window.first
             judged_at = self._known_from
-            self.restore(FoundAlert(hit.key, first.at, hit.at, until, list(self._window), judged_at, firing=hit))
+            self.restore(FoundAlert(hit.key, first.at, hit.at, until, self._window.copy(), judged_at, firing=hit))
 
     def copy(self) -> Self:
         """Return an independent copy of the state."""
@@ -221,14 +222,14 @@ class Spike(Fold):
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows, saved.times = [self._window.save(writer)], self._earlier.tolist()
+        saved.windows, saved.times = [writer.hit_list(self._window)], self._earlier.tolist()
         return saved
 
     def load(self, saved: SavedFold, reader: HitReader) -> None:
         """Continue from what was saved."""
         super().load(saved, reader)
         (window,) = saved.windows
-        self._window, self._earlier = HitList.load(window, reader), array("q", saved.times)
+        self._window, self._earlier = reader.hit_list(window), array("q", saved.times)
 
     def _count_earlier(self, at: datetime) -> int:
         """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""

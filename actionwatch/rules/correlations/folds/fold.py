@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Self
 
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
-from actionwatch.rules.model import Correlation, FoundAlert, Hit
+from actionwatch.rules.model import Correlation, Hit
 
 
 class Fold(ABC):

@@ -1,4 +1,4 @@
-"""The hits of a group: those of a sliding window, or those that are kept to fold them again."""
+"""The hits of a group: those of a sliding window, of an alert, or those that are kept to fold them again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import Self
 
 from actionwatch.rules.correlations.folds.packed_hits import PackedHits, divided, joined
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedHits
 from actionwatch.rules.model import Hit, HitOrder, RecordRef
 
 _MOST_GONE = 8  # of those that are not packed, one in so many may have left but still take its place: they move rarely
@@ -39,9 +38,10 @@ class HitList:
         return self._packed_count + len(self._hits) - self._gone
 
     def __iter__(self) -> Iterator[Hit]:
-        if not self._packs:
-            return islice(self._hits, self._gone, None)
-        return chain(self._packs[0].since(self._gone), chain.from_iterable(islice(self._packs, 1, None)), self._hits)
+        return self.since(0)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HitList) and list(self) == list(other)
 
     def __reversed__(self) -> Iterator[Hit]:
         packed = chain.from_iterable(map(reversed, reversed(self._packs)))
@@ -52,6 +52,16 @@ class HitList:
             return self._hits[place]
         number, place = self._locate(place)
         return (self._packs[number] if number < len(self._packs) else self._hits)[place]
+
+    def since(self, place: int) -> Iterator[Hit]:
+        """Yield the hits from a place on."""
+        if not self._packs:
+            return islice(self._hits, self._gone + place, None)
+        number, place = self._locate(place)
+        if number == len(self._packs):
+            return islice(self._hits, place, None)
+        later = chain.from_iterable(islice(self._packs, number + 1, None))
+        return chain(self._packs[number].since(place), later, self._hits)
 
     @property
     def first(self) -> Hit:
@@ -70,6 +80,19 @@ class HitList:
         other = type(self)()
         other._packs, other._packed_count = self._packs, self._packed_count
         other._hits, other._gone = self._hits[:], self._gone
+        return other
+
+    def copy_first(self, count: int) -> Self:
+        """Return an independent copy of the oldest hits. It shares what is packed."""
+        number, place = self._locate(count)
+        if number == len(self._packs):
+            other = self.copy()
+            del other._hits[place:]
+            return other
+        other = type(self)()
+        other._packs, other._gone = self._packs[:number], self._gone
+        other._packed_count = sum(map(len, other._packs))
+        other._hits = list(islice(self._packs[number], place))
         return other
 
     # -- at the ends ---------------------------------------------------------------------------------------------------
@@ -120,9 +143,13 @@ class HitList:
     def take_first(self, count: int) -> Sequence[Hit]:
         """Remove the oldest hits, and return them."""
         taken = list(islice(self, count))
+        self.drop_first(count)
+        return taken
+
+    def drop_first(self, count: int) -> None:
+        """Remove the oldest hits."""
         self._gone += count
         self._let_go()
-        return taken
 
     # -- in the middle -------------------------------------------------------------------------------------------------
 
@@ -167,26 +194,20 @@ class HitList:
         self._packed_count += len(hits) - count
         self._let_go()
 
-    # -- saved, for a restart ------------------------------------------------------------------------------------------
+    # -- packs ---------------------------------------------------------------------------------------------------------
 
-    def save(self, writer: HitWriter) -> SavedHits:
-        """Return the hits as they are saved."""
-        return writer.packed(joined([*self._packs, PackedHits.of(self._hits)], self._gone))
+    def packed(self) -> PackedHits:
+        """Return all hits in one pack."""
+        return joined([*self._packs, PackedHits.of(self._hits)], self._gone)
 
     @classmethod
-    def load(cls, saved: SavedHits, reader: HitReader) -> Self:
-        """Return the hits that were saved.
-
-        Raises: DoesNotFit, if one of their records no longer exists.
-        """
-        packed = reader.packed(saved)
+    def of_packed(cls, packed: PackedHits) -> Self:
+        """Return the hits of one pack."""
         if len(packed) <= _FEW:
             return cls(packed)
-        loaded = cls()
-        loaded._packs, loaded._packed_count = tuple(part.shared() for part in divided(packed, _PACKED)), len(packed)
-        return loaded
-
-    # -- packs ---------------------------------------------------------------------------------------------------------
+        hits = cls()
+        hits._packs, hits._packed_count = tuple(part.shared() for part in divided(packed, _PACKED)), len(packed)
+        return hits
 
     def _pack(self) -> None:
         """Pack the oldest hits of those that are not packed, if enough are left."""
@@ -207,11 +228,12 @@ class HitList:
         if place < -len(self):
             raise IndexError(place)
         place += self._gone + (len(self) if place < 0 else 0)
-        for number, pack in enumerate(self._packs):
-            if place < len(pack):
-                return number, place
-            place -= len(pack)
-        return len(self._packs), place
+        if place >= self._packed_count:
+            return len(self._packs), place - self._packed_count
+        number = 0
+        while place >= (size := len(self._packs[number])):
+            number, place = number + 1, place - size
+        return number, place
 
     def _let_go(self) -> None:
         """Release the packs, or the hits that are not packed, that are gone."""
@@ -232,14 +254,6 @@ class UnpackedHits(HitList):
     def append(self, hit: Hit) -> None:
         """Add the newest hit."""
         self._hits.append(hit)
-
-    @classmethod
-    def load(cls, saved: SavedHits, reader: HitReader) -> Self:
-        """Return the hits that were saved.
-
-        Raises: DoesNotFit, if one of their records no longer exists.
-        """
-        return cls(reader.packed(saved))
 
 
 def _is_stored(hit: Hit) -> bool:

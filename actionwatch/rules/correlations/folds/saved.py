@@ -1,21 +1,22 @@
 """What is saved of a fold, so that a later process continues from it. Pure.
 
-Lists of hits are saved as they are packed. Other hits, as those of alerts, are saved once and referred to by number, because
-many rules count a record. Of a record only what a hit keeps is saved.
+Lists of hits are saved as they are packed. Other hits of a group are saved once and referred to by number. Of a record only
+what a hit keeps is saved.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import compress
 
 import msgspec
 
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.packed_hits import ROW_BYTES, PackedHits
-from actionwatch.rules.model import FoundAlert, Hit, KeptRecord, RecordRef
+from actionwatch.rules.model import Hit, KeptRecord, RecordRef
 
-MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: about nine million hits
 _IS_GONE = "a record that the state needs is no longer in the store"
 
 
@@ -63,13 +64,13 @@ class SavedHits(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SavedAlert(msgspec.Struct, frozen=True, array_like=True):
-    """A found alert; `hits`, `resolved_by` and `firing` are numbers of hits, `last_seen` is the number of a record."""
+    """A found alert; `resolved_by` and `firing` are numbers of hits, `last_seen` is the number of a record."""
 
     origin: str
     first_at: datetime
     fired_at: datetime
     until: datetime
-    hits: list[int]
+    hits: SavedHits
     judged_at: datetime | None
     resolved_at: datetime | None
     resolved_by: int | None
@@ -102,7 +103,7 @@ class SavedFold(msgspec.Struct, array_like=True):
 
 
 class HitWriter:
-    """Numbers the hits and records that are saved."""
+    """Numbers the hits and records of a group that are saved."""
 
     def __init__(self) -> None:
         self.hits: list[SavedHit] = []
@@ -110,7 +111,6 @@ class HitWriter:
         self._numbers: dict[int, int] = {}
         self._kept: list[Hit] = []  # so that no id of an object is used twice
         self._record_numbers: dict[int, int] = {}
-        self._size = 0  # of what is packed
 
     def number(self, hit: Hit) -> int:
         """Return the number of a hit.
@@ -141,18 +141,13 @@ class HitWriter:
     def number_if(self, hit: Hit | None) -> int | None:
         return None if hit is None else self.number(hit)
 
-    def numbers(self, hits: Iterable[Hit]) -> list[int]:
-        return [self.number(hit) for hit in hits]
+    def hit_list(self, hits: HitList) -> SavedHits:
+        """Return a list of hits as it is saved.
 
-    def packed(self, hits: PackedHits) -> SavedHits:
-        """Return packed hits as they are saved.
-
-        Raises: ValueError, if that is more than is saved.
+        Raises: ValueError, for a record that is not stored.
         """
-        self._size += len(hits.rows)
-        if self._size > MAX_STATE_BYTES:
-            raise ValueError(f"the state has more than {MAX_STATE_BYTES:,} bytes, and at most so many are saved")
-        return SavedHits(hits.rows, hits.values, {place: self.number(hit) for place, hit in hits.others.items()})
+        packed = hits.packed()
+        return SavedHits(packed.rows, packed.values, {place: self.number(hit) for place, hit in packed.others.items()})
 
     def alert(self, found: FoundAlert) -> SavedAlert:
         """Return a found alert as it is saved."""
@@ -161,7 +156,7 @@ class HitWriter:
             found.first_at,
             found.fired_at,
             found.until,
-            self.numbers(found.hits),
+            self.hit_list(found.hits),
             found.judged_at,
             found.resolved_at,
             self.number_if(found.resolved_by),
@@ -173,22 +168,26 @@ class HitWriter:
 
 
 class HitReader:
-    """The hits that were saved, and which of them still have all their records."""
+    """The hits of a group that were saved, and which of them still have all their records."""
 
-    def __init__(self, hits: Sequence[SavedHit], records: Sequence[SavedRecord], stored: Collection[int]) -> None:
-        """`stored` are the ids of those of the records that the store still has."""
+    def __init__(
+        self,
+        hits: Sequence[SavedHit],
+        records: Sequence[SavedRecord],
+        missing: Collection[int] = (),
+        *,
+        is_final: bool = True,
+    ) -> None:
+        """`missing` are the ids of those of the records that the store no longer has.
+
+        `is_final`: no other rule counts the alerts of the group, so that their records may be gone.
+        """
         refs = [RecordRef(each.key, each.id, each.occurred_at, each.is_backlog) for each in records]
-        self._stored = stored
-        self._records = [ref if ref.id in stored else None for ref in refs]
+        self._missing = missing
+        self._records = [None if ref.id in missing else ref for ref in refs]
         self._is_whole = [all(self._records[number] is not None for number in each.records) for each in hits]
         self._hits = [self._hit(each, refs) for each in hits]
-        self._is_final = False
-
-    def of_rule(self, *, is_final: bool) -> HitReader:
-        """Return the reader of a rule. `is_final`: no other rule counts its alerts, so that their records may be gone."""
-        reader = copy.copy(self)
-        reader._is_final = is_final
-        return reader
+        self._is_final = is_final
 
     def _hit(self, saved: SavedHit, refs: Sequence[RecordRef]) -> Hit:
         at, key = _own(refs[saved.records[0]]) if saved.own is None else saved.own
@@ -204,16 +203,31 @@ class HitReader:
             raise DoesNotFit(_IS_GONE)
         return self._hits[number]
 
+    def hit_list(self, saved: SavedHits) -> HitList:
+        """Return a list of hits whose records all still exist.
+
+        Raises: as `packed`.
+        """
+        return HitList.of_packed(self.packed(saved))
+
     def packed(self, saved: SavedHits) -> PackedHits:
         """Return packed hits whose records all still exist.
 
         Raises: DoesNotFit; IndexError, ValueError, if somebody edited them.
         """
-        hits = PackedHits(saved.rows, saved.values, {place: self.hit(number) for place, number in saved.others.items()})
+        if not self._has_all(saved):
+            raise DoesNotFit(_IS_GONE)
+        return self._packed(saved)
+
+    def _has_all(self, saved: SavedHits) -> bool:
+        """Return whether all records of hits still exist."""
+        is_any_missing = self._missing and any(record_id in self._missing for record_id in saved.record_ids())
+        return not is_any_missing and all(self._is_whole[number] for number in saved.others.values())
+
+    def _packed(self, saved: SavedHits) -> PackedHits:
+        hits = PackedHits(saved.rows, saved.values, {place: self._hits[each] for place, each in saved.others.items()})
         if {place for place, record_id in enumerate(hits.record_ids()) if not record_id} != hits.others.keys():
             raise ValueError("a hit has no record")
-        if not all(record_id in self._stored for record_id in saved.record_ids()):
-            raise DoesNotFit(_IS_GONE)
         return hits
 
     def alert(self, saved: SavedAlert) -> FoundAlert:
@@ -221,15 +235,23 @@ class HitReader:
 
         Raises: DoesNotFit, if another rule counts the alert and needs them.
         """
-        if not self._is_final and not all(self._is_whole[number] for number in saved.hits):
-            raise DoesNotFit("a record of an alert that another rule counts is no longer in the store")
+        hits = self._packed(saved.hits)
+        if not self._has_all(saved.hits):
+            if not self._is_final:
+                raise DoesNotFit("a record of an alert that another rule counts is no longer in the store")
+            others = saved.hits.others
+            whole = (
+                self._is_whole[others[place]] if place in others else record_id not in self._missing
+                for place, record_id in enumerate(hits.record_ids())
+            )
+            hits = PackedHits.of([*compress(hits, whole)])
         last_seen = None if saved.last_seen is None else self._records[saved.last_seen]
         return FoundAlert(
             saved.origin,
             saved.first_at,
             saved.fired_at,
             saved.until,
-            [self._hits[number] for number in saved.hits if self._is_whole[number]],
+            HitList.of_packed(hits),
             saved.judged_at,
             saved.resolved_at,
             self.hit_if(saved.resolved_by),

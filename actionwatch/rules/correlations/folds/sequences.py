@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Self
 
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.hit_list import UnpackedHits
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList, UnpackedHits
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedPending
-from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
+from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
 
@@ -80,7 +81,7 @@ class Sequences(Fold):
     def save(self, writer: HitWriter) -> SavedFold:
         """Return the state as it is saved."""
         saved = super().save(writer)
-        saved.windows, saved.fresh = [self._recent.save(writer)], dict(self._fresh)
+        saved.windows, saved.fresh = [writer.hit_list(self._recent)], dict(self._fresh)
         saved.pending = {
             place: SavedPending(writer.number(each.first), writer.number(each.completing), each.due, each.is_firm)
             for place, each in self._pending.items()
@@ -91,7 +92,7 @@ class Sequences(Fold):
         """Continue from what was saved."""
         super().load(saved, reader)
         (recent,) = saved.windows
-        self._recent, self._fresh = UnpackedHits.load(recent, reader), Counter(saved.fresh)
+        self._recent, self._fresh = UnpackedHits(reader.packed(recent)), Counter(saved.fresh)
         self._pending = {
             place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
             for place, each in saved.pending.items()
@@ -150,7 +151,7 @@ class Sequences(Fold):
     def _make(self, pending: _Pending) -> FoundAlert:
         """Make the alert from every hit since the first step, which is still in reach when the alert fires."""
         first = pending.first
-        hits = [hit for hit in self._recent if hit.order >= first.order and hit.step in self._wanted]
+        hits = HitList(hit for hit in self._recent if hit.order >= first.order and hit.step in self._wanted)
         until = pending.due + self._rule.realert
         return FoundAlert(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
 

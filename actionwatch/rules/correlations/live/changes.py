@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Hit, KeptRecord
+from actionwatch.rules.model import NEVER, Correlation, Group, Hit, KeptRecord
 
 OuterHit = tuple[int, Group, Hit]
 """A hit that an alert makes in a rule above: the number of that rule, the group, the hit."""
@@ -237,7 +238,7 @@ def _change(
 def _new_records(known: CorrelatedAlert, found: FoundAlert) -> tuple[KeptRecord, ...]:
     """Return the records that an alert did not hold before, each once, and note that it holds them."""
     new: dict[str, KeptRecord] = {}
-    for hit in found.hits[known.taken :]:
+    for hit in found.hits.since(known.taken):
         for record in hit.records:
             if record.key not in known.keys:
                 new[record.key] = record

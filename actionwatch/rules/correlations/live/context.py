@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.order import needs, waiting
 from actionwatch.rules.correlations.live.saved import RuleIdentity
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, KeptRecord
+from actionwatch.rules.model import NEVER, Correlation, Hit, KeptRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class LiveContext:
         """Return whether an alert may open: at least one of its records is no backlog and newer than the rule."""
         if self.rule.is_silent or found.is_quiet:
             return False
-        hits = found.hits
+        hits: Iterable[Hit] = reversed(found.hits)  # the newest are the most likely
         if self.rule.is_absence:
             is_over = verified is not None and found.resolved_at is not None and found.resolved_at <= verified
             if found.resolved_by is None or not is_over:

@@ -8,20 +8,20 @@ Pure: the caller passes in what the store knows, and stores the changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.changes import FoundChange, OuterHit
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
-from actionwatch.rules.correlations.live.live_rule import Limits, LiveRule
+from actionwatch.rules.correlations.live.live_rule import FindMissing, Limits, LiveRule
 from actionwatch.rules.correlations.live.order import running
 from actionwatch.rules.correlations.live.saved import SavedState
 from actionwatch.rules.engine import Failures, RuleFailure
@@ -107,16 +107,15 @@ class Correlator:
     def save(self) -> SavedState:
         """Return the state as it is saved: not between `take` and `changes`. Who loads it judges every group next.
 
-        Raises: ValueError, if it holds a record that is not stored.
+        Reading its groups raises ValueError, if one holds a record that is not stored.
         """
-        writer, rule_ids = HitWriter(), [rule.name.id for rule in self.rules]
-        rules = [rule_state.save(writer, rule_ids) for rule_state in self._rules]
-        return SavedState(self._bounds.alerts_from, rules, writer.hits, writer.records)
+        rule_ids = [rule.name.id for rule in self.rules]
+        return SavedState(self._bounds.alerts_from, [rule_state.save(rule_ids) for rule_state in self._rules])
 
     def load(
         self,
         saved: SavedState,
-        stored: Collection[int],
+        find_missing: FindMissing,
         known: Mapping[str, CorrelatedAlert],
         newer: Iterable[CorrelatedAlert],
         leading: Iterable[CorrelatedAlert],
@@ -125,20 +124,20 @@ class Correlator:
 
         Then `restore` the other rules, with the records that were read until then; take the records since; let `changes` judge.
 
-        `stored` are those of `saved.record_ids()` that the store still has; `known` are its alerts, as they are stored now;
-        `newer` were stored since; `leading` are those that may still lead others, where groups share an alert.
+        `known` are its alerts, as they are stored now; `newer` were stored since; `leading` are those that may still lead
+        others, where groups share an alert.
 
         Raises: DoesNotFit, if the store no longer has what it needs, or the parts of the state do not belong together.
         """
         try:
-            self._load(saved, HitReader(saved.hits, saved.records, stored), known, newer, leading)
+            self._load(saved, find_missing, known, newer, leading)
         except (IndexError, KeyError, OverflowError, TypeError, ValueError) as exc:
             raise DoesNotFit(f"its parts do not belong together: {exc!r}") from exc
 
     def _load(
         self,
         saved: SavedState,
-        reader: HitReader,
+        find_missing: FindMissing,
         known: Mapping[str, CorrelatedAlert],
         newer: Iterable[CorrelatedAlert],
         leading: Iterable[CorrelatedAlert],
@@ -147,7 +146,7 @@ class Correlator:
         numbers = {rule.name.id: number for number, rule in enumerate(self.rules) if rule.name.id in chosen}
         self._loaded = set(numbers.values())
         for each in saved.rules:
-            self._rules[numbers[each.identity.rule_id]].load(each, reader, known, numbers)
+            self._rules[numbers[each.identity.rule_id]].load(each, find_missing, known, numbers)
         for alert in newer:
             if alert.rule_id in numbers:
                 self._rules[numbers[alert.rule_id]].restore_alert(alert)

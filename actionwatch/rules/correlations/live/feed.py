@@ -15,20 +15,11 @@ from typing import Any
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.engine import Engine, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import (
-    VALUE_TYPES,
-    Correlation,
-    CorrelationType,
-    FoundAlert,
-    Group,
-    Hit,
-    KeptRecord,
-    Rule,
-    Step,
-)
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Group, Hit, KeptRecord, Rule, Step
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NOTHING_INHERITED: Mapping[str, str | None] = {}
@@ -99,7 +90,7 @@ class Feed:
         Raises: DoesNotFit, if the store no longer has that record.
         """
         firing = found.firing
-        counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)
+        counted = itertools.takewhile(lambda hit: firing is None or hit.order <= firing.order, found.hits)
         records = tuple({each.key: each for hit in counted for each in hit.records}.values())
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(*self._kept.whole([newest])) if newest is not None else None

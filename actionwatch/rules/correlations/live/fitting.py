@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
-from msgspec import structs
+from dataclasses import replace
 
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
@@ -32,4 +31,4 @@ def fitting(
     chosen = without_links_to_others(unchanged.difference(ended), rules)
     if not chosen:
         raise DoesNotFit("it belongs to other rules, or to another beginning of the sources")
-    return structs.replace(saved, rules=[each for each in saved.rules if each.identity.rule_id in chosen])
+    return replace(saved, rules=[each for each in saved.rules if each.identity.rule_id in chosen])

@@ -5,7 +5,7 @@ Only `live_rule.py` holds these states and changes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,13 +13,14 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
 from actionwatch.rules.correlations.live.changes import Evaluation, OuterChange, OuterHit, turned_by
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.saved import SavedGroup, SavedOuterHit
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, KeptRecord
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Group, Hit, KeptRecord
 
 _FEW = 8  # hits that a group may keep even if there is no room
 
@@ -106,14 +107,13 @@ class GroupState:
         if count <= _FEW:
             return 0
         known = self._base.found
-        first, held_count = max(len(known) - 1, 0), len(known[-1].hits) if known else 0
+        first = max(len(known) - 1, 0)
         folded = self.hits.take_first(count)
         for hit in folded:
             self._base.push(hit)
         for found, grown in zip(known[first:], self._live.found[first:], strict=False):
             if found.origin == grown.origin:  # the same objects: what was packed are others
-                found.hits[held_count:] = grown.hits[held_count : len(found.hits)]
-            held_count = 0
+                found.hits = grown.hits.copy_first(len(found.hits))
         self.floor = folded[-1].at + MICROSECOND
         self._drop_settled(self.floor)
         self._drop_reported()
@@ -210,12 +210,14 @@ class GroupState:
             return
         newest, grown = self._base.found[-1], self._live.found[len(self._base.found) - 1]
         known = self._known.get(grown.id)
+        if known is None or not known.is_reported:
+            return
         keys = {record.key for hit in newest.hits for record in hit.records}
-        if known is None or not known.is_reported or not known.keys.issuperset(keys):
+        if not known.keys.issuperset(keys):
             return
         count = len(newest.hits)
         if grown is not newest:
-            del grown.hits[:count]
+            grown.hits.drop_first(count)
         newest.hits.clear()
         if self._context.is_direct:
             known.keys -= keys
@@ -245,37 +247,52 @@ class GroupState:
 
     # -- saved, for a restart ------------------------------------------------------------------------------------------
 
-    def save(self, writer: HitWriter, rule_ids: Sequence[str]) -> SavedGroup:
-        """Return what cannot be folded again."""
+    def known(self) -> list[CorrelatedAlert]:
+        """Return its alerts that can still change, without what is not stored."""
+        return [replace(known, keys=set(), taken=0) for known in self._known.values()]
+
+    def save(self, rule_ids: Sequence[str]) -> SavedGroup:
+        """Return what cannot be folded again. `rule_ids` are the ids of the rules by number."""
+        writer = HitWriter()
         return SavedGroup(
             self.group,
             self.floor,
             self._last_at,
             self._base.save(writer),
-            self.hits.save(writer),
-            [replace(known, keys=set(), taken=0) for known in self._known.values()],
+            writer.hit_list(self.hits),
+            list(self._known),
             {
                 name: [SavedOuterHit(rule_ids[number], group, writer.number(hit)) for number, group, hit in outer]
                 for name, outer in self._published.items()
             },
             None if self._begun is None else writer.alert(self._begun),
+            writer.hits,
+            writer.records,
         )
 
     def load(
-        self, saved: SavedGroup, reader: HitReader, known: Mapping[str, CorrelatedAlert], numbers: Mapping[str, int]
+        self,
+        saved: SavedGroup,
+        missing: Collection[int],
+        known: Mapping[str, CorrelatedAlert],
+        deleted: Mapping[str, CorrelatedAlert],
+        numbers: Mapping[str, int],
     ) -> None:
-        """Continue from what was saved. `known` are the alerts as they are stored now, `numbers` those of the rules by id.
+        """Continue from what was saved. `missing` are the ids of records that were deleted.
+
+        `known` are the alerts as they are stored now, `deleted` the others, `numbers` are those of the rules by id.
 
         Raises: DoesNotFit.
         """
+        reader = HitReader(saved.numbered, saved.records, missing, is_final=self._context.is_final)
         self._last_at = saved.last_at
         self._base.load(saved.base, reader)
-        self.hits = HitList.load(saved.hits, reader)
-        self._known = {each.id: known.get(each.id, each) for each in saved.known}
-        deleted = [each for each in self._known.values() if each.id not in known]
-        if deleted:  # by retention: their records must not be reported again
+        self.hits = reader.hit_list(saved.hits)
+        self._known = {name: known.get(name) or deleted[name] for name in saved.known}
+        gone = [each for name, each in self._known.items() if name not in known]
+        if gone:  # by retention: their records must not be reported again
             held = {record.key for found in self._base.found for hit in found.hits for record in hit.records}
-            for each in deleted:
+            for each in gone:
                 each.keys = held
         self._published = {
             name: [_outer(each, reader, numbers) for each in outer] for name, outer in saved.published.items()
@@ -303,7 +320,7 @@ class GroupState:
         if last is not None:
             is_quiet = context.is_early(last)
             self._begun = FoundAlert(
-                last.origin, last.first_at, last.fired_at, last.until, [], is_quiet=is_quiet, id=last.id
+                last.origin, last.first_at, last.fired_at, last.until, HitList(), is_quiet=is_quiet, id=last.id
             )
             self._base.restore(self._begun)
 

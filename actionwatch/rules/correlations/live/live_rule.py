@@ -5,20 +5,23 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.changes import FoundChange, OuterChange, OuterHit, compare
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove
 from actionwatch.rules.correlations.live.saved import SavedRule
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Group, Hit
+
+FindMissing = Callable[[Iterable[int]], Collection[int]]
+"""Returns which of the ids no stored record has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,28 +212,37 @@ class LiveRule:
 
     # -- saved, for a restart ------------------------------------------------------------------------------------------
 
-    def save(self, writer: HitWriter, rule_ids: Sequence[str]) -> SavedRule:
+    def save(self, rule_ids: Sequence[str]) -> SavedRule:
         """Return the state as it is saved. `rule_ids` are the ids of the rules by number."""
-        groups = [state.save(writer, rule_ids) for state in self._groups.values()]
-        return SavedRule(self._context.identity, self._unknown_before, self.newest, groups)
+        states = self._groups.values()
+        known = [each for state in states for each in state.known()]
+        groups = (state.save(rule_ids) for state in states)
+        return SavedRule(self._context.identity, self._unknown_before, self.newest, known, groups)
 
     def load(
-        self, saved: SavedRule, reader: HitReader, known: Mapping[str, CorrelatedAlert], numbers: Mapping[str, int]
+        self,
+        saved: SavedRule,
+        find_missing: FindMissing,
+        known: Mapping[str, CorrelatedAlert],
+        numbers: Mapping[str, int],
     ) -> None:
         """Continue from what was saved: every group is judged next.
 
         Raises: DoesNotFit.
         """
-        names = {each.group for each in saved.groups}
-        if len(names) < len(saved.groups) or any(len(name) != len(self.rule.group_fields) for name in names):
-            raise DoesNotFit(f"it has groups that the rule {self.rule.name.name} cannot have")
-        reader = reader.of_rule(is_final=self._context.is_final)
         self._unknown_before, self.newest = saved.unknown_before, saved.newest
-        for each in saved.groups:
-            state = self._groups[each.group] = GroupState(self._context, each.group, each.floor)
-            state.load(each, reader, known, numbers)
-            self.kept += len(state.hits)
-            self._dirty[each.group] = None
+        deleted = {each.id: each for each in saved.known if each.id not in known}
+        loaded: set[Group] = set()
+        for groups in saved.portions():
+            missing = find_missing(record_id for group in groups for record_id in group.record_ids())
+            for each in groups:
+                if each.group in loaded or len(each.group) != len(self.rule.group_fields):
+                    raise DoesNotFit(f"it has groups that the rule {self.rule.name.name} cannot have")
+                state = self._groups[each.group] = GroupState(self._context, each.group, each.floor)
+                state.load(each, missing, known, deleted, numbers)
+                self.kept += len(state.hits)
+                self._dirty[each.group] = None
+                loaded.add(each.group)
 
     def share(self, others: Iterable[CorrelatedAlert]) -> None:
         """Let stored alerts lead those that fire after them, once all are loaded. `others` are those that may still lead."""

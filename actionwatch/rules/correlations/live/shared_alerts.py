@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert
-from actionwatch.rules.model import NEVER, Correlation, FiringOrder, FoundAlert, Group
+from actionwatch.rules.correlations.folds.found_alert import FiringOrder, FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, Group
 
 
 @dataclass(slots=True)

@@ -10,10 +10,11 @@ from itertools import takewhile
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.counting import MEASURES
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
-from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Group, Hit, Rule
+from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule
 
 _SPANS = 2  # times what a rule needs: the second span completes the alert that holds the record
 

@@ -13,7 +13,8 @@ from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.folds import new_fold
-from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Group, Hit, Rule, Step
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
@@ -20,7 +21,7 @@ from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.fitting import fitting
 from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, running
 from actionwatch.rules.correlations.live.saved import decode, encode
-from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule
+from actionwatch.rules.model import Correlation, Group, Hit, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
 FEED = (
@@ -254,7 +255,7 @@ class Service:
 
     def save(self) -> None:
         """Save the state."""
-        self.saved, self.saved_count = encode(self.correlator.save()), len(self.records)
+        self.saved, self.saved_count = b"".join(encode(self.correlator.save())), len(self.records)
         self.changed.clear()
 
     def change(self, rules: Sequence[Rule]) -> None:
@@ -277,11 +278,9 @@ class Service:
         seen, since = self.records[: self.saved_count], self.records[self.saved_count :]
         starts, settled_before = self._starts(changed, seen, None)
         correlator = self._make(starts, settled_before)
-        stored = {each.id for each in self.records}
         rows = self._rows_of(self.rows.values())
         newer = [rows[name] for name in self.changed]
-        assert stored.issuperset(state.record_ids())
-        correlator.load(state, stored, rows, newer, rows.values())
+        correlator.load(state, self._find_missing, rows, newer, rows.values())
         if changed:
             self._restore(correlator, changed, starts, seen)
             self.kept.append(kept)
@@ -292,6 +291,9 @@ class Service:
             return
         self.correlator = correlator
         self.resumed += 1
+
+    def _find_missing(self, ids: Iterable[int]) -> set[int]:
+        return set(ids) - {each.id for each in self.records}
 
     def _rows_of(self, found: Iterable[CorrelatedAlert]) -> dict[str, CorrelatedAlert]:
         """Return rows as a process reads them, with the records that their alerts hold."""

@@ -11,10 +11,12 @@ from msgspec import structs
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.changes import Evaluation, compare, turned_by, update_times
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Threshold
+from actionwatch.rules.model import NEVER, Correlation, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -36,14 +38,14 @@ def found(name: str, start: float, *minutes: float, until: float | None = None) 
     hits = [hit(minute) for minute in (start, *minutes)]
     fired = hits[-1].at
     return FoundAlert(
-        name, at(start), fired, at(start + 10 if until is None else until), hits, id=name, firing=hits[-1]
+        name, at(start), fired, at(start + 10 if until is None else until), HitList(hits), id=name, firing=hits[-1]
     )
 
 
 def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert:
     """Make an alert of absence."""
     end = None if back is None else at(back)
-    return FoundAlert(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
+    return FoundAlert(name, at(since), at(since), NEVER, HitList(), at(since), resolved_at=end, id=name)
 
 
 def reported(
@@ -265,7 +267,7 @@ def test_unreported_alerts_are_stored() -> None:
 def test_records_come_in_event_order() -> None:
     """The records of an alert come in event order."""
     alert = found("a", 1)
-    alert.hits = [hit(9), structs.replace(hit(9.5), records=(*hit(8).records, *hit(3).records))]
+    alert.hits = HitList([hit(9), structs.replace(hit(9.5), records=(*hit(8).records, *hit(3).records))])
     (change,) = all_changes(evaluated(COUNT, [alert]))
     assert [record.occurred_at for record in change.records] == [at(3), at(8), at(9)]
 

@@ -10,8 +10,10 @@ from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert, RuleName
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
-from actionwatch.rules.model import NEVER, FoundAlert, Hit, Step, Threshold
+from actionwatch.rules.model import NEVER, Hit, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
@@ -37,7 +39,7 @@ INNER = structs.replace(NEW, records=())
 def test_an_alert_opens_with_a_new_record(hits: list[Hit], may_open: bool) -> None:
     """An alert opens if at least one of its records is new, or if it counts an alert without records."""
     (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR))
-    found = FoundAlert("a", at(20), at(20), at(30), hits)
+    found = FoundAlert("a", at(20), at(20), at(30), HitList(hits))
     assert context.may_open(found, None) is may_open
     assert not context.may_open(replace(found, is_quiet=True), None)
     (silent,) = contexts_of([replace(COUNT, is_silent=True)], StreamBounds(begin=lambda _: at(0)))
@@ -69,7 +71,7 @@ def test_an_absence_opens_while_it_lasts(
     bounds = StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR, alerts_from=start)
     (context,) = contexts_of([ABSENCE], bounds)
     end = None if back is None else back.at
-    found = FoundAlert("a", at(10), at(10), NEVER, [], resolved_at=end, resolved_by=back)
+    found = FoundAlert("a", at(10), at(10), NEVER, HitList(), resolved_at=end, resolved_by=back)
     assert context.may_open(found, None if verified is None else at(verified)) is may_open
 
 
@@ -78,7 +80,7 @@ def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
     for start, may_open in ((15, True), (25, False)):
         bounds = StreamBounds(begin=lambda _: at(0), alerts_from=at(start))
         (context,) = contexts_of([ABSENCE], bounds)
-        found = FoundAlert("a", at(10), at(10), NEVER, [], resolved_at=at(15))
+        found = FoundAlert("a", at(10), at(10), NEVER, HitList(), resolved_at=at(15))
         assert context.may_open(found, at(20)) is may_open
 
 
@@ -102,7 +104,7 @@ def test_an_alert_is_over_if_nothing_of_it_can_be_reported(
     alert = CorrelatedAlert("a", "id", (), "a", at(20), at(20), at(30))
     for name, value in known.items():
         setattr(alert, name, value)
-    assert context.is_over(FoundAlert("a", at(20), at(20), at(30), hits), alert) is is_over
+    assert context.is_over(FoundAlert("a", at(20), at(20), at(30), HitList(hits)), alert) is is_over
 
 
 def test_what_rules_are_to_each_other() -> None:

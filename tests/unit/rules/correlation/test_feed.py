@@ -9,8 +9,10 @@ import pytest
 from msgspec import structs
 
 from actionwatch.base.model import Record, RuleName
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.feed import Feed, as_number
-from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule, Step, Threshold
+from actionwatch.rules.model import Correlation, Group, Hit, Rule, Step, Threshold
 from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
@@ -42,7 +44,7 @@ def inner_hits(found: FoundAlert, group: Group = GROUP, rules: Sequence[Rule] = 
 
 def alert(*hits: Hit, firing: Hit | None = None, **more: object) -> FoundAlert:
     """Make an alert that fired at minute 5."""
-    found = FoundAlert("k", at(1), at(5), at(15), list(hits), firing=firing, id="id")
+    found = FoundAlert("k", at(1), at(5), at(15), HitList(hits), firing=firing, id="id")
     for name, value in more.items():
         setattr(found, name, value)
     return found

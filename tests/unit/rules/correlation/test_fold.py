@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit
-from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Hit, Pattern, Threshold
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
@@ -158,7 +159,7 @@ def test_a_saved_state_continues(case: tuple[Correlation, list[Hit]], cut: int) 
     writer = HitWriter()
     state = msgspec.msgpack.encode((whole.save(writer), writer.hits))
     saved, saved_hits = msgspec.msgpack.decode(state, type=tuple[SavedFold, list[SavedHit]])
-    loaded.load(saved, HitReader(saved_hits, [], ()))
+    loaded.load(saved, HitReader(saved_hits, []))
     assert loaded.alerts() == whole.alerts()
     for hit in ordered[cut:]:
         whole.push(hit)

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitWriter
-from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Pattern, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -30,7 +32,7 @@ def shapes(state: Fold) -> list[tuple[float | None, list[float | None]]]:
 def known(fired: float, *, first: float | None = None, until: float | None = None) -> FoundAlert:
     """Make a known alert."""
     begun = fired if first is None else first
-    return FoundAlert(f"{begun:06.2f}", at(begun), at(fired), at(fired + 10 if until is None else until), [])
+    return FoundAlert(f"{begun:06.2f}", at(begun), at(fired), at(fired + 10 if until is None else until), HitList())
 
 
 @pytest.mark.parametrize("rule", [ABSENCE, TERM, SPIKE])

@@ -12,11 +12,13 @@ from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.changes import OuterHit
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Pattern, Threshold
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Group, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -375,7 +377,7 @@ def test_a_shared_alert_settles_with_the_alerts_before_it() -> None:
     shared, state = SharedAlerts(MERGED), state_of(MERGED, ("a",))
     keep(state, 1, 2, 30, 31)
     evaluation = state.evaluate(at(ALL), None)
-    first = FoundAlert("b", at(0), at(0), at(10), [], at(ALL + 1), id="b")
+    first = FoundAlert("b", at(0), at(0), at(10), HitList(), at(ALL + 1), id="b")
     shared.update(("b",), [first], {}, (), at(ALL))
     state.settle(evaluation.alerts, at(ALL), shared)
     assert len(state.evaluate(at(ALL), None).alerts) == 2
@@ -394,7 +396,7 @@ def test_a_settled_alert_still_leads_other_groups() -> None:
     shared.update(("a",), evaluation.alerts, evaluation.known, (), at(ALL))
     state.settle(evaluation.alerts, at(ALL), shared)
     shared.update(("a",), state.evaluate(at(ALL), None).alerts, evaluation.known, (), at(ALL))
-    shared.update(("b",), [FoundAlert("b", at(6), at(6), at(16), [], id="b")], {}, (), at(ALL))
+    shared.update(("b",), [FoundAlert("b", at(6), at(6), at(16), HitList(), id="b")], {}, (), at(ALL))
     assert shared.shared_with(CorrelatedAlert("b", "", ("b",), "b", at(6), at(6), at(16))) is first
 
 
@@ -597,7 +599,7 @@ def test_a_learned_term_is_restored_quietly() -> None:
     shared = SharedAlerts(TERM)
     state.begin(shared)
     state.finish_restore()
-    shared.update(("b",), [FoundAlert("b1", at(5), at(5), at(5), [], id="b1")], {}, (), at(ALL))
+    shared.update(("b",), [FoundAlert("b1", at(5), at(5), at(5), HitList(), id="b1")], {}, (), at(ALL))
     assert shared.shared_with(CorrelatedAlert("b1", "", ("b",), "b1", at(5), at(5), at(5))) is None
     (found,) = state.alerts()
     assert (found.id, found.is_quiet, found.fired_at) == (alert.id, True, at(5))
@@ -617,7 +619,7 @@ def test_a_restored_alert_leads_in_its_shared_alert() -> None:
         end: datetime = at(11)
         state.restore_alert(CorrelatedAlert("a1", "", ("a",), "a1", at(1), at(1), end, True, is_current=is_current))
         state.begin(shared)
-        other = FoundAlert("b1", at(5), at(5), at(15), [], id="b1")
+        other = FoundAlert("b1", at(5), at(5), at(15), HitList(), id="b1")
         shared.update(("b",), [other], {}, (), at(ALL))
         leader = shared.shared_with(CorrelatedAlert("b1", "", ("b",), "b1", at(5), at(5), at(15)))
         assert (leader is not None) is is_current

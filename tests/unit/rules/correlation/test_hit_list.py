@@ -18,9 +18,10 @@ from actionwatch.base.clock import to_micros
 from actionwatch.instaclustr.identity import organisation_hash, record_key, twin_key
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit, SavedRecord
-from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern, RecordRef, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern, RecordRef, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, make, objects_held, record_at
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.booleans()), max_size=60)
@@ -154,7 +155,7 @@ def test_packing_changes_no_alert(rule: Correlation, steps: list[tuple[int, int]
 def shape(found: FoundAlert) -> tuple[FoundAlert, object]:
     """Return a found alert with the ids of its records: saved hits hold references instead of whole records."""
     hits = [(hit.order, hit.value, [record.id for record in hit.records]) for hit in found.hits]
-    return replace(found, hits=[], firing=None), hits
+    return replace(found, hits=HitList(), firing=None), hits
 
 
 def loaded(state: Fold, rule: Correlation) -> Fold:
@@ -162,8 +163,7 @@ def loaded(state: Fold, rule: Correlation) -> Fold:
     writer, again = HitWriter(), new_fold(rule, START)
     body = msgspec.msgpack.encode((state.save(writer), writer.hits, writer.records))
     fold, hits, records = msgspec.msgpack.decode(body, type=tuple[SavedFold, list[SavedHit], list[SavedRecord]])
-    ids = {each.id for each in records}.union(*(window.record_ids() for window in fold.windows))
-    again.load(fold, HitReader(hits, records, ids))
+    again.load(fold, HitReader(hits, records))
     return again
 
 

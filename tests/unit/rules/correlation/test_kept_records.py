@@ -15,7 +15,7 @@ from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
-from actionwatch.rules.correlations.live.saved import encode
+from actionwatch.rules.correlations.live.saved import decode, encode
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
@@ -154,7 +154,8 @@ def test_a_saved_hit_takes_few_bytes(number_of_rules: int) -> None:
     correlator = correlator_over("---\n".join(bodies), Store())
     correlator.take(records_of(500))
     correlator.changes(START + timedelta(minutes=1))
-    state = correlator.save()
-    assert (len(state.records), len(state.hits)) == (0, 0)
-    assert sum(map(len, state.all_hits())) == 500 * number_of_rules
-    assert len(encode(state)) < 28 * 500 * number_of_rules
+    body = b"".join(encode(correlator.save()))
+    groups = [group for rule in decode(body).rules for group in rule.groups]
+    assert {(len(group.records), len(group.numbered)) for group in groups} == {(0, 0)}
+    assert sum(len(hits) for group in groups for hits in (group.hits, *group.base.windows)) == 500 * number_of_rules
+    assert len(body) < 28 * 500 * number_of_rules

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Level, Record
-from actionwatch.rules.model import Correlation, FoundAlert, Hit
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import Correlation, Hit
 from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, outcome_of, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
+import gzip
+import secrets
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -11,16 +14,23 @@ from msgspec import structs
 
 from actionwatch import __version__
 from actionwatch.base.clock import to_micros
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter
+from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter, SavedFold, SavedHits
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.model import FoundAlert, Hit, RecordRef
+from actionwatch.rules.model import Hit, RecordRef
 from tests.unit.rules.correlation.kit import START, at, hit, record_at
 from tests.unit.rules.correlation.live import ALL, in_event_order
 
-STATE = saved.SavedState(None, [], [], [])
+EMPTY = SavedHits(b"", (), {})
+STATE = saved.SavedState(None, [])
+
+
+def encoded(state: saved.SavedState) -> bytes:
+    """Return a state as bytes."""
+    return b"".join(saved.encode(state))
 
 
 def stored(number: int) -> Hit:
@@ -31,7 +41,7 @@ def stored(number: int) -> Hit:
 
 def reader(writer: HitWriter, *ids: int, is_final: bool = True) -> HitReader:
     """Read what was written, in a store that has only the records with these ids."""
-    return HitReader(writer.hits, writer.records, ids).of_rule(is_final=is_final)
+    return HitReader(writer.hits, writer.records, {1, 2}.difference(ids), is_final=is_final)
 
 
 def replace_key(of: Hit) -> Hit:
@@ -43,7 +53,15 @@ def replace_key(of: Hit) -> Hit:
 
 FIRST, SECOND = stored(1), stored(2)
 FOUND = FoundAlert(
-    "k", at(1), at(2), at(9), [FIRST, SECOND], resolved_by=FIRST, last_seen=FIRST.records[0], firing=FIRST, id="a"
+    "k",
+    at(1),
+    at(2),
+    at(9),
+    HitList([FIRST, SECOND]),
+    resolved_by=FIRST,
+    last_seen=FIRST.records[0],
+    firing=FIRST,
+    id="a",
 )
 
 
@@ -61,7 +79,7 @@ def test_hits_of_one_record_share_what_is_saved_of_it() -> None:
     hits = [FIRST, structs.replace(FIRST, step=1, value=("x",)), structs.replace(FIRST, at=at(3), key="alert")]
     inner = Hit(at(4), 0, "none", ())
     writer = HitWriter()
-    numbers = writer.numbers([*hits, inner, SECOND])
+    numbers = [writer.number(each) for each in (*hits, inner, SECOND)]
     assert [each.id for each in writer.records] == [record.id, 2]
     assert [each.own for each in writer.hits] == [None, None, (at(3), "alert"), (at(4), "none"), None]
     assert [reader(writer, 1, 2).hit(number) for number in numbers] == [*hits, inner, SECOND]
@@ -73,7 +91,7 @@ def test_records_of_a_found_alert_may_be_gone() -> None:
     alert = writer.alert(FOUND)
     loaded = reader(writer, 2).alert(alert)
     gone = structs.replace(FIRST, records=())
-    assert loaded == replace(FOUND, hits=[SECOND], resolved_by=gone, last_seen=None, firing=gone)
+    assert loaded == replace(FOUND, hits=HitList([SECOND]), resolved_by=gone, last_seen=None, firing=gone)
     with pytest.raises(DoesNotFit, match="another rule counts"):
         reader(writer, 2, is_final=False).alert(alert)
 
@@ -83,21 +101,12 @@ def test_records_of_a_window_may_not_be_gone() -> None:
     packable = replace_key(SECOND)
     for kept, gone in (([SECOND], [FIRST, SECOND]), ([packable], [packable, FIRST]), ([FIRST], [FIRST, packable])):
         writer = HitWriter()
-        saved_kept, saved_gone = (HitList(hits).save(writer) for hits in (kept, gone))
+        saved_kept, saved_gone = (writer.hit_list(HitList(hits)) for hits in (kept, gone))
         assert len(saved_gone) == 2
         ids = {record.id for each in kept for record in each.records}
-        assert list(HitList.load(saved_kept, reader(writer, *ids))) == kept
+        assert list(reader(writer, *ids).hit_list(saved_kept)) == kept
         with pytest.raises(DoesNotFit, match="no longer in the store"):
-            HitList.load(saved_gone, reader(writer, *ids))
-
-
-def test_a_state_that_is_too_large_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up as soon as that is known."""
-    monkeypatch.setattr("actionwatch.rules.correlations.folds.saved.MAX_STATE_BYTES", 60)
-    writer = HitWriter()
-    HitList([FIRST, SECOND]).save(writer)
-    with pytest.raises(ValueError, match="more than 60 bytes"):
-        HitList([FIRST]).save(writer)
+            reader(writer, *ids).hit_list(saved_gone)
 
 
 def test_a_record_that_is_not_stored_cannot_be_saved() -> None:
@@ -106,19 +115,29 @@ def test_a_record_that_is_not_stored_cannot_be_saved() -> None:
         HitWriter().number(hit(1))
 
 
+def compressed(*parts: bytes) -> bytes:
+    """Return the parts of a state as they are saved."""
+    return gzip.compress(b"".join(len(part).to_bytes(4, "little") + part for part in parts))
+
+
+HEAD = msgspec.msgpack.encode([__version__, None])
+RULE = msgspec.msgpack.encode([["id", "version", -1, None, timedelta(), None, False, [], []], None, None, []])
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"",
         b"no state",
-        saved.encode(STATE)[:-3],
-        zlib.compress(b"\x92\xc0\xa1x"),
-        zlib.compress(b"\xc1"),
-        zlib.compress(
-            msgspec.msgpack.encode([None, [["id", "version", -1, None, None, None, []]], [], [], __version__])
-        ),
+        encoded(STATE)[:-3],
+        gzip.compress(b""),
+        gzip.compress(HEAD[:3]),
+        gzip.compress(b"\xff\0\0\0" + HEAD),
+        compressed(msgspec.msgpack.encode([__version__, "x"])),
+        compressed(b"\xc1"),
+        compressed(HEAD, msgspec.msgpack.encode([["id", "version", -1, None, None, None, False, [], []]])),
     ],
-    ids=["empty", "other", "cut", "other type", "no msgpack", "of rules without realert"],
+    ids=["empty", "other", "cut", "nothing", "length cut", "part cut", "other type", "no msgpack", "rule"],
 )
 def test_what_is_no_state_does_not_fit(body: bytes) -> None:
     """Bytes that are no saved state are refused with a reason, whatever is wrong with them."""
@@ -126,20 +145,48 @@ def test_what_is_no_state_does_not_fit(body: bytes) -> None:
         saved.decode(body)
 
 
+def test_what_is_no_group_does_not_fit() -> None:
+    """Groups are decoded when they are read."""
+    (rule,) = saved.decode(compressed(HEAD, RULE, HEAD, b"")).rules
+    with pytest.raises(DoesNotFit, match="it cannot be read"):
+        list(rule.groups)
+
+
 def test_a_state_of_another_version_does_not_fit() -> None:
     """Another version may mean something else by the same state."""
     with pytest.raises(DoesNotFit, match=r"actionwatch 0\.0\.1"):
-        saved.decode(saved.encode(structs.replace(STATE, made_by="0.0.1")))
+        saved.decode(encoded(replace(STATE, made_by="0.0.1")))
 
 
 def test_a_state_that_is_too_large_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state is limited before it is compressed, when it is written and when it is read."""
-    body = saved.encode(STATE)
+    body = encoded(STATE)
     monkeypatch.setattr(saved, "MAX_STATE_BYTES", 5)
-    with pytest.raises(ValueError, match="at most 5 are saved"):
-        saved.encode(STATE)
-    with pytest.raises(DoesNotFit):
+    with pytest.raises(ValueError, match="at most so many are saved"):
+        encoded(STATE)
+    with pytest.raises(DoesNotFit, match="too large"):
         saved.decode(body)
+
+
+def test_a_state_is_saved_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No piece is much larger than the limit, and no group is made before those ahead of it are written."""
+    monkeypatch.setattr(saved, "PIECE_BYTES", 20_000)
+    made: list[int] = []
+    (rule,) = saved.decode(compressed(HEAD, RULE, b"")).rules
+
+    def groups() -> Iterator[saved.SavedGroup]:
+        for number in range(200):
+            made.append(number)
+            yield saved.SavedGroup((secrets.token_hex(1000),), None, None, SavedFold([]), EMPTY, [], {}, None, [], [])
+
+    pieces = saved.encode(replace(STATE, rules=[replace(rule, groups=groups())]))
+    first = next(pieces)
+    assert 20_000 <= len(first) < 60_000
+    assert len(made) < 60
+    rest = list(pieces)
+    assert all(len(piece) < 60_000 for piece in rest)
+    (again,) = saved.decode(first + b"".join(rest)).rules
+    assert len(list(again.groups)) == 200
 
 
 def test_a_state_refers_to_few_records() -> None:
@@ -149,7 +196,8 @@ def test_a_state_refers_to_few_records() -> None:
     for place in range(0, len(records), 50):
         correlator.take(sorted(records[place : place + 50], key=in_event_order))
         correlator.changes(records[place].occurred_at)
-    state = correlator.save()
-    assert len(saved.encode(state)) < 100 * len(records)
-    assert max(state.record_ids()) == 600
-    assert set(state.record_ids()) <= {record.id for record in records}
+    body = encoded(correlator.save())
+    assert len(body) < 100 * len(records)
+    ids = {each for rule in saved.decode(body).rules for group in rule.groups for each in group.record_ids()}
+    assert max(ids) == 600
+    assert ids <= {record.id for record in records}

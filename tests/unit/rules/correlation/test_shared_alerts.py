@@ -9,8 +9,10 @@ import pytest
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, FoundAlert, Group, Threshold
+from actionwatch.rules.model import NEVER, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 FIRING = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
@@ -31,13 +33,13 @@ def fired(name: str, minute: float, *, judged: float | None = None) -> FoundAler
     """Make an alert that fired at a minute; `judged` is the verified time that it waits for."""
     one = hit(minute)
     waits = None if judged is None else at(judged)
-    return FoundAlert(name, one.at, one.at, at(minute + 10), [one], waits, firing=one, id=name)
+    return FoundAlert(name, one.at, one.at, at(minute + 10), HitList([one]), waits, firing=one, id=name)
 
 
 def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert:
     """Make an alert of absence."""
     end = None if back is None else at(back)
-    return FoundAlert(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
+    return FoundAlert(name, at(since), at(since), NEVER, HitList(), at(since), resolved_at=end, id=name)
 
 
 def reported(name: str, minute: float, *, back: float | None = None, **more: object) -> CorrelatedAlert:
