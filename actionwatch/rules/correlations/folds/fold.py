@@ -27,7 +27,9 @@ class Fold(ABC):
         """Take the next hit; with `is_quiet` it fires nothing."""
 
     def restore(self, found: FoundAlert) -> None:
-        """Continue from a known alert."""
+        """Continue from a known alert. The one before it is final."""
+        if self.found:
+            self.found[-1].hits.pack_all()
         self.found.append(found)
 
     def alerts(self, start: int = 0) -> list[FoundAlert]:

@@ -209,6 +209,16 @@ class HitList:
         hits._packs, hits._packed_count = tuple(part.shared() for part in divided(packed, _PACKED)), len(packed)
         return hits
 
+    def pack_all(self) -> None:
+        """Pack all hits, if they are more than a few: no other is expected."""
+        if not self._packs:
+            del self._hits[: self._gone]
+            self._gone = 0
+        if len(self._hits) > _FEW and _is_stored(self._hits[0]):
+            self._packs = (*self._packs, PackedHits.of(self._hits).shared())
+            self._packed_count += len(self._hits)
+            self._hits = []
+
     def _pack(self) -> None:
         """Pack the oldest hits of those that are not packed, if enough are left."""
         if not self._packs:
@@ -247,13 +257,18 @@ class HitList:
 
 
 class UnpackedHits(HitList):
-    """Hits that are read again and again: they stay as they are, however many they are."""
+    """Hits that are read again and again: they are not packed, however many they are, once `unpack` was called."""
 
     __slots__ = ()
 
     def append(self, hit: Hit) -> None:
         """Add the newest hit."""
         self._hits.append(hit)
+
+    def unpack(self) -> None:
+        """Unpack what was loaded."""
+        if self._packs:
+            self._hits = self.take_all()
 
 
 def _is_stored(hit: Hit) -> bool:

@@ -225,7 +225,9 @@ class HitReader:
         return not is_any_missing and all(self._is_whole[number] for number in saved.others.values())
 
     def _packed(self, saved: SavedHits) -> PackedHits:
-        hits = PackedHits(saved.rows, saved.values, {place: self._hits[each] for place, each in saved.others.items()})
+        texts: dict[tuple[str, ...], tuple[str, ...]] = {}  # each once, as before: values repeat
+        values = tuple(texts.setdefault(each, each) if isinstance(each, tuple) else each for each in saved.values)
+        hits = PackedHits(saved.rows, values, {place: self._hits[each] for place, each in saved.others.items()})
         if {place for place, record_id in enumerate(hits.record_ids()) if not record_id} != hits.others.keys():
             raise ValueError("a hit has no record")
         return hits

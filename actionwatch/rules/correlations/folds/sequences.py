@@ -48,6 +48,7 @@ class Sequences(Fold):
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
+        self._recent.unpack()
         self._expire(hit.at)
         if self._is_taken(hit.at):
             if hit.step in self._wanted:
@@ -92,7 +93,7 @@ class Sequences(Fold):
         """Continue from what was saved."""
         super().load(saved, reader)
         (recent,) = saved.windows
-        self._recent, self._fresh = UnpackedHits(reader.packed(recent)), Counter(saved.fresh)
+        self._recent, self._fresh = UnpackedHits.of_packed(reader.packed(recent)), Counter(saved.fresh)
         self._pending = {
             place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
             for place, each in saved.pending.items()
