@@ -32,9 +32,9 @@ class StoredState:
 
 
 def read(connection: Connection) -> StoredState | None:
-    """Read the newest state; None if there is none."""
+    """Read the newest state; None if there is none, or an older version wrote it."""
     row = connection.execute(select(CORRELATION_STATE)).first()
-    if row is None:
+    if row is None or row.state is None:
         return None
     pieces = select(_PIECES.body).where(_PIECES.state == row.state).order_by(_PIECES.number)
     body = b"".join(connection.execute(pieces).scalars())
@@ -68,7 +68,7 @@ class NewState:
     def finish(self, connection: Connection, position: int, epoch: int) -> None:
         """Replace the state with this one, and delete the pieces of all others."""
         digest = _finished(self._digest, position, epoch)
-        row = {"id": _ONLY_ROW, "position": position, "epoch": epoch, "digest": digest, "state": self._name}
+        row = {"id": _ONLY_ROW, "position": position, "epoch": epoch, "digest": digest, "body": b"", "state": self._name}
         upsert(connection, CORRELATION_STATE, row)
         drop_unfinished(connection)
 

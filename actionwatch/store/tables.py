@@ -422,7 +422,8 @@ CORRELATED_ALERT = Table(
 )
 _partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
 
-# One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces.
+# One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces; it is NULL, and
+# `body` is not empty, in a row of an older version.
 CORRELATION_STATE = Table(
     "correlation_state",
     METADATA,
@@ -430,7 +431,8 @@ CORRELATION_STATE = Table(
     Column("position", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text),
 )
 
 CORRELATION_STATE_PIECE = Table(

@@ -10,16 +10,8 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Begin without a state: what another version saved does not fit, and the next start rebuilds it."""
-    op.drop_table("correlation_state")
-    op.create_table(
-        "correlation_state",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("position", sa.BigInteger, nullable=False),
-        sa.Column("epoch", sa.BigInteger, nullable=False),
-        sa.Column("digest", sa.Text, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
-    )
+    """Add the table. What another version saved does not fit, so that the next start rebuilds the state."""
+    op.add_column("correlation_state", sa.Column("state", sa.Text))
     op.create_table(
         "correlation_state_piece",
         sa.Column("state", sa.Text, primary_key=True),

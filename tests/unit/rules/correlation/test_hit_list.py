@@ -26,6 +26,7 @@ from tests.unit.rules.correlation.kit import MINUTE, START, at, make, objects_he
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.booleans()), max_size=60)
 PACKED = "actionwatch.rules.correlations.folds.hit_list._PACKED"
+FEW = "actionwatch.rules.correlations.folds.hit_list._FEW"
 
 
 def stored_hit(minute: int, number: int, *, step: int = 0, value: Any = None, is_backlog: bool = False) -> Hit:
@@ -79,7 +80,9 @@ def test_a_window_has_the_hits_since_a_time(steps: list[tuple[int, int, bool]], 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 40), st.integers(0, 2), st.sampled_from(["keep", "remove", "replace", "take"])),
+        st.tuples(
+            st.integers(0, 40), st.integers(0, 2), st.sampled_from(["keep", "remove", "replace", "take", "pack"])
+        ),
         max_size=80,
     ),
     st.integers(1, 3),
@@ -89,6 +92,7 @@ def test_hits_in_the_middle(steps: list[tuple[int, int, str]], packed: int, usua
     """Hits are found by their order, inserted, replaced and removed anywhere, whether they are packed or not."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PACKED, packed)
+        patch.setattr(FEW, packed)
         hits, plain = HitList(), list[Hit]()
         for number, (minute, step, what) in enumerate(steps):
             hit = stored_hit(minute, number, step=step) if number % usual else other_hit(minute, number)
@@ -101,6 +105,8 @@ def test_hits_in_the_middle(steps: list[tuple[int, int, str]], packed: int, usua
             elif what == "take":
                 assert list(hits.take_first(step)) == plain[:step]
                 del plain[:step]
+            elif what == "pack":
+                hits.pack_all()
             elif place < len(plain) and what == "remove":
                 del hits[place]
                 del plain[place]
@@ -108,6 +114,10 @@ def test_hits_in_the_middle(steps: list[tuple[int, int, str]], packed: int, usua
                 same = structs.replace(plain[place], value=number)
                 hits[place] = plain[place] = same
             assert (len(hits), list(hits)) == (len(plain), plain)
+            assert list(hits.since(place)) == plain[place:]
+            first = hits.copy_first(place)
+            first.append(hit)
+            assert first == HitList([*plain[:place], hit])
             if plain:
                 assert (hits.first, hits.newest, hits[-1], hits[len(plain) // 2]) == (
                     plain[0], plain[-1], plain[-1], plain[len(plain) // 2]
