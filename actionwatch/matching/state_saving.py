@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -22,7 +21,7 @@ from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.fitting import fitting
 from actionwatch.rules.correlations.live.saved import MAX_STATE_BYTES, SavedState, decode, encode
 from actionwatch.rules.model import Correlation
-from actionwatch.store import correlation_state, correlations, positions, records
+from actionwatch.store import correlation_state, correlations, positions
 from actionwatch.store.correlation_state import NewState, StoredState
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, Overtaken
@@ -172,7 +171,4 @@ def _load(
         leading = read_without_records(connection, merging, builder.starts(merging, moment))
         by_id = {each.id: each for each in (*leading, *newer, *known)}
         note_records(connection, by_id.values())
-        find_missing = partial(records.find_missing, connection)
-        correlator.load(
-            kept, find_missing, by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading]
-        )
+    correlator.load(kept, by_id, [by_id[each.id] for each in newer], [by_id[each.id] for each in leading])

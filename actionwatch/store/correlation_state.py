@@ -68,7 +68,14 @@ class NewState:
     def finish(self, connection: Connection, position: int, epoch: int) -> None:
         """Replace the state with this one, and delete the pieces of all others."""
         digest = _finished(self._digest, position, epoch)
-        row = {"id": _ONLY_ROW, "position": position, "epoch": epoch, "digest": digest, "body": b"", "state": self._name}
+        row = {
+            "id": _ONLY_ROW,
+            "position": position,
+            "epoch": epoch,
+            "digest": digest,
+            "body": b"",
+            "state": self._name,
+        }
         upsert(connection, CORRELATION_STATE, row)
         drop_unfinished(connection)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import takewhile
 from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, desc, func, or_, select
@@ -37,7 +37,6 @@ from actionwatch.store.statements import (
 )
 from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
 
-_LOOKED_UP_TOGETHER = 10_000  # ids
 MOST_SKIPPED = 100_000  # rows that one look for records that may alert passes over: a tenth of a second
 
 Classify = Callable[[Record], Classification]
@@ -216,16 +215,6 @@ def read_by_ids(connection: Connection, ids: Collection[int]) -> dict[int, Recor
     for some in portions(sorted(ids)):
         found |= {row.id: record_of(row) for row in connection.execute(RECORDS.where(RECORD.c.id.in_(some)))}
     return found
-
-
-def find_missing(connection: Connection, ids: Iterable[int]) -> set[int]:
-    """Return which of these local ids no stored record has: usually none, so that they are counted first."""
-    missing: set[int] = set()
-    remaining = iter(ids)
-    while some := set(islice(remaining, _LOOKED_UP_TOGETHER)):
-        if sum(count for (count,) in bulk_read(connection, RECORD, ["count(*)"], "id", some)) < len(some):
-            missing |= some.difference(found for (found,) in bulk_read(connection, RECORD, ["id"], "id", some))
-    return missing
 
 
 def read_copies(connection: Connection, key: str) -> list[Record]:

@@ -158,7 +158,6 @@ QUESTIONS: dict[str, Question] = {
     "records that plain rules match": lambda c: records.read_that_may_alert(c, RECORDS - FEW, FEW),
     "records of a time": lambda c: list(records.stream_since(c, RECENT, RECORDS)),
     "records by id": lambda c: records.read_by_ids(c, range(1000, 1000 + FEW)),
-    "ids of records that are gone": lambda c: records.find_missing(c, range(1000, 1000 + FEW)),
     "newest time": lambda c: records.newest_time(c, RECORDS),
     "oldest unmatched time": lambda c: records.oldest_time_after(c, RECORDS - FEW),
     "oldest that may alert": lambda c: records.oldest_that_may_alert(c, RECORDS - FEW, RECORDS),

@@ -6,9 +6,8 @@ what a hit keeps is saved.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import compress
 
 import msgspec
 
@@ -16,8 +15,6 @@ from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.packed_hits import ROW_BYTES, PackedHits
 from actionwatch.rules.model import Hit, KeptRecord, RecordRef
-
-_IS_GONE = "a record that the state needs is no longer in the store"
 
 
 class DoesNotFit(Exception):
@@ -57,10 +54,6 @@ class SavedHits(msgspec.Struct, frozen=True, array_like=True):
         count = len(self)
         if len(self.rows) != count * ROW_BYTES or (self.values and len(self.values) != count):
             raise ValueError("the rows of hits and their values do not belong together")
-
-    def record_ids(self) -> Iterator[int]:
-        """Return the ids of the records of those that are packed."""
-        return filter(None, PackedHits(self.rows).record_ids())
 
 
 class SavedAlert(msgspec.Struct, frozen=True, array_like=True):
@@ -168,63 +161,33 @@ class HitWriter:
 
 
 class HitReader:
-    """The hits of a group that were saved, and which of them still have all their records."""
+    """The hits of a group that were saved. Retention may have deleted their records, as it may while a process runs.
 
-    def __init__(
-        self,
-        hits: Sequence[SavedHit],
-        records: Sequence[SavedRecord],
-        missing: Collection[int] = (),
-        *,
-        is_final: bool = True,
-    ) -> None:
-        """`missing` are the ids of those of the records that the store no longer has.
+    Edited states raise IndexError or ValueError.
+    """
 
-        `is_final`: no other rule counts the alerts of the group, so that their records may be gone.
-        """
-        refs = [RecordRef(each.key, each.id, each.occurred_at, each.is_backlog) for each in records]
-        self._missing = missing
-        self._records = [None if ref.id in missing else ref for ref in refs]
-        self._is_whole = [all(self._records[number] is not None for number in each.records) for each in hits]
-        self._hits = [self._hit(each, refs) for each in hits]
-        self._is_final = is_final
+    def __init__(self, hits: Sequence[SavedHit], records: Sequence[SavedRecord]) -> None:
+        self._records = [RecordRef(each.key, each.id, each.occurred_at, each.is_backlog) for each in records]
+        self._hits = [self._hit(each) for each in hits]
 
-    def _hit(self, saved: SavedHit, refs: Sequence[RecordRef]) -> Hit:
-        at, key = _own(refs[saved.records[0]]) if saved.own is None else saved.own
-        records = (self._records[number] for number in saved.records)
-        return Hit(at, saved.step, key, tuple(each for each in records if each is not None), saved.value)
+    def _hit(self, saved: SavedHit) -> Hit:
+        records = tuple(self._records[number] for number in saved.records)
+        at, key = _own(records[0]) if saved.own is None else saved.own
+        return Hit(at, saved.step, key, records, saved.value)
 
     def hit(self, number: int) -> Hit:
-        """Return a hit whose records all still exist.
-
-        Raises: DoesNotFit.
-        """
-        if not self._is_whole[number]:
-            raise DoesNotFit(_IS_GONE)
+        """Return a hit."""
         return self._hits[number]
 
-    def hit_list(self, saved: SavedHits) -> HitList:
-        """Return a list of hits whose records all still exist.
+    def hit_if(self, number: int | None) -> Hit | None:
+        return None if number is None else self._hits[number]
 
-        Raises: as `packed`.
-        """
+    def hit_list(self, saved: SavedHits) -> HitList:
+        """Return a list of hits."""
         return HitList.of_packed(self.packed(saved))
 
     def packed(self, saved: SavedHits) -> PackedHits:
-        """Return packed hits whose records all still exist.
-
-        Raises: DoesNotFit; IndexError, ValueError, if somebody edited them.
-        """
-        if not self._has_all(saved):
-            raise DoesNotFit(_IS_GONE)
-        return self._packed(saved)
-
-    def _has_all(self, saved: SavedHits) -> bool:
-        """Return whether all records of hits still exist."""
-        is_any_missing = self._missing and any(record_id in self._missing for record_id in saved.record_ids())
-        return not is_any_missing and all(self._is_whole[number] for number in saved.others.values())
-
-    def _packed(self, saved: SavedHits) -> PackedHits:
+        """Return packed hits."""
         texts: dict[tuple[str, ...], tuple[str, ...]] = {}  # each once, as before: values repeat
         values = tuple(texts.setdefault(each, each) if isinstance(each, tuple) else each for each in saved.values)
         hits = PackedHits(saved.rows, values, {place: self._hits[each] for place, each in saved.others.items()})
@@ -233,39 +196,21 @@ class HitReader:
         return hits
 
     def alert(self, saved: SavedAlert) -> FoundAlert:
-        """Return a found alert. Nothing changes about hits whose records are gone: retention keeps records for much longer.
-
-        Raises: DoesNotFit, if another rule counts the alert and needs them.
-        """
-        hits = self._packed(saved.hits)
-        if not self._has_all(saved.hits):
-            if not self._is_final:
-                raise DoesNotFit("a record of an alert that another rule counts is no longer in the store")
-            others = saved.hits.others
-            whole = (
-                self._is_whole[others[place]] if place in others else record_id not in self._missing
-                for place, record_id in enumerate(hits.record_ids())
-            )
-            hits = PackedHits.of([*compress(hits, whole)])
-        last_seen = None if saved.last_seen is None else self._records[saved.last_seen]
+        """Return a found alert."""
         return FoundAlert(
             saved.origin,
             saved.first_at,
             saved.fired_at,
             saved.until,
-            HitList.of_packed(hits),
+            self.hit_list(saved.hits),
             saved.judged_at,
             saved.resolved_at,
             self.hit_if(saved.resolved_by),
-            last_seen,
+            None if saved.last_seen is None else self._records[saved.last_seen],
             self.hit_if(saved.firing),
             saved.is_quiet,
             saved.id,
         )
-
-    def hit_if(self, number: int | None) -> Hit | None:
-        """Return a hit, without those of its records that are gone."""
-        return None if number is None else self._hits[number]
 
 
 def _own(record: KeptRecord) -> tuple[datetime, str]:

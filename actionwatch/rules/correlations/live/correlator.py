@@ -21,7 +21,7 @@ from actionwatch.rules.correlations.live.context import StreamBounds, contexts_o
 from actionwatch.rules.correlations.live.description import describe
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
-from actionwatch.rules.correlations.live.live_rule import FindMissing, Limits, LiveRule
+from actionwatch.rules.correlations.live.live_rule import Limits, LiveRule
 from actionwatch.rules.correlations.live.order import running
 from actionwatch.rules.correlations.live.saved import SavedState
 from actionwatch.rules.engine import Failures, RuleFailure
@@ -115,7 +115,6 @@ class Correlator:
     def load(
         self,
         saved: SavedState,
-        find_missing: FindMissing,
         known: Mapping[str, CorrelatedAlert],
         newer: Iterable[CorrelatedAlert],
         leading: Iterable[CorrelatedAlert],
@@ -127,17 +126,16 @@ class Correlator:
         `known` are its alerts, as they are stored now; `newer` were stored since; `leading` are those that may still lead
         others, where groups share an alert.
 
-        Raises: DoesNotFit, if the store no longer has what it needs, or the parts of the state do not belong together.
+        Raises: DoesNotFit, if it cannot be read, or its parts do not belong together.
         """
         try:
-            self._load(saved, find_missing, known, newer, leading)
+            self._load(saved, known, newer, leading)
         except (IndexError, KeyError, OverflowError, TypeError, ValueError) as exc:
             raise DoesNotFit(f"its parts do not belong together: {exc!r}") from exc
 
     def _load(
         self,
         saved: SavedState,
-        find_missing: FindMissing,
         known: Mapping[str, CorrelatedAlert],
         newer: Iterable[CorrelatedAlert],
         leading: Iterable[CorrelatedAlert],
@@ -146,7 +144,7 @@ class Correlator:
         numbers = {rule.name.id: number for number, rule in enumerate(self.rules) if rule.name.id in chosen}
         self._loaded = set(numbers.values())
         for each in saved.rules:
-            self._rules[numbers[each.identity.rule_id]].load(each, find_missing, known, numbers)
+            self._rules[numbers[each.identity.rule_id]].load(each, known, numbers)
         for alert in newer:
             if alert.rule_id in numbers:
                 self._rules[numbers[alert.rule_id]].restore_alert(alert)

@@ -5,7 +5,7 @@ Only `live_rule.py` holds these states and changes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -273,31 +273,34 @@ class GroupState:
     def load(
         self,
         saved: SavedGroup,
-        missing: Collection[int],
         known: Mapping[str, CorrelatedAlert],
         deleted: Mapping[str, CorrelatedAlert],
         numbers: Mapping[str, int],
     ) -> None:
-        """Continue from what was saved. `missing` are the ids of records that were deleted.
+        """Continue from what was saved.
 
         `known` are the alerts as they are stored now, `deleted` the others, `numbers` are those of the rules by id.
 
         Raises: DoesNotFit.
         """
-        reader = HitReader(saved.numbered, saved.records, missing, is_final=self._context.is_final)
+        reader = HitReader(saved.numbered, saved.records)
         self._last_at = saved.last_at
         self._base.load(saved.base, reader)
         self.hits = reader.hit_list(saved.hits)
         self._known = {name: known.get(name) or deleted[name] for name in saved.known}
-        gone = [each for name, each in self._known.items() if name not in known]
-        if gone:  # by retention: their records must not be reported again
-            held = {record.key for found in self._base.found for hit in found.hits for record in hit.records}
-            for each in gone:
-                each.keys = held
+        self._note_reported(deleted)
         self._published = {
             name: [_outer(each, reader, numbers) for each in outer] for name, outer in saved.published.items()
         }
         self._begun = None if saved.begun is None else reader.alert(saved.begun)
+
+    def _note_reported(self, deleted: Container[str]) -> None:
+        """Note which records of `_base` were reported, even if retention has deleted them since, or the whole alert."""
+        alert_id = self._context.rule.alert_id
+        for found in self._base.found:
+            known = self._known.get(found.id or alert_id(self.group, found.origin)) if self._known else None
+            if known is not None and (known.is_reported or known.id in deleted):
+                known.keys.update(record.key for hit in found.hits for record in hit.records)
 
     def share(self, shared: SharedAlerts, others: Iterable[CorrelatedAlert]) -> None:
         """Let the alerts of the group, and `others` that are no longer known, lead those that fire after them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,9 +19,6 @@ from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbov
 from actionwatch.rules.correlations.live.saved import SavedRule
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Group, Hit
-
-FindMissing = Callable[[Iterable[int]], Collection[int]]
-"""Returns which of the ids no stored record has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +219,6 @@ class LiveRule:
     def load(
         self,
         saved: SavedRule,
-        find_missing: FindMissing,
         known: Mapping[str, CorrelatedAlert],
         numbers: Mapping[str, int],
     ) -> None:
@@ -233,16 +229,14 @@ class LiveRule:
         self._unknown_before, self.newest = saved.unknown_before, saved.newest
         deleted = {each.id: each for each in saved.known if each.id not in known}
         loaded: set[Group] = set()
-        for groups in saved.portions():
-            missing = find_missing(record_id for group in groups for record_id in group.record_ids())
-            for each in groups:
-                if each.group in loaded or len(each.group) != len(self.rule.group_fields):
-                    raise DoesNotFit(f"it has groups that the rule {self.rule.name.name} cannot have")
-                state = self._groups[each.group] = GroupState(self._context, each.group, each.floor)
-                state.load(each, missing, known, deleted, numbers)
-                self.kept += len(state.hits)
-                self._dirty[each.group] = None
-                loaded.add(each.group)
+        for each in saved.groups:
+            if each.group in loaded or len(each.group) != len(self.rule.group_fields):
+                raise DoesNotFit(f"it has groups that the rule {self.rule.name.name} cannot have")
+            state = self._groups[each.group] = GroupState(self._context, each.group, each.floor)
+            state.load(each, known, deleted, numbers)
+            self.kept += len(state.hits)
+            self._dirty[each.group] = None
+            loaded.add(each.group)
 
     def share(self, others: Iterable[CorrelatedAlert]) -> None:
         """Let stored alerts lead those that fire after them, once all are loaded. `others` are those that may still lead."""

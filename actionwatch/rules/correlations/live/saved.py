@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 
 import msgspec
 
@@ -32,7 +31,6 @@ from actionwatch.rules.model import Group
 
 MAX_STATE_BYTES = 256 * 1024 * 1024  # before it is compressed: about nine million hits
 PIECE_BYTES = 1024 * 1024  # of the compressed state, at least
-_HITS_TOGETHER = 10_000  # in groups that are loaded together
 _LENGTH = struct.Struct("<I")
 
 
@@ -60,12 +58,6 @@ class SavedGroup(msgspec.Struct, frozen=True, array_like=True):
     begun: SavedAlert | None
     numbered: list[SavedHit]
     records: list[SavedRecord]
-
-    def record_ids(self) -> Iterator[int]:
-        """Return the ids of the records that the group refers to."""
-        found = (each.hits for each in (*self.base.found, *([self.begun] if self.begun is not None else ())))
-        packed = (each.record_ids() for each in (self.hits, *self.base.windows, *found))
-        return chain((each.id for each in self.records), chain.from_iterable(packed))
 
 
 class RuleIdentity(msgspec.Struct, frozen=True, array_like=True):
@@ -108,19 +100,6 @@ class SavedRule:
     newest: datetime | None
     known: list[CorrelatedAlert]
     groups: Iterable[SavedGroup]
-
-    def portions(self) -> Iterator[list[SavedGroup]]:
-        """Yield the groups, several small ones at a time, so that their records can be looked up at once."""
-        some: list[SavedGroup] = []
-        count = 0
-        for group in self.groups:
-            some.append(group)
-            count += len(group.hits)
-            if count >= _HITS_TOGETHER:
-                yield some
-                some, count = [], 0
-        if some:
-            yield some
 
 
 class _StateHead(msgspec.Struct, frozen=True, array_like=True):

@@ -280,7 +280,7 @@ class Service:
         correlator = self._make(starts, settled_before)
         rows = self._rows_of(self.rows.values())
         newer = [rows[name] for name in self.changed]
-        correlator.load(state, self._find_missing, rows, newer, rows.values())
+        correlator.load(state, rows, newer, rows.values())
         if changed:
             self._restore(correlator, changed, starts, seen)
             self.kept.append(kept)
@@ -291,9 +291,6 @@ class Service:
             return
         self.correlator = correlator
         self.resumed += 1
-
-    def _find_missing(self, ids: Iterable[int]) -> set[int]:
-        return set(ids) - {each.id for each in self.records}
 
     def _rows_of(self, found: Iterable[CorrelatedAlert]) -> dict[str, CorrelatedAlert]:
         """Return rows as a process reads them, with the records that their alerts hold."""

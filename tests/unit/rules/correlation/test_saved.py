@@ -13,7 +13,6 @@ import pytest
 from msgspec import structs
 
 from actionwatch import __version__
-from actionwatch.base.clock import to_micros
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter, SavedFold, SavedHits
@@ -39,16 +38,9 @@ def stored(number: int) -> Hit:
     return Hit(at(number), 0, key, (RecordRef(key, number, at(number), is_backlog=False),))
 
 
-def reader(writer: HitWriter, *ids: int, is_final: bool = True) -> HitReader:
-    """Read what was written, in a store that has only the records with these ids."""
-    return HitReader(writer.hits, writer.records, {1, 2}.difference(ids), is_final=is_final)
-
-
-def replace_key(of: Hit) -> Hit:
-    """Return the hit of a record whose key has the form that can be packed."""
-    (record,) = of.records
-    key = f"{to_micros(of.at):016x}-{'0' * 20}"
-    return structs.replace(of, key=key, records=(structs.replace(record, key=key),))
+def reader(writer: HitWriter) -> HitReader:
+    """Read what was written."""
+    return HitReader(writer.hits, writer.records)
 
 
 FIRST, SECOND = stored(1), stored(2)
@@ -70,7 +62,7 @@ def test_a_found_alert_is_saved_with_its_records() -> None:
     writer = HitWriter()
     alert = writer.alert(FOUND)
     assert (len(writer.hits), len(writer.records)) == (2, 2)
-    assert reader(writer, 1, 2, is_final=False).alert(alert) == FOUND
+    assert reader(writer).alert(alert) == FOUND
 
 
 def test_hits_of_one_record_share_what_is_saved_of_it() -> None:
@@ -82,31 +74,7 @@ def test_hits_of_one_record_share_what_is_saved_of_it() -> None:
     numbers = [writer.number(each) for each in (*hits, inner, SECOND)]
     assert [each.id for each in writer.records] == [record.id, 2]
     assert [each.own for each in writer.hits] == [None, None, (at(3), "alert"), (at(4), "none"), None]
-    assert [reader(writer, 1, 2).hit(number) for number in numbers] == [*hits, inner, SECOND]
-
-
-def test_records_of_a_found_alert_may_be_gone() -> None:
-    """Retention deletes records of alerts that changed long ago; an alert that another rule counts still needs them."""
-    writer = HitWriter()
-    alert = writer.alert(FOUND)
-    loaded = reader(writer, 2).alert(alert)
-    gone = structs.replace(FIRST, records=())
-    assert loaded == replace(FOUND, hits=HitList([SECOND]), resolved_by=gone, last_seen=None, firing=gone)
-    with pytest.raises(DoesNotFit, match="another rule counts"):
-        reader(writer, 2, is_final=False).alert(alert)
-
-
-def test_records_of_a_window_may_not_be_gone() -> None:
-    """What is still counted needs its records."""
-    packable = replace_key(SECOND)
-    for kept, gone in (([SECOND], [FIRST, SECOND]), ([packable], [packable, FIRST]), ([FIRST], [FIRST, packable])):
-        writer = HitWriter()
-        saved_kept, saved_gone = (writer.hit_list(HitList(hits)) for hits in (kept, gone))
-        assert len(saved_gone) == 2
-        ids = {record.id for each in kept for record in each.records}
-        assert list(reader(writer, *ids).hit_list(saved_kept)) == kept
-        with pytest.raises(DoesNotFit, match="no longer in the store"):
-            reader(writer, *ids).hit_list(saved_gone)
+    assert [reader(writer).hit(number) for number in numbers] == [*hits, inner, SECOND]
 
 
 def test_a_record_that_is_not_stored_cannot_be_saved() -> None:
@@ -198,6 +166,12 @@ def test_a_state_refers_to_few_records() -> None:
         correlator.changes(records[place].occurred_at)
     body = encoded(correlator.save())
     assert len(body) < 100 * len(records)
-    ids = {each for rule in saved.decode(body).rules for group in rule.groups for each in group.record_ids()}
+    groups = [group for rule in saved.decode(body).rules for group in rule.groups]
+    ids = {
+        record.id
+        for group in groups
+        for hit in HitReader(group.numbered, group.records).hit_list(group.hits)
+        for record in hit.records
+    }
     assert max(ids) == 600
     assert ids <= {record.id for record in records}
