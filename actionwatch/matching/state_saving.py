@@ -53,9 +53,9 @@ class StateStorage:
         self._epoch, self.has_tried = newest + 1, True
         if stored is None:
             return None
-        self._until_next = _records_between(len(stored.body))
+        self._until_next = _records_between(stored.size)
         try:
-            saved = _decoded(stored)
+            saved = _read(builder.database, stored)
             built, rebuilt = _continue_from(saved, stored, builder)
         except DoesNotFit as exc:
             log.info("saved_correlations_discarded", why=str(exc))
@@ -125,10 +125,12 @@ def _records_between(size: int) -> int:
     return min(max(SAVE_EVERY, size // BYTES_PER_RECORD), SAVE_AT_LATEST)
 
 
-def _decoded(stored: StoredState) -> SavedState:
-    if not stored.is_intact:
+def _read(database: Database, stored: StoredState) -> SavedState:
+    with database.read() as connection:
+        body = correlation_state.read_body(connection, stored)
+    if body is None:
         raise DoesNotFit("the saved state was changed or damaged")
-    return decode(stored.body)
+    return decode(body)
 
 
 def _continue_from(

@@ -22,13 +22,13 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """A state as bytes. It holds all records up to `position`, and all alerts that were stored up to `epoch`."""
+    """A state of `size` bytes. It holds all records up to `position`, and all alerts that were stored up to `epoch`."""
 
     position: int
     epoch: int
-    body: bytes
-    is_intact: bool
-    """Whether the bytes are those that were written."""
+    digest: str
+    name: str
+    size: int
 
 
 def read(connection: Connection) -> StoredState | None:
@@ -36,10 +36,16 @@ def read(connection: Connection) -> StoredState | None:
     row = connection.execute(select(CORRELATION_STATE)).first()
     if row is None or row.state is None:
         return None
-    pieces = select(_PIECES.body).where(_PIECES.state == row.state).order_by(_PIECES.number)
+    size = select(func.sum(func.length(_PIECES.body))).where(_PIECES.state == row.state)
+    return StoredState(row.position, row.epoch, row.digest, row.state, connection.execute(size).scalar() or 0)
+
+
+def read_body(connection: Connection, stored: StoredState) -> bytes | None:
+    """Read the bytes of a state; None if they, or the rest of it, are not what was written."""
+    pieces = select(_PIECES.body).where(_PIECES.state == stored.name).order_by(_PIECES.number)
     body = b"".join(connection.execute(pieces).scalars())
-    digest = blake2b(body, digest_size=_DIGEST_BYTES)
-    return StoredState(row.position, row.epoch, body, row.digest == _finished(digest, row.position, row.epoch))
+    digest = _finished(blake2b(body, digest_size=_DIGEST_BYTES), stored.position, stored.epoch)
+    return body if digest == stored.digest else None
 
 
 def read_epoch(connection: Connection) -> int:
