@@ -127,6 +127,42 @@ def test_cost_does_not_grow_with_the_store(stores: dict[int, Database], name: st
     assert large <= MOST * small + 10 * GRAIN, (small, large)
 
 
+@pytest.fixture(scope="module")
+def untimed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Database]]:
+    """Fill two stores with records without a readable time, a page in each minute."""
+    made = {}
+    for size in (SMALL, LARGE):
+        made[size] = open_database(tmp_path_factory.mktemp("untimed"), f"{size}.db")
+        for start in range(0, size, 500):
+            with made[size].write() as connection:
+                batch = [
+                    make_record(number, minutes=start // 500, key=f"untimed-{number:06}", is_time_readable=False)
+                    for number in range(start, start + 500)
+                ]
+                records.insert_new(connection, batch)
+    yield made
+    for database in made.values():
+        database.close()
+
+
+IN_OLDEST_PAGE = (NOON, "untimed-000300", "acme")
+UNTIMED_QUESTIONS: dict[str, Callable[[Connection], object]] = {
+    "newest records": lambda c: record_search.find(c, RecordFilter(), 50),
+    "search without a result": lambda c: searched(c, 500),
+    "first page of records": lambda c: record_search.search(c, NOBODY, 50, None, 100),
+    "last page of records": lambda c: record_search.search(c, NOBODY, 50, IN_OLDEST_PAGE, 100),
+    "page of records of a long time": lambda c: record_search.search(c, replace(NOBODY, since=NOON), 50, None, 100),
+    "newest time": lambda c: records.newest_time(c, LARGE),
+}
+
+
+@pytest.mark.parametrize("name", UNTIMED_QUESTIONS)
+def test_cost_does_not_grow_with_untimed_records(untimed: dict[int, Database], name: str) -> None:
+    """A search is bounded where no record has a readable time, too."""
+    small, large = (steps(untimed[size], UNTIMED_QUESTIONS[name]) for size in (SMALL, LARGE))
+    assert large <= MOST * small + 10 * GRAIN, (small, large)
+
+
 CONFIG = """
 sources:
   - {name: acme, organisation_id: 11111111-1111-4111-8111-111111111111, username: bob, api_key: key}
