@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from actionwatch.store.receivers import Health
     from actionwatch.store.seals import Head
     from actionwatch.store.self_alerts import OpenSelfAlert
+    from actionwatch.store.unsealed import Waiting
 
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
@@ -83,7 +84,8 @@ class Snapshot:
     """The replicas; None for a store that is not shared."""
     head: Head | None = None
     """The newest seal."""
-    unsealed_count: int = 0
+    waiting: Waiting | None = None
+    """The rows that are not sealed yet."""
     troubles: Sequence[OpenSelfAlert | DetectedTrouble]
 
 
@@ -125,7 +127,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             is_running=is_running,
             roster=roster if store.is_shared else None,
             head=seals.read_head(connection),
-            unsealed_count=sum(unsealed.count(connection).values()),
+            waiting=unsealed.count_oldest(connection),
             troubles=[*around, *opened],
         )
 
@@ -167,7 +169,8 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
         "seals": {
             "head": str(found.head) if found.head else None,
             "at": found.head and found.head.at,
-            "unsealed": found.unsealed_count,
+            "unsealed": found.waiting.row_count if found.waiting else 0,
+            "unsealed_is_lower_bound": found.waiting is not None and found.waiting.is_lower_bound,
         },
         **({"replicas": _replicas(found.roster)} if found.roster is not None else {}),
     }

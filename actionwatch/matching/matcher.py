@@ -189,11 +189,26 @@ class RecordMatcher:
 
     def _rebuild(self) -> None:
         """Rebuild the state of correlations, unless it is no longer wanted, and commit what it found if it went ahead."""
+        self._pass_backlog()
         with contextlib.suppress(Abandoned):
             position, through = self._correlating.rebuild(self._database, self._match_plain)
             if through > position:
                 self._commit([], {CORRELATED: (position, through)})
             self._correlating.save_if_due(self._database)
+
+    def _pass_backlog(self) -> None:
+        """Move plain rules over backlog, which they ignore, as long as one look finds nothing else.
+
+        A rebuild takes what they have passed. Correlations would take the rest in the order stored, which costs more, and would
+        keep its hits until all is matched. A tail does not store as much during a look, so that this ends.
+        """
+        while not self._must_leave():
+            with self._database.read() as connection:
+                matched, _ = positions.read_both(connection)
+                passed = records.read_that_may_alert(connection, matched, 1)
+            if passed.records or passed.through - matched < records.MOST_SKIPPED:
+                return
+            self._match(passed, {MATCHED: matched})
 
     def _match_plain(self) -> None:
         """Match new records by plain rules while the state of correlations is rebuilt.

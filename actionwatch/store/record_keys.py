@@ -13,8 +13,7 @@ from actionwatch.store.tables import RECORD
 
 _KEY_TIME_CHARS = 16  # a key begins with epoch microseconds in hex digits
 _KEY_TIME = re.compile(f"[0-9a-f]{{{_KEY_TIME_CHARS}}}")
-OTHER_KEYS_FROM = "g"  # keys that do not begin with a time in hex digits (`own-…`, `untimed-…`) sort after it
-HAS_OTHER_KEY = RECORD.c.record_key >= OTHER_KEYS_FROM
+OTHER_KEYS_FROM = "g"  # of `HAS_OTHER_KEY`
 IN_TIME = (RECORD.c.record_key, RECORD.c.source)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, desc, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Tuple, and_, desc, func, literal, or_, select, tuple_
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.record_keys import (
-    HAS_OTHER_KEY,
     IN_TIME,
     OTHER_KEYS_FROM,
     key_bounds,
@@ -22,14 +23,16 @@ from actionwatch.store.record_keys import (
 )
 from actionwatch.store.record_rows import IS_COUNTED, RECORDS, place_of, record_of
 from actionwatch.store.statements import PageKey, stream_rows
-from actionwatch.store.tables import RECORD
+from actionwatch.store.tables import HAS_OTHER_KEY, RECORD
+
+_OTHERS_IN_TIME = (RECORD.c.occurred_at, *IN_TIME)  # the index of the records that have other keys
 
 
 def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> list[Record]:
     """Read the newest records (by event time) that match a filter, newest first."""
     statements = (
         _matching(wanted).where(*timed(wanted.since, wanted.until)).order_by(*map(desc, IN_TIME)),
-        _matching(wanted).where(HAS_OTHER_KEY).order_by(RECORD.c.occurred_at.desc(), *map(desc, IN_TIME)),
+        _matching(wanted).where(HAS_OTHER_KEY).order_by(*map(desc, _OTHERS_IN_TIME)),
     )
     found = [record_of(row) for statement in statements for row in connection.execute(statement.limit(limit))]
     return sorted(found, key=place_of, reverse=True)[:limit]
@@ -40,28 +43,57 @@ def search(
 ) -> tuple[list[Record], PageKey | None]:
     """Read the next records that match a filter, newest first, after a place. Also return after which place the list continues.
 
-    A place is the event time, the key and the source. Looks at about `most` records, so that even a list without any record
-    may continue; None: it ends.
+    A place is the event time, the key and the source. Looks at about `most` records whose keys begin with the time, and at as
+    many others, so that even a list without any record may continue; None: it ends.
     """
     low, high = key_bounds(wanted.since, wanted.until)
     below = _below(high, after)
     newest_first = tuple(map(desc, IN_TIME))
     in_time = (RECORD.c.record_key >= low, *below)
     nth = select(RECORD.c.record_key).where(*in_time).order_by(*newest_first).offset(most - 1).limit(1)
-    horizon: str | None = connection.execute(nth).scalar()
-    horizon_at = key_time(horizon) if horizon else None
-    others = [RECORD.c.occurred_at >= horizon_at] if horizon_at else []
-    if after is not None:
-        others.append(or_(RECORD.c.occurred_at < after[0], and_(RECORD.c.occurred_at == after[0], _is_before(after))))
+    key: str | None = connection.execute(nth).scalar()
+    at = key_time(key) if key else None
+    others_below = _others_below(wanted.until, after)
+    reached: list[PageKey] = [(at, key, "")] if at else []
+    reached += _nth_other(connection, most, _others_from(wanted.since, None), others_below)
+    horizon = max(reached, default=None)  # what is behind it is left to the next search
+    if horizon is not None and horizon[1] >= OTHER_KEYS_FROM:
+        key = key_floor(horizon[0] + MICROSECOND)
+    others = RECORDS.where(*conditions(replace(wanted, since=None, until=None)), HAS_OTHER_KEY)
     statements = (
-        _matching(wanted).where(RECORD.c.record_key >= (horizon or low), *below).order_by(*newest_first),
-        _matching(wanted).where(HAS_OTHER_KEY, *others).order_by(RECORD.c.occurred_at.desc(), *newest_first),
+        _matching(wanted).where(RECORD.c.record_key >= max(key or low, low), *below).order_by(*newest_first),
+        others.where(*_others_from(wanted.since, horizon), *others_below).order_by(*map(desc, _OTHERS_IN_TIME)),
     )
     rows = (row for statement in statements for row in connection.execute(statement.limit(limit + 1)))
     found = sorted(map(record_of, rows), key=place_of, reverse=True)
     if len(found) > limit:
         return found[:limit], place_of(found[limit - 1])
-    return found, (horizon_at, horizon, "") if horizon and horizon_at else None
+    return found, horizon
+
+
+def _nth_other(connection: Connection, number: int, *bounds: Sequence[ColumnElement[bool]]) -> list[PageKey]:
+    """Return the place of the record with that number among those with other keys, newest first; nothing if there are fewer."""
+    nth = select(*_OTHERS_IN_TIME).where(HAS_OTHER_KEY, *chain(*bounds)).order_by(*map(desc, _OTHERS_IN_TIME))
+    return [tuple(row) for row in connection.execute(nth.offset(number - 1).limit(1))]
+
+
+# As `_below`, these bound the index once at each end.
+def _others_below(until: datetime | None, place: PageKey | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for records with other keys that are not newer than a time, and are behind a place."""
+    if place is not None and (until is None or place[0] <= until):
+        return [tuple_(*_OTHERS_IN_TIME) < _place(place)]
+    return [RECORD.c.occurred_at <= until] if until else []
+
+
+def _others_from(since: datetime | None, place: PageKey | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for records with other keys that are not older than a time, nor behind a place."""
+    if place is not None and (since is None or place[0] >= since):
+        return [tuple_(*_OTHERS_IN_TIME) >= _place(place)]
+    return [RECORD.c.occurred_at >= since] if since else []
+
+
+def _place(place: PageKey) -> Tuple:
+    return tuple_(*(literal(value, column.type) for value, column in zip(place, _OTHERS_IN_TIME, strict=True)))
 
 
 def _below(high: str, place: PageKey | None) -> list[ColumnElement[bool]]:
@@ -85,11 +117,13 @@ def _is_before(place: PageKey) -> ColumnElement[bool]:
 def time_of_nth(connection: Connection, number: int, until: datetime | None) -> datetime | None:
     """Return the time of the record with that number, counted back from the newest; None if there are fewer.
 
-    `until`: count only records up to that time. Records without a readable time do not count.
+    `until`: count only records up to that time. Records whose keys begin with the time and the others are counted apart: if
+    there are so many of both, the later time is returned.
     """
     statement = select(RECORD.c.occurred_at).where(*timed(until=until)).order_by(*map(desc, IN_TIME))
     found: datetime | None = connection.execute(statement.offset(number - 1).limit(1)).scalar()
-    return found
+    others = _nth_other(connection, number, _others_below(until, None))
+    return max((at for at in (found, *(place[0] for place in others)) if at is not None), default=None)
 
 
 def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = False) -> Iterator[Record]:

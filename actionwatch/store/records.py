@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, desc, func, o
 
 from actionwatch.base.model import Record
 from actionwatch.store import unsealed
-from actionwatch.store.record_keys import HAS_OTHER_KEY, IN_TIME, timed
+from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
     IS_COUNTED,
     READ,
@@ -35,7 +35,7 @@ from actionwatch.store.statements import (
     stream_rows,
     without_index,
 )
-from actionwatch.store.tables import ALERT_RECORD, RECORD, RECORD_COUNT
+from actionwatch.store.tables import ALERT_RECORD, HAS_OTHER_KEY, RECORD, RECORD_COUNT
 
 MOST_SKIPPED = 100_000  # rows that one look for records that may alert passes over: a tenth of a second
 

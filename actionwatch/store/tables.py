@@ -304,8 +304,11 @@ DELIVERY = Table(
     Index("delivery_by_receiver", "receiver", "created_at"),
 )
 
+# Literals, because SQLite compares them with the text of an index.
 IS_LET_THROUGH = and_(DELIVERY.c.event == literal_column("'opened'"), DELIVERY.c.body.is_not(None))
-"""An alert that passed the gates of a receiver. A literal, because SQLite compares it with the text of the index."""
+"""An alert that passed the gates of a receiver."""
+HAS_OTHER_KEY = RECORD.c.record_key >= literal_column("'g'")
+"""A record whose key does not begin with a time in hex digits: `own-…` and `untimed-…` sort after those that do."""
 
 
 def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
@@ -317,6 +320,7 @@ def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> No
 
 
 _partial("record_vanished", RECORD.c.source, RECORD.c.record_key, where=RECORD.c.vanished_at.is_not(None))
+_partial("record_untimed", RECORD.c.occurred_at, RECORD.c.record_key, RECORD.c.source, where=HAS_OTHER_KEY)
 _partial("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, where=IS_LET_THROUGH)
 _partial("delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, where=DELIVERY.c.leased_until.is_not(None))
 _partial("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, where=DELIVERY.c.awaits.is_not(None))

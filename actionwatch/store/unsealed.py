@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from actionwatch.store.sealed_tables import NUMBER, SEALED, is_text
-from actionwatch.store.statements import bulk_find, is_postgresql, without_index
+from actionwatch.store.statements import bulk_find, is_postgresql, reading_any_text, without_index
 from actionwatch.store.tables import UNSEALED
 
 _TABLE = UNSEALED.c
@@ -28,6 +28,7 @@ def _is_of(tables: Collection[str]) -> ColumnElement[bool]:
 # A newer version may note other tables.
 _IS_SEALED = _is_of(SEALED)
 _NEWEST = "SELECT coalesce(max(id), 0) FROM record"
+_MOST_COUNTED = 10_000  # notes that `status` reads: the service seals about as many rows in a run
 _NOTE = "INSERT INTO unsealed (table_name, row_key, last_id) SELECT 'record', ?, max(id) FROM record"
 
 
@@ -43,6 +44,20 @@ class Note(NamedTuple):
     def has_ids(self) -> bool:
         """Whether these are ids, as a note of a numbered table has. Another program can have written others."""
         return NUMBER.fullmatch(self.row_key) is not None and isinstance(self.last_id, int | None)
+
+    @property
+    def row_count(self) -> int:
+        """How many rows it notes: none, if another program wrote it with a `last_id` and other ids."""
+        if self.last_id is None:
+            return 1
+        return max(self.last_id - int(self.row_key) + 1, 0) if self.has_ids else 0
+
+
+class Waiting(NamedTuple):
+    """How many rows wait for a seal, or a lower bound of that."""
+
+    row_count: int
+    is_lower_bound: bool
 
 
 def newest_record(connection: Connection) -> int:
@@ -83,13 +98,24 @@ def find(connection: Connection, table: str, keys: Collection[str]) -> set[str]:
 
 
 def count(connection: Connection) -> dict[str, int]:
-    """Return about how many rows of each table are noted: a row that changed twice counts twice."""
+    """Return about how many rows of each table are noted: a row that changed twice counts twice. Reads all notes."""
     single = select(_TABLE.table_name, func.count()).where(_IS_SEALED, _TABLE.last_id.is_(None))
     found = Counter({row[0]: row[1] for row in connection.execute(single.group_by(_TABLE.table_name))})
     for note in map(Note._make, connection.execute(select(UNSEALED).where(_IS_SEALED, _TABLE.last_id.is_not(None)))):
-        if note.has_ids and note.last_id is not None:
-            found[note.table_name] += note.last_id - int(note.row_key) + 1
+        found[note.table_name] += note.row_count
     return dict(found)
+
+
+def count_oldest(connection: Connection, most: int = _MOST_COUNTED) -> Waiting:
+    """Return how many rows are noted, as `count` counts them, in the oldest `most` notes.
+
+    While no service seals, each message that is sent leaves two notes. Where there are more notes, the number is a lower bound.
+    """
+    with reading_any_text(connection):
+        # Without a condition, so that notes of other tables are not searched without a bound.
+        rows = connection.execute(select(UNSEALED).order_by(_TABLE.id).limit(most + 1))
+        notes = [Note(*row) for row in rows]
+    return Waiting(sum(note.row_count for note in notes[:most] if note.table_name in SEALED), len(notes) > most)
 
 
 def is_empty(connection: Connection, tables: Collection[str] = SEALED) -> bool:

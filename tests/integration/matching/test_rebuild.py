@@ -274,6 +274,30 @@ def test_backlog_that_keeps_coming_is_not_learned_in_parts(post: Post) -> None:
     assert (arrived, correlating.is_ready) == (3 * MANY_BATCHES, False)
 
 
+def test_much_backlog_that_was_never_matched_is_learned_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a start without positions, one rebuild takes all backlog, however much there is; what follows alerts once."""
+    monkeypatch.setattr("actionwatch.store.records.MOST_SKIPPED", 10)
+    backlog = [make_record(n, minutes=n / 10 - 100, is_backlog=True, user_name=f"u{n % 30}") for n in range(1000)]
+    post.store(*backlog, *(make_record(1000 + n, minutes=n / 10) for n in range(4)))
+    see(post.database, NOON + MINUTE, begins=NOON - timedelta(hours=2))
+    rules = rules_of(BURST + "---\n" + PLAIN)
+    taken, rebuilt = list[int](), list[tuple[int, int]]()
+
+    class Watching(Watched):
+        def take(self, batch: Sequence[Record], through: int) -> None:
+            taken.append(through)
+            super().take(batch, through)
+
+        def rebuild(self, database: Database, on_pause: Callable[[], None]) -> tuple[int, int]:
+            rebuilt.append(super().rebuild(database, on_pause))
+            return rebuilt[-1]
+
+    step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, 100, Watching(rules, post))
+    assert step.run_once() == 1
+    assert (rebuilt, taken) == ([(0, 1000)], [1004])
+    assert [(alert.rule.name, alert.count) for alert in post.alerts().values()] == [("burst", 4)]
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_correlations_do_not_wait_once_a_record_may_alert(post: Post, *, is_restarted: bool) -> None:
     """While another source reads backlog, a record that may alert leads to a rebuild at once, and so it does after a start."""

@@ -27,6 +27,7 @@ from actionwatch.store import (
     record_keys,
     record_search,
     records,
+    unsealed,
 )
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
@@ -114,6 +115,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "newest receipts": lambda c: list(receipts.stream(c, limit=50)),
     "known page": lambda c: records.insert_new(c, [record_no(number, is_backlog=True) for number in range(100)]),
     "new receipt": lambda c: receipts.write(c, make_receipt(judged_at=NOON + timedelta(days=1))),
+    "rows that are not sealed": lambda c: unsealed.count_oldest(c, 100),
     "new position": lambda c: move_to(c, positions.MATCHED, records.newest_id(c)),
 }
 
@@ -122,6 +124,42 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
 def test_cost_does_not_grow_with_the_store(stores: dict[int, Database], name: str) -> None:
     """A question takes at most half as many steps more on a store that is 20 times as large."""
     small, large = (steps(stores[size], QUESTIONS[name]) for size in (SMALL, LARGE))
+    assert large <= MOST * small + 10 * GRAIN, (small, large)
+
+
+@pytest.fixture(scope="module")
+def untimed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Database]]:
+    """Fill two stores with records without a readable time, a page in each minute."""
+    made = {}
+    for size in (SMALL, LARGE):
+        made[size] = open_database(tmp_path_factory.mktemp("untimed"), f"{size}.db")
+        for start in range(0, size, 500):
+            with made[size].write() as connection:
+                batch = [
+                    make_record(number, minutes=start // 500, key=f"untimed-{number:06}", is_time_readable=False)
+                    for number in range(start, start + 500)
+                ]
+                records.insert_new(connection, batch)
+    yield made
+    for database in made.values():
+        database.close()
+
+
+IN_OLDEST_PAGE = (NOON, "untimed-000300", "acme")
+UNTIMED_QUESTIONS: dict[str, Callable[[Connection], object]] = {
+    "newest records": lambda c: record_search.find(c, RecordFilter(), 50),
+    "search without a result": lambda c: searched(c, 500),
+    "first page of records": lambda c: record_search.search(c, NOBODY, 50, None, 100),
+    "last page of records": lambda c: record_search.search(c, NOBODY, 50, IN_OLDEST_PAGE, 100),
+    "page of records of a long time": lambda c: record_search.search(c, replace(NOBODY, since=NOON), 50, None, 100),
+    "newest time": lambda c: records.newest_time(c, LARGE),
+}
+
+
+@pytest.mark.parametrize("name", UNTIMED_QUESTIONS)
+def test_cost_does_not_grow_with_untimed_records(untimed: dict[int, Database], name: str) -> None:
+    """A search is bounded where no record has a readable time, too."""
+    small, large = (steps(untimed[size], UNTIMED_QUESTIONS[name]) for size in (SMALL, LARGE))
     assert large <= MOST * small + 10 * GRAIN, (small, large)
 
 

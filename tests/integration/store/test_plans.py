@@ -30,6 +30,7 @@ from actionwatch.store import (
     records,
     retention,
     suppressed_deliveries,
+    unsealed,
 )
 from actionwatch.store.alert_history import Entry
 from actionwatch.store.alerts import AlertFilter
@@ -211,6 +212,7 @@ QUESTIONS: dict[str, Question] = {
     "delivery by a prefix": lambda c: outbox.read_by_prefix(c, "0123"),
     "alert by a prefix": lambda c: alerts.read_by_prefix(c, "alert 0300"),
     "receipts list": lambda c: list(receipts.stream(c, limit=50)),
+    "rows that are not sealed": lambda c: unsealed.count_oldest(c, FEW),
     # delivery
     "claim": lambda c: outbox.read_due(c, "hook", NOON, FEW),
     "next due": lambda c: outbox.next_due(c, "hook", NOON),

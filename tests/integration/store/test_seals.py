@@ -624,3 +624,26 @@ def test_numbers_in_seals(store: Database) -> None:
         assert unsealed.count(connection) == {"record": 70}
     seal_all(store, 30)
     assert checked(store).difference_count == 0
+
+
+@pytest.mark.parametrize(("most", "count", "is_bound"), [(2, 101, True), (3, 102, False), (4, 102, False)])
+def test_many_notes_are_counted_up_to_a_bound(store: Database, most: int, count: int, *, is_bound: bool) -> None:
+    """Of more notes than a bound, the oldest are counted: a page of records as many rows, another note as one."""
+    with store.write() as connection:
+        connection.execute(UNSEALED.delete())
+        records.insert_new(connection, [make_record(number, minutes=number) for number in range(500, 600)])
+        insert_token(connection, 500)
+        assert unsealed.count_oldest(connection, 2) == (101, False)
+        insert_token(connection, 501)
+        assert unsealed.count_oldest(connection, most) == (count, is_bound)
+
+
+def test_notes_that_no_row_has_are_not_counted(store: Database) -> None:
+    """Notes of tables that this version does not know, and of impossible ids, count as no rows."""
+    with stranger(store) as other:
+        for note in [("other", "1", 9), ("record", "x", 9), ("record", "9", 1)]:
+            other.run("INSERT INTO unsealed (table_name, row_key, last_id) VALUES (?, ?, ?)", *note)
+        if not store.is_shared:
+            other.run("INSERT INTO unsealed (table_name, row_key, last_id) VALUES ('record', CAST(x'ff' AS TEXT), 9)")
+    with store.read() as connection:
+        assert unsealed.count_oldest(connection) == (0, False)

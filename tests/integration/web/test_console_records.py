@@ -103,7 +103,14 @@ def test_one_record_has_everything(database: Database) -> None:
 @given(
     made=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["timed", "own"]), st.integers(0, 3)), max_size=25),
     most=st.integers(1, 12),
-    wanted=st.sampled_from([RecordFilter(), RecordFilter(user="eve"), RecordFilter(since=NOON + 2 * MINUTE)]),
+    wanted=st.sampled_from(
+        [
+            RecordFilter(),
+            RecordFilter(user="eve"),
+            RecordFilter(since=NOON + 2 * MINUTE),
+            RecordFilter(until=NOON + 3 * MINUTE),
+        ]
+    ),
 )
 def test_pages_are_the_parts_of_one_list(tmp_path_factory: Any, made: Any, most: int, wanted: RecordFilter) -> None:
     """Whatever the size of a page and the bound of a search, the pages together are the whole list, once and in order."""
@@ -128,12 +135,20 @@ def test_pages_are_the_parts_of_one_list(tmp_path_factory: Any, made: Any, most:
     assert found == expected
 
 
-def test_a_search_is_bounded_and_continues(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def _key(number: int, *, is_timed: bool) -> dict[str, Any]:
+    return {} if is_timed else {"key": f"untimed-{number:05}", "is_time_readable": False}
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+def test_a_search_is_bounded_and_continues(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, is_timed: bool
+) -> None:
     """A page of a search looks at a limited number of records, and leads to older ones, to the end."""
     monkeypatch.setattr(view, "SEARCHED_RECORDS", 10)
     with database.write() as connection:
-        given = [make_record(number, minutes=-number) for number in range(25)]
-        records.insert_new(connection, [*given, make_record(99, minutes=-30, user_name="rare")])
+        given = [make_record(number, minutes=-number, **_key(number, is_timed=is_timed)) for number in range(25)]
+        rare = make_record(99, minutes=-30, user_name="rare", **_key(99, is_timed=is_timed))
+        records.insert_new(connection, [*given, rare])
     with Served(database).open() as client:
         found = [len(LINK.findall(text)) for text in pages_of(client, "/records?user=rare")]
         assert found == [0, 0, 1]
@@ -146,7 +161,7 @@ def test_a_search_is_bounded_and_continues(database: Database, monkeypatch: pyte
 
 
 def test_searches_read_the_index(database: Database) -> None:
-    """A page of a search is one range of the index by key. The receipts of a record are found by the index by time."""
+    """A page of a search is one range of each index of records. The receipts of a record are found by the index by time."""
     only_sqlite(database)
     place = (NOON, make_record().key, "acme")
     with database.read() as connection, statements() as ran:
@@ -157,9 +172,10 @@ def test_searches_read_the_index(database: Database) -> None:
         for statement in ran:
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
             plans.append("\n".join(row[3] for row in rows))
-    nth, timed, others, covering = plans
+    nth, nth_other, timed, others, covering = plans
     assert "USING COVERING INDEX record_by_key (record_key>? AND record_key<?)" in nth
     assert "USING INDEX record_by_key (record_key>? AND record_key<?)" in timed
-    assert "USING INDEX record_by_key (record_key>?)" in others
+    assert "USING COVERING INDEX record_untimed ((occurred_at,record_key,source)<(?,?,?))" in nth_other
+    assert "USING INDEX record_untimed ((occurred_at,record_key,source)<(?,?,?))" in others
     assert "USING COVERING INDEX receipt_by_time (source=? AND starts_at<?)" in covering
-    assert not any("SCAN record" in plan or "TEMP B-TREE" in plan for plan in (nth, timed))
+    assert not any("SCAN record" in plan or "TEMP B-TREE" in plan for plan in (nth, nth_other, timed, others))
