@@ -277,3 +277,7 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     def order(self) -> HitOrder:
         """The sort key of a fold: time, then step (a tie counts as ordered), then key, which is unique within a group."""
         return self.at, self.step, self.key
+
+    def may_alert(self, record_floor: int) -> bool:
+        """Return whether it has a record after this id that is no backlog, or has none."""
+        return not self.records or any(not each.is_backlog and each.id > record_floor for each in self.records)

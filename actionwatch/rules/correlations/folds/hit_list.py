@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from operator import attrgetter
 from typing import Self
 
@@ -94,6 +94,14 @@ class HitList:
         other._packed_count = sum(map(len, other._packs))
         other._hits = list(islice(self._packs[number], place))
         return other
+
+    def may_alert(self, record_floor: int) -> bool:
+        """Return whether any hit may alert, the newest first: see `Hit`."""
+        unpacked = self._hits if self._packs else self._hits[self._gone :]
+        if any(hit.may_alert(record_floor) for hit in reversed(unpacked)):
+            return True
+        starts = chain((self._gone,), repeat(0))
+        return any(pack.may_alert(start, record_floor) for pack, start in zip(self._packs, starts, strict=False))
 
     # -- at the ends ---------------------------------------------------------------------------------------------------
 

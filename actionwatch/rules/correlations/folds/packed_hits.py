@@ -19,6 +19,7 @@ from actionwatch.rules.model import Hit, RecordRef
 
 _ROW = Struct("<qqH10s")  # time in microseconds since 1970; id of the record; twice the step, plus 1 for backlog; hash
 _TIME = Struct("<q")
+_ORIGIN = Struct("<8xqH10x")  # the id of the record, and the mark
 _HASH_BYTES = 10
 ROW_BYTES = _ROW.size
 _LAST_STEP = 0x7FFF
@@ -79,9 +80,17 @@ class PackedHits:
         """Count the hits before a time."""
         return bisect.bisect_left(range(len(self)), to_micros(horizon), key=self._time)
 
+    def may_alert(self, start: int, record_floor: int) -> bool:
+        """Return whether any hit from a place on may alert: see `Hit`."""
+        rows = _ORIGIN.iter_unpack(memoryview(self.rows)[start * ROW_BYTES :])
+        others = (hit for place, hit in self.others.items() if place >= start)
+        return any(0 != record_id > record_floor and not mark & 1 for record_id, mark in rows) or any(
+            hit.may_alert(record_floor) for hit in others
+        )
+
     def record_ids(self) -> Iterator[int]:
         """Return the ids of the records, 0 for a hit that is not packed."""
-        return (record_id for _, record_id, _, _ in _ROW.iter_unpack(self.rows))
+        return (record_id for record_id, _ in _ORIGIN.iter_unpack(self.rows))
 
     def _time(self, place: int) -> int:
         micros: int = _TIME.unpack_from(self.rows, place * ROW_BYTES)[0]

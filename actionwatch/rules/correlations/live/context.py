@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.order import needs, waiting
 from actionwatch.rules.correlations.live.saved import RuleIdentity
-from actionwatch.rules.model import NEVER, Correlation, Hit, KeptRecord
+from actionwatch.rules.model import NEVER, Correlation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +87,12 @@ class LiveContext:
         """Return whether an alert may open: at least one of its records is no backlog and newer than the rule."""
         if self.rule.is_silent or found.is_quiet:
             return False
-        hits: Iterable[Hit] = reversed(found.hits)  # the newest are the most likely
         if self.rule.is_absence:
             is_over = verified is not None and found.resolved_at is not None and found.resolved_at <= verified
             if found.resolved_by is None or not is_over:
                 return self.alerts_from is None or (verified is not None and verified >= self.alerts_from)
-            hits = [found.resolved_by]
-        return any(not hit.records or any(map(self._is_new, hit.records)) for hit in hits)
+            return found.resolved_by.may_alert(self.record_floor)
+        return found.hits.may_alert(self.record_floor)
 
     def is_over(self, found: FoundAlert, known: CorrelatedAlert) -> bool:
         """Return whether nothing changes about an alert that is not the newest of its group, and was judged."""
@@ -102,9 +101,6 @@ class LiveContext:
         if known.is_reported:
             return all(record.key in known.keys for hit in found.hits for record in hit.records)
         return not self.may_open(found, NEVER)
-
-    def _is_new(self, record: KeptRecord) -> bool:
-        return not record.is_backlog and record.id > self.record_floor
 
 
 def contexts_of(

@@ -95,7 +95,10 @@ def test_hits_in_the_middle(steps: list[tuple[int, int, str]], packed: int, usua
         patch.setattr(FEW, packed)
         hits, plain = HitList(), list[Hit]()
         for number, (minute, step, what) in enumerate(steps):
-            hit = stored_hit(minute, number, step=step) if number % usual else other_hit(minute, number)
+            is_usual, is_backlog = number % usual, minute % 3 != 0
+            hit = (
+                stored_hit(minute, number, step=step, is_backlog=is_backlog) if is_usual else other_hit(minute, number)
+            )
             place = bisect.bisect_left(plain, hit.order, key=lambda each: each.order)
             assert hits.place_of(hit.order) == place
             assert hits.count_before(hit.at) == bisect.bisect_left(plain, hit.at, key=lambda each: each.at)
@@ -115,6 +118,8 @@ def test_hits_in_the_middle(steps: list[tuple[int, int, str]], packed: int, usua
                 hits[place] = plain[place] = same
             assert (len(hits), list(hits)) == (len(plain), plain)
             assert list(hits.since(place)) == plain[place:]
+            for floor in (-1, number // 2):
+                assert hits.may_alert(floor) == any(each.may_alert(floor) for each in plain)
             first = hits.copy_first(place)
             first.append(hit)
             assert first == HitList([*plain[:place], hit])
