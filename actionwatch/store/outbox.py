@@ -31,7 +31,7 @@ from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
 from actionwatch.store.statements import PageKey, first_two, is_after, portions, without_index
-from actionwatch.store.tables import ALERT, DELIVERY
+from actionwatch.store.tables import ALERT, DELIVERY, MESSAGE_REFERENCE
 
 # The properties of `Delivery` as SQL conditions.
 IS_PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
@@ -75,8 +75,13 @@ _IS_NOTIFIED = exists().where(
     ),
 )
 """The receiver accepted a message of the alert, or a digest that listed it."""
+_REFERENCE = (
+    select(MESSAGE_REFERENCE.c.value)
+    .where(MESSAGE_REFERENCE.c.alert_id == DELIVERY.c.alert_id, MESSAGE_REFERENCE.c.receiver == DELIVERY.c.receiver)
+    .scalar_subquery()
+)
 _DUE = (
-    select(*READ, _IS_NOTIFIED.label("is_notified"), *alerts.READ)
+    select(*READ, _IS_NOTIFIED.label("is_notified"), _REFERENCE.label("reference"), *alerts.READ)
     .select_from(DELIVERY.join(ALERT, ALERT.c.id == DELIVERY.c.alert_id, isouter=True))
     .where(*_CLAIMABLE, DELIVERY.c.due_at <= _NOW)
     .order_by(DELIVERY.c.due_at)  # only this: a second column would sort thousands of rows that fell due at one instant
@@ -96,11 +101,15 @@ _LEASED = count_at_most(select(DELIVERY.c.receiver).where(*_IS_LEASED_NOW))
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A row that can be claimed; its alert, None where the store no longer has it; whether its receiver was notified."""
+    """A row that can be claimed; its alert, None where the store no longer has it; whether its receiver was notified.
+
+    `reference` is what the receiver calls its message about the alert (a Slack `ts`), if it got one.
+    """
 
     delivery: Delivery
     alert: Alert | None
     is_notified: bool
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,10 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
     width = len(READ)
     return [
         DueDelivery(
-            delivery_of(row[:width]), alerts.alert_of(row[width + 1 :]) if row[width + 1] else None, bool(row[width])
+            delivery_of(row[:width]),
+            alerts.alert_of(row[width + 2 :]) if row[width + 2] else None,
+            bool(row[width]),
+            row[width + 1],
         )
         for row in rows
     ]
