@@ -108,8 +108,10 @@ def _read_unfrozen(connection: Connection, receiver: str, now: datetime) -> list
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:
     """Return how many more messages a receiver can take, counting those of all processes."""
     name, mine = worker.channel.name, len(worker.in_hand)
-    worker.follow_shared(*receivers.read_closed(connection, name))
-    leased = outbox.count_leased(connection, name, now, mine + worker.channel.concurrency)
+    paused_until, next_at, leased = receivers.read_availability(
+        connection, name, now, mine + worker.channel.concurrency
+    )
+    worker.follow_shared(paused_until, next_at)
     free = worker.free(now, held_elsewhere=max(leased - mine, 0))
     if not free and leased > mine and not worker.wait_seconds(now):
         worker.closed_until = now + HELD_ELSEWHERE

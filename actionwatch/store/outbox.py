@@ -87,6 +87,9 @@ _DUE = (
     .order_by(DELIVERY.c.due_at)  # only this: a second column would sort thousands of rows that fell due at one instant
     .limit(bindparam("most"))
 )
+_OF_ALERT = _DELIVERIES.where(DELIVERY.c.alert_id == bindparam("wanted")).order_by(
+    DELIVERY.c.receiver, DELIVERY.c.ordinal
+)
 _NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
 
 
@@ -95,8 +98,7 @@ def count_at_most(some: Select[Any]) -> Select[int]:
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
-_IS_LEASED_NOW = (DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.leased_until >= _NOW)
-_LEASED = count_at_most(select(DELIVERY.c.receiver).where(*_IS_LEASED_NOW))
+IS_LEASED_NOW = DELIVERY.c.leased_until >= _NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,6 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
     ]
 
 
-def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
-    """Count the rows of a receiver under a lease of any process; stop at `most`."""
-    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
-
-
 def next_due(connection: Connection, receiver: str, now: datetime) -> datetime | None:
     """Return when the next row of a receiver that can be claimed falls due; None when none waits."""
     due: datetime | None = connection.execute(_NEXT_DUE, {"wanted": receiver, "now": now}).scalar()
@@ -149,8 +146,7 @@ def next_due(connection: Connection, receiver: str, now: datetime) -> datetime |
 
 def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     """Read the rows of one alert, by receiver and order."""
-    statement = _DELIVERIES.where(DELIVERY.c.alert_id == alert_id)
-    return [delivery_of(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
+    return [delivery_of(row) for row in connection.execute(_OF_ALERT, {"wanted": alert_id})]
 
 
 def read_of_receiver(connection: Connection, receiver: str, alert_ids: Collection[str]) -> list[Delivery]:
