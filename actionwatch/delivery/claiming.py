@@ -40,6 +40,9 @@ class Claimer:
         """Return the jobs that a receiver can take now, claimed; in the caller's transaction."""
         channel = worker.channel
         jobs: list[Job] = []
+        worker.next_due_at = outbox.next_due(connection, channel.name, now)
+        if not worker.is_due(now):
+            return jobs
         free = limit = _free_slots(connection, worker, now)
         read_count = 0
         while free > 0 and read_count < ROWS_AT_ONCE:
@@ -58,19 +61,15 @@ class Claimer:
         if jobs and worker.interval:
             worker.closed_until = now + worker.interval
             receivers.note_next(connection, channel.name, worker.closed_until)
+        worker.next_due_at = outbox.next_due(connection, channel.name, now)
         return jobs
 
     def _lease(self, connection: Connection, worker: ReceiverWorker, jobs: list[Job], now: datetime) -> list[Job]:
         rows = [job.delivery for job in jobs]
         claimed = delivery_transitions.claim(connection, rows, now + LEASE, self._sender, worker.in_hand)
-        references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
         by_id = {job.delivery.id: job for job in jobs}
         # A send that outlasts its lease is not started twice.
-        return [
-            replace(by_id[each.id], delivery=each, reference=references.get(each.alert_id))
-            for each in claimed
-            if each.id not in worker.in_hand
-        ]
+        return [replace(by_id[each.id], delivery=each) for each in claimed if each.id not in worker.in_hand]
 
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
         """Compose the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
@@ -109,8 +108,10 @@ def _read_unfrozen(connection: Connection, receiver: str, now: datetime) -> list
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:
     """Return how many more messages a receiver can take, counting those of all processes."""
     name, mine = worker.channel.name, len(worker.in_hand)
-    worker.follow_shared(*receivers.read_closed(connection, name))
-    leased = outbox.count_leased(connection, name, now, mine + worker.channel.concurrency)
+    paused_until, next_at, leased = receivers.read_availability(
+        connection, name, now, mine + worker.channel.concurrency
+    )
+    worker.follow_shared(paused_until, next_at)
     free = worker.free(now, held_elsewhere=max(leased - mine, 0))
     if not free and leased > mine and not worker.wait_seconds(now):
         worker.closed_until = now + HELD_ELSEWHERE

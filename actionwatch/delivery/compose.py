@@ -96,7 +96,7 @@ def _composed(
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if delivery.body is not None:
-            return Job(delivery, thaw(delivery.id, delivery.body), due.alert)
+            return Job(delivery, thaw(delivery.id, delivery.body), due.alert, due.reference)
         if due.alert is not None:
             message = message_of(
                 delivery.id,
@@ -108,7 +108,7 @@ def _composed(
                 inhibited.get(due.alert.id, ()),
                 links,
             )
-            return Job(replace(delivery, body=freeze(message)), message, due.alert)
+            return Job(replace(delivery, body=freeze(message)), message, due.alert, due.reference)
     except Exception as exc:
         why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)

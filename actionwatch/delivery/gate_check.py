@@ -5,6 +5,7 @@ Works in the claiming transaction.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,7 +150,7 @@ def as_received(due: DueDelivery) -> DueDelivery:
     event = _event_of(due)
     if due.delivery.event is event:
         return due
-    return DueDelivery(replace(due.delivery, event=event), due.alert, due.is_notified)
+    return dataclasses.replace(due, delivery=replace(due.delivery, event=event))
 
 
 def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str, now: datetime) -> int:

@@ -21,7 +21,7 @@ class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._seen_version: int | None = None
-        """The version of the store before the outbox was last read."""
+        """The version of the store before the last look at the outbox."""
         self._arrived: queue.SimpleQueue[Attempt | timedelta | None] = queue.SimpleQueue()
         self.ended: list[Attempt] = []
         """Attempts that ended and are not recorded; they stay here while the store is busy."""
@@ -39,11 +39,11 @@ class Inbox:
         self._arrived.put(step)
 
     def note_version(self) -> None:
-        """Store the version of the store: the next `collect` ends when another process has written since."""
+        """Store the version of the store, before a look at the outbox: `collect` ends when somebody has written since."""
         self._seen_version = self._database.version()
 
-    def collect(self, workers: Mapping[str, ReceiverWorker], wait_seconds: float) -> None:
-        """Wait up to `wait_seconds` for an attempt or a wake-up, then take all attempts.
+    def collect(self, workers: Mapping[str, ReceiverWorker], wait_seconds: float) -> bool:
+        """Wait up to `wait_seconds` for an attempt or a wake-up, then take all attempts. Return whether there was a wake-up.
 
         Wait a little longer for a quick receiver, because its threads and a round of the worker slow each other down.
         """
@@ -53,15 +53,13 @@ class Inbox:
         try:
             first = self._wait(wait_seconds) if wait_seconds > 0 else self._arrived.get_nowait()
         except queue.Empty:
-            return
-        is_woken = self._take(first, workers)
+            return False
+        is_woken = self._take(first, workers) | self._take_all(workers)
         ends_at = time.monotonic() + (_GATHER_SECONDS if wait_seconds > 0 else 0)
-        while (
-            not (self._take_all(workers) or is_woken)
-            and time.monotonic() < ends_at
-            and any(worker.is_busy for worker in workers.values())
-        ):
+        while not is_woken and time.monotonic() < ends_at and any(worker.is_busy for worker in workers.values()):
             time.sleep(_GATHER_STEP)
+            is_woken = self._take_all(workers)
+        return is_woken
 
     def _wait(self, wait_seconds: float) -> Attempt | timedelta | None:
         """Raises: queue.Empty, after `wait_seconds` or when another process wrote to the store."""

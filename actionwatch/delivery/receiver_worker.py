@@ -104,6 +104,8 @@ class ReceiverWorker:
     paused_until: datetime | None = None
     closed_until: datetime | None = None
     """When the rate allows the next message, or when to check again whether other processes have free slots."""
+    next_due_at: datetime | None = None
+    """When the next of its rows is due, as the last look at the outbox saw it; None if no row waits."""
 
     def free(self, now: datetime, held_elsewhere: int = 0) -> int:
         """Return how many more messages the receiver can take now; `held_elsewhere` are being sent by other processes."""
@@ -135,6 +137,10 @@ class ReceiverWorker:
         if closed > max(self.interval, HELD_ELSEWHERE).total_seconds():
             closed = 0.0  # the clock was set back since
         return max(paused, closed, 0.0)
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether one of its rows is due."""
+        return self.next_due_at is not None and self.next_due_at <= now
 
     @property
     def interval(self) -> timedelta:

@@ -1,8 +1,12 @@
-"""Decide which receivers can take a message now, and when the next row is due."""
+"""Decide which receivers can take a message now, and when the next row is due.
+
+The worker looks at the outbox in each round, and waits until what it saw there is due. `Inbox.collect` ends that wait when the
+store has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from actionwatch.delivery.receiver_worker import ReceiverWorker
@@ -15,7 +19,7 @@ SUMMARIES_EVERY = timedelta(seconds=1)
 
 
 class Schedule:
-    """Reads when the rows of these receivers are due."""
+    """Decides when these receivers have something to do."""
 
     def __init__(
         self,
@@ -28,6 +32,8 @@ class Schedule:
         self._workers = workers
         self._summaries = summaries
         self._clock = clock
+        self._storm_due_at: datetime | None = None
+        """When the next summary of a storm is due, as the last look at the outbox saw it."""
 
     def free_workers(self) -> list[ReceiverWorker]:
         """Return the receivers that can take a message now."""
@@ -35,33 +41,32 @@ class Schedule:
         return [worker for worker in self._workers if worker.free(now)]
 
     def due_workers(self) -> list[ReceiverWorker]:
-        """Return the receivers that can take a message now and for which one is due."""
+        """Look at the outbox. Return the receivers that can take a message now and for which one is due."""
         now = self._clock()
-        return [worker for worker, due_at in self._next_dues(self.free_workers()) if due_at <= now]
+        free = self.free_workers()
+        with self._database.read() as connection:
+            self._storm_due_at = self._summaries.next_due(connection, now)
+            for worker in free:
+                worker.next_due_at = outbox.next_due(connection, worker.channel.name, now)
+        return [worker for worker in free if worker.is_due(now)]
 
     def seconds_until_next(self) -> float:
-        """Return how long nothing is due, unless a process writes to the store."""
+        """Return how long nothing is due, unless a process has written to the store since the last look at the outbox."""
         now = self._clock()
         waits = [seconds for worker in self._workers if (seconds := worker.wait_seconds(now)) > 0]
-        waits += [(due_at - now).total_seconds() for _, due_at in self._next_dues(self.free_workers())]
-        if (storm_due_at := self._summaries.next_due(now)) is not None:
-            waits.append(max(storm_due_at - now, SUMMARIES_EVERY).total_seconds())
+        dues = (worker.next_due_at for worker in self.free_workers())
+        waits += [(due_at - now).total_seconds() for due_at in dues if due_at is not None]
+        if self._storm_due_at is not None:
+            waits.append(max(self._storm_due_at - now, SUMMARIES_EVERY).total_seconds())
         return max(0.0, min([IDLE_SECONDS, *waits]))
 
     def has_work_by(self, deadline: datetime) -> bool:
         """Return whether anything is due by the deadline, at a receiver that is not paused until then."""
-        until = max(deadline, self._clock())
-        summary_due_at = self._summaries.next_due(until)
+        now = self._clock()
+        until = max(deadline, now)
+        with self._database.read() as connection:
+            summary_due_at = self._summaries.next_due(connection, until)
+            dues = [(each, outbox.next_due(connection, each.channel.name, now)) for each in self._workers]
         if summary_due_at is not None and summary_due_at <= until:
             return True
-        dues = self._next_dues(list(self._workers))
-        return any(max(due_at, worker.paused_until or due_at) <= until for worker, due_at in dues)
-
-    def _next_dues(self, workers: Sequence[ReceiverWorker]) -> list[tuple[ReceiverWorker, datetime]]:
-        """Return when the next row of each of these receivers is due; receivers without a row are left out."""
-        if not workers:
-            return []
-        now = self._clock()
-        with self._database.read() as connection:
-            dues = [(worker, outbox.next_due(connection, worker.channel.name, now)) for worker in workers]
-        return [(worker, due_at) for worker, due_at in dues if due_at is not None]
+        return any(max(due_at, worker.paused_until or due_at) <= until for worker, due_at in dues if due_at is not None)

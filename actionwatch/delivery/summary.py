@@ -58,15 +58,14 @@ class Summaries:
                         self._make(connection, receiver, reason, groups, now)
                         break
 
-    def next_due(self, now: datetime) -> datetime | None:
+    def next_due(self, connection: Connection, now: datetime) -> datetime | None:
         """Return when the next summary of a storm is due; None if there is none. Other summaries can wait for a round."""
         dues: list[datetime] = []
-        with self._database.read() as connection:
-            for receiver, policy in self._policies.items():
-                groups = suppressed_deliveries.read_groups(connection, receiver)
-                storm_dues = [group.due_at for group in groups if group.awaits == "storm"]
-                if storm_dues:
-                    dues.append(max(self._next_storm_summary(connection, receiver, policy, now), min(storm_dues)))
+        for receiver, policy in self._policies.items():
+            groups = suppressed_deliveries.read_groups(connection, receiver)
+            storm_dues = [group.due_at for group in groups if group.awaits == "storm"]
+            if storm_dues:
+                dues.append(max(self._next_storm_summary(connection, receiver, policy, now), min(storm_dues)))
         return min(dues, default=None)
 
     def _due(self, connection: Connection, now: datetime) -> Iterable[tuple[str, str, list[SummaryGroup]]]:

@@ -137,10 +137,10 @@ class DeliveryWorker:
 
     def run_once(self, wait_seconds: float = 0.0) -> int:
         """Run one round; wait up to `wait_seconds` for attempts to end. Return how many messages were claimed."""
-        self._inbox.collect(self.receivers.by_name, wait_seconds)
+        is_woken = self._inbox.collect(self.receivers.by_name, wait_seconds)
         if not self._stopping.is_set():
             self._leader.make_summaries(self._clock())
-        jobs = self._record_and_claim()
+        jobs = self._record_and_claim(is_woken=is_woken)
         self.receivers.send(jobs)
         self._templates.report()
         if not self._stopping.is_set():
@@ -159,7 +159,8 @@ class DeliveryWorker:
                 self._leader.check_receivers(self._clock(), is_forced=True)
                 if not self._schedule.has_work_by(deadline):
                     break
-            self.run_once(self._seconds_until_next())
+            self._schedule.due_workers()  # a summary or a self-alert may be due since the last look
+            self.run_once(self._schedule.seconds_until_next())
         self._leader.watch.bury_unknown_receivers(self._clock())  # a self-alert may have ended for a removed receiver
         self.finish()
 
@@ -175,20 +176,20 @@ class DeliveryWorker:
         self.receivers.close()
 
     def _run_round(self) -> None:
+        wait_seconds = self._schedule.seconds_until_next()
         if not self._is_recovered:
             self.recover()
-        self.run_once(self._seconds_until_next())
+            wait_seconds = 0.0
+        self.run_once(wait_seconds)
 
-    def _seconds_until_next(self) -> float:
-        self._inbox.note_version()
-        return self._schedule.seconds_until_next()
-
-    def _record_and_claim(self) -> list[Job]:
+    def _record_and_claim(self, *, is_woken: bool) -> list[Job]:
         """Record the attempts that ended and claim what is due, in one transaction."""
         ended = self._inbox.ended
         claiming: list[ReceiverWorker] = []
         if not self._stopping.is_set():
-            claiming = self._schedule.free_workers() if ended else self._schedule.due_workers()
+            self._inbox.note_version()
+            # Whoever wakes the worker has opened an alert: look for it in the transaction that claims it.
+            claiming = self._schedule.free_workers() if ended or is_woken else self._schedule.due_workers()
         if not ended and not claiming:
             return []
         # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because

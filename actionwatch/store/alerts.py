@@ -60,6 +60,11 @@ _UNRESOLVED = (
     .order_by(ALERT.c.first_at, ALERT.c.id)
 )
 _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
+_JOINED = (
+    select(ALERT.c.rule_id, ALERT.c.id, ALERT_RECORD.c.record_id)
+    .join(ALERT_RECORD, ALERT_RECORD.c.alert_id == ALERT.c.id)
+    .where(ALERT_RECORD.c.record_id.in_(bindparam("record_ids", expanding=True)))
+)
 
 
 def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
@@ -76,12 +81,8 @@ def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
 
 def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, str, int]]:
     """Return the alerts that hold these records, as (rule id, alert id, record id)."""
-    statement = (
-        select(ALERT.c.rule_id, ALERT.c.id, ALERT_RECORD.c.record_id)
-        .join(ALERT_RECORD, ALERT_RECORD.c.alert_id == ALERT.c.id)
-        .where(ALERT_RECORD.c.record_id.in_(record_ids))
-    )
-    return {(row.rule_id, row.id, row.record_id) for row in connection.execute(statement)}
+    rows = connection.execute(_JOINED, {"record_ids": list(record_ids)})
+    return {(row.rule_id, row.id, row.record_id) for row in rows}
 
 
 def read_of_record(connection: Connection, record_id: int) -> list[str]:

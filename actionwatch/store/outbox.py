@@ -31,7 +31,7 @@ from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
 from actionwatch.store.statements import PageKey, first_two, is_after, portions, without_index
-from actionwatch.store.tables import ALERT, DELIVERY
+from actionwatch.store.tables import ALERT, DELIVERY, MESSAGE_REFERENCE
 
 # The properties of `Delivery` as SQL conditions.
 IS_PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
@@ -75,12 +75,20 @@ _IS_NOTIFIED = exists().where(
     ),
 )
 """The receiver accepted a message of the alert, or a digest that listed it."""
+_REFERENCE = (
+    select(MESSAGE_REFERENCE.c.value)
+    .where(MESSAGE_REFERENCE.c.alert_id == DELIVERY.c.alert_id, MESSAGE_REFERENCE.c.receiver == DELIVERY.c.receiver)
+    .scalar_subquery()
+)
 _DUE = (
-    select(*READ, _IS_NOTIFIED.label("is_notified"), *alerts.READ)
+    select(*READ, _IS_NOTIFIED.label("is_notified"), _REFERENCE.label("reference"), *alerts.READ)
     .select_from(DELIVERY.join(ALERT, ALERT.c.id == DELIVERY.c.alert_id, isouter=True))
     .where(*_CLAIMABLE, DELIVERY.c.due_at <= _NOW)
     .order_by(DELIVERY.c.due_at)  # only this: a second column would sort thousands of rows that fell due at one instant
     .limit(bindparam("most"))
+)
+_OF_ALERT = _DELIVERIES.where(DELIVERY.c.alert_id == bindparam("wanted")).order_by(
+    DELIVERY.c.receiver, DELIVERY.c.ordinal
 )
 _NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
 
@@ -90,17 +98,20 @@ def count_at_most(some: Select[Any]) -> Select[int]:
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
-_IS_LEASED_NOW = (DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.leased_until >= _NOW)
-_LEASED = count_at_most(select(DELIVERY.c.receiver).where(*_IS_LEASED_NOW))
+IS_LEASED_NOW = DELIVERY.c.leased_until >= _NOW
 
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A row that can be claimed; its alert, None where the store no longer has it; whether its receiver was notified."""
+    """A row that can be claimed; its alert, None where the store no longer has it; whether its receiver was notified.
+
+    `reference` is what the receiver calls its message about the alert (a Slack `ts`), if it got one.
+    """
 
     delivery: Delivery
     alert: Alert | None
     is_notified: bool
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +129,13 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
     width = len(READ)
     return [
         DueDelivery(
-            delivery_of(row[:width]), alerts.alert_of(row[width + 1 :]) if row[width + 1] else None, bool(row[width])
+            delivery_of(row[:width]),
+            alerts.alert_of(row[width + 2 :]) if row[width + 2] else None,
+            bool(row[width]),
+            row[width + 1],
         )
         for row in rows
     ]
-
-
-def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
-    """Count the rows of a receiver under a lease of any process; stop at `most`."""
-    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
 
 
 def next_due(connection: Connection, receiver: str, now: datetime) -> datetime | None:
@@ -137,8 +146,7 @@ def next_due(connection: Connection, receiver: str, now: datetime) -> datetime |
 
 def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     """Read the rows of one alert, by receiver and order."""
-    statement = _DELIVERIES.where(DELIVERY.c.alert_id == alert_id)
-    return [delivery_of(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
+    return [delivery_of(row) for row in connection.execute(_OF_ALERT, {"wanted": alert_id})]
 
 
 def read_of_receiver(connection: Connection, receiver: str, alert_ids: Collection[str]) -> list[Delivery]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store.statements import upsert
@@ -13,7 +13,14 @@ from actionwatch.store.tables import POSITION, RECORD
 MATCHED = "match"  # by plain rules
 CORRELATED = "correlate"
 
+# Built once: every batch of records runs them.
 _ALL = select(POSITION.c.name, POSITION.c.record_id, POSITION.c.handled_count)
+_ONE = _ALL.where(POSITION.c.name == bindparam("wanted"))
+_COUNT_BETWEEN = (
+    select(func.count())
+    .select_from(RECORD)
+    .where(RECORD.c.id > bindparam("after"), RECORD.c.id <= bindparam("through"))
+)
 
 
 class Overtaken(StoreError):
@@ -43,7 +50,7 @@ def move(connection: Connection, name: str, before: int, after: int) -> None:
 
     Raises: Overtaken, if the position of the step is not `before`. Nothing is changed then.
     """
-    row = connection.execute(_ALL.where(POSITION.c.name == name)).first()
+    row = connection.execute(_ONE, {"wanted": name}).first()
     stored, handled = (row.record_id, row.handled_count) if row else (0, 0)
     if stored != before:
         raise Overtaken(
@@ -67,5 +74,4 @@ def _count_between(connection: Connection, after: int, through: int) -> int:
     """Count the records with an id after one and up to another one. Ids may have gaps, so their difference is not a count."""
     if through <= after:
         return 0
-    between = (RECORD.c.id > after, RECORD.c.id <= through)
-    return connection.execute(select(func.count()).select_from(RECORD).where(*between)).scalar_one()
+    return connection.execute(_COUNT_BETWEEN, {"after": after, "through": through}).scalar_one()

@@ -8,19 +8,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
+from actionwatch.store import outbox
 from actionwatch.store.statements import upsert
-from actionwatch.store.tables import MESSAGE_REFERENCE, RECEIVER
+from actionwatch.store.tables import DELIVERY, MESSAGE_REFERENCE, RECEIVER
 
 # Built once: every message runs it.
 _REFERENCES = select(MESSAGE_REFERENCE.c.alert_id, MESSAGE_REFERENCE.c.value).where(
     MESSAGE_REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
     MESSAGE_REFERENCE.c.receiver == bindparam("wanted"),
 )
-_CLOSED = select(RECEIVER.c.paused_until, RECEIVER.c.next_at).where(RECEIVER.c.name == bindparam("wanted"))
-_TROUBLE = select(RECEIVER.c.failing_since, RECEIVER.c.paused_until).where(RECEIVER.c.name == bindparam("wanted"))
+_IS_WANTED = RECEIVER.c.name == bindparam("wanted")
+_LEASED = select(DELIVERY.c.receiver).where(DELIVERY.c.receiver == bindparam("wanted"), outbox.IS_LEASED_NOW)
+_AVAILABILITY = select(
+    select(RECEIVER.c.paused_until).where(_IS_WANTED).scalar_subquery(),
+    select(RECEIVER.c.next_at).where(_IS_WANTED).scalar_subquery(),
+    outbox.count_at_most(_LEASED).scalar_subquery(),
+)
+_TROUBLE = select(RECEIVER.c.failing_since, RECEIVER.c.paused_until).where(_IS_WANTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,14 @@ class Health:
     failing_since: datetime | None = None
     paused_until: datetime | None = None
     last_error: str | None = None
+
+
+class Availability(NamedTuple):
+    """What all processes leave of a receiver: until when it is paused, when its rate allows the next message, rows leased."""
+
+    paused_until: datetime | None
+    next_at: datetime | None
+    leased_count: int
 
 
 def read_all(connection: Connection) -> dict[str, Health]:
@@ -63,10 +79,10 @@ def note_failure(connection: Connection, name: str, at: datetime, error: str, pa
     upsert(connection, RECEIVER, values)
 
 
-def read_closed(connection: Connection, name: str) -> tuple[datetime | None, datetime | None]:
-    """Read until when a receiver is paused, and when its rate allows the next message."""
-    found = connection.execute(_CLOSED, {"wanted": name}).first()
-    return (found.paused_until, found.next_at) if found else (None, None)
+def read_availability(connection: Connection, name: str, now: datetime, most: int) -> Availability:
+    """Read whether a receiver can take messages. Count at most `most` rows under a lease of any process."""
+    found = connection.execute(_AVAILABILITY, {"wanted": name, "now": now, "most": most}).one()
+    return Availability(*found)
 
 
 def note_next(connection: Connection, name: str, at: datetime) -> None:

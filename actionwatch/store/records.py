@@ -68,8 +68,17 @@ _RANKED = (
     .where(ALERT_RECORD.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
     .subquery()
 )
-# Built once, because every message runs it.
+# Built once: building a statement takes longer than running it.
 _OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
+_NEWEST_ID = select(func.max(RECORD.c.id))
+_AFTER = RECORD.c.id > bindparam("after")
+_LAST_SKIPPED = select(RECORD.c.id).where(_AFTER).order_by(RECORD.c.id).offset(bindparam("skipped")).limit(1)
+_THAT_MAY_ALERT = (
+    RECORDS.where(_AFTER, RECORD.c.id <= bindparam("through"), ~RECORD.c.is_backlog, IS_COUNTED)
+    .order_by(RECORD.c.id)
+    .limit(bindparam("most"))
+)
+_BY_KEY = RECORDS.where(RECORD.c.record_key == bindparam("wanted"), IS_COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +155,11 @@ def read_unmatched(connection: Connection, position: int, limit: int) -> Portion
 
 def read_that_may_alert(connection: Connection, position: int, limit: int) -> Portion:
     """Read the next records by local id that are no backlog, each action once. Backlog is skipped without reading it."""
-    c = RECORD.c.id
-    following = select(c).where(c > position).order_by(c).offset(MOST_SKIPPED - 1).limit(1)
     # Before the records, because others may be stored between the two statements.
-    end = connection.execute(following).scalar() or max(newest_id(connection), position)
-    chosen = RECORDS.where(c > position, c <= end, ~RECORD.c.is_backlog, IS_COUNTED).order_by(c).limit(limit)
-    found = [record_of(row) for row in connection.execute(chosen)]
+    last_skipped = connection.execute(_LAST_SKIPPED, {"after": position, "skipped": MOST_SKIPPED - 1}).scalar()
+    end = last_skipped or max(newest_id(connection), position)
+    rows = connection.execute(_THAT_MAY_ALERT, {"after": position, "through": end, "most": limit})
+    found = [record_of(row) for row in rows]
     return Portion(found, found[-1].id if len(found) == limit else end)
 
 
@@ -166,7 +174,7 @@ def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: in
 
 def read_by_key(connection: Connection, key: str) -> Record | None:
     """Read one record by its key: the one that counts, if several sources have it."""
-    row = connection.execute(RECORDS.where(RECORD.c.record_key == key, IS_COUNTED)).first()
+    row = connection.execute(_BY_KEY, {"wanted": key}).first()
     return record_of(row) if row else None
 
 
@@ -280,7 +288,7 @@ def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) 
 
 def newest_id(connection: Connection) -> int:
     """Return the id of the newest record; 0 without records."""
-    newest: int | None = connection.execute(select(func.max(RECORD.c.id))).scalar()
+    newest: int | None = connection.execute(_NEWEST_ID).scalar()
     return newest or 0
 
 

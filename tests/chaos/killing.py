@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from actionwatch.store.database import Database
+from actionwatch.store.sqlite import SqliteBackend
 from tests.builders import file_of
 
 
@@ -57,3 +58,5 @@ class MortalDatabase(Database):
         """Close the connections. The next process opens others with the same engines."""
         super().close()
         self._state.is_closed = False
+        assert isinstance(self._backend, SqliteBackend)
+        self._backend._watcher = None

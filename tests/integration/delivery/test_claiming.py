@@ -56,8 +56,8 @@ def test_claim_fills_the_backlog(database: Database) -> None:
     assert [job.delivery.alert_id for job in jobs] == names[:IN_HAND]
     assert all(job.alert and job.delivery.attempts == 1 and job.delivery.is_frozen for job in jobs)
     with database.read() as connection:
-        assert outbox.count_leased(connection, "hook", NOON + SECOND + LEASE, 99) == IN_HAND
-        assert outbox.count_leased(connection, "hook", NOON + SECOND + LEASE + SECOND, 99) == 0
+        assert receivers.read_availability(connection, "hook", NOON + SECOND + LEASE, 99).leased_count == IN_HAND
+        assert receivers.read_availability(connection, "hook", NOON + SECOND + LEASE + SECOND, 99).leased_count == 0
     for job in jobs:
         worker.send(job)
     assert claim(database, worker) == []
@@ -118,7 +118,7 @@ def test_rate(database: Database) -> None:
     assert other.wait_seconds(NOON + SECOND) == 2
     assert [job.delivery.alert_id for job in claim(database, other, NOON + 3 * SECOND)] == ["b"]
     with database.read() as connection:
-        assert receivers.read_closed(connection, "hook") == (None, NOON + 5 * SECOND)
+        assert receivers.read_availability(connection, "hook", NOON, 9)[:2] == (None, NOON + 5 * SECOND)
 
 
 def test_without_a_rate_nothing_is_stored(database: Database) -> None:
@@ -126,7 +126,7 @@ def test_without_a_rate_nothing_is_stored(database: Database) -> None:
     put(database, "a")
     assert len(claim(database, make_worker())) == 1
     with database.read() as connection:
-        assert receivers.read_closed(connection, "hook") == (None, None)
+        assert receivers.read_availability(connection, "hook", NOON, 9)[:2] == (None, None)
 
 
 def test_slots_that_others_hold(database: Database) -> None:
@@ -173,7 +173,7 @@ def test_references_and_sends_that_outlast_their_lease(database: Database) -> No
     later = NOON + LEASE + 2 * SECOND
     assert [job.delivery.alert_id for job in claim(database, worker, later)] == ["b"]
     with database.read() as connection:
-        assert outbox.count_leased(connection, "hook", later + LEASE, 99) == 2
+        assert receivers.read_availability(connection, "hook", later + LEASE, 99).leased_count == 2
 
 
 def test_the_outcome_of_a_send_that_outlasts_its_lease_counts(database: Database) -> None:

@@ -40,6 +40,12 @@ def put(database: Database, seconds: float, receiver: str = "hook") -> None:
         delivery_transitions.enqueue(connection, [make_delivery(f"due-{seconds}", receiver, due_at=due_at)])
 
 
+def look(schedule: Schedule) -> float:
+    """Look at the outbox, and return how long the worker waits after that."""
+    schedule.due_workers()
+    return schedule.seconds_until_next()
+
+
 def collapse(database: Database, until: timedelta) -> None:
     """Collapse a row into the summary of a storm."""
     row = make_delivery(f"collapsed-{until}")
@@ -57,7 +63,7 @@ def test_wait_until_the_next_row(database: Database, seconds: tuple[float, ...],
     schedule, _ = make_schedule(database, "hook", "other")
     for each in seconds:
         put(database, each)
-    assert schedule.seconds_until_next() == expected
+    assert look(schedule) == expected
 
 
 def test_closed_receiver(database: Database) -> None:
@@ -70,7 +76,7 @@ def test_closed_receiver(database: Database) -> None:
     assert (schedule.free_workers(), schedule.due_workers()) == ([workers["other"]], [])
     assert schedule.seconds_until_next() == 3
     workers["hook"].pause(NOON + MINUTE)
-    assert schedule.seconds_until_next() == 4
+    assert schedule.seconds_until_next() == 4  # without another look
     put(database, 0, "other")
     assert schedule.due_workers() == [workers["other"]]
 
@@ -94,13 +100,13 @@ def test_wait_until_the_summary_of_a_storm(database: Database) -> None:
     """The summary of a storm is due when the first of its rows may be reported; a summary that is due is made every second."""
     schedule, _ = make_schedule(database, "hook", policy=STORM)
     collapse(database, 9 * SECOND)
-    assert schedule.seconds_until_next() == IDLE_SECONDS
+    assert look(schedule) == IDLE_SECONDS
     collapse(database, 3 * SECOND)
-    assert schedule.seconds_until_next() == 3
+    assert look(schedule) == 3
     assert schedule.has_work_by(NOON + 3 * SECOND)
     assert not schedule.has_work_by(NOON + 2 * SECOND)
     collapse(database, -MINUTE)
-    assert schedule.seconds_until_next() == 1
+    assert look(schedule) == 1
     assert schedule.has_work_by(NOON)
 
 
@@ -127,4 +133,6 @@ def test_next_summary_of_a_storm(
         if due_after is None:
             delivery_transitions.sent(connection, "hook", "sender", {summary.id: None}, NOON)
     collapse(database, -SECOND)
-    assert Summaries(database, GlobalPolicy(), {"hook": policy}).next_due(NOON) == NOON + expected
+    with database.read() as connection:
+        due_at = Summaries(database, GlobalPolicy(), {"hook": policy}).next_due(connection, NOON)
+    assert due_at == NOON + expected

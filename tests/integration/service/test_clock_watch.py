@@ -139,11 +139,11 @@ def test_clock_step_during_an_attempt(post: Post, machine: Machine, step: timede
         watch(post, worker).run_once()
         machine.advance(seconds=1)
         with post.database.read() as connection:
-            assert outbox.count_leased(connection, "hook", machine(), 9) == 1
+            assert receivers.read_availability(connection, "hook", machine(), 9).leased_count == 1
         worker.run_once()
         machine.advance(minutes=3)
         with post.database.read() as connection:
-            assert outbox.count_leased(connection, "hook", machine(), 9) == 1
+            assert receivers.read_availability(connection, "hook", machine(), 9).leased_count == 1
         sender.gate.set()
         settle(worker)
         assert len(sender.sent) == 1
@@ -181,7 +181,7 @@ def test_clock_step_does_not_change_a_rate(post: Post, machine: Machine, step: t
         machine.now += step
         watch(post, worker).run_once()
         with post.database.read() as connection:  # for other processes
-            _, next_at = receivers.read_closed(connection, "hook")
+            next_at = receivers.read_availability(connection, "hook", machine(), 9).next_at
         assert next_at is not None
         assert timedelta(minutes=9) < next_at - machine() <= timedelta(minutes=10)
         machine.advance(minutes=9)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event
 
 from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
 from actionwatch.base.model import Event
-from actionwatch.store import alerts, delivery_transitions, outbox, receiver_progress, records, retention
+from actionwatch.store import alerts, delivery_transitions, outbox, receiver_progress, receivers, records, retention
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter, Queue, Waiting
@@ -284,11 +284,14 @@ def test_leased_rows(database: Database) -> None:
     (row_sent,) = claim(database, receiver="sent")
     with database.write() as connection:
         delivery_transitions.sent(connection, "sent", "sender", {row_sent.id: None}, NOON)
-        assert [outbox.count_leased(connection, "hook", NOON + at, most) for at, most in ((LEASE, 9), (LEASE, 1))] == [
+        assert [
+            receivers.read_availability(connection, "hook", NOON + at, most).leased_count
+            for at, most in ((LEASE, 9), (LEASE, 1))
+        ] == [
             2,
             1,
         ]
-        assert outbox.count_leased(connection, "hook", NOON + LEASE + SECOND, 9) == 0
+        assert receivers.read_availability(connection, "hook", NOON + LEASE + SECOND, 9).leased_count == 0
         assert delivery_transitions.release(connection, ("sender",)) == {}
         assert delivery_transitions.release(connection, ("another",)) == {"hook": 2}
 
@@ -379,7 +382,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "summarise": lambda c: delivery_transitions.summarise(c, "hook", [SummaryGroup("mute", None, (), NOON)], "s", NOON),
     "readdress": lambda c: delivery_transitions.readdress(c, make_delivery("p1"), "new", 1, Event.OPENED, NOON),
     "progress": lambda c: receiver_progress.read(c, "p1"),
-    "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
+    "leased": lambda c: receivers.read_availability(c, "hook", NOON, 8).leased_count,
     "release": lambda c: delivery_transitions.release(c, ()),
     "queues": outbox.count_queues,
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
@@ -396,7 +399,7 @@ def test_no_query_scans_the_table(crowded: Database, name: str) -> None:
         scans = [
             line
             for line in plan.splitlines()
-            if line.startswith("SCAN") and not re.search("subquery|anon_1|CONSTANT|given|VALUES", line)
+            if line.startswith("SCAN") and not re.search(r"subquery|anon_\d|CONSTANT|given|VALUES", line)
         ]
         # `young` reads records by id and stops at the first that is kept.
         if name == "retention":

@@ -26,6 +26,7 @@ from actionwatch.store import (
     delivery_transitions,
     outbox,
     receipts,
+    receivers,
     record_search,
     records,
     retention,
@@ -216,7 +217,7 @@ QUESTIONS: dict[str, Question] = {
     # delivery
     "claim": lambda c: outbox.read_due(c, "hook", NOON, FEW),
     "next due": lambda c: outbox.next_due(c, "hook", NOON),
-    "leased": lambda c: outbox.count_leased(c, "hook", NOON, FEW),
+    "leased": lambda c: receivers.read_availability(c, "hook", NOON, FEW).leased_count,
     "summaries": lambda c: suppressed_deliveries.read_groups(c, "hook"),
     # retention, with something to delete, without, and after it was shortened to almost nothing
     **{

@@ -131,10 +131,10 @@ def test_receiver_failure_and_pause(database: Database) -> None:
         paused_until = LATER + timedelta(hours=1)
         assert receivers.read_all(connection)["hook"] == receivers.Health(LATER, LATER, paused_until, "c")
         receivers.note_failure(connection, "hook", LATER, "d", LATER + timedelta(minutes=1))
-        assert receivers.read_closed(connection, "hook") == (paused_until, None)
+        assert receivers.read_availability(connection, "hook", NOON, 9)[:2] == (paused_until, None)
         receivers.note_next(connection, "hook", LATER)
-        assert receivers.read_closed(connection, "hook") == (paused_until, LATER)
-        assert receivers.read_closed(connection, "unknown") == (None, None)
+        assert receivers.read_availability(connection, "hook", NOON, 9)[:2] == (paused_until, LATER)
+        assert receivers.read_availability(connection, "unknown", NOON, 9)[:2] == (None, None)
 
 
 def test_newest_reference_is_kept(database: Database) -> None:
