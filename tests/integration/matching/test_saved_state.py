@@ -168,7 +168,7 @@ def test_a_state_that_does_not_fit_is_discarded(post: Post, change: Callable[[Po
 
 
 def test_a_record_of_a_saved_state_may_be_gone(post: Post) -> None:
-    """It counts, as in a process that goes on. If an alert needs it, the state is rebuilt without it."""
+    """It counts, as in a process that continues. If an alert needs it, the state is rebuilt without it."""
     run_and_save(post, range(2))
     _change("DELETE FROM record WHERE id = 1")(post)
     step = matcher(post, rules_of(BURST))

@@ -13,7 +13,9 @@ from actionwatch.rules.correlations.folds.packed_hits import PackedHits, divided
 from actionwatch.rules.model import Hit, HitOrder, RecordRef
 
 _MOST_GONE = 8  # of those that are not packed, one in so many may have left but still take its place: they move rarely
-_PACKED = 64  # hits that are packed together; as many of the newest stay as they are
+_PACKED = 16  # hits that are packed together; as many of the newest stay as they are
+_JOINED = 8  # packs of one size that become one
+_LARGEST = 1024  # hits in a pack: it is packed again if a late hit comes between them
 _FEW = 8  # hits that take less as they are than packed
 _at, _order = attrgetter("at"), attrgetter("order")
 
@@ -214,7 +216,7 @@ class HitList:
         if len(packed) <= _FEW:
             return cls(packed)
         hits = cls()
-        hits._packs, hits._packed_count = tuple(part.shared() for part in divided(packed, _PACKED)), len(packed)
+        hits._packs, hits._packed_count = tuple(part.shared() for part in divided(packed, _LARGEST)), len(packed)
         return hits
 
     def pack_all(self) -> None:
@@ -234,7 +236,7 @@ class HitList:
             self._gone = 0
             if len(self._hits) < 2 * _PACKED:
                 return
-        self._packs = (*self._packs, PackedHits.of(self._hits[:_PACKED]).shared())
+        self._packs = _with_joined((*self._packs, PackedHits.of(self._hits[:_PACKED]).shared()))
         self._packed_count += _PACKED
         del self._hits[:_PACKED]
 
@@ -281,7 +283,17 @@ class UnpackedHits(HitList):
 
 def _is_stored(hit: Hit) -> bool:
     """Return whether the records of a hit are references. Without a store they are not, and nothing would be packed."""
-    return all(isinstance(record, RecordRef) for record in hit.records)
+    return bool(hit.records) and all(isinstance(record, RecordRef) for record in hit.records)
+
+
+def _with_joined(packs: tuple[PackedHits, ...]) -> tuple[PackedHits, ...]:
+    """Join the newest packs if there are enough of one size: each takes as much as several hits."""
+    while len(packs) >= _JOINED and len(packs[-1]) * _JOINED <= _LARGEST:
+        last = packs[-_JOINED:]
+        if len({len(pack) for pack in last}) > 1 or any(pack.others for pack in last):
+            break  # what is not packed is let go with its pack
+        packs = (*packs[:-_JOINED], joined(last, 0).shared())
+    return packs
 
 
 def _newest(pack: PackedHits) -> HitOrder:

@@ -50,8 +50,14 @@ class PackedHits:
         return cls(rows, values, others or _NONE)
 
     def shared(self) -> PackedHits:
-        """Return the object that is used for these hits. Two folds of one group pack the same, one after the other."""
-        return self if self.others else _SHARED.setdefault((self.rows, self.values), self)
+        """Return the object that is used for these hits. Two folds of one group pack the same, one after the other.
+
+        Rules that count other values of the same hits share the rows.
+        """
+        if self.others:
+            return self
+        self.rows = _ROWS.setdefault(self.rows, self).rows
+        return _SHARED.setdefault((self.rows, self.values), self)
 
     def __len__(self) -> int:
         return len(self.rows) // ROW_BYTES
@@ -149,4 +155,5 @@ def _key(micros: int, digest: bytes) -> str:
     return f"{micros:016x}-{digest.hex()}"
 
 
+_ROWS: WeakValueDictionary[bytes, PackedHits] = WeakValueDictionary()
 _SHARED: WeakValueDictionary[tuple[bytes, tuple[Any, ...]], PackedHits] = WeakValueDictionary()
