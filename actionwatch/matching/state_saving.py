@@ -6,6 +6,7 @@ have a later epoch, so that a start finds them. A saved state that does not fit 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from datetime import datetime
 
@@ -84,11 +85,13 @@ class StateStorage:
             return
         self._position, self._is_current = position, True
         try:
-            self._until_next = MAX_STATE_BYTES // BYTES_PER_RECORD  # unless it succeeds: each attempt takes long
+            self._until_next = _records_between(MAX_STATE_BYTES)  # unless it succeeds: each attempt takes long
             state = self._write(database, correlator, position)
             self._until_next = _records_between(state.size)
         except (ValueError, OverflowError, StoreError) as exc:
             log.warning("correlations_not_saved", error=str(exc), effect="a start rebuilds them from the records")
+            with contextlib.suppress(StoreError), database.write() as connection:  # the next attempt may be long after
+                correlation_state.drop_unfinished(connection)
             return
         log.debug("correlations_saved", position=position, bytes=state.size)
 

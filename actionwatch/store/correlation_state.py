@@ -34,7 +34,7 @@ class StoredState:
 def read(connection: Connection) -> StoredState | None:
     """Read the newest state; None if there is none, or an older version wrote it."""
     row = connection.execute(select(CORRELATION_STATE)).first()
-    if row is None or row.state is None:
+    if row is None or row.state is None or row.body:
         return None
     size = select(func.sum(func.length(_PIECES.body))).where(_PIECES.state == row.state)
     return StoredState(row.position, row.epoch, row.digest, row.state, connection.execute(size).scalar() or 0)

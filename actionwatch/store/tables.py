@@ -426,8 +426,8 @@ CORRELATED_ALERT = Table(
 )
 _partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
 
-# One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces; it is NULL, and
-# `body` is not empty, in a row of an older version.
+# One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces. An older
+# version writes `body`, which is empty otherwise, and leaves `state` as it was.
 CORRELATION_STATE = Table(
     "correlation_state",
     METADATA,

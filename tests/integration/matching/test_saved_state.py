@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 from msgspec import structs
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 
+from actionwatch.base.errors import StoreBusy
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
@@ -413,6 +414,60 @@ def test_a_state_that_cannot_be_saved_is_not_tried_for_a_while(post: Post, monke
     with capture_logs() as logs:
         matcher(post, rules_of(BURST), batch_size=4).run_once()
     assert [each["event"] for each in logs].count("correlations_not_saved") == 1
+
+
+def test_after_a_store_that_was_busy_a_state_is_saved_in_time(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt comes before the older state is too far behind for a start."""
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_EVERY", 2)
+    monkeypatch.setattr("actionwatch.matching.state_saving.SAVE_AT_LATEST", 8)
+    add, calls = NewState.add, list[bytes]()
+
+    def busy_once(self: NewState, connection: Connection, piece: bytes) -> None:
+        calls.append(piece)
+        if len(calls) == 1:
+            raise StoreBusy("locked")
+        add(self, connection, piece)
+
+    monkeypatch.setattr(NewState, "add", busy_once)
+    post.store(*(make_record(number, minutes=number / 10) for number in range(25)))
+    see(post.database, NOON)
+    matcher(post, rules_of(BURST), batch_size=4).run_once()
+    with post.database.read() as connection:
+        stored = correlation_state.read(connection)
+    assert stored is not None
+    assert stored.position >= 12
+
+
+def test_a_state_that_cannot_be_saved_leaves_no_pieces(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of it may be written before it is known to be too large, and the next attempt may be long after."""
+    monkeypatch.setattr(saved, "PIECE_BYTES", 0)
+    monkeypatch.setattr(saved, "MAX_STATE_BYTES", 60)
+    written: list[bytes] = []
+    add = NewState.add
+
+    def watched(self: NewState, connection: Connection, piece: bytes) -> None:
+        written.append(piece)
+        add(self, connection, piece)
+
+    monkeypatch.setattr(NewState, "add", watched)
+    with capture_logs() as logs:
+        run_and_save(post, range(2))
+    assert "correlations_not_saved" in [each["event"] for each in logs]
+    with post.database.read() as connection:
+        left = connection.execute(text("SELECT count(*) FROM correlation_state_piece")).scalar()
+    assert (len(written) > 0, left) == (True, 0)
+
+
+def test_a_state_of_an_older_replica_is_not_mixed_with_pieces(post: Post) -> None:
+    """An older version replaces the row but not the name of the pieces: its state is rebuilt, and not called damaged."""
+    run_and_save(post, range(2))
+    _change("UPDATE correlation_state SET digest = 'old', body = 'abc'")(post)
+    step = matcher(post, rules_of(BURST))
+    assert events_of(step) == [REBUILT]
+    post.store(make_record(2, minutes=2))
+    step.run_once()
+    step.save()
+    assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
 
 
 def test_a_state_is_saved_once(post: Post) -> None:
