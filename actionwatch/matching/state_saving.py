@@ -87,16 +87,17 @@ class StateStorage:
         try:
             self._until_next = _records_between(MAX_STATE_BYTES)  # unless it succeeds: each attempt takes long
             state = self._write(database, correlator, position)
-            self._until_next = _records_between(state.size)
         except (ValueError, OverflowError, StoreError) as exc:
             log.warning("correlations_not_saved", error=str(exc), effect="a start rebuilds them from the records")
             with contextlib.suppress(StoreError), database.write() as connection:  # the next attempt may be long after
                 correlation_state.drop_unfinished(connection)
             return
-        log.debug("correlations_saved", position=position, bytes=state.size)
+        if state is not None:
+            self._until_next = _records_between(state.size)
+            log.debug("correlations_saved", position=position, bytes=state.size)
 
-    def _write(self, database: Database, correlator: Correlator, position: int) -> NewState:
-        """Write a state, unless another process has moved on meanwhile."""
+    def _write(self, database: Database, correlator: Correlator, position: int) -> NewState | None:
+        """Write a state; None if another process has moved on meanwhile."""
         with database.write() as connection:
             correlation_state.drop_unfinished(connection)
         state = NewState()
@@ -104,9 +105,12 @@ class StateStorage:
             with database.write() as connection:
                 state.add(connection, piece)
         with database.write() as connection:
-            if positions.read(connection, CORRELATED) == position and not self._is_overtaken(connection):
-                state.finish(connection, position, self._epoch)
-                self._epoch += 1
+            if positions.read(connection, CORRELATED) != position or self._is_overtaken(connection):
+                return None
+            is_finished = state.finish(connection, position, self._epoch)
+        if not is_finished:
+            return None
+        self._epoch += 1
         return state
 
     def write_alerts(self, connection: Connection, changed: Collection[CorrelatedAlert]) -> None:

@@ -71,8 +71,11 @@ class NewState:
         self._piece_count += 1
         self.size += len(piece)
 
-    def finish(self, connection: Connection, position: int, epoch: int) -> None:
-        """Replace the state with this one, and delete the pieces of all others."""
+    def finish(self, connection: Connection, position: int, epoch: int) -> bool:
+        """Replace the state with this one, and delete the pieces of all others. Return whether its own were still there."""
+        pieces = select(func.count()).where(_PIECES.state == self._name)
+        if connection.execute(pieces).scalar_one() < self._piece_count:
+            return False  # another process saves a state too
         digest = _finished(self._digest, position, epoch)
         row = {
             "id": _ONLY_ROW,
@@ -84,6 +87,7 @@ class NewState:
         }
         upsert(connection, CORRELATION_STATE, row)
         drop_unfinished(connection)
+        return True
 
 
 def drop_unfinished(connection: Connection) -> None:

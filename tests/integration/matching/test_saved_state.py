@@ -527,6 +527,20 @@ def test_a_matcher_that_another_one_has_saved_a_state_beside_finds_nothing_with_
     assert post.states() == ["hook opened pending"]
 
 
+def test_a_state_whose_pieces_are_gone_is_not_finished(post: Post) -> None:
+    """Two processes that save at once delete each other's pieces: the state before stays."""
+    run_and_save(post, range(2))
+    first, second = NewState(), NewState()
+    with post.database.write() as connection:
+        first.add(connection, b"one")
+        correlation_state.drop_unfinished(connection)
+        second.add(connection, b"two")
+        assert not first.finish(connection, 9, 9)
+        assert correlation_state.read_epoch(connection) == 1
+        assert second.finish(connection, 9, 9)
+    assert _body(post) == b"two"
+
+
 BURST_AND_MISSING = f"{BURST}---\n{MISSING}"
 WITHOUT_MISSING = {
     "off": f"{BURST_AND_MISSING}mode: off\n",
