@@ -46,8 +46,11 @@ _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 _WRITER_PRAGMAS = (
     f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
     "journal_mode=WAL",
+    "cache_size=-16384",  # KiB
     f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
 )
+# Each reading thread has a connection, and each of these fills its cache in time. The operating system caches the file too.
+_READER_PRAGMAS = ("query_only=ON", "cache_size=-4096")
 # Survives a kill at any point; a power cut may lose the last commits, which are repeated.
 _REPEATED = "synchronous=NORMAL"
 # Survives a power cut too, and so does every commit before it; each waits for the disk.
@@ -150,7 +153,7 @@ class SqliteBackend:
     def reader(self) -> Engine:
         """Return the engine of readers: for a store that is only read, one that leaves no other file behind."""
         if self._is_created:
-            return _engine(self.path, begin="BEGIN", pragmas=("query_only=ON",), busy_seconds=self._busy_seconds)
+            return _engine(self.path, begin="BEGIN", pragmas=_READER_PRAGMAS, busy_seconds=self._busy_seconds)
         return _reading_engine(self.path, self._busy_seconds)
 
     def writer(self, *, is_durable: bool) -> Engine:
@@ -287,7 +290,7 @@ def _reading_engine(path: Path, busy_seconds: float) -> Engine:
     Even to read, SQLite needs a log and its index next to the file; the last connection removes them when it closes. If they
     cannot be created (a full disk, a read-only folder) and nothing runs, the file alone is the whole store.
     """
-    engine = _engine(path, begin="BEGIN", pragmas=("query_only=ON",), busy_seconds=busy_seconds, mode="mode=rw")
+    engine = _engine(path, begin="BEGIN", pragmas=_READER_PRAGMAS, busy_seconds=busy_seconds, mode="mode=rw")
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
@@ -296,7 +299,7 @@ def _reading_engine(path: Path, busy_seconds: float) -> Engine:
         if log.exists() and log.stat().st_size:
             return engine  # the next read raises the error
         engine.dispose()
-        return _engine(path, begin="BEGIN", pragmas=("query_only=ON",), busy_seconds=busy_seconds, mode="immutable=1")
+        return _engine(path, begin="BEGIN", pragmas=_READER_PRAGMAS, busy_seconds=busy_seconds, mode="immutable=1")
     except (SQLAlchemyError, UnicodeDecodeError):
         pass  # the next read raises it again
     return engine
@@ -314,7 +317,7 @@ def _engine(path: Path, *, begin: str, pragmas: Sequence[str], busy_seconds: flo
     @event.listens_for(engine.pool, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # the driver would begin transactions according to its own rules
-        for pragma in ("foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16384", *pragmas):
+        for pragma in ("foreign_keys=ON", "temp_store=MEMORY", *pragmas):
             _set(connection, pragma, busy_seconds)
 
     return engine
