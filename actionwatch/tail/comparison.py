@@ -93,7 +93,7 @@ class Comparison:
         return +counts if is_sound else None
 
     def _count(self, connection: Connection, start: datetime, end: datetime) -> Counter[str]:
-        return Counter(source_records.count_kinds(connection, self._state.source, start, end))
+        return source_records.count_kinds(connection, self._state.source, start, end)
 
     def _is_quiet(self, start: datetime, end: datetime) -> bool:
         with self._state.database.read() as connection:

@@ -417,8 +417,12 @@ def test_newest_records_of_alerts(database: Database) -> None:
     }
 
 
-def test_kinds_are_counted_within_inclusive_bounds(database: Database) -> None:
-    """Records of one source are counted by kind, with both bounds of the window included."""
+@pytest.mark.parametrize("together", [1, 2, 3, 20_000])
+def test_kinds_are_counted_within_inclusive_bounds(
+    database: Database, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Records of one source are counted by kind, with both bounds of the window included, however many are counted at once."""
+    monkeypatch.setattr(source_records, "_COUNTED_TOGETHER", together)
     edge = timedelta(microseconds=1)
     store(
         database,
