@@ -20,7 +20,7 @@ from actionwatch.matching.state_building import BuiltState, StateBuilder
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.fitting import fitting
-from actionwatch.rules.correlations.live.saved import MAX_STATE_BYTES, SavedState, decode, encode
+from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
 from actionwatch.rules.model import Correlation
 from actionwatch.store import correlation_state, correlations, positions
 from actionwatch.store.correlation_state import NewState, StoredState
@@ -85,7 +85,7 @@ class StateStorage:
             return
         self._position, self._is_current = position, True
         try:
-            self._until_next = _records_between(MAX_STATE_BYTES)  # unless it succeeds: each attempt takes long
+            self._until_next = SAVE_AT_LATEST  # unless it succeeds: each attempt takes long
             state = self._write(database, correlator, position)
         except (ValueError, OverflowError, StoreError) as exc:
             log.warning("correlations_not_saved", error=str(exc), effect="a start rebuilds them from the records")

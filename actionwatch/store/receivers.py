@@ -16,13 +16,13 @@ from actionwatch.store import outbox
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import DELIVERY, MESSAGE_REFERENCE, RECEIVER
 
-# Built once: every message runs it.
 _REFERENCES = select(MESSAGE_REFERENCE.c.alert_id, MESSAGE_REFERENCE.c.value).where(
     MESSAGE_REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
     MESSAGE_REFERENCE.c.receiver == bindparam("wanted"),
 )
 _IS_WANTED = RECEIVER.c.name == bindparam("wanted")
 _LEASED = select(DELIVERY.c.receiver).where(DELIVERY.c.receiver == bindparam("wanted"), outbox.IS_LEASED_NOW)
+# Built once: every claim runs it.
 _AVAILABILITY = select(
     select(RECEIVER.c.paused_until).where(_IS_WANTED).scalar_subquery(),
     select(RECEIVER.c.next_at).where(_IS_WANTED).scalar_subquery(),
