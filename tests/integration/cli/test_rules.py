@@ -277,6 +277,7 @@ def test_broken_draft_is_not_written(options: str, status: int, what: str, tmp_p
 
 def test_new_rule_is_tried_on_the_store(desk: Desk) -> None:
     """`rules new` reports how often the draft would have fired: before the first poll, without a match, and with some."""
+    desk.write(start="12h")  # a day and some seconds, on a slow machine, would have a rate
     options = ("rules", "new", "--title", "T", "--kind", "DELETE_CLUSTER", "--print")
     assert "is not known" in desk.call(*options).err
     for minutes, user in ((30, "eve"), (20, "eve"), (10, "bob")):
