@@ -12,7 +12,7 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import LEVELS, Escalation, Level, Match, RuleName
 from actionwatch.rules.alert_text import Wording, compile_wording, one_line, plain_body, plain_title, word
-from actionwatch.rules.conditions import Predicate, predicate
+from actionwatch.rules.conditions import UNEXPECTED, Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value, spell
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field, read_selection
@@ -52,13 +52,13 @@ def make_match(
     count: int = 1,
     plain: str | None = None,
 ) -> Match:
-    """Make the match of a record and a rule. If a template fails, call `on_failure` and use a plain text.
+    """Make the match of a record and a rule. If a template or a level fails, call `on_failure` and do without it.
 
     A correlation passes the newest record of its alert with the `group`, the `count` and a `plain` body.
     """
     record = subject.record
     sentence = plain_body(record) if plain is None else plain
-    level = level_of(level, block, subject)
+    level = level_of(level, block, subject, on_failure)
     if group is None and block.group_by is not None:
         group = {name: group_value(record, name) for name in block.group_by}
 
@@ -87,9 +87,15 @@ def make_match(
     )
 
 
-def level_of(level: Level, block: AlertBlock, subject: Subject) -> Level:
-    """Return the level of a match; `level` is the level of the rule."""
-    return next((high for high, holds in block.levels if holds(subject)), block.level or level)
+def level_of(level: Level, block: AlertBlock, subject: Subject, on_failure: Callable[[str], None]) -> Level:
+    """Return the level of a match; `level` is the level of the rule. A selection that fails counts as not met."""
+    for high, holds in block.levels:
+        try:
+            if holds(subject):
+                return high
+        except UNEXPECTED as exc:
+            on_failure(f"alert.level.{high.word}: {type(exc).__name__}: {exc}")
+    return block.level or level
 
 
 def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlated: bool = False) -> AlertBlock:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
 
+from actionwatch.base.model import Level
 from actionwatch.matching import ledger_store
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
@@ -77,6 +79,34 @@ def test_failure_of_a_correlation_is_reported_with_its_alert(post: Post, monkeyp
     matcher(post, rules_of(FAILING_BURST)).run_once()
     assert len(post.alerts()) == 1
     assert post.open_troubles() == ["rule_failing burst"]
+
+
+def with_failing_level(rule: Rule) -> Rule:
+    """Return a rule with a level whose selection raises for each record."""
+
+    def fail(_: object) -> bool:
+        raise ValueError("no such thing")
+
+    alert = dataclasses.replace(rule.alert, levels=((Level.CRITICAL, fail),))
+    correlation = rule.correlation and dataclasses.replace(rule.correlation, alert=alert)
+    return dataclasses.replace(rule, alert=alert, correlation=correlation)
+
+
+@pytest.mark.parametrize("text", [HEAD.format("plain") + DELETED, BURST], ids=["plain", "correlation"])
+def test_alert_whose_level_fails_opens_with_the_next_one(post: Post, text: str) -> None:
+    """People get the alert, later records join it, and the failure is reported."""
+    rules = [with_failing_level(rule) for rule in rules_of(text)]
+    step = matcher(post, rules)
+    post.store(*(make_record(number, minutes=number / 10) for number in range(3)))
+    step.run_once()
+    post.store(make_record(3, minutes=0.3))
+    step.run_once()
+    (name,) = {rule.name.name for rule in rules}
+    opened = post.alerts().values()
+    assert {alert.rule.name for alert in opened} == {name}
+    assert {alert.level for alert in opened} == {rules[0].level}
+    assert sum(alert.count for alert in opened) == 4
+    assert post.open_troubles() == [f"rule_failing {name}"]
 
 
 def test_many_failures_of_one_rule_hide_no_other_rule(post: Post) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Level, Match, Record
@@ -30,11 +31,15 @@ def describe(
     change, found = made.change, made.found
     if found is None or change.kind in (None, ChangeKind.RESOLVE):
         return change
+
+    def failed(record: Record, what: str) -> None:
+        on_failure(RuleFailure(rule.name, record.key, what))
+
     added = () if rule.is_absence else tuple(records)
     if change.kind is ChangeKind.JOIN and not rule.is_absence:
-        return replace(change, records=added, level=_highest_level(rule, added))
+        return replace(change, records=added, level=_highest_level(rule, added, failed))
     newest = records[-1] if records else _placeholder(rule, change.known.group, found)
-    match = _match(rule, change.known.group, found, newest, added, on_failure)
+    match = _match(rule, change.known.group, found, newest, added, failed)
     return replace(change, records=added, level=match.level, match=match)
 
 
@@ -44,7 +49,7 @@ def _match(
     found: FoundAlert,
     newest: Record,
     records: Sequence[Record],
-    on_failure: Callable[[RuleFailure], None],
+    failed: Callable[[Record, str], None],
 ) -> Match:
     """Return the match that represents all records of an alert (in event order): the newest, at their highest level."""
     shown = _as_written(rule, group, newest)
@@ -53,12 +58,13 @@ def _match(
         rule.level,
         rule.alert,
         Subject(newest),
-        lambda what: on_failure(RuleFailure(rule.name, newest.key, what)),
+        partial(failed, newest),
         group=shown,
         count=len(records),
         plain=_plain(rule, found, records, rule.grouping(group) if rule.is_absence else shown),
     )
-    level = max(match.level, _highest_level(rule, records)) if records else match.level
+    others = records[:-1]  # the newest has its level already
+    level = max(match.level, _highest_level(rule, others, failed)) if others else match.level
     return replace(match, level=level, realert=rule.realert)
 
 
@@ -76,11 +82,11 @@ def _written(rule: Correlation, name: str, value: str | None, newest: Record) ->
     return next((text for text in texts if canonical(text) == value), value)
 
 
-def _highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
+def _highest_level(rule: Correlation, records: Sequence[Record], failed: Callable[[Record, str], None]) -> Level:
     """Return the highest level that any of these records has under the rule."""
     if not rule.alert.levels:
         return rule.alert.level or rule.level
-    return max(level_of(rule.level, rule.alert, Subject(record)) for record in records)
+    return max(level_of(rule.level, rule.alert, Subject(record), partial(failed, record)) for record in records)
 
 
 def _placeholder(rule: Correlation, group: Group, found: FoundAlert) -> Record:
