@@ -16,6 +16,7 @@ import click
 
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.freed_memory import return_large_blocks
 from actionwatch.base.model import Mode
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.cli import COLLECTION, EXIT_FAILED
@@ -57,6 +58,7 @@ def command(config: str, once: bool, wait: timedelta) -> int:
     unless log.level is set, because alerts can appear on the same screen.
     """
     gc.set_threshold(*COLLECTION)  # it runs long, and its memory counts
+    return_large_blocks()
     if wait and not once:
         raise click.UsageError("--wait requires --once")
     if once:
