@@ -44,10 +44,11 @@ class Pager:
         self._state.server.compare(page)
         return Claim(page.total, page.counts)
 
-    def keys(self, query: Query, asked: Window, report: PollReport) -> Counter[str]:
+    def keys(self, query: Query, asked: Window, report: PollReport, page_size: int | None = None) -> Counter[str]:
         """Read all pages of a query, and count the record keys."""
         keys: Counter[str] = Counter()
-        for page in self._upstream.user_actions(query, page_size=self._state.options.page_size, trusts_total=False):
+        size = page_size or self._state.options.page_size
+        for page in self._upstream.user_actions(query, page_size=size, trusts_total=False):
             self._take(page, asked, report)
             keys.update(record.key for record in page.records)
         self._writer.flush(report)

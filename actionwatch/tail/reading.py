@@ -22,7 +22,7 @@ from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.walk import WindowScan
 
 WALKS = 3  # walks through one window before it is cut in halves
-_PARTITION_EVERY = timedelta(days=1)
+_CHECK_EVERY = timedelta(days=1)  # what two walks alone do not show
 
 log = structlog.get_logger()
 
@@ -47,6 +47,9 @@ class WindowReader:
         self._pager = pager
         self._receipt_writer = receipt_writer
         self._partitioned_at: datetime | None = None
+        self._indexed_at: datetime | None = None
+        """When a walk last showed that the listing continues where a page ends."""
+        self._largest_page = 0
         self._ignored_filters: set[str] = set()
 
     def read(self, window: Window, report: PollReport, role: WindowRole = SWEPT) -> WindowResult:
@@ -56,6 +59,7 @@ class WindowReader:
         for number in range(WALKS):
             scan = self._pager.walk(window, report, number, earlier)
             request_count += len(scan.walk.claims)
+            self._largest_page = max(self._largest_page, scan.walk.largest_page)
             if scan.asked != self._state.widened(window):  # a page has just shown another unit of the bounds
                 return self.read(window, report, role)
             if not scan.is_whole:
@@ -65,7 +69,9 @@ class WindowReader:
             method, reason = prove(scan.walk, earlier, is_total_trusted=self._state.is_total_trusted)
             if method == TWO_WALKS:
                 requested_before = report.request_count
-                method, reason = self._check_partition(scan, reason, report)
+                method, reason = self._check_index(scan, earlier, reason, report)
+                if method is not None:
+                    method, reason = self._check_partition(scan, reason, report)
                 request_count += report.request_count - requested_before
             if method is not None:
                 self._receipt_writer.write(scan, method, request_count, role, report)
@@ -75,6 +81,24 @@ class WindowReader:
         is_divisible = window.is_divisible(self._state.least) and not scan.is_unbounded
         return WindowResult(scan.through, reason=reason, is_divisible=is_divisible)
 
+    def _check_index(
+        self, scan: WindowScan, earlier: Walk | None, reason: str, report: PollReport
+    ) -> tuple[str | None, str]:
+        """Read a window that was one page for two walks in smaller pages, once a day, if the upstream counts nothing.
+
+        An upstream that gives smaller pages than requested, and counts pages in `recordIndex`, answers the request after the
+        first page with none: the page looks like all there is. A page smaller than another one was not cut.
+        """
+        now, walk = self._state.clock(), scan.walk
+        if walk.page_count > 1 or (earlier is not None and earlier.page_count > 1):
+            self._indexed_at = now
+        elif walk.received >= max(self._largest_page, 2) and is_due(self._indexed_at, _CHECK_EVERY, now):
+            query = Query(start=scan.asked.start, end=scan.asked.end)
+            if not walk.keys <= self._pager.keys(query, scan.asked, report, walk.received * 2 // 3):
+                return None, "in smaller pages, the upstream shows fewer records: recordIndex does not count records"
+            self._indexed_at = now
+        return TWO_WALKS, reason
+
     def _check_partition(self, scan: WindowScan, reason: str, report: PollReport) -> tuple[str | None, str]:
         """Compare with the organisation's log and the accounts' log, once a day, if the upstream counts nothing.
 
@@ -82,7 +106,7 @@ class WindowReader:
         is the whole, the upstream ignores its filter.
         """
         now, walk, method = self._state.clock(), scan.walk, TWO_WALKS
-        if walk.received and is_due(self._partitioned_at, _PARTITION_EVERY, now):
+        if walk.received and is_due(self._partitioned_at, _CHECK_EVERY, now):
             whole = Query(start=scan.asked.start, end=scan.asked.end)
             of_organisation = self._pager.keys(replace(whole, scope=ORGANISATION), scan.asked, report)
             of_accounts = self._pager.keys(replace(whole, scope=ACCOUNT), scan.asked, report)

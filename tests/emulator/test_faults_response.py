@@ -76,6 +76,7 @@ QUERIES: dict[str, tuple[str, list[str]]] = {
     "page_clamped:2": ("pageSize=1000", KINDS[:2]),
     "page_size_ignored": ("pageSize=1", KINDS),
     "index_ignored": ("recordIndex=4", KINDS),
+    "index_of_pages": ("recordIndex=1&pageSize=2", KINDS[2:4]),
     "order:descending": ("", KINDS),
     "order:ascending": ("", KINDS[::-1]),
 }

@@ -46,6 +46,7 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "page_clamped": FaultKind(on_query(lambda query, size: replace(query, limit=min(query.limit, size))), "the maximum page size", _Positive, 100),
     "page_size_ignored": FaultKind(on_query(lambda query, _: replace(query, limit=DEFAULT_PAGE_SIZE)), "`pageSize` is ignored"),
     "index_ignored": FaultKind(on_query(lambda query, _: replace(query, offset=0)), "`recordIndex` is ignored: every page is the first"),
+    "index_of_pages": FaultKind(on_query(lambda query, _: replace(query, offset=query.offset * query.limit)), "`recordIndex` counts pages instead of records"),
     "counts_always": FaultKind(on_query(lambda query, _: replace(query, with_counts=True)), "counts are sent even if declined"),
     # The page
     "order": FaultKind(on_select(entries.order), "the order: `shuffled` is stable, `reshuffled` and `ties` (equal times) change with each request", entries.ORDERS),

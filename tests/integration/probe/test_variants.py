@@ -76,6 +76,7 @@ VARIANTS: list[tuple[str, Expected]] = [
     ("page_clamped:40", {"pageSize": ("at most 40 records", COSTS), "totals": ("equal the number of records", FINE)}),
     ("page_size_ignored", {"pageSize": ("ignored: a page of 1 had 10", COSTS)}),
     ("index_ignored", {"recordIndex": ("ignored", PREVENTS), "empty answer": ("ignored", PREVENTS)}),
+    ("index_of_pages", {"recordIndex": ("counts pages and not records", PREVENTS)}),
     # Bounds
     ("bounds:inclusive", {"startTime": ("inclusive, to the millisecond", FINE), "endTime": ("inclusive, to the millisecond", FINE)}),
     ("bounds:exclusive_start", {"startTime": ("exclusive, to the millisecond", FINE), "endTime": ("inclusive", FINE)}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,8 @@ HOUR = timedelta(hours=1)
 class Read(Bench):
     """A reader of an organisation whose upstream may count nothing."""
 
-    def __init__(self, world: World, database: Database, *, has_totals: bool = True) -> None:
-        super().__init__(world, database, is_total_trusted=has_totals)
+    def __init__(self, world: World, database: Database, *, has_totals: bool = True, **options: Any) -> None:
+        super().__init__(world, database, is_total_trusted=has_totals, **options)
         self.reader = WindowReader(self.state, self.pager, ReceiptWriter(self.state, self.writer))
         if not has_totals:
             world.faults.add("total:absent")
@@ -105,3 +106,33 @@ def test_an_upstream_that_counts_nothing_is_compared_with_its_parts_once_a_day(
         assert on.request_count() == on.report.request_count
     assert walks[0][1] > walks[23][1] > empty
     assert walks[1][1] == walks[0][1]
+
+
+def test_a_page_that_was_cut_is_not_everything(world: World, database: Database) -> None:
+    """An upstream gives fewer records than requested, and counts pages: after the first page it shows none, in each walk."""
+    on = Read(world, database, has_totals=False, page_size=1000)
+    on.log(60)
+    world.faults.add("page_clamped:10")
+    world.faults.add("index_of_pages")
+    result = on.read()
+    assert result.method is None
+    assert result.reason.endswith("recordIndex does not count records")
+
+
+def test_a_page_smaller_than_another_one_is_everything(world: World, database: Database) -> None:
+    """If the upstream counts pages, windows with fewer records than it once gave on a page are proved."""
+    on = Read(world, database, has_totals=False, page_size=1000)
+    on.log(10)
+    world.faults.add("index_of_pages")
+    assert on.read().method is None
+    assert on.read(Window(WINDOW.start, WINDOW.end - timedelta(seconds=90))).method is not None
+
+
+def test_index_is_checked_once_a_day(world: World, database: Database) -> None:
+    """The window is read in pages of two thirds of it; until the next day, two walks of one page are enough."""
+    on = Read(world, database, has_totals=False, page_size=1000)
+    on.log(12)
+    for hours, checks in ((0, 1), (23, 1), (1, 2)):
+        world.clock.advance(hours=hours)
+        assert on.read().method is not None
+        assert on.upstream.page_sizes.count(8) == checks

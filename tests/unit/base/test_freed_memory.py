@@ -1,13 +1,14 @@
-"""What a service does with memory that it has freed: measured in a process of its own, which starts as `run` does."""
+"""What a service does with memory that it has freed: measured in a separate process."""
 
 from __future__ import annotations
 
 import json
 import platform
-import subprocess
 import sys
 
 import pytest
+
+from tests.children import run_child
 
 MEASURE = """
 import json, threading
@@ -47,7 +48,7 @@ print(json.dumps([kept, arenas()]))
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep what they do")
 def test_large_blocks_are_returned_and_threads_share_arenas() -> None:
     """A large block leaves nothing behind it, although small ones follow; eight threads add one arena to the main one."""
-    done = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True, timeout=60)
+    done = run_child([sys.executable, "-c", MEASURE])
     kept_mib, arena_count = json.loads(done.stdout)
     assert kept_mib < 4
     assert arena_count == 1
