@@ -185,11 +185,13 @@ def _end_of_head(before: bytes, data: bytes, start: int, stop: int) -> int | Non
 
 
 def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Connect to the first address that accepts. One that does not answer leaves the others their part of the time."""
     failure: OSError = ConnectionError("the host has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for tried_count, (family, kind, protocol, _, address) in enumerate(found):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(deadline.left())
+            sock.settimeout(deadline.left() / (len(found) - tried_count))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock

@@ -538,3 +538,19 @@ def test_mail_does_not_offer_http() -> None:
         made.request("POST", f"https://127.0.0.1:{server.port}/", content=b"")
     assert b"http/1.1" in hello(tls_context(alpn="http/1.1"))
     assert b"http/1.1" not in hello(tls_context())
+
+
+def test_address_that_drops_packets_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host has two addresses, and the network drops what is sent to the first, as on a broken IPv6 route."""
+    with contextlib.ExitStack() as stack, RawEnd(responding(OK)) as end, client(10 * SHORT) as http:
+        hole = stack.enter_context(socket.socket())
+        hole.bind(("127.0.0.2", 0))
+        hole.listen(0)
+        for _ in range(4):  # more than its queue has room for: the system drops what else arrives
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(hole.getsockname())
+        addresses = [hole.getsockname(), ("127.0.0.1", end.port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert http.request("GET", "http://two-addresses.example/").status == 200
