@@ -1,7 +1,7 @@
 """Fallback: send a copy, with another id, of what does not reach a receiver to its fallback receiver.
 
-The opening and the resolution of an alert are copied, each once: when the original becomes a dead letter, or when its receiver
-has failed for `fallback_after`. The original stays as it is, and may still arrive late.
+The opening and the resolution of an alert and a summary are copied, each once: when the original becomes a dead letter, or when
+its receiver has failed for `fallback_after`. The original stays as it is, and may still arrive late.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.model import Event
 from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
+from actionwatch.store.fallback_deliveries import COPIED
 from actionwatch.store.receivers import Health
 
-_COPIED = (Event.OPENED, Event.RESOLVED)
 _ROWS_AT_ONCE = 500  # one transaction copies this many
 
 log = structlog.get_logger()
@@ -41,7 +42,7 @@ class Fallbacks:
     def fall_back(self, connection: Connection, rows: Sequence[tuple[Delivery, str]], now: datetime) -> None:
         """Copy rows, each for a reason, to the fallbacks of their receivers; each event of an alert once."""
         for receiver, policy in self._policies.items():
-            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in _COPIED]
+            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in COPIED]
             if some and policy.fallback is not None:
                 self._copy(connection, receiver, policy.fallback, some, now)
 
@@ -59,7 +60,7 @@ class Fallbacks:
         copied = fallback_deliveries.read_copied(connection, receiver, {each.alert_id for each in waiting})
         copied |= {(each.alert_id, each.event) for each in waiting}
         # If the receiver got the opening, the end waits for it too.
-        rows = [each for each in waiting if (each.alert_id, Event.OPENED) in copied]
+        rows = [each for each in waiting if each.event is Event.SUMMARY or (each.alert_id, Event.OPENED) in copied]
         self.fall_back(connection, [(each, "it has failed for too long") for each in rows], now)
 
     def _has_fallback(self, receiver: str) -> bool:
@@ -80,13 +81,22 @@ class Fallbacks:
             if place in copied:
                 continue
             copied.add(place)
-            copies.append(new_delivery(alert_id, to, row.event, ordinals[alert_id], now, now, fallback_of=row.id))
+            copies.append(self._copy_of(row, to, ordinals[alert_id], now))
             ordinals[alert_id] += 1
             what = f"{to} replaces {receiver} ({row.event}): {why}"
             lines.append(alert_history.Entry(now, alert_id, "fallback", what))
             log.warning("fallback_used", delivery=row.id, receiver=receiver, fallback=to)
         delivery_transitions.enqueue(connection, copies)
         alert_history.append(connection, lines)
+
+    def _copy_of(self, row: Delivery, to: str, ordinal: int, now: datetime) -> Delivery:
+        """Return the copy of a row. A summary keeps its text, which names the receiver; one for a digest waits for its time."""
+        if row.event is not Event.SUMMARY:
+            return new_delivery(row.alert_id, to, row.event, ordinal, now, now, fallback_of=row.id)
+        digest = self._policies[to].digest
+        due_at = digest.next_after(now) if digest else now
+        copy = new_delivery(row.alert_id, to, row.event, ordinal, now, due_at, fallback_of=row.id)
+        return replace(copy, body=row.body)
 
 
 def _has_failed_since(health: Health | None, now: datetime, policy: ReceiverPolicy) -> bool:

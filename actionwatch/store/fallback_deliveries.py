@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Event
@@ -12,19 +12,29 @@ from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
 from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
 
-_COPY, _ORIGINAL = DELIVERY.alias("copy"), DELIVERY.alias("original")
-_COPIED = (Event.OPENED.value, Event.RESOLVED.value)
+COPIED = (Event.OPENED, Event.RESOLVED, Event.SUMMARY)
+"""The events that are copied. Updates and acknowledgements are not."""
+
+COPY = DELIVERY.alias("copy")
+IS_ORIGINAL = (COPY.c.fallback_of == DELIVERY.c.id, COPY.c.fallback_of.is_not(None))
+"""For `exists`: the row was copied. The second condition makes SQLite use the partial index."""
+_IS_COPIED_EVENT = DELIVERY.c.event.in_([event.value for event in COPIED])
+
+# Built once: the step of delivery asks this every second while a summary waits.
+_WAS_COPIED = select(DELIVERY.c.alert_id, DELIVERY.c.event).where(
+    DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
+    DELIVERY.c.receiver == bindparam("wanted"),
+    _IS_COPIED_EVENT,
+    exists().where(*IS_ORIGINAL),
+)
 
 
 def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[tuple[str, Event]]:
     """Return the alert and the event of each of a receiver's messages of these alerts that was copied, under any id."""
     found: set[tuple[str, Event]] = set()
     for some in portions(alert_ids):
-        originals = select(_ORIGINAL.c.alert_id, _ORIGINAL.c.event).where(
-            _ORIGINAL.c.alert_id.in_(some), _ORIGINAL.c.receiver == receiver, _ORIGINAL.c.event.in_(_COPIED)
-        )
-        is_copied = exists().where(_COPY.c.fallback_of == _ORIGINAL.c.id, _COPY.c.fallback_of.is_not(None))
-        found.update((row.alert_id, row.event) for row in connection.execute(originals.where(is_copied)))
+        rows = connection.execute(_WAS_COPIED, {"alert_ids": some, "wanted": receiver})
+        found.update((row.alert_id, row.event) for row in rows)
     return found
 
 
@@ -42,9 +52,9 @@ def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Del
     """Read what waits for a receiver, passed the gates (or resolves what did) and was not copied, in the order of sending."""
     statement = (
         select(*READ)
-        .where(IS_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.event.in_(_COPIED))
+        .where(IS_PENDING, DELIVERY.c.receiver == receiver, _IS_COPIED_EVENT)
         .where((DELIVERY.c.event == Event.RESOLVED.value) | IS_FROZEN)
-        .where(~exists().where(_COPY.c.fallback_of == DELIVERY.c.id, _COPY.c.fallback_of.is_not(None)))
+        .where(~exists().where(*IS_ORIGINAL))
         .order_by(DELIVERY.c.created_at, DELIVERY.c.ordinal)
         .limit(limit)
     )
