@@ -1,4 +1,7 @@
-"""Copies for fallback receivers. `fallback_of` of a copy names the original row."""
+"""Copies for fallback receivers. `fallback_of` of a copy names the original row.
+
+The end of an alert, for a fallback that got a copy of the opening, names the same row.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
 from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
 
-COPIED = (Event.OPENED, Event.RESOLVED, Event.SUMMARY)
-"""The events that are copied. Updates and acknowledgements are not."""
+COPIED = (Event.OPENED, Event.SUMMARY)
+"""The events that are copied. The end of an alert follows the copy of its opening, as another message."""
 
 COPY = DELIVERY.alias("copy")
 IS_ORIGINAL = (COPY.c.fallback_of == DELIVERY.c.id, COPY.c.fallback_of.is_not(None))
@@ -21,7 +24,7 @@ IS_ORIGINAL = (COPY.c.fallback_of == DELIVERY.c.id, COPY.c.fallback_of.is_not(No
 _IS_COPIED_EVENT = DELIVERY.c.event.in_([event.value for event in COPIED])
 
 # Built once: the step of delivery asks this every second while a summary waits.
-_WAS_COPIED = select(DELIVERY.c.alert_id, DELIVERY.c.event).where(
+_WAS_COPIED = select(DELIVERY.c.alert_id).where(
     DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
     DELIVERY.c.receiver == bindparam("wanted"),
     _IS_COPIED_EVENT,
@@ -29,12 +32,11 @@ _WAS_COPIED = select(DELIVERY.c.alert_id, DELIVERY.c.event).where(
 )
 
 
-def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[tuple[str, Event]]:
-    """Return the alert and the event of each of a receiver's messages of these alerts that was copied, under any id."""
-    found: set[tuple[str, Event]] = set()
+def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[str]:
+    """Return for which of these alerts, or summaries, a message of a receiver was copied, under any id."""
+    found: set[str] = set()
     for some in portions(alert_ids):
-        rows = connection.execute(_WAS_COPIED, {"alert_ids": some, "wanted": receiver})
-        found.update((row.alert_id, row.event) for row in rows)
+        found.update(connection.execute(_WAS_COPIED, {"alert_ids": some, "wanted": receiver}).scalars())
     return found
 
 
@@ -49,11 +51,10 @@ def read_replaced(connection: Connection, deliveries: Collection[Delivery]) -> d
 
 
 def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Delivery]:
-    """Read what waits for a receiver, passed the gates (or resolves what did) and was not copied, in the order of sending."""
+    """Read what waits for a receiver, passed the gates and was not copied, in the order of sending."""
     statement = (
         select(*READ)
-        .where(IS_PENDING, DELIVERY.c.receiver == receiver, _IS_COPIED_EVENT)
-        .where((DELIVERY.c.event == Event.RESOLVED.value) | IS_FROZEN)
+        .where(IS_PENDING, DELIVERY.c.receiver == receiver, _IS_COPIED_EVENT, IS_FROZEN)
         .where(~exists().where(*IS_ORIGINAL))
         .order_by(DELIVERY.c.created_at, DELIVERY.c.ordinal)
         .limit(limit)
