@@ -72,7 +72,7 @@ class Claimer:
 
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
         """Compose the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
-        due = [as_received(each) for each in _read_unfrozen(connection, receiver, now)]
+        due = [as_received(each) for each in outbox.read_due_unfrozen(connection, receiver, now, ROWS_AT_ONCE)]
         return list(zip(due, compose(connection, due, now, self._gates.global_policy), strict=True))
 
     def freeze_due(
@@ -82,7 +82,7 @@ class Claimer:
 
         A row whose alert changed since its message was prepared waits for the next time.
         """
-        due = _read_unfrozen(connection, receiver, now)
+        due = outbox.read_due_unfrozen(connection, receiver, now, ROWS_AT_ONCE)
         passed = {each.delivery.id: each for each in self._gates.check(connection, policy, due, len(due), now)}
         current = [composed for each, composed in prepared if passed.get(each.delivery.id) == each]
         jobs = self._jobs_of(connection, current, now)
@@ -96,10 +96,6 @@ class Claimer:
         dead = lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
         self._fallbacks.fall_back(connection, dead, now)
         return [each for each in composed if isinstance(each, Job)]
-
-
-def _read_unfrozen(connection: Connection, receiver: str, now: datetime) -> list[DueDelivery]:
-    return [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
 
 
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import BigInteger, Connection, bindparam, exists, select, type_coerce
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Event
 from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
-from actionwatch.store.statements import portions
+from actionwatch.store.statements import portions, without_index
 from actionwatch.store.tables import DELIVERY
 
 COPIED = (Event.OPENED, Event.SUMMARY)
@@ -23,7 +23,23 @@ IS_ORIGINAL = (COPY.c.fallback_of == DELIVERY.c.id, COPY.c.fallback_of.is_not(No
 """For `exists`: the row was copied. The second condition makes SQLite use the partial index."""
 _IS_COPIED_EVENT = DELIVERY.c.event.in_([event.value for event in COPIED])
 
-# Built once: the step of delivery asks this every second while a summary waits.
+_ORIGINAL = DELIVERY.alias("original")
+_HAS_COPIED_ALERT = exists().where(
+    _ORIGINAL.c.alert_id == DELIVERY.c.alert_id,
+    _ORIGINAL.c.receiver == DELIVERY.c.receiver,
+    _ORIGINAL.c.event.in_([event.value for event in COPIED]),
+    COPY.c.fallback_of == _ORIGINAL.c.id,
+    COPY.c.fallback_of.is_not(None),
+)
+
+# Built once: the step of delivery asks this every few seconds during an outage.
+_UNCOPIED = (
+    select(*READ)
+    .where(IS_PENDING, DELIVERY.c.receiver == bindparam("wanted"), _IS_COPIED_EVENT, IS_FROZEN, ~_HAS_COPIED_ALERT)
+    # In the order of an index, SQLite would look for what waits among all messages of the receiver.
+    .order_by(without_index(type_coerce(DELIVERY.c.created_at, BigInteger)), DELIVERY.c.ordinal)
+    .limit(bindparam("most"))
+)
 _WAS_COPIED = select(DELIVERY.c.alert_id).where(
     DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
     DELIVERY.c.receiver == bindparam("wanted"),
@@ -52,11 +68,4 @@ def read_replaced(connection: Connection, deliveries: Collection[Delivery]) -> d
 
 def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Delivery]:
     """Read what waits for a receiver, passed the gates and was not copied, in the order of sending."""
-    statement = (
-        select(*READ)
-        .where(IS_PENDING, DELIVERY.c.receiver == receiver, _IS_COPIED_EVENT, IS_FROZEN)
-        .where(~exists().where(*IS_ORIGINAL))
-        .order_by(DELIVERY.c.created_at, DELIVERY.c.ordinal)
-        .limit(limit)
-    )
-    return [delivery_of(row) for row in connection.execute(statement)]
+    return [delivery_of(row) for row in connection.execute(_UNCOPIED, {"wanted": receiver, "most": limit})]

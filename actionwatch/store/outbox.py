@@ -87,6 +87,7 @@ _DUE = (
     .order_by(DELIVERY.c.due_at)  # only this: a second column would sort thousands of rows that fell due at one instant
     .limit(bindparam("most"))
 )
+_DUE_UNFROZEN = _DUE.where(~IS_FROZEN)
 _OF_ALERT = _DELIVERIES.where(DELIVERY.c.alert_id == bindparam("wanted")).order_by(
     DELIVERY.c.receiver, DELIVERY.c.ordinal
 )
@@ -124,7 +125,18 @@ class Queue:
 
 def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -> list[DueDelivery]:
     """Read the due rows of a receiver that no lease holds, longest due first."""
-    rows = connection.execute(_DUE, {"wanted": receiver, "now": now, "most": limit})
+    return _read_due(connection, _DUE, receiver, now, limit)
+
+
+def read_due_unfrozen(connection: Connection, receiver: str, now: datetime, limit: int) -> list[DueDelivery]:
+    """Read, of the rows that `read_due` reads, those whose text is not fixed yet."""
+    return _read_due(connection, _DUE_UNFROZEN, receiver, now, limit)
+
+
+def _read_due(
+    connection: Connection, statement: Select[Any], receiver: str, now: datetime, limit: int
+) -> list[DueDelivery]:
+    rows = connection.execute(statement, {"wanted": receiver, "now": now, "most": limit})
     # One statement for everything: between two rows SQLite's driver lets other threads run, and waits for its turn.
     width = len(READ)
     return [

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Event, Level, Status
-from actionwatch.delivery.claiming import Claimer
+from actionwatch.delivery.claiming import ROWS_AT_ONCE, Claimer
 from actionwatch.delivery.compose import compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
@@ -135,6 +135,23 @@ def test_freeze_before_copying(database: Database) -> None:
         (update,) = [row for row in outbox.read_of_alert(connection, "attempted") if row.ordinal == 2]
         assert update.is_frozen
         assert update.attempts == 0
+
+
+def test_what_waits_in_front_does_not_keep_a_new_alert_from_the_fallback(database: Database) -> None:
+    """A new alert is frozen and copied, however many messages wait before it that are frozen, copied, or no opening."""
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS, "sender")
+    names = [f"alert-{number}" for number in range(ROWS_AT_ONCE)]
+    before = [make_delivery(name, due_at=NOON - MINUTE) for name in names]
+    again = [make_delivery(name, ordinal=2) for name in names]
+    ends = [make_delivery(name, ordinal=3, event=Event.RESOLVED) for name in names]
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert("new"), "new")])
+        delivery_transitions.enqueue(connection, [*before, *again, *ends, make_delivery("new", created_at=LATER)])
+        delivery_transitions.freeze(connection, [replace(row, body="{}") for row in (*before, *again)])
+        FALLBACKS.fall_back(connection, [(row, "it refused") for row in before], NOON)
+        freeze_due(claimer, connection, ReceiverPolicy())
+        FALLBACKS.fall_back_all(connection, "hook", LATER)
+        assert [row.receiver for row in outbox.read_of_alert(connection, "new")] == ["hook", "mail"]
 
 
 def test_text_of_an_alert_that_changed_meanwhile_is_not_frozen(database: Database) -> None:
