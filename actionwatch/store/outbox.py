@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -67,14 +68,15 @@ _CLAIMABLE = (
     ~exists().where(*IS_BEHIND),
 )
 """No lease holds the row, and no earlier row of its alert and receiver is pending."""
-_IS_NOTIFIED = exists().where(
-    *_IS_BESIDE,
-    or_(
-        _OTHER.c.status == DeliveryStatus.SENT.value,
-        and_(_OTHER.c.status == DeliveryStatus.HELD.value, _OTHER.c.reported_in.is_not(None)),
-    ),
-)
-"""The receiver accepted a message of the alert, or a digest that listed it."""
+
+
+def notifies(row: FromClause) -> ColumnElement[bool]:
+    """Return the condition that the receiver of a row accepted its message, or got a digest that listed its alert."""
+    is_in_digest = and_(row.c.status == DeliveryStatus.HELD.value, row.c.reported_in.is_not(None))
+    return or_(row.c.status == DeliveryStatus.SENT.value, is_in_digest)
+
+
+_IS_NOTIFIED = exists().where(*_IS_BESIDE, notifies(_OTHER))
 _REFERENCE = (
     select(MESSAGE_REFERENCE.c.value)
     .where(MESSAGE_REFERENCE.c.alert_id == DELIVERY.c.alert_id, MESSAGE_REFERENCE.c.receiver == DELIVERY.c.receiver)

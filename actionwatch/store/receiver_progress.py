@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, or_, select
 
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of
+from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of, notifies
 from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
 
@@ -28,7 +28,7 @@ def _progress(*its: ColumnElement[bool]) -> Select[Any]:
             *place,
             func.max(DELIVERY.c.ordinal).label("top"),
             func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
-            func.max(case((IS_SENT, 1), else_=0)).label("is_notified"),
+            func.max(case((notifies(DELIVERY), 1), else_=0)).label("is_notified"),
             func.max(case((_IS_COPY, DELIVERY.c.fallback_of))).label("copied"),
         )
         .where(*its)
