@@ -49,13 +49,12 @@ class Claimer:
             due = outbox.read_due(connection, channel.name, now, limit)
             if not due:
                 break
-            checked = self._gates.check(connection, channel.policy, due, free, now)
-            self._fallbacks.copy_ends(connection, checked.ends, now)
-            composed = compose(connection, checked.passed, now, self._gates.global_policy)
+            passed = self._gates.check(connection, channel.policy, due, free, now)
+            composed = compose(connection, passed, now, self._gates.global_policy)
             jobs += self._lease(connection, worker, self._jobs_of(connection, composed, now), now)
-            if len(checked.passed) == len(due) < limit:
+            if len(passed) == len(due) < limit:
                 break  # these were all; behind one that a gate stops, another one of its alert may be due
-            free -= len(checked.passed)
+            free -= len(passed)
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
         if jobs and worker.interval:
@@ -73,7 +72,7 @@ class Claimer:
 
     def prepare(self, connection: Connection, receiver: str, now: datetime) -> Prepared:
         """Compose the messages of the due rows that were not attempted. It only reads, so that no other writer waits for it."""
-        due = [as_received(each) for each in _read_unfrozen(connection, receiver, now)]
+        due = [as_received(each) for each in outbox.read_due_unfrozen(connection, receiver, now, ROWS_AT_ONCE)]
         return list(zip(due, compose(connection, due, now, self._gates.global_policy), strict=True))
 
     def freeze_due(
@@ -83,10 +82,8 @@ class Claimer:
 
         A row whose alert changed since its message was prepared waits for the next time.
         """
-        due = _read_unfrozen(connection, receiver, now)
-        checked = self._gates.check(connection, policy, due, len(due), now)
-        self._fallbacks.copy_ends(connection, checked.ends, now)
-        passed = {each.delivery.id: each for each in checked.passed}
+        due = outbox.read_due_unfrozen(connection, receiver, now, ROWS_AT_ONCE)
+        passed = {each.delivery.id: each for each in self._gates.check(connection, policy, due, len(due), now)}
         current = [composed for each, composed in prepared if passed.get(each.delivery.id) == each]
         jobs = self._jobs_of(connection, current, now)
         delivery_transitions.freeze(connection, [job.delivery for job in jobs])
@@ -99,10 +96,6 @@ class Claimer:
         dead = lifecycle.apply(connection, [(delivery, Bury(why)) for delivery, why in failures], now)
         self._fallbacks.fall_back(connection, dead, now)
         return [each for each in composed if isinstance(each, Job)]
-
-
-def _read_unfrozen(connection: Connection, receiver: str, now: datetime) -> list[DueDelivery]:
-    return [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
 
 
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:

@@ -1,7 +1,8 @@
 """Fallback: send a copy, with another id, of what does not reach a receiver to its fallback receiver.
 
-The opening and the resolution of an alert are copied, each once: when the original becomes a dead letter, or when its receiver
-has failed for `fallback_after`. The original stays as it is, and may still arrive late.
+The opening of an alert and a summary are copied, each once: when the original becomes a dead letter, or when its receiver has
+failed for `fallback_after`. The original stays as it is, and may still arrive late. The end of an alert follows the copy of its
+opening: `matching/addressing.py` enqueues it when the alert is resolved. If that was before the copy, both are enqueued here.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.model import Event
-from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
+from actionwatch.store import alert_history, alerts, delivery_transitions, fallback_deliveries, receiver_progress
+from actionwatch.store.fallback_deliveries import COPIED
 from actionwatch.store.receivers import Health
 
-_COPIED = (Event.OPENED, Event.RESOLVED)
 _ROWS_AT_ONCE = 500  # one transaction copies this many
 
 log = structlog.get_logger()
@@ -39,31 +41,16 @@ class Fallbacks:
         ]
 
     def fall_back(self, connection: Connection, rows: Sequence[tuple[Delivery, str]], now: datetime) -> None:
-        """Copy rows, each for a reason, to the fallbacks of their receivers; each event of an alert once."""
+        """Copy rows, each for a reason, to the fallbacks of their receivers; each alert and each summary once."""
         for receiver, policy in self._policies.items():
-            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in _COPIED]
+            some = [(row, why) for row, why in rows if row.receiver == receiver and row.event in COPIED]
             if some and policy.fallback is not None:
                 self._copy(connection, receiver, policy.fallback, some, now)
-
-    def copy_ends(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:
-        """Copy the ends of alerts whose opening was copied, even if the receiver got the opening since."""
-        for receiver in {each.receiver for each in ends if self._has_fallback(each.receiver)}:
-            some = [each for each in ends if each.receiver == receiver]
-            copied = fallback_deliveries.read_copied(connection, receiver, {each.alert_id for each in some})
-            rows = [(each, "it got the opening") for each in some if (each.alert_id, Event.OPENED) in copied]
-            self.fall_back(connection, rows, now)
 
     def fall_back_all(self, connection: Connection, receiver: str, now: datetime) -> None:
         """Copy what waits for a failing receiver."""
         waiting = fallback_deliveries.read_uncopied(connection, receiver, _ROWS_AT_ONCE)
-        copied = fallback_deliveries.read_copied(connection, receiver, {each.alert_id for each in waiting})
-        copied |= {(each.alert_id, each.event) for each in waiting}
-        # If the receiver got the opening, the end waits for it too.
-        rows = [each for each in waiting if (each.alert_id, Event.OPENED) in copied]
-        self.fall_back(connection, [(each, "it has failed for too long") for each in rows], now)
-
-    def _has_fallback(self, receiver: str) -> bool:
-        return receiver in self._policies and self._policies[receiver].fallback is not None
+        self.fall_back(connection, [(each, "it has failed for too long") for each in waiting], now)
 
     def _copy(
         self, connection: Connection, receiver: str, to: str, rows: Sequence[tuple[Delivery, str]], now: datetime
@@ -71,22 +58,33 @@ class Fallbacks:
         """Copy rows of one receiver. The number of statements does not depend on that of the rows."""
         alert_ids = {row.alert_id for row, _ in rows}
         copied = fallback_deliveries.read_copied(connection, receiver, alert_ids)
+        resolved = alerts.read_resolved(connection, alert_ids)
         progress = receiver_progress.read_of_receiver(connection, to, alert_ids)
-        ordinals = {alert_id: progress[alert_id].next_ordinal for alert_id in alert_ids}
         copies: list[Delivery] = []
         lines: list[alert_history.Entry] = []
         for row, why in rows:
-            alert_id, place = row.alert_id, (row.alert_id, row.event)
-            if place in copied:
+            alert_id = row.alert_id
+            if alert_id in copied:
                 continue
-            copied.add(place)
-            copies.append(new_delivery(alert_id, to, row.event, ordinals[alert_id], now, now, fallback_of=row.id))
-            ordinals[alert_id] += 1
+            copied.add(alert_id)
+            ordinal = progress[alert_id].next_ordinal
+            copies.append(self._copy_of(row, to, ordinal, now))
+            if alert_id in resolved:
+                copies.append(new_delivery(alert_id, to, Event.RESOLVED, ordinal + 1, now, now, fallback_of=row.id))
             what = f"{to} replaces {receiver} ({row.event}): {why}"
             lines.append(alert_history.Entry(now, alert_id, "fallback", what))
             log.warning("fallback_used", delivery=row.id, receiver=receiver, fallback=to)
         delivery_transitions.enqueue(connection, copies)
         alert_history.append(connection, lines)
+
+    def _copy_of(self, row: Delivery, to: str, ordinal: int, now: datetime) -> Delivery:
+        """Return the copy of a row. A summary keeps its text, which names the receiver; one for a digest waits for its time."""
+        if row.event is not Event.SUMMARY:
+            return new_delivery(row.alert_id, to, row.event, ordinal, now, now, fallback_of=row.id)
+        digest = self._policies[to].digest
+        due_at = digest.next_after(now) if digest else now
+        copy = new_delivery(row.alert_id, to, row.event, ordinal, now, due_at, fallback_of=row.id)
+        return replace(copy, body=row.body)
 
 
 def _has_failed_since(health: Health | None, now: datetime, policy: ReceiverPolicy) -> bool:

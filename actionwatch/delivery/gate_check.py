@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -26,14 +25,6 @@ from actionwatch.store import outbox, records, silences, suppressed_deliveries
 from actionwatch.store.outbox import DueDelivery
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedRows:
-    """The rows that passed, each with the event that it is for its receiver; and all rows that end an alert, stopped or not."""
-
-    passed: list[DueDelivery]
-    ends: list[Delivery]
-
-
 class GateCheck:
     """Checks rows against the gates under one global policy."""
 
@@ -42,30 +33,31 @@ class GateCheck:
 
     def check(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], most: int, now: datetime
-    ) -> CheckedRows:
-        """Check due rows of one receiver until `most` have passed; the rest is left alone. Frozen rows pass."""
+    ) -> list[DueDelivery]:
+        """Check due rows of one receiver until `most` have passed; the rest is left alone. Frozen rows pass.
+
+        Returns: the rows that passed, each with the event that it is for its receiver.
+        """
         stopped: list[tuple[Delivery, GateDecision]] = []
         contexts = self._contexts(connection, policy, [each for each in due if _is_gated(each.delivery)], now)
-        checked = CheckedRows([], [])
+        passed: list[DueDelivery] = []
         passed_count = _count_passed(connection, policy, due[0].delivery.receiver, now) if contexts else 0
         for each in due:
-            if len(checked.passed) >= most:
+            if len(passed) >= most:
                 break
             row = each.delivery
             context = contexts.get(row.id)
             if context is None:
-                checked.passed.append(each)
+                passed.append(each)
                 continue
-            if context.event is Event.RESOLVED:
-                checked.ends.append(row)
             decision = decide(context if policy.storm is None else replace(context, passed_count=passed_count))
             if decision is not None:
                 stopped.append((row, decision))
                 continue
-            checked.passed.append(as_received(each))
+            passed.append(as_received(each))
             passed_count += context.event is Event.OPENED
         lifecycle.apply(connection, stopped, now)
-        return checked
+        return passed
 
     def foresee(
         self, connection: Connection, policy: ReceiverPolicy, row: DueDelivery, now: datetime

@@ -79,7 +79,7 @@ def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: 
             # The store refuses lone surrogates, which the JSON of a receiver may hold.
             receivers.write_reference(connection, delivery.alert_id, delivery.receiver, visible(reference))
     opened = [each.job for each in accepted if each.job.delivery.event is Event.OPENED]
-    latencies = [(job.alert, job.delivery.receiver) for job in opened if job.alert is not None]
+    latencies = [(job.alert, job.delivery) for job in opened if job.alert is not None]
     delivery_latency.note(connection, latencies, now)
 
 

@@ -21,6 +21,7 @@ from actionwatch.delivery.compose import freeze
 from actionwatch.store import (
     alert_history,
     delivery_transitions,
+    fallback_deliveries,
     outbox,
     receiver_progress,
     silences,
@@ -88,11 +89,16 @@ class Summaries:
     def _next_storm_summary(
         self, connection: Connection, receiver: str, policy: ReceiverPolicy, now: datetime
     ) -> datetime:
-        """Return when the next summary of a storm may be made: at most one in `per`, and not while the last one is pending."""
+        """Return when the next summary of a storm may be made: at most one in `per`, and not while the last one is pending.
+
+        A fallback that got the last one gets the next one too, however long the receiver fails.
+        """
         last = suppressed_deliveries.read_last_storm(connection, receiver)
         if last is None:
             return now
-        if last.status is DeliveryStatus.PENDING:
+        if last.status is DeliveryStatus.PENDING and not fallback_deliveries.read_copied(
+            connection, receiver, [last.alert_id]
+        ):
             return max(last.due_at, now + _A_MOMENT)
         if last.created_at > now:
             return now  # the clock was set back since

@@ -94,18 +94,16 @@ class Addressing:
     def resolve(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
         """Enqueue `resolved` for every receiver of an alert; an update that was not attempted becomes it.
 
-        A removed receiver gets it only if it was notified: as a dead letter, which a person can send to another receiver.
+        A fallback that has a copy of the opening gets it too, whatever became of the original since. A removed receiver gets it
+        only if it was notified: as a dead letter, which a person can send to another receiver.
         """
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
             is_lost = name not in self._policies and not found.is_notified
-            if found.last is None or is_lost or _needs_no_resolution(found, found.last):
+            if is_lost or not (found.copied or (found.last and _needs_resolution(found, found.last))):
                 continue
             if not delivery_transitions.change_event(connection, alert.id, name, Event.RESOLVED):
-                due_at = _not_before(found.last, now)
-                rows.append(
-                    new_delivery(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
-                )
+                rows.append(_end(alert, name, found, now))
         delivery_transitions.enqueue(connection, rows)
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
@@ -149,14 +147,19 @@ def _is_collapsed(found: ReceiverProgress, last: Delivery) -> bool:
     return last.status is DeliveryStatus.COLLAPSED and not found.is_notified
 
 
-def _needs_no_resolution(found: ReceiverProgress, last: Delivery) -> bool:
-    """Return whether a receiver gets no resolution: it was not notified, or its digest will show the resolution."""
+def _needs_resolution(found: ReceiverProgress, last: Delivery) -> bool:
+    """Return whether a receiver gets a resolution: not if it was not notified, or its digest will show the resolution."""
     is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_notified
-    return (
-        is_suppressed
-        or _is_collapsed(found, last)
-        or (last.status is DeliveryStatus.HELD and _reports_newest_state(last))
-    )
+    is_in_digest = last.status is DeliveryStatus.HELD and _reports_newest_state(last)
+    return not (is_suppressed or is_in_digest or _is_collapsed(found, last))
+
+
+def _end(alert: Alert, receiver: str, found: ReceiverProgress, now: datetime) -> Delivery:
+    """Return the row that resolves an alert for a receiver; for one that only has a copy, in the place of the same receiver."""
+    if found.last is None:
+        return new_delivery(alert.id, receiver, Event.RESOLVED, found.next_ordinal, now, now, fallback_of=found.copied)
+    due_at = _not_before(found.last, now)
+    return new_delivery(alert.id, receiver, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
 
 
 def _not_before(last: Delivery, now: datetime) -> datetime:

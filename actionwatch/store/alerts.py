@@ -60,6 +60,9 @@ _UNRESOLVED = (
     .order_by(ALERT.c.first_at, ALERT.c.id)
 )
 _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
+_RESOLVED = select(ALERT.c.id).where(
+    ALERT.c.id.in_(bindparam("alert_ids", expanding=True)), ALERT.c.status == Status.RESOLVED.value
+)
 _JOINED = (
     select(ALERT.c.rule_id, ALERT.c.id, ALERT_RECORD.c.record_id)
     .join(ALERT_RECORD, ALERT_RECORD.c.alert_id == ALERT.c.id)
@@ -106,6 +109,14 @@ def read(connection: Connection, alert_id: str) -> Alert | None:
 def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, Alert]:
     """Read several alerts by id."""
     return {row[0]: alert_of(row) for row in connection.execute(_MANY, {"alert_ids": list(alert_ids)})}
+
+
+def read_resolved(connection: Connection, alert_ids: Collection[str]) -> set[str]:
+    """Return which of these alerts are resolved."""
+    found: set[str] = set()
+    for some in portions(alert_ids):
+        found.update(connection.execute(_RESOLVED, {"alert_ids": some}).scalars())
+    return found
 
 
 def read_unresolved(connection: Connection, group_keys: Collection[str]) -> dict[str, list[Alert]]:

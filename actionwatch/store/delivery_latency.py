@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Connection, bindparam, func, select, type_coerce
+from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, select, type_coerce
 
 from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert
 from actionwatch.store.column_types import Instant
-from actionwatch.store.outbox import IS_PENDING, IS_SENT
+from actionwatch.store.outbox import IS_ESCALATION, IS_PENDING, IS_SENT
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import ALERT, DELIVERY, DELIVERY_LATENCY, IS_LET_THROUGH
 
@@ -48,15 +49,20 @@ class Histogram:
     total: timedelta
 
 
-def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime) -> None:
-    """Count alerts that receivers accepted now, by name, and store the time in those that no receiver accepted before."""
+def note(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at: datetime) -> None:
+    """Count alerts that receivers accepted now, and store the time in those that no receiver accepted before.
+
+    Escalations are not counted, because they wait on purpose.
+    """
     counts: Counter[tuple[str, str, str, int]] = Counter()
     totals: Counter[tuple[str, str, str, int]] = Counter()
-    for alert, receiver in sent:
+    for alert, delivery in sent:
+        if delivery.is_escalation:
+            continue
         for since, start in zip(_STARTS, (alert.happened_at, alert.seen_at, alert.opened_at), strict=True):
             if start is not None:
                 span = max((at - start) // MICROSECOND, 0)
-                key = (alert.rule.name, receiver, since, _bucket(span))
+                key = (alert.rule.name, delivery.receiver, since, _bucket(span))
                 counts[key] += 1
                 totals[key] += span
     columns = (*_KEY, "message_count", "total")
@@ -76,7 +82,9 @@ def read_all(connection: Connection) -> list[Histogram]:
     return [Histogram(*key, buckets, sum(totals) * MICROSECOND) for key, (buckets, totals) in found.items()]
 
 
-_SPAN = type_coerce(DELIVERY.c.sent_at, BigInteger) - type_coerce(ALERT.c.happened_at, BigInteger)
+# An escalation waits on purpose: it counts from when it was due. After its first attempt, that time is not stored.
+_BEGAN = case((and_(IS_ESCALATION, DELIVERY.c.attempts <= 1), DELIVERY.c.due_at), else_=ALERT.c.happened_at)
+_SPAN = type_coerce(DELIVERY.c.sent_at, BigInteger) - type_coerce(_BEGAN, BigInteger)
 _ARRIVED = (
     select(func.count(), func.count().filter(bindparam("objective") < _SPAN))
     .select_from(DELIVERY)
@@ -90,12 +98,13 @@ def count_slow(
 ) -> tuple[int, int]:
     """Count the alerts that a receiver accepted since then, and those that took longer than the objective.
 
-    A pending alert counts once it is overdue. Alerts of late records do not count, because the upstream was late.
+    A pending alert counts once it is overdue, an escalation from when it is due. Alerts of late records do not count, because
+    the upstream was late.
     """
     asked = {"wanted": receiver, "objective": objective // MICROSECOND}
     sent = _ARRIVED.where(IS_SENT, DELIVERY.c.sent_at > since)
     arrived, slow = connection.execute(sent, asked).one()
-    waiting = _ARRIVED.where(IS_PENDING, ALERT.c.happened_at < now - objective)
+    waiting = _ARRIVED.where(IS_PENDING, now - objective > _BEGAN)
     overdue = connection.execute(waiting, asked).one()[0]
     return arrived + overdue, slow + overdue
 

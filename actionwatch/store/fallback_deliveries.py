@@ -1,30 +1,58 @@
-"""Copies for fallback receivers. `fallback_of` of a copy names the original row."""
+"""Copies for fallback receivers. `fallback_of` of a copy names the original row.
+
+The end of an alert, for a fallback that got a copy of the opening, names the same row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import BigInteger, Connection, bindparam, exists, select, type_coerce
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Event
 from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
-from actionwatch.store.statements import portions
+from actionwatch.store.statements import portions, without_index
 from actionwatch.store.tables import DELIVERY
 
-_COPY, _ORIGINAL = DELIVERY.alias("copy"), DELIVERY.alias("original")
-_COPIED = (Event.OPENED.value, Event.RESOLVED.value)
+COPIED = (Event.OPENED, Event.SUMMARY)
+"""The events that are copied. The end of an alert follows the copy of its opening, as another message."""
+
+COPY = DELIVERY.alias("copy")
+IS_ORIGINAL = (COPY.c.fallback_of == DELIVERY.c.id, COPY.c.fallback_of.is_not(None))
+"""For `exists`: the row was copied. The second condition makes SQLite use the partial index."""
+_IS_COPIED_EVENT = DELIVERY.c.event.in_([event.value for event in COPIED])
+
+_ORIGINAL = DELIVERY.alias("original")
+_HAS_COPIED_ALERT = exists().where(
+    _ORIGINAL.c.alert_id == DELIVERY.c.alert_id,
+    _ORIGINAL.c.receiver == DELIVERY.c.receiver,
+    _ORIGINAL.c.event.in_([event.value for event in COPIED]),
+    COPY.c.fallback_of == _ORIGINAL.c.id,
+    COPY.c.fallback_of.is_not(None),
+)
+
+# Built once: the step of delivery asks this every few seconds during an outage.
+_UNCOPIED = (
+    select(*READ)
+    .where(IS_PENDING, DELIVERY.c.receiver == bindparam("wanted"), _IS_COPIED_EVENT, IS_FROZEN, ~_HAS_COPIED_ALERT)
+    # In the order of an index, SQLite would look for what waits among all messages of the receiver.
+    .order_by(without_index(type_coerce(DELIVERY.c.created_at, BigInteger)), DELIVERY.c.ordinal)
+    .limit(bindparam("most"))
+)
+_WAS_COPIED = select(DELIVERY.c.alert_id).where(
+    DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
+    DELIVERY.c.receiver == bindparam("wanted"),
+    _IS_COPIED_EVENT,
+    exists().where(*IS_ORIGINAL),
+)
 
 
-def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[tuple[str, Event]]:
-    """Return the alert and the event of each of a receiver's messages of these alerts that was copied, under any id."""
-    found: set[tuple[str, Event]] = set()
+def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[str]:
+    """Return for which of these alerts, or summaries, a message of a receiver was copied, under any id."""
+    found: set[str] = set()
     for some in portions(alert_ids):
-        originals = select(_ORIGINAL.c.alert_id, _ORIGINAL.c.event).where(
-            _ORIGINAL.c.alert_id.in_(some), _ORIGINAL.c.receiver == receiver, _ORIGINAL.c.event.in_(_COPIED)
-        )
-        is_copied = exists().where(_COPY.c.fallback_of == _ORIGINAL.c.id, _COPY.c.fallback_of.is_not(None))
-        found.update((row.alert_id, row.event) for row in connection.execute(originals.where(is_copied)))
+        found.update(connection.execute(_WAS_COPIED, {"alert_ids": some, "wanted": receiver}).scalars())
     return found
 
 
@@ -39,13 +67,5 @@ def read_replaced(connection: Connection, deliveries: Collection[Delivery]) -> d
 
 
 def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Delivery]:
-    """Read what waits for a receiver, passed the gates (or resolves what did) and was not copied, in the order of sending."""
-    statement = (
-        select(*READ)
-        .where(IS_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.event.in_(_COPIED))
-        .where((DELIVERY.c.event == Event.RESOLVED.value) | IS_FROZEN)
-        .where(~exists().where(_COPY.c.fallback_of == DELIVERY.c.id, _COPY.c.fallback_of.is_not(None)))
-        .order_by(DELIVERY.c.created_at, DELIVERY.c.ordinal)
-        .limit(limit)
-    )
-    return [delivery_of(row) for row in connection.execute(statement)]
+    """Read what waits for a receiver, passed the gates and was not copied, in the order of sending."""
+    return [delivery_of(row) for row in connection.execute(_UNCOPIED, {"wanted": receiver, "most": limit})]

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -67,14 +68,15 @@ _CLAIMABLE = (
     ~exists().where(*IS_BEHIND),
 )
 """No lease holds the row, and no earlier row of its alert and receiver is pending."""
-_IS_NOTIFIED = exists().where(
-    *_IS_BESIDE,
-    or_(
-        _OTHER.c.status == DeliveryStatus.SENT.value,
-        and_(_OTHER.c.status == DeliveryStatus.HELD.value, _OTHER.c.reported_in.is_not(None)),
-    ),
-)
-"""The receiver accepted a message of the alert, or a digest that listed it."""
+
+
+def notifies(row: FromClause) -> ColumnElement[bool]:
+    """Return the condition that the receiver of a row accepted its message, or got a digest that listed its alert."""
+    is_in_digest = and_(row.c.status == DeliveryStatus.HELD.value, row.c.reported_in.is_not(None))
+    return or_(row.c.status == DeliveryStatus.SENT.value, is_in_digest)
+
+
+_IS_NOTIFIED = exists().where(*_IS_BESIDE, notifies(_OTHER))
 _REFERENCE = (
     select(MESSAGE_REFERENCE.c.value)
     .where(MESSAGE_REFERENCE.c.alert_id == DELIVERY.c.alert_id, MESSAGE_REFERENCE.c.receiver == DELIVERY.c.receiver)
@@ -87,6 +89,7 @@ _DUE = (
     .order_by(DELIVERY.c.due_at)  # only this: a second column would sort thousands of rows that fell due at one instant
     .limit(bindparam("most"))
 )
+_DUE_UNFROZEN = _DUE.where(~IS_FROZEN)
 _OF_ALERT = _DELIVERIES.where(DELIVERY.c.alert_id == bindparam("wanted")).order_by(
     DELIVERY.c.receiver, DELIVERY.c.ordinal
 )
@@ -124,7 +127,18 @@ class Queue:
 
 def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -> list[DueDelivery]:
     """Read the due rows of a receiver that no lease holds, longest due first."""
-    rows = connection.execute(_DUE, {"wanted": receiver, "now": now, "most": limit})
+    return _read_due(connection, _DUE, receiver, now, limit)
+
+
+def read_due_unfrozen(connection: Connection, receiver: str, now: datetime, limit: int) -> list[DueDelivery]:
+    """Read, of the rows that `read_due` reads, those whose text is not fixed yet."""
+    return _read_due(connection, _DUE_UNFROZEN, receiver, now, limit)
+
+
+def _read_due(
+    connection: Connection, statement: Select[Any], receiver: str, now: datetime, limit: int
+) -> list[DueDelivery]:
+    rows = connection.execute(statement, {"wanted": receiver, "now": now, "most": limit})
     # One statement for everything: between two rows SQLite's driver lets other threads run, and waits for its turn.
     width = len(READ)
     return [

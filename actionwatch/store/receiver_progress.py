@@ -1,4 +1,4 @@
-"""How far each receiver is with an alert: its last message, and whether it was notified. Addressing reads it."""
+"""How far each receiver is with an alert: its last message, whether it was notified, what it has a copy of. For addressing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, or_, select
 
-from actionwatch.base.delivery import Delivery
-from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of, notifies
 from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
 
 _IS_OWN = and_(~IS_FALLBACK, or_(~IS_ESCALATION, IS_SENT, IS_FROZEN))
 """Neither a copy for a fallback, nor an escalation that was not attempted yet."""
+_IS_COPY = and_(IS_FALLBACK, DELIVERY.c.status != DeliveryStatus.SUPPRESSED.value)
+"""A copy for a fallback, neither dropped nor sent elsewhere."""
 
 
 def _progress(*its: ColumnElement[bool]) -> Select[Any]:
@@ -26,7 +28,8 @@ def _progress(*its: ColumnElement[bool]) -> Select[Any]:
             *place,
             func.max(DELIVERY.c.ordinal).label("top"),
             func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
-            func.max(case((IS_SENT, 1), else_=0)).label("is_notified"),
+            func.max(case((notifies(DELIVERY), 1), else_=0)).label("is_notified"),
+            func.max(case((_IS_COPY, DELIVERY.c.fallback_of))).label("copied"),
         )
         .where(*its)
         .group_by(*place)
@@ -39,6 +42,7 @@ def _progress(*its: ColumnElement[bool]) -> Select[Any]:
         sums.c.top,
         sums.c.own,
         sums.c.is_notified,
+        sums.c.copied,
     )
     found = select(*READ, *named).select_from(sums).join(DELIVERY, and_(*is_last), isouter=True)
     return found.order_by(sums.c.alert_id, sums.c.receiver)
@@ -52,11 +56,15 @@ _OF_RECEIVER = _progress(
 
 @dataclass(frozen=True, slots=True)
 class ReceiverProgress:
-    """The rows of one alert and receiver. `last`: the newest row, except fallback copies and escalations not attempted."""
+    """The rows of one alert and receiver. `last`: the newest row, except fallback copies and escalations not attempted.
+
+    `copied`: the message of another receiver of which this one, as its fallback, has a copy.
+    """
 
     last: Delivery | None = None
     next_ordinal: int = 1
     is_notified: bool = False
+    copied: str | None = None
 
 
 def read(connection: Connection, alert_id: str) -> dict[str, ReceiverProgress]:
@@ -77,4 +85,4 @@ def read_of_receiver(
 
 def _progress_of(row: Row[Any]) -> ReceiverProgress:
     last = delivery_of(row[: len(READ)]) if row.own is not None else None
-    return ReceiverProgress(last, max(row.top, 0) + 1, bool(row.is_notified))
+    return ReceiverProgress(last, max(row.top, 0) + 1, bool(row.is_notified), row.copied)

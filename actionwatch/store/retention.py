@@ -14,12 +14,16 @@ from actionwatch.store.statements import has_row
 from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY
 
 _LATER = DELIVERY.alias("later")
-_IS_LAST = ~has_row(
+_IS_LATER = (
     _LATER.c.alert_id == DELIVERY.c.alert_id,
     _LATER.c.receiver == DELIVERY.c.receiver,
     _LATER.c.ordinal > DELIVERY.c.ordinal,
 )
-_IS_ENDED = DELIVERY.c.status.not_in((DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value))
+_OPEN = (DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value)
+_IS_ENDED = DELIVERY.c.status.not_in(_OPEN)
+_IS_LAST = ~has_row(*_IS_LATER)
+_IS_FOLLOWED = has_row(*_IS_LATER, _LATER.c.status.in_(_OPEN))
+"""A later message of the alert waits for the receiver, or is a dead letter."""
 _IS_NEEDED = and_(
     DELIVERY.c.event != Event.TEST.value,
     or_(DELIVERY.c.event == Event.OPENED.value, _IS_LAST),
@@ -30,14 +34,15 @@ _IS_NEEDED = and_(
 def delete_deliveries(connection: Connection, before: datetime, forgotten: datetime, now: datetime, limit: int) -> int:
     """Delete at most `limit` rows in a final state that are older than `before`, a summary's with its history. Return how many.
 
-    Rows that await a summary stay, and rows that an unresolved alert needs to send its end. An alert that holds records needs
-    them if it was opened after `forgotten` or can still be joined, because it is deleted otherwise; an alert about something
-    that lasts needs them as long as it lasts. A dead letter stays until a person retries or drops it.
+    Rows that await a summary stay, and rows that are needed to send the end of an alert: while the alert is unresolved, or its
+    end waits or is a dead letter. An unresolved alert that holds records needs them if it was opened after `forgotten` or can
+    still be joined, because it is deleted otherwise; an alert about something that lasts needs them as long as it lasts. A dead
+    letter stays until a person retries or drops it.
     """
     doomed = (
         select(DELIVERY.c.id, DELIVERY.c.alert_id, DELIVERY.c.event)
         .where(DELIVERY.c.created_at < before, _IS_ENDED, ~AWAITS_SUMMARY)
-        .where(~and_(_IS_NEEDED, _is_unresolved(forgotten, now)))
+        .where(~and_(_IS_NEEDED, or_(_IS_FOLLOWED, _is_unresolved(forgotten, now))))
         .order_by(DELIVERY.c.created_at)
         .limit(limit)
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import Connection, bindparam, exists, func, or_, select
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.column_types import Instant
+from actionwatch.store.fallback_deliveries import COPY, IS_ORIGINAL
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, IS_LET_THROUGH, RECEIVER
 
@@ -30,8 +31,12 @@ _LET_THROUGH = select(DELIVERY.c.receiver).where(IS_LET_THROUGH, DELIVERY.c.rece
 # A time in the future is from before the clock was set back: ignore it.
 _IS_SENT_SINCE = (outbox.IS_SENT, DELIVERY.c.sent_at > _SINCE, DELIVERY.c.sent_at <= _NOW)
 _SENT_SINCE = outbox.count_at_most(_LET_THROUGH.where(*_IS_SENT_SINCE))
+# What a fallback got counts like a sent message: while a receiver fails, it would otherwise count for as long as that lasts.
+_IS_COPIED_BEFORE = exists().where(*IS_ORIGINAL, or_(COPY.c.created_at <= _SINCE, COPY.c.created_at > _NOW))
 # No pending row has a time: the condition makes SQLite use the partial index.
-_BEING_SENT = outbox.count_at_most(_LET_THROUGH.where(outbox.IS_PENDING, DELIVERY.c.sent_at.is_(None)))
+_BEING_SENT = outbox.count_at_most(
+    _LET_THROUGH.where(outbox.IS_PENDING, DELIVERY.c.sent_at.is_(None), ~_IS_COPIED_BEFORE)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class SummaryContent:
 
 
 def count_let_through(connection: Connection, receiver: str, since: datetime, now: datetime, most: int) -> int:
-    """Count the alerts sent to a receiver since then, and those being sent; at most `most` of each."""
+    """Count the alerts sent to a receiver or its fallback since then, and those being sent; at most `most` of each."""
     asked = {"wanted": receiver, "since": since, "now": now, "most": most}
     return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _BEING_SENT))
 

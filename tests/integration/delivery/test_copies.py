@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import Event, Level
-from actionwatch.delivery.claiming import Claimer
+from actionwatch.base.model import Event, Level, Status
+from actionwatch.delivery.claiming import ROWS_AT_ONCE, Claimer
 from actionwatch.delivery.compose import compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
@@ -28,10 +28,11 @@ FALLBACKS = Fallbacks(POLICIES)
 OPENED = make_delivery()
 UPDATED = make_delivery(ordinal=2, event=Event.UPDATED)
 RESOLVED = make_delivery(ordinal=3, event=Event.RESOLVED)
+SUMMARY = replace(make_delivery(event=Event.SUMMARY), body="{}")
 LATER = NOON + MINUTE
-COPY_STATEMENTS = 4  # what was copied, where the fallback is; the copies, their history
-FALLBACK_STATEMENTS = 3 + 2 + COPY_STATEMENTS
-"""Due rows, silences, the texts; what waits, what of it was copied; the copies."""
+COPY_STATEMENTS = 5  # what was copied, what is resolved, where the fallback is; the copies, their history
+FALLBACK_STATEMENTS = 3 + 1 + COPY_STATEMENTS
+"""Due rows, silences, the texts; what waits; the copies."""
 COMPOSE_STATEMENTS = 2  # the newest records, the receivers that the copies replace
 
 
@@ -55,17 +56,17 @@ def test_failing(health: Health | None, is_failing: bool) -> None:
     assert FALLBACKS.failing(known, NOON) == (["hook"] if is_failing else [])
 
 
-@pytest.mark.parametrize(("row", "is_copied"), [(OPENED, True), (UPDATED, False), (RESOLVED, True)])
+@pytest.mark.parametrize(("row", "is_copied"), [(OPENED, True), (UPDATED, False), (RESOLVED, False), (SUMMARY, True)])
 def test_copied_events(database: Database, row: Delivery, is_copied: bool) -> None:
-    """Openings and ends are copied, each once, as new rows of the fallback; the history shows it."""
+    """Openings and summaries are copied, each once, as new rows of the fallback. The text of a summary stays."""
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [row, make_delivery(receiver="mail", ordinal=4)])
         for _ in range(2):
             FALLBACKS.fall_back(connection, [(row, "it refused")], LATER)
         found = copies(connection)[1:]
         history = [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, row.alert_id)]
-    assert [(each.event, each.ordinal, each.fallback_of, each.due_at) for each in found] == (
-        [(row.event, 5, row.id, LATER)] if is_copied else []
+    assert [(each.event, each.ordinal, each.fallback_of, each.due_at, each.body) for each in found] == (
+        [(row.event, 5, row.id, LATER, row.body)] if is_copied else []
     )
     assert history == ([f"fallback: mail replaces hook ({row.event}): it refused"] if is_copied else [])
 
@@ -77,23 +78,20 @@ def test_receiver_without_a_fallback(database: Database, receiver: str) -> None:
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [row])
         FALLBACKS.fall_back(connection, [(row, "it refused")], LATER)
-        FALLBACKS.copy_ends(connection, [replace(row, event=Event.RESOLVED)], LATER)
         assert outbox.read_of_alert(connection, row.alert_id) == [row]
 
 
-@pytest.mark.parametrize("is_opening_copied", [True, False])
-def test_end_follows_the_opening(database: Database, is_opening_copied: bool) -> None:
-    """An end is copied exactly if its opening was, at once or when its receiver keeps failing."""
-    for copy in (FALLBACKS.copy_ends, lambda connection, _, now: FALLBACKS.fall_back_all(connection, "hook", now)):
-        with database.write() as connection:
-            delivery_transitions.enqueue(connection, [OPENED, RESOLVED])
-            if is_opening_copied:
-                FALLBACKS.fall_back(connection, [(OPENED, "it refused")], NOON)
-            copy(connection, [RESOLVED], LATER)
-            assert [each.event for each in copies(connection)] == [Event.OPENED, Event.RESOLVED][
-                : 2 * is_opening_copied
-            ]
-            connection.rollback()
+@pytest.mark.parametrize("status", [Status.ACKED, Status.RESOLVED])
+def test_end_follows_the_copy_of_a_resolved_alert(database: Database, status: Status) -> None:
+    """If the alert was resolved before its opening is copied, the fallback gets the end with the copy."""
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(OPENED.alert_id, status=status), "1")])
+        delivery_transitions.enqueue(connection, [OPENED, RESOLVED])
+        FALLBACKS.fall_back(connection, [(OPENED, "it refused"), (RESOLVED, "it refused")], NOON)
+        ends = [Event.RESOLVED] if status is Status.RESOLVED else []
+        assert [(each.event, each.fallback_of) for each in copies(connection)] == [
+            (event, OPENED.id) for event in (Event.OPENED, *ends)
+        ]
 
 
 def test_what_waits_for_a_failing_receiver(database: Database) -> None:
@@ -116,23 +114,18 @@ def freeze_due(claimer: Claimer, connection: Connection, policy: ReceiverPolicy)
 
 
 def test_freeze_before_copying(database: Database) -> None:
-    """Due rows of a failing receiver pass the gates and are frozen; an end that a gate stops is copied if its opening was."""
+    """Due rows of a failing receiver pass the gates and are frozen."""
     claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS, "sender")
     alert = make_alert(OPENED.alert_id)
     attempted, low = make_delivery("attempted"), make_delivery("low")
     with database.write() as connection:
         rows = [(alert, "1"), (make_alert("low", level=Level.LOW), "2"), (make_alert("attempted"), "3")]
         alerts.insert_new(connection, rows)
-        delivery_transitions.enqueue(
-            connection, [OPENED, RESOLVED, make_delivery("later", due_at=LATER), attempted, low]
-        )
+        delivery_transitions.enqueue(connection, [OPENED, make_delivery("later", due_at=LATER), attempted, low])
         delivery_transitions.freeze(connection, [replace(attempted, body='{"is": "unreadable"}')])
-        delivery_transitions.bury(connection, OPENED, "refused")
-        FALLBACKS.fall_back(connection, [(OPENED, "refused")], NOON)
         freeze_due(claimer, connection, ReceiverPolicy(min_level=Level.HIGH))
         found = {(row.alert_id, row.ordinal): row for row in outbox.find(connection, limit=9) if row.receiver == "hook"}
-        assert found[(RESOLVED.alert_id, 3)].status is DeliveryStatus.SUPPRESSED
-        assert [each.event for each in copies(connection)] == [Event.OPENED, Event.RESOLVED]
+        assert found[(OPENED.alert_id, 1)].is_frozen
         assert found[("low", 1)].status is DeliveryStatus.SUPPRESSED
         assert not found[("later", 1)].is_frozen
         assert found[("attempted", 1)].body == '{"is": "unreadable"}'
@@ -142,6 +135,23 @@ def test_freeze_before_copying(database: Database) -> None:
         (update,) = [row for row in outbox.read_of_alert(connection, "attempted") if row.ordinal == 2]
         assert update.is_frozen
         assert update.attempts == 0
+
+
+def test_what_waits_in_front_does_not_keep_a_new_alert_from_the_fallback(database: Database) -> None:
+    """A new alert is frozen and copied, however many messages wait before it that are frozen, copied, or no opening."""
+    claimer = Claimer(GateCheck(GlobalPolicy()), FALLBACKS, "sender")
+    names = [f"alert-{number}" for number in range(ROWS_AT_ONCE)]
+    before = [make_delivery(name, due_at=NOON - MINUTE) for name in names]
+    again = [make_delivery(name, ordinal=2) for name in names]
+    ends = [make_delivery(name, ordinal=3, event=Event.RESOLVED) for name in names]
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert("new"), "new")])
+        delivery_transitions.enqueue(connection, [*before, *again, *ends, make_delivery("new", created_at=LATER)])
+        delivery_transitions.freeze(connection, [replace(row, body="{}") for row in (*before, *again)])
+        FALLBACKS.fall_back(connection, [(row, "it refused") for row in before], NOON)
+        freeze_due(claimer, connection, ReceiverPolicy())
+        FALLBACKS.fall_back_all(connection, "hook", LATER)
+        assert [row.receiver for row in outbox.read_of_alert(connection, "new")] == ["hook", "mail"]
 
 
 def test_text_of_an_alert_that_changed_meanwhile_is_not_frozen(database: Database) -> None:
@@ -182,19 +192,18 @@ def test_copying_takes_few_statements(database: Database, count: int) -> None:
     assert len(found) == FALLBACK_STATEMENTS
 
 
-@pytest.mark.parametrize("count", [1, 250])
-def test_dead_letters_and_ends_are_copied_in_few_statements(database: Database, count: int) -> None:
-    """Dead letters, ends that follow a copied opening, and the names that copies replace are read and written together."""
+@pytest.mark.parametrize("count", [1, 100])
+def test_dead_letters_of_resolved_alerts_are_copied_in_few_statements(database: Database, count: int) -> None:
+    """Dead letters, the ends that follow them, and the names that copies replace are read and written together."""
     names = [f"alert-{number}" for number in range(count)]
     opened = [make_delivery(name) for name in names]
-    ends = [make_delivery(name, ordinal=2, event=Event.RESOLVED) for name in names]
     with database.write() as connection:
-        alerts.insert_new(connection, [(make_alert(name), name) for name in names])
-        delivery_transitions.enqueue(connection, [*opened, *ends])
+        alerts.insert_new(connection, [(make_alert(name, status=Status.RESOLVED), name) for name in names])
+        delivery_transitions.enqueue(connection, opened)
         with statements() as found:
             FALLBACKS.fall_back(connection, [(row, "it refused") for row in opened], LATER)
-            FALLBACKS.copy_ends(connection, ends, LATER)
-        assert len(found) == 2 * COPY_STATEMENTS + 1
+        assert len(found) == COPY_STATEMENTS
+        assert len([row for row in outbox.find(connection, limit=999) if row.event is Event.RESOLVED]) == count
         due = outbox.read_due(connection, "mail", LATER, 999)
         with statements() as found:
             jobs = [each for each in compose(connection, due, LATER, GlobalPolicy()) if isinstance(each, Job)]

@@ -54,6 +54,37 @@ def test_update_or_resolve_after_a_digest_is_in_the_next_digest(desk: Desk) -> N
     assert desk.hook.sent[1].data["alerts"][0]["count"] == 2
 
 
+def test_end_after_a_silenced_match_is_in_the_next_digest(desk: Desk) -> None:
+    """A receiver that knows an alert from a digest learns of its end from the next one, although a later match was silenced."""
+    desk.policies["hook"] = EIGHT
+    desk.clock.now = at("07:55")
+    alert_id = desk.match_records()
+    desk.deliver()
+    desk.clock.now = at("08:00")
+    desk.deliver()
+    desk.silence("userName=eve", hours=48)
+    desk.match_records()
+    desk.later(minutes=1)
+    desk.operator.resolve(alert_id, "sam")
+    desk.deliver()
+    desk.later(days=1)
+    assert desk.received() == ["digest: 1", "digest: 1"]
+    assert desk.hook.sent[1].data["alerts"][0]["status"] == "resolved"
+
+
+def test_acknowledgement_after_a_digest_is_in_the_next_digest(desk: Desk) -> None:
+    """A receiver that knows an alert from a digest learns from the next one who acknowledged it."""
+    desk.policies["hook"] = EIGHT
+    alert_id = desk.match_records()
+    desk.deliver()
+    desk.later(days=1)
+    desk.operator.acknowledge(alert_id, "sam")
+    desk.later(seconds=11)
+    desk.later(days=1)
+    assert desk.received() == ["digest: 1", "digest: 1"]
+    assert desk.hook.sent[1].data["alerts"][0]["status"] == "acked"
+
+
 def test_summary_of_a_silence_waits_for_the_digest(desk: Desk) -> None:
     """The summary of a silence is also held until the time of the digest."""
     desk.policies["hook"] = EIGHT

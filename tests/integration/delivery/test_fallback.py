@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import TransientDeliveryError
+from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.outbox import DeliveryFilter
@@ -85,6 +87,76 @@ def test_resolve_reaches_receiver_and_fallback_if_both_were_notified(backed: Des
     backed.later(seconds=11)
     assert backed.received() == ["opened x1", "resolved x1"]
     assert backed.received("mail") == ["opened x1", "resolved x1"]
+
+
+def dropped(desk: Desk) -> None:
+    """Give the dead letter up."""
+    DeadLetters(desk.database, list(desk.senders), desk.clock).drop(DeliveryFilter(receiver="hook"), "sam")
+
+
+def sent_elsewhere(desk: Desk) -> None:
+    """Send the dead letter to another receiver."""
+    desk.senders["other"] = Sender()
+    DeadLetters(desk.database, list(desk.senders), desk.clock).retry(DeliveryFilter(receiver="hook"), "sam", "other")
+
+
+def silenced(desk: Desk) -> None:
+    """Silence a later match."""
+    desk.silence("userName=eve", hours=48)
+    desk.match_records()
+
+
+def collapsed(desk: Desk) -> None:
+    """Let a later match come in a storm."""
+    desk.policies["hook"] = ReceiverPolicy(fallback="mail", storm=Storm(1))
+    desk.match_records(user_name="bob")
+    desk.deliver()
+    desk.match_records()
+
+
+def removed(desk: Desk) -> None:
+    """Remove the receiver from the configuration."""
+    del desk.senders["hook"], desk.policies["hook"]
+    desk.route = Route(("mail",))
+
+
+def with_another_fallback(desk: Desk) -> None:
+    """Configure another fallback."""
+    desk.senders["pager"] = Sender()
+    desk.policies["hook"] = ReceiverPolicy(fallback="pager")
+
+
+@pytest.mark.parametrize(
+    "what_follows",
+    [dropped, sent_elsewhere, silenced, collapsed, removed, with_another_fallback],
+    ids=lambda it: it.__name__,
+)
+def test_resolve_reaches_the_fallback_whatever_becomes_of_the_original(
+    backed: Desk, what_follows: Callable[[Desk], None]
+) -> None:
+    """A fallback that got the opening gets the resolve, once, and it names the receiver that it replaces."""
+    backed.hook.answer = lambda message: REFUSED
+    alert_id = backed.match_records()
+    backed.deliver()
+    backed.hook.answer = lambda message: None
+    what_follows(backed)
+    backed.later(seconds=11)
+    backed.operator.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    got = [message for message in backed.senders["mail"].sent if message.data["id"] == alert_id]
+    assert [message.type for message in got] == ["alert.opened", "alert.resolved"]
+    assert {message.fields[0] for message in got} == {("in place of", "hook")}
+
+
+def test_fallback_that_has_the_alert_itself_gets_one_resolve(backed: Desk) -> None:
+    """A route to the fallback and a copy for it are two openings, but one resolve."""
+    backed.route = Route(("hook", "mail"))
+    backed.hook.answer = lambda message: REFUSED
+    alert_id = backed.match_records()
+    backed.deliver()
+    backed.operator.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    assert backed.received("mail") == ["opened x1", "opened x1", "resolved x1"]
 
 
 def test_pending_messages_are_copied_after_fallback_after(backed: Desk) -> None:

@@ -16,10 +16,11 @@ from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import ESCALATION, Delivery
 from actionwatch.base.model import Entity, Event, Level, Status
 from actionwatch.delivery.compose import compose
-from actionwatch.delivery.gate_check import CheckedRows, GateCheck
+from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.receiver_worker import Job
 from actionwatch.store import alerts, delivery_transitions, outbox, records, silences
 from actionwatch.store.database import Database
+from actionwatch.store.outbox import DueDelivery
 from actionwatch.store.tables import DELIVERY
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
@@ -42,7 +43,7 @@ def put(database: Database, *rows: Delivery, **changes: Any) -> None:
 
 def check(
     connection: Connection, policy: ReceiverPolicy, most: int = 9, global_policy: GlobalPolicy | None = None
-) -> CheckedRows:
+) -> list[DueDelivery]:
     """Check what is due."""
     due = outbox.read_due(connection, "hook", NOON, 99)
     return GateCheck(global_policy or GlobalPolicy()).check(connection, policy, due, most, NOON)
@@ -53,9 +54,9 @@ def states(connection: Connection) -> dict[str, str]:
     return {row.alert_id: f"{row.status} {row.why or ''}".strip() for row in outbox.find(connection, limit=99)}
 
 
-def names(checked: CheckedRows) -> set[str]:
+def names(passed: list[DueDelivery]) -> set[str]:
     """Name the alerts whose rows passed."""
-    return {each.delivery.alert_id for each in checked.passed}
+    return {each.delivery.alert_id for each in passed}
 
 
 def test_rows_that_no_gate_judges(database: Database) -> None:
@@ -65,11 +66,9 @@ def test_rows_that_no_gate_judges(database: Database) -> None:
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [make_delivery("without an alert")])
         delivery_transitions.freeze(connection, [replace(make_delivery("frozen"), body="{}")])
-        checked = check(connection, ONLY_HIGH)
-        assert names(checked) == {"frozen", "test", "summary", "without an alert"}
-        assert checked.ends == []
+        assert names(check(connection, ONLY_HIGH)) == {"frozen", "test", "summary", "without an alert"}
         assert {name for name, state in states(connection).items() if state != "pending"} == {"judged"}
-        assert check(connection, ONLY_HIGH, most=0).passed == []
+        assert check(connection, ONLY_HIGH, most=0) == []
 
 
 def test_rows_beyond_the_limit_are_left_alone(database: Database) -> None:
@@ -86,7 +85,7 @@ def test_rows_beyond_the_limit_are_left_alone(database: Database) -> None:
 @pytest.mark.parametrize("is_notified", [True, False])
 @pytest.mark.parametrize("event", [Event.OPENED, Event.UPDATED, Event.ACKED, Event.RESOLVED])
 def test_event_for_the_receiver(database: Database, event: Event, is_notified: bool) -> None:
-    """News for a receiver that got no opening is an opening; an end is noted whether it passes or not."""
+    """News for a receiver that got no opening is an opening; an end is stopped."""
     row = make_delivery("a", ordinal=2, event=event)
     put(database, make_delivery("a", due_at=NOON + MINUTE), row)
     with database.write() as connection:
@@ -94,12 +93,11 @@ def test_event_for_the_receiver(database: Database, event: Event, is_notified: b
             delivery_transitions.sent(connection, "hook", "sender", {make_delivery("a").id: None}, NOON)
         else:
             delivery_transitions.bury(connection, make_delivery("a"), "refused")
-        checked = check(connection, ANY)
+        passed = check(connection, ANY)
     expected = Event.OPENED if not is_notified and event is not Event.RESOLVED else event
     is_stopped = event is Event.RESOLVED and not is_notified
-    assert [each.delivery.event for each in checked.passed] == ([] if is_stopped else [expected])
-    assert all(each.alert and each.is_notified is is_notified for each in checked.passed)
-    assert [each.id for each in checked.ends] == ([row.id] if event is Event.RESOLVED else [])
+    assert [each.delivery.event for each in passed] == ([] if is_stopped else [expected])
+    assert all(each.alert and each.is_notified is is_notified for each in passed)
 
 
 def test_storm_counts_what_went_through(database: Database) -> None:
@@ -117,8 +115,8 @@ def test_storm_counts_what_went_through(database: Database) -> None:
     put(database, *(make_delivery(f"now-{number}", due_at=NOON - (9 - number) * MINUTE / 60) for number in range(4)))
     with database.write() as connection:
         delivery_transitions.sent(connection, "hook", "sender", {make_delivery("update").id: None}, NOON - 5 * MINUTE)
-        checked = check(connection, policy)
-        assert [each.delivery.alert_id for each in checked.passed] == ["now-0", "now-1", "update"]
+        passed = check(connection, policy)
+        assert [each.delivery.alert_id for each in passed] == ["now-0", "now-1", "update"]
         assert {name for name, state in states(connection).items() if state == "collapsed storm"} == {"now-2", "now-3"}
 
 
@@ -143,8 +141,8 @@ def test_inhibition_reads_the_alerts_at_work(database: Database, sources: str) -
     put(database, make_delivery("target"), make_delivery("also"), last_at=NOON + 10 * MINUTE, **LOW)
     put(database, make_delivery("too late"), last_at=NOON + 16 * MINUTE, **LOW)
     with database.write() as connection:
-        checked = check(connection, ANY, global_policy=GlobalPolicy((rule,)))
-        assert names(checked) == {"source", "too late"}
+        passed = check(connection, ANY, global_policy=GlobalPolicy((rule,)))
+        assert names(passed) == {"source", "too late"}
         assert states(connection)["target"] == "suppressed inhibition"
     put(database, make_delivery("another"), last_at=NOON + 10 * MINUTE, **LOW)
     with database.write() as connection:
@@ -215,9 +213,9 @@ def test_message_names_what_its_alert_inhibits(database: Database) -> None:
         alerts.insert_new(connection, [(make_alert(name, **LOW), name) for name in "ab"])
         alerts.join(connection, [("source", 1), ("a", 1), ("b", 2)])
         delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("source", "a", "b")])
-        checked = check(connection, ANY, global_policy=INHIBIT)
-        assert names(checked) == {"source", "b"}
-        jobs = [each for each in compose(connection, checked.passed, NOON, INHIBIT) if isinstance(each, Job)]
+        passed = check(connection, ANY, global_policy=INHIBIT)
+        assert names(passed) == {"source", "b"}
+        jobs = [each for each in compose(connection, passed, NOON, INHIBIT) if isinstance(each, Job)]
         named = {job.delivery.alert_id: job.message.inhibited for job in jobs}
         assert named == {"source": "cluster_deleted a", "b": ""}
 

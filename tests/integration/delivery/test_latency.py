@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.alerts.routes import Route
+from actionwatch.base.model import Escalation
 from actionwatch.store import delivery_latency
 from tests.builders import NOON
 from tests.integration.delivery.kit import Desk, Rule
-from tests.integration.kit import DOWN
+from tests.integration.kit import DOWN, Sender
 
 MINUTE = ReceiverPolicy(objective=timedelta(seconds=60))
 SINGLE = Rule(realert=None)
@@ -51,6 +55,24 @@ def test_missed_objective_raises_a_self_alert(desk: Desk) -> None:
     assert desk.open_troubles() == ["slo_burning hook"]
     desk.later(hours=1, minutes=1)
     assert desk.open_troubles() == []
+
+
+@pytest.mark.parametrize("failure_count", [0, 2])
+def test_escalation_counts_from_when_it_is_due(desk: Desk, failure_count: int) -> None:
+    """An escalation that arrives on time raises nothing, one that arrives late does. Neither is in the histogram."""
+    desk.senders["oncall"] = Sender(
+        answer=lambda message: DOWN if len(desk.senders["oncall"].sent) <= failure_count else None
+    )
+    desk.policies["oncall"] = MINUTE
+    desk.route = Route(("hook",))
+    alert_id = desk.match_records(Rule(realert=None, escalation=Escalation(timedelta(minutes=15), "oncall")))
+    desk.later(minutes=15)
+    for _ in range(failure_count):
+        desk.later(minutes=5)
+    assert [message.data["id"] for message in desk.senders["oncall"].sent] == [alert_id] * (1 + failure_count)
+    assert desk.open_troubles() == (["slo_burning oncall"] if failure_count else [])
+    with desk.database.read() as connection:
+        assert {histogram.receiver for histogram in delivery_latency.read_all(connection)} == {"hook"}
 
 
 def test_late_record_does_not_count_against_the_objective(desk: Desk) -> None:

@@ -10,9 +10,11 @@ from actionwatch.alerts.ledger import open_test_alert
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Event, Level
+from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.service import prune
 from actionwatch.settings import Retention
 from actionwatch.store import alert_history, alerts
+from actionwatch.store.outbox import DeliveryFilter
 from tests.integration.delivery.kit import Desk, Rule
 from tests.integration.kit import REFUSED, Sender, enqueue_test
 
@@ -55,6 +57,28 @@ def test_old_alert_can_still_be_resolved(desk: Desk, kept_days: int) -> None:
     desk.deliver()
     assert desk.received() == ["opened x1", "updated x2", "resolved x2"]
     assert len(set(desk.hook.ids)) == 3
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_end_that_waits_when_its_opening_is_old_is_sent(desk: Desk, is_dead: bool) -> None:
+    """The end of an old alert waits for a receiver that is down, or is a dead letter: retention leaves it its opening."""
+    alert_id = desk.match_records()
+    desk.deliver()
+    desk.clock.advance(days=91)
+    if is_dead:
+        hook = desk.senders.pop("hook")
+        desk.senders["other"] = Sender()
+        desk.operator.resolve(alert_id, "sam")
+        desk.deliver()
+        desk.senders["hook"] = hook
+    else:
+        desk.operator.resolve(alert_id, "sam")
+    prune.run_once(desk.database, RETENTION, desk.clock())
+    DeadLetters(desk.database, ["hook"], desk.clock).retry(DeliveryFilter(receiver="hook"), "sam")
+    desk.deliver()
+    assert desk.received() == ["opened x1", "resolved x1"]
+    pass_days(desk, 91)
+    assert desk.rows(alert_id) == []
 
 
 def test_message_bodies_are_deleted_on_time(desk: Desk) -> None:

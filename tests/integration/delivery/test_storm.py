@@ -8,12 +8,23 @@ from itertools import pairwise
 import pytest
 
 from actionwatch.alerts.policy import ReceiverPolicy, Storm
+from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Level
+from actionwatch.text.crontab import parse_crontab
 from tests.integration.delivery.kit import Desk, Rule, summaries
-from tests.integration.kit import DOWN, Sender, settle
+from tests.integration.kit import DOWN, REFUSED, Sender, settle
 
 STORM = ReceiverPolicy(storm=Storm(30, timedelta(minutes=1)))
 SINGLE = Rule(realert=None)
+
+
+@pytest.fixture
+def backed(desk: Desk) -> Desk:
+    """Make mail the fallback of the hook, which has a limit for storms."""
+    desk.senders["mail"] = Sender()
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(20, timedelta(minutes=1)), fallback="mail")
+    desk.route = Route(("hook",))
+    return desk
 
 
 def count_alerts(desk: Desk, name: str = "hook") -> int:
@@ -128,6 +139,53 @@ def test_receiver_that_recovers_gets_a_limited_number_of_messages(desk: Desk) ->
     assert len([text for text in desk.received() if text.startswith("opened")]) == 30
     assert len(summaries(desk.hook.sent)) == 2
     assert count_alerts(desk) == 600 + 1  # the self-alert that the receiver was failing
+
+
+def test_fallback_gets_each_alert_of_a_long_outage(backed: Desk) -> None:
+    """Alerts that are no storm reach the fallback as single messages, however many the receiver has missed by then."""
+    backed.hook.answer = lambda message: DOWN
+    for _ in range(40):
+        backed.match_records(SINGLE)
+        backed.later(minutes=1)
+    backed.later(seconds=6)
+    assert backed.received("mail") == ["opened x1"] * 40
+
+
+def test_fallback_gets_the_summaries_of_storms_during_an_outage(backed: Desk) -> None:
+    """In each storm of an outage the fallback gets as many messages as a person can read, and a summary of the others."""
+    backed.hook.answer = lambda message: DOWN
+    backed.match_records(SINGLE)
+    backed.later(minutes=1)
+    backed.later(minutes=10)
+    backed.later(minutes=2)
+    for _ in range(2):
+        before = len(backed.received("mail"))
+        backed.match_records(SINGLE, count=50)
+        for _ in range(6):
+            backed.later(seconds=6)
+        assert backed.received("mail")[before:] == ["opened x1"] * 20 + ["storm: 30"]
+        backed.later(minutes=5)
+    (first, _) = summaries(backed.senders["mail"].sent)
+    assert first.data["receiver"] == "hook"
+    backed.hook.answer = lambda message: None
+    backed.hook.sent.clear()
+    backed.later(hours=1)
+    assert sorted(backed.received()) == ["opened x1"] * 41 + ["storm: 30"] * 2
+
+
+def test_fallback_gets_a_summary_that_was_refused(backed: Desk) -> None:
+    """A summary that becomes a dead letter is copied once, under its own id. A digest receiver gets the copy at its time."""
+    backed.policies["mail"] = ReceiverPolicy(digest=parse_crontab("0 * * * *"))
+    backed.hook.answer = lambda message: REFUSED if message.type == "alerts.summary" else None
+    backed.match_records(SINGLE, count=50)
+    backed.deliver()
+    backed.later(seconds=10)
+    backed.deliver()
+    assert summaries(backed.senders["mail"].sent) == []
+    for _ in range(2):
+        backed.later(hours=1)
+    assert backed.received("mail").count("storm: 30") == 1
+    assert not set(backed.senders["mail"].ids) & set(backed.hook.ids)
 
 
 def test_storm_summary_names_the_highest_levels(desk: Desk) -> None:

@@ -145,7 +145,7 @@ def address(
         (collapsed, HOOK, {}, []),
         (collapsed_and_escalated, HOOK, {}, ["hook updated 10 days"]),
         (held, HOOK, {}, []),
-        (reported, HOOK, {}, ["hook opened 0 days"]),
+        (reported, HOOK, {}, ["hook updated 10 days"]),
         (sent, {"other": ReceiverPolicy()}, {}, ["other opened 0 days"]),
         (sent, {}, {}, []),
         (sent, HOOK, {"labels": {"mode": "shadow"}}, ["hook updated 0 nights"]),

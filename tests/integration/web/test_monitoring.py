@@ -17,7 +17,7 @@ from actionwatch.store import delivery_latency, marks, outbox, polls, receivers,
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
 from tests import debian
-from tests.builders import NOON, make_alert
+from tests.builders import NOON, make_alert, make_delivery
 from tests.children import run_child
 from tests.fixtures import database
 
@@ -51,7 +51,7 @@ def metrics(database: Database) -> str:
             alert = make_alert(
                 stable_id(str(number)), rule=RuleName(str(number), f"rule_with_a_long_name_{number}", "A title")
             )
-            sent = [(alert, name) for name in names]
+            sent = [(alert, make_delivery(alert.id, name)) for name in names]
             delivery_latency.note(connection, sent, NOON + timedelta(seconds=number))
         for name in names:
             receivers.note_success(connection, name, NOON)
@@ -104,7 +104,9 @@ def test_latency_is_summed_over_rules(database: Database) -> None:
     with database.write() as connection:
         for rule in ("one", "two"):
             alert = make_alert(stable_id(rule), rule=RuleName(rule, rule, rule))
-            delivery_latency.note(connection, [(alert, "hook")], alert.opened_at + timedelta(seconds=1))
+            delivery_latency.note(
+                connection, [(alert, make_delivery(alert.id))], alert.opened_at + timedelta(seconds=1)
+            )
     with database.read() as connection:
         found = {each.since: each for each in delivery_latency.read_all(connection)}
     assert found["matched"].buckets == {1: 2}
