@@ -15,7 +15,7 @@ from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.leader import HEALTH_EVERY
-from actionwatch.store import delivery_transitions, receivers
+from actionwatch.store import delivery_transitions, outbox, receivers
 from actionwatch.store.outbox import DeliveryFilter
 from tests.builders import NOON
 from tests.integration.delivery.delivering import IMPATIENT, SECOND, history_of, hook
@@ -95,6 +95,39 @@ def test_dead_letters_raise_one_self_alert_that_resolves_after_a_replay(post: Po
     assert {row.id for row in post.rows()} <= set(before)
     assert post.open_troubles() == []
     assert [message.type for message in post.senders["ops"].sent] == ["alert.opened", "alert.resolved"]
+
+
+@pytest.mark.parametrize(("receiver", "why"), [("hook", ""), ("gone", ": the receiver is no longer configured")])
+def test_more_dead_letters_are_reported_in_one_update(post: Post, receiver: str, why: str) -> None:
+    """While a dead letter is left, people get one update when there are more, also of a receiver that is not configured."""
+    post.senders["ops"] = Sender()
+    hook(post).answer = lambda message: REFUSED
+    for names in (["one"], ["two", "three"]):
+        post.open_alerts(*names, receiver=receiver)
+        for _ in range(3):
+            post.deliver()
+            post.clock.advance(minutes=1)
+    sent = [each for each in post.senders["ops"].sent if each.data["labels"]["trouble"] == "dead_letters"]
+    about = [(each.type, each.data["body"]) for each in sent if each.data["group"] == {"subject": receiver}]
+    assert about == [
+        ("alert.opened", f"1 of its messages was given up{why}"),
+        ("alert.updated", f"3 of its messages were given up{why}"),
+    ]
+    assert post.open_troubles().count(f"dead_letters {receiver}") == 1
+
+
+def test_dead_reports_of_dead_letters_make_no_further_ones(post: Post) -> None:
+    """If no receiver accepts the report of dead letters, it does not become a dead letter again and again."""
+    post.senders["ops"] = Sender(answer=lambda message: REFUSED)
+    hook(post).answer = lambda message: REFUSED
+    post.open_alerts("one")
+    counts = []
+    for _ in range(20):
+        post.deliver()
+        post.clock.advance(minutes=2)
+        with post.database.read() as connection:
+            counts.append(len(outbox.find(connection, limit=1000)))
+    assert counts[-10:] == counts[-1:] * 10
 
 
 @pytest.mark.parametrize("to", ["hook", "other"])
