@@ -105,6 +105,7 @@ class DeliveryWorker:
 
     def run(self, attempt: Callable[[Callable[[], object]], bool] = _attempt) -> None:
         """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
+        self._leader.try_receivers_first(self._clock())
         while not self._stopping.is_set():
             if not attempt(self._run_round):
                 self._is_recovered = False  # the server of the store may have lost what this process committed last
@@ -150,6 +151,7 @@ class DeliveryWorker:
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
         """Deliver until nothing is being sent and nothing falls due within `wait_for_retries` from now; for `run --once`."""
         self.recover()
+        self._leader.try_receivers_first(self._clock())
         deadline = self._clock() + wait_for_retries
         while not self._stopping.is_set():
             if self.receivers.under_way() == 0:
