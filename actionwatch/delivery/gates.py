@@ -147,14 +147,14 @@ def decide(context: GateContext) -> GateDecision | None:
 def is_kept_from_receiver(context: GateContext) -> bool:
     """Return whether the receiver of a row gets no message by it, now or in a summary of a storm or digest.
 
-    An escalation that ended because people handle the alert counts as one that its receiver got.
+    An escalation that was not attempted may never be sent: people may handle the alert first.
     """
     row = context.delivery
     if row.status is DeliveryStatus.SUPPRESSED:
-        return row.why != Status.ACKED
+        return True
     if row.status is not DeliveryStatus.PENDING or row.is_frozen or row.is_fallback:
         return False
-    return any(gate(context) is not None for gate in (silence, mute, min_level))
+    return row.is_escalation or any(gate(context) is not None for gate in (silence, mute, min_level))
 
 
 def decisions(context: GateContext) -> Iterator[GateDecision]:

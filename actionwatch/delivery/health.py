@@ -12,7 +12,7 @@ from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.plurals import counted
 from actionwatch.delivery.removed_receivers import bury_unknown_receivers
-from actionwatch.store import delivery_latency, outbox, receivers
+from actionwatch.store import delivery_latency, outbox, receivers, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.receivers import Health
 from actionwatch.text.links import Links
@@ -48,9 +48,12 @@ class ReceiverWatch:
         self.bury_unknown_receivers(now)
         with self._database.read() as connection:
             queues, health = outbox.count_queues(connection), receivers.read_all(connection)
+            reports = [each.alert_id for each in self_alerts.read_all(connection) if each.trouble == "dead_letters"]
+            dead_reports = outbox.count_dead_of_alerts(connection, reports) if reports else {}
         dead = {name: waiting.dead for name, waiting in queues.items() if waiting.dead}
         for name, count in dead.items():
-            self._report_dead(name, count)
+            # A report that is given up too must not make another one.
+            self._report_dead(name, count - dead_reports.get(name, 0))
         self._self_alerts.settle_others("dead_letters", set(dead))
         self._check_failing(health, now)
         self._check_objectives(now)
@@ -65,12 +68,15 @@ class ReceiverWatch:
             bury_unknown_receivers(connection, self._policies.keys(), now, self._links)
 
     def _report_dead(self, name: str, count: int) -> None:
-        what = f"{count} of its messages {'was' if count == 1 else 'were'} given up"
-        if name in self._policies:
-            self._self_alerts.report("dead_letters", name, what, DEAD_REMEDY)
-        else:
+        """Report how many messages are dead, other than the open reports of that, and again when the number changes."""
+        what, remedy = f"{count} of its messages {'was' if count == 1 else 'were'} given up", DEAD_REMEDY
+        if not count:
+            what = "messages about dead letters were given up"
+        if name not in self._policies:
+            what = f"{what}: the receiver is {NOT_CONFIGURED}"
             remedy = _NOT_CONFIGURED_REMEDY.format(shlex.quote(name))
-            self._self_alerts.report("dead_letters", name, f"{what}: the receiver is {NOT_CONFIGURED}", remedy)
+        self._self_alerts.report("dead_letters", name, what, remedy)
+        self._self_alerts.update("dead_letters", name, what)
 
     def _check_failing(self, health: Mapping[str, Health], now: datetime) -> None:
         failing = {name: found.failing_since for name, found in health.items() if found.failing_since is not None}

@@ -62,6 +62,10 @@ class Leader:
                 self._claimer.freeze_due(connection, name, self._policies[name], prepared, now)
                 self._fallbacks.fall_back_all(connection, name, now)
 
+    def try_receivers_first(self, now: datetime) -> None:
+        """Check receivers only after the interval: one that failed hours ago is tried before its messages are copied."""
+        self._health_timer.begin(now)
+
     def bury_unknown_receivers(self, now: datetime) -> int:
         """Bury what waits for removed receivers, and delete their health. Return how many messages are dead."""
         if not self._leads():
@@ -76,6 +80,9 @@ class _Timer:
     def __init__(self, interval: timedelta) -> None:
         self._interval = interval
         self._last: datetime | None = None
+
+    def begin(self, now: datetime) -> None:
+        self._last = now
 
     def is_due(self, now: datetime, *, is_forced: bool) -> bool:
         is_due = is_forced or self._last is None or abs(now - self._last) >= self._interval  # the clock may be set back

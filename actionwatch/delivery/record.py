@@ -40,7 +40,15 @@ class Recorder:
         # Read it again: a step of the clock since the claim has moved the stored times.
         failed = [each.job.delivery.id for each in attempts if each.error is not None]
         started = outbox.read_started(connection, failed) if failed else {}
-        outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
+        last_accepted = {each.job.delivery.receiver: each for each in accepted}
+        outcomes: list[tuple[Delivery, DeliveryOutcome]] = []
+        for each in attempts:
+            delivery = each.job.delivery
+            outcomes.append((delivery, self._outcome(connection, each, started, now)))
+            if (
+                last_accepted.get(delivery.receiver) is each
+            ):  # what failed before it is over, what fails after it is not
+                receivers.note_success(connection, delivery.receiver, now)
         dead = lifecycle.apply(connection, outcomes, now)
         self._fallbacks.fall_back(connection, dead, now)
         _log_failures(attempts, {delivery.id for delivery, _ in dead})
@@ -68,9 +76,8 @@ class Recorder:
 
 
 def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:
-    """Store that receivers work, their references for the messages, and how long openings took."""
+    """Store the references that receivers gave for the messages, and how long openings took."""
     for name in dict.fromkeys(each.job.delivery.receiver for each in accepted):
-        receivers.note_success(connection, name, now)
         sent = [each.job.delivery.id for each in accepted if each.job.delivery.receiver == name]
         log.info("delivery_sent", receiver=name, count=len(sent), deliveries=sent)
     for each in accepted:

@@ -81,15 +81,15 @@ def _note(
 
 
 def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now: datetime) -> None:
-    """Enqueue the end of resolved alerts for the receivers that get their openings only now."""
+    """Enqueue the end of resolved alerts for the receivers that get news of them only now."""
     for alert_id, receiver in sorted(places):
         alert = alerts.read(connection, alert_id)
         if alert is None or alert.status is not Status.RESOLVED:
             continue
-        rows = [row for row in outbox.read_of_alert(connection, alert_id) if row.receiver == receiver]
-        is_news = any(row.event in _NEWS and row.status is DeliveryStatus.PENDING for row in rows)
-        has_end = any(row.event is Event.RESOLVED and row.status is not DeliveryStatus.SUPPRESSED for row in rows)
-        if is_news and not has_end:
+        rows = outbox.read_of_receiver(connection, receiver, [alert_id])
+        waiting = [row.event for row in rows if row.status is DeliveryStatus.PENDING]
+        # An end that was sent already does not end what the news open again.
+        if waiting and waiting[-1] in _NEWS:
             ordinal = receiver_progress.read(connection, alert_id)[receiver].next_ordinal
             delivery_transitions.enqueue(
                 connection, [new_delivery(alert_id, receiver, Event.RESOLVED, ordinal, now, now)]

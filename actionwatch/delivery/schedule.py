@@ -36,9 +36,17 @@ class Schedule:
         """When the next summary of a storm is due, as the last look at the outbox saw it."""
 
     def free_workers(self) -> list[ReceiverWorker]:
-        """Return the receivers that can take a message now."""
+        """Return the receivers that can take a message now. Of the others, one may be due once they can."""
         now = self._clock()
-        return [worker for worker in self._workers if worker.free(now)]
+        free: list[ReceiverWorker] = []
+        for worker in self._workers:
+            if worker.free(now):
+                free.append(worker)
+            else:
+                worker.next_due_at = (
+                    now  # nobody looks now: a row that arrived since the last look would wait for the next
+                )
+        return free
 
     def due_workers(self) -> list[ReceiverWorker]:
         """Look at the outbox. Return the receivers that can take a message now and for which one is due."""
@@ -54,7 +62,7 @@ class Schedule:
         """Return how long nothing is due, unless a process has written to the store since the last look at the outbox."""
         now = self._clock()
         waits = [seconds for worker in self._workers if (seconds := worker.wait_seconds(now)) > 0]
-        dues = (worker.next_due_at for worker in self.free_workers())
+        dues = (worker.next_due_at for worker in self._workers if worker.free(now))
         waits += [(due_at - now).total_seconds() for due_at in dues if due_at is not None]
         if self._storm_due_at is not None:
             waits.append(max(self._storm_due_at - now, SUMMARIES_EVERY).total_seconds())

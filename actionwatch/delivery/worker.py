@@ -105,6 +105,7 @@ class DeliveryWorker:
 
     def run(self, attempt: Callable[[Callable[[], object]], bool] = _attempt) -> None:
         """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
+        self._leader.try_receivers_first(self._clock())
         while not self._stopping.is_set():
             if not attempt(self._run_round):
                 self._is_recovered = False  # the server of the store may have lost what this process committed last
@@ -148,8 +149,18 @@ class DeliveryWorker:
         return len(jobs)
 
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
-        """Deliver until nothing is being sent and nothing falls due within `wait_for_retries` from now; for `run --once`."""
+        """Deliver until nothing is being sent and nothing falls due within `wait_for_retries` from now; for `run --once`.
+
+        Raises: StoreError, when a write failed; what was sent until then is recorded, if that succeeds within the stop time.
+        """
+        try:
+            self._drain(wait_for_retries)
+        finally:
+            self.finish()
+
+    def _drain(self, wait_for_retries: timedelta) -> None:
         self.recover()
+        self._leader.try_receivers_first(self._clock())
         deadline = self._clock() + wait_for_retries
         while not self._stopping.is_set():
             if self.receivers.under_way() == 0:
@@ -162,7 +173,6 @@ class DeliveryWorker:
             self._schedule.due_workers()  # a summary or a self-alert may be due since the last look
             self.run_once(self._schedule.seconds_until_next())
         self._leader.watch.bury_unknown_receivers(self._clock())  # a self-alert may have ended for a removed receiver
-        self.finish()
 
     def finish(self) -> None:
         """Wait for the attempts that have started, record them, and close the notifiers; `run` and `drain` end with this."""

@@ -128,12 +128,13 @@ class Addressing:
             return [new_delivery(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
         due_at = self._spaced(last, policy, now)
         if policy.is_updated_last:
-            due_at = max(due_at, alert.first_at + alert.realert)
+            due_at = max(due_at, min(alert.first_at, now) + alert.realert)
         return [new_delivery(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
 
     def _spaced(self, last: Delivery, policy: ReceiverPolicy, now: datetime) -> datetime:
-        """Return when an update may follow the message before it."""
-        return max(now, (last.sent_at or _not_before(last, now)) + policy.updates)
+        """Return when an update may follow the message before it. If that was sent in the future, the clock was set back."""
+        last_at = min(last.sent_at, now) if last.sent_at else _not_before(last, now)
+        return max(now, last_at + policy.updates)
 
 
 def _reports_newest_state(row: Delivery) -> bool:

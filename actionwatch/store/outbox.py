@@ -284,6 +284,13 @@ def count_dead_letters(connection: Connection, wanted: DeliveryFilter, *, exclud
     return {row[0]: int(row[1]) for row in connection.execute(statement.order_by(DELIVERY.c.receiver))}
 
 
+def count_dead_of_alerts(connection: Connection, alert_ids: Collection[str]) -> dict[str, int]:
+    """Count the dead rows of these alerts, by receiver."""
+    its = (DELIVERY.c.alert_id.in_(alert_ids), without_index(DELIVERY.c.status) == DeliveryStatus.DEAD.value)
+    rows = connection.execute(select(DELIVERY.c.receiver, func.count()).where(*its).group_by(DELIVERY.c.receiver))
+    return {row[0]: int(row[1]) for row in rows}
+
+
 def read_unknown_receivers(connection: Connection, receivers: Collection[str]) -> list[str]:
     """Return the receivers, none of these, for which a message waits to be sent or to be reported in a summary."""
     pending = select(DELIVERY.c.receiver).where(IS_PENDING)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 
+import pytest
 from msgspec.structs import replace
 
-from actionwatch.base.errors import TransientDeliveryError
-from actionwatch.base.model import Event
+from actionwatch.base.errors import StoreBusy, TransientDeliveryError
+from actionwatch.base.model import Event, Message
 from actionwatch.delivery.compose import freeze
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.database import Database
-from tests.builders import Clock, make_message
-from tests.integration.delivery.delivering import hook
+from tests.builders import Clock, make_message, url_of
+from tests.integration.delivery.delivering import BusyDatabase, hook
 from tests.integration.kit import DOWN, REFUSED, Post, Sender, settle
 from tests.waiting import PATIENT, beside, wait_until
 
@@ -26,6 +28,22 @@ def test_drain_delivers_everything_due(post: Post) -> None:
     post.worker().drain()
     assert sorted(post.states()) == ["hook opened pending"] + ["hook opened sent"] * 29
     assert hook(post).is_closed
+
+
+def test_drain_records_what_was_sent_when_the_store_is_busy(post: Post) -> None:
+    """A write that fails ends the run with an error, but what was sent is recorded, and the next run does not send it again."""
+    busy = BusyDatabase(url_of(post.database))
+    post.open_alerts("one", "two")
+
+    def answer(message: Message) -> None:
+        busy.refusals = 1  # the write that would record this attempt is refused
+
+    hook(post).answer = answer
+    with pytest.raises(StoreBusy):
+        dataclasses.replace(post, database=busy).worker().drain()
+    assert post.states() == ["hook opened sent"] * 2
+    assert hook(post).is_closed
+    busy.close()
 
 
 def test_drain_waits_for_retries(database: Database) -> None:

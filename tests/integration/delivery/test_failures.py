@@ -10,15 +10,17 @@ from msgspec.structs import replace
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Event, Message, Receipt
 from actionwatch.delivery.claiming import LEASE
+from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.leader import HEALTH_EVERY
-from actionwatch.store import delivery_transitions, receivers
+from actionwatch.store import delivery_transitions, outbox, receivers
 from actionwatch.store.outbox import DeliveryFilter
 from tests.builders import NOON
 from tests.integration.delivery.delivering import IMPATIENT, SECOND, history_of, hook
-from tests.integration.kit import DOWN, Post, Sender, settle
+from tests.integration.delivery.kit import Desk
+from tests.integration.kit import DOWN, REFUSED, Post, Sender, settle
 
 
 def test_failed_message_is_retried_with_growing_delays(post: Post) -> None:
@@ -93,6 +95,63 @@ def test_dead_letters_raise_one_self_alert_that_resolves_after_a_replay(post: Po
     assert {row.id for row in post.rows()} <= set(before)
     assert post.open_troubles() == []
     assert [message.type for message in post.senders["ops"].sent] == ["alert.opened", "alert.resolved"]
+
+
+@pytest.mark.parametrize(("receiver", "why"), [("hook", ""), ("gone", ": the receiver is no longer configured")])
+def test_more_dead_letters_are_reported_in_one_update(post: Post, receiver: str, why: str) -> None:
+    """While a dead letter is left, people get one update when there are more, also of a receiver that is not configured."""
+    post.senders["ops"] = Sender()
+    hook(post).answer = lambda message: REFUSED
+    for names in (["one"], ["two", "three"]):
+        post.open_alerts(*names, receiver=receiver)
+        for _ in range(3):
+            post.deliver()
+            post.clock.advance(minutes=1)
+    sent = [each for each in post.senders["ops"].sent if each.data["labels"]["trouble"] == "dead_letters"]
+    about = [(each.type, each.data["body"]) for each in sent if each.data["group"] == {"subject": receiver}]
+    assert about == [
+        ("alert.opened", f"1 of its messages was given up{why}"),
+        ("alert.updated", f"3 of its messages were given up{why}"),
+    ]
+    assert post.open_troubles().count(f"dead_letters {receiver}") == 1
+
+
+def test_dead_reports_of_dead_letters_make_no_further_ones(post: Post) -> None:
+    """If no receiver accepts the report of dead letters, it does not become a dead letter again and again."""
+    post.senders["ops"] = Sender(answer=lambda message: REFUSED)
+    hook(post).answer = lambda message: REFUSED
+    post.open_alerts("one")
+    counts = []
+    for _ in range(20):
+        post.deliver()
+        post.clock.advance(minutes=2)
+        with post.database.read() as connection:
+            counts.append(len(outbox.find(connection, limit=1000)))
+    assert counts[-10:] == counts[-1:] * 10
+
+
+@pytest.mark.parametrize("to", ["hook", "other"])
+@pytest.mark.parametrize("dead", [Event.OPENED, Event.UPDATED])
+def test_end_follows_a_dead_letter_that_is_retried_after_the_end(desk: Desk, dead: Event, to: str) -> None:
+    """A dead letter that is sent after its receiver got the end opens the alert there again: one more end follows it."""
+    desk.senders["other"] = Sender()
+    for is_refused in (dead is Event.OPENED, dead is Event.UPDATED):
+        desk.hook.answer = (lambda message: REFUSED) if is_refused else (lambda message: None)
+        alert_id = desk.match_records()
+        desk.later(seconds=20)
+    desk.hook.answer = lambda message: None
+    desk.operator.resolve(alert_id, "sam")
+    desk.later(seconds=20)
+    assert [row.event for row in desk.rows() if row.status is DeliveryStatus.DEAD] == [dead]
+    got = desk.senders[to]
+    assert got.types[-1] == "alert.resolved"
+    got.sent.clear()
+    letters = DeadLetters(desk.database, desk.senders, desk.clock)
+    for _ in range(2):  # the second retry finds nothing
+        letters.retry(DeliveryFilter(), "sam", to)
+        desk.later(minutes=1)
+    assert got.types == [f"alert.{dead.word}", "alert.resolved"]
+    assert len(set(got.ids)) == len(got.ids)
 
 
 def test_failing_receiver_raises_one_self_alert(post: Post) -> None:

@@ -16,8 +16,9 @@ from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.outbox import DeliveryFilter
-from tests.integration.delivery.kit import Desk, is_self_alert
+from tests.integration.delivery.kit import Desk, Rule, is_self_alert
 from tests.integration.kit import DOWN, REFUSED, Sender
+from tests.waiting import beside, wait_until
 
 BUSY = TransientDeliveryError("the receiver answered 429", retry_after=timedelta(hours=1))
 
@@ -157,6 +158,33 @@ def test_fallback_that_has_the_alert_itself_gets_one_resolve(backed: Desk) -> No
     backed.operator.resolve(alert_id, "sam")
     backed.later(seconds=11)
     assert backed.received("mail") == ["opened x1", "opened x1", "resolved x1"]
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_next_run_tries_a_failing_receiver_before_it_copies(backed: Desk, is_over: bool) -> None:
+    """`run --once` tries a receiver that failed an hour ago. Only if it still fails, the fallback gets a copy, in that run."""
+    backed.hook.answer = lambda message: REFUSED
+    backed.match_records(Rule(realert=None))
+    backed.deliver()
+    backed.hook.answer = lambda message: None if is_over else DOWN
+    backed.match_records(Rule(realert=None))
+    backed.later(hours=1)
+    assert backed.received("mail") == ["opened x1"] * (1 if is_over else 2)
+    assert ("receiver_failing hook" in backed.open_troubles()) is not is_over
+
+
+def test_next_start_tries_a_failing_receiver_before_it_copies(backed: Desk) -> None:
+    """A service that starts does not copy the first messages to the fallback of a receiver that works again."""
+    backed.hook.answer = lambda message: REFUSED
+    backed.match_records(Rule(realert=None))
+    backed.deliver()
+    backed.hook.answer = lambda message: None
+    alert_id = backed.match_records(Rule(realert=None))
+    backed.clock.advance(hours=1)
+    worker = backed.worker()
+    with beside(worker.run, stop=worker.stop):
+        wait_until(lambda: backed.rows(alert_id)[0].status is DeliveryStatus.SENT, "the message")
+    assert [row.receiver for row in backed.rows(alert_id)] == ["hook"]
 
 
 def test_pending_messages_are_copied_after_fallback_after(backed: Desk) -> None:

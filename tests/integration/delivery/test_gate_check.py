@@ -177,7 +177,9 @@ NIGHTS = GlobalPolicy(INHIBIT.inhibit_rules, {"nights": TimeInterval("nights", (
         ({"mutes": ("nights",)}, False),
         ({"mutes": ("nights",), "body": "{}"}, True),  # it was attempted: gates no longer apply
         ({"status": "suppressed", "why": "silence"}, False),
-        ({"status": "suppressed", "why": "acked", "ordinal": ESCALATION}, True),
+        ({"ordinal": ESCALATION}, False),  # people may handle the alert before it is due
+        ({"status": "suppressed", "why": "acked", "ordinal": ESCALATION}, False),
+        ({"ordinal": ESCALATION, "body": "{}"}, True),  # it is being sent
         ({"status": "sent", "sent_at": NOON, "body": "{}"}, True),
         ({"status": "dead", "last_error": "gone"}, True),  # a dead letter is reported
         ({"status": "collapsed", "awaits": "storm"}, True),  # so is it in a summary

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.delivery.health import DEAD_REMEDY, FAILING_AFTER, OBJECTIVE_OVER, SLOW_REMEDY, ReceiverWatch
-from actionwatch.store import alerts, delivery_transitions, outbox, receivers
+from actionwatch.store import alerts, delivery_transitions, outbox, receivers, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.text.links import NO_LINKS
 from tests.builders import NOON, make_alert, make_delivery
@@ -25,6 +25,7 @@ class Reports:
     """Self-alerts that are only noted."""
 
     reported: list[tuple[str, str, str, str]] = field(default_factory=list)
+    updated: list[tuple[str, str, str]] = field(default_factory=list)
     lasting: dict[str, set[str]] = field(default_factory=dict)
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
@@ -32,7 +33,8 @@ class Reports:
         self.reported.append((trouble, subject, what, remedy))
 
     def update(self, trouble: str, subject: str, what: str) -> None:
-        """Update nothing: the watch never does."""
+        """Note what an open alert says now."""
+        self.updated.append((trouble, subject, what))
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Settle nothing: the watch settles all others at once."""
@@ -76,6 +78,25 @@ def test_dead_letters(database: Database) -> None:
     what = "1 of its messages was given up: the receiver is no longer configured"
     assert removed[:3] == ("dead_letters", "it's gone", what)
     assert "--receiver 'it'\"'\"'s gone' --to NAME" in removed[3]
+    assert reports.updated == [configured[:3], removed[:3]]
+
+
+def test_dead_reports_of_dead_letters_are_not_counted(database: Database) -> None:
+    """A report of dead letters that is dead too does not change what the reports say: it must not make another one."""
+    rows = [make_delivery("a"), make_delivery("report"), make_delivery("report", "ops"), make_delivery("other", "ops")]
+    with database.write() as connection:
+        for trouble, alert_id in (("dead_letters", "report"), ("receiver_failing", "other")):
+            self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, "hook", NOON, "", "", alert_id))
+        delivery_transitions.enqueue(connection, rows)
+        for row in rows[:3]:
+            delivery_transitions.bury(connection, row, "refused")
+    policies = {"hook": ReceiverPolicy(), "ops": ReceiverPolicy()}
+    assert [what for _, _, what in check(database, **policies).updated] == [
+        "1 of its messages was given up", "messages about dead letters were given up",
+    ]  # fmt: skip
+    with database.write() as connection:
+        delivery_transitions.bury(connection, rows[3], "refused")
+    assert [what for _, _, what in check(database, **policies).updated] == ["1 of its messages was given up"] * 2
 
 
 def test_rows_of_removed_receivers(database: Database) -> None:

@@ -11,7 +11,7 @@ from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.model import Event, Level, RuleName
+from actionwatch.base.model import Escalation, Event, Level, RuleName
 from actionwatch.delivery.summary import Summaries
 from actionwatch.store import alerts, delivery_transitions, outbox, silences
 from actionwatch.store.database import Database
@@ -245,6 +245,26 @@ def test_source_inhibits_a_target_of_the_same_batch(desk: Desk, is_source_first:
     assert ("also open", f"small {named['id'][:8]}") in page.fields
     desk.later(days=1)
     assert len(desk.hook.sent) == 1
+
+
+@pytest.mark.parametrize("is_acked", [True, False])
+def test_source_whose_escalation_is_not_sent_does_not_inhibit(desk: Desk, is_acked: bool) -> None:
+    """A receiver that would get the source only by an escalation gets the target, whether it is escalated later or not."""
+    desk.senders["boss"] = Sender()
+    desk.route = Route(("hook",), routes=(Route(("boss",), (parse_matcher("rule=small"),)),))
+    desk.global_policy = BIG_INHIBITS_SMALL
+    source = desk.match_records(Rule(name="big", escalation=Escalation(timedelta(minutes=10), "boss")))
+    desk.later(seconds=20)
+    if is_acked:
+        desk.operator.acknowledge(source, "sam")
+    desk.match_records(Rule(name="small"))
+    desk.later(minutes=1)
+    desk.later(minutes=10)
+    escalated = [] if is_acked else ["big"]
+    assert [message.data["rule"]["name"] for message in desk.senders["boss"].sent] == ["small", *escalated]
+    desk.match_records(Rule(name="small", realert=None))
+    desk.later(minutes=1)
+    assert ("boss opened suppressed by inhibition" in desk.gated()) is not is_acked
 
 
 def test_resolved_or_distant_source_does_not_inhibit(desk: Desk) -> None:

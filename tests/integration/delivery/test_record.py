@@ -79,6 +79,27 @@ def test_accepted(database: Database) -> None:
         assert history(connection, "b") == ["delivery to hook: attempt 1: alert.opened accepted"]
 
 
+@pytest.mark.parametrize(
+    ("errors", "health"),
+    [
+        ([None, REFUSED], Health(NOW, NOW, None, str(REFUSED))),
+        ([REFUSED, None], Health(NOW)),
+        ([REFUSED, DOWN], Health(None, NOON, None, str(DOWN))),
+        ([None, REFUSED, None], Health(NOW)),
+        ([REFUSED, None, DOWN], Health(NOW, NOW, None, str(DOWN))),
+    ],
+)
+def test_health_follows_the_order_of_attempts(
+    database: Database, errors: list[DeliveryError | None], health: Health
+) -> None:
+    """A receiver fails if its last attempt failed, since its first failure after the last message that it accepted."""
+    with database.write() as connection:
+        receivers.note_failure(connection, "hook", NOON, "503", None)
+    record(database, *(Attempt(job(f"alert-{number}"), error=error) for number, error in enumerate(errors)))
+    with database.read() as connection:
+        assert receivers.read_all(connection) == {"hook": health}
+
+
 @pytest.mark.parametrize(("event", "is_kept"), [(Event.OPENED, True), (Event.UPDATED, True), (Event.SUMMARY, False)])
 def test_references(database: Database, event: Event, is_kept: bool) -> None:
     """The reference of every message but a summary is kept, because only a summary is never updated."""

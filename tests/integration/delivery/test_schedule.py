@@ -23,14 +23,16 @@ MINUTE = timedelta(minutes=1)
 STORM = ReceiverPolicy(storm=Storm(1, MINUTE))
 
 
-def make_schedule(database: Database, *names: str, **options: Any) -> tuple[Schedule, dict[str, ReceiverWorker]]:
+def make_schedule(
+    database: Database, *names: str, clock: Clock | None = None, **options: Any
+) -> tuple[Schedule, dict[str, ReceiverWorker]]:
     """Make the schedule of these receivers."""
     workers = {
         name: ReceiverWorker(Channel(name, Sender(), (), **options), PlainRenderer(), lambda _: None) for name in names
     }
     policies = {name: worker.channel.policy for name, worker in workers.items()}
     summaries = Summaries(database, GlobalPolicy(), policies)
-    return Schedule(database, workers.values(), summaries, Clock()), workers
+    return Schedule(database, workers.values(), summaries, clock or Clock()), workers
 
 
 def put(database: Database, seconds: float, receiver: str = "hook") -> None:
@@ -79,6 +81,19 @@ def test_closed_receiver(database: Database) -> None:
     assert schedule.seconds_until_next() == 4  # without another look
     put(database, 0, "other")
     assert schedule.due_workers() == [workers["other"]]
+
+
+def test_receiver_that_opens_after_the_look(database: Database) -> None:
+    """A receiver that was closed during a look at the outbox is looked at again at once if it opens before the wait begins."""
+    clock = Clock()
+    schedule, workers = make_schedule(database, "hook", clock=clock, rate_per_second=1.0)
+    assert look(schedule) == IDLE_SECONDS
+    workers["hook"].closed_until = NOON + SECOND
+    put(database, 0)
+    assert (schedule.due_workers(), schedule.seconds_until_next()) == ([], 1)
+    clock.advance(seconds=1)
+    assert schedule.seconds_until_next() == 0
+    assert schedule.due_workers() == [workers["hook"]]
 
 
 def test_work_by_a_deadline(database: Database) -> None:

@@ -172,6 +172,37 @@ def test_clock_step_does_not_change_a_retry_after(post: Post, machine: Machine, 
 
 
 @pytest.mark.parametrize("step", STEPS)
+def test_clock_step_does_not_delay_an_update(database: Database, machine: Machine, step: timedelta) -> None:
+    """An acknowledgement, a match, or news of a self-alert that follow a step are sent after the interval of updates."""
+    desk = Desk(database, machine, policies={"hook": ReceiverPolicy(updates=timedelta(seconds=30))})
+    acked, matched = desk.match_records(user_name="abe"), desk.match_records(user_name="bob")
+    desk.troubles.report("unknown_kind", "acme", "X", "")
+    desk.deliver()
+    machine.now += step
+    watch(desk).run_once()
+    desk.operator.acknowledge(acked, "sam")
+    with database.write() as connection:
+        (alert,) = [each for each in alerts.read_newest(connection, 9) if each.id == matched]
+        desk.addressing.update(connection, [(alert, None)], machine())
+    desk.troubles.update("unknown_kind", "acme", "X, Y")
+    desk.later(seconds=31)
+    assert [message.type for message in desk.hook.sent].count("alert.updated") == 3
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_clock_step_does_not_delay_the_only_update(database: Database, machine: Machine, step: timedelta) -> None:
+    """An email about news of a self-alert that follows a step is sent at once, although the alert began in the future."""
+    desk = Desk(database, machine, policies={"hook": ReceiverPolicy(is_updated_last=True)})
+    desk.troubles.report("unknown_kind", "acme", "X", "")
+    desk.deliver()
+    machine.now += step
+    watch(desk).run_once()
+    desk.troubles.update("unknown_kind", "acme", "X, Y")
+    desk.later(seconds=11)
+    assert [message.type for message in desk.hook.sent] == ["alert.opened", "alert.updated"]
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_clock_step_does_not_change_a_rate(post: Post, machine: Machine, step: timedelta) -> None:
     """A receiver with a rate of one message per ten minutes gets one per ten minutes."""
     post.channel["rate_per_second"] = 1 / 600
