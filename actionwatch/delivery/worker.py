@@ -18,13 +18,13 @@ import structlog
 
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.base.errors import StoreError
+from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
 from actionwatch.delivery.claiming import Claimer
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.inbox import Inbox
 from actionwatch.delivery.leader import Leader
-from actionwatch.delivery.receiver_worker import Channel, Job, MessageRenderer, ReceiverWorker
+from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, MessageRenderer, ReceiverWorker
 from actionwatch.delivery.receiver_workers import ReceiverWorkers
 from actionwatch.delivery.record import Recorder
 from actionwatch.delivery.schedule import Schedule
@@ -137,15 +137,20 @@ class DeliveryWorker:
         self.wake()
 
     def run_once(self, wait_seconds: float = 0.0) -> int:
-        """Run one round; wait up to `wait_seconds` for attempts to end. Return how many messages were claimed."""
+        """Run one round; wait up to `wait_seconds` for attempts to end. Return how many messages were claimed.
+
+        If the claim for one receiver fails, its error is raised when everything else is done.
+        """
         is_woken = self._inbox.collect(self.receivers.by_name, wait_seconds)
         if not self._stopping.is_set():
             self._leader.make_summaries(self._clock())
-        jobs = self._record_and_claim(is_woken=is_woken)
+        jobs, failure = self._record_and_claim(is_woken=is_woken)
         self.receivers.send(jobs)
         self._templates.report()
         if not self._stopping.is_set():
             self._leader.check_receivers(self._clock())
+        if failure is not None:
+            raise failure
         return len(jobs)
 
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
@@ -192,8 +197,11 @@ class DeliveryWorker:
             wait_seconds = 0.0
         self.run_once(wait_seconds)
 
-    def _record_and_claim(self, *, is_woken: bool) -> list[Job]:
-        """Record the attempts that ended and claim what is due, in one transaction."""
+    def _record_and_claim(self, *, is_woken: bool) -> tuple[list[Job], Exception | None]:
+        """Record the attempts that ended and claim what is due, in one transaction if that works for all receivers.
+
+        Returns: the jobs, and why the claim for a receiver failed.
+        """
         ended = self._inbox.ended
         claiming: list[ReceiverWorker] = []
         if not self._stopping.is_set():
@@ -201,7 +209,36 @@ class DeliveryWorker:
             # Whoever wakes the worker has opened an alert: look for it in the transaction that claims it.
             claiming = self._schedule.free_workers() if ended or is_woken else self._schedule.due_workers()
         if not ended and not claiming:
-            return []
+            return [], None
+        try:
+            return self._commit_round(ended, claiming), None
+        except (StoreBusy, StoreClosed, RoleLost):
+            raise
+        except Exception as exc:
+            log.warning("claims_separated", error=repr(exc))
+        return self._record_and_claim_separately(ended, claiming)
+
+    def _record_and_claim_separately(
+        self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]
+    ) -> tuple[list[Job], Exception | None]:
+        """Claim for each receiver in its own transaction, so that one whose claim fails keeps no other from its messages.
+
+        One of them reports that this step fails.
+        """
+        self._commit_round(ended, [])
+        jobs: list[Job] = []
+        failure: Exception | None = None
+        for each in claiming:
+            each.closed_until = None  # the claim that was rolled back may have used up its rate
+            try:
+                jobs += self._commit_round([], [each])
+            except Exception as exc:
+                log.error("claim_failed", receiver=each.channel.name, error=repr(exc))
+                failure = exc
+        return jobs, failure
+
+    def _commit_round(self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]) -> list[Job]:
+        """Record attempts and claim for receivers, in one transaction."""
         # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
         # it would be written again, with another time under the same id.
         with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:

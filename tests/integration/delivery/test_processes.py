@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 
 import pytest
+from sqlalchemy import Text, literal
 
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.errors import StoreBusy
+from actionwatch.base.errors import StoreBusy, StoreError
 from actionwatch.delivery import schedule
 from actionwatch.store import outbox
+from actionwatch.store.tables import DELIVERY
 from tests.builders import lease_due, url_of
 from tests.children import run_child
 from tests.integration.delivery.delivering import BusyDatabase, hook
-from tests.integration.kit import Post, settle
+from tests.integration.kit import Post, Sender, settle
 from tests.waiting import LIMIT, beside, pause, wait_until
 
 
@@ -154,3 +156,27 @@ def test_busy_store_at_the_start_does_not_end_the_loop(post: Post) -> None:
         wait_until(lambda: hook(post).sent, "the message")
     database.close()
     assert post.states() == ["hook opened sent"]
+
+
+@pytest.mark.parametrize("channel", [{}, {"rate_per_second": 1.0}], ids=str)
+def test_row_that_cannot_be_claimed_stops_no_other_receiver(post: Post, channel: dict[str, float]) -> None:
+    """A damaged row of one receiver is an error in each round, but others get their messages, and these are recorded."""
+    post.channel = channel
+    post.senders["bad"] = Sender()
+    post.open_alerts("damaged", receiver="bad")
+    its = DELIVERY.c.alert_id == "damaged"
+    with post.database.write() as connection:
+        connection.execute(DELIVERY.update().where(its).values(mutes=literal("damaged", Text)))
+    with post.delivering() as worker:
+        for name in ("one", "two"):
+            post.open_alerts(name)
+            for under_way in (1, 0):
+                with pytest.raises(StoreError, match="a value cannot be read"):
+                    worker.run_once(LIMIT if worker.receivers.under_way() else 0)
+                assert worker.receivers.under_way() == under_way
+            post.clock.advance(seconds=1)
+        with post.database.write() as connection:
+            connection.execute(DELIVERY.update().where(its).values(mutes=None))
+        settle(worker)
+    assert post.states() == ["bad opened sent", "hook opened sent", "hook opened sent"]
+    assert len(hook(post).sent) == 2
