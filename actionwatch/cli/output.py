@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -65,9 +66,18 @@ def print_items(
         for item in items:
             echo(dump(document(item)))
     elif form == "json":
-        echo(dump([document(item) for item in items], indent=2))
+        _print_array(map(document, items))
     else:
         print_table(columns, [row(item) for item in items], nothing=nothing, cut=cut, leave_out=leave_out)
+
+
+def _print_array(documents: Iterable[Any]) -> None:
+    """Print a JSON array, one item after the other, so that they are not all held in memory."""
+    before = "[\n"
+    for document in documents:
+        echo(before + indent(dump(document, indent=2), "  "), nl=False)
+        before = ",\n"
+    echo("[]" if before == "[\n" else "\n]")
 
 
 def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> None:

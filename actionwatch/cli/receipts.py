@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,27 +77,62 @@ def receipts(
     """
     from actionwatch.store import receipts as store
 
+    results = _Results()
     with reading_store(config) as (settings, connection):
         if is_verified:
             _refuse_unknown(source, settings, connection)
-        listed = list(store.stream(connection, source, since, until, limit or (None if is_verified else LIMIT)))
-        found = [_check(connection, each, settings) if is_verified else _CheckedReceipt(each) for each in listed]
-    is_summary = is_verified and form == "table"
-    print_items(
-        [each for each in found if each.check != SAME] if is_summary else found,
-        form,
-        document=_document,
-        columns=COLUMNS if is_verified else COLUMNS[:-1],
-        row=_row,
-        nothing="" if is_summary else "no receipts",
-        cut=("kinds",),
-        leave_out=("proofs", "judged", "kinds", "source"),
-    )
-    differing = [each for each in found if each.check == DIFFERENT]
-    _report_differing(differing)
+        listed = store.stream(connection, source, since, until, limit or (None if is_verified else LIMIT))
+        found = results.of(
+            _check(connection, each, settings) if is_verified else _CheckedReceipt(each) for each in listed
+        )
+        is_summary = is_verified and form == "table"
+        print_items(
+            (each for each in found if each.check != SAME) if is_summary else found,
+            form,
+            document=_document,
+            columns=COLUMNS if is_verified else COLUMNS[:-1],
+            row=_row,
+            nothing="" if is_summary else "no receipts",
+            cut=("kinds",),
+            leave_out=("proofs", "judged", "kinds", "source"),
+        )
+    _report_differing(results.differing)
     if is_summary:
-        echo(_summary(found))
-    return EXIT_FAILED if differing else 0
+        echo(results.summary())
+    return EXIT_FAILED if results.differing else 0
+
+
+class _Results:
+    """The results of the checks, without the receipts that do not differ: there may be millions."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str | None] = Counter()
+        self._begins, self._ends = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+        self.differing: list[_CheckedReceipt] = []
+
+    def of(self, found: Iterable[_CheckedReceipt]) -> Iterator[_CheckedReceipt]:
+        """Yield the same receipts, and note the result of each."""
+        for each in found:
+            self._counts[each.check] += 1
+            self._begins = min(self._begins, each.receipt.starts_at)
+            self._ends = max(self._ends, each.receipt.ends_at)
+            if each.check == DIFFERENT:
+                self.differing.append(each)
+            yield each
+
+    def summary(self) -> str:
+        """Return how many receipts were verified, of which time, and with which results."""
+        counts, count = self._counts, self._counts.total()
+        if not count:
+            return "no receipts to verify"
+        results = [
+            f"{counts[SAME]:,} match the stored records",
+            f"{counts[DIFFERENT]:,} {'differs' if counts[DIFFERENT] == 1 else 'differ'}",
+        ]
+        if counts[EXPIRED]:
+            results.append(f"{counts[EXPIRED]:,} cannot be verified, because retention deleted records")
+        span = f"{spell_time(self._begins)} to {spell_time(self._ends)}"
+        return f"verified {counted(count, 'receipt')}, {span}: {', '.join(results)}"
 
 
 def _report_differing(differing: Sequence[_CheckedReceipt]) -> None:
@@ -108,23 +143,6 @@ def _report_differing(differing: Sequence[_CheckedReceipt]) -> None:
             f"receipt attests {counted(receipt.record_count, 'record')}, the store has {each.stored_count}: they differ",
             err=True,
         )
-
-
-def _summary(found: Sequence[_CheckedReceipt]) -> str:
-    """Return how many receipts were verified, of which time, and with which results."""
-    if not found:
-        return "no receipts to verify"
-    begins, ends = min(each.receipt.starts_at for each in found), max(each.receipt.ends_at for each in found)
-    checks = Counter(each.check for each in found)
-    results = [
-        f"{checks[SAME]:,} match the stored records",
-        f"{checks[DIFFERENT]:,} {'differs' if checks[DIFFERENT] == 1 else 'differ'}",
-    ]
-    if checks[EXPIRED]:
-        results.append(f"{checks[EXPIRED]:,} cannot be verified, because retention deleted records")
-    return (
-        f"verified {counted(len(found), 'receipt')}, {spell_time(begins)} to {spell_time(ends)}: {', '.join(results)}"
-    )
 
 
 def _refuse_unknown(source: str | None, settings: Settings, connection: Connection) -> None:

@@ -87,7 +87,10 @@ class RecordReader:
         return frozenset(self._unmapped)
 
     def settle_identity(self, names: Iterable[str]) -> None:
-        """Exclude all other unmapped fields from the identity, so that a new field does not make new records."""
+        """Exclude all other unmapped fields from the identity, so that a new field does not make new records.
+
+        Before, all of `unmapped_fields` count.
+        """
         self._settled = frozenset(names)
 
     @property
@@ -211,8 +214,8 @@ class RecordReader:
                 self._forget()
             if sum(map(len, layout)) <= _MAX_LAYOUT_CHARS:
                 self._plans[layout] = plan
-            names = [name for name in plan.unmapped if len(name) <= _MAX_NAME_CHARS]
-            self._unmapped.update(names[: MAX_UNMAPPED_FIELDS - len(self._unmapped)])
+            names = [name for name in plan.unmapped if len(name) <= _MAX_NAME_CHARS and name not in self._unmapped]
+            self._unmapped.update(names[: max(MAX_UNMAPPED_FIELDS - len(self._unmapped), 0)])
         return plan
 
     def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Classification:
@@ -269,9 +272,10 @@ class RecordReader:
 
     def _counted(self, plan: Plan) -> Plan:
         """Return the plan of the fields that count for the identity; its getters accept objects of the whole layout."""
-        if self._settled is None or self._settled.issuperset(plan.unmapped):
+        counted = self._unmapped if self._settled is None else self._settled
+        if counted.issuperset(plan.unmapped):
             return plan
-        added = frozenset(plan.unmapped) - self._settled
+        added = frozenset(plan.unmapped) - counted
         return self.plan(tuple(key for key in plan.all_keys if key not in added))
 
     def _resolve(

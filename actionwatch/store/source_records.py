@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
@@ -54,6 +55,10 @@ def mark_vanished(
 ) -> None:
     """Mark the records of start..end whose key is not in `present`, the keys at the upstream."""
     rows = connection.execute(select(RECORD.c.id, RECORD.c.record_key).where(*_within(source, start, end))).all()
+    _mark(connection, rows, present, at)
+
+
+def _mark(connection: Connection, rows: Iterable[Row[Any]], present: Collection[str], at: datetime) -> None:
     for row in rows:
         if row.record_key not in present:
             connection.execute(RECORD.update().where(RECORD.c.id == row.id).values(vanished_at=at))
@@ -70,15 +75,39 @@ def unmark_vanished(
         connection.execute(RECORD.update().where(*is_it).values(vanished_at=None))
 
 
-def count_vanished(connection: Connection, source: str, since: datetime) -> int:
+def mark_vanished_formerly(
+    connection: Connection,
+    names: Sequence[str],
+    start: datetime,
+    end: datetime,
+    present: Collection[str],
+    at: datetime,
+) -> None:
+    """Mark and unmark the records of start..end that a source read under its former names, as those under its name.
+
+    `names` are all names of the source, the latest first. What was read again under a later name belongs to that one.
+    """
+    later = RECORD.alias()
+    for number, name in enumerate(names[1:], 1):
+        unmark_vanished(connection, name, start, end, present)
+        again = select(later.c.id).where(later.c.record_key == RECORD.c.record_key, later.c.source.in_(names[:number]))
+        rows = connection.execute(
+            select(RECORD.c.id, RECORD.c.record_key).where(*_within(name, start, end), ~again.exists())
+        ).all()
+        _mark(connection, rows, present, at)
+
+
+def count_vanished(connection: Connection, source: str, since: datetime, former_names: Sequence[str] = ()) -> int:
     """Count the records of a source since a time that the upstream no longer holds."""
-    statement = select(func.count()).where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
+    statement = select(func.count()).where(*_since(since, source, former_names))
     return connection.execute(statement.where(RECORD.c.vanished_at.is_not(None))).scalar() or 0
 
 
-def read_vanished(connection: Connection, source: str, since: datetime, after: datetime | None) -> list[Record]:
+def read_vanished(
+    connection: Connection, source: str, since: datetime, after: datetime | None, former_names: Sequence[str] = ()
+) -> list[Record]:
     """Read the records of a source after a time that were marked as vanished after another one, the oldest first."""
-    statement = RECORDS.where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
+    statement = RECORDS.where(*_since(since, source, former_names))
     is_it = RECORD.c.vanished_at.is_not(None) if after is None else RECORD.c.vanished_at > after
     return [record_of(row) for row in connection.execute(statement.where(is_it).order_by(RECORD.c.record_key))]
 
@@ -93,6 +122,11 @@ def has_more(connection: Connection, source: str, start: datetime, end: datetime
     """Return whether more than `count` records of a source are stored between two times, without counting them all."""
     beyond = select(RECORD.c.record_key).where(*between(source, start, end)).offset(count).limit(1)
     return connection.execute(beyond).first() is not None
+
+
+def _since(since: datetime, source: str, former_names: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for records of a source since a time, under any of its names."""
+    return RECORD.c.source.in_([source, *former_names]), RECORD.c.record_key >= key_floor(since)
 
 
 def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:

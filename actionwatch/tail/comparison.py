@@ -70,6 +70,8 @@ class Comparison:
 
     def cut(self, window: Window) -> list[Window]:
         """Cut a window in halves, at an instant without a record near it; return nothing if there is no such instant."""
+        if not window.is_divisible(self._state.least):
+            return []
         bounds = self.bounds
         middle = bounds.before(window.start + (window.end - window.start) / 2)
         if middle <= window.start + bounds.step:  # the other half is not shorter

@@ -39,11 +39,13 @@ class Window:
     def widened(self, unit: timedelta | None) -> Window:
         """Return what to request if the upstream cuts bounds to whole units: the window lies well within that.
 
-        So it does not matter whether bounds are inclusive, or whether they are cut first. None: the unit is not known yet, and
-        the end may be cut to whole days; if the start is cut, only more records come. The proof leaves out the surplus.
+        So it does not matter whether bounds are inclusive or exclusive, before or after they are cut. None: the unit is not
+        known yet, and the end may be cut to whole days; if the start is cut, only more records come. The proof leaves out the
+        surplus.
         """
         coarse = COARSEST_UNIT if unit is None else unit
-        return Window(round_down(self.start - EDGE, unit or EDGE), round_up(self.end, coarse) + EDGE)
+        end = self.end + EDGE if coarse > EDGE else self.end
+        return Window(round_down(self.start - EDGE, unit or EDGE), round_up(end, coarse) + EDGE)
 
     def slices(self, count: int, least: timedelta = MIN_WINDOW) -> list[Window]:
         """Cut into equal parts, none shorter than `least`, oldest first. Each reaches back an edge into the one before."""

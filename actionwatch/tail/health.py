@@ -11,7 +11,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import receipts, source_records, unproved_windows
+from actionwatch.store import marks, receipts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.tail.backoff import LONGEST
@@ -125,11 +125,12 @@ class SourceWatch:
         """
         known = state.marks
         with self._database.read() as connection:
-            count = source_records.count_vanished(connection, self._source, known.begins_at)
+            former = marks.former_names(connection, self._source)
+            count = source_records.count_vanished(connection, self._source, known.begins_at, former)
             if count:
                 through = receipts.read_newest_time(connection, self._source)
                 reported = known.vanished_reported_through
-                vanished = source_records.read_vanished(connection, self._source, known.begins_at, reported)
+                vanished = source_records.read_vanished(connection, self._source, known.begins_at, reported, former)
         if not count:
             self._alerts.end("window_shrunk")
         elif vanished:

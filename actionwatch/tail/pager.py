@@ -102,8 +102,8 @@ class Pager:
         return size is not None and walk.received >= size and (is_short or self._state.is_total_trusted)
 
     def _is_too_large(self, scan: WindowScan) -> bool:
-        """Return whether to read the window in parts. A total that is not trusted must not cut it to pieces."""
-        size = scan.size if self._state.is_total_trusted else scan.walk.received
+        """Return whether to read the window in parts."""
+        size = scan.size(is_total_trusted=self._state.is_total_trusted)
         is_divisible = scan.window.is_divisible(self._state.least) and not scan.is_unbounded
         return size > MAX_WINDOW_RECORDS and is_divisible
 

@@ -69,7 +69,10 @@ class Bounds:
     def is_conclusive(self, window: Window) -> bool:
         """Return whether counts of a window mean the same whether or not the upstream includes its bounds."""
         asked = window.widened(self.unit)
-        return self._is_decided(asked.start) and self._is_decided(asked.end)
+        ends = (
+            [asked.end] if self.unit <= EDGE else [asked.end, asked.end - EDGE]
+        )  # cut to whole units, it is the latter
+        return all(map(self._is_decided, [asked.start, *ends]))
 
     @property
     def _searches(self) -> Iterator[tuple[timedelta, Callable[[datetime], bool]]]:

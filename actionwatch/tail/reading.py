@@ -63,7 +63,8 @@ class WindowReader:
             if scan.asked != self._state.widened(window):  # a page has just shown another unit of the bounds
                 return self.read(window, report, role)
             if not scan.is_whole:
-                parts = window.slices(slice_count(scan.size), self._state.least)
+                size = scan.size(is_total_trusted=self._state.is_total_trusted)
+                parts = window.slices(slice_count(size), self._state.least)
                 return WindowResult(scan.through, parts=tuple(parts))
             self._state.weigh_totals(scan.walk)
             method, reason = prove(scan.walk, earlier, is_total_trusted=self._state.is_total_trusted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,6 +44,7 @@ class ReceiptWriter:
     def __init__(self, state: TailState, writer: RecordWriter) -> None:
         self._state = state
         self._writer = writer
+        self._names: Sequence[str] | None = None
 
     def write(self, scan: WindowScan, method: str, request_count: int, role: WindowRole, report: PollReport) -> None:
         """Commit a proof; `request_count` is the number of requests that it took."""
@@ -55,8 +56,13 @@ class ReceiptWriter:
             if self._state.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
                 raise Stopped
             new_count = self._writer.insert(connection, _twins(scan))
-            judged_at = self._next_time(connection)
+            if self._names is None:  # a source is renamed before its first poll only
+                self._names = [known.name, *marks.former_names(connection, known.name)]
+            judged_at = self._next_time(connection, self._names)
             self._mark_vanished(connection, scan, present, judged_at)
+            source_records.mark_vanished_formerly(
+                connection, self._names, scan.window.start, scan.through, present, judged_at
+            )
             marks.write(connection, moved)
             receipts.write(connection, self._receipt(scan, method, request_count, present, judged_at))
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
@@ -85,10 +91,10 @@ class ReceiptWriter:
                     "lost its last commits. The window is not proved, and is read again"
                 )
 
-    def _next_time(self, connection: Connection) -> datetime:
+    def _next_time(self, connection: Connection, names: Sequence[str]) -> datetime:
         """Return the time of a receipt, later than that of the one before: what vanished by now was there by that time."""
-        before = receipts.read_newest_time(connection, self._state.source)
-        return self._state.clock() if before is None else max(self._state.clock(), before + MICROSECOND)
+        before = [receipts.read_newest_time(connection, name) for name in names]
+        return max([self._state.clock(), *(at + MICROSECOND for at in before if at is not None)])
 
     def _receipt(
         self, scan: WindowScan, method: str, request_count: int, present: Set[str], judged_at: datetime

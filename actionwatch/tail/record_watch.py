@@ -19,7 +19,11 @@ MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, 
 MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
 _NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
 _NAME_SHOWN = 60
-_LOOKED = ""  # stored with the known fields from the first record on, which may have only fields that we map
+_SETTLED = ""  # stored with the fields of the first records when the first poll that has records is over
+
+
+class IdentityChanged(Exception):
+    """The identity of records was settled while pages were read: read again what is not stored yet."""
 
 
 class RecordWatch:
@@ -40,6 +44,9 @@ class RecordWatch:
         """The unknown kinds in the store, as this process saw them last."""
         self._cut_keys: set[str] = set()
         """Of the records that were cut since the last poll."""
+        self._noted_fields: frozenset[str] = frozenset()
+        """The unmapped fields that are stored, until the identity is settled."""
+        self._is_settled = False
         self._reader = reader
         self._database = database
         self._alerts = alerts
@@ -51,7 +58,9 @@ class RecordWatch:
         """Note what people must know of records: unknown kinds, and that texts were cut.
 
         Call it before these records are stored: a process that is killed in between reads them again.
+        Raises: IdentityChanged, once at most.
         """
+        self._note_fields()
         self._note_kinds({record.action_kind for record in found})
         cut = [record.key for record in found if is_cut(record)]
         if cut:
@@ -107,31 +116,71 @@ class RecordWatch:
         what = f"{counted(len(self._cut_keys), 'record')} had more than {MAX_RECORD_CHARS:,} characters, and was cut"
         return f"{what}: rules do not see what is missing. The newest is {max(self._cut_keys)}"
 
+    # -- fields, and the identity of records, which depends on the first ones -------------------------------------------
+
+    def _note_fields(self) -> None:
+        """Store new fields until the identity is settled. Raises: IdentityChanged, if it turns out to be settled."""
+        met = self._reader.unmapped_fields
+        if self._is_settled or met <= self._noted_fields:
+            return
+        self._store_first_fields(met, is_over=False)
+        if self._is_settled:
+            raise IdentityChanged
+        self._noted_fields = met
+
     def _check_fields(self, *, has_records: bool) -> None:
-        """Report fields that no record had when the source was first read."""
-        now, met = self._clock(), set(self._reader.unmapped_fields)
-        if has_records:
-            met.add(_LOOKED)
+        """Report fields that no record had when the organisation was first read."""
+        now, met = self._clock(), self._reader.unmapped_fields
+        if has_records and not self._is_settled:
+            self._store_first_fields(met, is_over=True)
         with self._database.read() as connection:
             known = seen_fields.read(connection, self._reader.organisation)
-        added = sorted(met - known.keys())[: max(MAX_UNMAPPED_FIELDS + 1 - len(known), 0)]
+        added = _kept_fields(met, known) if self._is_settled else []
         if added:
             with self._database.write() as connection:
-                # The fields of the first records are what this upstream has; only later ones are news. They get a later time
-                # even if the clock was set back: the identity of records depends on the fields with the earliest time.
-                seen_at = max(now, min(known.values()) + _FIELD_NEWS) if known else now - _FIELD_NEWS
+                # They get a later time than the first ones even if the clock was set back.
+                seen_at = max(now, min(known.values()) + _FIELD_NEWS)
                 seen_fields.insert_new(connection, self._reader.organisation, added, seen_at)
                 known = seen_fields.read(connection, self._reader.organisation)
-            self._settle_identity(known)
-        news = sorted(name for name, at in known.items() if name != _LOOKED and now - at < _FIELD_NEWS)
+        later = known.keys() - _first_fields(known) - {_SETTLED}
+        news = sorted(name for name in later if now - known[name] < _FIELD_NEWS)
         what = f"records have fields that were never seen before: {_spell_names(news)}"
         self._alerts.set("unknown_field", what, is_wrong=bool(news))
 
+    def _store_first_fields(self, met: frozenset[str], *, is_over: bool) -> None:
+        """Store the fields of the first records, and settle the identity when the poll that read these is over.
+
+        All processes and sources of the organisation share them, so that each makes the same keys. The identity is settled
+        earlier if another source does so, or if there are more fields than are kept.
+        """
+        organisation = self._reader.organisation
+        with self._database.write() as connection:
+            known = seen_fields.read(connection, organisation)
+            if _SETTLED not in known:
+                added = _kept_fields(met, known)
+                is_over = is_over or not met <= _first_fields(known).union(added)
+                first_sight = min(known.values(), default=self._clock() - _FIELD_NEWS)
+                seen_fields.insert_new(connection, organisation, [*added, *[_SETTLED] * is_over], first_sight)
+                known = seen_fields.read(connection, organisation)
+        self._settle_identity(known)
+
     def _settle_identity(self, known: Mapping[str, datetime]) -> None:
-        """Base the identity of records on the fields of the first ones, so that it does not change when a field is added."""
-        if known:
-            first_sight = min(known.values())
-            self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
+        """Base the identity of records on the first fields, so that it does not change when a field is added."""
+        if _SETTLED in known:
+            self._is_settled = True
+            self._reader.settle_identity(_first_fields(known))
+
+
+def _kept_fields(met: frozenset[str], known: Mapping[str, datetime]) -> list[str]:
+    """Return those of the fields that the store does not have, as many as it keeps."""
+    room = max(MAX_UNMAPPED_FIELDS - len(known.keys() - {_SETTLED}), 0)
+    return sorted(met - known.keys())[:room]
+
+
+def _first_fields(known: Mapping[str, datetime]) -> frozenset[str]:
+    """Return the fields with the earliest time: those of the first records."""
+    first_sight = min(known.values(), default=None)
+    return frozenset(name for name, at in known.items() if at == first_sight)
 
 
 def _kept_name(kind: str) -> str:

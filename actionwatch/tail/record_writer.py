@@ -25,7 +25,7 @@ _NameAccounts = Callable[[Sequence[Record]], Sequence[Record]]
 
 
 class RecordWriter:
-    """Stores the records of one source: calls `on_found` before they are stored, and `on_stored` after new ones were."""
+    """Stores the records of one source: calls `on_found` before they are kept, and `on_stored` after new ones were stored."""
 
     def __init__(
         self,
@@ -44,6 +44,9 @@ class RecordWriter:
 
     def hold(self, found: Sequence[Record], report: PollReport) -> None:
         """Keep the records of a page until the walk is over. Stores at once what alerts nobody, or is too much to keep."""
+        if not found:
+            return
+        self._on_found(found)
         if all(record.occurred_at < self._state.marks.alerts_from for record in found):
             self._store(found, report)
             return
@@ -76,9 +79,6 @@ class RecordWriter:
 
     def _store(self, found: Sequence[Record], report: PollReport) -> None:
         """Commit the distinct records. Further equal ones are stored with a proof, which alone shows how many there are."""
-        if not found:
-            return
-        self._on_found(found)
         with self._state.database.write() as connection:
             new_count = self.insert(connection, found)
         self.note(new_count, report)

@@ -24,6 +24,7 @@ from actionwatch.tail.pager import Pager
 from actionwatch.tail.polling import Poller
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import ReceiptWriter
+from actionwatch.tail.record_watch import IdentityChanged
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, Stopped, TailOptions, TailState
 from actionwatch.tail.sweeping import Sweeper
@@ -92,7 +93,7 @@ class SourceTail:
         report, started_at = PollReport(), self._state.clock()
         try:
             self._state.marks = self._read_marks(report)
-            self._poller.run_once(report)
+            self._poll(report)
         except Stopped:
             return report
         except SourceError as exc:
@@ -105,6 +106,12 @@ class SourceTail:
         if self._accounts is not None and report.error is None:
             self._accounts.note_poll()
         return report
+
+    def _poll(self, report: PollReport) -> None:
+        try:
+            self._poller.run_once(report)
+        except IdentityChanged:  # once at most: what is stored by now has the right keys
+            self._poller.run_once(report)
 
     # -- where it begins -----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.store.unproved_windows import UnprovedWindow
-from actionwatch.tail.cursor import EDGE, IGNORED_SKEW, MIN_WINDOW, Window
+from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, IGNORED_SKEW, MIN_WINDOW, Window
 from actionwatch.tail.proof import Walk, confirms_totals, counts_kinds, refutes_totals
 
 ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this machine's confirms it so closely
@@ -142,8 +142,11 @@ class TailState:
 
     @property
     def least(self) -> timedelta:
-        """The shortest window that is worth a request."""
-        return max(self.unit, MIN_WINDOW)
+        """The shortest window that is worth a request: a request for a part of a unit returns all of it.
+
+        Until the unit is known, requests cover whole days.
+        """
+        return max(self.marks.bounds_unit or COARSEST_UNIT, MIN_WINDOW)
 
     def widened(self, window: Window) -> Window:
         """Return what to request for a window: its bounds in whole units of the upstream."""

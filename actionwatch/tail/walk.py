@@ -40,10 +40,9 @@ class WindowScan:
     is_unbounded: bool = False
     """The upstream ignores the bounds, so that each part of the window would return everything again."""
 
-    @property
-    def size(self) -> int:
-        """The number of records in the window, as far as it is known."""
-        return max(self.walk.received, self.walk.before.size or 0)
+    def size(self, *, is_total_trusted: bool) -> int:
+        """Return how many records the window has, as far as is known. A total that is not trusted may be of the whole log."""
+        return max(self.walk.received, self.walk.before.size or 0) if is_total_trusted else self.walk.received
 
     @property
     def kind_counts(self) -> Counter[str]:

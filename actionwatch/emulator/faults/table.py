@@ -39,8 +39,8 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "late": FaultKind(OnArrival(entries.delay), "new records become visible this long after their time", entries.Late),
     "vanish": FaultKind(OnEntries(entries.vanishing), "all or some entries disappear permanently, at an age or at once", entries.Vanish),
     # The query
-    "bounds": FaultKind(on_query(lambda query, form: queries.BOUNDS[form](query)), "bounds of the window are inclusive or exclusive", queries.BOUNDS),
     "bounds_truncated": FaultKind(on_query(queries.truncate_bounds), "both bounds are rounded down to a unit", Duration, Duration(seconds=1)),
+    "bounds": FaultKind(on_query(lambda query, form: queries.BOUNDS[form](query)), "bounds of the window are inclusive or exclusive, after they were rounded", queries.BOUNDS),
     "times_ignored": FaultKind(on_query(lambda query, which: queries.UNBOUNDED[which](query)), "bounds are ignored", queries.UNBOUNDED, "both"),
     "filter_ignored": FaultKind(on_query(lambda query, which: replace(query, wanted=queries.UNFILTERED[which](query.wanted))), "a filter is ignored", queries.UNFILTERED, "all"),
     "page_clamped": FaultKind(on_query(lambda query, size: replace(query, limit=min(query.limit, size))), "the maximum page size", _Positive, 100),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import gc
 import io
 import json
 import re
@@ -15,13 +16,17 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from actionwatch import cli
 from actionwatch.cli.records import SEARCHED_RECORDS
 from actionwatch.cli.run import showing_backlogs
 from actionwatch.service import app, configuration
 from actionwatch.store import backlog_progress
 from actionwatch.store.backlog_progress import Backlog
+from actionwatch.store.receipts import WindowReceipt
+from actionwatch.store.tables import RECEIPT
 from actionwatch.text.times import spell_time
-from tests.integration.cli.conftest import Desk, Terminal
+from tests.builders import NOON, make_receipt
+from tests.integration.cli.conftest import Called, Desk, Terminal
 
 RECORD = [
     "key", "timestamp", "actionKind", "userName", "description", "account", "cluster", "scope", "crudOperation", "source",
@@ -394,6 +399,55 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     assert spell_time(datetime.fromisoformat(receipt["from"])) in tampered.err
     assert "attests 2 records, the store has 1" in tampered.err
     assert tampered.out.splitlines()[-1].endswith(" 1 differs")
+
+
+class Sampling(io.StringIO):
+    """An output that notes how many receipts are in memory at every hundredth write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write_count = self.most_held = 0
+
+    def write(self, text: str, /) -> int:
+        """Write a text."""
+        if self.write_count % 100 == 0:
+            self.most_held = max(self.most_held, sum(isinstance(each, WindowReceipt) for each in gc.get_objects()))
+        self.write_count += 1
+        return super().write(text)
+
+
+def store_receipts(desk: Desk, count: int) -> None:
+    """Store receipts of empty windows, one of each day."""
+    times = [NOON + timedelta(days=number) for number in range(count)]
+    rows = [dataclasses.asdict(make_receipt(starts_at=at, ends_at=at)) for at in times]
+    with contextlib.closing(desk.open_store()) as database:
+        database.upgrade()
+        with database.write() as connection:
+            connection.execute(RECEIPT.insert(), rows)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl"])
+def test_receipts_are_verified_one_after_the_other(desk: Desk, form: str) -> None:
+    """However many receipts are verified, only a few are in memory at a time; JSON is a document as before."""
+    store_receipts(desk, 300)
+    out = Sampling()
+    with contextlib.redirect_stdout(out):
+        assert cli.call(["-c", str(desk.config), "records", "receipts", "--verify", "-o", form]) == 0
+    shown = Called(0, out.getvalue(), "")
+    if form == "table":
+        assert shown.out.startswith("verified 300 receipts, ")
+    else:
+        assert [found["check"] for found in (shown.json if form == "json" else shown.jsonl)] == ["same"] * 300
+    assert out.write_count > 0
+    assert out.most_held < 10
+
+
+def test_an_empty_list_is_an_empty_json_array(desk: Desk) -> None:
+    """JSON without any item is `[]`, and lists are indented like other JSON."""
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("records", "list", "-o", "json").out == "[]\n"
+    receipts = desk.call("records", "receipts", "-o", "json")
+    assert receipts.out == json.dumps(receipts.json, indent=2) + "\n"
 
 
 def test_proof_shows_unproved_time(desk: Desk) -> None:

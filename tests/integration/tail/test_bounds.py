@@ -27,6 +27,7 @@ CUT = {
     "bounds:exclusive": MILLISECOND,
     "bounds_truncated:1s": SECOND,
     "bounds_truncated:1m": MINUTE,
+    "bounds_truncated:1s bounds:exclusive": SECOND,
     "bounds_truncated:1m bounds:exclusive": MINUTE,
     "bounds_truncated:1h": HOUR,
     "bounds_truncated:1d": DAY,
@@ -57,6 +58,28 @@ def test_rounded_bounds_hide_nothing(
     assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
     assert on.marks().bounds_unit == unit
     assert open_troubles(database) == []
+    with database.read() as connection:
+        found = list(receipts.stream(connection, SOURCE))
+        assert [receipts.recompute(connection, receipt) for receipt in found] == found
+
+
+@pytest.mark.parametrize("unit", ["1s", "1m"])
+@pytest.mark.parametrize("seconds", [1, 10, 30])
+def test_record_at_a_rounded_bound_is_not_hidden(world: World, database: Database, unit: str, seconds: int) -> None:
+    """If bounds are rounded and exclusive then, records at whole seconds are neither taken for vanished nor left out."""
+    for number in range(0, 3500, seconds):
+        world.log(ago=number + 30)
+    faults = f"bounds_truncated:{unit}", "bounds:exclusive"
+    sweeps = timedelta(minutes=20), timedelta(minutes=30)
+    on = bench(
+        world, database, *faults, start=HOUR, alert_backlog=True, overlap=5 * MINUTE, sweeps=sweeps, page_size=100
+    )
+    for _ in range(8):
+        for number in range(0, 30, seconds):
+            world.log(ago=number)
+        on.poll(30)
+        assert open_troubles(database) == []
+    assert on.is_complete()
     with database.read() as connection:
         found = list(receipts.stream(connection, SOURCE))
         assert [receipts.recompute(connection, receipt) for receipt in found] == found

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from actionwatch.base.errors import AccessDenied, RateLimited, SourceUnavailable
-from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import marks, receipts, records, source_records, unproved_windows
+from actionwatch.instaclustr.records import MAX_UNMAPPED_FIELDS, RecordReader
+from actionwatch.store import marks, receipts, records, seen_fields, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.planning import GRACE
+from actionwatch.tail.record_watch import IdentityChanged
 from actionwatch.tail.source_alerts import REMEDIES
 from actionwatch.tail.state import PollReport, TailOptions, TailState
 from actionwatch.text.raw_records import cut_record
@@ -294,6 +295,74 @@ def test_identity_rests_on_the_fields_of_the_first_records(watched: Watched) -> 
     again = Watched(watched.database)
     assert read_record(again, "zone", "region") == key
     assert read_record(again, "region") != key
+
+
+def note_record(watched: Watched, *fields: str) -> str:
+    """Read a record with these fields, and note it before it is stored; return its key."""
+    key = read_record(watched, *fields)
+    watched.watch.records.note([make_record(key=key, action_kind="BACKUP")])
+    return key
+
+
+@pytest.mark.parametrize("is_killed_before_storing", [True, False])
+def test_a_killed_first_poll_does_not_change_the_identity(watched: Watched, is_killed_before_storing: bool) -> None:
+    """A record has the same key for the process that read it first, and for later ones that met its field nowhere else."""
+    key = note_record(watched, "zone")
+    if not is_killed_before_storing:
+        note_record(watched)
+    second = Watched(watched.database)
+    note_record(second, "region")
+    assert second.poll("BACKUP") == {}
+    for each in (second, Watched(watched.database)):
+        assert read_record(each, "zone") == key
+        assert read_record(each, "zone", "news") == key
+        assert read_record(each, "zone", "region") != key
+
+
+def test_a_source_that_reads_on_while_another_settles_the_identity(watched: Watched) -> None:
+    """Two sources make the same keys if one meets a field after the other has ended the first poll of the organisation."""
+    live, history = Watched(watched.database), Watched(watched.database)
+    key = note_record(history, "zone")
+    assert live.poll("BACKUP") == {}
+    with pytest.raises(IdentityChanged):
+        note_record(history, "zone", "region")
+    assert note_record(history, "zone", "region") == key
+    assert history.poll("BACKUP") == {"unknown_field": "records have fields that were never seen before: region"}
+    for each in (live, history, Watched(watched.database)):
+        assert read_record(each, "zone", "region") == key
+
+
+def test_polls_without_records_settle_no_identity(watched: Watched) -> None:
+    """A field is no news if only polls without records came before it, even if they showed another field."""
+    read_record(watched, "zone")
+    watched.watch.note_poll(PollReport(), watched.state)
+    key = note_record(watched, "region")
+    assert watched.poll("BACKUP") == {}
+    assert read_record(watched, "region", "zone") != read_record(watched, "region") == key
+
+
+def test_a_store_of_an_older_version_keeps_its_identity(watched: Watched) -> None:
+    """If an older version stored the fields of polls without records, later fields neither count nor stop the polls."""
+    with watched.database.write() as connection:
+        seen_fields.insert_new(connection, "org", ["zone"], NOON - DAY)
+        seen_fields.insert_new(connection, "org", ["region"], NOON)
+    with pytest.raises(IdentityChanged):
+        note_record(watched, "zone", "region")
+    assert note_record(watched, "zone", "region") == note_record(watched, "zone")
+    assert set(watched.poll("BACKUP")) == {"unknown_field"}
+
+
+def test_fields_beyond_those_that_are_kept_do_not_count(watched: Watched) -> None:
+    """Keys stay the same if the first records have more fields than are kept, or a killed process met others."""
+    names = [f"field{number:04}" for number in range(MAX_UNMAPPED_FIELDS + 1)]
+    key = note_record(watched, *names, "x" * 201)
+    again = Watched(watched.database)
+    with pytest.raises(IdentityChanged):
+        note_record(again, "another")
+    assert note_record(again, *names) == key
+    for each in (watched, again):
+        assert set(each.poll("BACKUP")) == set()
+        assert read_record(each, *names[:-1], "another", "x" * 201) == key
 
 
 def test_vanished_records_are_reported_once(watched: Watched) -> None:

@@ -14,6 +14,7 @@ from actionwatch.instaclustr.client import PAGE_SIZE
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store.database import Database
+from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS, MIN_WINDOW, Window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.proof import Claim, Walk
@@ -243,6 +244,20 @@ def test_a_window_with_too_many_records_is_read_in_parts(
     scan = on.walk(window=window)
     assert scan.is_whole is is_whole
     assert on.stored() == 2
+
+
+@pytest.mark.parametrize(("days", "is_whole"), [(1, True), (2, False)])
+def test_a_window_is_cut_into_days_while_the_unit_of_bounds_is_unknown(
+    world: World, database: Database, days: int, is_whole: bool
+) -> None:
+    """Requests reach to the end of a day as long as the unit of bounds is unknown, so shorter parts would not be smaller."""
+    on = Bench(world, database, is_total_trusted=True)
+    on.state.marks = replace(on.state.marks, bounds_unit=None)
+    world.log(ago=3600)
+    on.upstream.change_total = lambda _: MAX_WINDOW_RECORDS + 1
+    window = Window(NOON - timedelta(days=days), NOON)
+    assert on.walk(window=window).is_whole is is_whole
+    assert (Comparison(on.state, on.pager).cut(window) == []) is is_whole
 
 
 def test_a_window_without_bounds_is_not_cut(world: World, database: Database) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from actionwatch.tail.reading import WALKS, WindowReader, WindowResult
 from actionwatch.tail.receipt_writer import ReceiptWriter
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON
-from tests.integration.tail.test_pager import WINDOW, Bench
+from tests.integration.tail.test_pager import SIZE, WINDOW, Bench
 from tests.upstreams import World
 
 HOUR = timedelta(hours=1)
@@ -24,8 +24,8 @@ HOUR = timedelta(hours=1)
 class Read(Bench):
     """A reader of an organisation whose upstream may count nothing."""
 
-    def __init__(self, world: World, database: Database, *, has_totals: bool = True, **options: Any) -> None:
-        super().__init__(world, database, is_total_trusted=has_totals, **options)
+    def __init__(self, world: World, database: Database, *, has_totals: bool = True, page_size: int = SIZE) -> None:
+        super().__init__(world, database, is_total_trusted=has_totals, page_size=page_size)
         self.reader = WindowReader(self.state, self.pager, ReceiptWriter(self.state, self.writer))
         if not has_totals:
             world.faults.add("total:absent")
@@ -60,6 +60,15 @@ def test_a_window_with_too_many_records_is_returned_in_parts(world: World, datab
     assert (result.method, result.reason, on.report.request_count) == (None, "", 1)
     assert len(result.parts) == 4
     assert (result.parts[0].start, result.parts[-1].end) == (WINDOW.start, WINDOW.end)
+
+
+def test_a_total_that_is_not_trusted_does_not_decide_the_number_of_parts(world: World, database: Database) -> None:
+    """A window with too many records is cut by what came, if the total may be that of the whole log."""
+    on = Read(world, database, page_size=1000)
+    on.state.marks = replace(on.state.marks, totals_cover_pages=False)
+    world.organisation.extend_synthetic(MAX_WINDOW_RECORDS + 500, NOON - HOUR, NOON)
+    on.upstream.change_total = lambda _: 5_000_000
+    assert len(on.read().parts) == 3
 
 
 @pytest.mark.parametrize(("length", "is_divisible"), [(HOUR, True), (2 * MIN_WINDOW, True), (1.9 * MIN_WINDOW, False)])

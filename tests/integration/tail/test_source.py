@@ -10,13 +10,16 @@ import pytest
 from actionwatch.base.errors import AccessDenied, StoreError
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.matching.self_alerts import SelfAlertStore
-from actionwatch.store import marks, polls
+from actionwatch.store import marks, polls, receipts, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
+from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.source import SourceTail
 from tests.builders import NOON, make_marks
 from tests.integration.tail.test_tail import HOUR, bench
-from tests.upstreams import SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
+from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -51,6 +54,55 @@ def test_a_renamed_source_continues(
     assert former == ([taken] if taken else [])
     assert names == {SOURCE, *(name for name, _, _ in left if name != taken)}
     assert (on.marks().begins_at < NOON) is (taken is not None)
+
+
+def renamed(world: World, database: Database, name: str) -> SourceTail:
+    """Make the tail of the only source, under a new name."""
+    client = DirectClient(world.emulator, world.clock)
+    client.reader.source = name
+    alerts = SelfAlertStore(database, addressing(), world.clock)
+    watch = SourceWatch(name, POLL, KINDS, client.reader, database, alerts, world.clock)
+    options = {"overlap": 5 * MINUTE, "sweeps": (2 * HOUR,), "page_size": 1000, "configured": frozenset({name})}
+    return tail_of(database, client, world.clock, watch, name=name, start=2 * HOUR, **options)
+
+
+def what_vanished(database: Database) -> list[str]:
+    """Return what the self-alerts say that are open."""
+    with database.read() as connection:
+        return [found.what.partition(" that it")[0] for found in self_alerts.read_all(connection)]
+
+
+@pytest.mark.parametrize("names", [["acme", "b"], ["acme", "b", "c"], ["acme", "b", "acme"]])
+@pytest.mark.parametrize("is_gone_first", [True, False])
+def test_what_vanishes_around_a_rename_is_reported(
+    world: World, database: Database, names: list[str], is_gone_first: bool
+) -> None:
+    """A record that was read under a former name and vanishes is reported once, until it is shown again."""
+    for number in range(30):
+        world.log(ago=100 * number + 0.3)
+    gone = world.log(ago=2050, description="gone")
+
+    def poll(tail: SourceTail) -> None:
+        for _ in range(2):
+            world.clock.advance(minutes=13)
+            assert tail.run_once().error is None
+
+    for name in names[:-1] if is_gone_first else names:
+        poll(renamed(world, database, name))
+    assert what_vanished(database) == []
+    world.faults.add("vanish:0s,keyword=gone")
+    last = renamed(world, database, names[-1])
+    poll(last)
+    assert what_vanished(database) == ["the upstream no longer shows 1 record"]
+    poll(last)
+    assert what_vanished(database) == ["the upstream no longer shows 1 record"]
+    with database.read() as connection:
+        found = list(receipts.stream(connection))
+        assert [receipts.recompute(connection, receipt) for receipt in found] == found
+    world.faults.clear()
+    world.organisation.append(gone.kind, at=gone.at, description=gone.description)
+    poll(last)
+    assert what_vanished(database) == []
 
 
 class Accounts(Client):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.store.database import Database
-from actionwatch.tail.cursor import EDGE, MIN_WINDOW
+from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, MIN_WINDOW
 from actionwatch.tail.proof import Claim, Walk
 from actionwatch.tail.state import TailOptions, TailState
 from tests.builders import Clock, make_marks
@@ -31,9 +31,9 @@ def walk_of(pages: Sequence[Sequence[str]], total: int | None = None, counts: di
     return walk
 
 
-@pytest.mark.parametrize(("unit", "least"), [(None, MIN_WINDOW), (EDGE, MIN_WINDOW), (SECOND, SECOND)])
+@pytest.mark.parametrize(("unit", "least"), [(None, COARSEST_UNIT), (EDGE, MIN_WINDOW), (SECOND, SECOND)])
 def test_the_unit_of_bounds(database: Database, unit: timedelta | None, least: timedelta) -> None:
-    """Bounds are milliseconds until another unit is known, and a window is at least as long as a unit, or 10 ms."""
+    """Bounds are milliseconds until another unit is known. A window is at least as long as a unit, or 10 ms, or else a day."""
     state = state_of(database, unit=unit)
     assert (state.unit, state.least) == (unit or EDGE, least)
 

@@ -267,7 +267,7 @@ def test_unproved_window_is_reported_and_retried_less_often(world: World, databa
     """A window that never agrees is reported, is retried less often, and does not delay new records."""
     on = bench(world, database, "total:more", start=HOUR)
     for _ in range(6):
-        world.log()
+        world.log(ago=0.3456)  # shows the unit of bounds
     reports = [on.poll() for _ in range(7)]
     world.log()
     reports.append(on.poll())

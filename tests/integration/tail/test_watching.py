@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -375,6 +376,32 @@ def test_added_field_stores_no_record_twice(world: World, database: Database) ->
     bench(world, database, "unknown_field").poll()
     assert keys(database) == before
     assert "window_shrunk" not in open_troubles(database)
+
+
+def test_added_field_while_two_sources_are_read_first_stores_no_record_twice(world: World, database: Database) -> None:
+    """No record is stored twice if a field appears after one source has ended its first poll, and amid that of another."""
+    for number in range(12):
+        world.log(ago=60 * number)
+    both = frozenset({SOURCE, "live"})
+    live = bench(world, database, name="live", configured=both)
+    live.client.reader.source = "live"
+    live.poll()
+    history = bench(world, database, start=HOUR, page_size=4, alert_backlog=True, configured=both)
+
+    def add_field() -> None:
+        if history.client.request_count == 3:  # the clock, and two pages
+            world.log()
+            live.poll(1)
+            world.faults.set("unknown_field")
+
+    history.client.before_request = add_field
+    history.poll(0)
+    assert [record.source for record in history.records()].count("live") == 1
+    stored = Counter(record.description for record in history.records() if record.source == SOURCE)
+    assert len(stored) == stored.total() == 13
+    bench(world, database, "unknown_field", configured=both).poll()
+    assert len(history.records()) == 14
+    assert open_troubles(database) == ["unknown_field"]
 
 
 def test_unknown_kind_is_reported_once(world: World, database: Database) -> None:

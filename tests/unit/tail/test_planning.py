@@ -265,8 +265,7 @@ def test_a_bound_among_records_in_every_millisecond_stays() -> None:
     assert not bounds.is_conclusive(Window(NOON, NOON + HOUR))
 
 
-@pytest.mark.parametrize("unit", UNITS[:3])
-@pytest.mark.parametrize("bound", ["start", "end"])
+@pytest.mark.parametrize(("unit", "bound"), [(EDGE, "end"), *((unit, "start") for unit in UNITS[:3])])
 @pytest.mark.parametrize(
     ("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (1000, True)]
 )
@@ -276,6 +275,19 @@ def test_counts_with_a_record_at_a_bound_are_inconclusive(
     """Counts are inconclusive if a record lies less than a millisecond from a bound of the request."""
     window = Window(NOON, NOON + HOUR)
     at = getattr(window.widened(unit), bound) + timedelta(microseconds=micros)
+    assert Bounds(unit, lambda start, end: not start <= at <= end).is_conclusive(window) is is_conclusive
+
+
+@pytest.mark.parametrize("unit", UNITS[1:3])
+@pytest.mark.parametrize(
+    ("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (2000, True)]
+)
+def test_counts_with_a_record_at_an_end_that_is_cut_are_inconclusive(
+    unit: timedelta, micros: int, is_conclusive: bool
+) -> None:
+    """Counts are inconclusive if a record lies at the whole unit to which the upstream cuts the end of the request."""
+    window = Window(NOON, NOON + HOUR)
+    at = round_down(window.widened(unit).end, unit) + timedelta(microseconds=micros)
     assert Bounds(unit, lambda start, end: not start <= at <= end).is_conclusive(window) is is_conclusive
 
 

@@ -95,8 +95,8 @@ def test_claims_of_a_walk() -> None:
     """The claim before a walk is that of the first response, the claim after it that of the last."""
     scan = a_scan(a_page(a_record(1, 1), total=7, counts={"BACKUP": 7}), a_page(a_record(2, 2), total=8))
     assert (scan.walk.before, scan.walk.after) == (Claim(7, {"BACKUP": 7}), Claim(8, None))
-    assert scan.size == 7
-    assert a_scan(a_page(a_record(1, 1), a_record(2, 2), total=1)).size == 2
+    assert (scan.size(is_total_trusted=True), scan.size(is_total_trusted=False)) == (7, 2)
+    assert a_scan(a_page(a_record(1, 1), a_record(2, 2), total=1)).size(is_total_trusted=True) == 2
     assert not scan.walk.is_ended
 
 
