@@ -310,7 +310,9 @@ class GroupState:
     # -- after a restart -----------------------------------------------------------------------------------------------
 
     def restore_alert(self, known: CorrelatedAlert) -> None:
-        """Take an alert that the store holds."""
+        """Take an alert that the store holds. It ends as this rule says: an older version may have joined hits for longer."""
+        if not self._context.rule.is_absence:
+            known.until = min(known.until, known.fired_at + self._context.rule.realert)
         self._known[known.id] = known
 
     def begin(self, shared: SharedAlerts | None) -> None:
