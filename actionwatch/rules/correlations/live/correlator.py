@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 
+from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
@@ -225,10 +226,13 @@ class Correlator:
     def _cutoff(self, verified: datetime | None, kept_count: int) -> datetime | None:
         """Return before when hits are dropped: `keep` before verified time, or all of verified time if there is no room.
 
+        Without verified time, because a source was never polled, none is old enough, but there may be no room.
         The newest record alone means little while a backlog is read. What an inner alert that waited makes above is never
         dropped by that: it fires at a time that was not verified before.
         """
         newest = max((rule_state.newest for rule_state in self._rules if rule_state.newest is not None), default=None)
-        if self._keep is None or newest is None or verified is None:
+        if self._keep is None or newest is None:
             return None
+        if verified is None:
+            return EPOCH if kept_count > MAX_UNVERIFIED else None
         return min(newest, verified) - (self._keep if kept_count <= MAX_KEPT else timedelta(0))

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.base.model import Mode
+from actionwatch.base.model import ChangeKind, Mode
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, loaded, record_at
@@ -68,6 +68,19 @@ def test_too_many_hits_of_a_rebuild_are_dropped_once_their_time_is_verified(monk
     assert correlator.count_hits() == 300
     correlator.changes(at(60))
     assert correlator.count_hits() <= 8 * correlator.count_groups()
+
+
+def test_hits_do_not_pile_up_while_no_time_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a source was never polled, groups keep only what their state needs beyond a limit. The alerts are the same."""
+    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_UNVERIFIED", 100)
+    correlator, opened = correlator_of(), 0
+    for minute in range(500):
+        correlator.take([record_at(minute / 2)])
+        opened += sum(change.kind is ChangeKind.OPEN for change in correlator.changes(None))
+        assert correlator.count_hits() <= 101
+    assert opened == 42, "one alert every 6 minutes: half a minute to fire, and 5 to join"
+    correlator.take([record_at(1.2, key="late")])
+    assert correlator.too_late == at(1.2)
 
 
 def test_hits_are_kept_for_a_while_by_the_newest_record_and_by_verified_time() -> None:
