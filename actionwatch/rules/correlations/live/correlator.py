@@ -57,6 +57,7 @@ class Correlator:
         self._bounds = bounds
         self._keep = keep
         self._too_late = False
+        self._left_count = 0  # hits, when they were last dropped from all groups, or fewer since
         self._failures = Failures()
         self._unjudged_from: datetime | None = None
         fed = {step.rule_id for rule in self.rules for step in rule.steps}
@@ -178,9 +179,8 @@ class Correlator:
                 changes += ((rule_state.rule, each) for each in found)
                 for each in outer:
                     self._update(each.hit, is_added=each.is_added)
-        if limits.cutoff is not None and min(kept_count, self.count_hits()) > MAX_KEPT:
-            for rule_state in self._rules:
-                rule_state.forget(limits.cutoff, is_full=limits.is_full)
+        if limits.cutoff is not None:
+            self._forget(limits.cutoff, min(kept_count, self.count_hits()), is_full=limits.is_full)
         described = self._described(changes)
         self._records.hold(())
         return described
@@ -206,6 +206,15 @@ class Correlator:
     def count_hits(self) -> int:
         """Count the hits kept to be folded again."""
         return sum(rule_state.kept for rule_state in self._rules)
+
+    def _forget(self, cutoff: datetime, kept_count: int, *, is_full: bool) -> None:
+        """Drop old hits from all groups if there are too many, and more than the last time left: groups keep what they need."""
+        if kept_count <= max(MAX_KEPT, self._left_count * 11 // 10):
+            self._left_count = min(self._left_count, kept_count)
+            return
+        for rule_state in self._rules:
+            rule_state.forget(cutoff, is_full=is_full)
+        self._left_count = self.count_hits()
 
     def _described(self, changes: Sequence[tuple[Correlation, FoundChange]]) -> list[AlertChange]:
         """Return changes with their records and texts. The records of all are read at once."""
