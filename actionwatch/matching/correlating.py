@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from actionwatch.base.errors import ActionwatchError
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.source_progress import SourceProgress, read_progress
@@ -33,6 +34,10 @@ log = structlog.get_logger()
 
 class Abandoned(Exception):
     """A rebuild is no longer wanted."""
+
+
+class RebuildRepeated(ActionwatchError):
+    """A rebuild for a hit that arrived too late did not help: the step must fail, visibly, instead of repeating it for ever."""
 
 
 class Correlating:
@@ -62,6 +67,7 @@ class Correlating:
         self._evicted = 0
         self._has_ended_unexpected = False
         self._judged: datetime | None = None  # as this process has stored it
+        self._rebuilt_for: tuple[int, datetime] | None = None  # the position and the hit that came too late there
         self._only_backlog_through = 0  # no record up to this id may alert
 
     @property
@@ -143,7 +149,13 @@ class Correlating:
             if unjudged is not None and matched - position < self._learn_at_once:
                 through, unjudged = position, None  # the matcher takes the few that were missed
             moment = builder.moment(connection, through, target, unjudged)
+        if target is not None and (position, target) == self._rebuilt_for:
+            raise RebuildRepeated(
+                f"correlations cannot take what happened at {target:%Y-%m-%d %H:%M:%S} UTC: after a rebuild for it, it "
+                "is too late again"
+            )
         built = builder.rebuild(position, through, moment)
+        self._rebuilt_for = None if target is None else (position, target)
         self._storage.note_change()
         log.info("correlations_rebuilt", **built.describe())
         return position, built
@@ -178,6 +190,8 @@ class Correlating:
         changes = self._correlator.changes(verified)
         # An inner alert may have arrived too late for the rules above it.
         judged = self._correlator.too_late or verified
+        if self.is_ready:
+            self._rebuilt_for = None
         if judged is not None and judged != self._judged:
             positions.write_judged(connection, judged)
             self._judged = judged
@@ -202,7 +216,7 @@ class Correlating:
 
     def forget(self) -> None:
         """Discard the state: a transaction did not commit."""
-        self._correlator = self._judged = None
+        self._correlator = self._judged = self._rebuilt_for = None
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""

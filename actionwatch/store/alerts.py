@@ -84,8 +84,8 @@ def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
 
 def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, str, int]]:
     """Return the alerts that hold these records, as (rule id, alert id, record id)."""
-    rows = connection.execute(_JOINED, {"record_ids": list(record_ids)})
-    return {(row.rule_id, row.id, row.record_id) for row in rows}
+    parts = (connection.execute(_JOINED, {"record_ids": some}) for some in portions(record_ids))
+    return {(row.rule_id, row.id, row.record_id) for rows in parts for row in rows}
 
 
 def read_of_record(connection: Connection, record_id: int) -> list[str]:
@@ -108,7 +108,8 @@ def read(connection: Connection, alert_id: str) -> Alert | None:
 
 def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, Alert]:
     """Read several alerts by id."""
-    return {row[0]: alert_of(row) for row in connection.execute(_MANY, {"alert_ids": list(alert_ids)})}
+    parts = (connection.execute(_MANY, {"alert_ids": some}) for some in portions(alert_ids))
+    return {row[0]: alert_of(row) for rows in parts for row in rows}
 
 
 def read_resolved(connection: Connection, alert_ids: Collection[str]) -> set[str]:

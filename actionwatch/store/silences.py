@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, or_, select
 
 from actionwatch.base.model import Silence
 from actionwatch.store.column_types import Instant
-from actionwatch.store.statements import PageKey, first_two, upsert
+from actionwatch.store.statements import PageKey, first_two, portions, upsert
 from actionwatch.store.tables import SILENCE
 
 _NOW = bindparam("now", type_=Instant)
@@ -31,7 +31,8 @@ def read_all(connection: Connection) -> list[Silence]:
 
 def read_many(connection: Connection, ids: Collection[str]) -> dict[str, Silence]:
     """Read several silences by id; unknown ids are ignored."""
-    return {found.id: found for found in _read(connection, select(SILENCE).where(SILENCE.c.id.in_(ids)))}
+    parts = (_read(connection, select(SILENCE).where(SILENCE.c.id.in_(some))) for some in portions(ids))
+    return {found.id: found for part in parts for found in part}
 
 
 def read_active(connection: Connection, now: datetime) -> list[Silence]:

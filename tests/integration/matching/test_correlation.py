@@ -335,6 +335,46 @@ def test_match_that_joins_a_resolved_alert_sends_nothing(post: Post) -> None:
     assert post.states() == ["hook opened pending"]
 
 
+LONG = BURST.replace("10m", "7d")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "days"),
+    [
+        (BURST.replace("alert: {", "alert: {realert: 30d, "), BURST, (0, 0.001, 0.002)),
+        (BURST.replace("alert: {", "alert: {realert: 30d, "), BURST, (4.5, 4.501, 4.502)),
+        (LONG, BURST, (0, 0.1, 0.2)),
+        (LONG, BURST, (0, 4.7, 4.9)),
+        (LONG, BURST, (4.5, 4.6, 4.7)),
+        (LONG, BURST.replace("alert: {", "alert: {realert: 1d, "), (0, 4.7, 4.9)),
+    ],
+)
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_shortened_rule_alerts_again(
+    post: Post, before: str, after: str, days: Sequence[float], *, is_at_once: bool
+) -> None:
+    """After `realert` or `timespan` was shortened, what comes later than the new `realert` opens an alert, and is sent."""
+
+    def happen(number: int, *days: float) -> None:
+        post.store(*(make_record(number + n, occurred_at=NOON + timedelta(days=day)) for n, day in enumerate(days)))
+        see(post.database, NOON + timedelta(days=max(*days, 5)), begins=begin, alerts_from=begin)
+
+    begin = NOON - timedelta(days=10)
+    happen(0, *days)
+    post.store(make_record(99, occurred_at=NOON + timedelta(days=5), user_name="bob"))
+    step = matcher(post, rules_of(before))
+    assert step.run_once() == 1
+    with post.database.write() as connection:
+        alerts.update(connection, structs.replace(only(post), status=Status.RESOLVED))
+    step.save()
+    step = matcher(post, rules_of(after))
+    assert is_at_once or step.run_once() == 0
+    for number, day in enumerate((6.5, 8), 1):
+        happen(3 * number, day, day + 0.001, day + 0.002)
+        assert step.run_once() == 1
+    assert sorted(alert.count for alert in post.alerts().values()) == [3, 3, 3]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed: int) -> None:
     """With all types of correlations, random restarts, some with a saved state, give the alerts of a backtest."""

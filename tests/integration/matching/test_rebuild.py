@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Match, Record
-from actionwatch.matching.correlating import LEARN_AT_ONCE, Correlating
+from actionwatch.matching.correlating import LEARN_AT_ONCE, Correlating, RebuildRepeated
 from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
 from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.live_rule import LiveRule
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records
@@ -39,6 +40,7 @@ from tests.integration.matching.test_correlation import (
 )
 from tests.positions import move_to
 
+DAY = timedelta(days=1)
 MANY = 3 * PAUSE_EVERY
 PLAIN = HEAD.format("plain") + "detection: {s: {actionKind: CREATE_CLUSTER}, condition: s}\n"
 NEW = (
@@ -179,6 +181,43 @@ def test_very_late_record_does_not_delay_plain_rules(post: Post, monkeypatch: py
     assert step.run_once() == 2
     assert seen == [["plain"]]
     assert names(post) == ["burst", "plain"]
+
+
+@pytest.mark.parametrize("is_proved", [True, False], ids=["proved", "never polled"])
+def test_late_record_is_counted_after_the_timespan_was_shortened(post: Post, *, is_proved: bool) -> None:
+    """A record from before the firing of an alert that an older version of its rule found is taken, by one rebuild."""
+
+    def pass_time(days: float) -> None:
+        if is_proved:
+            see(post.database, NOON + days * DAY, begins=NOON - 10 * DAY, alerts_from=NOON - 10 * DAY)
+
+    post.store(*(make_record(number, occurred_at=NOON + days * DAY) for number, days in enumerate((0, 5, 5.9))))
+    pass_time(6)
+    assert matcher(post, rules_of(BURST.replace("10m", "7d"))).run_once() == 1
+    step = matcher(post, rules_of(BURST.replace("10m", "1h")))
+    assert step.run_once() == 0
+    post.store(make_record(3, occurred_at=NOON + 5.8 * DAY), make_record(4, occurred_at=NOON + 4.5 * DAY))
+    pass_time(6.1)
+    with capture_logs() as logs:
+        assert step.run_once() == 0
+    assert [log["event"] for log in logs].count("correlations_rebuilt") == 1
+    with post.database.read() as connection:
+        assert positions.read_both(connection) == (5, 5)
+    assert [alert.count for alert in post.alerts().values()] == [5]
+
+
+def test_rebuild_that_does_not_help_is_not_repeated(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a record is too late again after the rebuild for it, the step fails, so that people learn of it; plain rules go on."""
+    rules = rules_of(BURST + "---\n" + PLAIN)
+    step = matcher(post, rules)
+    assert step.run_once() == 0
+    monkeypatch.setattr(LiveRule, "_is_too_late", lambda *_: True)
+    for number in range(2):
+        post.store(make_record(2 * number), make_record(2 * number + 1, action_kind="CREATE_CLUSTER"))
+        with capture_logs() as logs, pytest.raises(RebuildRepeated, match="2026-11-25 12:00:00 UTC"):
+            step.run_once()
+        assert [log["event"] for log in logs].count("correlations_rebuilt") <= 2
+    assert names(post) == ["plain", "plain"]
 
 
 def test_reload_of_plain_rules_applies_during_a_rebuild(post: Post) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from actionwatch.base.model import Level
 from actionwatch.matching import ledger_store
@@ -14,6 +16,7 @@ from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.rule_failures import RuleFailures
 from actionwatch.rules.engine import MAX_FAILURES, Engine
 from actionwatch.rules.model import Rule
+from actionwatch.rules.when import When
 from actionwatch.store import positions
 from tests.builders import make_record
 from tests.integration.kit import Post
@@ -90,6 +93,48 @@ def with_failing_level(rule: Rule) -> Rule:
     alert = dataclasses.replace(rule.alert, levels=((Level.CRITICAL, fail),))
     correlation = rule.correlation and dataclasses.replace(rule.correlation, alert=alert)
     return dataclasses.replace(rule, alert=alert, correlation=correlation)
+
+
+LARGE = (
+    HEAD.format("large")
+    + DELETED
+    + ("correlation: {type: value_sum, group-by: [userName], timespan: 1h, condition: {field: raw.size, gte: 100}}\n")
+)
+
+
+def test_no_number_of_a_record_stops_correlations(post: Post) -> None:
+    """A number beyond all limits does not count, a very large one does, and the state can be saved with it."""
+    rules = rules_of(f"{LARGE}---\n{BURST}")
+    step = matcher(post, rules)
+    sizes = "1" + "0" * 400, "1" + "0" * 4999, "1" + "0" * 30
+    post.store(*(make_record(number, raw=f'{{"size": {size}}}') for number, size in enumerate(sizes)))
+    assert step.run_once() == 2
+    with capture_logs() as logs:
+        step.save()
+    assert [log["event"] for log in logs] == ["correlations_saved"]
+    post.store(make_record(3, minutes=1))
+    assert matcher(post, rules).run_once() == 0
+    assert sorted((alert.rule.name, alert.count) for alert in post.alerts().values()) == [("burst", 4), ("large", 1)]
+
+
+class OddTime(When):
+    """Fails for each time."""
+
+    def holds(self, _: datetime) -> bool:
+        """Fail."""
+        raise OverflowError("date value out of range")
+
+
+def test_correlation_that_fails_on_a_record_stops_no_other(post: Post) -> None:
+    """The failure is reported, and other correlations open their alerts."""
+    large, burst = rules_of(f"{LARGE}---\n{BURST}")
+    assert large.correlation is not None
+    failing = dataclasses.replace(large, correlation=dataclasses.replace(large.correlation, when=OddTime()))
+    post.store(*(make_record(number, minutes=number) for number in range(3)))
+    assert matcher(post, [failing, burst]).run_once() == 1
+    assert post.open_troubles() == ["rule_failing large"]
+    with post.database.read() as connection:
+        assert positions.read_both(connection) == (3, 3)
 
 
 @pytest.mark.parametrize("text", [HEAD.format("plain") + DELETED, BURST], ids=["plain", "correlation"])

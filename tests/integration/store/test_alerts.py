@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.base.model import Alert, Entity, Level, RuleName, Status
-from actionwatch.store import alert_history, alerts, delivery_transitions, receivers, records
+from actionwatch.base.model import Alert, Entity, Level, RuleName, Silence, Status
+from actionwatch.store import alert_history, alerts, delivery_transitions, receivers, records, silences
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
@@ -143,6 +143,19 @@ def test_joining_again_changes_nothing(database: Database) -> None:
         assert alerts.join(connection, [("alert-1", 2), ("alert-1", 3)]) == 1
         assert alerts.read_joined(connection, {2, 3, 4}) == {("rule-1", "alert-1", 2), ("rule-1", "alert-1", 3)}
         assert alerts.read_joined(connection, set()) == set()
+
+
+def test_one_batch_may_touch_more_than_a_statement_can_take(database: Database) -> None:
+    """However many records, alerts or silences are looked for at once, they are found."""
+    many = 300_000  # SQLite takes 250,000 values at most, PostgreSQL 65,535
+    store(database, make_alert())
+    with database.write() as connection:
+        alerts.join(connection, [("alert-1", many)])
+        silences.write(connection, Silence("silence-1", ("level=high",), "eve", "planned", NOON, NOON + QUARTER))
+        assert alerts.read_joined(connection, range(many + 1)) == {("rule-1", "alert-1", many)}
+        names = [str(number) for number in range(many)]
+        assert list(alerts.read_many(connection, [*names, "alert-1"])) == ["alert-1"]
+        assert list(silences.read_many(connection, [*names, "silence-1"])) == ["silence-1"]
 
 
 def test_retention_deletes_an_old_alert_without_deliveries(database: Database) -> None:

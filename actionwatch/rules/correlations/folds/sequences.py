@@ -34,7 +34,7 @@ class Sequences(Fold):
     """One group of a temporal rule.
 
     `_recent` are the hits within reach that can matter. Those that are taken by an alert count for no other, but still
-    exclude patterns.
+    exclude patterns. `_waiting` is the alert of the pattern that is due first, if it was asked for: it grows with each hit.
     """
 
     def __init__(self, rule: Correlation) -> None:
@@ -45,6 +45,7 @@ class Sequences(Fold):
         self._recent = UnpackedHits()
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
+        self._waiting: tuple[_Pending, FoundAlert] | None = None
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
@@ -57,6 +58,8 @@ class Sequences(Fold):
             return
         self._drop_old(hit.at - self._rule.timespan)
         self._recent.append(hit)
+        if self._waiting is not None and hit.step in self._wanted:
+            self._waiting[1].hits.append(hit)
         self._fresh[hit.step] += 1
         self._block(hit)
         if not is_quiet:
@@ -65,18 +68,20 @@ class Sequences(Fold):
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
         super().restore(found)
+        self._waiting = None
         self._pending.clear()
         self._fresh.clear()
 
     def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index. The last one can be pending until its time is verified."""
         found = super().alerts(start)
-        return [*found, self._make(self._first_due())] if self._pending else found
+        return [*found, self._first_waiting()] if self._pending else found
 
     def copy(self) -> Self:
         """Return an independent copy of the state."""
         other = super().copy()
         other._recent, other._fresh, other._pending = self._recent.copy(), Counter(self._fresh), dict(self._pending)
+        other._waiting = None
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
@@ -103,10 +108,15 @@ class Sequences(Fold):
 
     def _expire(self, at: datetime) -> None:
         """Fire the pending pattern whose time has passed without an unwanted hit."""
-        if self._pending:
-            first = self._first_due()
-            if first.due < at:
-                self.restore(self._make(first))
+        if self._pending and self._first_due().due < at:
+            self.restore(self._first_waiting())
+
+    def _first_waiting(self) -> FoundAlert:
+        """Return the alert of the pending pattern that is due first, with every hit until now."""
+        first = self._first_due()
+        if self._waiting is None or self._waiting[0] is not first:
+            self._waiting = first, self._make(first)
+        return self._waiting[1]
 
     def _first_due(self) -> _Pending:
         return min(self._pending.values(), key=lambda found: (found.due, found.first.order))

@@ -87,9 +87,12 @@ def compare(
         for known in evaluation.turned:
             if known.is_current:
                 _take_back(known, orphans)
+    ended: list[CorrelatedAlert] = []
     for evaluation, found in _in_order(evaluations, shared):
         yield from _compare_found(evaluation, found, orphans, shared)
-        yield from _report(evaluation.rule, evaluation.known[found.id], found, may_open, shared)
+        yield from _report(evaluation.rule, evaluation.known[found.id], found, may_open, shared, ended)
+    if shared is not None:
+        yield from _resolve_shared(ended, shared)
     for evaluation, known in orphans:
         if known.is_open:
             known.is_open, known.resolved_at = False, evaluation.last_at
@@ -198,7 +201,9 @@ def _report(
     found: FoundAlert,
     may_open: Callable[[FoundAlert], bool],
     shared: SharedAlerts | None,
+    ended: list[CorrelatedAlert],
 ) -> Iterator[FoundChange]:
+    """Report what is new about an alert. Those of groups that share an alert do not resolve: they are added to `ended`."""
     if not known.is_reported:
         if not may_open(found):
             if found.resolved_at is not None and known.resolved_at is None:
@@ -216,11 +221,19 @@ def _report(
         yield _change(ChangeKind.RESOLVE, rule, known, found, (), found.resolved_at)
         return
     yield _change(None, rule, known, found)
-    if (end := shared.end_of(known)) is not None:
-        for each in end[1]:
-            yield FoundChange(
-                AlertChange(ChangeKind.RESOLVE, each, end[0], rule.is_absence, has_changed=False), None, ()
-            )
+    ended.append(known)
+
+
+def _resolve_shared(ended: Iterable[CorrelatedAlert], shared: SharedAlerts) -> Iterator[FoundChange]:
+    """Resolve the shared alerts in which nothing is missing any longer, with each alert that people know once."""
+    resolved: set[str] = set()
+    for known in ended:
+        if known.id in resolved or (end := shared.end_of(known)) is None:
+            continue
+        at, together = end
+        resolved.update(each.id for each in together)
+        for each in together:
+            yield FoundChange(AlertChange(ChangeKind.RESOLVE, each, at, is_absence=True, has_changed=False), None, ())
 
 
 def _change(

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 
+from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
@@ -56,6 +57,7 @@ class Correlator:
         self._bounds = bounds
         self._keep = keep
         self._too_late = False
+        self._left_count = 0  # hits, when they were last dropped from all groups, or fewer since
         self._failures = Failures()
         self._unjudged_from: datetime | None = None
         fed = {step.rule_id for rule in self.rules for step in rule.steps}
@@ -177,9 +179,8 @@ class Correlator:
                 changes += ((rule_state.rule, each) for each in found)
                 for each in outer:
                     self._update(each.hit, is_added=each.is_added)
-        if limits.cutoff is not None and min(kept_count, self.count_hits()) > MAX_KEPT:
-            for rule_state in self._rules:
-                rule_state.forget(limits.cutoff, is_full=limits.is_full)
+        if limits.cutoff is not None:
+            self._forget(limits.cutoff, min(kept_count, self.count_hits()), is_full=limits.is_full)
         described = self._described(changes)
         self._records.hold(())
         return described
@@ -206,6 +207,15 @@ class Correlator:
         """Count the hits kept to be folded again."""
         return sum(rule_state.kept for rule_state in self._rules)
 
+    def _forget(self, cutoff: datetime, kept_count: int, *, is_full: bool) -> None:
+        """Drop old hits from all groups if there are too many, and more than the last time left: groups keep what they need."""
+        if kept_count <= max(MAX_KEPT, self._left_count * 11 // 10):
+            self._left_count = min(self._left_count, kept_count)
+            return
+        for rule_state in self._rules:
+            rule_state.forget(cutoff, is_full=is_full)
+        self._left_count = self.count_hits()
+
     def _described(self, changes: Sequence[tuple[Correlation, FoundChange]]) -> list[AlertChange]:
         """Return changes with their records and texts. The records of all are read at once."""
         needed = [made.described_by for _, made in changes]
@@ -225,10 +235,13 @@ class Correlator:
     def _cutoff(self, verified: datetime | None, kept_count: int) -> datetime | None:
         """Return before when hits are dropped: `keep` before verified time, or all of verified time if there is no room.
 
+        Without verified time, because a source was never polled, none is old enough, but there may be no room.
         The newest record alone means little while a backlog is read. What an inner alert that waited makes above is never
         dropped by that: it fires at a time that was not verified before.
         """
         newest = max((rule_state.newest for rule_state in self._rules if rule_state.newest is not None), default=None)
-        if self._keep is None or newest is None or verified is None:
+        if self._keep is None or newest is None:
             return None
+        if verified is None:
+            return EPOCH if kept_count > MAX_UNVERIFIED else None
         return min(newest, verified) - (self._keep if kept_count <= MAX_KEPT else timedelta(0))

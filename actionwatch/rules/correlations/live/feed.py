@@ -14,15 +14,17 @@ from typing import Any
 
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
+from actionwatch.rules.conditions import UNEXPECTED
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
-from actionwatch.rules.engine import Engine, RuleFailure
+from actionwatch.rules.engine import Engine, Failures, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
 from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Group, Hit, KeptRecord, Rule, Step
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NOTHING_INHERITED: Mapping[str, str | None] = {}
+_WHOLE = 2**63  # a saved state cannot hold a larger whole number
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -51,6 +53,7 @@ class Feed:
         known |= {part.name.id: part for _, correlation in fed for part in correlation.parts}
         self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
         self._grouped: dict[int, _Grouped] = {}
+        self._failures = Failures()
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
@@ -82,7 +85,7 @@ class Feed:
                 match = _Match(
                     subject, record.key, record.occurred_at, (self._kept.keep(record),), _NOTHING_INHERITED, {}
                 )
-                yield from _hits_of(match, grouped)
+                yield from self._hits_of(match, grouped)
 
     def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
@@ -95,11 +98,37 @@ class Feed:
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(*self._kept.whole([newest])) if newest is not None else None
         match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group), {})
-        return _hits_of(match, _by_grouping(self._slots.get(inner.name.id, ())))
+        return self._hits_of(match, _by_grouping(self._slots.get(inner.name.id, ())))
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
-        return self._engine.take_failures()
+        return [*self._engine.take_failures(), *self._failures.take()]
+
+    def _hits_of(self, match: _Match, grouped: _Grouped) -> Iterator[tuple[int, Group, Hit]]:
+        """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names.
+
+        A rule that fails does not count the match, and stops no other rule.
+        """
+        for grouping, slots in grouped.items():
+            try:
+                groups: Sequence[Group] = grouping.of(match)
+            except UNEXPECTED as exc:
+                self._fail(match, slots, exc)
+                continue
+            for slot in slots if groups else ():
+                try:
+                    hit = slot.hit(match)
+                except UNEXPECTED as exc:
+                    self._fail(match, (slot,), exc)
+                    continue
+                if hit is not None:
+                    for group in groups:
+                        yield slot.number, group, hit
+
+    def _fail(self, match: _Match, slots: Iterable[_Slot], exc: Exception) -> None:
+        key = match.subject.record.key if match.subject is not None else ""
+        for slot in slots:
+            self._failures.add(RuleFailure(slot.rule_name, key, f"{type(exc).__name__}: {exc}"))
 
 
 @dataclass(slots=True)
@@ -175,6 +204,7 @@ class _Slot:
     ) -> None:
         """`shared` are the ways to find groups and values: most rules share them with others."""
         self.number = number
+        self.rule_name = rule.name
         self._place, self._rule = place, rule
         is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
         self._when = None if is_baseline else rule.when
@@ -229,27 +259,21 @@ def _by_grouping(slots: Iterable[_Slot]) -> _Grouped:
     return found
 
 
-def _hits_of(match: _Match, grouped: _Grouped) -> Iterator[tuple[int, Group, Hit]]:
-    """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names."""
-    for grouping, slots in grouped.items():
-        groups: Sequence[Group] = grouping.of(match)
-        for slot in slots:
-            if groups and (hit := slot.hit(match)) is not None:
-                for group in groups:
-                    yield slot.number, group, hit
-
-
 def _words(step: Step, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, step.aliases.get(name, name)) for name in names)
 
 
 def as_number(value: object) -> int | float | None:
-    """Read a finite number, also from text; None for anything else."""
+    """Read a finite number, also from text; None for anything else. A whole number of more than 64 bits becomes a float."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value) if set(value) & set(".eE") else int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    try:
+        number = value if -_WHOLE <= value < _WHOLE else float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _field_reader(step: Step, name: str, *, by_name: bool = False) -> _FieldReader:

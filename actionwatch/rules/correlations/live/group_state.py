@@ -310,7 +310,9 @@ class GroupState:
     # -- after a restart -----------------------------------------------------------------------------------------------
 
     def restore_alert(self, known: CorrelatedAlert) -> None:
-        """Take an alert that the store holds."""
+        """Take an alert that the store holds. It ends as this rule says: an older version may have joined hits for longer."""
+        if not self._context.rule.is_absence:
+            known.until = min(known.until, known.fired_at + self._context.rule.realert)
         self._known[known.id] = known
 
     def begin(self, shared: SharedAlerts | None) -> None:
@@ -380,8 +382,10 @@ class GroupState:
         """Finish, once all hits from before the restart are restored. Return how many hits it drops."""
         context, begun = self._context, self._begun
         count = self._fold_quietly()
-        if begun is not None:  # its hits may be folded already
-            after = begun.fired_at + MICROSECOND
+        if begun is not None and context.complete_from is not None:  # its hits may be folded already
+            # Only an older version of the rule let more time pass between the first record and the firing. That alert sets no
+            # limit: a rebuild for a hit before it would set the same one again.
+            after = min(begun.fired_at + MICROSECOND, context.complete_from + context.rule.timespan)
             self.floor = max(after, self.floor or after)
         if self._known:
             left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}

@@ -245,6 +245,7 @@ class LiveRule:
             by_group[known.group].append(known)
         for group, state in self._groups.items():
             state.share(self._shared[self.rule.merged(group)], by_group[group])
+        self._finish_sharing()
 
     # -- after a restart -----------------------------------------------------------------------------------------------
 
@@ -259,6 +260,11 @@ class LiveRule:
         """Begin each group, once all alerts of the store are restored."""
         for state in self._groups.values():
             state.begin(self._shared[self.rule.merged(state.group)] if self.rule.is_merging else None)
+        self._finish_sharing()
+
+    def _finish_sharing(self) -> None:
+        for shared in self._shared.values():
+            shared.finish_restore()
 
     def restore_hit(self, group: Group, hit: Hit) -> None:
         """Take a hit from before the restart."""

@@ -45,12 +45,18 @@ class SharedAlerts:
         self._verified: datetime | None = None
 
     def restore(self, group: Group, known: Iterable[CorrelatedAlert]) -> None:
-        """Take the alerts of a group that were known before a restart."""
+        """Take the alerts of a group that were known before a restart. `finish_restore` follows."""
         for each in known:
             until = (each.resolved_at or NEVER) if self._rule.is_absence else each.fired_at + self._rule.realert
             order = (each.fired_at, True, each.origin, each.id)
-            self._settle(self._insert(_Member(order, until, until, each), each.id))
+            member = self._by_id[each.id] = _Member(order, until, until, each)
+            self._members.append(member)
         self._groups.add(group)
+
+    def finish_restore(self) -> None:
+        """Decide who leads whom, once the alerts of all groups are restored."""
+        self._members.sort(key=lambda each: each.order)
+        self._settle(0)
 
     def update(
         self,

@@ -84,11 +84,11 @@ def _read_settings(
 ) -> dict[str, Any]:
     """Read the limits and times of a type."""
     settings = read_limits(type_, value, names, report)
-    if "windows" in KEYS[type_]:
-        settings["windows"] = read_windows(value, report)
     for key in ("timespan", "history"):
         if key in KEYS[type_]:
             settings[key] = read_span(value, key, report)
+    if "windows" in KEYS[type_]:
+        settings["windows"] = read_windows(value, settings["timespan"], report)
     return settings
 
 

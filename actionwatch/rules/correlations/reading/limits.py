@@ -44,10 +44,15 @@ def read_span(value: Mapping[str, Any], key: str, report: Report) -> timedelta:
     return span
 
 
-def read_windows(value: Mapping[str, Any], report: Report) -> Any:
+def read_windows(value: Mapping[str, Any], span: timedelta, report: Report) -> Any:
+    """Read how many windows of a span a spike is compared with: with its own, they are at most ten years long."""
     windows = value.get("windows", _DEFAULT_WINDOWS)
     if isinstance(windows, bool) or not isinstance(windows, int) or not 1 <= windows <= _MAX_WINDOWS:
         report.fault((*PLACE, "windows"), f"'windows' must be a number from 1 to {_MAX_WINDOWS}")
+    elif span <= _MAX_SPAN < span * (windows + 1):
+        what = f"{windows + 1} timespans, the spike's own included, are longer than ten years"
+        place = (*PLACE, "windows" if "windows" in value else "timespan")
+        report.fault(place, what, "use a shorter 'timespan', or fewer 'windows'")
     return windows
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 import msgspec
 from hypothesis import strategies as st
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
@@ -498,3 +499,17 @@ def run_to_end(
 def in_event_order(record: Record) -> tuple[datetime, str]:
     """Return the sort key of event order."""
     return record.occurred_at, record.key
+
+
+def packable(legs: Sequence[Leg]) -> list[Leg]:
+    """Return a run of records with keys as the upstream's records have them: only such hits are packed."""
+    return [
+        replace(
+            leg,
+            batch=tuple(
+                msgspec.structs.replace(each, key=f"{to_micros(each.occurred_at):016x}-{int(each.key[1:]):020x}")
+                for each in leg.batch
+            ),
+        )
+        for leg in legs
+    ]

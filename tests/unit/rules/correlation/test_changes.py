@@ -368,6 +368,20 @@ def test_an_alert_waits_for_earlier_unjudged_ones() -> None:
     assert changes(*evaluations, shared=shared) == []
 
 
+def test_groups_that_come_back_together_resolve_once_each() -> None:
+    """Where many missing groups are verified to be back at once, each of their alerts resolves once, at the last return."""
+    groups = [(f"g{number}",) for number in range(20)]
+    known = [reported(f"a{place:02}", 10, is_open=True, reported_as="a00") for place in range(20)]
+    evaluations = [
+        evaluated(MERGED_ABSENCE, [missing(each.id, 10, back=20 + place)], [each], group=group)
+        for place, (group, each) in enumerate(zip(groups, known, strict=True))
+    ]
+    made = all_changes(*evaluations, shared=merged(MERGED_ABSENCE, *evaluations))
+    assert [(change.kind, change.known.id, change.at) for change in made] == [
+        (ChangeKind.RESOLVE, each.id, at(39)) for each in known
+    ]
+
+
 @pytest.mark.parametrize(("is_other_open", "expected"), [(True, []), (False, [("resolve", "a")])])
 def test_the_last_lost_group_resolves_a_shared_alert(is_other_open: bool, expected: list[tuple[str, str]]) -> None:
     """A shared alert resolves with the last of its groups that is lost, not earlier."""

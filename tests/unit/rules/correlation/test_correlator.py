@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from actionwatch.base.model import Mode
+from actionwatch.base.model import ChangeKind, Mode
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.live_rule import LiveRule
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
@@ -68,6 +69,42 @@ def test_too_many_hits_of_a_rebuild_are_dropped_once_their_time_is_verified(monk
     assert correlator.count_hits() == 300
     correlator.changes(at(60))
     assert correlator.count_hits() <= 8 * correlator.count_groups()
+
+
+def test_groups_that_can_drop_nothing_are_not_looked_at_for_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many groups need their few hits, all of them are looked at again when there is a tenth more."""
+    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_KEPT", 100)
+    looked = list[int]()
+
+    def forget(rule_state: LiveRule, cutoff: datetime, *, is_full: bool) -> None:
+        looked.append(correlator.count_hits())
+        plain(rule_state, cutoff, is_full=is_full)
+
+    plain = LiveRule.forget
+    monkeypatch.setattr(LiveRule, "forget", forget)
+    correlator = correlator_of()
+    for number in range(300):
+        correlator.take([record_at(number / 100, user=f"u{number}")])
+        correlator.changes(at(number / 100))
+    assert looked[::2] == [101, 112, 124, 137, 151, 167, 184, 203, 224, 247, 272, 300]
+    looked.clear()
+    for number in range(120):  # all other groups are over
+        correlator.take([record_at(100 + number / 100, user=f"u{number}")])
+        correlator.changes(at(100 + number / 100))
+    assert looked[::2] == [101, 112]
+
+
+def test_hits_do_not_pile_up_while_no_time_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a source was never polled, groups keep only what their state needs beyond a limit. The alerts are the same."""
+    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_UNVERIFIED", 100)
+    correlator, opened = correlator_of(), 0
+    for minute in range(500):
+        correlator.take([record_at(minute / 2)])
+        opened += sum(change.kind is ChangeKind.OPEN for change in correlator.changes(None))
+        assert correlator.count_hits() <= 101
+    assert opened == 42, "one alert every 6 minutes: half a minute to fire, and 5 to join"
+    correlator.take([record_at(1.2, key="late")])
+    assert correlator.too_late == at(1.2)
 
 
 def test_hits_are_kept_for_a_while_by_the_newest_record_and_by_verified_time() -> None:

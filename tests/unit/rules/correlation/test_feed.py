@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from msgspec import structs
 
 from actionwatch.base.model import Record, RuleName
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.feed import Feed, as_number
 from actionwatch.rules.model import Correlation, Group, Hit, Rule, Step, Threshold
-from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, record_at
+from actionwatch.rules.when import When
+from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, minutes, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
 INNER = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 5m, condition: {gte: 2}"
@@ -178,11 +181,58 @@ def test_rules_that_feed_nothing_make_no_hits() -> None:
         (float("inf"), None),
         (float("nan"), None),
         ("1e999", None),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, 2.0**63),
+        (-(2**63), -(2**63)),
+        (-(2**63) - 1, -(2.0**63)),
+        ("9" * 300, 1e300),
+        pytest.param(10**400, None, id="beyond every float"),
+        pytest.param(-(10**400), None, id="below every float"),
         ("x", None),
         (None, None),
     ],
 )
 def test_numbers_are_read_from_text_too(value: object, number: float | None) -> None:
-    """Only finite numbers count; whole numbers stay whole."""
+    """Only finite numbers count; whole numbers of at most 64 bits stay whole, so that the state can be saved."""
     found = as_number(value)
     assert (found, type(found)) == (number, type(number))
+
+
+class OddMoment(When):
+    """Times of which one fails."""
+
+    def holds(self, moment: datetime) -> bool:
+        """Fail at minute 2."""
+        if moment == at(2):
+            raise OverflowError("too large")
+        return True
+
+
+def test_a_rule_that_fails_on_a_record_stops_no_other_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure names its rule and the record. Other rules count the record, and the rule counts those after it."""
+
+    def read(value: str) -> str:
+        if value == "odd":
+            raise ValueError("odd cluster")
+        return canonical(value)
+
+    monkeypatch.setattr("actionwatch.rules.correlations.live.feed.canonical", read)
+    (counted,) = (rule.name.id for rule in RULES if rule.name.name == "a")
+    plain, by_time, by_cluster = (
+        replace(
+            make(threshold=Threshold("gte", 2), group_by=(field,)),
+            steps=(Step(counted),),
+            name=RuleName(name, name, name),
+        )
+        for field, name in (("userName", "plain"), ("userName", "by time"), ("cluster", "by cluster"))
+    )
+    feed = Feed(RULES, [plain, replace(by_time, when=OddMoment()), by_cluster])
+    records = [record_at(1), record_at(2), record_at(3, cluster="odd"), record_at(4)]
+    assert [(minutes(made.at), number) for number, _, made in feed.hits(records)] == [
+        (1, 0), (1, 1), (1, 2), (2, 0), (2, 2), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2),
+    ]  # fmt: skip
+    assert [(failure.rule.name, failure.record_key, failure.what) for failure in feed.take_failures()] == [
+        ("by time", records[1].key, "OverflowError: too large"),
+        ("by cluster", records[2].key, "ValueError: odd cluster"),
+    ]
+    assert feed.take_failures() == []

@@ -129,6 +129,20 @@ def test_absences_new_terms_and_spikes(case: tuple[Correlation, list[Hit]]) -> N
 
 
 @MANY
+@given(st.one_of(_counts(), _sequences(), _absences(), _news(), _spikes()))
+def test_a_state_that_was_asked_at_any_time_finds_the_same(case: tuple[Correlation, list[Hit]]) -> None:
+    """After each hit, the alerts are those of a fold that was never asked before."""
+    rule, hits = case
+    ordered, asked = sorted(hits, key=lambda hit: hit.order), new_fold(rule, START)
+    for count, hit in enumerate(ordered, 1):
+        asked.push(hit)
+        fresh = new_fold(rule, START)
+        for each in ordered[:count]:
+            fresh.push(each)
+        assert asked.alerts() == fresh.alerts()
+
+
+@MANY
 @given(st.one_of(_counts(), _sequences(), _absences(), _news(), _spikes()), st.integers(0, 14))
 def test_a_copy_is_independent(case: tuple[Correlation, list[Hit]], cut: int) -> None:
     """A copy of a state gives the same alerts and does not change the original."""

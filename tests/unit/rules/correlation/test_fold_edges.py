@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import HitWriter
-from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -255,6 +256,24 @@ def test_where_a_step_excludes_a_chain(pattern: Pattern, quiet: list[Any], hits:
     _push(state, *quiet, is_quiet=True)
     _push(state, *hits)
     assert shapes(state) == alerts
+
+
+def test_a_waiting_alert_grows_by_each_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a pattern waits for something not to come, a hit is added to its alert. The others are not collected again."""
+    collected = list[int]()
+
+    class Collecting(HitList):
+        def __init__(self, hits: Iterable[Hit] = ()) -> None:
+            super().__init__(hits)
+            collected.append(len(self))
+
+    monkeypatch.setattr("actionwatch.rules.correlations.folds.sequences.HitList", Collecting)
+    state = new_fold(ALONE, START)
+    for number in range(1, 101):
+        state.push(hit(number / 100))
+        (found,) = state.alerts()
+        assert len(found.hits) == number
+    assert sum(collected) == 1
 
 
 def test_a_pattern_that_is_not_complete_hides_no_other() -> None:

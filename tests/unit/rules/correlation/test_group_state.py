@@ -303,11 +303,11 @@ def test_known_alerts_are_forgotten_with_the_settled_ones() -> None:
     keep(state, *(20 * number + extra for number in range(10) for extra in (0, 1)))
     alerts = state.evaluate(at(ALL), None).alerts
     floor = at(141) + INSTANT
-    forgotten = [known(COUNT, 0), known(COUNT, 20, until=500), replace(known(COUNT, 3), is_current=False)]
+    forgotten = [known(COUNT, 0), known(COUNT, 20, fired=490), replace(known(COUNT, 3), is_current=False)]
     left = [
         known(COUNT, 140),
-        replace(known(COUNT, 7, until=500), is_current=False),
-        replace(known(COUNT, 9), until=floor, is_current=False),
+        replace(known(COUNT, 7, fired=490), is_current=False),
+        replace(known(COUNT, 9, fired=140), until=floor, is_current=False),
     ]
     for each in (*forgotten, *left):
         state.restore_alert(each)

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.rules.correlations.folds import hit_list
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.live import correlator, feed
+from actionwatch.rules.correlations.live import correlator, feed, group_state
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import running
@@ -34,6 +35,7 @@ from tests.unit.rules.correlation.live import (
     Service,
     folded,
     in_event_order,
+    packable,
     records,
     run_to_end,
     runs,
@@ -67,6 +69,20 @@ def test_late_records_give_the_alerts_of_the_plain_run(rules: str, legs: list[Le
     alert that it replaced, and nothing is reported twice.
     """
     service = run_to_end(RULES[rules], legs, min)
+    plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
+    _assert_alerts_of(service, plain, set(service.versions))
+
+
+@BOTH
+@FEW
+@given(runs(is_in_order=False).map(packable), st.integers(1, 8), st.integers(0, 8))
+def test_packed_hits_give_the_alerts_of_the_plain_run(rules: str, legs: list[Leg], size: int, few: int) -> None:
+    """The same is true where almost all hits are packed, in packs of any size, and folded as soon as they may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_PACKED", size), ("_LARGEST", 8), ("_JOINED", 2), ("_FEW", few)):
+            patch.setattr(hit_list, name, value)
+        patch.setattr(group_state, "_FEW", few)
+        service = run_to_end(RULES[rules], legs, min)
     plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
     _assert_alerts_of(service, plain, set(service.versions))
 

@@ -11,7 +11,7 @@ from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
+from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts, _Member
 from actionwatch.rules.model import NEVER, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
@@ -177,14 +177,38 @@ def test_a_restored_alert_leads() -> None:
     """After a restart, an alert joins a known one that fired within `realert` before it."""
     made = Groups(SharedAlerts(FIRING))
     made.shared.restore(A, [reported("a1", 5)])
+    made.shared.finish_restore()
     made.update(B, fired("b1", 15), fired("b2", 15.5))
     assert (made.leader("b1"), made.leader("b2")) == ("a1", None)
+
+
+def test_restored_alerts_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leads does not depend on the order in which groups are restored, and neither does the work."""
+    compared = list[str]()
+
+    def joins(shared: SharedAlerts, member: _Member, leader: _Member) -> bool:
+        compared.append(member.order[3])
+        return plain(shared, member, leader)
+
+    plain = SharedAlerts._joins
+    monkeypatch.setattr(SharedAlerts, "_joins", joins)
+    for minutes in (range(100), range(99, -1, -1)):
+        compared.clear()
+        made = Groups(SharedAlerts(FIRING))
+        for minute in minutes:
+            made.shared.restore((str(minute),), [reported(f"{minute:02}", minute)])
+        made.shared.finish_restore()
+        assert len(compared) == 99
+        made.known = {each.id: each for each in (reported(f"{minute:02}", minute) for minute in minutes)}
+        leaders = [made.leader(f"{minute:02}") for minute in range(12, 33) if minute != 22]
+        assert leaders == ["11"] * 10 + ["22"] * 10
 
 
 def test_a_restored_absence_is_missing_or_over() -> None:
     """After a restart, a group is missing exactly if it was missing before."""
     made = Groups(SharedAlerts(ABSENCE))
     made.shared.restore(A, [reported("a1", 5, back=20), reported("a2", 50)])
+    made.shared.finish_restore()
     made.update(B, missing("b1", 10, back=15), missing("b2", 60, back=70))
     assert (made.leader("b1"), made.leader("b2")) == ("a1", "a2")
     assert made.over("b1") == (20, ["a1", "b1"])
