@@ -101,10 +101,15 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     # What rules did, unproved windows, and seals stay visible as long as any record or receipt of their time.
     unknown = min(forgotten, now - kept.receipts)
 
+    passed_id = 0
+
     def old_records(connection: Connection) -> int:
+        nonlocal passed_id
         # Delete only matched records: every rule must see a record before it is deleted.
         matched = min(positions.read_both(connection))
-        return records.delete_older(connection, forgotten, matched, BATCH, back.needed)
+        deleted = records.delete_older(connection, forgotten, matched, BATCH, back.needed, passed_id)
+        passed_id = max(deleted, default=passed_id)
+        return len(deleted)
 
     deleted = {
         "correlated": _in_batches(

@@ -293,27 +293,32 @@ def newest_id(connection: Connection) -> int:
 
 
 def delete_older(
-    connection: Connection, before: datetime, up_to_id: int, limit: int, needed: Sequence[Needed] = ()
-) -> int:
-    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`. Return how many.
+    connection: Connection,
+    before: datetime,
+    up_to_id: int,
+    limit: int,
+    needed: Sequence[Needed] = (),
+    after_id: int = 0,
+) -> list[int]:
+    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`. Return their ids, in order.
 
     Records of an alert and needed records stay. Records after the first one that is too new stay too: the search stops there.
+    It begins after `after_id`, so that a next batch does not pass again over all that stay.
     """
     is_young = RECORD.c.seen_at >= before
     is_free = and_(~has_row(ALERT_RECORD.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
     # The search must not read on to the first one that is too new: that can be all that a shorter retention leaves to delete.
     found = (
         select(RECORD.c.id, is_young)
-        .where(RECORD.c.id <= up_to_id, or_(is_young, is_free))
+        .where(RECORD.c.id > after_id, RECORD.c.id <= up_to_id, or_(is_young, is_free))
         .order_by(RECORD.c.id)
         .limit(limit)
     )
     doomed = [number for number, _ in takewhile(lambda row: not row[1], connection.execute(found))]
     deleted = connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed)).returning(RECORD.c.source)).scalars()
-    counts = Counter(deleted)
-    for source, count in counts.items():
+    for source, count in Counter(deleted).items():
         connection.execute(_ADD_DELETED, {"name": source, "added": count})
-    return counts.total()
+    return doomed
 
 
 def _is_needed(needed: Needed) -> ColumnElement[bool]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
@@ -54,12 +53,11 @@ def mark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str], at: datetime
 ) -> None:
     """Mark the records of start..end whose key is not in `present`, the keys at the upstream."""
-    rows = connection.execute(select(RECORD.c.id, RECORD.c.record_key).where(*_within(source, start, end))).all()
-    _mark(connection, rows, present, at)
+    _mark(connection, _within(source, start, end), present, at)
 
 
-def _mark(connection: Connection, rows: Iterable[Row[Any]], present: Collection[str], at: datetime) -> None:
-    for row in rows:
+def _mark(connection: Connection, is_it: Iterable[ColumnElement[bool]], present: Collection[str], at: datetime) -> None:
+    for row in connection.execute(select(RECORD.c.id, RECORD.c.record_key).where(*is_it)).all():
         if row.record_key not in present:
             connection.execute(RECORD.update().where(RECORD.c.id == row.id).values(vanished_at=at))
 
@@ -91,10 +89,7 @@ def mark_vanished_formerly(
     for number, name in enumerate(names[1:], 1):
         unmark_vanished(connection, name, start, end, present)
         again = select(later.c.id).where(later.c.record_key == RECORD.c.record_key, later.c.source.in_(names[:number]))
-        rows = connection.execute(
-            select(RECORD.c.id, RECORD.c.record_key).where(*_within(name, start, end), ~again.exists())
-        ).all()
-        _mark(connection, rows, present, at)
+        _mark(connection, (*_within(name, start, end), ~again.exists()), present, at)
 
 
 def count_vanished(connection: Connection, source: str, since: datetime, former_names: Sequence[str] = ()) -> int:

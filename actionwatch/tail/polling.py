@@ -129,7 +129,8 @@ class Poller:
                 if differing != [window]:
                     pending += reversed(differing)
                     continue
-            is_passed = self._catching_up.is_active and bool(pending)
+            is_left = bool(pending) or window.end - window.start > self._state.options.overlap
+            is_passed = self._catching_up.is_active and is_left
             role = WindowRole(is_new=is_new, is_gapless=is_gapless, is_passed=is_passed)
             result = self._reader.read(window, report, role)
             parts = list(result.parts)

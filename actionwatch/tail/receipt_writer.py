@@ -32,7 +32,7 @@ class WindowRole:
     is_gapless: bool = False
     """Everything before it is proved: the marks move."""
     is_passed: bool = False
-    """It is part of a backlog that continues after it: the next polls begin later."""
+    """It is part of a backlog that continues after it, or longer than the overlap: the next polls begin later."""
 
 
 SWEPT = WindowRole()

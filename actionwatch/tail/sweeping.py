@@ -26,7 +26,7 @@ from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import Window
 from actionwatch.tail.planning import due_reaches, reaches_to_read, sweep_windows, without
 from actionwatch.tail.reading import WindowReader
-from actionwatch.tail.state import PollReport, TailState
+from actionwatch.tail.state import PollReport, Stopped, TailState
 
 _MAX_CHECKS = 64  # per poll; the next one continues
 _MAX_CUTS = 12  # per poll: of windows that were read and not proved
@@ -53,12 +53,15 @@ class Sweeper:
         """Check every sweep that is due, and what is left of earlier ones.
 
         `polled_from` is where the window of the next poll begins. `counted` is what this poll counted and did not read.
+        Raises: Stopped
         """
         now = self._state.server.now()
         self._cuts_left = _MAX_CUTS
         pending = deque(self._plan(polled_from, counted, now))
         checks_left = self.checks_per_poll
         while pending and checks_left > 0:
+            if self._state.stopping.is_set():  # to cut a window of millions of records takes seconds
+                raise Stopped
             unproved, requested_before = pending.popleft(), report.request_count
             try:
                 pending += self._check(unproved, now, report)

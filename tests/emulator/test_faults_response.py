@@ -90,6 +90,16 @@ def test_query_is_changed_by_the_fault(request_page: Callable[..., Any], fault: 
     assert [record["action"] for record in envelope["resources"]] == expected
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(119, KINDS[5:]), (120, KINDS[4:]), (121, KINDS[4:])])
+def test_bounds_are_excluded_after_they_are_rounded(
+    request_page: Callable[..., Any], seconds: int, expected: list[str]
+) -> None:
+    """A record at the whole minute to which an end is rounded is not shown, also if the end was later."""
+    query = f"startTime={NOON_MS}&endTime={NOON_MS + 1000 * seconds}"
+    (envelope,) = request_page("bounds_truncated:1m", "bounds:exclusive", query=query)
+    assert [record["action"] for record in envelope["resources"]] == expected
+
+
 def test_counts_are_sent_although_declined(request_page: Callable[..., Any]) -> None:
     """`getActionCounts=false` has no effect."""
     assert request_page("counts_always", query="getActionCounts=false")[0]["actionCounts"] == COUNTS

@@ -20,6 +20,7 @@ from actionwatch.store import (
     rule_history,
     unproved_windows,
 )
+from actionwatch.store.records import Needed
 from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON, make_marks, make_receipt, make_record
 from tests.integration.kit import REFUSED, KindRule, Post
@@ -62,6 +63,18 @@ def test_records_are_kept_until_correlations_processed_them(post: Post) -> None:
         move_to(connection, positions.MATCHED, 2)
         move_to(connection, positions.CORRELATED, 1)
     assert pruned(post) == {"records": 1}
+
+
+def test_batches_leave_nothing(post: Post) -> None:
+    """If more records are to be deleted than one transaction deletes, all of them are, around those that are still needed."""
+    count = 2 * prune.BATCH + 15
+    post.store(*(make_record(n, action_kind="BACKUP" if n % 10 == 0 else "LOGIN") for n in range(count)))
+    post.matcher(KindRule("OTHER")).run_once()
+    post.clock.advance(days=100)
+    back = prune.Lookback((Needed(NOON, kinds=("BACKUP",)),))
+    deleted = prune.run_once(post.database, RETENTION, post.clock(), back)
+    assert deleted["records"] == count - count // 10 - 1
+    assert prune.run_once(post.database, RETENTION, post.clock())["records"] == count // 10 + 1
 
 
 def test_unmatched_record_is_kept(post: Post) -> None:

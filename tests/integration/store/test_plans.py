@@ -148,7 +148,7 @@ def _deleting(delete: Callable[[Connection, datetime], int], before: datetime) -
 
 
 DELETIONS: dict[str, Callable[[Connection, datetime], int]] = {
-    "records": lambda c, before: records.delete_older(c, before, RECORDS, FEW),
+    "records": lambda c, before: len(records.delete_older(c, before, RECORDS, FEW)),
     "deliveries": lambda c, before: retention.delete_deliveries(c, before, before, NOON, FEW),
     "bodies": lambda c, before: retention.delete_bodies(c, before, FEW),
     "alerts": lambda c, before: alerts.delete_settled(c, before, NOON, FEW),

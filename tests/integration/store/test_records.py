@@ -19,8 +19,10 @@ from sqlalchemy import Connection, event, select
 from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.store import alerts, record_counts, record_search, records, source_records
 from actionwatch.store.database import Database
+from actionwatch.store.records import Needed
 from actionwatch.store.tables import RECORD
 from tests.builders import NOON, make_alert, make_record, only_sqlite, open_database
+from tests.statements import steps
 
 FULL = make_record(
     domain_type="cluster",
@@ -136,7 +138,7 @@ def test_local_ids_are_not_reused(database: Database) -> None:
     """After retention deleted the newest records, the next record still comes after every position."""
     store(database, make_record(1), make_record(2))
     with database.write() as connection:
-        assert records.delete_older(connection, NOON + timedelta(days=1), 2, 10) == 2
+        assert len(records.delete_older(connection, NOON + timedelta(days=1), 2, 10)) == 2
         assert records.newest_id(connection) == 0
     store(database, make_record(3))
     with database.read() as connection:
@@ -491,14 +493,14 @@ def test_retention_deletes_only_old_matched_records(database: Database) -> None:
     with database.write() as connection:
         alerts.join(connection, [("one", 2)])
         before = NOON - timedelta(days=400)
-        assert records.delete_older(connection, before, 0, 10) == 0
-        assert records.delete_older(connection, before, 3, 1) == 1
+        assert len(records.delete_older(connection, before, 0, 10)) == 0
+        assert len(records.delete_older(connection, before, 3, 1)) == 1
         assert remaining(connection) == [2, 3, 4, 5, 6]
-        assert records.delete_older(connection, before, 3, 10) == 1
+        assert len(records.delete_older(connection, before, 3, 10)) == 1
         assert remaining(connection) == [2, 4, 5, 6]
-        assert records.delete_older(connection, before, 6, 10) == 1
+        assert len(records.delete_older(connection, before, 6, 10)) == 1
         assert remaining(connection) == [2, 5, 6]
-        assert records.delete_older(connection, NOON + timedelta(days=1), 6, 10) == 2
+        assert len(records.delete_older(connection, NOON + timedelta(days=1), 6, 10)) == 2
 
 
 def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
@@ -507,9 +509,31 @@ def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON - timedelta(days=401)), "group")])
         alerts.join(connection, [("alert-1", 1)])
-        assert records.delete_older(connection, NOON, 1, 10) == 0
+        assert len(records.delete_older(connection, NOON, 1, 10)) == 0
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
-        assert records.delete_older(connection, NOON, 1, 10) == 1
+        assert len(records.delete_older(connection, NOON, 1, 10)) == 1
+
+
+def test_retention_passes_once_over_what_stays(database: Database) -> None:
+    """A batch begins after the one before it, and not with the old records that a rule still needs."""
+    only_sqlite(database)
+    stays, goes = 2000, 20
+    store(
+        database,
+        *(make_record(n, minutes=n, action_kind="BACKUP" if n < stays else "LOGIN") for n in range(stays + goes)),
+    )
+    needed = (Needed(NOON, kinds=("BACKUP",)),)
+    later = NOON + timedelta(days=400)
+
+    def batch(after_id: int) -> int:
+        return steps(database, lambda c: records.delete_older(c, later, stays + goes, 5, needed, after_id))
+
+    with database.write() as connection:
+        first = records.delete_older(connection, later, stays + goes, 5, needed)
+        assert first == list(range(stays + 1, stays + 6))
+        second = records.delete_older(connection, later, stays + goes, 5, needed, first[-1])
+        assert second == list(range(stays + 6, stays + 11))
+    assert batch(second[-1]) < batch(0) / 10
 
 
 def test_records_that_may_alert_are_read_in_portions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

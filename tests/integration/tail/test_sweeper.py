@@ -17,7 +17,7 @@ from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import Window
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import ReceiptWriter
-from actionwatch.tail.state import PollReport
+from actionwatch.tail.state import PollReport, Stopped
 from actionwatch.tail.sweeping import FAILURES_TO_REPORT, LONGEST_WAIT, Sweeper
 from tests.builders import NOON
 from tests.integration.tail.test_pager import Bench
@@ -125,6 +125,15 @@ def test_a_sweep_that_is_not_finished_is_not_planned_again(swept: Swept) -> None
     assert swept.left() == [waiting]
     assert swept.checked()[6 * HOUR] == NOON
     assert swept.checked()[HOUR] == NOON + 36 * MINUTE
+
+
+def test_a_sweep_that_is_stopped_cuts_nothing(swept: Swept) -> None:
+    """A service that stops does not wait until a window is cut to pages, which takes long if it has millions of records."""
+    waiting = swept.add(-9 * HOUR, -1 * HOUR, failure_count=0, must_read=True)
+    swept.state.stopping.set()
+    with pytest.raises(Stopped):
+        swept.sweep()
+    assert (swept.left(), swept.report.request_count) == ([waiting], 0)
 
 
 def test_a_sweep_leaves_out_what_failed(swept: Swept) -> None:

@@ -351,7 +351,7 @@ def test_backlog_is_read_in_parts_and_reports_its_progress(world: World, databas
     on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=reported.append)
     report = on.poll(0)
     assert report.new_count == 50_000
-    assert report.proved_count > 3
+    assert report.proved_count > 2
     found = on.records()
     assert max(record.occurred_at for record in found[:25_000]) > NOON - timedelta(minutes=1)
     shares = [backlog.share for backlog in reported]

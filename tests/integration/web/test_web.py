@@ -255,7 +255,7 @@ def test_metrics_count_records_and_not_ids(web: httpx.Client, database: Database
             records.insert_new(connection, [make_record(n) for n in range(2 * number + 1)])
     with database.write() as connection:
         move_to(connection, positions.MATCHED, 4)
-        assert records.delete_older(connection, NOON + timedelta(days=1), 4, 10) == 4
+        assert len(records.delete_older(connection, NOON + timedelta(days=1), 4, 10)) == 4
     found = metrics(web)
     assert found["actionwatch_records_stored_total"] == 5
     assert found["actionwatch_records_unmatched"] == 1
