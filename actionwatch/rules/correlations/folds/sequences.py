@@ -34,7 +34,8 @@ class Sequences(Fold):
     """One group of a temporal rule.
 
     `_recent` are the hits within reach that can matter. Those that are taken by an alert count for no other, but still
-    exclude patterns. `_waiting` is the alert of the pattern that is due first, if it was asked for: it grows with each hit.
+    exclude patterns. `_hopeless` are the patterns, by place, that no hit completes as the window is. `_waiting` is the alert
+    of the pattern that is due first, if it was asked for: it grows with each hit.
     """
 
     def __init__(self, rule: Correlation) -> None:
@@ -42,7 +43,11 @@ class Sequences(Fold):
         self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
         self._beginning = frozenset(step for pattern in rule.patterns for step in (pattern.wanted[0], *pattern.leading))
+        self._excluding = frozenset(
+            step for pattern in rule.patterns for step in (pattern.leading if self._is_ordered else pattern.unwanted)
+        )
         self._recent = UnpackedHits()
+        self._hopeless: set[int] = set()
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
         self._waiting: tuple[_Pending, FoundAlert] | None = None
@@ -61,6 +66,7 @@ class Sequences(Fold):
         if self._waiting is not None and hit.step in self._wanted:
             self._waiting[1].hits.append(hit)
         self._fresh[hit.step] += 1
+        self._reconsider(hit)
         self._block(hit)
         if not is_quiet:
             self._complete(hit)
@@ -69,6 +75,7 @@ class Sequences(Fold):
         """Continue from a known alert; the window after it starts empty."""
         super().restore(found)
         self._waiting = None
+        self._hopeless.clear()
         self._pending.clear()
         self._fresh.clear()
 
@@ -81,7 +88,7 @@ class Sequences(Fold):
         """Return an independent copy of the state."""
         other = super().copy()
         other._recent, other._fresh, other._pending = self._recent.copy(), Counter(self._fresh), dict(self._pending)
-        other._waiting = None
+        other._waiting, other._hopeless = None, set(self._hopeless)
         return other
 
     def save(self, writer: HitWriter) -> SavedFold:
@@ -127,9 +134,18 @@ class Sequences(Fold):
         if self._is_ordered and recent and recent.first.step not in self._beginning:
             begins = (place for place, hit in enumerate(recent) if hit.step in self._beginning)
             dropped += recent.take_first(next(begins, len(recent)))
+        if self._hopeless and any(hit.step in self._excluding for hit in dropped):
+            self._hopeless.clear()
         for hit in dropped:
             if not self._is_taken(hit.at):
                 self._fresh[hit.step] -= 1
+
+    def _reconsider(self, hit: Hit) -> None:
+        """Consider ordered patterns again of which an earlier step came. A set becomes possible only when a hit leaves."""
+        if self._hopeless and self._is_ordered:
+            self._hopeless = {
+                place for place in self._hopeless if hit.step not in self._rule.patterns[place].wanted[:-1]
+            }
 
     def _block(self, hit: Hit) -> None:
         for place in list(self._pending):
@@ -142,11 +158,13 @@ class Sequences(Fold):
         ready: list[_Pending] = []
         for place, pattern in enumerate(self._rule.patterns):
             pending = self._pending.get(place)
-            if (pending is not None and pending.is_firm) or hit.step not in pattern.wanted:
+            if (pending is not None and pending.is_firm) or hit.step not in pattern.wanted or place in self._hopeless:
                 continue
             if any(self._fresh[step] <= 0 for step in pattern.wanted):
                 continue
             first = self._first_of_chain(pattern, hit) if self._is_ordered else self._first_of_set(pattern)
+            if first is None and self._is_hopeless(pattern, hit):
+                self._hopeless.add(place)
             if first is None or (pending is not None and pending.first.order <= first.order):
                 continue
             if pattern.trailing if self._is_ordered else pattern.unwanted:
@@ -188,6 +206,16 @@ class Sequences(Fold):
             if any(hit.step in pattern.leading for hit in before):
                 return None
         return first
+
+    def _is_hopeless(self, pattern: Pattern, hit: Hit) -> bool:
+        """Return whether no later hit completes a pattern either, unless an earlier step comes or an unwanted hit leaves.
+
+        A record that is an earlier step too, at this time, cannot complete a chain that the next one can.
+        """
+        if not self._is_ordered:
+            return True
+        is_alone = len(self._recent) < 2 or self._recent[-2].at < hit.at
+        return is_alone and hit.step == pattern.wanted[-1]
 
     def _is_earliest(self, pattern: Pattern, first: Hit) -> bool:
         """Check whether no hit at the same time precedes the first: such a hit can begin the pattern later."""

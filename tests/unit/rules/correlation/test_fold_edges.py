@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_list import HitList
+from actionwatch.rules.correlations.folds.hit_list import HitList, UnpackedHits
 from actionwatch.rules.correlations.folds.saved import HitWriter
 from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
@@ -274,6 +274,43 @@ def test_a_waiting_alert_grows_by_each_hit(monkeypatch: pytest.MonkeyPatch) -> N
         (found,) = state.alerts()
         assert len(found.hits) == number
     assert sum(collected) == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "pattern"),
+    [
+        (CorrelationType.TEMPORAL_ORDERED, Pattern((0, 2), (1,))),
+        (CorrelationType.TEMPORAL_ORDERED, Pattern((1, 2), (0,))),
+        (CorrelationType.TEMPORAL, Pattern((0, 2), (1,))),
+        (CorrelationType.TEMPORAL, Pattern((1, 2), (0,))),
+    ],
+)
+def test_a_window_that_completes_nothing_is_searched_once(
+    type_: CorrelationType, pattern: Pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an unwanted step excludes a pattern, hits of its last step search no more, until the rest of the window changes."""
+    searched = list[Hit]()
+
+    class Searching(UnpackedHits):
+        def __iter__(self) -> Iterator[Hit]:
+            return map(self.note, super().__iter__())
+
+        def __reversed__(self) -> Iterator[Hit]:
+            return map(self.note, super().__reversed__())
+
+        def note(self, each: Hit) -> Hit:
+            searched.append(each)
+            return each
+
+    monkeypatch.setattr("actionwatch.rules.correlations.folds.sequences.UnpackedHits", Searching)
+    state = new_fold(make(type_, steps=3, patterns=(pattern,)), START)
+    for minute, step in ((1, 0), (2, 1), *((2 + number / 100, 2) for number in range(1, 101))):
+        state.push(hit(minute, step))
+    assert (state.alerts(), len(searched) < 10) == ([], True)
+    for minute, step in ((12.1, pattern.wanted[0]), (12.2, 2)):  # the unwanted step is out of reach now
+        state.push(hit(minute, step))
+    fired = 12.1 if type_ is CorrelationType.TEMPORAL else 12.2
+    assert [minutes(found.fired_at) for found in state.alerts()] == [fired]
 
 
 def test_a_pattern_that_is_not_complete_hides_no_other() -> None:
