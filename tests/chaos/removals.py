@@ -568,7 +568,9 @@ class Removal:
         names, now = {receiver.name for receiver in self.settings.receivers}, self._now
         for row in connection.execute(select(tables.DELIVERY)):
             is_waiting = row.status == "pending" or row.awaits is not None
-            is_recent = row.receiver in names and row.due_at > now and row.created_at > now - timedelta(hours=2)
+            # What is held for a digest may be older: it was created at the end of the last run, a day ago.
+            is_young = row.created_at > now - timedelta(hours=2) or row.awaits == "digest"
+            is_recent = row.receiver in names and row.due_at > now and is_young
             if row.leased_until is not None or (is_waiting and not is_recent):
                 self.wrong.append(
                     f"stuck: {row.receiver} {row.event} {row.status}, due {row.due_at}, awaits {row.awaits}: {row.why}"
