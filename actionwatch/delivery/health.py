@@ -20,6 +20,7 @@ from actionwatch.text.payloads import instant
 
 FAILING_AFTER = timedelta(minutes=10)  # how long a receiver accepts nothing until that is reported
 OBJECTIVE_OVER = timedelta(hours=1)  # the time span of an objective
+_UPDATE_EVERY = timedelta(minutes=10)  # how often people learn at most that there are more dead letters
 _SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
 DEAD_REMEDY = (
     "fix the receiver, then run 'actionwatch deliveries retry --dead', or drop the messages: "
@@ -42,6 +43,8 @@ class ReceiverWatch:
         self._self_alerts = self_alerts
         self._policies = policies
         self._links = links
+        self._dead_said: dict[str, tuple[str, datetime | None]] = {}
+        """What the report of a receiver's dead letters says, and when this process has updated it."""
 
     def check(self, now: datetime) -> dict[str, Health]:
         """Check all receivers and return their health."""
@@ -53,8 +56,9 @@ class ReceiverWatch:
         dead = {name: waiting.dead for name, waiting in queues.items() if waiting.dead}
         for name, count in dead.items():
             # A report that is given up too must not make another one.
-            self._report_dead(name, count - dead_reports.get(name, 0))
+            self._report_dead(name, count - dead_reports.get(name, 0), now)
         self._self_alerts.settle_others("dead_letters", set(dead))
+        self._dead_said = {name: said for name, said in self._dead_said.items() if name in dead}
         self._check_failing(health, now)
         self._check_objectives(now)
         return health
@@ -67,8 +71,11 @@ class ReceiverWatch:
         with self._database.write() as connection:
             bury_unknown_receivers(connection, self._policies.keys(), now, self._links)
 
-    def _report_dead(self, name: str, count: int) -> None:
-        """Report how many messages are dead, other than the open reports of that, and again when the number changes."""
+    def _report_dead(self, name: str, count: int, now: datetime) -> None:
+        """Report how many messages are dead, other than the open reports of that, and again when the number changes.
+
+        That is at most every ten minutes, because each update is a message, also by email.
+        """
         what, remedy = f"{count} of its messages {'was' if count == 1 else 'were'} given up", DEAD_REMEDY
         if not count:
             what = "messages about dead letters were given up"
@@ -76,7 +83,10 @@ class ReceiverWatch:
             what = f"{what}: the receiver is {NOT_CONFIGURED}"
             remedy = _NOT_CONFIGURED_REMEDY.format(shlex.quote(name))
         self._self_alerts.report("dead_letters", name, what, remedy)
-        self._self_alerts.update("dead_letters", name, what)
+        said, updated_at = self._dead_said.get(name, (None, None))
+        if what != said and (updated_at is None or abs(now - updated_at) >= _UPDATE_EVERY):
+            self._self_alerts.update("dead_letters", name, what)
+            self._dead_said[name] = (what, None if said is None else now)
 
     def _check_failing(self, health: Mapping[str, Health], now: datetime) -> None:
         failing = {name: found.failing_since for name, found in health.items() if found.failing_since is not None}

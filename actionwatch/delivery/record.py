@@ -45,9 +45,8 @@ class Recorder:
         for each in attempts:
             delivery = each.job.delivery
             outcomes.append((delivery, self._outcome(connection, each, started, now)))
-            if (
-                last_accepted.get(delivery.receiver) is each
-            ):  # what failed before it is over, what fails after it is not
+            # What failed before it is over, what fails after it is not.
+            if last_accepted.get(delivery.receiver) is each:
                 receivers.note_success(connection, delivery.receiver, now)
         dead = lifecycle.apply(connection, outcomes, now)
         self._fallbacks.fall_back(connection, dead, now)

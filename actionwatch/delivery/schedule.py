@@ -42,10 +42,8 @@ class Schedule:
         for worker in self._workers:
             if worker.free(now):
                 free.append(worker)
-            else:
-                worker.next_due_at = (
-                    now  # nobody looks now: a row that arrived since the last look would wait for the next
-                )
+            else:  # nobody looks now: a row that arrived since the last look would wait for the next one
+                worker.next_due_at = now
         return free
 
     def due_workers(self) -> list[ReceiverWorker]:

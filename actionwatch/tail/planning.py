@@ -69,9 +69,8 @@ class Bounds:
     def is_conclusive(self, window: Window) -> bool:
         """Return whether counts of a window mean the same whether or not the upstream includes its bounds."""
         asked = window.widened(self.unit)
-        ends = (
-            [asked.end] if self.unit <= EDGE else [asked.end, asked.end - EDGE]
-        )  # cut to whole units, it is the latter
+        # An end that is cut to whole units is an edge earlier.
+        ends = [asked.end] if self.unit <= EDGE else [asked.end, asked.end - EDGE]
         return all(map(self._is_decided, [asked.start, *ends]))
 
     @property

@@ -81,6 +81,19 @@ def test_dead_letters(database: Database) -> None:
     assert reports.updated == [configured[:3], removed[:3]]
 
 
+def test_growing_dead_letters_are_reported_at_intervals(database: Database) -> None:
+    """People learn at once of the first further ones, then every ten minutes: each update is a message, also by email."""
+    reports, rows = Reports(), [make_delivery(name) for name in "abcde"]
+    watch = ReceiverWatch(database, reports, {"hook": ReceiverPolicy()}, NO_LINKS)
+    for row, minute in zip(rows, (0, 1, 2, 10, 12), strict=True):
+        with database.write() as connection:
+            delivery_transitions.enqueue(connection, [row])
+            delivery_transitions.bury(connection, row, "refused")
+        for _ in range(2):
+            watch.check(NOON + timedelta(minutes=minute))
+    assert [what.split()[0] for _, _, what in reports.updated] == ["1", "2", "5"]
+
+
 def test_dead_reports_of_dead_letters_are_not_counted(database: Database) -> None:
     """A report of dead letters that is dead too does not change what the reports say: it must not make another one."""
     rows = [make_delivery("a"), make_delivery("report"), make_delivery("report", "ops"), make_delivery("other", "ops")]
