@@ -43,7 +43,7 @@ class ReceiverWatch:
         self._self_alerts = self_alerts
         self._policies = policies
         self._links = links
-        self._dead_said: dict[str, tuple[str, datetime | None]] = {}
+        self._dead_shown: dict[str, tuple[str, datetime | None]] = {}
         """What the report of a receiver's dead letters says, and when this process has updated it."""
 
     def check(self, now: datetime) -> dict[str, Health]:
@@ -58,7 +58,7 @@ class ReceiverWatch:
             # A report that is given up too must not make another one.
             self._report_dead(name, count - dead_reports.get(name, 0), now)
         self._self_alerts.settle_others("dead_letters", set(dead))
-        self._dead_said = {name: said for name, said in self._dead_said.items() if name in dead}
+        self._dead_shown = {name: shown for name, shown in self._dead_shown.items() if name in dead}
         self._check_failing(health, now)
         self._check_objectives(now)
         return health
@@ -83,10 +83,10 @@ class ReceiverWatch:
             what = f"{what}: the receiver is {NOT_CONFIGURED}"
             remedy = _NOT_CONFIGURED_REMEDY.format(shlex.quote(name))
         self._self_alerts.report("dead_letters", name, what, remedy)
-        said, updated_at = self._dead_said.get(name, (None, None))
-        if what != said and (updated_at is None or abs(now - updated_at) >= _UPDATE_EVERY):
+        shown, updated_at = self._dead_shown.get(name, (None, None))
+        if what != shown and (updated_at is None or abs(now - updated_at) >= _UPDATE_EVERY):
             self._self_alerts.update("dead_letters", name, what)
-            self._dead_said[name] = (what, None if said is None else now)
+            self._dead_shown[name] = (what, None if shown is None else now)
 
     def _check_failing(self, health: Mapping[str, Health], now: datetime) -> None:
         failing = {name: found.failing_since for name, found in health.items() if found.failing_since is not None}
