@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
-COMMITS = 200  # a log of about 30 MB for single deliveries; twenty times as much for pages of records
+LEAST_COMMITS = 200  # between two checkpoints, each of which makes an alert wait
+MOST_COMMITS = 600  # a log of about 90 MB for single deliveries; twenty times as much for pages of records
+_LEAST_SECONDS = 10.0  # so that a burst of deliveries has few, and a service that only polls the shortest log
 # Beyond it SQLite runs a checkpoint in a commit: large commits, or a failed thread.
 LONGEST_LOG_BYTES = 128 * 1024 * 1024
 
@@ -24,16 +27,22 @@ class Checkpoints:
         """`turn` is the lock that writers hold."""
         self._database = database
         self._turn = turn
-        self._commit_count = 0
+        self.commit_count = 0
+        """Since the last checkpoint."""
+        self._wanted_at = -_LEAST_SECONDS
         self._wanted = threading.Event()
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
     def note_commit(self) -> None:
         """Count a commit. The caller holds the lock."""
-        self._commit_count += 1
-        if self._commit_count % COMMITS:
+        self.commit_count += 1
+        if self.commit_count < LEAST_COMMITS:
             return
+        now = time.monotonic()
+        if self.commit_count < MOST_COMMITS and now - self._wanted_at < _LEAST_SECONDS:
+            return
+        self.commit_count, self._wanted_at = 0, now
         self._wanted.set()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)

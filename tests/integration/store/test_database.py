@@ -24,7 +24,7 @@ from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
-from actionwatch.store.wal_checkpoints import COMMITS
+from actionwatch.store.wal_checkpoints import LEAST_COMMITS, MOST_COMMITS, Checkpoints
 from tests.builders import NOON, file_of, only_sqlite, open_database, url_of
 from tests.children import child, printed, run_child
 from tests.migrations import later_migrations
@@ -451,7 +451,7 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
     """After many commits the log is checkpointed by another thread, and writing continues."""
 
     def commit() -> None:
-        for _ in range(COMMITS):
+        for _ in range(MOST_COMMITS):
             with database.write() as connection:
                 move_to(connection, "checkpointed", positions.read(connection, "checkpointed") + 1)
 
@@ -464,7 +464,18 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
     wait_until(is_carried_over, "what was written in the file")
     commit()
     with database.read() as connection:
-        assert positions.read(connection, "checkpointed") == 2 * COMMITS
+        assert positions.read(connection, "checkpointed") == 2 * MOST_COMMITS
+
+
+def test_burst_of_commits_has_few_checkpoints(tmp_path: Path) -> None:
+    """Each makes an alert wait: within ten seconds the next one comes after more commits."""
+    checkpoints, counts = Checkpoints(tmp_path / "store", threading.Lock()), []
+    with contextlib.closing(checkpoints):
+        for number in range(LEAST_COMMITS + 2 * MOST_COMMITS):
+            checkpoints.note_commit()
+            if checkpoints.commit_count == 0:
+                counts.append(number + 1)
+    assert counts == [LEAST_COMMITS, LEAST_COMMITS + MOST_COMMITS, LEAST_COMMITS + 2 * MOST_COMMITS]
 
 
 def test_checkpoints_continue_after_an_exception(database: Database) -> None:
@@ -472,7 +483,7 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
     only_sqlite(database)
 
     def commit() -> None:
-        for _ in range(COMMITS):
+        for _ in range(MOST_COMMITS):
             with database.write() as connection:
                 move_to(connection, "checkpointed", 1)
 
