@@ -40,10 +40,9 @@ class Claimer:
         """Return the jobs that a receiver can take now, claimed; in the caller's transaction."""
         channel = worker.channel
         jobs: list[Job] = []
-        worker.next_due_at = outbox.next_due(connection, channel.name, now)
-        if not worker.is_due(now):
-            return jobs
         free = limit = _free_slots(connection, worker, now)
+        if not free:
+            return jobs
         read_count = 0
         while free > 0 and read_count < ROWS_AT_ONCE:
             due = outbox.read_due(connection, channel.name, now, limit)
@@ -99,11 +98,13 @@ class Claimer:
 
 
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:
-    """Return how many more messages a receiver can take, counting those of all processes."""
+    """Return how many more messages a receiver can take, counting those of all processes; none if no message is due."""
     name, mine = worker.channel.name, len(worker.in_hand)
-    paused_until, next_at, leased = receivers.read_availability(
+    paused_until, next_at, leased, worker.next_due_at = receivers.read_availability(
         connection, name, now, mine + worker.channel.concurrency
     )
+    if not worker.is_due(now):
+        return 0
     worker.follow_shared(paused_until, next_at)
     free = worker.free(now, held_elsewhere=max(leased - mine, 0))
     if not free and leased > mine and not worker.wait_seconds(now):

@@ -93,7 +93,7 @@ _DUE_UNFROZEN = _DUE.where(~IS_FROZEN)
 _OF_ALERT = _DELIVERIES.where(DELIVERY.c.alert_id == bindparam("wanted")).order_by(
     DELIVERY.c.receiver, DELIVERY.c.ordinal
 )
-_NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
+NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
 
 
 def count_at_most(some: Select[Any]) -> Select[int]:
@@ -154,7 +154,7 @@ def _read_due(
 
 def next_due(connection: Connection, receiver: str, now: datetime) -> datetime | None:
     """Return when the next row of a receiver that can be claimed falls due; None when none waits."""
-    due: datetime | None = connection.execute(_NEXT_DUE, {"wanted": receiver, "now": now}).scalar()
+    due: datetime | None = connection.execute(NEXT_DUE, {"wanted": receiver, "now": now}).scalar()
     return due
 
 

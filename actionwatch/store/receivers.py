@@ -27,6 +27,7 @@ _AVAILABILITY = select(
     select(RECEIVER.c.paused_until).where(_IS_WANTED).scalar_subquery(),
     select(RECEIVER.c.next_at).where(_IS_WANTED).scalar_subquery(),
     outbox.count_at_most(_LEASED).scalar_subquery(),
+    outbox.NEXT_DUE.scalar_subquery(),
 )
 _TROUBLE = select(RECEIVER.c.failing_since, RECEIVER.c.paused_until).where(_IS_WANTED)
 
@@ -42,11 +43,15 @@ class Health:
 
 
 class Availability(NamedTuple):
-    """What all processes leave of a receiver: until when it is paused, when its rate allows the next message, rows leased."""
+    """What all processes leave of a receiver: until when it is paused, when its rate allows the next message, rows leased.
+
+    `next_due_at` is when the next of its rows that can be claimed falls due.
+    """
 
     paused_until: datetime | None
     next_at: datetime | None
     leased_count: int
+    next_due_at: datetime | None
 
 
 def read_all(connection: Connection) -> dict[str, Health]:
@@ -80,7 +85,7 @@ def note_failure(connection: Connection, name: str, at: datetime, error: str, pa
 
 
 def read_availability(connection: Connection, name: str, now: datetime, most: int) -> Availability:
-    """Read whether a receiver can take messages. Count at most `most` rows under a lease of any process."""
+    """Read whether a receiver can take messages, and has any. Count at most `most` rows under a lease of any process."""
     found = connection.execute(_AVAILABILITY, {"wanted": name, "now": now, "most": most}).one()
     return Availability(*found)
 

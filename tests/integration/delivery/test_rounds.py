@@ -28,7 +28,7 @@ def test_a_message_takes_two_transactions(post: Post) -> None:
     assert post.states() == ["hook opened sent"]
     assert (claiming, recording) == (["write"], ["write"])
     others = int(post.database.is_shared)  # one statement reads which other processes send
-    assert (len(claimed), len(recorded)) == (7 + others, 6 + others)
+    assert (len(claimed), len(recorded)) == (6 + others, 6 + others)
 
 
 def test_idle_round_only_reads(post: Post) -> None:
