@@ -36,14 +36,20 @@ def test_digest_contains_the_alerts_of_a_day(desk: Desk) -> None:
     assert desk.received() == ["digest: 3"]
 
 
-def test_update_or_resolve_after_a_digest_is_in_the_next_digest(desk: Desk) -> None:
-    """If an alert is updated or resolved after its digest, the next digest contains it."""
+def listed_in_a_digest(desk: Desk) -> str:
+    """Let an alert open, and the digest of 08:00 list it. Return its id."""
     desk.policies["hook"] = EIGHT
     desk.clock.now = at("07:55")
     alert_id = desk.match_records()
     desk.deliver()
     desk.clock.now = at("08:00")
     desk.deliver()
+    return alert_id
+
+
+def test_update_or_resolve_after_a_digest_is_in_the_next_digest(desk: Desk) -> None:
+    """If an alert is updated or resolved after its digest, the next digest contains it."""
+    alert_id = listed_in_a_digest(desk)
     desk.match_records()
     desk.later(minutes=1)
     desk.operator.resolve(alert_id, "sam")
@@ -56,12 +62,7 @@ def test_update_or_resolve_after_a_digest_is_in_the_next_digest(desk: Desk) -> N
 
 def test_end_after_a_silenced_match_is_in_the_next_digest(desk: Desk) -> None:
     """A receiver that knows an alert from a digest learns of its end from the next one, although a later match was silenced."""
-    desk.policies["hook"] = EIGHT
-    desk.clock.now = at("07:55")
-    alert_id = desk.match_records()
-    desk.deliver()
-    desk.clock.now = at("08:00")
-    desk.deliver()
+    alert_id = listed_in_a_digest(desk)
     desk.silence("userName=eve", hours=48)
     desk.match_records()
     desk.later(minutes=1)
