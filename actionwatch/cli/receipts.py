@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -78,10 +79,12 @@ def receipts(
     from actionwatch.store import receipts as store
 
     results = _Results()
-    with reading_store(config) as (settings, connection):
+    most = limit or (None if is_verified else LIMIT)
+    with contextlib.ExitStack() as stack:
+        settings, connection = stack.enter_context(reading_store(config))
         if is_verified:
             _refuse_unknown(source, settings, connection)
-        listed = store.stream(connection, source, since, until, limit or (None if is_verified else LIMIT))
+        listed = stack.enter_context(contextlib.closing(store.stream(connection, source, since, until, most)))
         found = results.of(
             _check(connection, each, settings) if is_verified else _CheckedReceipt(each) for each in listed
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -138,8 +138,11 @@ def stream(
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = None,
-) -> Iterator[WindowReceipt]:
-    """Yield at most `limit` receipts that overlap a time span, newest first, without holding them all in memory."""
+) -> Generator[WindowReceipt, None, None]:
+    """Yield at most `limit` receipts that overlap a time span, newest first, without holding them all in memory.
+
+    Close it before the connection, if the iteration may end early.
+    """
     statement = _RECEIPTS.order_by(RECEIPT.c.id.desc()).limit(limit)
     if source is not None:
         statement = statement.where(RECEIPT.c.source == source)

@@ -26,6 +26,8 @@ from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.tables import RECEIPT
 from actionwatch.text.times import spell_time
 from tests.builders import NOON, make_receipt
+from tests.children import run_child
+from tests.end_to_end.kit import COMMAND
 from tests.integration.cli.conftest import Called, Desk, Terminal
 
 RECORD = [
@@ -440,6 +442,14 @@ def test_receipts_are_verified_one_after_the_other(desk: Desk, form: str) -> Non
         assert [found["check"] for found in (shown.json if form == "json" else shown.jsonl)] == ["same"] * 300
     assert out.write_count > 0
     assert out.most_held < 10
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_receipts_whose_reader_is_gone_end_without_a_traceback(desk: Desk, form: str) -> None:
+    """`records receipts -o json | head` prints no error: the store is not closed while its rows are still read."""
+    store_receipts(desk, 300)
+    command = f"{COMMAND} -c {desk.config} records receipts --verify -o {form} | true"
+    assert run_child(["sh", "-c", command]).stderr == ""
 
 
 def test_an_empty_list_is_an_empty_json_array(desk: Desk) -> None:
