@@ -64,7 +64,8 @@ class ReceiptWriter:
                 connection, self._names, scan.window.start, scan.through, present, judged_at
             )
             marks.write(connection, moved)
-            receipts.write(connection, self._receipt(scan, method, request_count, present, judged_at))
+            if scan.window.start <= scan.through:  # otherwise the clocks differ, and nothing of the window is proved
+                receipts.write(connection, self._receipt(scan, method, request_count, present, judged_at))
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
                 due_at = self._state.server.now() + SECOND_LOOK_AFTER
                 second_look = self._state.to_check(scan.window, SECOND_LOOK, due_at, must_read=True)

@@ -18,6 +18,7 @@ from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, IGNORED_SKEW, MIN_WINDO
 from actionwatch.tail.proof import Walk, confirms_totals, counts_kinds, refutes_totals
 
 ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this machine's confirms it so closely
+_HALF_A_SECOND = timedelta(milliseconds=500)  # a `Date` is cut to whole seconds: on average, it is so much later
 
 
 class Stopped(Exception):
@@ -75,9 +76,14 @@ class ServerClock:
         return self._clock() + self.skew
 
     def read_until(self) -> datetime:
-        """Return the time up to which to read: the server's, unless it is so late that new records would be left out."""
+        """Return the time up to which to read: the server's, unless it is so late that new records would be left out.
+
+        If it is known from the header only, it is the latest that the header allows.
+        """
         ours, server = self._ours(), self.now()
-        return server if server >= min(ours) - ALLOWED_SKEW else max(ours)
+        if server < min(ours) - ALLOWED_SKEW:
+            return max(ours)
+        return server + _HALF_A_SECOND if self.skew else server
 
     def prove_until(self) -> datetime:
         """Return the time up to which a window can be proved: the server's, unless it is ahead of what ours confirms."""
@@ -94,7 +100,7 @@ class ServerClock:
     def compare(self, page: Page) -> None:
         """Compare with the `Date` of a response."""
         if page.server_date is not None:
-            skew = page.server_date + timedelta(milliseconds=500) - self._clock()
+            skew = page.server_date + _HALF_A_SECOND - self._clock()
             self.skew = skew if abs(skew) > IGNORED_SKEW else timedelta(0)
             self._is_known = True
 

@@ -13,6 +13,7 @@ from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.store import marks, polls, receipts, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import ALLOWED_SKEW, PollReport, ServerClock
 from tests.builders import Machine
@@ -145,6 +146,29 @@ def test_poll_after_a_small_step_back_reads_up_to_now(world: World, database: Da
 
 
 @pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("fraction", [0.0, 0.4, 0.6, 0.999])
+def test_record_of_the_same_second_is_read_although_the_clocks_differ(
+    world: World, database: Database, step: timedelta, fraction: float
+) -> None:
+    """The upstream's `Date` has no fractions of a second: a record may be later than it, and yet be there."""
+    here = site(world, database)
+    for seconds in (30.25, 30.25, 30.5):
+        here.pass_time(seconds=seconds)
+        world.log()
+        here.poll(1)
+    assert here.marks().bounds_unit == EDGE  # so that the window is not widened to a whole second
+    here.machine.now += step
+    here.pass_time(seconds=5 + fraction)
+    here.machine.restart()
+    world.log()
+    again = site(world, database, here.machine)
+    again.watch.start()
+    again.tail.run_once()
+    assert stored(database) == logged_actions(world.organisation.truth())
+    assert again.marks().proved_through <= world.clock()
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_process_with_a_wrong_clock_reads_everything(world: World, database: Database, step: timedelta) -> None:
     """A process whose clock is behind the stored times, or far ahead of them, reads everything in its first poll.
 
@@ -165,6 +189,7 @@ def test_process_with_a_wrong_clock_reads_everything(world: World, database: Dat
     assert (world.clock() - timedelta(seconds=5) <= again.marks().proved_through <= world.clock()) == is_confirmed
     with database.read() as connection:
         poll = polls.read_all(connection)[SOURCE]
+        assert all(receipt.starts_at <= receipt.ends_at for receipt in receipts.stream(connection))
     assert poll.last_poll_at == again.machine()
     assert abs(again.machine() + poll.clock_skew - world.clock()) < timedelta(seconds=5)
     assert ("clock_stepped" in open_troubles(database)) == (step < timedelta(minutes=-5))

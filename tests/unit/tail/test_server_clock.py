@@ -28,22 +28,23 @@ def test_only_a_difference_beyond_the_resolution_of_the_header_counts(seconds: f
 
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+FRACTION = timedelta(milliseconds=500)  # so much later than assumed may the server be: its header has whole seconds
 
 
 @pytest.mark.parametrize(
     ("skew", "step", "read", "prove", "passed", "ahead"),
     [
         (0 * HOUR, 0 * HOUR, 0 * HOUR, 0 * HOUR, 0 * HOUR, ALLOWED_SKEW),
-        (-ALLOWED_SKEW, 0 * HOUR, -ALLOWED_SKEW, -ALLOWED_SKEW, -ALLOWED_SKEW, ALLOWED_SKEW),
+        (-ALLOWED_SKEW, 0 * HOUR, FRACTION - ALLOWED_SKEW, -ALLOWED_SKEW, -ALLOWED_SKEW, ALLOWED_SKEW),
         # A server that is later than ours allows hides nothing: reading goes on up to our time.
         (-ALLOWED_SKEW - SECOND, 0 * HOUR, 0 * HOUR, -ALLOWED_SKEW - SECOND, -ALLOWED_SKEW - SECOND, ALLOWED_SKEW),
         # A server that is earlier proves only what ours confirms.
-        (2 * HOUR, 0 * HOUR, 2 * HOUR, ALLOWED_SKEW, 0 * HOUR, 2 * HOUR + ALLOWED_SKEW),
+        (2 * HOUR, 0 * HOUR, 2 * HOUR + FRACTION, ALLOWED_SKEW, 0 * HOUR, 2 * HOUR + ALLOWED_SKEW),
         # Our clock was set by an hour: both what it says and what it would say is possible.
-        (-HOUR - ALLOWED_SKEW, HOUR, -HOUR - ALLOWED_SKEW, -HOUR - ALLOWED_SKEW, -HOUR - ALLOWED_SKEW, ALLOWED_SKEW),
+        (-HOUR - ALLOWED_SKEW, HOUR, FRACTION - HOUR - ALLOWED_SKEW, *[-HOUR - ALLOWED_SKEW] * 2, ALLOWED_SKEW),
         (-HOUR - ALLOWED_SKEW - SECOND, HOUR, 0 * HOUR, *[-HOUR - ALLOWED_SKEW - SECOND] * 2, ALLOWED_SKEW),
-        (HOUR, HOUR, HOUR, ALLOWED_SKEW, -HOUR, HOUR + ALLOWED_SKEW),
-        (2 * HOUR, -HOUR, 2 * HOUR, HOUR + ALLOWED_SKEW, 0 * HOUR, 2 * HOUR + ALLOWED_SKEW),
+        (HOUR, HOUR, HOUR + FRACTION, ALLOWED_SKEW, -HOUR, HOUR + ALLOWED_SKEW),
+        (2 * HOUR, -HOUR, 2 * HOUR + FRACTION, HOUR + ALLOWED_SKEW, 0 * HOUR, 2 * HOUR + ALLOWED_SKEW),
         (-HOUR, -HOUR, HOUR, -HOUR, -HOUR, HOUR + ALLOWED_SKEW),
     ],
 )
@@ -54,7 +55,7 @@ def test_times_that_two_clocks_confirm(
     server = ServerClock(Clock())
     server.follow_clock(step)
     assert server.skew == timedelta(0), "the upstream's clock is not known yet"
-    server.compare(Page((), None, None, NOON, server_date=NOON + skew - timedelta(milliseconds=500)))
+    server.compare(Page((), None, None, NOON, server_date=NOON + skew - FRACTION))
     assert server.read_until() == NOON + read
     assert server.prove_until() == NOON + prove
     assert server.passed() == NOON + passed
