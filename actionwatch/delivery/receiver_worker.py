@@ -24,6 +24,7 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base import tracing
 from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import DeliveryError, Fault, TransientDeliveryError
 from actionwatch.base.model import Alert, Message, Receipt, Rendered
 from actionwatch.notifiers.base import Notifier
@@ -32,6 +33,7 @@ from actionwatch.settings import RetryPolicy
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
+LONGEST_WAIT = timedelta(minutes=2)  # for a thread; what is left of the lease (`claiming.LEASE`) is enough for a send
 
 log = structlog.get_logger()
 
@@ -217,7 +219,16 @@ class ReceiverWorker:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            self.on_ended(attempt(self.channel, self.renderer, job))
+            self.on_ended(self._too_late(job) or attempt(self.channel, self.renderer, job))
+
+    def _too_late(self, job: Job) -> Attempt | None:
+        """Return a failed attempt if a job has waited so long that its lease may end: another process may send it then."""
+        if time.monotonic() - self.in_hand[job.delivery.id] <= LONGEST_WAIT.total_seconds():
+            return None
+        waited = spell_duration(LONGEST_WAIT)
+        return Attempt(
+            job, error=TransientDeliveryError(f"not sent: it waited more than {waited} for the messages before it")
+        )
 
 
 def attempt(channel: Channel, renderer: MessageRenderer, job: Job) -> Attempt:

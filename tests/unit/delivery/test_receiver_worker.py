@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import queue
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.base.errors import Fault
+from actionwatch.base.errors import Fault, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery.receiver_worker import (
     HELD_ELSEWHERE,
     IN_HAND,
+    LONGEST_WAIT,
     MOST_IN_HAND,
     Attempt,
     Channel,
@@ -20,6 +22,7 @@ from actionwatch.delivery.receiver_worker import (
     ReceiverWorker,
 )
 from tests.builders import NOON, make_delivery, make_message
+from tests.waiting import LIMIT
 
 SECOND = timedelta(seconds=1)
 RATE = 0.5  # a message in 2 s
@@ -134,6 +137,31 @@ def test_longest_send() -> None:
     worker = make_worker(in_hand=3)
     worker.in_hand["1"] -= 3600
     assert timedelta(hours=1) <= worker.longest_send()
+
+
+def test_job_that_waited_too_long_is_not_sent() -> None:
+    """Its lease may end before its attempt does, so that another process sends it too; it is retried."""
+    ended: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
+    sent: list[Message] = []
+
+    class Noting(Silent):
+        def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
+            sent.append(message)
+            return Receipt()
+
+    worker = ReceiverWorker(Channel("hook", Noting(), (), concurrency=1), Silent(), ended.put)
+    for name in ("late", "timely"):
+        worker.send(Job(replace(make_delivery(), id=name), make_message(), None))
+    worker.in_hand["late"] -= LONGEST_WAIT.total_seconds()
+    worker.start_threads()
+    late, timely = (ended.get(timeout=LIMIT) for _ in range(2))
+    assert isinstance(late.error, TransientDeliveryError)
+    assert str(late.error) == "not sent: it waited more than 2m for the messages before it"
+    assert (timely.job.delivery.id, timely.error) == ("timely", None)
+    assert len(sent) == 1
+    for each in (late, timely):
+        worker.take_back(each)
+    worker.close()
 
 
 @pytest.mark.parametrize(("in_hand", "ended", "is_busy"), [(5, 1, True), (4, 1, False), (5, 0, False)])
