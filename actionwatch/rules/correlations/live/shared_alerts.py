@@ -32,6 +32,8 @@ class SharedAlerts:
 
     A run is a leading alert and those that join it; they are neighbours. Alerts that are not judged yet are included: whether
     they count decides who leads those that fired later. Groups with later alerts are `held` until then.
+
+    All groups that are due are updated before anything is asked: who leads whom is decided once for all of them.
     """
 
     def __init__(self, rule: Correlation) -> None:
@@ -39,13 +41,15 @@ class SharedAlerts:
         self._rule = rule
         self._groups: set[Group] = set()
         self._members: list[_Member] = []
+        self._undecided_from: int | None = None
+        """The first position that has changed since it was decided who leads whom."""
         self._by_id: dict[str, _Member] = {}
         self._changeable: dict[Group, set[str]] = {}
         self._unjudged: dict[str, FiringOrder] = {}
         self._verified: datetime | None = None
 
     def restore(self, group: Group, known: Iterable[CorrelatedAlert]) -> None:
-        """Take the alerts of a group that were known before a restart. `finish_restore` follows."""
+        """Take the alerts of a group that were known before a restart. `finish_restore` follows the last group."""
         for each in known:
             until = (each.resolved_at or NEVER) if self._rule.is_absence else each.fired_at + self._rule.realert
             order = (each.fired_at, True, each.origin, each.id)
@@ -54,9 +58,9 @@ class SharedAlerts:
         self._groups.add(group)
 
     def finish_restore(self) -> None:
-        """Decide who leads whom, once the alerts of all groups are restored."""
+        """Put the alerts of all groups in order."""
         self._members.sort(key=lambda each: each.order)
-        self._settle(0)
+        self._undecided_from = 0
 
     def update(
         self,
@@ -74,15 +78,15 @@ class SharedAlerts:
         ]
         fallen = {each.id for each in turned if not each.is_current}
         gone = (self._changeable.pop(group, set()) | fallen) - {each.id for each in found}
-        low = min((self._remove(name) for name in gone if name in self._by_id), default=len(self._members))
+        for name in gone & self._by_id.keys():
+            self._remove(name)
         for each in found:
-            low = min(low, self._put(each, known.get(each.id)))
+            self._put(each, known.get(each.id))
             self._unjudged.pop(each.id, None)
             if not each.is_judged(verified):
                 self._unjudged[each.id] = each.firing_order
         if found:
             self._changeable[group] = {each.id for each in found}
-        self._settle(low)
 
     def is_held(self, found: FoundAlert) -> bool:
         """Return whether an alert that fired before it is still to be judged."""
@@ -98,6 +102,7 @@ class SharedAlerts:
         if member is None:
             return None
         member.known = known
+        self._decide_leaders()
         if member.leader is not member:
             return member.leader.known if member.leader is not None else None
         others = (each.known for each in self._run(member) if each.known is not known)
@@ -109,6 +114,7 @@ class SharedAlerts:
 
     def end_of(self, known: CorrelatedAlert) -> tuple[datetime, list[CorrelatedAlert]] | None:
         """Return when the last missing group came back, and what was missing until then; None while something is."""
+        self._decide_leaders()
         member = self._by_id.get(known.id)
         run = list(self._run(member.leader)) if member is not None and member.leader is not None else []
         end = max((each.until for each in run), default=NEVER)
@@ -141,6 +147,7 @@ class SharedAlerts:
 
     def forget(self, before: datetime) -> None:
         """Forget the runs in which all was over before a time."""
+        self._decide_leaders()
         count = 0
         for place, member in enumerate(self._members):
             if member.until >= before:
@@ -153,8 +160,8 @@ class SharedAlerts:
 
     # -- the order of firing -------------------------------------------------------------------------------------------
 
-    def _put(self, found: FoundAlert, known: CorrelatedAlert | None) -> int:
-        """Put an alert in its place, and return the first position that changed."""
+    def _put(self, found: FoundAlert, known: CorrelatedAlert | None) -> None:
+        """Put an alert in its place."""
         until = found.fired_at + self._rule.realert
         if self._rule.is_absence:
             until = (
@@ -162,25 +169,30 @@ class SharedAlerts:
             )
         order, member = found.firing_order, self._by_id.get(found.id)
         if member is not None and (member.order, member.until) == (order, until):
-            return len(self._members)
-        low = self._remove(found.id) if member is not None else len(self._members)
-        return min(low, self._insert(_Member(order, until, until, known), found.id))
+            return
+        if member is not None:
+            self._remove(found.id)
+        self._by_id[found.id] = member = _Member(order, until, until, known)
+        self._members.insert(self._note_change(order), member)
 
-    def _insert(self, member: _Member, name: str) -> int:
-        place = bisect.bisect_left(self._members, member.order, key=lambda each: each.order)
-        self._members.insert(place, member)
-        self._by_id[name] = member
-        return place
-
-    def _remove(self, name: str) -> int:
-        member = self._by_id.pop(name)
+    def _remove(self, name: str) -> None:
         self._unjudged.pop(name, None)
-        place = bisect.bisect_left(self._members, member.order, key=lambda each: each.order)
-        del self._members[place]
+        del self._members[self._note_change(self._by_id.pop(name).order)]
+
+    def _note_change(self, order: FiringOrder) -> int:
+        """Note that the place of an alert changes, and return that place."""
+        place = self._place(order)
+        self._undecided_from = place if self._undecided_from is None else min(self._undecided_from, place)
         return place
 
-    def _settle(self, low: int) -> None:
-        """Decide again who leads whom, from a position on."""
+    def _place(self, order: FiringOrder) -> int:
+        return bisect.bisect_left(self._members, order, key=lambda each: each.order)
+
+    def _decide_leaders(self) -> None:
+        """Decide again who leads whom, from the first change on."""
+        if self._undecided_from is None:
+            return
+        low, self._undecided_from = self._undecided_from, None
         while 0 < low < len(self._members) and self._members[low].leader is not self._members[low]:
             low -= 1  # a run counts from its beginning
         leader: _Member | None = None
@@ -197,7 +209,7 @@ class SharedAlerts:
         return at < leader.end if self._rule.is_absence else at <= leader.end
 
     def _run(self, leader: _Member) -> Iterator[_Member]:
-        place = bisect.bisect_left(self._members, leader.order, key=lambda each: each.order)
+        place = self._place(leader.order)
         while place < len(self._members) and self._members[place].leader is leader:
             yield self._members[place]
             place += 1

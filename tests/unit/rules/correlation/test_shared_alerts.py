@@ -12,7 +12,7 @@ from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts, _Member
-from actionwatch.rules.model import NEVER, Group, Threshold
+from actionwatch.rules.model import NEVER, Correlation, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 FIRING = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
@@ -182,26 +182,47 @@ def test_a_restored_alert_leads() -> None:
     assert (made.leader("b1"), made.leader("b2")) == ("a1", None)
 
 
-def test_restored_alerts_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who leads does not depend on the order in which groups are restored, and neither does the work."""
-    compared = list[str]()
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The alerts that were compared with a leader."""
+    names = list[str]()
 
     def joins(shared: SharedAlerts, member: _Member, leader: _Member) -> bool:
-        compared.append(member.order[3])
+        names.append(member.order[3])
         return plain(shared, member, leader)
 
     plain = SharedAlerts._joins
     monkeypatch.setattr(SharedAlerts, "_joins", joins)
-    for minutes in (range(100), range(99, -1, -1)):
-        compared.clear()
-        made = Groups(SharedAlerts(FIRING))
-        for minute in minutes:
-            made.shared.restore((str(minute),), [reported(f"{minute:02}", minute)])
-        made.shared.finish_restore()
-        assert len(compared) == 99
-        made.known = {each.id: each for each in (reported(f"{minute:02}", minute) for minute in minutes)}
-        leaders = [made.leader(f"{minute:02}") for minute in range(12, 33) if minute != 22]
-        assert leaders == ["11"] * 10 + ["22"] * 10
+    return names
+
+
+@pytest.mark.parametrize("minutes", [range(100), range(99, -1, -1)])
+def test_restored_alerts_are_compared_once(compared: list[str], minutes: Sequence[int]) -> None:
+    """Who leads does not depend on the order in which groups are restored, and neither does the work."""
+    made = Groups(SharedAlerts(FIRING))
+    for minute in minutes:
+        made.shared.restore((str(minute),), [reported(f"{minute:02}", minute)])
+    made.shared.finish_restore()
+    made.known = {each.id: each for each in (reported(f"{minute:02}", minute) for minute in minutes)}
+    leaders = [made.leader(f"{minute:02}") for minute in range(12, 33) if minute != 22]
+    assert leaders == ["11"] * 10 + ["22"] * 10
+    assert len(compared) == 99
+
+
+@pytest.mark.parametrize("rule", [FIRING, ABSENCE])
+def test_alerts_of_many_groups_are_compared_once(compared: list[str], rule: Correlation) -> None:
+    """However many groups are due, who leads is decided once for all of them, and once more after one has changed."""
+    made = Groups(SharedAlerts(rule))
+    for number in reversed(range(100)):
+        name, minute = f"{number:02}", number / 100
+        made.update((name,), missing(name, minute) if rule is ABSENCE else fired(name, minute))
+    assert {made.leader(f"{number:02}") for number in range(1, 100)} == {None}, "the leader is not reported yet"
+    made.leader("00")
+    assert {made.leader(f"{number:02}") for number in range(1, 100)} == {"00"}
+    assert len(compared) == 99
+    made.update(("last",), missing("last", 1) if rule is ABSENCE else fired("last", 1))
+    assert made.leader("last") == "00"
+    assert len(compared) == 99 + 100
 
 
 def test_a_restored_absence_is_missing_or_over() -> None:
