@@ -111,8 +111,10 @@ RECORD = Table(
     # When a proof showed that the upstream no longer holds the record. We keep it.
     Column("vanished_at", Instant),
     Column("raw", Text, nullable=False),
-    # A key begins with the time, so this index also serves every query for a time span, of one source or of all.
+    # A key begins with the time, so these indexes also serve every query for a time span, of all sources or of one. The window
+    # of a quiet source begins with its last record, which may be a million records of others ago.
     Index("record_by_key", "record_key", "source", unique=True),
+    Index("record_by_source", "source", "record_key"),
     sqlite_autoincrement=True,  # an id is a position: it is never used again, even after retention deletes the record
 )
 
@@ -319,11 +321,13 @@ def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> No
     Index(name, *columns, sqlite_where=where)
 
 
-_partial("record_vanished", RECORD.c.source, RECORD.c.record_key, where=RECORD.c.vanished_at.is_not(None))
+_VANISHED = RECORD.c.vanished_at.is_not(None)
+_partial("record_vanished", RECORD.c.source, RECORD.c.record_key, RECORD.c.vanished_at, where=_VANISHED)
 _partial("record_untimed", RECORD.c.occurred_at, RECORD.c.record_key, RECORD.c.source, where=HAS_OTHER_KEY)
 _partial("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, where=IS_LET_THROUGH)
 _partial("delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, where=DELIVERY.c.leased_until.is_not(None))
-_partial("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, where=DELIVERY.c.awaits.is_not(None))
+_SUMMARY = (DELIVERY.c.receiver, DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes, DELIVERY.c.due_at)
+_partial("delivery_awaiting", *_SUMMARY, where=DELIVERY.c.awaits.is_not(None))
 _partial("delivery_reported", DELIVERY.c.reported_in, where=DELIVERY.c.reported_in.is_not(None))
 _partial("delivery_copied", DELIVERY.c.fallback_of, where=DELIVERY.c.fallback_of.is_not(None))
 

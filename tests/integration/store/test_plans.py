@@ -31,6 +31,7 @@ from actionwatch.store import (
     record_search,
     records,
     retention,
+    source_records,
     suppressed_deliveries,
     unsealed,
 )
@@ -52,6 +53,8 @@ MOST_STEPS = 14_000  # of SQLite's virtual machine, which needs three for each r
 
 WAITING = f"alert {ALERTS - FEW // 2:05}"  # the messages of this alert, and of those after it, are not sent yet
 START = NOON - timedelta(seconds=RECORDS)
+QUIET = "quiet"
+"""A source without records. The records are those of another one."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -161,6 +164,12 @@ QUESTIONS: dict[str, Question] = {
     "records that plain rules match": lambda c: records.read_that_may_alert(c, RECORDS - FEW, FEW),
     "records of a time": lambda c: list(records.stream_since(c, RECENT, RECORDS)),
     "records by id": lambda c: records.read_by_ids(c, range(1000, 1000 + FEW)),
+    # the window of a source that is quiet beside others
+    "records held": lambda c: source_records.count_held(c, QUIET, START, NOON),
+    "kinds of records": lambda c: source_records.count_kinds(c, QUIET, START, NOON),
+    "whether there are records": lambda c: source_records.is_quiet(c, QUIET, START, NOON),
+    "whether there are more records": lambda c: source_records.has_more(c, QUIET, START, NOON, FEW),
+    "records that vanished": lambda c: source_records.unmark_vanished(c, QUIET, START, NOON, ["none"]),
     "newest time": lambda c: records.newest_time(c, RECORDS),
     "oldest unmatched time": lambda c: records.oldest_time_after(c, RECORDS - FEW),
     "oldest that may alert": lambda c: records.oldest_that_may_alert(c, RECORDS - FEW, RECORDS),

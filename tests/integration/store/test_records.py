@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, event, select
 
 from actionwatch.base.model import Entity, Record, RecordFilter
-from actionwatch.store import alerts, record_counts, record_search, records, source_records
+from actionwatch.store import alerts, record_counts, record_search, records, source_records, suppressed_deliveries
 from actionwatch.store.database import Database
 from actionwatch.store.records import Needed
 from actionwatch.store.tables import RECORD
@@ -330,14 +330,27 @@ def test_query_by_time_uses_indexes(database: Database, ask: Callable[[Connectio
     assert others.removesuffix(" (occurred_at>?)") in OTHERS
 
 
-def test_count_of_a_window_uses_indexes_only(database: Database) -> None:
-    """Counting a window reads no records except those that vanished."""
-    end = NOON + timedelta(hours=1)
-    found = plans(database, lambda connection: source_records.count_held(connection, "acme", NOON, end))
-    assert found == (
-        "SEARCH record USING COVERING INDEX record_by_key (record_key>? AND record_key<?)\n"
-        "SEARCH record USING INDEX record_vanished (source=? AND record_key>? AND record_key<?)"
-    )
+@pytest.mark.parametrize(
+    ("ask", "found"),
+    [
+        (
+            lambda connection: source_records.count_held(connection, "acme", NOON, NOON + timedelta(hours=1)),
+            "SEARCH record USING COVERING INDEX record_by_source (source=? AND record_key>? AND record_key<?)\n"
+            "SEARCH record USING COVERING INDEX record_vanished (source=? AND record_key>? AND record_key<?)",
+        ),
+        (
+            lambda connection: source_records.count_vanished(connection, "acme", NOON),
+            "SEARCH record USING COVERING INDEX record_vanished (source=? AND record_key>?)",
+        ),
+        (
+            lambda connection: suppressed_deliveries.read_groups(connection, "hook"),
+            "SEARCH delivery USING COVERING INDEX delivery_awaiting (receiver=? AND awaits>?)",  # it has the order of the groups
+        ),
+    ],
+)
+def test_count_uses_indexes_only(database: Database, ask: Callable[[Connection], object], found: str) -> None:
+    """What is counted again and again reads no rows, however many records vanished, or rows await a summary."""
+    assert plans(database, ask) == found
 
 
 def test_oldest_record_that_may_alert(database: Database) -> None:
