@@ -48,6 +48,7 @@ _WRITER_PRAGMAS = (
     "journal_mode=WAL",
     "cache_size=-16384",  # KiB
     f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
+    f"journal_size_limit={LONGEST_LOG_BYTES}",  # a log that a long reader has made longer is cut again
 )
 # Each reading thread has a connection, and each of these fills its cache in time. The operating system caches the file too.
 _READER_PRAGMAS = ("query_only=ON", "cache_size=-4096")

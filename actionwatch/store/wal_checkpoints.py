@@ -2,7 +2,8 @@
 
 By default, SQLite runs them in the commit that makes the log too long: 10 to 20 ms including disk syncs, during which an alert
 waits. Here a thread does most of the work while writers continue, and blocks them only for the rest. After a complete
-checkpoint, SQLite starts the log from its beginning.
+checkpoint, SQLite starts the log from its beginning. The file keeps its length until the thread cuts it, when no checkpoint
+has been due for a while.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 
+FIRST_COMMITS = 10  # start the thread: a command has fewer
 LEAST_COMMITS = 200  # between two checkpoints, each of which makes an alert wait
 MOST_COMMITS = 600  # a log of about 90 MB for single deliveries; twenty times as much for pages of records
 _LEAST_SECONDS = 10.0  # so that a burst of deliveries has few, and a service that only polls the shortest log
 # Beyond it SQLite runs a checkpoint in a commit: large commits, or a failed thread.
 LONGEST_LOG_BYTES = 128 * 1024 * 1024
+IDLE_SECONDS = 30.0  # without a checkpoint, until the log is cut
+IDLE_LOG_BYTES = 8 * 1024 * 1024  # a shorter log is not worth it
 
 
 class Checkpoints:
-    """The log of one database, for the writers of one process. The thread starts with the first checkpoint."""
+    """The log of one database, for the writers of one process. The thread starts after a few commits."""
 
     def __init__(self, database: Path, turn: threading.Lock) -> None:
         """`turn` is the lock that writers hold."""
         self._database = database
+        self._log = database.with_name(f"{database.name}-wal")
         self._turn = turn
         self.commit_count = 0
         """Since the last checkpoint."""
@@ -37,6 +43,8 @@ class Checkpoints:
     def note_commit(self) -> None:
         """Count a commit. The caller holds the lock."""
         self.commit_count += 1
+        if self.commit_count == FIRST_COMMITS:
+            self._start()
         if self.commit_count < LEAST_COMMITS:
             return
         now = time.monotonic()
@@ -44,9 +52,7 @@ class Checkpoints:
             return
         self.commit_count, self._wanted_at = 0, now
         self._wanted.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-            self._thread.start()
+        self._start()
 
     def close(self) -> None:
         """End the thread."""
@@ -54,6 +60,11 @@ class Checkpoints:
         self._wanted.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -69,15 +80,22 @@ class Checkpoints:
         # This connection waits for nobody: pages that a reader or another process holds are left for the next checkpoint.
         with contextlib.closing(sqlite3.connect(self._database, isolation_level=None, timeout=0)) as connection:
             while True:
-                self._wanted.wait()
+                is_wanted = self._wanted.wait(IDLE_SECONDS)
                 self._wanted.clear()
                 if self._is_closing:
                     return
-                _checkpoint(connection)
+                if not is_wanted and not self._is_long():
+                    continue
+                _checkpoint(connection, "PASSIVE")
                 with self._turn:
-                    _checkpoint(connection)
+                    _checkpoint(connection, "PASSIVE" if is_wanted else "TRUNCATE")
+
+    def _is_long(self) -> bool:
+        with contextlib.suppress(OSError):  # no log, after the last connection was closed
+            return self._log.stat().st_size > IDLE_LOG_BYTES
+        return False
 
 
-def _checkpoint(connection: sqlite3.Connection) -> None:
+def _checkpoint(connection: sqlite3.Connection, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
     with contextlib.suppress(sqlite3.Error):  # a disk that is full or broken: the writers report it
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        connection.execute(f"PRAGMA wal_checkpoint({mode})").close()

@@ -24,7 +24,14 @@ from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix
 from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
-from actionwatch.store.wal_checkpoints import LEAST_COMMITS, MOST_COMMITS, Checkpoints
+from actionwatch.store.wal_checkpoints import (
+    FIRST_COMMITS,
+    IDLE_LOG_BYTES,
+    LEAST_COMMITS,
+    LONGEST_LOG_BYTES,
+    MOST_COMMITS,
+    Checkpoints,
+)
 from tests.builders import NOON, file_of, only_sqlite, open_database, url_of
 from tests.children import child, printed, run_child
 from tests.migrations import later_migrations
@@ -465,6 +472,52 @@ def test_checkpoints_run_while_writers_continue(database: Database) -> None:
     commit()
     with database.read() as connection:
         assert positions.read(connection, "checkpointed") == 2 * MOST_COMMITS
+
+
+def log_of(database: Database) -> Path:
+    """Return the write-ahead log of a store."""
+    return file_of(database).with_name(f"{file_of(database).name}-wal")
+
+
+def grow_log(database: Database, size: int) -> int:
+    """Write so many bytes, in as many commits as start the checkpoints. Return the length of the log."""
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE bulk (body BLOB)")
+    for _ in range(FIRST_COMMITS):
+        with database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO bulk VALUES (zeroblob(?))", (size // FIRST_COMMITS,))
+    return log_of(database).stat().st_size
+
+
+def test_log_is_cut_when_nothing_is_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log gives its space back while no checkpoint is due, as soon as no reader needs it."""
+    only_sqlite(database)
+    monkeypatch.setattr("actionwatch.store.wal_checkpoints.IDLE_SECONDS", 0.02)
+    with database.read() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM record")
+        assert grow_log(database, 2 * IDLE_LOG_BYTES) > IDLE_LOG_BYTES
+    wait_until(lambda: log_of(database).stat().st_size == 0, "the end of the log")
+    with database.write() as connection:
+        move_to(connection, "after", 7)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM bulk").scalar() == FIRST_COMMITS
+        assert positions.read(connection, "after") == 7
+
+
+def test_log_that_a_reader_made_long_is_cut_by_a_busy_service(database: Database) -> None:
+    """While a command reads for long, the log grows; after that, the next checkpoints cut it to its limit."""
+    only_sqlite(database)
+    with database.read() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM record")
+        longest = grow_log(database, LONGEST_LOG_BYTES + IDLE_LOG_BYTES)
+
+    def commit() -> bool:
+        for _ in range(LEAST_COMMITS):
+            with database.write() as connection:
+                move_to(connection, "busy", positions.read(connection, "busy") + 1)
+        return log_of(database).stat().st_size <= LONGEST_LOG_BYTES < longest
+
+    wait_until(commit, "a log within its limit")
 
 
 def test_burst_of_commits_has_few_checkpoints(tmp_path: Path) -> None:

@@ -344,7 +344,8 @@ def test_query_by_time_uses_indexes(database: Database, ask: Callable[[Connectio
         ),
         (
             lambda connection: suppressed_deliveries.read_groups(connection, "hook"),
-            "SEARCH delivery USING COVERING INDEX delivery_awaiting (receiver=? AND awaits>?)",  # it has the order of the groups
+            # It has the order of the groups.
+            "SEARCH delivery USING COVERING INDEX delivery_awaiting (receiver=? AND awaits>?)",
         ),
     ],
 )
