@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,8 @@ def test_retention_takes_time_in_proportion_to_the_entries(tmp_path: Path, hours
         with contextlib.closing(open_database(tmp_path, f"{count}.db")) as database:
             with database.write() as connection:
                 rule_history.append(connection, [entry("a", hour) for hour in range(count)])
-            before = NOON + hours * HOUR
-            found.append(steps(database, lambda c, before=before: rule_history.delete_older(c, before, 5000)))
+            delete = partial(rule_history.delete_older, before=NOON + hours * HOUR, limit=5000)
+            found.append(steps(database, delete))
     assert found[1] <= 8 * found[0], found
 
 
