@@ -18,6 +18,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Retention, Source
 from actionwatch.store import (
+    accounts,
     alerts,
     correlations,
     marks,
@@ -98,6 +99,8 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         seen = [found.seen_through for found in marks.read_all(connection).values()]  # by the upstream's clock
     now = min(now, max(seen, default=now))
     forgotten, finished = now - kept.records, now - kept.deliveries
+    # A record gets the name that its account had at its time when it is stored.
+    unnamed = min([forgotten, *(each.since for each in back.needed)])
     # What rules did, unproved windows, and seals stay visible as long as any record or receipt of their time.
     unknown = min(forgotten, now - kept.receipts)
 
@@ -121,6 +124,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
         "rule_history": _in_batches(database, lambda c: rule_history.delete_older(c, unknown, BATCH)),
     }
+    _in_batches(database, lambda c: accounts.delete_older(c, unnamed, BATCH))
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     _in_batches(database, lambda c: seals.delete_older(c, unknown, now, BATCH))

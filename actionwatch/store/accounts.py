@@ -1,4 +1,7 @@
-"""The linked accounts with their history: the name and the settings of each, and when they were valid."""
+"""The linked accounts with their history: the name and the settings of each, and when they were valid.
+
+A state is what `begin` stored; its fields that nobody uses are those of the last listing (`refresh`).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def read_current(connection: Connection, organisation: str) -> dict[str, LinkedA
 def name_history(connection: Connection, organisation: str) -> dict[str, list[tuple[datetime | None, str]]]:
     """Read the names of every account that was ever linked, oldest first, each with its end; None for the current name."""
     found: dict[str, list[tuple[datetime | None, str]]] = {}
-    statement = select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation)
+    statement = select(_TABLE.account_id, _TABLE.valid_to, _TABLE.name).where(_TABLE.organisation == organisation)
     for row in connection.execute(statement.order_by(_TABLE.valid_from, _TABLE.id)):
         found.setdefault(row.account_id, []).append((row.valid_to, row.name))
     return found
@@ -57,7 +60,20 @@ def begin(connection: Connection, organisation: str, account: LinkedAccount, at:
     connection.execute(LINKED_ACCOUNT.insert().values(values))
 
 
+def refresh(connection: Connection, organisation: str, account: LinkedAccount) -> None:
+    """Replace the fields of the current state of an account."""
+    is_it = (_TABLE.organisation == organisation, _TABLE.account_id == account.id, _TABLE.valid_to.is_(None))
+    connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(raw=account.raw))
+
+
 def end(connection: Connection, organisation: str, account_id: str, at: datetime) -> None:
     """End the state of an account that changed or is no longer linked."""
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == account_id, _TABLE.valid_to.is_(None))
     connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at))
+
+
+def delete_older(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` states that ended before a time; return how many. When accounts were last listed stays."""
+    ended = select(_TABLE.id).where(_TABLE.valid_to < before, _TABLE.account_id != _LISTED)
+    doomed = ended.order_by(_TABLE.id).limit(limit)
+    return connection.execute(LINKED_ACCOUNT.delete().where(_TABLE.id.in_(doomed))).rowcount

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
 from actionwatch.base.rule_state import GONE, RuleEntry
 from actionwatch.store import marks, positions, records
@@ -65,7 +65,9 @@ def delete_older(connection: Connection, before: datetime, limit: int) -> int:
         .where(_FOLLOWING.c.rule_id == _TABLE.rule_id, _FOLLOWING.c.id > _TABLE.id, _FOLLOWING.c.begins_at < before)
         .exists()
     )
-    is_gone = and_(_TABLE.state.in_([state.value for state in GONE]), _TABLE.begins_at < before)
+    is_gone = _TABLE.state.in_([state.value for state in GONE])
+    # No entry begins before the previous one of its rule: what follows a younger entry is younger too, and is not looked at.
+    ended = select(_TABLE.id).where(_TABLE.begins_at < before, is_followed | is_gone)
     # Oldest first: an entry that lost the one after it would stay, and the rule look as if it still ran.
-    doomed = select(_TABLE.id).where(is_followed | is_gone).order_by(_TABLE.id).limit(limit)
+    doomed = ended.order_by(_TABLE.id).limit(limit)
     return connection.execute(RULE_HISTORY.delete().where(_TABLE.id.in_(doomed))).rowcount

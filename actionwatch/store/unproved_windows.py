@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
+
+_TABLE = UNPROVED_WINDOW.c
+_HAS_FAILED = _TABLE.failure_count > 0
 
 SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 
@@ -34,23 +37,81 @@ class UnprovedWindow:
 
 def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
-    return _read(connection, UNPROVED_WINDOW.c.source == source)
+    return _read(connection, source)
 
 
-def read_failed(connection: Connection, source: str) -> list[UnprovedWindow]:
-    """Read the windows of a source that could not be proved. After a backlog, thousands more were not checked yet."""
-    return _read(connection, UNPROVED_WINDOW.c.source == source, UNPROVED_WINDOW.c.failure_count > 0)
+def read_due(
+    connection: Connection, source: str, now: datetime, longest_wait: timedelta, swept_from: datetime
+) -> list[UnprovedWindow]:
+    """Read the windows to check now, in the same order, except those that the sweeps have passed.
+
+    A time that is further ahead than the longest wait is from before the clock was set back.
+    """
+    is_due = or_(_TABLE.due_at <= now, _TABLE.due_at > now + longest_wait)
+    return _read(connection, source, is_due, ~_is_passed(swept_from))
 
 
-def _read(connection: Connection, *conditions: ColumnElement[bool]) -> list[UnprovedWindow]:
-    order = (UNPROVED_WINDOW.c.due_at, UNPROVED_WINDOW.c.starts_at, UNPROVED_WINDOW.c.ends_at)
-    rows = connection.execute(select(UNPROVED_WINDOW).where(*conditions).order_by(*order))
+def read_passed(connection: Connection, source: str, swept_from: datetime, failures: int) -> list[UnprovedWindow]:
+    """Read the windows that the sweeps have passed after fewer failures than these."""
+    return _read(connection, source, _is_passed(swept_from), _TABLE.failure_count < failures)
+
+
+def read_failed(connection: Connection, source: str, after: datetime | None = None) -> list[UnprovedWindow]:
+    """Read the windows of a source that could not be proved, all or those that end after a time.
+
+    After a backlog, thousands more were not checked yet.
+    """
+    return _read(connection, source, _HAS_FAILED, *([] if after is None else [_TABLE.ends_at > after]))
+
+
+def read_first_failed(connection: Connection, source: str, failures: int) -> UnprovedWindow:
+    """Read the first window of a source that failed so often, in the order of `read`. There is one."""
+    return _read(connection, source, _TABLE.failure_count >= failures, limit=1)[0]
+
+
+def count_failed(connection: Connection, source: str, failures: int) -> tuple[int, int]:
+    """Return how many windows of a source failed so often, and how many of them are not reported yet."""
+    unreported = func.count().filter(~_TABLE.is_reported)
+    statement = select(func.count(), unreported).where(_TABLE.source == source, _TABLE.failure_count >= failures)
+    count, unreported_count = connection.execute(statement).one()
+    return count, unreported_count
+
+
+def unchecked_reaches(connection: Connection, source: str) -> set[timedelta]:
+    """Return the reaches of the windows of a source that were not checked yet."""
+    statement = select(_TABLE.reach).distinct().where(_TABLE.source == source, ~_HAS_FAILED)
+    return set(connection.execute(statement).scalars())
+
+
+def waiting_since(connection: Connection, source: str) -> datetime | None:
+    """Return when the first of the windows that were not checked yet was due; None if there is none."""
+    statement = select(func.min(_TABLE.due_at)).where(_TABLE.source == source, ~_HAS_FAILED)
+    since: datetime | None = connection.execute(statement).scalar()
+    return since
+
+
+def _is_passed(swept_from: datetime) -> ColumnElement[bool]:
+    """Return whether the sweeps, which begin at a time, no longer reach a window. They never reach those of a backlog."""
+    return and_(_HAS_FAILED, _TABLE.reach != SECOND_LOOK, _TABLE.ends_at <= swept_from)
+
+
+def _read(
+    connection: Connection, source: str, *conditions: ColumnElement[bool], limit: int | None = None
+) -> list[UnprovedWindow]:
+    statement = select(UNPROVED_WINDOW).where(_TABLE.source == source, *conditions)
+    rows = connection.execute(statement.order_by(_TABLE.due_at, _TABLE.starts_at, _TABLE.ends_at).limit(limit))
     return [UnprovedWindow(**row) for row in rows.mappings()]
 
 
 def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
     """Store windows; replace those that are stored."""
     upsert(connection, UNPROVED_WINDOW, *map(asdict, windows))
+
+
+def note_reported(connection: Connection, source: str, failures: int) -> None:
+    """Store that the windows of a source that failed so often are reported."""
+    is_it = (_TABLE.source == source, _TABLE.failure_count >= failures, ~_TABLE.is_reported)
+    connection.execute(UNPROVED_WINDOW.update().where(*is_it).values(is_reported=True))
 
 
 def delete(connection: Connection, window: UnprovedWindow) -> None:
@@ -61,4 +122,4 @@ def delete(connection: Connection, window: UnprovedWindow) -> None:
 
 def delete_older(connection: Connection, before: datetime) -> int:
     """Delete the windows that ended before a time; return their number."""
-    return connection.execute(UNPROVED_WINDOW.delete().where(UNPROVED_WINDOW.c.ends_at < before)).rowcount
+    return connection.execute(UNPROVED_WINDOW.delete().where(_TABLE.ends_at < before)).rowcount

@@ -102,10 +102,13 @@ class AccountWatch:
             known = accounts.read_current(connection, self._organisation)
             found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
             accounts.note_listed(connection, self._organisation, now)
-            for account_id in [key for key in known if known[key] != listed.get(key)]:
+            for account_id in [key for key in known if _used(known[key]) != _used(listed.get(key))]:
                 accounts.end(connection, self._organisation, account_id, now)
             for account in [account for key, account in listed.items() if known.get(key) != account]:
-                accounts.begin(connection, self._organisation, account, now)
+                if _used(known.get(account.id)) != _used(account):
+                    accounts.begin(connection, self._organisation, account, now)
+                else:
+                    accounts.refresh(connection, self._organisation, account)
             records.insert_new(connection, found)
         with self._lock:
             self._names = None
@@ -185,6 +188,11 @@ def _named(record: Record, names: Mapping[str, _Names]) -> Record:
         return record
     name = next((name for until, name in known if until is None or until > record.occurred_at), known[-1][1])
     return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
+
+
+def _used(account: LinkedAccount | None) -> tuple[object, ...] | None:
+    """Return what records and rules use of an account: its history has an entry for each change of that, not of all fields."""
+    return None if account is None else (account.name, account.raw.get(IDP_SYNC))
 
 
 def _changes(

@@ -92,27 +92,23 @@ class SourceWatch:
     def _waiting_since(self, now: datetime) -> datetime | None:
         """Return since when a window waits that no poll had time to check; None if none waits for too long."""
         with self._database.read() as connection:
-            waiting = [
-                window.due_at
-                for window in unproved_windows.read(connection, self._source)
-                if not window.failure_count and now - window.due_at > GRACE + self._lag
-            ]
-        return min(waiting, default=None)
+            since = unproved_windows.waiting_since(connection, self._source)
+        return since if since is not None and now - since > GRACE + self._lag else None
 
     def _check_older(self) -> None:
         """Report older windows that stay without proof, each once. It ends when all are proved, or a person resolves it."""
         with self._database.read() as connection:
-            windows = unproved_windows.read(connection, self._source)
-        failing = [window for window in windows if window.failure_count >= FAILURES_TO_REPORT]
-        if not failing:
+            count, unreported_count = unproved_windows.count_failed(connection, self._source, FAILURES_TO_REPORT)
+            if unreported_count:
+                first = unproved_windows.read_first_failed(connection, self._source, FAILURES_TO_REPORT)
+        if not count:
             self._alerts.end("window_unproved")
-        elif not all(window.is_reported for window in failing):
-            first = failing[0]
-            what = f"{counted(len(failing), 'older window')} not proved: "
+        elif unreported_count:
+            what = f"{counted(count, 'older window')} not proved: "
             what += f"{instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
             self._alerts.report_news("window_unproved", what)
             with self._database.write() as connection:
-                unproved_windows.write(connection, [replace(window, is_reported=True) for window in failing])
+                unproved_windows.note_reported(connection, self._source, FAILURES_TO_REPORT)
 
     def _check_filters(self, report: PollReport) -> None:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"

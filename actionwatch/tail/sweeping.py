@@ -13,7 +13,7 @@ doubles.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ import structlog
 
 from actionwatch.base.errors import SourceError
 from actionwatch.store import sweeps, unproved_windows
-from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
+from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import Window
 from actionwatch.tail.planning import due_reaches, reaches_to_read, sweep_windows, without
@@ -76,41 +76,42 @@ class Sweeper:
 
     def _plan(self, polled_from: datetime, counted: Window | None, now: datetime) -> list[UnprovedWindow]:
         """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
+        oldest = polled_from - sum(self._reaches, timedelta(0))
         with self._state.database.read() as connection:
             checked = sweeps.read(connection, self._state.source)
-            known = unproved_windows.read(connection, self._state.source)
-        unfinished = {unproved.reach for unproved in known if not unproved.failure_count}
+            unfinished = unproved_windows.unchecked_reaches(connection, self._state.source)
+            known = unproved_windows.read_due(connection, self._state.source, now, LONGEST_WAIT, oldest)
+            passed = unproved_windows.read_passed(connection, self._state.source, oldest, FAILURES_TO_REPORT)
         wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._comparison.bounds)
         if counted is not None:  # polls count it: it is only to be read
             wholes.insert(0, (self._state.options.overlap, counted))
         swept = [reach for reach, _ in wholes]
         due = due_reaches(swept, checked, now) - unfinished
         to_read = reaches_to_read(swept, due, checked, now)
-        failing = [Window(unproved.starts_at, unproved.ends_at) for unproved in known if unproved.failure_count]
+        planned = [(reach, whole) for reach, whole in wholes if reach in due and (whole != counted or reach in to_read)]
+        failing = self._failing([whole for _, whole in planned])
         added = [
             self._state.to_check(part, reach, now, must_read=reach in to_read)
-            for reach, whole in wholes
-            if reach in due and (whole != counted or reach in to_read)
+            for reach, whole in planned
             for part in without(whole, failing)
         ]
-        oldest = polled_from - sum(self._reaches, timedelta(0))
-        passed = [
-            unproved
-            for unproved in known
-            if unproved.failure_count and unproved.reach != SECOND_LOOK and unproved.ends_at <= oldest
-        ]
         # What the sweeps have passed is not read again: `SourceWatch` reports it.
-        given_up = [
-            replace(each, failure_count=FAILURES_TO_REPORT)
-            for each in passed
-            if each.failure_count < FAILURES_TO_REPORT
-        ]
+        given_up = [replace(each, failure_count=FAILURES_TO_REPORT) for each in passed]
         if due or given_up:
             with self._state.database.write() as connection:
                 unproved_windows.write(connection, [*added, *given_up])
                 for reach in due:
                     sweeps.note(connection, self._state.source, reach, now)
-        return [unproved for unproved in known + added if unproved not in passed and _is_due(unproved, now)]
+        return known + added
+
+    def _failing(self, wholes: Sequence[Window]) -> list[Window]:
+        """Return the windows that could not be proved and are not older than these."""
+        if not wholes:
+            return []
+        with self._state.database.read() as connection:
+            after = min(whole.start for whole in wholes)
+            found = unproved_windows.read_failed(connection, self._state.source, after)
+        return [Window(unproved.starts_at, unproved.ends_at) for unproved in found]
 
     # -- one window ----------------------------------------------------------------------------------------------------
 
@@ -147,8 +148,3 @@ class Sweeper:
         with self._state.database.write() as connection:
             unproved_windows.delete(connection, unproved)
             unproved_windows.write(connection, instead)
-
-
-def _is_due(unproved: UnprovedWindow, now: datetime) -> bool:
-    """Return whether to check a window now. A time beyond the longest wait is from before the clock was set back."""
-    return not timedelta(0) < unproved.due_at - now <= LONGEST_WAIT

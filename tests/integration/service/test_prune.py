@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
+from actionwatch.base.model import LinkedAccount
 from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.service import prune
 from actionwatch.settings import Retention
 from actionwatch.store import (
+    accounts,
     alert_history,
     delivery_transitions,
     marks,
@@ -137,6 +139,36 @@ def test_unproved_window_is_deleted_with_its_records(post: Post) -> None:
         pruned(post)
         with post.database.read() as connection:
             assert unproved_windows.read(connection, "acme") == left
+
+
+def test_names_of_accounts_are_kept_as_long_as_records_may_need_them(post: Post) -> None:
+    """A former name is deleted when no record of its time is kept or read again; current names, and the listing, stay."""
+
+    def names() -> dict[str, list[str]]:
+        with post.database.read() as connection:
+            assert accounts.listed_at(connection, "org") == NOON
+            history = accounts.name_history(connection, "org")
+        return {key: [name for _, name in found] for key, found in history.items() if key}
+
+    with post.database.write() as connection:
+        accounts.note_listed(connection, "org", NOON)
+        for hour, name in enumerate(("first", "second", "third")):
+            accounts.end(connection, "org", "a", NOON + hour * HOUR)
+            accounts.begin(connection, "org", LinkedAccount("a", name), NOON + hour * HOUR)
+        accounts.begin(connection, "org", LinkedAccount("gone", "former"), NOON)
+        accounts.end(connection, "org", "gone", NOON + HOUR)
+    everything = {"a": ["first", "second", "third"], "gone": ["former"]}
+    post.clock.now = NOON + RETENTION.records + HOUR
+    pruned(post)
+    assert names() == everything
+    post.clock.advance(seconds=1)
+    prune.run_once(post.database, RETENTION, post.clock(), prune.Lookback((Needed(NOON, source="acme"),)))
+    assert names() == everything
+    pruned(post)
+    assert names() == {"a": ["second", "third"]}
+    post.clock.advance(days=1000)
+    pruned(post)
+    assert names() == {"a": ["third"]}
 
 
 def test_history_of_rules_is_kept_as_long_as_records_and_receipts(post: Post) -> None:

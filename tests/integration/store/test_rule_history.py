@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
 
 from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.store import marks, positions, records, rule_history
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_marks, make_record
+from tests.builders import NOON, make_marks, make_record, open_database
 from tests.positions import move_to
+from tests.statements import steps
 
 HOUR = timedelta(hours=1)
 
@@ -85,6 +91,19 @@ def test_removal_is_deleted_after_what_it_ended(database: Database) -> None:
             newest = rule_history.read_newest(connection)
             assert {each.state for each in newest.values()} <= {RuleState.REMOVED}
         assert rule_history.read_newest(connection) == {}
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1, 350])
+def test_retention_takes_time_in_proportion_to_the_entries(tmp_path: Path, hours: int) -> None:
+    """Whatever part of the entries of a rule is old, four times as many of them take about four times the steps."""
+    found = []
+    for count in (100, 400):
+        with contextlib.closing(open_database(tmp_path, f"{count}.db")) as database:
+            with database.write() as connection:
+                rule_history.append(connection, [entry("a", hour) for hour in range(count)])
+            delete = partial(rule_history.delete_older, before=NOON + hours * HOUR, limit=5000)
+            found.append(steps(database, delete))
+    assert found[1] <= 8 * found[0], found
 
 
 def test_matched_through_is_the_oldest_that_waits(database: Database) -> None:

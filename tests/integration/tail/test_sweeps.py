@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -676,3 +678,48 @@ def test_records_without_a_time_cause_few_requests(world: World, database: Datab
     for _ in range(40):
         on.poll(60)
     assert on.is_complete()
+
+
+def test_polls_handle_no_window_that_was_given_up(world: World, database: Database) -> None:
+    """A window that the sweeps have passed and that is reported stays listed, and no poll reads or compares it."""
+    on = seven_hours(world, database)
+    given_up = [
+        UnprovedWindow(
+            source=SOURCE,
+            starts_at=NOON - timedelta(days=30, hours=number),
+            ends_at=NOON - timedelta(days=30, hours=number, minutes=-5),
+            reach=6 * HOUR,
+            due_at=NOON - timedelta(days=10),
+            failure_count=3,
+            why="it changes",
+        )
+        for number in range(300)
+    ]
+    with database.write() as connection:
+        unproved_windows.write(connection, given_up)
+    on.poll()
+    assert open_troubles(database) == ["window_unproved"]
+    with database.read() as connection:
+        (found,) = self_alerts.read_all(connection)
+    assert found.what.startswith("300 older windows not proved: 2026-10-14T01:00:00.000Z to 2026-10-14T01:05:00.000Z")
+    handled = count_handled(lambda: [on.poll(60) for _ in range(12)])
+    assert handled < 50, "each sweep that is due makes a window"
+    assert len(waiting(on)) == 300
+    assert open_troubles(database) == ["window_unproved"]
+
+
+def count_handled(run: Callable[[], object]) -> int:
+    """Count how often a window is made, as one that is read from the store is, or compared with another."""
+    handled = (UnprovedWindow.__init__.__code__, UnprovedWindow.__eq__.__code__)
+    count = 0
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_code in handled
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count

@@ -119,6 +119,34 @@ def test_several_changes_of_one_listing(database: Database) -> None:
     }
 
 
+def test_fields_that_nobody_uses_add_no_history(database: Database) -> None:
+    """However often other fields of an account change, it has one entry, with the newest fields; records show those."""
+    clock, listing = Clock(), Listing(a="Alpha", b="Beta")
+    watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
+
+    def entries() -> list[int]:
+        clock.advance(minutes=5)
+        watch.run_once()
+        with database.read() as connection:
+            assert {each.raw["count"] for each in accounts.read_current(connection, "org").values()} == {number}
+            return [len(names) for key, names in accounts.name_history(connection, "org").items() if key]
+
+    for number in range(100):
+        listing.raw = {IDP_SYNC: True, "count": number}
+        assert entries() == [1, 1]
+    listing.raw = {IDP_SYNC: False, "count": number}
+    assert entries() == [2, 2]
+    listing.names["a"] = "Alef"
+    assert entries() == [3, 2]
+    assert Counter(kind for kind, _ in changes(database)) == {
+        "_LINKED_ACCOUNT_IDP_SYNC_LOST": 2,
+        "_LINKED_ACCOUNT_RENAMED": 1,
+    }
+    with database.read() as connection:
+        (lost, *_) = records.read_after(connection, 0, 9)
+    assert json.loads(lost.raw)["before"] == {IDP_SYNC: True, "count": 99}
+
+
 def test_record_of_a_change(database: Database) -> None:
     """The record of a change contains what rules read: its kind, time, account, description, and the account as it was."""
     clock, listing = Clock(), Listing(a="Old")
