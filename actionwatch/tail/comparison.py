@@ -5,12 +5,14 @@ Sweeps do this with older windows, and polls with the part of their window that 
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.store import source_records
 from actionwatch.tail.cursor import EDGE, Window
 from actionwatch.tail.pager import Pager
@@ -30,7 +32,7 @@ class Comparison:
     @property
     def is_possible(self) -> bool:
         """Whether the upstream's counts per kind are usable."""
-        return self._state.is_total_trusted and self._state.has_kind_counts
+        return self._state.is_total_trusted and self._state.has_kind_counts and self._state.gives_counts
 
     @property
     def bounds(self) -> Bounds:
@@ -44,9 +46,8 @@ class Comparison:
         """
         if not self.is_possible or not self.bounds.is_conclusive(window):
             return False
-        counted = self._pager.count(window, report).whole_counts
+        counted = self._ask_counts(window, report)
         if counted is None:
-            self._state.has_kind_counts = False
             return False
         asked = self._state.widened(window)
         inner = Window(asked.start + EDGE, asked.end - EDGE)
@@ -58,6 +59,12 @@ class Comparison:
         if is_overlap:
             self._overlap = inner, held
         return counted == held
+
+    def try_counts(self, window: Window, report: PollReport) -> None:
+        """Ask for the counts of a window if those before were unusable, in case they are usable again."""
+        if self._state.is_total_trusted and self._state.has_kind_counts and not self._state.gives_counts:
+            with contextlib.suppress(BadRequest, BadResponse):  # as before
+                self._ask_counts(window, report)
 
     def holds_more(self, window: Window, count: int) -> bool:
         """Return whether more than `count` records of a window are stored."""
@@ -77,6 +84,12 @@ class Comparison:
         if middle <= window.start + bounds.step:  # the other half is not shorter
             return []
         return [Window(window.start, middle), Window(middle, window.end)]
+
+    def _ask_counts(self, window: Window, report: PollReport) -> Counter[str] | None:
+        self._state.gives_counts = False  # also if they are refused
+        counted = self._pager.count(window, report).whole_counts
+        self._state.gives_counts = counted is not None
+        return counted
 
     def _moved_overlap(self, connection: Connection, inner: Window) -> Counter[str] | None:
         """Return what is held now, from what the last poll counted and what has entered and left the window since.

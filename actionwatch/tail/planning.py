@@ -3,7 +3,7 @@
 The promise in docs/proof.md rests on this: the windows of the polls and sweeps together cover, without a gap, everything from
 where the longest sweep begins (or the source does) to now. Each poll reads what is not proved yet, and may count the rest of
 its overlap. What a sweep covers is checked every tenth of its reach. What is counted is also read once in each whole reach: of
-the sweep, or of the overlap.
+the sweep, or of the overlap. If counts are unusable, the rest of the overlap is read every tenth of it, as if by a sweep.
 """
 
 from __future__ import annotations
@@ -107,6 +107,16 @@ def proved_part(window: Window, proved_through: datetime, begin: datetime, bound
     start = max(bounds.before(window.start), min(window.start, begin))
     end = bounds.before(min(proved_through, window.end) - SETTLING)
     return Window(start, end) if end - start >= MIN_WINDOW else None
+
+
+def read_part(window: Window, read_through: datetime, unit: timedelta) -> Window | None:
+    """Return the part of the window of a poll that earlier polls have read through a time, and that has settled; or None.
+
+    None also if a request for the rest would return it too, because the upstream cuts bounds to whole units.
+    """
+    end = round_down(min(read_through, window.end) - SETTLING, max(unit, EDGE))
+    rest = Window(end, window.end).widened(unit)
+    return Window(window.start, end) if rest.start - window.start >= MIN_WINDOW else None
 
 
 def sweep_windows(

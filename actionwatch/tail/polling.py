@@ -1,13 +1,15 @@
 """One poll of a source: read, store and prove what is new, catch up with a backlog, then sweep older windows.
 
 The window of a poll begins one overlap before the high-water mark and ends at the server's now. If it holds more than one
-page, the part that was proved before is counted, and only what differs is read again. The marks move only with proved windows,
-each in one transaction. If the process is killed, the next poll begins with the same window and changes nothing twice.
+page, the part that was proved before is counted, and only what differs is read again. If counts are unusable, what two polls
+have read is left to the sweeps, which read it less often. The marks move only with proved windows, each in one transaction. If
+the process is killed, the next poll begins with the same window and changes nothing twice.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,13 +22,14 @@ from actionwatch.tail.catching_up import CatchingUp
 from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import IGNORED_SKEW, Window, next_window
 from actionwatch.tail.pager import Pager
-from actionwatch.tail.planning import proved_part
+from actionwatch.tail.planning import proved_part, read_part
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
 from actionwatch.tail.state import ALLOWED_SKEW, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 _MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
+_READINGS = 2  # of each instant, if counts are unusable, before it is read less often
 MAX_COUNTS = 64  # per poll: if more of the overlap differs, the rest is read
 
 log = structlog.get_logger()
@@ -53,33 +56,56 @@ class Poller:
         self._sweeper = sweeper
         self._catching_up = catching_up
         self._unproved_polls = 0
+        self._read_through: deque[datetime] = deque(maxlen=_READINGS)
+        """Through which time each of the last polls has proved its window, if it read all that is not left to the sweeps."""
 
     def run_once(self, report: PollReport) -> None:
         """Poll once. Raises: SourceError, Stopped."""
         skew = self._state.server.skew
         self._rewind(report)
-        counted, is_whole = self._read_once(report)
+        known, is_whole = self._read_once(report)
         if self._state.server.skew - skew > IGNORED_SKEW:  # our clock was set back: the window ended before now
-            counted, is_whole = self._read_once(report)
+            known, is_whole = self._read_once(report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
             # From the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
-            self._sweeper.run_once(self._next_window().start, counted, report)
+            self._sweeper.run_once(self._next_window().start, known, report)
 
     def _read_once(self, report: PollReport) -> tuple[Window | None, bool]:
-        """Read the window of the poll. Return the part that was counted instead, and whether everything was proved."""
-        window = self._next_window()
-        counted = self._countable(window)
-        pending = [window] if counted is None else [Window(counted.end, window.end), counted]
-        return counted, self._read_all(pending, counted, report)
+        """Read the window of the poll.
 
-    def _countable(self, window: Window) -> Window | None:
-        """Return the part of a window to count; None if one page holds it all, or counts are unusable."""
-        state, comparison = self._state, self._comparison
-        is_comparable = comparison.is_possible and state.marks.bounds_unit is not None
-        if not (state.options.overlap and is_comparable and comparison.holds_more(window, state.page_records)):
+        Returns: the part that is counted instead, or left to the sweeps; and whether everything else was proved.
+        """
+        window = self._next_window()
+        is_long = self._is_long(window)
+        if is_long:
+            self._comparison.try_counts(window, report)
+        is_counted = self._comparison.is_possible
+        known = self._known_part(window, is_counted=is_counted) if is_long else None
+        pending = [window] if known is None else [Window(known.end, window.end)]
+        if known is not None and is_counted:
+            pending.append(known)
+        is_whole = self._read_all(pending, known, report)
+        if is_whole and not is_counted:
+            self._read_through.append(self._state.marks.proved_through)
+        else:
+            self._read_through.clear()
+        return known, is_whole
+
+    def _is_long(self, window: Window) -> bool:
+        """Return whether one page does not hold a window."""
+        options, page_records = self._state.options, self._state.page_records
+        is_cut = bool(options.overlap) and self._state.marks.bounds_unit is not None
+        return is_cut and self._comparison.holds_more(window, page_records)
+
+    def _known_part(self, window: Window, *, is_counted: bool) -> Window | None:
+        """Return the part of a window that need not be read: it can be counted, or else several polls have read it."""
+        known = self._state.marks
+        if is_counted:
+            return proved_part(window, known.proved_through, known.begins_at, self._comparison.bounds)
+        if len(self._read_through) < _READINGS:
             return None
-        return proved_part(window, state.marks.proved_through, state.marks.begins_at, comparison.bounds)
+        return read_part(window, min(self._read_through[0], known.proved_through), self._state.unit)
 
     def _next_window(self) -> Window:
         known, server = self._state.marks, self._state.server
@@ -112,10 +138,10 @@ class Poller:
         known = self._state.marks
         return {name: at for name in marks.TIMES if self._state.server.is_ahead(at := getattr(known, name))}
 
-    def _read_all(self, pending: list[Window], counted: Window | None, report: PollReport) -> bool:
+    def _read_all(self, pending: list[Window], known: Window | None, report: PollReport) -> bool:
         """Read windows, the oldest last in the list, and cut them if needed; return whether all of them were proved.
 
-        Windows within `counted` are compared first, and read if they differ.
+        Windows within `known` are compared first, and read if they differ.
         """
         halvings_left = _MAX_HALVINGS >> self._unproved_polls  # fewer and fewer requests for what cannot be proved
         self._counts_left = MAX_COUNTS
@@ -123,9 +149,9 @@ class Poller:
         live_at, noted_count = time.monotonic(), 0
         while pending:
             window = pending.pop()
-            is_new = counted is None or window.end > counted.end
+            is_new = known is None or window.end > known.end
             if not is_new:
-                differing = self._differing(window, report, is_whole=window == counted)
+                differing = self._differing(window, report, is_whole=window == known)
                 if differing != [window]:
                     pending += reversed(differing)
                     continue

@@ -128,6 +128,8 @@ class TailState:
         self.stopping = threading.Event()
         self.has_kind_counts = True
         """Whether the last counts were usable: those of a walk that brought records were about its kinds and added up."""
+        self.gives_counts = True
+        """Whether the last request for counts alone was accepted, and the counts added up."""
         self.page_records = options.page_size
         """How many records the upstream gives on one page."""
 

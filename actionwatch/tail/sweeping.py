@@ -4,7 +4,8 @@
 is checked at least every tenth of its reach, with one small request. A window whose counts differ is halved down to the parts
 that differ. Counts do not show that a record vanished while another of its kind appeared: so a window is read, not counted,
 once in each whole reach, and at each check if the upstream gives no counts per kind. What the polls count of their overlap is
-read once in each whole overlap, and the windows of a backlog are read a second time, for the same reason.
+read once in each whole overlap, and the windows of a backlog are read a second time, for the same reason. If the upstream gives
+no counts, polls leave what they have read twice to a sweep whose reach is the overlap.
 
 What a poll has no time for is stored, and the next polls check it first. What cannot be proved is read again after a while that
 doubles.
@@ -49,15 +50,16 @@ class Sweeper:
         self._reader = reader
         self.checks_per_poll = _MAX_CHECKS
 
-    def run_once(self, polled_from: datetime, counted: Window | None, report: PollReport) -> None:
+    def run_once(self, polled_from: datetime, known: Window | None, report: PollReport) -> None:
         """Check every sweep that is due, and what is left of earlier ones.
 
-        `polled_from` is where the window of the next poll begins. `counted` is what this poll counted and did not read.
+        `polled_from` is where the window of the next poll begins. `known` is what this poll did not read: it counted that or,
+        if counts are unusable, left it to the sweeps.
         Raises: Stopped
         """
         now = self._state.server.now()
         self._cuts_left = _MAX_CUTS
-        pending = deque(self._plan(polled_from, counted, now))
+        pending = deque(self._plan(polled_from, known, now))
         checks_left = self.checks_per_poll
         while pending and checks_left > 0:
             if self._state.stopping.is_set():  # to cut a window of millions of records takes seconds
@@ -74,20 +76,22 @@ class Sweeper:
 
     # -- what to check -------------------------------------------------------------------------------------------------
 
-    def _plan(self, polled_from: datetime, counted: Window | None, now: datetime) -> list[UnprovedWindow]:
+    def _plan(self, polled_from: datetime, known: Window | None, now: datetime) -> list[UnprovedWindow]:
         """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
         oldest = polled_from - sum(self._reaches, timedelta(0))
         with self._state.database.read() as connection:
             checked = sweeps.read(connection, self._state.source)
             unfinished = unproved_windows.unchecked_reaches(connection, self._state.source)
-            known = unproved_windows.read_due(connection, self._state.source, now, LONGEST_WAIT, oldest)
+            waiting = unproved_windows.read_due(connection, self._state.source, now, LONGEST_WAIT, oldest)
             passed = unproved_windows.read_passed(connection, self._state.source, oldest, FAILURES_TO_REPORT)
         wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._comparison.bounds)
-        if counted is not None:  # polls count it: it is only to be read
-            wholes.insert(0, (self._state.options.overlap, counted))
+        if known is not None:
+            wholes.insert(0, (self._state.options.overlap, known))
         swept = [reach for reach, _ in wholes]
         due = due_reaches(swept, checked, now) - unfinished
         to_read = reaches_to_read(swept, due, checked, now)
+        # What polls count is only to be read.
+        counted = known if self._comparison.is_possible else None
         planned = [(reach, whole) for reach, whole in wholes if reach in due and (whole != counted or reach in to_read)]
         failing = self._failing([whole for _, whole in planned])
         added = [
@@ -102,7 +106,7 @@ class Sweeper:
                 unproved_windows.write(connection, [*added, *given_up])
                 for reach in due:
                     sweeps.note(connection, self._state.source, reach, now)
-        return known + added
+        return waiting + added
 
     def _failing(self, wholes: Sequence[Window]) -> list[Window]:
         """Return the windows that could not be proved and are not older than these."""

@@ -111,20 +111,83 @@ def test_small_pages_are_counted_too(world: World, database: Database) -> None:
     assert [on.requests() for _ in range(3)] == [(1, 1)] * 3
 
 
-@pytest.mark.parametrize(
-    "faults", ["counts:absent", "total:absent counts:absent", "counts:page", "bounds_truncated:1d"]
-)
-def test_overlap_is_read_without_usable_counts(world: World, database: Database, faults: str) -> None:
-    """Without usable counts, each poll reads the whole overlap, and finds what counts would not show."""
+UNUSABLE = ["counts:absent", "total:absent counts:absent", "counts:page"]
+
+
+@pytest.mark.parametrize("faults", UNUSABLE)
+def test_overlap_is_read_twice_without_usable_counts(world: World, database: Database, faults: str) -> None:
+    """Without usable counts, two polls read the whole overlap, and find what counts would not show."""
+    on = make_busy(world, database)
+    world.faults.set(*faults.split())
+    for number in (100, 90):
+        world.log(ago=500, description=f"late {number}")
+        world.faults.add(f"vanish:0s,keyword=action {number}")
+        pages, counts = on.requests()
+        assert pages >= 8
+        assert counts <= 3  # the first one shows that they are unusable, the others are those before and after the walk
+        assert f"action {number}" in on.vanished()
+        assert f"late {number}" in [record.description for record in on.records()]
+
+
+@pytest.mark.parametrize("faults", UNUSABLE)
+def test_overlap_is_read_less_often_without_usable_counts(world: World, database: Database, faults: str) -> None:
+    """Without usable counts, a poll reads what only one other has read, and all of it every tenth of the overlap."""
     on = make_busy(world, database, *faults.split())
-    pages, counts = on.requests()
-    assert pages >= 8
-    assert counts <= 2  # the first one shows that they are unusable, the second one is that after the walk
-    world.log(ago=500, description="late")
-    world.faults.add("vanish:0s,keyword=action 100")
+    asked = []
+    for _ in range(LEARNING + 60):
+        for number in range(6):
+            world.log(ago=0.3456 + 5 * number)
+        asked.append(on.requests()[0])
+    asked = asked[LEARNING:]
+    read = [number for number, pages in enumerate(asked) if pages >= 8]
+    assert len(read) == 60 / 3, "once in 90 seconds"
+    assert max(pages for number, pages in enumerate(asked) if number not in read) <= 4
+    assert on.is_complete()
+
+
+def test_counts_that_become_usable_again_are_used(world: World, database: Database) -> None:
+    """As soon as the upstream gives usable counts again, polls compare them, and find a late record at once."""
+    on = make_busy(world, database, "counts:absent")
+    for _ in range(3):
+        on.poll()
+    world.faults.clear()
+    world.log(ago=0.3456)
     on.poll()
-    assert on.vanished() == ["action 100"]
+    world.log(ago=500, description="late")
+    on.poll()
     assert "late" in [record.description for record in on.records()]
+    assert on.requests() == (1, 1)
+
+
+@pytest.mark.parametrize("faults", UNUSABLE)
+@pytest.mark.parametrize("number", [99, 150])
+@pytest.mark.parametrize("polls", range(3))
+def test_change_in_the_overlap_without_usable_counts_is_found_within_a_tenth_of_it(
+    world: World, database: Database, faults: str, number: int, polls: int
+) -> None:
+    """A late record, and one that vanished while one of its kind appeared, are found within a tenth and one poll."""
+    on = make_busy(world, database, *faults.split())
+    world.log(ago=30)  # so that it stays in the overlap
+    for _ in range(3 + polls):
+        on.poll()
+    world.faults.add(f"vanish:0s,keyword=action {number}")
+    world.organisation.append("BACKUP", at=on.marks().mark - 200 * timedelta(seconds=1), description="late")
+    waited = 0
+    while not on.vanished() and waited < 1000:
+        on.poll(30)
+        waited += 30
+    assert waited <= OVERLAP.total_seconds() / 10 + 30
+    assert on.vanished() == [f"action {number}"]
+    assert "late" in [record.description for record in on.records()]
+
+
+def test_overlap_is_read_if_an_upstream_cuts_bounds_to_days(world: World, database: Database) -> None:
+    """If each request returns the whole overlap, each poll reads it."""
+    on = make_busy(world, database, "bounds_truncated:1d", "counts:absent")
+    for number in range(3):
+        world.log(ago=500, description=f"late {number}")
+        on.poll()
+        assert f"late {number}" in [record.description for record in on.records()]
 
 
 def test_overlap_of_nothing_is_read(world: World, database: Database) -> None:

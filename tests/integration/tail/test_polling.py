@@ -172,24 +172,22 @@ def test_a_proof_after_a_gap_moves_no_mark(world: World, database: Database) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "kinds", "unit", "is_counted"),
+    ("options", "unit", "is_counted"),
     [
-        ({}, True, 1, True),
-        ({"overlap": timedelta(0)}, True, 1, False),
-        ({"page_size": 200}, True, 1, False),  # one page holds it all
-        ({}, False, 1, False),
-        ({}, True, None, False),
+        ({}, 1, True),
+        ({"overlap": timedelta(0)}, 1, False),
+        ({"page_size": 200}, 1, False),  # one page holds it all
+        ({}, None, False),
     ],
 )
 def test_what_is_proved_is_counted_if_it_takes_more_than_a_page(
-    world: World, database: Database, options: dict[str, Any], kinds: bool, unit: int | None, is_counted: bool
+    world: World, database: Database, options: dict[str, Any], unit: int | None, is_counted: bool
 ) -> None:
-    """The overlap is counted if it holds more than a page, and counts and bounds can be relied on."""
+    """The overlap is counted if it holds more than a page, and bounds can be relied on."""
     on = Polled(world, database, sweeps=(), **options)
     for number in range(100):
         world.log(ago=5 + 3 * number)
     on.poll()
-    on.state.has_kind_counts = kinds
     on.mark(bounds_unit=None if unit is None else unit * timedelta(milliseconds=1))
     _, counted = on.requests(30)
     assert bool(counted) is is_counted
@@ -205,6 +203,17 @@ def busy(world: World, database: Database) -> Polled:
         on.poll(30)
     assert on.requests(30) == (1, 1)
     return on
+
+
+def test_unusable_counts_are_asked_for_once_in_a_poll(world: World, database: Database) -> None:
+    """If a request for counts gets none, that poll reads the overlap. The next ones ask once whether they get some again."""
+    on = busy(world, database)
+    on.upstream.has_counts = False
+    assert on.requests(1) == (2, 1)
+    assert [on.requests(1) for _ in range(4)] == [(1, 1)] * 4
+    on.upstream.has_counts = True
+    assert on.requests(1) == (1, 2)
+    assert on.requests(1) == (1, 1)
 
 
 def test_only_what_differs_in_the_overlap_is_read(world: World, database: Database) -> None:
