@@ -419,6 +419,16 @@ def test_newest_records_of_alerts(database: Database) -> None:
     }
 
 
+def test_only_shown_records_of_an_alert_are_read_whole(database: Database) -> None:
+    """One record of an alert with many is found in at most half of the steps that reading all of them takes."""
+    only_sqlite(database)
+    store(database, *(make_record(number, minutes=number) for number in range(500)))
+    with database.write() as connection:
+        alerts.join(connection, [("one", number + 1) for number in range(500)])
+    one, every = (steps(database, lambda c, most=most: records.read_of_alerts(c, ["one"], most)) for most in (1, 500))
+    assert one <= every / 2, (one, every)
+
+
 @pytest.mark.parametrize("together", [1, 2, 3, 20_000])
 def test_kinds_are_counted_within_inclusive_bounds(
     database: Database, monkeypatch: pytest.MonkeyPatch, together: int
