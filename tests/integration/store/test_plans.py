@@ -170,7 +170,7 @@ QUESTIONS: dict[str, Question] = {
     "newer found alerts": lambda c: correlations.read_newer(c, ALERTS),
     "newest epoch": correlations.newest_epoch,
     "records of found alerts": lambda c: list(correlations.read_keys(c, SOME)),
-    "alerts of groups": lambda c: alerts.read_unresolved(c, [f"group {name}" for name in SOME]),
+    "alerts of groups": lambda c: alerts.read_joinable(c, [(f"group {name}", START, NOON) for name in SOME]),
     "resolved alerts": lambda c: alerts.read_resolved(c, SOME),
     "alerts of records": lambda c: alerts.read_joined(c, range(1000, 1000 + FEW)),
     "alerts at work": lambda c: alerts.read_at_work(c, RECENT, NOON, None),
