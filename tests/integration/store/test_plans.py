@@ -220,6 +220,8 @@ QUESTIONS: dict[str, Question] = {
     "claim": lambda c: outbox.read_due(c, "hook", NOON, FEW),
     "claim for a fallback": lambda c: outbox.read_due_unfrozen(c, "hook", NOON, FEW),
     "what waits for a fallback": lambda c: fallback_deliveries.read_uncopied(c, "hook", FEW),
+    "what reached a receiver": lambda c: outbox.read_reached(c, "hook", SOME),
+    "what waits for a receiver": lambda c: outbox.read_pending(c, "hook", SOME),
     "what a fallback has": lambda c: fallback_deliveries.read_copied(c, "hook", SOME),
     "storm": lambda c: suppressed_deliveries.count_let_through(c, "hook", NOON - timedelta(minutes=1), NOON, FEW),
     "next due": lambda c: outbox.next_due(c, "hook", NOON),
