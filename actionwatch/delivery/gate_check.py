@@ -114,9 +114,11 @@ class GateCheck:
         if not found:
             return []
         first = targets[0]
-        reached = {
+        receiver = first.delivery.receiver
+        reached = outbox.read_reached(connection, receiver, found)
+        reached |= {
             row.alert_id
-            for row in outbox.read_of_receiver(connection, first.delivery.receiver, found)
+            for row in outbox.read_pending(connection, receiver, found.keys() - reached)
             if not is_kept_from_receiver(
                 replace(
                     first,

@@ -16,7 +16,7 @@ from actionwatch.alerts.inhibition import Labelled, inhibitor_of
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import Labels
 from actionwatch.alerts.silences import silence_for
-from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
 from actionwatch.base.model import Alert, Event, Silence, Status
 from actionwatch.base.plurals import counted
 from actionwatch.delivery.lifecycle import Collapse, GateDecision, Hold, Suppress
@@ -145,14 +145,12 @@ def decide(context: GateContext) -> GateDecision | None:
 
 
 def is_kept_from_receiver(context: GateContext) -> bool:
-    """Return whether the receiver of a row gets no message by it, now or in a summary of a storm or digest.
+    """Return whether the receiver of a pending row gets no message by it, now or in a summary of a storm or digest.
 
     An escalation that was not attempted may never be sent: people may handle the alert first.
     """
     row = context.delivery
-    if row.status is DeliveryStatus.SUPPRESSED:
-        return True
-    if row.status is not DeliveryStatus.PENDING or row.is_frozen or row.is_fallback:
+    if row.is_frozen or row.is_fallback:
         return False
     return row.is_escalation or any(gate(context) is not None for gate in (silence, mute, min_level))
 

@@ -86,8 +86,7 @@ def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now
         alert = alerts.read(connection, alert_id)
         if alert is None or alert.status is not Status.RESOLVED:
             continue
-        rows = outbox.read_of_receiver(connection, receiver, [alert_id])
-        waiting = [row.event for row in rows if row.status is DeliveryStatus.PENDING]
+        waiting = [row.event for row in outbox.read_pending(connection, receiver, [alert_id])]
         # An end that was sent already does not end what the news open again.
         if waiting and waiting[-1] in _NEWS:
             ordinal = receiver_progress.read(connection, alert_id)[receiver].next_ordinal

@@ -41,14 +41,18 @@ class _StoredHistory:
     """The alerts that a batch of matches and changes can touch."""
 
     def __init__(self, connection: Connection, matches: Iterable[Match], changes: Iterable[AlertChange]) -> None:
-        keys = {grouping_key(match) for match in matches if match.group is not None}
+        times: dict[str, list[datetime]] = {}
+        for match in matches:
+            if match.group is not None:
+                times.setdefault(grouping_key(match), []).append(match.record.occurred_at)
         ids = {alert_id for change in changes if change.kind for alert_id in (change.known.alert_id, change.known.id)}
-        self._unresolved = alerts.read_unresolved(connection, keys)
+        spans = [(group_key, min(its), max(its)) for group_key, its in times.items()]
+        self._joinable = alerts.read_joinable(connection, spans)
         self._alerts = alerts.read_many(connection, ids) if ids else {}
 
     def unresolved(self, group_key: str, _at: datetime) -> Iterable[Alert]:
-        """Return the unresolved alerts of a grouping key."""
-        return self._unresolved.get(group_key, ())
+        """Return the unresolved alerts of a grouping key that any match of the batch may join."""
+        return self._joinable.get(group_key, ())
 
     def alert(self, alert_id: str) -> Alert | None:
         """Return an alert by its id."""

@@ -27,7 +27,7 @@ from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
 from actionwatch.store import record_search
 from actionwatch.store.column_types import RowFormat
-from actionwatch.store.statements import LAST_CHARACTER, PageKey, bulk_insert, first_two, has_row, portions
+from actionwatch.store.statements import LAST_CHARACTER, PageKey, bulk_insert, bulk_join, first_two, has_row, portions
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -54,11 +54,14 @@ READ = _ROWS.columns
 _ALERTS = select(*READ)
 # Built once, because every message runs it.
 _ONE = _ALERTS.where(ALERT.c.id == bindparam("alert_id"))
-_UNRESOLVED = (
-    select(*READ, ALERT.c.group_key)
-    .where(ALERT.c.group_key.in_(bindparam("group_keys", expanding=True)), ALERT.c.status != Status.RESOLVED.value)
-    .order_by(ALERT.c.first_at, ALERT.c.id)
-)
+# `given`: a grouping key, the first and the last time of its matches. The index by group serves the bounds with the longest
+# `realert` (which its own index has), but no sum of two columns.
+_LONGEST = "(SELECT max(realert) FROM alert)"
+_IS_JOINABLE = f"""
+    alert.group_key = given.column1 AND alert.status <> '{Status.RESOLVED.value}'
+    AND alert.first_at BETWEEN given.column2 - {_LONGEST} AND given.column3 + {_LONGEST}
+    AND alert.first_at + alert.realert >= given.column2 AND alert.first_at - alert.realert <= given.column3
+"""
 _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
 _RESOLVED = select(ALERT.c.id).where(
     ALERT.c.id.in_(bindparam("alert_ids", expanding=True)), ALERT.c.status == Status.RESOLVED.value
@@ -120,12 +123,17 @@ def read_resolved(connection: Connection, alert_ids: Collection[str]) -> set[str
     return found
 
 
-def read_unresolved(connection: Connection, group_keys: Collection[str]) -> dict[str, list[Alert]]:
-    """Read the unresolved alerts by grouping key, oldest first; keys without alerts are left out."""
+def read_joinable(connection: Connection, spans: Collection[tuple[str, datetime, datetime]]) -> dict[str, list[Alert]]:
+    """Read the unresolved alerts that matches may join, by grouping key; keys without alerts are left out.
+
+    `spans` has the grouping key, the first and the last time of the matches of each group. An alert that began before or after
+    them is read if one of them lies within the `realert` that it opened with.
+    """
+    given = [(group_key, to_micros(first), to_micros(last)) for group_key, first, last in spans]
+    names, like = (*_ROWS.names, "group_key"), ("group_key", "first_at", "first_at")
     found: dict[str, list[Alert]] = {}
-    for keys in portions(group_keys):
-        for row in connection.execute(_UNRESOLVED, {"group_keys": keys}):
-            found.setdefault(row.group_key, []).append(alert_of(row[: len(READ)]))
+    for *row, group_key in bulk_join(connection, ALERT, names, like, given, _IS_JOINABLE):
+        found.setdefault(group_key, []).append(alert_of(row))
     return found
 
 

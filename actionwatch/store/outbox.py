@@ -31,7 +31,7 @@ from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store import alerts
 from actionwatch.store.column_types import Instant, RowFormat
-from actionwatch.store.statements import PageKey, first_two, is_after, portions, without_index
+from actionwatch.store.statements import PageKey, first_two, has_row, is_after, portions, without_index
 from actionwatch.store.tables import ALERT, DELIVERY, MESSAGE_REFERENCE
 
 # The properties of `Delivery` as SQL conditions.
@@ -163,12 +163,22 @@ def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     return [delivery_of(row) for row in connection.execute(_OF_ALERT, {"wanted": alert_id})]
 
 
-def read_of_receiver(connection: Connection, receiver: str, alert_ids: Collection[str]) -> list[Delivery]:
-    """Read the rows of these alerts for a receiver, by alert and order."""
+def read_pending(connection: Connection, receiver: str, alert_ids: Collection[str]) -> list[Delivery]:
+    """Read the pending rows of these alerts for a receiver, by alert and order. A frozen body is read as `{}`."""
     c = DELIVERY.c
-    statement = _DELIVERIES.where(c.receiver == receiver).order_by(c.alert_id, c.ordinal)
+    its = (c.receiver == receiver, without_index(c.status) == DeliveryStatus.PENDING.value)
+    statement = select(*_WITHOUT_BODY).where(*its).order_by(c.alert_id, c.ordinal)
     chosen = (statement.where(c.alert_id.in_(some)) for some in portions(alert_ids))
     return [delivery_of(row) for each in chosen for row in connection.execute(each)]
+
+
+def read_reached(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[str]:
+    """Return which of these alerts have a row for a receiver that is neither pending nor suppressed: sent, held, dead."""
+    undecided = (DeliveryStatus.PENDING.value, DeliveryStatus.SUPPRESSED.value)
+    its = (DELIVERY.c.alert_id == ALERT.c.id, DELIVERY.c.receiver == receiver)
+    is_reached = has_row(*its, without_index(DELIVERY.c.status).not_in(undecided))
+    chosen = (select(ALERT.c.id).where(ALERT.c.id.in_(some), is_reached) for some in portions(alert_ids))
+    return {alert_id for each in chosen for alert_id in connection.execute(each).scalars()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,18 +58,24 @@ def _as_recorded(record: Record) -> tuple[bool, timedelta | None]:
 
 # By key if times are equal: a message must not depend on the order in which records arrived.
 _NEWEST_FIRST = (RECORD.c.occurred_at.desc(), RECORD.c.record_key.desc(), RECORD.c.id.desc())
+# Ranked by key alone: of an alert with thousands of records, only those that are shown are read whole.
 _RANKED = (
     select(
-        *SELECTED,
         ALERT_RECORD.c.alert_id,
+        ALERT_RECORD.c.record_id,
         func.row_number().over(partition_by=ALERT_RECORD.c.alert_id, order_by=_NEWEST_FIRST).label("rank"),
     )
-    .join(ALERT_RECORD, ALERT_RECORD.c.record_id == RECORD.c.id)
+    .join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
     .where(ALERT_RECORD.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
     .subquery()
 )
 # Built once: building a statement takes longer than running it.
-_OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
+_OF_ALERTS = (
+    select(*SELECTED, _RANKED.c.alert_id)
+    .join(_RANKED, _RANKED.c.record_id == RECORD.c.id)
+    .where(_RANKED.c.rank <= bindparam("most"))
+    .order_by(_RANKED.c.rank.desc())
+)
 _NEWEST_ID = select(func.max(RECORD.c.id))
 _AFTER = RECORD.c.id > bindparam("after")
 _LAST_SKIPPED = select(RECORD.c.id).where(_AFTER).order_by(RECORD.c.id).offset(bindparam("skipped")).limit(1)

@@ -64,12 +64,28 @@ def bulk_find(
     connection: Connection, table: Table, columns: Sequence[str], key: Sequence[str], values: Collection[Sequence[Any]]
 ) -> Iterator[Sequence[Any]]:
     """Yield columns of the rows with these keys, as the database stores them. An index must begin with the key."""
-    listed = ", ".join(f"{table.name}.{name}" for name in columns)
     is_it = " AND ".join(f"{table.name}.{name} = given.column{place}" for place, name in enumerate(key, 1))
+    return bulk_join(connection, table, columns, key, values, is_it)
+
+
+def bulk_join(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    like: Sequence[str],
+    values: Collection[Sequence[Any]],
+    condition: str,
+) -> Iterator[Sequence[Any]]:
+    """Yield columns of the rows that meet a condition with given values, once for each, as the database stores them.
+
+    The condition is SQL about the table and about `given.column1`, `given.column2`..., which have the types of the columns
+    `like`. An index must serve it.
+    """
+    listed = ", ".join(f"{table.name}.{name}" for name in columns)
     for some in portions(values):
-        given, parameters = _given(connection, [table.c[name] for name in key], list(zip(*some, strict=True)))
+        given, parameters = _given(connection, [table.c[name] for name in like], list(zip(*some, strict=True)))
         # SQLite reads the tables of a CROSS JOIN in this order.
-        statement = f"SELECT {listed} FROM ({given}) AS given CROSS JOIN {table.name} WHERE {is_it}"  # noqa: S608  # nosec
+        statement = f"SELECT {listed} FROM ({given}) AS given CROSS JOIN {table.name} WHERE {condition}"  # noqa: S608  # nosec
         yield from connection.exec_driver_sql(statement, parameters)
 
 

@@ -23,7 +23,8 @@ from actionwatch.store.database import Database
 from actionwatch.store.outbox import DueDelivery
 from actionwatch.store.tables import DELIVERY
 from actionwatch.text.timeintervals import Period, TimeInterval
-from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
+from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record, only_sqlite
+from tests.statements import GRAIN, steps
 
 MINUTE = timedelta(minutes=1)
 ANY = ReceiverPolicy()
@@ -194,6 +195,26 @@ def test_source_inhibits_only_where_it_is_received(database: Database, row: dict
         if row:
             connection.execute(DELIVERY.update().where(DELIVERY.c.alert_id == "source").values(row))
         assert ("target" not in names(check(connection, ANY, global_policy=NIGHTS))) is is_inhibited
+
+
+def test_updates_of_a_source_are_not_read(database: Database) -> None:
+    """Whether a source reached the receiver takes as many steps after hundreds of updates as after one."""
+    only_sqlite(database)
+    opened, target = make_delivery("source"), make_delivery("target")
+    put(database, opened, **SOURCE)
+    put(database, target, **LOW)
+    last, found = 1, []
+    for count in (2, 400):
+        updates = [make_delivery("source", ordinal=number) for number in range(last + 1, count + 1)]
+        with database.write() as connection:
+            delivery_transitions.enqueue(connection, updates)
+            connection.execute(DELIVERY.update().where(DELIVERY.c.alert_id == "source").values(body="{}"))
+            delivery_transitions.sent(connection, "hook", None, {each.id: None for each in (opened, *updates)}, NOON)
+            assert names(check(connection, ANY, global_policy=INHIBIT)) == set()
+            connection.execute(DELIVERY.update().where(DELIVERY.c.id == target.id).values(status="pending"))
+        last = count
+        found.append(steps(database, lambda c: check(c, ANY, global_policy=INHIBIT)))
+    assert found[1] <= found[0] + 20 * GRAIN, found
 
 
 def test_silenced_source_does_not_inhibit(database: Database) -> None:

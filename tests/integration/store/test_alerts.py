@@ -58,18 +58,32 @@ def test_update_changes_only_what_can_change(database: Database) -> None:
         assert alerts.read(connection, "other") == make_alert("other")
 
 
-def test_unresolved_alerts_of_a_group_are_read(database: Database) -> None:
-    """The unresolved alerts of a group are read, oldest first."""
+def test_alerts_that_a_match_may_join_are_read(database: Database) -> None:
+    """The unresolved alerts of a group are read that began at most their own `realert` before or after one of the matches."""
+    edge = timedelta(microseconds=1)
     store(
         database,
-        make_alert("c", first_at=NOON + QUARTER),
-        make_alert("a", status=Status.ACKED),
-        make_alert("b", status=Status.RESOLVED),
+        make_alert("a", realert=QUARTER, status=Status.ACKED),
+        make_alert("b", realert=QUARTER, status=Status.RESOLVED),
+        make_alert("c", realert=QUARTER, first_at=NOON + 4 * QUARTER),
+        make_alert("d", realert=4 * QUARTER, first_at=NOON - QUARTER),
+        make_alert("e", first_at=NOON + QUARTER),
     )
-    store(database, make_alert("d"), group="other")
+    store(database, make_alert("f", realert=QUARTER), group="other")
     with database.read() as connection:
-        assert [alert.id for alert in alerts.read_unresolved(connection, ["group", "none"])["group"]] == ["a", "c"]
-        assert alerts.read_unresolved(connection, ["none"]) == {}
+
+        def found(first: timedelta, last: timedelta) -> str:
+            spans = [("group", NOON + first, NOON + last), ("none", NOON, NOON)]
+            read = alerts.read_joinable(connection, spans)
+            return "".join(sorted(alert.id for its in read.values() for alert in its))
+
+        assert found(QUARTER, 3 * QUARTER) == "acde"
+        assert found(QUARTER + edge, 3 * QUARTER - edge) == "d"
+        assert found(3 * QUARTER + edge, 6 * QUARTER) == "c"
+        assert found(-6 * QUARTER, -QUARTER) == "ad"
+        assert found(-6 * QUARTER, -5 * QUARTER) == "d"
+        assert found(-6 * QUARTER, -5 * QUARTER - edge) == ""
+        assert alerts.read_joinable(connection, []) == {}
 
 
 def test_alert_is_found_by_an_id_prefix(database: Database) -> None:

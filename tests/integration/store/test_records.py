@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,16 @@ def test_newest_records_of_alerts(database: Database) -> None:
         "two": ["3"],
         "none": [],
     }
+
+
+def test_only_shown_records_of_an_alert_are_read_whole(database: Database) -> None:
+    """One record of an alert with many is found in at most half of the steps that reading all of them takes."""
+    only_sqlite(database)
+    store(database, *(make_record(number, minutes=number) for number in range(500)))
+    with database.write() as connection:
+        alerts.join(connection, [("one", number + 1) for number in range(500)])
+    one, every = (steps(database, partial(records.read_of_alerts, alert_ids=["one"], limit=most)) for most in (1, 500))
+    assert one <= every / 2, (one, every)
 
 
 @pytest.mark.parametrize("together", [1, 2, 3, 20_000])
