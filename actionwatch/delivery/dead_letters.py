@@ -77,6 +77,6 @@ class DeadLetters:
             yield wanted
             return
         with self._database.read() as connection:
-            ids = [each.id for each in outbox.read_dead_letters(connection, wanted)]
+            ids = outbox.read_dead_ids(connection, wanted)
         for some in portions(ids, PORTION):
             yield replace(wanted, ids=some)

@@ -17,8 +17,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from actionwatch.base.delivery import Delivery
-from actionwatch.base.model import Alert, CorrelatedAlert, Level, RecordFilter, Status
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
+from actionwatch.base.model import Alert, CorrelatedAlert, Event, Level, RecordFilter, Status
+from actionwatch.delivery import replay
 from actionwatch.store import (
     alert_history,
     alerts,
@@ -37,6 +38,8 @@ from actionwatch.store import (
 from actionwatch.store.alert_history import Entry
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.database import Database
+from actionwatch.store.delivery_transitions import Suppression
+from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.tables import DELIVERY, RECEIPT
 from tests import postgresql
 from tests.builders import NOON, make_alert, make_delivery, make_receipt, make_record, open_database
@@ -238,12 +241,58 @@ QUESTIONS: dict[str, Question] = {
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_no_whole_table_is_read(filled: Database, name: str) -> None:
     """A question about a hundred rows visits a small part of each table, through an index."""
-    found = asked(filled, QUESTIONS[name])
-    if not filled.is_shared:
-        assert steps(filled, QUESTIONS[name]) < MOST_STEPS, [_explained(filled, *each) for each in found]
+    _check(filled, QUESTIONS[name])
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def given_up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Fill a store with dead letters of one receiver, and with the ends of alerts whose opening another one did not get."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "postgresql":
+            database = Database(stack.enter_context(postgresql.other_database("given_up")))
+            database.upgrade()
+        else:
+            database = open_database(tmp_path_factory.mktemp("given_up"))
+        stack.callback(database.close)
+        for start in range(0, ALERTS, 1000):
+            with database.write() as connection:
+                _give_up(connection, [_alert(number) for number in range(start, start + 1000)])
+        if database.is_shared:
+            with database.write() as connection:
+                connection.exec_driver_sql("ANALYZE")
+        yield database
+
+
+def _give_up(connection: Connection, made: Sequence[Alert]) -> None:
+    alerts.insert_new(connection, [(alert, f"group {alert.id}") for alert in made])
+    ends = [make_delivery(alert.id, "mail", event=Event.RESOLVED) for alert in made]
+    delivery_transitions.enqueue(connection, [*(_message(alert, "hook") for alert in made), *ends])
+    delivery_transitions.bury_all(connection, "hook", "gave up")
+    delivery_transitions.suppress(connection, [Suppression(end, NOT_NOTIFIED) for end in ends])
+
+
+LETTERS = DeliveryFilter([make_delivery(f"alert {number:05}").id for number in range(2000, 2010)], "hook", START)
+DECISIONS: dict[str, Question] = {
+    "retry": lambda c: replay.replay(c, LETTERS, ["hook"], "sam", NOON),
+    "retry --to": lambda c: replay.readdress(c, LETTERS, "pager", "sam", NOON),
+    "drop": lambda c: replay.drop(c, LETTERS, "sam", NOON),
+}
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_decision_about_dead_letters_reads_only_these(given_up: Database, name: str) -> None:
+    """A transaction about ten of the dead letters of a receiver reads neither the others nor all messages that were stopped."""
+    _check(given_up, DECISIONS[name])
+
+
+def _check(database: Database, ask: Question) -> None:
+    """Check that a question visits a small part of each table, through an index."""
+    found = asked(database, ask)
+    if not database.is_shared:
+        assert steps(database, ask) < MOST_STEPS, [_explained(database, *each) for each in found]
         return
     for statement, parameters in found:
-        nodes = list(_nodes(_run(filled, statement, parameters)))
+        nodes = list(_nodes(_run(database, statement, parameters)))
         large = [node for node in nodes if node.get("Relation Name") in BIG]
         assert [node for node in large if node["Node Type"] == "Seq Scan"] == [], statement
         assert sum(map(_visited, large)) <= MOST_VISITED, (statement, large)
