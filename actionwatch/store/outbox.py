@@ -211,7 +211,8 @@ class DeliveryFilter:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the SQL conditions."""
         conditions: list[ColumnElement[bool]] = []
-        status, receiver = DELIVERY.c.status, DELIVERY.c.receiver
+        status: ColumnElement[str] = DELIVERY.c.status
+        receiver: ColumnElement[str] = DELIVERY.c.receiver
         if self.ids is not None:
             conditions.append(DELIVERY.c.id.in_(self.ids))
             # SQLite would read all rows of the receiver in that status instead of those with these ids.
