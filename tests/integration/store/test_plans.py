@@ -150,6 +150,12 @@ def _deleting(delete: Callable[[Connection, datetime], int], before: datetime) -
     return lambda c: delete(c, before)
 
 
+def _first_proof(connection: Connection) -> None:
+    """Look up the proof of a record of this day that has one, as `explain` does."""
+    record = make_record(occurred_at=_at(ALERTS - FEW), seen_at=_at(ALERTS - FEW))
+    assert receipts.read_first_covering(connection, record) is not None
+
+
 DELETIONS: dict[str, Callable[[Connection, datetime], int]] = {
     "records": lambda c, before: len(records.delete_older(c, before, RECORDS, FEW)),
     "deliveries": lambda c, before: retention.delete_deliveries(c, before, before, NOON, FEW),
@@ -193,6 +199,9 @@ QUESTIONS: dict[str, Question] = {
             "until": NOON - timedelta(minutes=1),
         }.items()
     },
+    "records export --since": lambda c: list(record_search.stream(c, RecordFilter(since=RECENT))),
+    "records export --since, long ago": lambda c: list(record_search.stream(c, RecordFilter(since=START, until=OLD))),
+    "rules backtest --since": lambda c: list(record_search.stream(c, RecordFilter(since=RECENT), is_once=True)),
     "records list --since": lambda c: record_search.find(c, RecordFilter(since=RECENT, user="nobody"), 50),
     "records list --until, long ago": lambda c: record_search.find(c, RecordFilter(since=START, until=OLD), 50),
     "alerts list": lambda c: alerts.read_newest(c, 50),
@@ -218,6 +227,9 @@ QUESTIONS: dict[str, Question] = {
     "delivery by a prefix": lambda c: outbox.read_by_prefix(c, "0123"),
     "alert by a prefix": lambda c: alerts.read_by_prefix(c, "alert 0300"),
     "receipts list": lambda c: list(receipts.stream(c, limit=50)),
+    "receipts list --source": lambda c: list(receipts.stream(c, "acme", limit=50)),
+    "receipts list --source, without any": lambda c: list(receipts.stream(c, "nobody", limit=50)),
+    "first proof of a record": _first_proof,
     "rows that are not sealed": lambda c: unsealed.count_oldest(c, FEW),
     # delivery
     "claim": lambda c: outbox.read_due(c, "hook", NOON, FEW),
