@@ -1,7 +1,7 @@
 """What people do with dead letters, by a command, in the console or through the API: retry, send elsewhere, drop.
 
-Each action records who decided. What somebody selected is one transaction. All dead letters of a receiver are several, so that
-the other steps can write between them.
+Each action records who decided. It is one transaction, or several if there are many dead letters, so that the other steps can
+write between them.
 """
 
 from __future__ import annotations
@@ -73,10 +73,7 @@ class DeadLetters:
 
     def _portions(self, wanted: DeliveryFilter) -> Iterator[DeliveryFilter]:
         """Yield what is wanted in portions, those of each alert in the order of sending."""
-        if wanted.ids is not None:
-            yield wanted
-            return
         with self._database.read() as connection:
-            ids = [each.id for each in outbox.read_dead_letters(connection, wanted)]
+            ids = outbox.read_dead_ids(connection, wanted)
         for some in portions(ids, PORTION):
             yield replace(wanted, ids=some)

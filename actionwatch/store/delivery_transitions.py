@@ -17,7 +17,6 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, 
 from actionwatch.base.clock import to_micros
 from actionwatch.base.delivery import (
     BURY,
-    DROP,
     DROPPED,
     NOT_NOTIFIED,
     READDRESS,
@@ -39,7 +38,7 @@ from actionwatch.store.outbox import (
     IS_PENDING,
     DeliveryFilter,
 )
-from actionwatch.store.statements import bulk_insert, bulk_update, without_index
+from actionwatch.store.statements import bulk_insert, bulk_update, portions, without_index
 from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.store.tables import ALERT, DELIVERY
 
@@ -81,7 +80,7 @@ _STOP = (
     )
 )
 _SUPPRESSED_ENDS = (
-    DELIVERY.c.status == DeliveryStatus.SUPPRESSED.value,
+    without_index(DELIVERY.c.status) == DeliveryStatus.SUPPRESSED.value,
     DELIVERY.c.event == Event.RESOLVED.value,
     DELIVERY.c.why == NOT_NOTIFIED,
     exists().where(*IS_BEHIND),
@@ -257,9 +256,12 @@ def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> in
     """
     again = {**_pending_again(now), "why": None}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
-    count = connection.execute(DELIVERY.update().where(*dead).values(again)).rowcount
-    connection.execute(DELIVERY.update().where(*_SUPPRESSED_ENDS).values(again))
-    return count
+    letters = connection.execute(DELIVERY.update().where(*dead).values(again).returning(DELIVERY.c.alert_id)).scalars()
+    alert_ids = letters.all()
+    for some in portions(set(alert_ids)):
+        its = (DELIVERY.c.alert_id.in_(some), *_SUPPRESSED_ENDS)
+        connection.execute(DELIVERY.update().where(*its).values(again))
+    return len(alert_ids)
 
 
 def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, event: Event, now: datetime) -> None:
@@ -288,8 +290,8 @@ def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, e
 def drop(connection: Connection, wanted: DeliveryFilter, who: str) -> int:
     """Give up dead rows for good. Return how many there were."""
     dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": DROPPED, "ref": who}
-    statement = DELIVERY.update().where(*wanted.conditions(), _allows(DROP))
-    return connection.execute(statement.values(dropped)).rowcount
+    dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
+    return connection.execute(DELIVERY.update().where(*dead).values(dropped)).rowcount
 
 
 def _allows(transition: Transition, status: ColumnElement[str] = DELIVERY.c.status) -> ColumnElement[bool]:

@@ -221,12 +221,16 @@ class DeliveryFilter:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the SQL conditions."""
         conditions: list[ColumnElement[bool]] = []
-        if self.status is not None:
-            conditions.append(DELIVERY.c.status == self.status)
+        status: ColumnElement[str] = DELIVERY.c.status
+        receiver: ColumnElement[str] = DELIVERY.c.receiver
         if self.ids is not None:
             conditions.append(DELIVERY.c.id.in_(self.ids))
+            # SQLite would read all rows of the receiver in that status instead of those with these ids.
+            status, receiver = without_index(status), without_index(receiver)
+        if self.status is not None:
+            conditions.append(status == self.status.value)
         if self.receiver is not None:
-            conditions.append(DELIVERY.c.receiver == self.receiver)
+            conditions.append(receiver == self.receiver)
         if self.since is not None:
             conditions.append(DELIVERY.c.created_at >= self.since)
         return conditions
@@ -282,9 +286,17 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
 
 def read_dead_letters(connection: Connection, wanted: DeliveryFilter) -> list[Delivery]:
     """Read dead rows, those of each alert in the order of sending. A frozen body is read as `{}`, because it may be large."""
-    statement = select(*_WITHOUT_BODY).where(*replace(wanted, status=DeliveryStatus.DEAD).conditions())
-    order = (DELIVERY.c.alert_id, DELIVERY.c.receiver, DELIVERY.c.ordinal)
-    return [delivery_of(row) for row in connection.execute(statement.order_by(*order))]
+    return [delivery_of(row) for row in connection.execute(_dead_letters(wanted, *_WITHOUT_BODY))]
+
+
+def read_dead_ids(connection: Connection, wanted: DeliveryFilter) -> Sequence[str]:
+    """Read the ids of dead rows, in the order of `read_dead_letters`."""
+    return connection.execute(_dead_letters(wanted, DELIVERY.c.id)).scalars().all()
+
+
+def _dead_letters(wanted: DeliveryFilter, *columns: ColumnElement[Any]) -> Select[Any]:
+    conditions = replace(wanted, status=DeliveryStatus.DEAD).conditions()
+    return select(*columns).where(*conditions).order_by(DELIVERY.c.alert_id, DELIVERY.c.receiver, DELIVERY.c.ordinal)
 
 
 def count_dead_letters(connection: Connection, wanted: DeliveryFilter, *, excluding: Collection[str]) -> dict[str, int]:

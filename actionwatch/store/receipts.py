@@ -25,6 +25,9 @@ from actionwatch.store.tables import RECEIPT, RECORD
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
 _EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
 _NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
+_CLOCK_STEP = timedelta(
+    hours=1
+)  # by which our clock may have been set back after a record was seen, without a longer search
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
@@ -113,8 +116,12 @@ def read_first_covering(connection: Connection, record: Record) -> WindowReceipt
         RECEIPT.c.ends_at >= record.occurred_at,
         RECEIPT.c.record_through >= record.id,
     )
-    row = connection.execute(_RECEIPTS.where(*is_it).order_by(RECEIPT.c.judged_at).limit(1)).mappings().first()
-    return _receipt(row) if row else None
+    first = _RECEIPTS.where(*is_it).order_by(RECEIPT.c.judged_at).limit(1)
+    # It was judged after the record was seen, unless the clock was set back then. To look further back reads all earlier ones.
+    for each in (first.where(RECEIPT.c.judged_at >= record.seen_at - _CLOCK_STEP), first):
+        if row := connection.execute(each).mappings().first():
+            return _receipt(row)
+    return None
 
 
 def read_covering(connection: Connection, record: Record, limit: int) -> list[WindowReceipt]:
@@ -143,9 +150,12 @@ def stream(
 
     Close it before the connection, if the iteration may end early.
     """
-    statement = _RECEIPTS.order_by(RECEIPT.c.id.desc()).limit(limit)
-    if source is not None:
-        statement = statement.where(RECEIPT.c.source == source)
+    statement = _RECEIPTS.limit(limit)
+    if source is None:
+        statement = statement.order_by(RECEIPT.c.id.desc())
+    else:  # the order of an index, and the same one: each receipt of a source is judged later than the one before
+        newest_first = (RECEIPT.c.judged_at.desc(), RECEIPT.c.id.desc())
+        statement = statement.where(RECEIPT.c.source == source).order_by(*newest_first)
     if since is not None:
         statement = statement.where(RECEIPT.c.ends_at >= since)
     if until is not None:

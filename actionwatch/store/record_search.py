@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Tuple, and_, desc, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Tuple, and_, desc, false, func, literal, or_, select, tuple_
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record, RecordFilter
@@ -22,7 +22,7 @@ from actionwatch.store.record_keys import (
     timed,
 )
 from actionwatch.store.record_rows import IS_COUNTED, RECORDS, place_of, record_of
-from actionwatch.store.statements import PageKey, stream_rows
+from actionwatch.store.statements import PageKey, stream_rows, without_index
 from actionwatch.store.tables import HAS_OTHER_KEY, RECORD
 
 _OTHERS_IN_TIME = (RECORD.c.occurred_at, *IN_TIME)  # the index of the records that have other keys
@@ -131,8 +131,26 @@ def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = Fals
 
     `is_once`: yield each action once, even if several sources read it.
     """
-    statement = _matching(wanted).where(*[IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
+    within = _ids_within(connection, wanted.since, wanted.until)
+    statement = _matching(wanted).where(*within, *[IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
     return map(record_of, stream_rows(connection, statement))
+
+
+def _ids_within(
+    connection: Connection, since: datetime | None, until: datetime | None
+) -> Sequence[ColumnElement[bool]]:
+    """Return the conditions for ids from the lowest to the highest one of the records within these bounds.
+
+    Only the indexes by time are read for it. In their order, all records of a long time would have to be sorted by id.
+    """
+    if since is None and until is None:
+        return []
+    # Without the index by id: PostgreSQL would follow it from the first record on, up to one within the bounds.
+    ends = select(func.min(without_index(RECORD.c.id)), func.max(without_index(RECORD.c.id)))
+    others = ends.where(HAS_OTHER_KEY, *_others_from(since, None), *_others_below(until, None))
+    found = [connection.execute(each).one() for each in (ends.where(*timed(since, until)), others)]
+    ids = [number for row in found for number in row if number is not None]
+    return [RECORD.c.id.between(min(ids), max(ids))] if ids else [false()]
 
 
 def conditions(wanted: RecordFilter) -> list[ColumnElement[bool]]:

@@ -195,6 +195,7 @@ def test_requeued_end_behind_an_escalation(database: Database, body: str | None,
     with database.write() as connection:
         delivery_transitions.suppress(connection, [Suppression(end, NOT_NOTIFIED)])
         delivery_transitions.freeze(connection, [replace(escalation, body=body)])
+        delivery_transitions.bury(connection, escalation, "gave up")
         delivery_transitions.requeue(connection, DeliveryFilter(), NOON)
     assert row(database, end).status is status
 
@@ -268,6 +269,7 @@ def test_filters(database: Database) -> None:
             (DeliveryFilter(status=DeliveryStatus.SENT), [old, new]),  # it asks for dead letters alone
         ):
             assert [each.id for each in outbox.read_dead_letters(connection, wanted)] == [each.id for each in found]
+            assert outbox.read_dead_ids(connection, wanted) == [each.id for each in found]
         assert [each.id for each in outbox.find(connection, limit=9)] == [new.id, old.id]
         assert [each.id for each in outbox.find(connection, limit=1)] == [new.id]
         assert [each.id for each in outbox.read_by_prefix(connection, old.id[:30])] == [old.id]

@@ -145,6 +145,26 @@ def test_first_proof_of_a_record(database: Database) -> None:
     assert (found.first_judged_at, found.judged_at, found.proof_count) == (NOON + 8 * MINUTE, NOON + 9 * MINUTE, 2)
 
 
+def test_first_proof_of_a_record_of_a_wrong_clock(database: Database) -> None:
+    """A record that was seen by a clock that was ahead has a proof, although it was judged before that time."""
+    record = make_record(minutes=2, seen_at=NOON + 9 * HOUR)
+    with database.write() as connection:
+        records.insert_new(connection, [record])
+        (stored,) = records.read_after(connection, 0, 9)
+    (proof,) = written(database, at(0, 5, **FULL))
+    with database.read() as connection:
+        assert receipts.read_first_covering(connection, stored) == proof
+
+
+def test_receipts_of_a_source_have_the_same_order(database: Database) -> None:
+    """The receipts of one source come in the order of all, newest first."""
+    names = ("acme", "other", "acme", "acme", "other")
+    stored = written(database, *(at(place, place + 1, source=name, **FULL) for place, name in enumerate(names)))
+    with database.read() as connection:
+        for name in names:
+            assert list(receipts.stream(connection, name)) == [each for each in stored if each.source == name]
+
+
 def test_unsound_merged_receipt_is_deleted(database: Database) -> None:
     """A merged receipt that ends in the future is deleted as a whole, and the source is read again from the one before it."""
     written(database, at(0, 5, **FULL), at(5, 6), at(6, 90), at(90, 95))

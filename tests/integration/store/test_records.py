@@ -252,6 +252,27 @@ def test_filter_selects_exactly_its_records(database: Database, wanted: dict[str
         assert users(list(record_search.stream(connection, asked))) == expected[::-1]
 
 
+def test_stream_of_a_time_has_the_order_of_storage(database: Database) -> None:
+    """The records of a time are streamed in the order in which they were stored, whatever their times and keys are."""
+    keys: dict[int, dict[str, Any]] = {2: {"key": "own-2"}, 4: {"key": "untimed-4"}}
+    for number, minutes in enumerate((5, 1, 9, 4, 3, 8, 2, 9)):
+        store(database, make_record(number, minutes=minutes, user_name=str(minutes), **keys.get(minutes, {})))
+    with database.read() as connection:
+        for since, until, expected in (
+            (3, None, "594389"),
+            (None, 4, "1432"),
+            (3, 5, "543"),
+            (2, 2, "2"),
+            (6, 7, ""),
+            (10, None, ""),
+            (None, 0, ""),
+            (None, None, "51943829"),
+        ):
+            bounds = [None if each is None else NOON + timedelta(minutes=each) for each in (since, until)]
+            found = list(record_search.stream(connection, RecordFilter(since=bounds[0], until=bounds[1])))
+            assert "".join(users(found)) == expected
+
+
 def test_stream_returns_every_record(database: Database) -> None:
     """Every record is streamed, also from more than one page."""
     store(database, *(make_record(n) for n in range(2500)))

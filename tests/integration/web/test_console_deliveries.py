@@ -23,7 +23,7 @@ from actionwatch.web.parts import Destination
 from tests.browser import WIDTHS, viewing
 from tests.builders import Clock, make_alert, make_delivery
 from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
-from tests.statements import transactions
+from tests.statements import statements, transactions
 
 DEAD = "/deliveries?state=dead"
 RECEIVERS = [Destination("hook", "webhook"), Destination("mail", "email")]
@@ -152,15 +152,21 @@ def test_all_of_one_receiver(web: httpx.Client, database: Database) -> None:
     assert (status, "Choose a receiver first" in text) == (400, True)
 
 
+@pytest.mark.parametrize("is_selected", [False, True], ids=["of a receiver", "by id"])
 def test_many_are_several_transactions(
-    database: Database, letters: list[Delivery], monkeypatch: pytest.MonkeyPatch
+    database: Database, letters: list[Delivery], monkeypatch: pytest.MonkeyPatch, *, is_selected: bool
 ) -> None:
-    """All dead letters of a receiver are moved in portions, between which the other steps can write; none is left out."""
+    """Many dead letters are moved in portions, between which the other steps can write; none is left out.
+
+    Before the first portion, only their ids are read: there may be a hundred thousand.
+    """
     monkeypatch.setattr(dead_letters, "PORTION", 2)
     actions = DeadLetters(database, ["hook", "mail"], Clock())
-    with transactions() as ran:
-        assert actions.retry(DeliveryFilter(receiver="hook"), "sam", "mail").count == len(letters) - 1
+    ids = [each.id for each in letters] if is_selected else None
+    with transactions() as ran, statements() as asked:
+        assert actions.retry(DeliveryFilter(ids, "hook"), "sam", "mail").count == len(letters) - 1
     assert ran.count("write") == 2
+    assert next(each for each in asked if each.startswith("SELECT delivery")).startswith("SELECT delivery.id \n")
     assert [state for _, receiver, state in states(database) if receiver == "mail"] == ["pending"] * 3
 
 
