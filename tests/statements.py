@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,29 @@ def statements() -> Iterator[list[str]]:
         yield found
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def questions() -> Iterator[list[tuple[str, Any]]]:
+    """Collect the queries of all stores during the block, with their parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        if statement.startswith("SELECT"):
+            found.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def count_rows(connection: Connection, asked: Iterable[tuple[str, Any]]) -> int:
+    """Return how many rows these queries return now."""
+    counts = (f"SELECT count(*) FROM ({statement}) AS found" for statement, _ in asked)
+    parameters = (each for _, each in asked)
+    return sum(connection.exec_driver_sql(*each).scalar_one() for each in zip(counts, parameters, strict=True))
 
 
 @contextmanager

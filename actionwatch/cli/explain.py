@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from actionwatch.text.times import local_times, spell_time
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.rules.correlations.live.view import View
     from actionwatch.rules.explain import Explanation
     from actionwatch.rules.load import Rules
     from actionwatch.rules.model import Rule
@@ -78,18 +79,33 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
     if found_records:
         record = only_one(found_records, "record", subject, "records list", "key")
         holding = list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values())
-        lines = list(_record_lines(connection, settings, rules, record, holding))
+        lines = list(_record_lines(connection, settings, rules, record, holding, None, {}))
         for alert in holding:
             lines += _alert_lines(connection, alert, record)
         return record.key, sorted(lines, key=lambda line: line.at)
     if not found:
         raise click.ClickException(_unknown(connection, settings, subject))
     alert = only_one(found, "alert", subject, "alerts list")
-    held = records.read_of_alerts(connection, [alert.id], max(alert.count, 1))[alert.id]
-    shown = held if len(held) <= _RECORDS_SHOWN else [held[0], *held[-_RECORDS_SHOWN + 1 :]]
-    lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, [alert], alert)]
-    lines += _alert_lines(connection, alert, held[0] if held else None)
+    shown = records.read_of_alerts(connection, [alert.id], _RECORDS_SHOWN)[alert.id]
+    first = records.read_first_of(connection, alert.id)
+    if first is not None and first != shown[0]:
+        shown[0] = first
+    views = _views(connection, rules, alert, shown)
+    lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, [alert], alert, views)]
+    lines += _alert_lines(connection, alert, first)
     return alert.id, sorted(lines, key=lambda line: line.at)
+
+
+def _views(connection: Connection, rules: Rules, alert: Alert, shown: Sequence[Record]) -> Mapping[int, Sequence[View]]:
+    """Return by the id of a record what the correlation of an alert counted for it."""
+    rule = next((each for each in rules.rules if each.name.id == alert.rule.id), None)
+    explained = [record for record in shown if not record.is_backlog]
+    if rule is None or rule.correlation is None or not explained:
+        return {}
+    from actionwatch.service.stored_views import views_from_store
+
+    views = views_from_store(connection, rule, rules.rules, explained)
+    return {record.id: each for record, each in zip(explained, views, strict=True)}
 
 
 def _unknown(connection: Connection, settings: Settings, subject: str) -> str:
@@ -113,11 +129,12 @@ def _record_lines(
     rules: Rules,
     record: Record,
     holding: Sequence[Alert],
-    alert: Alert | None = None,
+    alert: Alert | None,
+    views: Mapping[int, Sequence[View]],
 ) -> Iterator[_Line]:
     """Return the lines of a record: when it happened, which polls saw and proved it, which rules it matched and why.
 
-    `holding` are the alerts that hold it; with `alert`, only the rule of that alert is explained.
+    `holding` are the alerts that hold it; with `alert`, only the rule of that alert is explained, with its `views` by record.
     """
     from actionwatch.store import receipts, records
 
@@ -137,16 +154,16 @@ def _record_lines(
         what = f"window {window}: {count}, by {receipt.method}{again}"
         yield _Line(receipt.first_judged_at, None, "proved", what)
     if not record.is_backlog:
-        yield from _rule_lines(connection, settings, rules, record, holding, alert)
+        yield from _rule_lines(settings, rules, record, holding, alert, views)
 
 
 def _rule_lines(
-    connection: Connection,
     settings: Settings,
     rules: Rules,
     record: Record,
     holding: Sequence[Alert],
     alert: Alert | None,
+    views: Mapping[int, Sequence[View]],
 ) -> Iterator[_Line]:
     """Return which current rules a record matches, with the values that decided, and what the alert's correlation counted."""
     from actionwatch.rules.explain import counted, explain, feeders_of
@@ -158,19 +175,15 @@ def _rule_lines(
     for rule in rules.rules:
         if alert is not None and rule.name.id != alert.rule.id:
             continue
-        views = None
-        if alert is not None and rule.correlation is not None:
-            from actionwatch.service.stored_views import views_from_store
-
-            views = views_from_store(connection, rule, rules.rules, record)
-        finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=views)
+        its = views.get(record.id)
+        finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=its)
         findings.append((rule, finding))
         if finding.holds:
             decided = "; ".join(_decided(finding)) or "every record"
             why = "" if rule.name.id in alerted else _why_no_alert(rule, finding)
             yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {decided}{why}")
         if rule.correlation is not None:
-            lines = counted(rule.correlation, views or ())
+            lines = counted(rule.correlation, its or ())
             yield from (_Line(record.seen_at, None, "counted", what) for what in lines)
     if not any(finding.holds for _, finding in findings):
         nothing = (

@@ -29,10 +29,21 @@ def read_without_records(
     found: list[CorrelatedAlert] = []
     for rule in rules:
         start = starts.get(rule.name.id)
-        if start is not None and rule.is_merging:
-            start -= rule.realert  # the leading one of alerts that share an alert may have fired that much earlier
-        found += correlations.read(connection, rule.name.id, start)
+        found += correlations.read(connection, rule.name.id, None if start is None else _earliest(rule, start))
     return found
+
+
+def found_since(
+    known: Iterable[CorrelatedAlert], rules: Iterable[Correlation], start: datetime
+) -> list[CorrelatedAlert]:
+    """Return those of the alerts of these rules that `read_without_records` returns for a later start."""
+    earliest = {rule.name.id: _earliest(rule, start) for rule in rules}
+    return [each for each in known if each.is_open or each.until >= earliest[each.rule_id]]
+
+
+def _earliest(rule: Correlation, start: datetime) -> datetime:
+    """Return since when a rule needs its alerts: the leading one of those that share an alert may have fired earlier."""
+    return start - rule.realert if rule.is_merging else start
 
 
 def note_records(connection: Connection, found: Collection[CorrelatedAlert]) -> None:

@@ -12,14 +12,13 @@ from actionwatch.base.model import Mode, Record
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
-from actionwatch.rules.correlations.live.view import View, measured
+from actionwatch.rules.correlations.live.view import MOST_SHOWN, View, measured
 from actionwatch.rules.fields import Subject, candidates_of, keywords, spell, spelled
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Hit, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
-_MAX_HITS = 10  # of a window: the newest
 _MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
 
 
@@ -179,7 +178,7 @@ def _group(rule: Correlation, view: View) -> Explanation:
     parts = [
         Explanation(f"before it: {_number(rule, view.counted)}", None, _span(view.counted)),
         Explanation(f"with it: {number}", view.found is not None),
-        *(Explanation(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-_MAX_HITS:]),
+        *(Explanation(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-MOST_SHOWN:]),
         Explanation(*_outcome(rule, view)),
     ]
     return Explanation(_group_name(rule, view), view.found is not None, None, tuple(parts))

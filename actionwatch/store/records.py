@@ -13,6 +13,7 @@ from operator import attrgetter
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, desc, func, or_, select
 
 from actionwatch.base.model import Record
+from actionwatch.base.unicode import canonical
 from actionwatch.store import unsealed
 from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
@@ -75,6 +76,12 @@ _OF_ALERTS = (
     .join(_RANKED, _RANKED.c.record_id == RECORD.c.id)
     .where(_RANKED.c.rank <= bindparam("most"))
     .order_by(_RANKED.c.rank.desc())
+)
+_FIRST_OF = (
+    RECORDS.join(ALERT_RECORD, ALERT_RECORD.c.record_id == RECORD.c.id)
+    .where(ALERT_RECORD.c.alert_id == bindparam("alert_id"))
+    .order_by(RECORD.c.occurred_at, RECORD.c.record_key, RECORD.c.id)
+    .limit(1)
 )
 _NEWEST_ID = select(func.max(RECORD.c.id))
 _AFTER = RECORD.c.id > bindparam("after")
@@ -231,25 +238,60 @@ def read_by_ids(connection: Connection, ids: Collection[int]) -> dict[int, Recor
     return found
 
 
+def read_first_of(connection: Connection, alert_id: str) -> Record | None:
+    """Read the oldest record of an alert by event time; None if it has none."""
+    row = connection.execute(_FIRST_OF, {"alert_id": alert_id}).first()
+    return record_of(row) if row else None
+
+
 def read_copies(connection: Connection, key: str) -> list[Record]:
     """Read the records of an action that do not count, because another source has the one that does, oldest first."""
     rows = connection.execute(RECORDS.where(RECORD.c.record_key == key, ~IS_COUNTED).order_by(RECORD.c.id))
     return [record_of(row) for row in rows]
 
 
-def stream_since(connection: Connection, since: datetime | None, up_to_id: int) -> Iterator[Record]:
+def stream_since(
+    connection: Connection,
+    since: datetime | None,
+    up_to_id: int,
+    *,
+    until: datetime | None = None,
+    only: Iterable[tuple[str, Collection[str | None]]] = (),
+) -> Iterator[Record]:
     """Yield the records since a time (None: all) up to an id, in the order of time, without holding them all in memory.
 
-    Each action occurs once, even if several sources read it.
+    Each action occurs once, even if several sources read it. `only`: columns, and the texts that a record must have there.
     """
     # With the index by id, SQLite would sort all rows, including the raw objects.
-    stored = RECORDS.where(without_index(RECORD.c.id) <= up_to_id, counted_up_to(up_to_id))
-    others = stored.where(HAS_OTHER_KEY, *([RECORD.c.occurred_at >= since] if since else []))
+    stored = RECORDS.where(without_index(RECORD.c.id) <= up_to_id, *(_has_any(*each) for each in only))
+    stored = stored.where(counted_up_to(up_to_id))
+    others = stored.where(HAS_OTHER_KEY, *_occurred(since, until))
     statements = (
-        stored.where(*timed(since)).order_by(*IN_TIME),
+        stored.where(*timed(since, until)).order_by(*IN_TIME),
         others.order_by(RECORD.c.occurred_at, *IN_TIME),
     )
     return heapq.merge(*(map(record_of, stream_rows(connection, each)) for each in statements), key=place_of)
+
+
+def read_spellings(
+    connection: Connection, column: str, values: Collection[str | None], since: datetime, until: datetime
+) -> set[str | None]:
+    """Return the texts of a column, of records within these times, that are in NFC one of the values; None: it is absent."""
+    texts = select(RECORD.c[column]).distinct()
+    statements = texts.where(*timed(since, until)), texts.where(HAS_OTHER_KEY, *_occurred(since, until))
+    stored = {text for each in statements for text in connection.execute(each).scalars()}
+    return {text for text in stored if (text if text is None else canonical(text)) in values}
+
+
+def _has_any(column: str, texts: Collection[str | None]) -> ColumnElement[bool]:
+    """Return the condition for records that have one of these texts in a column; None: it is absent."""
+    is_text = RECORD.c[column].in_([text for text in texts if text is not None])
+    return or_(is_text, RECORD.c[column].is_(None)) if None in texts else is_text
+
+
+def _occurred(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    bounds = [RECORD.c.occurred_at >= since] if since else []
+    return [*bounds, RECORD.c.occurred_at <= until] if until else bounds
 
 
 def newest_time(connection: Connection, up_to_id: int) -> datetime | None:

@@ -89,7 +89,8 @@ def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: P
     from actionwatch.service.stored_views import views_from_store
 
     with reading_store(config) as (_, connection):
-        return views_from_store(connection, rule, loaded.found.rules, record)
+        (views,) = views_from_store(connection, rule, loaded.found.rules, [record])
+        return views
 
 
 def _record(config: str, where: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from actionwatch.store.record_keys import key_floor
 from actionwatch.text.times import spell_time
 from tests.integration.cli.conftest import Desk
+from tests.statements import count_rows, questions
 
 OTHERS = """\
 title: By the robot
@@ -108,6 +110,23 @@ def test_the_record_of_an_alert_names_no_nearest_rules(filled: Desk) -> None:
     lines = story(filled, key_of(filled, "DELETE_CLUSTER"))
     assert {"matched", "grouped", "routed"} <= {stage for stage, _ in lines}
     assert "nearest" not in {stage for stage, _ in lines}
+
+
+def test_an_alert_shows_its_first_and_its_newest_records(desk: Desk) -> None:
+    """An alert of many records shows the first one and the newest four, and loads no others."""
+    (desk.folder / "rules" / "others.yml").write_text(OTHERS)
+    for minute in range(20):
+        desk.act("CREATE_CLUSTER", 30 - minute)
+    assert desk.call("run", "--once").status == 0
+    (alert,) = (each for each in desk.call("alerts", "list", "-o", "json").json if each["rule"]["name"] == "many")
+    keys = [record["key"] for record in desk.call("records", "list", "-o", "json").json]
+    with questions() as asked:
+        lines = story(desk, alert["id"])
+    happened = [what for stage, what in lines if stage == "happened"]
+    assert [what.rpartition("(")[2].rstrip(")") for what in happened] == [keys[-1], *reversed(keys[:4])]
+    assert len([what for stage, what in lines if stage == "counted"]) == 5
+    with contextlib.closing(desk.open_store()) as database, database.read() as connection:
+        assert count_rows(connection, [each for each in asked if "alert_record" in each[0] and "raw" in each[0]]) == 6
 
 
 def test_unknown_keys_and_records_older_than_the_store(filled: Desk) -> None:

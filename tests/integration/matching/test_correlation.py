@@ -6,15 +6,22 @@ import random
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
+from sqlalchemy import Connection
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, Status
 from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.known_alerts import read_known
 from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.view import View, before, lookback_of, views_in
 from actionwatch.rules.engine import Engine
+from actionwatch.rules.explain import explain
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.rules.model import Rule
@@ -26,6 +33,7 @@ from actionwatch.store.tables import ALERT
 from actionwatch.text.yaml_document import read_text
 from tests.builders import NOON, make_marks, make_record, open_database
 from tests.integration.kit import Post
+from tests.statements import count_rows, questions
 from tests.unit.rules.builders import KINDS
 from tests.unit.rules.correlation.live import RULES, VERSIONS, unchanged
 
@@ -473,11 +481,67 @@ def test_explanation_names_the_alert_that_was_sent(post: Post, rule: str) -> Non
     named = list[str]()
     with post.database.read() as connection:
         for record in records.read_after(connection, 150, 40):
-            (view,) = views_from_store(connection, rules[0], rules, record)
+            ((view,),) = views_from_store(connection, rules[0], rules, [record])
             if view.found is not None:
                 named.append(correlation.alert_id(view.group, view.found.origin))
                 assert named[-1:] == alerts.read_of_record(connection, record.id)
     assert len(set(named)) > 3
+
+
+def _views_with_all(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
+    """Return the groups that count a record as a correlator of all rules has them, from all records since the lookback."""
+    correlation = rule.correlation
+    assert correlation is not None
+    since = record.occurred_at - lookback_of(correlation, rules)
+    begin = max(NOON, since) if correlation.is_absence else NOON
+    correlations = [each.correlation for each in rules if each.correlation is not None]
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: begin, since=lambda _: since))
+    known = read_known(connection, correlations, {each.name.id: since for each in correlations})
+    correlator.restore(known, before(record, records.stream_since(connection, since, 2**62)))
+    correlator.take([record])
+    correlator.changes(record.occurred_at)
+    return views_in(correlator, rule.name.id, record)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_explanation_reads_all_that_matters(post: Post, seed: int) -> None:
+    """Records of other kinds and users are not read for an explanation. It is the same as with all records and all rules."""
+    chance, rules = random.Random(seed), rules_of(RULES)
+    step = matcher(post, rules)
+    names = ["eve", "bob", "Zo\u00e9", "Zoe\u0301", None]
+    stream = [structs.replace(record, user_name=chance.choice(names)) for record in _stream(chance)]
+    for start in range(0, len(stream), 30):
+        post.store(*stream[start : start + 30])
+        see(post.database, stream[start].occurred_at)
+        step.run_once()
+    view_count = 0
+    with post.database.read() as connection:
+        shown = sorted(chance.sample(records.read_after(connection, 60, 60), 5), key=lambda record: record.key)
+        for rule in rules:
+            if rule.correlation is None:
+                continue
+            for record, views in zip(shown, views_from_store(connection, rule, rules, shown), strict=True):
+                expected = explain(rule, record, views=_views_with_all(connection, rule, rules, record))
+                assert explain(rule, record, views=views) == expected
+                view_count += len(views)
+    assert view_count > 10
+
+
+def test_explanation_reads_the_records_of_one_user_once(post: Post) -> None:
+    """An alert of one user among 100 is explained from the records of this user, read once for all records that are shown."""
+    rules = rules_of(BURST)
+    post.store(*(make_record(n, minutes=n / 100, user_name=f"user {n % 100}") for n in range(1000)))
+    post.store(*(make_record(n, minutes=n / 100, action_kind="CREATE_CLUSTER", user_name="user 7") for n in range(500)))
+    with post.database.read() as connection:
+        its = [record for record in records.read_after(connection, 0, 1000) if record.user_name == "user 7"]
+        asked = list[list[tuple[str, Any]]]()
+        for shown in (its[-1:], its[-5:]):
+            with questions() as found:
+                views_from_store(connection, rules[0], rules, shown)
+            asked.append(found)
+        one, five = ([each for each in found if "ORDER BY record.record_key" in each[0]] for found in asked)
+        assert len(one) == len(five) == 1
+        assert count_rows(connection, one) == count_rows(connection, five) == len(its)
 
 
 DISTINCT = BURST.replace("event_count", "value_count").replace("{gte: 3}", "{field: clusterId, gte: 3}")

@@ -90,19 +90,26 @@ class Correlator:
         ago are folded at once: memory is bounded, however many records a rule learns from.
         """
         rebuilt = {number: each for number, each in enumerate(self._rules) if number not in self._loaded}
-        by_id = {each.rule.name.id: each for each in rebuilt.values()}
+        feed = Feed(self._all_rules, self.rules, self._records, rebuilt) if self._loaded else self._feed
+        since = {number: each.since for number, each in rebuilt.items() if each.since is not None}
+        self._restore(list(rebuilt.values()), known, feed.hits_by_time(records, since))
+        for failure in feed.take_failures():
+            self._failures.add(failure)
+
+    def restore_hits(self, known: Iterable[CorrelatedAlert], hits: Iterable[OuterHit]) -> None:
+        """Rebuild the state of all rules as `restore` does, from the hits that a feed of the same rules made of the records."""
+        self._restore(self._rules, known, hits)
+
+    def _restore(self, rebuilt: Sequence[LiveRule], known: Iterable[CorrelatedAlert], hits: Iterable[OuterHit]) -> None:
+        by_id = {each.rule.name.id: each for each in rebuilt}
         for each in known:
             if (rule_state := by_id.get(each.rule_id)) is not None:
                 rule_state.restore_alert(each)
-        for rule_state in rebuilt.values():
+        for rule_state in rebuilt:
             rule_state.begin_groups()
-        feed = Feed(self._all_rules, self.rules, self._records, rebuilt) if self._loaded else self._feed
-        since = {number: each.since for number, each in rebuilt.items() if each.since is not None}
-        for number, group, hit in feed.hits_by_time(records, since):
+        for number, group, hit in hits:
             self._rules[number].restore_hit(group, hit)
-        for failure in feed.take_failures():
-            self._failures.add(failure)
-        for rule_state in rebuilt.values():
+        for rule_state in rebuilt:
             for number, group, hit in rule_state.finish_restore():
                 self._rules[number].restore_hit(group, hit)
 
@@ -169,6 +176,16 @@ class Correlator:
 
         Raises: DoesNotFit, if the store no longer has a record that an alert needs: the state must be rebuilt.
         """
+        described = self._described(self._judged(verified))
+        self._records.hold(())
+        return described
+
+    def judge(self, verified: datetime | None) -> None:
+        """Let alerts become hits of the rules above as of a verified time, as `changes` does, without what becomes of them."""
+        self._judged(verified)
+        self._records.hold(())
+
+    def _judged(self, verified: datetime | None) -> list[tuple[Correlation, FoundChange]]:
         changes: list[tuple[Correlation, FoundChange]] = []
         self._unjudged_from = None
         kept_count = self.count_hits()
@@ -181,9 +198,7 @@ class Correlator:
                     self._update(each.hit, is_added=each.is_added)
         if limits.cutoff is not None:
             self._forget(limits.cutoff, min(kept_count, self.count_hits()), is_full=limits.is_full)
-        described = self._described(changes)
-        self._records.hold(())
-        return described
+        return changes
 
     def is_due(self, verified: datetime | None) -> bool:
         """Return whether `changes` has anything to look at."""

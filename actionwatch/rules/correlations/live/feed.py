@@ -148,11 +148,15 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _FieldReader:
-    """How a field is read in the records of one step. `slot`: the attribute that determines it, if its values repeat."""
+    """How a field is read in the records of one step. `slot`: the attribute that determines it, if its values repeat.
+
+    `attribute`: the path to this value in a record, if it is always the same one.
+    """
 
     name: str
     read: Reader
     slot: str | None
+    attribute: str | None
 
     def values(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterator[str | None]:
         """Yield canonical values: an id before a name; only an inner alert's own group, where that has the field."""
@@ -283,4 +287,18 @@ def _field_reader(step: Step, name: str, *, by_name: bool = False) -> _FieldRead
     field = field_named(entity if by_name and entity in ENTITIES else word)
     if field is None:
         raise LookupError(f"unknown field '{word}'")  # the loader refuses it
-    return _FieldReader(name, field.read, field.slot)
+    return _FieldReader(name, field.read, field.slot, field.attribute)
+
+
+def grouping_attributes(rule: Correlation) -> dict[str, str]:
+    """Return, for group fields of a rule that counts records, the path to their value in a record, if its values repeat.
+
+    Fields that another step reads elsewhere, or that are not one attribute, are left out.
+    """
+    found: dict[str, str] = {}
+    for name in rule.group_fields:
+        readers = [_field_reader(step, name, by_name=rule.is_absence) for step in rule.steps]
+        (attribute, *others) = {each.attribute if each.slot is not None else None for each in readers}
+        if attribute is not None and not others:
+            found[name] = attribute
+    return found

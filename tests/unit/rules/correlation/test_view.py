@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from actionwatch.base.model import Record
-from actionwatch.rules.correlations.live.view import lookback_of, views_of
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.view import View, Viewer, before, lookback_of, views_in, views_of
 from actionwatch.rules.explain import counted, explain
-from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, loaded, record_at, run
+from actionwatch.rules.model import Rule
+from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, loaded, objects_held, record_at, run
+from tests.unit.rules.correlation.live import FAMILY_RULES, NESTED_RULES
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 BURST = BACKUP + "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 3}}\n"
@@ -171,3 +177,56 @@ def test_record_that_is_not_counted() -> None:
     text = "correlation: event_count: gte 3 within 10m"
     assert f"  - {text}   <- this record counts in no group" in explain(rules[0], record, views=views).lines()
     assert f"  ? {text}   <- not known from this record alone" in explain(rules[0], record).lines()
+
+
+def outline(rule: Rule, record: Record, views: Sequence[View]) -> tuple[object, ...]:
+    """Return what an explanation shows of the groups that count a record, and the hits in them."""
+    hits = [([hit.order for hit in view.counted], [hit.order for hit in view.own]) for view in views]
+    return list(explain(rule, record, views=views).lines()), hits
+
+
+def views_with_all(rule: Rule, rules: Sequence[Rule], stream: Sequence[Record], record: Record) -> list[View]:
+    """Return the groups that count a record as a correlator of all rules has them, which took all records before it."""
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
+    correlator.restore((), before(record, stream))
+    correlator.take([record])
+    correlator.changes(record.occurred_at)
+    return views_in(correlator, rule.name.id, record)
+
+
+@pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) -> None:
+    """Several records are explained as with all rules and all groups, which took the records before each of them."""
+    chance, rules = random.Random(seed), loaded(text)
+    at, stream = 0.0, list[Record]()
+    for number in range(150):
+        at += chance.choice([0, 0.3, 1, 2, 5])
+        kind = chance.choice(["BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"])
+        who: dict[str, Any] = {
+            "user": chance.choice(["eve", "bob", "kim", None]),
+            "cluster": chance.choice(["x", "y", None]),
+        }
+        stream.append(record_at(at, kind, key=f"{number:03}", id=number + 1, **who))
+    shown = sorted(chance.sample(stream, 8), key=lambda record: record.id)
+    group_count = 0
+    for rule in rules:
+        viewer = Viewer(rule, rules, shown, lambda ids: {number: stream[number - 1] for number in ids})
+        viewer.take(before(shown[-1], stream))
+        for record in shown:
+            views = viewer.views(record, START)
+            assert outline(rule, record, views) == outline(rule, record, views_with_all(rule, rules, stream, record))
+            group_count += len(views)
+    assert group_count > 10
+
+
+@pytest.mark.parametrize("name", ["burst", "pair", "again", "top"])
+def test_hits_of_other_groups_are_not_held(name: str) -> None:
+    """An explanation of what one of 100 users did holds only what this user did, also in rules of rules."""
+    rules = loaded(NESTED_RULES)
+    (rule,) = (each for each in rules if each.name.name == name)
+    stream = [record_at(n / 100, "BACKUP", user=f"user {n % 100}", cluster="x", key=f"{n:04}") for n in range(1000)]
+    record = stream[-1]
+    viewer = Viewer(rule, rules, [record])
+    viewer.take(before(record, stream))
+    assert 9 <= objects_held(viewer)["Hit"] <= 9 * len(viewer.correlations)
