@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Record
     from actionwatch.instaclustr.client import Client
     from actionwatch.settings import Receiver, Settings, Source
-    from actionwatch.store.database import Database
+    from actionwatch.store.database import Database, StoreReader
 
 Item = TypeVar("Item")
 
@@ -52,11 +52,21 @@ def reading_store(config: str) -> Iterator[tuple[Settings, Connection]]:
 
     Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
     """
+    with open_reader(config) as (settings, store), store.read() as connection:
+        yield settings, connection
+
+
+@contextmanager
+def open_reader(config: str) -> Iterator[tuple[Settings, StoreReader]]:
+    """Read the configuration and open its store read-only, for several transactions. Never creates or changes a store.
+
+    Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
+    """
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
-    with closing(StoreReader.open(settings.store.url)) as store, store.read() as connection:
-        yield settings, connection
+    with closing(StoreReader.open(settings.store.url)) as store:
+        yield settings, store
 
 
 @contextmanager

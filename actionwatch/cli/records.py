@@ -13,7 +13,7 @@ import click
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import only_record, reading_store
+from actionwatch.cli.context import only_record, open_reader, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
 from actionwatch.cli.output import echo, print_items
 from actionwatch.cli.receipts import proof, receipts
@@ -155,8 +155,8 @@ def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: P
         raise click.UsageError("--sign is for --bundle: add --bundle FILE")
     from actionwatch.store import record_search
 
-    with reading_store(config) as (_, connection):
-        _print_file(record_search.stream(connection, wanted), FORMATS[form])
+    with open_reader(config) as (_, store):
+        _print_file(record_search.stream_in_portions(store, wanted), FORMATS[form])
     return 0
 
 

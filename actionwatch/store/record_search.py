@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Tuple, and_, desc, fal
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.base.unicode import forms
+from actionwatch.store.database import StoreReader
 from actionwatch.store.record_keys import (
     IN_TIME,
     OTHER_KEYS_FROM,
@@ -22,9 +23,11 @@ from actionwatch.store.record_keys import (
     timed,
 )
 from actionwatch.store.record_rows import IS_COUNTED, RECORDS, place_of, record_of
+from actionwatch.store.records import newest_id
 from actionwatch.store.statements import PageKey, stream_rows, without_index
 from actionwatch.store.tables import HAS_OTHER_KEY, RECORD
 
+_PORTION = 1000  # records in memory
 _OTHERS_IN_TIME = (RECORD.c.occurred_at, *IN_TIME)  # the index of the records that have other keys
 
 
@@ -134,6 +137,24 @@ def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = Fals
     within = _ids_within(connection, wanted.since, wanted.until)
     statement = _matching(wanted).where(*within, *[IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
     return map(record_of, stream_rows(connection, statement))
+
+
+def stream_in_portions(store: StoreReader, wanted: RecordFilter) -> Iterator[Record]:
+    """Yield what `stream` yields at the beginning, in short transactions: a pager takes records as slowly as a person reads.
+
+    The log of SQLite grows as long as a transaction reads. What retention deletes meanwhile is left out.
+    """
+    with store.read() as connection:
+        within = [*_ids_within(connection, wanted.since, wanted.until), RECORD.c.id <= newest_id(connection)]
+    portion = _matching(wanted).where(*within).order_by(RECORD.c.id).limit(_PORTION)
+    after = 0
+    while True:
+        with store.read() as connection:
+            found = [record_of(row) for row in connection.execute(portion.where(RECORD.c.id > after))]
+        yield from found
+        if len(found) < _PORTION:
+            return
+        after = found[-1].id
 
 
 def _ids_within(

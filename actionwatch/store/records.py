@@ -285,8 +285,9 @@ def read_spellings(
 
 def _has_any(column: str, texts: Collection[str | None]) -> ColumnElement[bool]:
     """Return the condition for records that have one of these texts in a column; None: it is absent."""
-    is_text = RECORD.c[column].in_([text for text in texts if text is not None])
-    return or_(is_text, RECORD.c[column].is_(None)) if None in texts else is_text
+    its = without_index(RECORD.c[column])  # the index by source has no order of time across sources
+    is_text = its.in_([text for text in texts if text is not None])
+    return or_(is_text, its.is_(None)) if None in texts else is_text
 
 
 def _occurred(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

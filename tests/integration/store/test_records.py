@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from actionwatch.store import alerts, record_counts, record_search, records, sou
 from actionwatch.store.database import Database
 from actionwatch.store.records import Needed
 from actionwatch.store.tables import RECORD
-from tests.builders import NOON, make_alert, make_record, only_sqlite, open_database
+from tests.builders import NOON, file_of, make_alert, make_record, only_sqlite, open_database
 from tests.statements import steps
 
 FULL = make_record(
@@ -250,6 +251,7 @@ def test_filter_selects_exactly_its_records(database: Database, wanted: dict[str
         assert users(record_search.find(connection, asked, None)) == expected
         assert users(record_search.find(connection, asked, 1)) == expected[:1]
         assert users(list(record_search.stream(connection, asked))) == expected[::-1]
+    assert users(list(record_search.stream_in_portions(database, asked))) == expected[::-1]
 
 
 def test_stream_of_a_time_has_the_order_of_storage(database: Database) -> None:
@@ -278,6 +280,19 @@ def test_stream_returns_every_record(database: Database) -> None:
     store(database, *(make_record(n) for n in range(2500)))
     with database.read() as connection:
         assert sum(1 for _ in record_search.stream(connection, RecordFilter())) == 2500
+
+
+def test_slow_reader_of_portions_keeps_nobody_waiting(database: Database) -> None:
+    """While a pager shows a part of an export, no transaction reads: the log of SQLite can be cut. Nothing is left out."""
+    store(database, *(make_record(n) for n in range(2500)))
+    found = record_search.stream_in_portions(database, RecordFilter())
+    taken = [next(found) for _ in range(1500)]
+    store(database, make_record(2500))
+    if not database.is_shared:
+        with contextlib.closing(sqlite3.connect(file_of(database), timeout=0)) as connection:
+            ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert not is_busy
+    assert [each.id for each in [*taken, *found]] == list(range(1, 2501)), "those that were stored at the beginning"
 
 
 def test_stream_by_time_is_ordered_across_sources(database: Database) -> None:
