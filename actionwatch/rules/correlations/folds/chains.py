@@ -79,13 +79,15 @@ class Chains:
     def _finish_time(self) -> None:
         """Continue what had begun with the hits of one time, and begin with them: later hits are of other records."""
         begun, self._begun = self._begun, []
+        ends = (self._steps[0], self._steps[-1])
+        between = [hit for hit in self._now if hit.step not in ends]  # after those that begin
         for places, hits in begun:
             ways: list[_Ways] = [{frozenset()} if places >> place & 1 else set() for place in range(len(self._between))]
-            self._begin(self._continued(ways, self._now), hits)
-        later = [hit for hit in self._now if hit.step != self._steps[0]]
-        for hit in self._now[: len(self._now) - len(later)]:
-            ways = [{frozenset({hit.key})}, *(set() for _ in self._between[1:])]
-            self._begin(self._continued(ways, later), UnpackedHits([hit]))
+            self._begin(self._continued(ways, between), hits)
+        for hit in self._now:
+            if hit.step == self._steps[0]:
+                ways = [{frozenset({hit.key})}, *(set() for _ in self._between[1:])]
+                self._begin(self._continued(ways, between), UnpackedHits([hit]))
         self._now = []
 
     def _continued(self, ways: list[_Ways], hits: Sequence[Hit]) -> int:
