@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from actionwatch.base.cache_keys import is_short
 from actionwatch.base.clock import to_micros
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import NOTHING, Entity, Record
@@ -32,7 +33,6 @@ from actionwatch.text.raw_records import cut_record
 _MAX_PLANS = 1000
 _MAX_LAYOUT_CHARS = 10_000  # of the names in a layout that is cached
 _MAX_VALUES = 50_000  # of all layouts together
-_MAX_VALUE_CHARS = 500  # of the texts in a value
 MAX_UNMAPPED_FIELDS = 1000  # names that are kept: records have about 20
 _MAX_NAME_CHARS = 200  # of such a name
 MAX_RECORD_CHARS = 32 * 1024  # of the raw text that is kept; a record of the vendor has about 1 KB
@@ -250,7 +250,7 @@ class RecordReader:
         values = key if isinstance(key, tuple) else (key,)
         if not all(value is None or isinstance(value, str) for value in values):
             return
-        if sum(len(value or "") for value in values) > _MAX_VALUE_CHARS:
+        if not is_short(values):
             return
         if self._value_count >= _MAX_VALUES:
             self._forget()

@@ -15,6 +15,7 @@ from operator import and_, attrgetter
 
 import msgspec
 
+from actionwatch.base.cache_keys import is_short
 from actionwatch.base.model import Record
 from actionwatch.rules.conditions import (
     UNEXPECTED,
@@ -66,7 +67,7 @@ class _Column(dict[Hashable, int]):
             self._add(demanded, mask)
 
     def __missing__(self, value: Hashable) -> int:
-        """Compute and cache the mask of a new value."""
+        """Compute the mask of a new value, and cache it if the value is short."""
         subject = Subject(msgspec.structs.replace(BLANK, **{self.slot: value}))
         mask = self.free
         for read, by_text in self._equalities.values():
@@ -80,8 +81,8 @@ class _Column(dict[Hashable, int]):
             except UNEXPECTED as exc:
                 has_failed = True
                 self._on_failure(rules & ~mask, f"on {self.slot} {value!r}: {type(exc).__name__}: {exc}")
-        if has_failed:
-            return mask  # not kept, so that the next record with the value reports it again
+        if has_failed or not is_short(value):
+            return mask  # if it failed, the next record with the value reports it again
         if len(self) >= MAX_REMEMBERED:
             self.clear()
         self[value] = mask

@@ -1,4 +1,4 @@
-"""What the shipped rules hold in memory: no more once their windows are full, however many records follow."""
+"""What the shipped rules hold in memory, and what a record costs: no more, however many records there were before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import KEEP, lookbacks
 from tests.benchmarks.noise import shipped_rules
 from tests.builders import NOON, make_record
-from tests.unit.rules.correlation.kit import objects_held
+from tests.unit.rules.correlation.kit import calls_for, objects_held
 
 A_DAY = timedelta(days=1)
 PAUSE = timedelta(minutes=2)
@@ -64,3 +64,20 @@ def test_the_shipped_rules_hold_no_more_once_their_windows_are_full(monkeypatch:
     without = {rule.name.name for rule in correlator.rules if not groups[rule.name.id]}
     assert without == {"backup_heartbeat_missing"}, "its list of clusters is empty until an operator fills it"
     assert correlator.evicted == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("backup_schedule_not_replaced", ("DELETE_BACKUP_SCHEDULE", "CREATE_BACKUP_SCHEDULE", "DELETE_CLUSTER")),
+        ("new_cluster_without_backup", ("CREATE_CLUSTER", "BACKUP", "DELETE_CLUSTER")),
+        ("backup_schedule_then_cluster_delete", ("DELETE_BACKUP_SCHEDULE", "DELETE_CLUSTER")),
+    ],
+)
+def test_records_of_one_cluster_do_not_slow_down_all_others(name: str, kinds: tuple[str, ...]) -> None:
+    """Who creates and deletes the same again and again costs as much for each record, within the timespan of a rule."""
+    (rule,) = (each for each in shipped_rules() if each.name.name == name)
+    assert rule.correlation is not None
+    pause = rule.correlation.timespan / 5_000
+    few, many = (calls_for([rule], kinds, pause, count) for count in (1_000, 4_000))
+    assert many < 5 * few

@@ -131,6 +131,14 @@ def test_memory_is_bounded(monkeypatch: Any) -> None:
     assert all(len(column) <= 10 for column in engine._index.columns)
 
 
+def test_long_values_are_not_cached() -> None:
+    """Names that are longer than any real one are matched, and do not fill the memory."""
+    engine = Engine(_rules({"userName": "user-*7"}))
+    names = [f"user-{'x' * length}7" for length in (494, 495, 9_994)]
+    assert len(engine.evaluate(record(user=name) for name in names)) == 3
+    assert [list(column) for column in engine._index.columns] == [names[:1]]
+
+
 regexes = st.sampled_from(
     [
         "a",

@@ -12,6 +12,7 @@ from operator import attrgetter, itemgetter
 from sys import intern
 from typing import Any
 
+from actionwatch.base.cache_keys import is_short
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import UNEXPECTED
@@ -174,7 +175,7 @@ class _FieldReader:
 
 
 class _FieldValues:
-    """What is made of the values of some fields, computed once for all records in which they are the same."""
+    """What is made of the values of some fields, computed once for all records in which they are the same and short."""
 
     def __init__(self, fields: Sequence[_FieldReader], make: Callable[[_Match], Any]) -> None:
         slots = [each.slot for each in fields if each.slot is not None]
@@ -189,9 +190,11 @@ class _FieldValues:
         try:
             return self._known[key]
         except KeyError:
-            if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
-            made = self._known[key] = self._make(match)
+            made = self._make(match)
+            if is_short(key):
+                if len(self._known) >= MAX_REMEMBERED:
+                    self._known.clear()
+                self._known[key] = made
             return made
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gc
+import sys
 import types
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.order import KEEP
 from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
@@ -140,3 +145,29 @@ def objects_held(root: object) -> Counter[str]:
                 seen.add(id(other))
                 pending.append(other)
     return found
+
+
+def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, count: int) -> int:
+    """Count the calls that records of one group need, of some kinds in turn: a cost that is the same on every machine."""
+    records = {}
+    for number in range(1, count + 1):
+        minute = number * (pause / MINUTE)
+        key = f"{to_micros(at(minute)):016x}-{number:020x}"
+        records[number] = record_at(minute, kinds[number % len(kinds)], key=key, id=number, cluster="c", account="a")
+    bounds = StreamBounds(begin=lambda _: START, alerts_from=START)
+    correlator = Correlator(rules, bounds, keep=KEEP, read=lambda ids: {each: records[each] for each in ids})
+    calls = 0
+
+    def note(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(note)
+    try:
+        for first in range(1, count + 1, 10):
+            batch = [records[number] for number in range(first, min(first + 10, count + 1))]
+            correlator.take(batch)
+            correlator.changes(batch[-1].occurred_at)
+    finally:
+        sys.setprofile(None)
+    return calls

@@ -11,8 +11,8 @@ from actionwatch.base.model import ChangeKind, Mode
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.live_rule import LiveRule
-from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, loaded, record_at
-from tests.unit.rules.correlation.live import ABOVE, FEED
+from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
+from tests.unit.rules.correlation.live import ABOVE, BY, FEED
 
 COUNTED = "group-by: [userName], timespan: 5m, condition: {gte: 2}"
 TWO = loaded(
@@ -154,3 +154,37 @@ def test_a_failure_is_reported_once() -> None:
     correlator.take([record_at(1), record_at(2)])
     correlator.changes(at(2))
     assert [len(correlator.take_failures()) for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("type_", "rules", "condition", "kinds", "realert"),
+    [
+        ("temporal_ordered", "[a, b]", "a and b", "ab", "1h"),
+        ("temporal_ordered", "[a, b]", "a and b", "ab", "1m"),
+        ("temporal_ordered", "[a, c, b]", "a and not c and b", "acb", "1h"),
+        ("temporal_ordered", "[a, c, b, d]", "a and not c and b and d", "acbd", "1h"),
+        ("temporal_ordered", "[a, b, c, d]", "a and b and not c and d", "abcd", "1h"),  # never from b to d
+        ("temporal_ordered", "[a, b, c]", "a and b and not c", "abc", "1h"),
+        ("temporal_ordered", "[a, c]", "a and not c", "ac", "1h"),
+        ("temporal_ordered", "[c, a, b]", "not c and a and b", "cab", "1h"),
+        ("temporal_ordered", "[a, b, c, d]", "a and b and not c or b and not d", "abcbd", "1h"),
+        ("temporal", "[a, b]", "a and b", "ab", "1m"),
+        ("temporal", "[a, b, c]", "a and b and not c", "abc", "1h"),
+    ],
+)
+def test_the_cost_of_a_record_does_not_grow_with_those_of_its_group(
+    type_: str, rules: str, condition: str, kinds: str, realert: str
+) -> None:
+    """Who repeats the steps of a sequence, with or without what excludes it, does not slow down all other records."""
+    named = {"a": "BACKUP", "b": "CREATE_CLUSTER", "c": "DELETE_CLUSTER", "d": "RESIZE_CLUSTER"}
+    above = f"type: {type_}, rules: {rules}, {BY}: 30d, condition: {condition}"
+    text = "---\n".join(
+        [
+            *(FEED.format(name, named[name]) for name in sorted(set(kinds))),
+            ABOVE.format("above", above) + f"alert: {{realert: {realert}}}\n",
+        ]
+    )
+    few, many = (
+        calls_for(loaded(text), [named[kind] for kind in kinds], 6 * MINUTE, count) for count in (1_000, 4_000)
+    )
+    assert many < 5 * few

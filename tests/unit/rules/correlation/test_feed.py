@@ -116,6 +116,18 @@ def test_groups_of_the_same_values_are_found_once(monkeypatch: pytest.MonkeyPatc
     assert first is again
 
 
+@pytest.mark.parametrize(("chars", "is_remembered"), [(250, True), (251, False), (5_000, False)])
+def test_groups_of_long_values_are_not_remembered(chars: int, is_remembered: bool) -> None:
+    """Names that are longer than any real one have their groups too, and do not fill the memory."""
+    count = "correlation: {type: event_count, group-by: [userName, cluster], timespan: 1h, condition: {gte: 2}}\n"
+    rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + count)
+    feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
+    read = [record_at(minute, user="u" * 250, cluster="c" * chars) for minute in range(2)]
+    first, again = (group for _, group, _ in feed.hits(read))
+    assert first == again == ("u" * 250, "c" * chars)
+    assert (first is again) is is_remembered
+
+
 def test_an_absence_reads_fields_that_are_no_entities() -> None:
     """Expected values of a plain field, also one inside a record's JSON, are compared with that field."""
     absence = (
