@@ -25,9 +25,8 @@ from actionwatch.store.tables import RECEIPT, RECORD
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
 _EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
 _NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
-_CLOCK_STEP = timedelta(
-    hours=1
-)  # by which our clock may have been set back after a record was seen, without a longer search
+# By which our clock may have been set back after a record was seen, without a longer search.
+_CLOCK_STEP = timedelta(hours=1)
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 

@@ -89,6 +89,15 @@ def site(world: World, database: Database, machine: Machine | None = None) -> Si
     )
 
 
+def restarted(here: Site) -> Site:
+    """Start another process on the same machine, after something has happened."""
+    here.machine.restart()
+    here.world.log()
+    again = site(here.world, here.database, here.machine)
+    again.watch.start()
+    return again
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_clock_step_between_two_polls_loses_nothing(world: World, database: Database, step: timedelta) -> None:
     """The next poll reads what happened before and after a step, late or not. No mark exceeds the upstream's time."""
@@ -159,10 +168,7 @@ def test_record_of_the_same_second_is_read_although_the_clocks_differ(
     assert here.marks().bounds_unit == EDGE  # so that the window is not widened to a whole second
     here.machine.now += step
     here.pass_time(seconds=5 + fraction)
-    here.machine.restart()
-    world.log()
-    again = site(world, database, here.machine)
-    again.watch.start()
+    again = restarted(here)
     again.tail.run_once()
     assert stored(database) == logged_actions(world.organisation.truth())
     assert again.marks().proved_through <= world.clock()
@@ -179,10 +185,7 @@ def test_process_with_a_wrong_clock_reads_everything(world: World, database: Dat
     here.poll()
     here.machine.now += step
     here.pass_time(minutes=5)
-    here.machine.restart()
-    world.log()
-    again = site(world, database, here.machine)
-    again.watch.start()
+    again = restarted(here)
     again.tail.run_once()
     assert stored(database) == logged_actions(world.organisation.truth())
     is_confirmed = step > -ALLOWED_SKEW

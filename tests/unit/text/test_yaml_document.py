@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from actionwatch.base.errors import ConfigError
 from actionwatch.text.yaml_document import MAX_BYTES, MAX_NODES, Document, read_file, read_text
+from tests.calls import count_calls
 from tests.examples import examples
 
 POWERS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -30,20 +30,13 @@ def _fault(text: str) -> str:
 
 
 def _count_calls(text: str) -> int:
-    """Count the calls that reading a text needs: a measure of its cost that is the same on every machine."""
-    count = 0
+    """Count the calls that reading a text needs."""
 
-    def note(*_: object) -> None:
-        nonlocal count
-        count += 1
-
-    sys.setprofile(note)
-    try:
+    def read() -> None:
         with contextlib.suppress(ConfigError):
             read_text(text, "f")
-    finally:
-        sys.setprofile(None)
-    return count
+
+    return count_calls(read)
 
 
 @pytest.fixture(scope="module")

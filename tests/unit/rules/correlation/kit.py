@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import types
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import KEEP
 from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule, Step
 from actionwatch.service.simulation import simulate
+from tests.calls import count_calls
 from tests.unit.rules.builders import rules_in
 
 START = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -148,7 +148,7 @@ def objects_held(root: object) -> Counter[str]:
 
 
 def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, count: int) -> int:
-    """Count the calls that records of one group need, of some kinds in turn: a cost that is the same on every machine."""
+    """Count the calls that records of one group need, of some kinds in turn."""
     records = {}
     for number in range(1, count + 1):
         minute = number * (pause / MINUTE)
@@ -156,18 +156,11 @@ def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, cou
         records[number] = record_at(minute, kinds[number % len(kinds)], key=key, id=number, cluster="c", account="a")
     bounds = StreamBounds(begin=lambda _: START, alerts_from=START)
     correlator = Correlator(rules, bounds, keep=KEEP, read=lambda ids: {each: records[each] for each in ids})
-    calls = 0
 
-    def note(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    sys.setprofile(note)
-    try:
+    def take_all() -> None:
         for first in range(1, count + 1, 10):
             batch = [records[number] for number in range(first, min(first + 10, count + 1))]
             correlator.take(batch)
             correlator.changes(batch[-1].occurred_at)
-    finally:
-        sys.setprofile(None)
-    return calls
+
+    return count_calls(take_all)
