@@ -30,7 +30,7 @@ from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from actionwatch.instaclustr.client import PAGE_SIZE, Client, RetryOptions
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
-from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explanation
+from actionwatch.instaclustr.origin import ConnectionOptions, error_for
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
@@ -42,6 +42,7 @@ from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import TailOptions
+from actionwatch.text.redaction import NO_SECRETS
 from tests.builders import Clock
 from tests.waiting import PATIENT
 
@@ -168,7 +169,7 @@ class DirectClient(Client):
         }
         answer = _take(_answer(self._emulator, handler, Request(scope), b""), scope, organisation.clock())
         if answer.status >= 300:
-            raise error_for(answer, explanation(answer.text), organisation.clock())
+            raise error_for(answer, organisation.clock(), NO_SECRETS.excerpt)
         return answer
 
 

@@ -26,6 +26,7 @@ from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import MAX_PAGE_RECORDS, Page, check_size, describe, parse_page
 from actionwatch.net.http_response import HttpResponse
+from actionwatch.text.redaction import Excerpt
 
 # stamina would log each retry; the error and our own log contain what matters.
 stamina.instrumentation.set_on_retry_hooks(())
@@ -36,6 +37,7 @@ _SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibl
 _SPACED_FOR = timedelta(minutes=1)
 _SHRINK_BY = 8  # a page that is too large is read again in pages of an eighth
 _GROW_BY = 2
+_EXCERPT_CHARS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +108,23 @@ class Client(AbstractContextManager["Client"]):
 
         Raises: as `user_actions`.
         """
-        accounts = read_accounts(self._get(self._accounts, [], lambda: True).body)
+        accounts = read_accounts(self._get(self._accounts, [], lambda: True).body, self._origin.excerpt)
         self.reader.know_accounts({account.id: account.name for account in accounts})
         return accounts
 
     def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> HttpResponse:
-        """Request one page and return the raw response, for `probe`.
+        """Request one page and return the raw response without our secrets, for `probe`.
 
         Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest, BadResponse (a redirect).
         """
-        return self._get(self._actions, list(parameters), lambda: True)
+        return self._without_secrets(self._get(self._actions, list(parameters), lambda: True))
 
     def raw_accounts(self) -> HttpResponse:
-        """Request the linked accounts and return the raw response, for `probe`.
+        """Request the linked accounts and return the raw response without our secrets, for `probe`.
 
         Raises: as `raw_actions`.
         """
-        return self._get(self._accounts, [], lambda: True)
+        return self._without_secrets(self._get(self._accounts, [], lambda: True))
 
     def close(self) -> None:
         """Stop retries and close the connections."""
@@ -131,6 +133,10 @@ class Client(AbstractContextManager["Client"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _without_secrets(self, response: HttpResponse) -> HttpResponse:
+        text = response.body.decode("utf-8", "surrogateescape")
+        return replace(response, body=self._origin.excerpt(text, len(text)).encode("utf-8", "surrogateescape"))
 
     def _page(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
         """Request a page. If it is too large, request fewer records, so that large ones do not hide those behind them."""
@@ -149,13 +155,11 @@ class Client(AbstractContextManager["Client"]):
     def _page_of(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
         paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
         response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
-        try:
-            now = self._clock()
-            check_size(response.body)
-            latest = max(now, response.date or now) + _MOST_AHEAD
-            page = parse_page(response.body, self.reader, now, latest=latest, most=MAX_PAGE_RECORDS)
-        except BadResponse as exc:
-            raise type(exc)(self._origin.redact(exc.what), exc.remedy) from None
+        now = self._clock()
+        check_size(response.body)
+        latest = max(now, response.date or now) + _MOST_AHEAD
+        excerpt = self._origin.excerpt
+        page = parse_page(response.body, self.reader, now, latest=latest, most=MAX_PAGE_RECORDS, excerpt=excerpt)
         if page.records and page.total is not None and page.total > record_index + len(page.records):
             self.has_seen_total_beyond_page = True
         return replace(page, record_index=record_index, server_date=response.date, took=response.took)
@@ -213,8 +217,8 @@ class _Pace:
         time.sleep(at - now)
 
 
-def read_accounts(body: bytes) -> list[LinkedAccount]:
-    """Parse the listing of linked accounts.
+def read_accounts(body: bytes, excerpt: Excerpt) -> list[LinkedAccount]:
+    """Parse the listing of linked accounts. `excerpt` makes every part of the body in an error.
 
     Raises: BadResponse, if it is not a list of accounts with ids.
     """
@@ -222,16 +226,17 @@ def read_accounts(body: bytes) -> list[LinkedAccount]:
     try:
         listed = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-        raise BadResponse(f"the list of linked accounts is {describe(body)}: {exc}") from exc
+        why = excerpt(str(exc), _EXCERPT_CHARS)
+        raise BadResponse(f"the list of linked accounts is {describe(body, excerpt)}: {why}") from exc
     if not isinstance(listed, list):
-        raise BadResponse(f"the list of linked accounts is {describe(body)}")
-    return [_read_account(item) for item in listed]
+        raise BadResponse(f"the list of linked accounts is {describe(body, excerpt)}")
+    return [_read_account(item, excerpt) for item in listed]
 
 
-def _read_account(item: object) -> LinkedAccount:
+def _read_account(item: object, excerpt: Excerpt) -> LinkedAccount:
     by_name = {key.lower(): value for key, value in item.items()} if isinstance(item, dict) else {}
     account_id = by_name.get("accountid") or by_name.get("id")
     name = by_name.get("accountname") or by_name.get("name")
     if not isinstance(item, dict) or not isinstance(account_id, str):
-        raise BadResponse(f"a linked account has no id: {str(item)[:120]}")
+        raise BadResponse(f"a linked account has no id: {excerpt(str(item), _EXCERPT_CHARS)}")
     return LinkedAccount(account_id, name if isinstance(name, str) else "", item)

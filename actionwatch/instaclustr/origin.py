@@ -30,7 +30,7 @@ from actionwatch.base.errors import (
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
-from actionwatch.text.redaction import Redaction
+from actionwatch.text.redaction import Excerpt, Redaction, in_proxy
 
 _MAX_EXPLANATION_CHARS = 500
 _MAX_ERROR_CHARS = 64 * 1024  # of JSON: some servers append a stack trace to their explanation
@@ -98,11 +98,13 @@ class Origin:
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
         self._allowed = frozenset(allowed)
-        self._redact = Redaction([f"{connection.username}:{connection.api_key}", connection.api_key])
+        login = connection.username, connection.api_key
+        self.excerpt = Redaction((), logins=[login, *in_proxy(connection.proxy)]).excerpt
+        """Makes every excerpt of what answers at the base URL, because that may echo the request."""
         self._http = HttpClient(
             timeout=connection.timeout,
             headers={"accept": "application/json"},
-            auth=(connection.username, connection.api_key),
+            auth=login,
             ca_file=connection.ca_file,
             proxy=connection.proxy,
         )
@@ -125,18 +127,11 @@ class Origin:
             raise OversizedPage(f"from {self._base}: {exc}", _REDUCE) from exc
         except TransportError as exc:
             remedy = "if this persists, check base_url, timeout, proxy, ca_file and the network"
-            raise SourceUnavailable(f"no response from {self._base}: {self.redact(str(exc))}", remedy) from exc
+            what = self.excerpt(str(exc), _MAX_EXPLANATION_CHARS)
+            raise SourceUnavailable(f"no response from {self._base}: {what}", remedy) from exc
         if not 200 <= response.status < 300:
-            # Before and after: the text may be cut, and its JSON may spell a secret differently.
-            text = self.redact(explanation(self._redact.excerpt(response.text, _MAX_ERROR_CHARS)))[
-                :_MAX_EXPLANATION_CHARS
-            ]
-            raise error_for(response, text, utc_now(), is_write=method != "GET")
+            raise error_for(response, utc_now(), self.excerpt, is_write=method != "GET")
         return response
-
-    def redact(self, text: str) -> str:
-        """Remove our secrets from a text of the upstream, which may echo the request."""
-        return self._redact(text)
 
     def close(self) -> None:
         self._http.close()
@@ -146,8 +141,10 @@ class Origin:
         return bool(last) and not self._allowed.isdisjoint([(method, path), (method, f"{parent}/")])
 
 
-def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: bool = False) -> SourceError:
-    """Translate a response other than 2xx into an error with a remedy. `text` is the explanation of the upstream."""
+def error_for(response: HttpResponse, now: datetime, excerpt: Excerpt, *, is_write: bool = False) -> SourceError:
+    """Translate a response other than 2xx into an error with a remedy."""
+    # Before and after: the text may be cut, and its JSON may spell a secret differently.
+    text = excerpt(explanation(excerpt(response.text, _MAX_ERROR_CHARS)), _MAX_EXPLANATION_CHARS)
     status = response.status
     what = f"HTTP {status}" + (f" ({text})" if text else "")
     if status in _DENIALS and not (status == 404 and is_write):
@@ -164,7 +161,8 @@ def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: boo
         return SourceUnavailable(f"the upstream failed: {what}", remedy, retry_after(response.headers, now))
     if 300 <= status < 400:
         remedy = "actionwatch follows no redirects, because they would receive the key: check base_url and proxy"
-        return BadResponse(f"the upstream redirects to {_target(response)} (HTTP {status})", remedy)
+        target = _target(excerpt(response.headers.get("location", ""), _MAX_PAGE_CHARS))[:_MAX_EXPLANATION_CHARS]
+        return BadResponse(f"the upstream redirects to {target} (HTTP {status})", remedy)
     return BadRequest(f"the upstream refused the request: {what}")
 
 
@@ -219,9 +217,9 @@ def _sentences(value: Any) -> list[str]:
     return [sentence for name in names for sentence in _sentences(by_name.get(name))]
 
 
-def _target(response: HttpResponse) -> str:
+def _target(location: str) -> str:
     """Return only the host of a redirect, because its URL may contain parts of the request."""
     try:
-        return urlsplit(response.headers.get("location", "")).hostname or "the same host"
+        return urlsplit(location).hostname or "the same host"
     except ValueError:
         return "an invalid address"

@@ -22,6 +22,7 @@ from actionwatch.instaclustr.identity import without_time
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.instaclustr.lenient import REFUSALS, FastJsonParts, JsonParts, LenientJsonParts, Piece
 from actionwatch.instaclustr.records import RecordReader
+from actionwatch.text.redaction import NO_SECRETS, Excerpt
 
 # An object with these members is an envelope. The aliases of the kind identify a record with its own `resources`.
 _COUNTERS = frozenset({"totalresults", "startindex", "itemsperpage"})
@@ -33,6 +34,8 @@ MAX_PAGE_RECORDS = 10_000  # ten times what a page may have by the documentation
 MAX_PAGE_VALUES = 500_000  # JSON values: a page of 1,000 records of the vendor has about 20,000
 _MAX_COUNTED_KINDS = 1_000  # in the counts of a page; the catalogue has about 200
 _MAX_KIND_CHARS = 200
+_DESCRIBED_BYTES = 4096  # of a body that is no page: more than an excerpt shows, because secrets in it become shorter
+_MAX_REASON_CHARS = 300
 _REMEDY = "check what answers at base_url: a proxy, or an API that this version does not know"
 
 
@@ -68,21 +71,27 @@ def check_size(body: bytes) -> None:
 
 
 def parse_page(
-    body: bytes, reader: RecordReader, seen_at: datetime, *, latest: datetime = TIMES_END, most: int | None = None
+    body: bytes,
+    reader: RecordReader,
+    seen_at: datetime,
+    *,
+    latest: datetime = TIMES_END,
+    most: int | None = None,
+    excerpt: Excerpt = NO_SECRETS.excerpt,
 ) -> Page:
     """Parse the records, the total and the counts of a page, and merge several envelopes.
 
     A time of a record after `latest` counts as unreadable. A page of more than `most` records is refused.
 
-    Raises: BadResponse, with a description of the body.
+    Raises: BadResponse, with a description of the body, of which `excerpt` makes every part.
     """
-    page = _parse(body, reader, seen_at, most)
+    page = _parse(body, reader, seen_at, most, excerpt)
     if any(record.occurred_at > latest for record in page.records):
         return replace(page, records=[_without_late_time(record, latest) for record in page.records])
     return page
 
 
-def _parse(body: bytes, reader: RecordReader, seen_at: datetime, most: int | None) -> Page:
+def _parse(body: bytes, reader: RecordReader, seen_at: datetime, most: int | None, excerpt: Excerpt) -> Page:
     fast = FastJsonParts(body)
     try:
         return _Shape(fast, reader, seen_at, most).page(msgspec.Raw(body.strip()))
@@ -92,7 +101,8 @@ def _parse(body: bytes, reader: RecordReader, seen_at: datetime, most: int | Non
         text = body.decode("utf-8-sig", "replace").strip(" \t\r\n")
         return _Shape(LenientJsonParts(), reader, seen_at, most).page(text)
     except (ValueError, RecursionError) as exc:
-        raise BadResponse(f"the response is {describe(body)}: {exc}", _REMEDY) from exc
+        why = excerpt(str(exc), _MAX_REASON_CHARS)
+        raise BadResponse(f"the response is {describe(body, excerpt)}: {why}", _REMEDY) from exc
 
 
 def _without_late_time(record: Record, latest: datetime) -> Record:
@@ -103,9 +113,9 @@ def _without_late_time(record: Record, latest: datetime) -> Record:
     return msgspec.structs.replace(record, key=key, occurred_at=record.seen_at, is_time_readable=False)
 
 
-def describe(body: bytes) -> str:
+def describe(body: bytes, excerpt: Excerpt) -> str:
     """Describe a body for an error message: its type and its first characters."""
-    text = " ".join(body[:400].decode("utf-8", "replace").split())
+    text = " ".join(excerpt(body[:_DESCRIBED_BYTES].decode("utf-8", "replace"), _DESCRIBED_BYTES).split())
     if not text:
         return "empty"
     if text.startswith("<"):
@@ -166,7 +176,7 @@ class _Shape:
         if beginning == "null":
             return []
         if not beginning.startswith("["):
-            raise ValueError(f"resources is not a list ({beginning})")
+            raise ValueError("resources is not a list")
         items: Sequence[Piece] = self._parts.items(piece)
         return self._records(self._parts.flattened(items))
 

@@ -42,7 +42,7 @@ def _decompressor(coding: str) -> _Decompressor | None:
             return _Decompressor(_GZIP)
         case "deflate":
             return _Decompressor(zlib.MAX_WBITS)
-    what = f"the response has the content coding {coding[:100]!r}, and actionwatch accepts one of {ENCODINGS}"
+    what = f"the response has the content coding {coding!r}, and actionwatch accepts one of {ENCODINGS}"
     raise TransportError(f"{what}: check what changes responses on the way, such as a proxy")
 
 

@@ -18,8 +18,11 @@ from actionwatch.notifiers.base import AddressNotifier, Redactor, check_response
 from actionwatch.text.escaping import one_line, without_slack_markup
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from actionwatch.net.http import HttpClient
 
+_ERROR_CHARS = 100  # of an error code; Slack's have about 20
 _TRANSIENT_ERRORS = frozenset({
     "ratelimited", "rate_limited", "internal_error", "service_unavailable", "fatal_error", "request_timeout",
     "team_added_to_org", "update_failed", "backend_timeout", "timeout",
@@ -66,8 +69,11 @@ class HeadGone(PermanentDeliveryError):
 class SlackApi(AddressNotifier):
     """Slack's methods with one token: a bot token, or an app token for Socket Mode. Safe to share between threads."""
 
-    def __init__(self, token: str, base_url: str, http: HttpClient, *, is_app: bool = False) -> None:
-        super().__init__(base_url.rstrip("/") + "/", http, Redactor(token), unreachable="cannot reach Slack: ")
+    def __init__(
+        self, token: str, base_url: str, http: HttpClient, proxy: SecretStr | None = None, *, is_app: bool = False
+    ) -> None:
+        redact = Redactor(token, proxy=proxy)
+        super().__init__(base_url.rstrip("/") + "/", http, redact, unreachable="cannot reach Slack: ")
         self._token = token
         self._remedies = _APP_REMEDIES if is_app else _REMEDIES
 
@@ -101,7 +107,7 @@ class SlackApi(AddressNotifier):
 
     def _refuse(self, method: str, response: HttpResponse, data: Mapping[str, Any]) -> NoReturn:
         """Raise what a refusal means: `error` in a response with status 200, else the status."""
-        error = self._redact(str(data.get("error") or ""))
+        error = self._redact.excerpt(str(data.get("error") or ""), _ERROR_CHARS)
         if response.status == 429 or (response.status == 200 and error in _TRANSIENT_ERRORS):
             wait = retry_after(response.headers, utc_now()) or timedelta(0)
             raise TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)

@@ -11,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, SecretStr, ValidationInfo
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
@@ -28,7 +26,7 @@ from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
 from actionwatch.text.escaping import visible
 from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy, check_url
-from actionwatch.text.redaction import Redaction
+from actionwatch.text.redaction import Redaction, in_proxy, in_url
 from actionwatch.text.timeintervals import parse_location
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ RESPONSE_CHARS = 500  # the contract: a refusal is kept with the first 500 chara
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # and every 5xx, as the contract says
 DEFAULT_TIMEOUT = timedelta(seconds=10)  # of HTTP receivers
 _MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # sixteen of these must fit into memory
-_MIN_SECRET_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
 
 _REMEDIES = {
     401: "check the credentials of the receiver",
@@ -236,23 +233,15 @@ class WithDigest(Protocol):
 
 
 class Redactor:
-    """Removes known secrets from the response of a receiver: some echo the request."""
+    """Makes excerpts of what receivers answer: some echo the request."""
 
-    def __init__(self, *secrets: str | None, url: str | None = None) -> None:
-        """Take secrets, and a URL whose path and query count as secret."""
-        known = [secret for secret in secrets if secret]
-        if url:
-            parts = urlsplit(url)
-            tail = url.split(parts.netloc, 1)[-1]
-            known += [part for part in (tail, *re.split(r"[/?&=#;]", tail)) if len(part) >= _MIN_SECRET_CHARS]
-        self._redact = Redaction(known)
-
-    def __call__(self, text: str) -> str:
-        """Return the text without secrets, with control characters as escapes."""
-        return visible(self._redact(text))
+    def __init__(self, *secrets: str | None, url: str | None = None, proxy: SecretStr | None = None) -> None:
+        """Take secrets, a URL whose path and query count as secret, and the proxy on the way."""
+        known = [secret for secret in secrets if secret] + (in_url(url) if url else [])
+        self._redact = Redaction(known, logins=in_proxy(proxy.get_secret_value() if proxy else None))
 
     def excerpt(self, text: str, limit: int = RESPONSE_CHARS) -> str:
-        """Return the beginning of the text in the same form, at most `limit` characters."""
+        """Return the beginning of the text without secrets, at most `limit` characters, with control characters as escapes."""
         return visible(self._redact.excerpt(text, limit))[:limit]
 
 
@@ -288,7 +277,7 @@ class AddressNotifier:
         try:
             yield
         except TransportError as exc:
-            raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
+            raise TransientDeliveryError(f"{self._unreachable}{self._redact.excerpt(str(exc))}") from exc
 
 
 def check_response(response: HttpResponse, redact: Redactor) -> None:

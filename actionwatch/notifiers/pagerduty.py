@@ -75,7 +75,7 @@ class PagerDutyNotifier(AddressNotifier):
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
         self._key = words.secret(options.routing_key, options.routing_key_file) or ""
-        redact = Redactor(self._key)
+        redact = Redactor(self._key, proxy=options.proxy)
         super().__init__(options.base_url, options.http_client(), redact, unreachable="cannot reach PagerDuty: ")
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002

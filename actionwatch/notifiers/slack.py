@@ -191,19 +191,21 @@ class SlackNotifier:
 
 
 def _bot_api(options: Options, http: HttpClient) -> SlackApi:
-    return SlackApi(words.secret(options.token, options.token_file) or "", options.base_url, http)
+    return SlackApi(words.secret(options.token, options.token_file) or "", options.base_url, http, options.proxy)
 
 
 def _app_api(options: Options, http: HttpClient) -> SlackApi:
     token = words.secret(options.app_token, options.app_token_file) or ""
-    return SlackApi(token, options.base_url, http, is_app=True)
+    return SlackApi(token, options.base_url, http, options.proxy, is_app=True)
 
 
 class IncomingWebhookNotifier(AddressNotifier):
     """Posts messages through an incoming webhook, which cannot update messages or reply in threads."""
 
     def __init__(self, options: Options, url: str) -> None:
-        super().__init__(url, options.http_client(), Redactor(url=url), unreachable="cannot reach Slack: ")
+        super().__init__(
+            url, options.http_client(), Redactor(url=url, proxy=options.proxy), unreachable="cannot reach Slack: "
+        )
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         payload = {**_payload(message, rendered), **_NO_PREVIEWS, "link_names": False}

@@ -24,6 +24,7 @@ from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.formats.messages import FORMATS, encode
+from actionwatch.text.redaction import in_header
 
 TRAITS = Traits()
 _LEAST_KEY_BYTES = 24  # as Standard Webhooks demands: a shorter key can be guessed
@@ -161,9 +162,9 @@ class WebhookNotifier(AddressNotifier):
         self._headers = {name: value.get_secret_value() for name, value in options.headers.items()}
         self._signers = tuple(Webhook(key) for key in options.signing_keys)
         url = words.secret(options.url, options.url_file) or ""
-        parts = [part for value in self._headers.values() for part in (value, *value.split()[1:])]  # `Bearer …`
+        parts = [part for value in self._headers.values() for part in in_header(value)]
         keys = [part for key in options.signing_keys for part in (key, key.removeprefix("whsec_"))]
-        redact = Redactor(*keys, *parts, url=url)
+        redact = Redactor(*keys, *parts, url=url, proxy=options.proxy)
         super().__init__(url, options.http_client(options.identity), redact)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002

@@ -13,8 +13,10 @@ from actionwatch.net.http import HttpClient
 from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import lag_limit
+from actionwatch.text.redaction import Redaction, in_url
 
 _TIMEOUT = timedelta(seconds=10)
+_EXCERPT_CHARS = 300
 
 log = structlog.get_logger()
 
@@ -26,6 +28,7 @@ class HeartbeatSender:
         self, url: str, intervals: Mapping[str, timedelta], database: Database, clock: Callable[[], datetime]
     ) -> None:
         self._url = url
+        self._redact = Redaction(in_url(url))
         self._lags = {name: lag_limit(interval) for name, interval in intervals.items()}
         self._database = database
         self._clock = clock
@@ -49,7 +52,7 @@ class HeartbeatSender:
         try:
             answer = self._http.request("GET", self._url)
         except TransportError as exc:
-            log.warning("heartbeat_failed", error=str(exc))
+            log.warning("heartbeat_failed", error=self._redact.excerpt(str(exc), _EXCERPT_CHARS))
             return False
         if answer.status >= 300:
             log.warning("heartbeat_failed", status=answer.status)

@@ -30,10 +30,12 @@ from actionwatch.base.plurals import counted
 from actionwatch.base.tracing import Span
 from actionwatch.net.http import HttpClient
 from actionwatch.settings import Telemetry
+from actionwatch.text.redaction import Redaction, in_header, in_proxy
 
 MAX_WAITING = 4096  # spans; a storm of 1,000 alerts makes about as many. They take a few MB
 MAX_BATCH = 512  # spans of a request, about 100 KB
 _MAX_RESPONSE_BYTES = 64 * 1024
+_EXCERPT_CHARS = 300
 LAST_TIMEOUT = timedelta(seconds=2)  # of all that is sent at the end of the service
 _MAX_NANOSECONDS = 2**64 - 1  # of a time in the protocol: the year 2554
 _TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would occur again
@@ -49,6 +51,9 @@ class TraceExporter:
         self._options = options
         self._elapsed = elapsed
         self._url = f"{options.endpoint}/v1/traces"
+        headers = [part for value in options.headers.values() for part in in_header(value.get_secret_value())]
+        proxy = options.proxy.get_secret_value() if options.proxy else None
+        self._redact = Redaction(headers, logins=in_proxy(proxy))
         self._http = self._client()
         self._waiting: deque[Span] = deque()
         self._sending: list[trace_pb2.Span] = []
@@ -98,7 +103,7 @@ class TraceExporter:
         try:
             answer = http.request("POST", self._url, headers=headers, content=content, timeout=timeout)
         except TransportError as exc:
-            return self._fail(str(exc))
+            return self._fail(self._redact.excerpt(str(exc), _EXCERPT_CHARS))
         if answer.status in _TRANSIENT:
             return self._fail(f"it answered {answer.status}")
         count = len(self._sending)

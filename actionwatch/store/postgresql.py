@@ -27,6 +27,7 @@ from actionwatch.store.membership import ROLE, Roster, is_tail_role
 from actionwatch.store.record_hints import NOTIFY, listen
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
+from actionwatch.text.redaction import Redaction
 
 _APPLICATION = "actionwatch"  # of every version: the triggers note what it writes
 # No prepared statements, so that a pooler can be used. A broken network is noticed within ten seconds.
@@ -39,6 +40,7 @@ _CONNECTING: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 10_000,
 }
+_MAX_ERROR_CHARS = 1000
 _IDLE = f"idle_in_transaction_session_timeout = '{FROZEN_AFTER.total_seconds():g}s'"
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
 # Shut down, starting, a connection that broke, and a server that accepts no writes until it is the primary.
@@ -136,6 +138,8 @@ class PostgresqlBackend:
 
     def __init__(self, url: URL, busy_seconds: float) -> None:
         self.name = url.render_as_string(hide_password=True)
+        self._passwords: set[str] = set()
+        """Those that libpq has sent or may have sent, from wherever it took them: the server may return them in an error."""
         self._url = url
         self._busy_seconds = busy_seconds
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
@@ -226,7 +230,8 @@ class PostgresqlBackend:
 
     def failure(self, error: BaseException) -> StoreError:
         """Return our error for an error of psycopg."""
-        text = " ".join(str(error).split())
+        self._note_password(getattr(error, "pgconn", None))  # of a connection that failed
+        text = " ".join(Redaction(self._passwords).excerpt(str(error), _MAX_ERROR_CHARS).split())
         state = getattr(error, "sqlstate", None) or ""
         if state in _BUSY_STATES:
             return StoreBusy(f"the store is busy: {text}")
@@ -299,10 +304,21 @@ class PostgresqlBackend:
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = psycopg.connect(url, autocommit=True, **_CONNECTING)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        self._note_password(connection.pgconn)
         return connection
 
     def _engine(self) -> Engine:
-        return create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
+        engine = create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
+
+        @event.listens_for(engine, "connect")
+        def _note(connection: Any, _: object) -> None:
+            self._note_password(connection.pgconn)
+
+        return engine
+
+    def _note_password(self, connection: psycopg.pq.abc.PGconn | None) -> None:
+        if connection is not None and connection.password:
+            self._passwords.add(connection.password.decode("utf-8", "replace"))
 
 
 def _triggers() -> Iterator[tuple[str, str, str]]:

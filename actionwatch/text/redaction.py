@@ -11,56 +11,96 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import quote, quote_plus
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 _LEAST_CHARS = 4  # shorter texts are no secrets, and redacting them would make texts unreadable
 _LEAST_DERIVED_CHARS = 6  # of a part in base64: shorter ones are found in any text
-_LEAST_BEGINNING_CHARS = 8  # of the beginning of a secret at the end of a text, which a server has cut
+_LEAST_BEGINNING_CHARS = 8  # of the beginning of a secret, which a server has cut
+_LEAST_URL_PART_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
+_READ_PER_CHAR = (
+    16  # so much of a text is read for each character of its excerpt, because marks are shorter than secrets
+)
+
+
+Excerpt = Callable[[str, int], str]
+"""Returns the beginning of a text that others wrote, at most so many characters, without secrets: `Redaction.excerpt`."""
 
 
 class Redaction:
     """Replaces secrets. Safe to share between threads."""
 
-    def __init__(self, secrets: Iterable[str], mark: str = "[secret]") -> None:
-        known = {spelling for secret in secrets if len(secret) >= _LEAST_CHARS for spelling in _spellings(secret)}
+    def __init__(
+        self, secrets: Iterable[str], mark: str = "[secret]", *, logins: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """`logins` are names with their passwords, as HTTP Basic joins and encodes them. A name alone is no secret."""
+        logins = list(logins)
+        texts = [*secrets, *(password for _, password in logins)]
+        known = {spelling for text in texts if len(text) >= _LEAST_CHARS for spelling in _spellings(text)}
+        known |= {spelling for login in logins for spelling in _as_base64(":".join(login))}
         # The longest first: replacing a part of a secret first would leave the rest visible.
         self._spellings = sorted(known, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
+        self._beginnings = {each[:_LEAST_BEGINNING_CHARS] for each in known if len(each) > _LEAST_BEGINNING_CHARS}
+        self._beginning = re.compile("|".join(map(re.escape, sorted(self._beginnings))))
         self._longest = max(map(len, known), default=0)
         self._mark = mark
 
     def __call__(self, text: str) -> str:
-        """Return the text without secrets."""
-        if self._is_in(text):
-            text = self._pattern.sub(lambda _: self._mark, text)
-        return self._without_beginning(text)
+        """Return the text without secrets, and without the beginning of one at its end."""
+        text = self._without_whole(text)
+        start = max(len(text) - self._longest, 0)
+        return text[:start] + self._without_beginnings(text[start:], is_end=True)
 
     def excerpt(self, text: str, limit: int) -> str:
-        """Return the beginning of the text without secrets, at most `limit` characters, without reading far beyond."""
+        """Return the beginning of a text that others wrote, at most `limit` characters, without secrets and beginnings of them.
+
+        Every such text in a message, an error or a log goes through here, uncut. Does not read far beyond the limit.
+        """
+        text = self._without_whole(text[: limit * _READ_PER_CHAR + self._longest])
+        return self._without_beginnings(text, is_end=False)[:limit]
+
+    def _without_whole(self, text: str) -> str:
+        is_in = any(spelling in text for spelling in self._spellings)  # a tenth of the cost of the pattern
+        return self._pattern.sub(lambda _: self._mark, text) if is_in else text
+
+    def _without_beginnings(self, text: str, *, is_end: bool) -> str:
+        """Replace beginnings of secrets, which a server has cut: all of them, or one with which the text ends."""
+        if not any(beginning in text for beginning in self._beginnings):
+            return text
         made, at = "", 0
-        while len(made) < limit and self._is_in(text[at : at + limit + self._longest]):
-            found = self._pattern.search(text, at)
-            if found is None:
-                break
-            made += text[at : found.start()] + self._mark
-            at = found.end()
-        rest = text[at : at + limit]
-        return (made + (rest if at + limit < len(text) else self._without_beginning(rest)))[:limit]
+        while (found := self._beginning.search(text, at)) is not None:
+            end = found.start() + self._common(text[found.start() : found.start() + self._longest])
+            if is_end and end < len(text):
+                made, at = made + text[at : found.start() + 1], found.start() + 1
+            else:
+                made, at = made + text[at : found.start()] + self._mark, end
+        return made + text[at:]
 
-    def _is_in(self, text: str) -> bool:
-        return any(spelling in text for spelling in self._spellings)  # a tenth of the cost of the pattern
+    def _common(self, text: str) -> int:
+        """Return how many characters at the beginning of a text are those of a secret."""
+        return max(_common_length(text, spelling) for spelling in self._spellings if spelling[:1] == text[:1])
 
-    def _without_beginning(self, text: str) -> str:
-        """Replace the beginning of a secret at the end of a text."""
-        end = text[-self._longest :]
-        for spelling in self._spellings:
-            if spelling[:_LEAST_BEGINNING_CHARS] not in end:
-                continue
-            for length in range(len(spelling) - 1, _LEAST_BEGINNING_CHARS - 1, -1):
-                if end.endswith(spelling[:length]):
-                    return text[:-length] + self._mark
-        return text
+
+def _common_length(one: str, other: str) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def in_header(value: str) -> list[str]:
+    """Return what is secret in the value of a header: the whole, and what follows a scheme such as `Bearer`."""
+    return [value, *value.split()[1:]]
+
+
+def in_url(url: str) -> list[str]:
+    """Return what is secret in a URL whose path and query are: all of it after the host, and its longer parts."""
+    tail = url.split(urlsplit(url).netloc, 1)[-1]
+    return [part for part in (tail, *re.split(r"[/?&=#;]", tail)) if len(part) >= _LEAST_URL_PART_CHARS]
+
+
+def in_proxy(proxy: str | None) -> list[tuple[str, str]]:
+    """Return the login in the URL of a proxy, if there is one."""
+    parts = urlsplit(proxy or "")
+    return [(unquote(parts.username or ""), unquote(parts.password))] if parts.password else []
 
 
 # What encoders of JSON write as a number although JSON does not require it, and whether in capitals: Python and Ruby, Java
@@ -86,7 +126,11 @@ def _spellings(secret: str) -> Iterator[str]:
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
     data = secret.encode("utf-8", "replace")
     yield from (data.hex(), data.hex().upper())
-    for core in filter(lambda core: len(core) >= _LEAST_DERIVED_CHARS, _base64_cores(data)):
+    yield from _as_base64(secret)
+
+
+def _as_base64(text: str) -> Iterator[str]:
+    for core in filter(lambda core: len(core) >= _LEAST_DERIVED_CHARS, _base64_cores(text.encode("utf-8", "replace"))):
         yield core
         yield core.translate(_URL_SAFE)
         yield quote(core, safe="")
@@ -116,3 +160,7 @@ def _base64_cores(data: bytes) -> Iterator[str]:
         first = (before * 8 + 5) // 6  # the characters that also depend on the text before
         last = (before + len(data)) * 8 // 6  # and on the text after
         yield text[first:last]
+
+
+NO_SECRETS = Redaction(())
+"""Makes excerpts where nothing secret can be in a text: files of the operator."""

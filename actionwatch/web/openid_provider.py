@@ -26,6 +26,7 @@ from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.settings.web_keys import OpenId
 from actionwatch.text.options import check_url
+from actionwatch.text.redaction import Redaction, in_proxy
 from actionwatch.web.proxy import Refused
 
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
@@ -33,6 +34,7 @@ MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few o
 _KEPT_SECONDS = 3600.0  # of the metadata of the provider
 AWAY_SECONDS = 5.0  # until a provider that failed is contacted again, or its failure is logged again
 KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because no known key signed a token
+_EXCERPT_CHARS = 300
 _ERROR = re.compile(r"[a-z_]{1,50}")
 AGAIN = "sign in again"
 
@@ -75,6 +77,9 @@ class Provider:
         self._options = options
         self._clock = clock
         self._elapsed = elapsed
+        proxy = options.proxy.get_secret_value() if options.proxy else None
+        logins = [(quote_plus(options.client_id), quote_plus(options.secret)), *in_proxy(proxy)]
+        self._redact = Redaction([options.secret], logins=logins)
         self._room = threading.Semaphore(MAX_EXCHANGES)
         self._metadata: Metadata | None = None
         self._keys: _Keys | None = None
@@ -162,7 +167,7 @@ class Provider:
         answer = self._request(http, "POST", metadata.token_endpoint, headers, urlencode(form).encode())
         found = answer.json_object()
         if 400 <= answer.status < 500 and answer.status != 429:
-            error = str(found.get("error", ""))
+            error = self._redact.excerpt(str(found.get("error", "")), _EXCERPT_CHARS)
             reason = shown_error(error, str(answer.status))
             remedy = "check web.openid.client_id and client_secret" if error == "invalid_client" else AGAIN
             raise Refused(403, f"the provider refused the code ({reason}): {remedy}")
@@ -211,7 +216,7 @@ class Provider:
         try:
             return http.request(method, url, headers=headers, content=content)
         except TransportError as exc:
-            raise self._away(str(exc)) from exc
+            raise self._away(self._redact.excerpt(str(exc), _EXCERPT_CHARS)) from exc
 
     def _away(self, what: str) -> Refused:
         if self._may_log():

@@ -112,10 +112,10 @@ def test_secret_that_the_server_has_cut_is_redacted(kept: int) -> None:
 
 def test_text_without_a_secret_is_unchanged() -> None:
     """Short parts of a secret, and texts without one, stay."""
-    redact = Redactor(SECRET, "abc")
+    redact, excerpt = Redaction([SECRET, "abc"]), Redactor(SECRET, "abc").excerpt
     for text in ("abc of 44", "s3cr3t", "", "x" * 600):
         assert redact(text) == text
-        assert redact.excerpt(text) == text[:RESPONSE_CHARS]
+        assert excerpt(text) == text[:RESPONSE_CHARS]
 
 
 @pytest.mark.parametrize("status", [400, 503])

@@ -14,6 +14,7 @@ from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, decode, 
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
+from actionwatch.text.redaction import NO_SECRETS
 
 _LIMITS = re.compile(r"rate|limit|quota|retry-after|throttl", re.IGNORECASE)
 _SLOW = timedelta(seconds=5)
@@ -33,7 +34,7 @@ def accounts(client: ProbeClient) -> ProbeFinding:
     except SourceError as exc:
         return costly(subject, f"cannot be listed: {refusal(exc)}", blind)
     try:
-        listed = read_accounts(response.body)
+        listed = read_accounts(response.body, NO_SECRETS.excerpt)
     except BadResponse:
         return costly(subject, f"cannot be read: {shape_of_body(response.body)}", blind)
     client.reader.know_accounts({account.id: account.name for account in listed})

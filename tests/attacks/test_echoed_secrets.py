@@ -1,0 +1,245 @@
+"""Whatever answers returns our credentials, in each part of a response and at each place where a text is cut."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from structlog.testing import capture_logs
+
+from actionwatch.base.errors import ActionwatchError, DeliveryError, SourceError, StoreError
+from actionwatch.instaclustr import admin
+from actionwatch.instaclustr.client import Client, RetryOptions
+from actionwatch.instaclustr.origin import ConnectionOptions
+from actionwatch.instaclustr.probe.client import ProbeClient
+from actionwatch.instaclustr.probe.probing import probe
+from actionwatch.instaclustr.query import Query
+from actionwatch.notifiers.base import notifier_module
+from actionwatch.service.telemetry import TraceExporter
+from actionwatch.settings import Telemetry
+from actionwatch.settings.web_keys import OpenId
+from actionwatch.store.database import StoreReader
+from actionwatch.web.openid_provider import Provider
+from actionwatch.web.proxy import Refused
+from tests.attacks.test_redaction import PART, leaks
+from tests.builders import Clock
+from tests.integration.notifiers.ends import deliver, options
+from tests.integration.notifiers.listener import Listener
+from tests.integration.service.test_telemetry import span
+from tests.unit.render.messages import message
+from tests.waiting import PATIENT
+
+KEY = "R4nd0mKey-8f3a91c77e/0b2d+44c5"
+LOGIN = base64.b64encode(f"watcher:{KEY}".encode()).decode()
+FORMS = {"key": KEY, "login": LOGIN, "URL": quote(KEY, safe=""), "cut": LOGIN[:-7]}
+# Before each place where the texts of errors are cut, in several steps.
+POSITIONS = sorted({0, *(max(cut - step, 0) for cut in (60, 80, 100, 120, 300, 500) for step in range(-1, 45, 9))})
+
+
+class EchoEnd(Listener):
+    """Answers each request with these bytes, and closes the connection."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def treat(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection.makefile("rb") as stream:
+            while (line := stream.readline()) not in (b"\r\n", b""):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+                    stream.readline()
+                    stream.read(length)
+                    break
+            connection.sendall(self.answer)
+
+
+def http(body: str, status: str = "200 OK", *headers: str) -> bytes:
+    head = [f"HTTP/1.1 {status}", f"content-length: {len(body.encode())}", "connection: close", *headers]
+    return "\r\n".join([*head, "", body]).encode()
+
+
+PARTS: dict[str, Callable[[str], bytes]] = {
+    "text": lambda text: http(f"{text} …"),
+    "markup": lambda text: http(f"<p>{text}</p>"),
+    "names": lambda text: http(json.dumps({text: 1, f"b{text}": 2})),
+    "list": lambda text: http(json.dumps([text, 1])),
+    "account without id": lambda text: http(json.dumps([{"request": text}])),
+    "no list": lambda text: http(json.dumps({"totalResults": 1, "resources": text})),
+    "list and envelope": lambda text: http(json.dumps([{"totalResults": 0, text: [], "resources": []}, text])),
+    "401": lambda text: http(json.dumps({"message": f"{text}..."}), "401 No"),
+    "400": lambda text: http(json.dumps({"errors": [{"name": text, "message": text}]}), "400 No"),
+    "404": lambda text: http(f"<html><title>{text} …</title></html>", "404 No"),
+    "408": lambda text: http(text, "408 No"),
+    "500": lambda text: http(f"{text} \n at x", "500 No"),
+    "reason": lambda text: http("", f"503 {text}"),
+    "redirect": lambda text: http("", "302 Found", f"location: https://{text}.example.com/x"),
+    "coding": lambda text: http("x", "200 OK", f"content-encoding: {text}"),
+    "header": lambda text: http("", "200 OK", f"{text}"),
+    "status": lambda text: f"HTTP/1.1 {text}\r\n\r\n".encode(),
+}
+
+
+@pytest.fixture
+def end() -> Iterator[EchoEnd]:
+    """A server that returns what a test plants."""
+    with EchoEnd() as made:
+        yield made
+
+
+def planted(part: str) -> Iterator[tuple[bytes, str]]:
+    """Yield answers with a secret at each position, and the secret as it is in them."""
+    for form in FORMS.values():
+        for position in POSITIONS:
+            yield PARTS[part]("-" * position + " " + form), form
+
+
+def connection(end: EchoEnd) -> ConnectionOptions:
+    return ConnectionOptions(end.url, "org", "watcher", KEY, timeout=PATIENT)
+
+
+def error_of(call: Callable[[], object]) -> str:
+    """Return the text of the error that a call raises; empty if it succeeds."""
+    try:
+        call()
+    except ActionwatchError as exc:
+        return f"{exc} {getattr(exc, 'remedy', '')} {getattr(exc, 'response', '')}"
+    return ""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_error_of_the_upstream_contains_the_key(end: EchoEnd, part: str) -> None:
+    """No error of a listing, of the accounts or of a command that writes shows a part of the key, wherever it is returned."""
+    client = Client(connection(end), source="acme", retry=RetryOptions(attempts=1))
+    calls: list[Callable[[], object]] = [
+        lambda: list(client.user_actions(Query())),
+        client.linked_accounts,
+        lambda: admin.create_account(connection(end), "new"),
+    ]
+    for answer, form in planted(part):
+        end.answer = answer
+        for call in calls:
+            assert leaks(error_of(call), form) == [], (part, answer)
+    client.close()
+
+
+@pytest.mark.parametrize("part", ["text", "names", "account without id", "401"])
+def test_probe_prints_no_part_of_the_key(end: EchoEnd, part: str) -> None:
+    """The report of a probe shows no part of the key, not even in the name of a member."""
+    client = Client(connection(end), source="acme", retry=RetryOptions(attempts=1))
+    for form in FORMS.values():
+        end.answer = PARTS[part](form)
+        report = ""
+        with contextlib.suppress(SourceError):
+            report = json.dumps(probe(ProbeClient(client, lambda _: None), ()).document())
+        assert leaks(report, form) == [], part
+    client.close()
+
+
+RECEIVERS: dict[str, dict[str, Any]] = {
+    "webhook": {"url": "{url}", "headers": {"authorization": f"Bearer {KEY}"}},
+    "pagerduty": {"routing_key": "0123456789abcdef0123456789abcdef", "base_url": "{url}"},
+    "slack": {"token": f"xoxb-{KEY}", "channel": "C0123456789", "base_url": "{url}"},
+}
+SLACK_PARTS: dict[str, Callable[[str], bytes]] = {
+    "error": lambda text: http(json.dumps({"ok": False, "error": text})),
+    "messages": lambda text: http(
+        json.dumps({"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": [text]}})
+    ),
+}
+
+
+@pytest.mark.parametrize("part", [*PARTS, *SLACK_PARTS])
+@pytest.mark.parametrize("kind", RECEIVERS)
+def test_no_error_of_a_receiver_contains_its_secret(end: EchoEnd, kind: str, part: str) -> None:
+    """No error of an attempt shows a part of a credential, wherever the receiver returns it."""
+    module: Any = notifier_module(kind)
+    values = {name: end.url if value == "{url}" else value for name, value in RECEIVERS[kind].items()}
+    notifier = module.build(options(module.Options, **values), receiver="r")
+    secret = values.get("routing_key") or values.get("token", KEY)
+    for position in POSITIONS:
+        end.answer = (PARTS | SLACK_PARTS)[part]("-" * position + " " + secret)
+        text = ""
+        try:
+            text = str(deliver(notifier, kind, message()))
+        except DeliveryError as exc:
+            text = f"{exc} {exc.response}"
+        assert leaks(text, secret) == []
+    notifier.close()
+
+
+def _collected(end: EchoEnd) -> str:
+    values = {"endpoint": end.url, "headers": {"authorization": f"Bearer {KEY}"}}
+    exporter = TraceExporter(Telemetry.model_validate(values))
+    exporter.take(span())
+    with capture_logs() as logs:
+        exporter.run_once()
+        exporter.close()
+    return str(logs)
+
+
+def _signed_in(end: EchoEnd) -> str:
+    values = {"issuer": end.url, "client_id": "watcher", "client_secret": KEY, "operators": ["sam@example.com"]}
+    with capture_logs() as logs, pytest.raises(Refused) as caught:
+        Provider(OpenId.model_validate(values), Clock()).metadata()
+    return f"{logs} {caught.value}"
+
+
+@pytest.mark.parametrize("part", ["text", "coding", "header", "status", "reason", "redirect"])
+@pytest.mark.parametrize("read", [_collected, _signed_in])
+def test_no_error_of_a_collector_or_a_provider_contains_its_secret(
+    end: EchoEnd, read: Callable[[EchoEnd], str], part: str
+) -> None:
+    """Neither the log nor the page for a person who signs in shows a part of a credential."""
+    for form in (KEY, LOGIN) if read is _signed_in else (KEY,):
+        for position in POSITIONS[::3]:
+            end.answer = PARTS[part]("-" * position + " " + form)
+            assert leaks(read(end), form) == []
+
+
+class DatabaseEnd(Listener):
+    """A server that asks for the password as PostgreSQL does, and returns it in an error, after this many characters."""
+
+    position = 0
+
+    def treat(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if struct.unpack("!i", connection.recv(4096)[4:8])[0] == 80877103:  # TLS?
+                connection.sendall(b"N")
+                connection.recv(4096)
+            connection.sendall(b"R" + struct.pack("!ii", 8, 3))
+            password = connection.recv(4096)[5:].rstrip(b"\0")
+            fields = b"SFATAL\0C28P01\0M" + b"-" * self.position + b" " + password + b" is wrong\0\0"
+            connection.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+
+def test_no_error_of_the_database_contains_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that returns the password in its error puts no part of it into the error of the store."""
+    monkeypatch.setenv("PGPASSWORD", KEY)
+    with DatabaseEnd() as end:
+        for end.position in (0, *range(850, 1000, 10)):
+            with pytest.raises(StoreError) as caught:
+                StoreReader.open(f"postgresql+psycopg://watcher@127.0.0.1:{end.port}/db?sslmode=disable")
+            assert leaks(str(caught.value), KEY) == []
+            assert "----" in str(caught.value) or "[secret]" in str(caught.value)
+
+
+def test_name_of_the_user_stays_readable() -> None:
+    """The name in a login is no secret, and a text that contains it stays as it is."""
+    from actionwatch.text.redaction import Redaction
+
+    redact = Redaction((), logins=[("actionwatch", KEY)])
+    text = "user 'actionwatch' may not read actionwatch:"
+    assert redact.excerpt(text, 500) == redact(text) == text
+    assert len("actionwatch") > PART
