@@ -7,7 +7,6 @@ uvicorn itself closes neither a connection whose request never becomes complete 
 from __future__ import annotations
 
 import asyncio
-import functools
 import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 100  # probes and scrapers use a handful
@@ -25,6 +25,7 @@ _DESCRIPTOR_SHARE = 4  # connections take at most a quarter: store, upstream and
 _WAIT_SECONDS = 10.0  # until the next request is complete, and the response before it taken
 SERVE_SECONDS = 60.0  # until a request is answered; of a download, until its client has taken the next part
 _PART_BYTES = 65536  # of a download: as much as uvicorn buffers before it waits for the client, who needs about 1 KB/s
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _RENEW, _DROP = "renew_deadline", "drop_connection"
 
 log = structlog.get_logger()
@@ -44,26 +45,17 @@ class BoundedConnection(H11Protocol):
     So a client that sends its request at once is served, even while others hold all connections open.
     """
 
-    waiting_since: float | None = None
-    """None while a request is being answered."""
+    is_waiting = True
+    """The client must send the rest of a request. Otherwise a complete request is being answered."""
     is_dropped = False
-    _serving_count = 0
+    since = 0.0
+    """When its deadline started: since then the client has completed no request, and taken no part of a download."""
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does
         super().connection_made(transport)
-        inner = self.app
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            self._change_serving(+1)
-            scope["state"] |= {_RENEW: functools.partial(self._change_serving, 0), _DROP: self._drop}
-            try:
-                await inner(scope, receive, send)
-            finally:
-                self._change_serving(-1)
-
-        self.app = app
-        self._change_serving(0)
+        self.app_state = {**self.app_state, _RENEW: self._renew, _DROP: self._drop}
+        self._start_deadline()
         self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -71,23 +63,43 @@ class BoundedConnection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
 
-    def _change_serving(self, change: int) -> None:
-        """Start the deadline of what the connection does now. Only a complete request is served; a byte changes nothing."""
-        self._serving_count += change
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        request = self.cycle
+        if request is not before and {name for name, _ in self.headers} >= _LENGTHS:
+            # As if the client had asked for it (RFC 9112 §6.1): a proxy may see another request in the body.
+            self.headers.append(CLOSE_HEADER)
+        if self.is_waiting and request is not None and not (request.more_body or request.response_complete):
+            self.is_waiting = False
+            self._start_deadline()
+
+    def on_response_complete(self) -> None:
+        if not self.is_waiting:  # otherwise the body is still incomplete, and its deadline goes on
+            self.is_waiting = True
+            self._start_deadline()
+        super().on_response_complete()
+
+    def _renew(self) -> None:
+        """Start the deadline again, because the client has taken a part of the response."""
+        if not self.is_waiting:  # it may have begun before the body is complete
+            self._start_deadline()
+
+    def _start_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         if self not in self.connections:
             return  # lost while it was served
-        self.waiting_since = None if self._serving_count else self.loop.time()
-        self._deadline = self.loop.call_later(SERVE_SECONDS if self._serving_count else _WAIT_SECONDS, self._drop)
+        self.since = self.loop.time()
+        self._deadline = self.loop.call_later(_WAIT_SECONDS if self.is_waiting else SERVE_SECONDS, self._drop)
 
     def _make_room(self) -> None:
+        """Drop another connection if this is one too many: one that waits, or else one whose client takes nothing."""
         most = _most_connections()
         opened = [each for each in self.connections if isinstance(each, BoundedConnection) and not each.is_dropped]
         if len(opened) <= most:
             return
-        waiting = [(each.waiting_since, number) for number, each in enumerate(opened) if each.waiting_since is not None]
-        opened[min(waiting)[1]]._drop()  # this connection waits too
+        min((each for each in opened if each is not self), key=lambda each: (not each.is_waiting, each.since))._drop()
         remedy = "find out who connects to web.listen, and block other addresses with a firewall"
         log.warning("web_connection_dropped", reason=f"more than {most} connections are open", remedy=remedy)
 

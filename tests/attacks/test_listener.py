@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -16,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from actionwatch.web import server
+from actionwatch.web import connections, server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import MAX_CONNECTIONS
+from actionwatch.web.requests import read_body
 from tests import http_client
 from tests.children import child
 from tests.threads import start_thread
@@ -26,6 +28,7 @@ from tests.waiting import LIMIT, wait_until
 
 serving = functools.partial(server.serving, start_thread=start_thread)
 HALF = b"GET /page HTTP/1.1\r\nHost: localhost\r\nX-Filler: "
+BODY_LACKS = b"POST /form HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1"
 DESCRIPTORS = 240
 FILES = 40  # what the pipeline opens while strangers connect: the store, the upstream, a few receivers
 
@@ -58,7 +61,23 @@ def page(_: Request) -> Response:
     return PlainTextResponse("x" * 20_000_000)
 
 
-PAGES = [Route("/page", page), Route("/small", lambda _: PlainTextResponse("small"))]
+async def form(request: Request) -> Response:
+    """Return the body of a form."""
+    return Response(await read_body(request))
+
+
+async def endless(_: Request) -> Response:
+    """Never return."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+PAGES = [
+    Route("/page", page),
+    Route("/small", lambda _: PlainTextResponse("small")),
+    Route("/form", form, methods=["POST"]),
+    Route("/endless", endless),
+]
 
 
 @contextlib.contextmanager
@@ -80,11 +99,14 @@ def is_closed(one: socket.socket, given: bytes = b"") -> bool:
     try:
         if given:
             one.sendall(given)
-        return one.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        one.settimeout(0)  # with a timeout, recv waits for it, also with MSG_DONTWAIT
+        return one.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
     except ConnectionError:
         return True
+    finally:
+        one.settimeout(LIMIT)
 
 
 def test_half_sent_requests_leave_descriptors_for_the_pipeline() -> None:
@@ -110,6 +132,53 @@ def test_connections_have_a_limit() -> None:
     with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS + 30) as opened:
         wait_until(lambda: sum(map(is_closed, opened)) >= 30, "30 closed connections")
         assert http_client.get(f"{url}/small").text == "small"
+
+
+def test_incomplete_bodies_leave_room() -> None:
+    """Any number of requests whose body is incomplete leaves the listener able to serve a new client."""
+    with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS + 20, BODY_LACKS) as opened:
+        wait_until(lambda: sum(map(is_closed, opened)) == 20, "20 closed connections")
+        assert http_client.get(f"{url}/small").text == "small"
+
+
+def test_requests_under_way_leave_room() -> None:
+    """Where every connection has a request that is being answered, a new client takes the place of one of them."""
+    asked = b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS, asked) as opened:
+        assert http_client.get(f"{url}/small").text == "small"
+        assert sum(map(is_closed, opened)) == 1
+
+
+def test_a_body_has_as_long_as_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that never becomes complete ends its connection like half a head, also after an early answer; others are read."""
+    monkeypatch.setattr(connections, "SERVE_SECONDS", 100 * LIMIT)
+    early = BODY_LACKS.replace(b"/form", b"/small")
+    with (
+        serving(PAGES, "127.0.0.1", 0, None) as url,
+        connected(url, 1) as half,
+        connected(url, 1, BODY_LACKS) as slow,
+        connected(url, 2, BODY_LACKS) as never,
+        connected(url, 1, early) as answered,
+    ):
+        slow[0].sendall(b"23456")
+        slow[0].sendall(b"789")
+        wait_until(lambda: slow[0].recv(1000).endswith(b"123456789"), "the body")
+        wait_until(lambda: all(map(is_closed, never)), "the end of bodies", pause=0.3)
+        wait_until(lambda: is_reset(answered[0]), "the end of a body that nobody reads", pause=0.3)
+        assert is_closed(half[0])
+
+
+@pytest.mark.parametrize("target", ["/form", "/small"])
+def test_a_body_of_two_lengths_ends_its_connection(target: str) -> None:
+    """A request with Content-Length and Transfer-Encoding is the last one: a proxy may see another request in its rest."""
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    )
+    given = head.encode() + b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, 1, given) as opened:
+        answer = opened[0].makefile("rb").read()
+    assert b"connection: close\r\n" in answer
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_each_wait_has_a_deadline() -> None:
