@@ -34,9 +34,10 @@ from actionwatch.store.database import Database
 from actionwatch.text.options import is_loopback
 from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
 from actionwatch.web.hosts import host_of
-from actionwatch.web.paths import SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH
-from actionwatch.web.problems import API_PATH, problem
+from actionwatch.web.paths import MAX_GOAL_CHARS, SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH
+from actionwatch.web.problems import API_PATH, InvalidRequest, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
+from actionwatch.web.query import MAX_QUERY_BYTES, check_parameters
 
 if TYPE_CHECKING:
     from actionwatch.web.openid import RelyingParty
@@ -279,6 +280,10 @@ class Guard:
         path = request.scope["path"]
         if _CONTROL.search(path):
             return None, _refusal(request, "the path contains a control character: remove it", 400)
+        try:
+            check_parameters(request.scope["query_string"], MAX_QUERY_BYTES)
+        except InvalidRequest as exc:
+            return None, _refusal(request, f"the query {exc}", 400)
         if path in _OPEN_PATHS or path.startswith(STATIC_PATH):
             return None, None
         try:
@@ -305,7 +310,8 @@ def _ask_for_token(request: Request) -> Response:
     is_person = is_page and "authorization" not in request.headers
     if is_person and "text/html" in request.headers.get("accept", ""):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(asked, safe='')}", 303, {"cache-control": "no-store"})
+        goal = quote(asked if len(asked) <= MAX_GOAL_CHARS else "/", safe="")
+        return RedirectResponse(f"{SIGN_IN_PATH}?next={goal}", 303, {"cache-control": "no-store"})
     what = "a token is required: send 'Authorization: Bearer TOKEN'; 'actionwatch tokens create' makes one"
     if "authorization" in request.headers:
         what = "this is not a valid token: it may be misspelt, revoked or expired"

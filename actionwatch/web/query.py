@@ -16,6 +16,8 @@ from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import shorten
 from actionwatch.web.problems import InvalidRequest
 
+MAX_QUERY_BYTES = 8192  # a filter with every field has a few hundred
+MAX_PARAMETERS = 100  # of a query or a form, which may select 50 rows
 MAX_CHARS = 500  # of one value: names and words are shorter
 _SHOWN_CHARS = 60
 _MANY_DIGITS = 10
@@ -28,18 +30,19 @@ class UrlQuery:
     def __init__(self, given: QueryParams, now: datetime, accepted: Mapping[str, bool] | None = None) -> None:
         """`accepted`: the names that a program may give, and whether more than once. It would not see what has no effect."""
         self._given = given
+        self._values = grouped(given)
         self._now = now
         self.problems: dict[str, str] = {}
-        for name in given if accepted is not None else ():
+        for name in self._values if accepted is not None else ():
             self._check_name(name, accepted or {})
 
     def _check_name(self, name: str, accepted: Mapping[str, bool]) -> None:
         shown = shorten(name, _SHOWN_CHARS)
         if name not in accepted:
             self.problems[name] = f"{shown} is unknown: use {', '.join(accepted) or 'no parameter'}"
-        elif not all(value.strip() for value in self._given.getlist(name)):  # a variable of a script that is not set
+        elif not all(value.strip() for value in self._values[name]):  # a variable of a script that is not set
             self.problems[name] = f"{shown} is empty: leave it out"
-        elif not accepted[name] and len(self._given.getlist(name)) > 1:
+        elif not accepted[name] and len(self._values[name]) > 1:
             self.problems[name] = f"{shown} is given more than once: give it once"
 
     def check(self) -> None:
@@ -67,11 +70,11 @@ class UrlQuery:
 
     def choices(self, name: str, accepted: Mapping[str, _T]) -> list[_T]:
         """Return the accepted values that are given."""
-        return self._chosen(name, accepted, [word for word in self._given.getlist(name) if word])
+        return self._chosen(name, accepted, [word for word in self._values.get(name, ()) if word])
 
     def words(self, name: str) -> list[str]:
         """Return every text of a name that may be repeated."""
-        found = [word.strip() for word in self._given.getlist(name) if word.strip()]
+        found = [word.strip() for word in self._values.get(name, ()) if word.strip()]
         return [word for word in found if self._is_short(name, word)]
 
     def time(self, name: str) -> datetime | None:
@@ -131,6 +134,22 @@ class UrlQuery:
             shown = shorten(wrong[0], _SHOWN_CHARS)
             self.problems[name] = f"{name}: {shown} is unknown: use {', '.join(accepted)}"
         return [accepted[word] for word in words if word in accepted]
+
+
+def grouped(given: QueryParams) -> dict[str, list[str]]:
+    """Return the values of each name, in one pass: `getlist` for each name takes seconds for a long query."""
+    found: dict[str, list[str]] = {}
+    for name, value in given.multi_items():
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def check_parameters(given: bytes, most_bytes: int) -> None:
+    """Check the size of an encoded query or form before it is parsed. Raises: InvalidRequest, with what follows its name."""
+    if len(given) > most_bytes:
+        raise InvalidRequest(f"has {len(given):,} bytes: at most {most_bytes:,} are accepted")
+    if (count := given.count(b"&") + 1) > MAX_PARAMETERS:
+        raise InvalidRequest(f"has {count:,} parameters: at most {MAX_PARAMETERS} are accepted")
 
 
 def parse_instant(text: str) -> datetime | None:

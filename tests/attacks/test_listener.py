@@ -17,15 +17,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from actionwatch.store.database import Database
 from actionwatch.web import connections, server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import MAX_CONNECTIONS
+from actionwatch.web.query import MAX_PARAMETERS, MAX_QUERY_BYTES
 from actionwatch.web.requests import read_body
 from tests import http_client
 from tests.children import child
+from tests.fixtures import database
+from tests.integration.web.console_kit import Served
 from tests.threads import start_thread
 from tests.waiting import LIMIT, wait_until
 
+__all__ = ["database"]
 serving = functools.partial(server.serving, start_thread=start_thread)
 HALF = b"GET /page HTTP/1.1\r\nHost: localhost\r\nX-Filler: "
 BODY_LACKS = b"POST /form HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1"
@@ -40,6 +45,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from actionwatch.text import logs
 from actionwatch.web.server import serving
+from tests.fixtures import database
+from tests.integration.web.console_kit import Served
 from tests.threads import start_thread
 
 logs.set_up("info", "json", [])
@@ -242,3 +249,37 @@ def test_a_host_name_opens_no_path(host: str) -> None:
     with serving(PAGES, "127.0.0.1", 0, Access("open-sesame")) as url:
         refused = http_client.get(f"{url}/small", headers={"host": host})
     assert refused.status_code == 401
+
+
+PLACES = ("/", "/alerts", "/records", "/silences", "/sign-in", "/api/v1/alerts", "/static/console.css", "/healthz")
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_a_query_is_bounded(database: Database, path: str) -> None:
+    """A query of more than 100 parameters or 8 KB is refused with its size, before it is parsed or a token is checked."""
+    many, large = "&".join(f"n{number}=1" for number in range(MAX_PARAMETERS)), f"a={'b' * (MAX_QUERY_BYTES - 2)}"
+    with Served(database).open("open-sesame") as client:
+        for refused, words in (
+            (f"{many}&n=1", "the query has 101 parameters"),
+            (f"{large}b", "the query has 8,193 bytes"),
+        ):
+            answer = client.get(f"{path}?{refused}")
+            assert (answer.status_code, words in answer.text) == (400, True), answer.text
+        for accepted in (many, large):
+            assert "the query has" not in client.get(f"{path}?{accepted}").text
+
+
+def test_a_long_query_leads_to_the_overview(database: Database) -> None:
+    """The sign-in form can be opened from every page: a query that makes its own too long leads to the overview afterwards."""
+    with Served(database).open("open-sesame") as client:
+        led = client.get(f"/records?{'&'.join(['user=%25%25%25'] * MAX_PARAMETERS)}")
+        assert led.headers["location"] == "/sign-in?next=%2F"
+        assert client.get(led.headers["location"]).status_code == 200
+
+
+def test_a_form_is_bounded(database: Database) -> None:
+    """A form of more than 100 fields is refused with their number, before it is parsed."""
+    with Served(database).open("open-sesame") as client:
+        answer = client.post("/sign-in", data={f"n{number}": "1" for number in range(MAX_PARAMETERS + 1)})
+        assert (answer.status_code, "the form has 101 parameters" in answer.text) == (400, True)
+        assert client.post("/sign-in", data={f"n{number}": "1" for number in range(MAX_PARAMETERS)}).status_code == 403

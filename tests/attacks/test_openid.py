@@ -19,8 +19,9 @@ from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.tables import SESSION
 from actionwatch.web.attempts import MAX_ATTEMPTS
-from actionwatch.web.console.sign_in import MAX_GOAL_CHARS, PENDING_COOKIE
+from actionwatch.web.console.sign_in import PENDING_COOKIE
 from actionwatch.web.openid_provider import AWAY_SECONDS, MAX_EXCHANGES
+from actionwatch.web.paths import MAX_GOAL_CHARS
 from tests.builders import NOON
 from tests.fixtures import database
 from tests.integration.notifiers.http_end import Reply

@@ -36,7 +36,9 @@ from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
-from actionwatch.web.requests import check, check_site, read_body
+from actionwatch.web.problems import InvalidRequest
+from actionwatch.web.query import check_parameters
+from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]
 _FormView = Callable[[Request, Parts, Fields], Response]
@@ -101,6 +103,10 @@ def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Respon
     async def endpoint(request: Request) -> Response:
         check_site(request)
         body = await read_body(request)
+        try:
+            check_parameters(body, MAX_BODY_BYTES)
+        except InvalidRequest as exc:
+            raise HTTPException(400, f"the form {exc}") from exc
         fields = Fields(parse_qsl(body.decode("utf-8", "replace")))
         return await run_in_threadpool(_answer, request, parts, lambda: view(request, parts, fields))
 

@@ -28,7 +28,7 @@ from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
 from actionwatch.web.headers import UNBUFFERED
-from actionwatch.web.query import UrlQuery, place
+from actionwatch.web.query import UrlQuery, grouped, place
 
 _MAX_TEXT_CHARS = (
     2000  # of a text: longer ones are cut, with the number of cut characters; the filter `whole` shows all
@@ -86,11 +86,12 @@ def _gathered(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _pieces(request: Request, template: str, now: datetime, values: Mapping[str, Any]) -> Iterator[str]:
+    given = given_query(request)
     shared = {
         "now": now,
         "path": request.url.path,
-        "here": href(request.url.path, given_query(request)),
-        "select_all": href(request.url.path, given_query(request), select="all"),
+        "here": href(request.url.path, given),
+        "select_all": href(request.url.path, given, select="all"),
         "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor_of(request),
         "form_token": request.app.state.form_tokens.make(request),
@@ -124,7 +125,7 @@ def render_search(
 
 def given_query(request: Request) -> dict[str, list[str]]:
     """Return the query of a request, except what it selects."""
-    return {name: request.query_params.getlist(name) for name in request.query_params if name != "select"}
+    return {name: values for name, values in grouped(request.query_params).items() if name != "select"}
 
 
 @functools.cache

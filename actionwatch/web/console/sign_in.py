@@ -14,7 +14,7 @@ from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
-from actionwatch.web.paths import SIGN_IN_PATH
+from actionwatch.web.paths import MAX_GOAL_CHARS, SIGN_IN_PATH
 from actionwatch.web.proxy import Refused
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PENDING_COOKIE = "__Host-actionwatch-openid"  # of a browser that is at the page of the provider
 PENDING_SECONDS = 600  # time to find the second factor
-MAX_GOAL_CHARS = 1000  # of the page to go to afterwards; a longer one is the overview
 _NO_COOKIE = (
     "The browser did not keep the cookie of the session: it does so only over https, or at localhost. "
     "Put a proxy with TLS in front of actionwatch, or use an SSH tunnel."
