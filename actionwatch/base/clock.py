@@ -34,6 +34,11 @@ def from_micros(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
+def seconds_passed() -> float:
+    """Return the seconds since some moment, also those in which the machine was suspended, where the system counts them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def machine_now() -> datetime:
     """Return the time of the machine's clock."""
     return datetime.now(UTC)
@@ -63,7 +68,7 @@ def go_by(read: Callable[[], datetime]) -> None:
 class SharedClock:
     """The clock of another machine, by the last reading of it and our monotonic clock. Safe to share between threads."""
 
-    def __init__(self, elapsed: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, elapsed: Callable[[], float] = seconds_passed) -> None:
         """Begin with the time of this machine's clock. `elapsed` reads a monotonic clock in seconds."""
         self._elapsed = elapsed
         self._origin = machine_now() - timedelta(seconds=elapsed())

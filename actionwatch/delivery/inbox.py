@@ -25,6 +25,8 @@ class Inbox:
         self._arrived: queue.SimpleQueue[Attempt | timedelta | None] = queue.SimpleQueue()
         self.ended: list[Attempt] = []
         """Attempts that ended and are not recorded; they stay here while the store is busy."""
+        self.left_count = 0
+        """How many jobs were not sent since somebody last set this to 0, because others may have claimed them."""
 
     def put(self, attempt: Attempt) -> None:
         """Add an attempt that ended."""
@@ -84,7 +86,10 @@ class Inbox:
         """Take one. Return whether it was a wake-up."""
         if isinstance(arrived, Attempt):
             workers[arrived.job.delivery.receiver].take_back(arrived)
-            self.ended.append(arrived)
+            if arrived.is_left:
+                self.left_count += 1
+            else:
+                self.ended.append(arrived)
             return False
         if arrived is not None:
             for worker in workers.values():

@@ -65,18 +65,19 @@ class Channel:
 class Job:
     """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it.
 
-    `reference` is what the receiver calls its message about the alert, if it got one.
+    `reference` is what the receiver calls its message about the alert, if it got one; `term` the one in which it was claimed.
     """
 
     delivery: Delivery
     message: Message
     alert: Alert | None
     reference: str | None = None
+    term: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to send a job, and how it ended: with an error, or without one and with a receipt."""
+    """One try to send a job, and how it ended: with an error, or without one and with a receipt; or it `is_left` to others."""
 
     job: Job
     render_failures: Sequence[Fault] = ()
@@ -84,6 +85,8 @@ class Attempt:
     """The version of the renderer before it filled the templates."""
     receipt: Receipt = field(default_factory=Receipt)
     error: DeliveryError | None = None
+    is_left: bool = False
+    """Nothing was sent, because others may have claimed the row since."""
 
 
 @dataclass(slots=True)
@@ -108,6 +111,8 @@ class ReceiverWorker:
     """When the rate allows the next message, or when to check again whether other processes have free slots."""
     next_due_at: datetime | None = None
     """When the next of its rows is due, as the last look at the outbox saw it; None if no row waits."""
+    term: Callable[[], int | None] = lambda: None
+    """Returns the term of this process: it sends only what it claimed in it, and nothing without one."""
 
     def free(self, now: datetime, held_elsewhere: int = 0) -> int:
         """Return how many more messages the receiver can take now; `held_elsewhere` are being sent by other processes."""
@@ -219,7 +224,10 @@ class ReceiverWorker:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            self.on_ended(self._too_late(job) or attempt(self.channel, self.renderer, job))
+            self.on_ended(self._too_late(job) or attempt(self.channel, self.renderer, job, self._is_mine))
+
+    def _is_mine(self, job: Job) -> bool:
+        return job.term is not None and job.term == self.term()
 
     def _too_late(self, job: Job) -> Attempt | None:
         """Return a failed attempt if a job has waited so long that its lease may end: another process may send it then."""
@@ -231,19 +239,24 @@ class ReceiverWorker:
         )
 
 
-def attempt(channel: Channel, renderer: MessageRenderer, job: Job) -> Attempt:
-    """Render and send a job once. Every error is in the result."""
+def attempt(
+    channel: Channel, renderer: MessageRenderer, job: Job, is_mine: Callable[[Job], bool] = lambda _: True
+) -> Attempt:
+    """Render and send a job once, if it still `is_mine` directly before that. Every error is in the result."""
     started_at = utc_now()
-    ended = _attempt(channel, renderer, job)
-    tracing.attempt_ended(job.delivery, started_at, utc_now(), ended.error)
+    ended = _attempt(channel, renderer, job, is_mine)
+    if not ended.is_left:
+        tracing.attempt_ended(job.delivery, started_at, utc_now(), ended.error)
     return ended
 
 
-def _attempt(channel: Channel, renderer: MessageRenderer, job: Job) -> Attempt:
+def _attempt(channel: Channel, renderer: MessageRenderer, job: Job, is_mine: Callable[[Job], bool]) -> Attempt:
     failures: Sequence[Fault] = ()
     version = renderer.version
     try:
         rendered, failures = renderer.render(channel.templates, job.message)
+        if not is_mine(job):
+            return Attempt(job, is_left=True)
         receipt = channel.notifier.send(job.message, rendered, job.reference)
     except DeliveryError as exc:
         return Attempt(job, failures, version, error=exc)

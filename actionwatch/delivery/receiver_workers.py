@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import DeliveryError
@@ -14,8 +14,10 @@ from actionwatch.delivery.receiver_worker import Channel, Job, MessageRenderer, 
 class ReceiverWorkers:
     """The workers of all receivers. Their attempts return through the inbox."""
 
-    def __init__(self, channels: Sequence[Channel], renderer: MessageRenderer, inbox: Inbox) -> None:
-        self.by_name = {channel.name: ReceiverWorker(channel, renderer, inbox.put) for channel in channels}
+    def __init__(
+        self, channels: Sequence[Channel], renderer: MessageRenderer, inbox: Inbox, term: Callable[[], int | None]
+    ) -> None:
+        self.by_name = {channel.name: ReceiverWorker(channel, renderer, inbox.put, term=term) for channel in channels}
         self._inbox = inbox
 
     def send(self, jobs: Sequence[Job]) -> None:

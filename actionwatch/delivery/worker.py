@@ -7,14 +7,17 @@ recording sends the message again, under the same id.
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
@@ -35,6 +38,7 @@ from actionwatch.store.membership import LEADER
 
 _STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
 _FAILED_SECONDS = 1.0  # until the next round after one that failed, for example because the store was busy
+_UNSTEADY_SECONDS = 1.0  # until the next look whether replicas are dead
 
 log = structlog.get_logger()
 
@@ -77,9 +81,10 @@ class DeliveryWorker:
         self._stop_seconds = stop_seconds
         self._stopping = threading.Event()
         self._sender = database.sender or secrets.token_hex(8)
-        self._is_recovered = False
+        self._recover_at = 0.0
+        """The monotonic time from which on the next round calls `recover`; infinite if nothing is to be recovered."""
         self._inbox = Inbox(database)
-        self.receivers = ReceiverWorkers(channels, renderer, self._inbox)
+        self.receivers = ReceiverWorkers(channels, renderer, self._inbox, database.term)
         fallbacks = Fallbacks(policies)
         self._claimer = Claimer(GateCheck(global_policy), fallbacks, self._sender)
         self._recorder = Recorder(self.receivers.by_name, fallbacks, jitter)
@@ -108,7 +113,7 @@ class DeliveryWorker:
         self._leader.try_receivers_first(self._clock())
         while not self._stopping.is_set():
             if not attempt(self._run_round):
-                self._is_recovered = False  # the server of the store may have lost what this process committed last
+                self.recover_soon()  # the server of the store may have lost what this process committed last
                 self._stopping.wait(_FAILED_SECONDS)
         self.finish()
 
@@ -119,21 +124,38 @@ class DeliveryWorker:
 
     def recover(self) -> None:
         """End the leases of processes that are dead, or forgotten, and give up what waits for removed receivers."""
-        self._is_recovered = True  # first: a process that ends meanwhile asks for the next one
+        self._recover_at = math.inf  # first: a process that ends meanwhile asks for the next one
         with self._database.write() as connection:
             now = self._clock()
-            senders = {self._sender, *self._database.read_senders(connection)}
-            released = delivery_transitions.release(connection, senders, self._sender, self.receivers.in_hand())
-            for name in self.receivers.by_name.keys() & released.keys():
-                # A receiver that hangs until each of our processes ends fails too, though none of them records it.
-                receivers.note_failure(connection, name, now, "no response before the process ended", None)
+            released = self._release_left(connection, now)
+            forgotten = delivery_transitions.release_forgotten(connection, self._sender, self.receivers.in_hand())
         buried = self._leader.bury_unknown_receivers(now)
-        if released or buried:
-            log.info("outbox_recovered", released=sum(released.values()), buried=buried)
+        if released or forgotten or buried:
+            count = sum(released.values()) + sum(forgotten.values())
+            log.info("outbox_recovered", released=count, buried=buried)
+
+    def _release_left(self, connection: Connection, now: datetime) -> Mapping[str, int]:
+        """End the leases of processes that are dead. After an outage of the store, each gets the time to show that it lives."""
+        senders = {self._sender, *self._database.read_senders(connection)}
+        if not self._database.is_steady():
+            self._recover_at = time.monotonic() + _UNSTEADY_SECONDS
+            return {}
+        released = delivery_transitions.release_left(connection, senders)
+        for name in self.receivers.by_name.keys() & released.keys():
+            # A receiver that hangs until each of our processes ends fails too, though none of them records it.
+            receivers.note_failure(connection, name, now, "no response before the process ended", None)
+        return released
+
+    def recover_if_due(self) -> bool:
+        """Call `recover` if a process may have ended, or forgotten something, since the last time. Return whether it did."""
+        is_due = self._recover_at <= time.monotonic()
+        if is_due:
+            self.recover()
+        return is_due
 
     def recover_soon(self) -> None:
         """Let the next round call `recover`: another process has ended."""
-        self._is_recovered = False
+        self._recover_at = 0.0
         self.wake()
 
     def run_once(self, wait_seconds: float = 0.0) -> int:
@@ -142,6 +164,8 @@ class DeliveryWorker:
         If the claim for one receiver fails, its error is raised when everything else is done.
         """
         is_woken = self._inbox.collect(self.receivers.by_name, wait_seconds)
+        if self._inbox.left_count:
+            self._recover_left()
         if not self._stopping.is_set():
             self._leader.make_summaries(self._clock())
         jobs, failure = self._record_and_claim(is_woken=is_woken)
@@ -152,6 +176,12 @@ class DeliveryWorker:
         if failure is not None:
             raise failure
         return len(jobs)
+
+    def _recover_left(self) -> None:
+        """Release what was not sent, unless others have claimed it since this process was silent."""
+        log.warning("deliveries_left", count=self._inbox.left_count, why="this replica was silent for too long")
+        self.recover()
+        self._inbox.left_count = 0
 
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
         """Deliver until nothing is being sent and nothing falls due within `wait_for_retries` from now; for `run --once`.
@@ -192,10 +222,9 @@ class DeliveryWorker:
 
     def _run_round(self) -> None:
         wait_seconds = self._schedule.seconds_until_next()
-        if not self._is_recovered:
-            self.recover()
+        if self.recover_if_due():
             wait_seconds = 0.0
-        self.run_once(wait_seconds)
+        self.run_once(min(wait_seconds, max(self._recover_at - time.monotonic(), 0.0)))
 
     def _record_and_claim(self, *, is_woken: bool) -> tuple[list[Job], Exception | None]:
         """Record the attempts that ended and claim what is due, in one transaction if that works for all receivers.
@@ -210,6 +239,9 @@ class DeliveryWorker:
             claiming = self._schedule.free_workers() if ended or is_woken else self._schedule.due_workers()
         if not ended and not claiming:
             return [], None
+        if claiming and self._database.term() is None:
+            self._commit_round(ended, [])
+            raise StoreBusy("this replica has not renewed its lease for too long, so it claims no messages")
         try:
             return self._commit_round(ended, claiming), None
         except (StoreBusy, StoreClosed, RoleLost):
@@ -239,13 +271,14 @@ class DeliveryWorker:
 
     def _commit_round(self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]) -> list[Job]:
         """Record attempts and claim for receivers, in one transaction."""
+        term = self._database.term()  # before it: if the term ends meanwhile, others may take over what it claims
         # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
         # it would be written again, with another time under the same id.
         with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:
             self._recorder.record(connection, ended, self._clock())
             if self._database.is_shared:
                 self.receivers.share_out(sorted({self._sender, *self._database.read_senders(connection)}), self._sender)
-            jobs = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
+            claimed = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
         self._inbox.ended = []
         self._templates.note(ended)
-        return jobs
+        return [replace(job, term=term) for job in claimed]

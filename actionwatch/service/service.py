@@ -191,7 +191,10 @@ class Service:
         """Publish what this replica runs with; on the leader, compare them, and settle what ended replicas left."""
         membership.publish(replicas.digest())
         if self.leads():
-            self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
+            if (
+                self._app.database.is_steady()
+            ):  # after an outage of the store, others may not have renewed their lease yet
+                self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
             replicas.compare(self.roles.roster)
 
     def _stop_threads(self) -> None:

@@ -106,6 +106,17 @@ class Backend(Protocol):
         """Return the replicas that live and send messages."""
         ...
 
+    def term(self) -> int | None:
+        """Return the number of the time in which this process is a replica without a pause; None if others may replace it now.
+
+        What it claimed in an earlier term, others may have claimed since.
+        """
+        ...
+
+    def is_steady(self) -> bool:
+        """Return whether a replica that `read_senders` did not return is dead: it had the time to renew its lease."""
+        ...
+
     def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Membership]:
         """Be a service on the store until the block ends. Raises: StoreBusy, when it cannot, or not `alone`; StoreError."""
         ...

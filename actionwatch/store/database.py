@@ -227,6 +227,17 @@ class Database(StoreReader):
         """Return the live replicas that send messages; on a file only this process."""
         return self._backend.read_senders(connection)
 
+    def term(self) -> int | None:
+        """Return the number of the time in which this process is a replica without a pause; None if others may replace it now.
+
+        What it claimed in an earlier term, others may have claimed since. On a file, one term never ends.
+        """
+        return self._backend.term()
+
+    def is_steady(self) -> bool:
+        """Return whether a replica that `read_senders` did not return is dead: it had the time to renew its lease."""
+        return self._backend.is_steady()
+
     def close(self) -> None:
         """Close every pooled connection, after the transaction that writes now. A thread that comes later gets StoreClosed."""
         self._state.is_closed = True

@@ -143,20 +143,25 @@ def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
     bulk_update(connection, DELIVERY, ("id", "event", "body"), rows, only=_ONLY_PENDING)
 
 
-def release(
-    connection: Connection, senders: Collection[str], mine: str = "", in_hand: Collection[str] = ()
-) -> dict[str, int]:
-    """End the leases of all processes but these, and those of this one (`mine`) for rows that it does not have in hand.
+def release_left(connection: Connection, senders: Collection[str]) -> dict[str, int]:
+    """End the leases of all processes but these. Return how many there were for each receiver."""
+    return _release(connection, or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by.not_in(senders)))
 
-    It has none of those that a failover of the database brought back. Return how many there were for each receiver.
+
+def release_forgotten(connection: Connection, mine: str, in_hand: Collection[str]) -> dict[str, int]:
+    """End the leases of this process (`mine`) for rows that it does not have in hand. Return how many for each receiver.
+
+    It did not send them in time, or a failover of the database brought them back.
     """
-    is_left = or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by.not_in(senders))
-    is_forgotten = (DELIVERY.c.leased_by == mine) & DELIVERY.c.id.not_in(in_hand)
-    left = (IS_PENDING, IS_LEASED, or_(is_left, is_forgotten))
-    found = connection.execute(select(DELIVERY.c.receiver, func.count()).where(*left).group_by(DELIVERY.c.receiver))
+    return _release(connection, (DELIVERY.c.leased_by == mine) & DELIVERY.c.id.not_in(in_hand))
+
+
+def _release(connection: Connection, leases: ColumnElement[bool]) -> dict[str, int]:
+    its = (IS_PENDING, IS_LEASED, leases)
+    found = connection.execute(select(DELIVERY.c.receiver, func.count()).where(*its).group_by(DELIVERY.c.receiver))
     counts = {row[0]: row[1] for row in found}
     if counts:
-        connection.execute(DELIVERY.update().where(*left).values(**_UNLEASED))
+        connection.execute(DELIVERY.update().where(*its).values(**_UNLEASED))
     return counts
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from actionwatch.base.clock import SharedClock
+from actionwatch.base.clock import SharedClock, seconds_passed
 from actionwatch.base.errors import StoreClosed, StoreError, StoreOwned
-from actionwatch.store.membership import Roster
+from actionwatch.store.membership import Place, Roster
 
 SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
 _FORGOTTEN_AFTER = timedelta(days=1)
@@ -104,6 +104,7 @@ class Leases:
         self._digest = ""
         self._has_joined = False
         self._has_left = False
+        self._place = Place()
         self._terms: dict[str, int] = {}  # several threads change it, one role at a time
         self._turn = threading.Lock()
         self._connection: Connection | None = None
@@ -117,6 +118,7 @@ class Leases:
     @contextlib.contextmanager
     def joined(self, *, alone: bool) -> Iterator[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
+        began = seconds_passed()
         with opened(self._connect, self._failure) as connection, connection.transaction():
             connection.execute(TAKE_LOCK)
             other = connection.execute(_OTHERS, self._values()).fetchone() if alone else None
@@ -125,6 +127,7 @@ class Leases:
                     f"another actionwatch runs on {self._name}, on {other[0]}: stop it, or give this one its own store.url"
                 )
             connection.execute(_JOIN, self._values())
+        self._place = self._place.taken(began, seconds_passed(), alone=alone)
         self._has_joined, self._has_left = True, False
         try:
             yield self
@@ -144,18 +147,32 @@ class Leases:
     def renew(self) -> Roster:
         """Renew the leases, and say who runs and who has which role. Raises: StoreError."""
         with self._session() as connection:
-            before = dict(self._terms)
+            before, began = dict(self._terms), seconds_passed()
             self.clock.compare(lambda: read_time(connection))
             with connection.transaction():
                 connection.execute(_PATIENCE)
                 connection.execute(_JOIN, self._values())
                 kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
+            self._place = self._place.renewed(began, seconds_passed(), SPAN)
             ended_count = len(connection.execute(_END_FROZEN, self._values()).fetchall())
             found = replace(roster(connection, self.id), frozen_writers=ended_count)
         for role, term in before.items():
             if kept.get(role) != term == self._terms.get(role):
                 self._terms.pop(role, None)
         return found
+
+    def term(self) -> int | None:
+        """Return the number of the time in which this process is a replica without a pause; None if it is none now.
+
+        What it claimed in an earlier term, others may have claimed since. It has one as long as it never was a replica.
+        """
+        if not self._has_joined:
+            return 0
+        return None if self._has_left else self._place.term_at(seconds_passed(), SPAN)
+
+    def is_steady(self) -> bool:
+        """Return whether a replica whose lease has ended is dead: after an outage of the server, each gets a lease to renew."""
+        return not self._has_joined or self._place.is_steady_at(seconds_passed(), SPAN)
 
     def take(self, role: str) -> bool:
         """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
@@ -204,6 +221,7 @@ class Leases:
                     self._connection = self._connect()
                 yield self._connection
             except psycopg.Error as exc:
+                self._place = self._place.not_renewed()
                 if self._connection is not None:
                     self._connection.close()
                 raise self._failure(exc) from exc

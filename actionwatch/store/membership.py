@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Protocol
 
 ROLE = "actionwatch_role"  # the option of a connection that names the role for which it writes
@@ -43,6 +45,47 @@ class Roster:
     def roles_of(self, replica: str) -> list[str]:
         """Return the roles of a replica, by name."""
         return sorted(role for role, holder in self.holders.items() if holder == replica)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a process among the replicas, as it knows it, in seconds of a clock that counts suspension.
+
+    A renewal holds for a `span` from its beginning: the server cannot have written it earlier. Pure.
+    """
+
+    term: int = 0
+    """The number of the time in which the process has had a place without a pause."""
+    renewed_at: float = math.inf
+    """When the last renewal that succeeded began; infinite before the first."""
+    steady_since: float = math.inf
+    """Since when renewals have followed each other closely; infinite after one that failed."""
+
+    def taken(self, began: float, ended: float, *, alone: bool) -> Place:
+        """Return the place of a process that has joined. One that is `alone` waits for nobody."""
+        return Place(self.term + 1, began, -math.inf if alone else ended)
+
+    def renewed(self, began: float, ended: float, span: timedelta) -> Place:
+        """Return the place after a renewal."""
+        pause, seconds = ended - self.renewed_at, span.total_seconds()
+        is_steady = pause <= seconds / 2 and self.steady_since < math.inf
+        return Place(self.term + (pause > seconds), began, self.steady_since if is_steady else ended)
+
+    def not_renewed(self) -> Place:
+        """Return the place after a renewal that failed."""
+        return replace(self, steady_since=math.inf)
+
+    def term_at(self, now: float, span: timedelta) -> int | None:
+        """Return the term; None if others may have replaced this process."""
+        return self.term if now - self.renewed_at <= span.total_seconds() else None
+
+    def is_steady_at(self, now: float, span: timedelta) -> bool:
+        """Return whether each replica that lives had a span to renew, also if the store was away before.
+
+        The store may have gone away since the last renewal: then none had.
+        """
+        seconds = span.total_seconds()
+        return now - self.renewed_at <= seconds / 2 and now - self.steady_since >= seconds
 
 
 class Membership(Protocol):

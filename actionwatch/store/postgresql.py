@@ -295,6 +295,14 @@ class PostgresqlBackend:
         """Return the replicas that live."""
         return list(connection.exec_driver_sql(LIVING_IDS).scalars())
 
+    def term(self) -> int | None:
+        """Return the number of the time in which this process is a replica without a pause; None if it is none now."""
+        return self._leases.term()
+
+    def is_steady(self) -> bool:
+        """Return whether a replica that `read_senders` did not return is dead."""
+        return self._leases.is_steady()
+
     def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
         return self._leases.joined(alone=alone)

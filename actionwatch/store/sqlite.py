@@ -210,6 +210,14 @@ class SqliteBackend:
         del connection
         return ()
 
+    def term(self) -> int:
+        """Return one number: while this process runs, no other takes its place."""
+        return 0
+
+    def is_steady(self) -> bool:
+        """Return that no other process lives."""
+        return True
+
     @contextlib.contextmanager
     def joined(self, *, alone: bool) -> Iterator[ownership.Ownership]:
         """Hold the lock of the file until the block ends: the process is alone on it.

@@ -418,8 +418,7 @@ class Schedule:
             self.wrong.append(f"proved through {moved.proved_through.isoformat()}, but missing {missing}")
 
     def _deliver(self) -> None:
-        if not self.worker._is_recovered:
-            self.worker.recover()
+        self.worker.recover_if_due()
         for _ in range(3):
             # Finish everything in progress first, so that a seed gives the same run on every machine.
             wait_until(

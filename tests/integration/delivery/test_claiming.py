@@ -138,7 +138,7 @@ def test_slots_that_others_hold(database: Database) -> None:
     assert len(claim(database, worker)) == 1
     assert worker.closed_until is None
     with database.write() as connection:
-        delivery_transitions.release(connection, ())
+        delivery_transitions.release_left(connection, ())
         lease_due(connection, "hook", NOON + SECOND, 2)
     assert claim(database, worker) == []
     assert worker.wait_seconds(NOON + SECOND) == HELD_ELSEWHERE.total_seconds()

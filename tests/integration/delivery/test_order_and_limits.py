@@ -111,7 +111,7 @@ def test_leases_of_another_process_count_towards_the_concurrency(post: Post) -> 
     assert worker.run_once() == 2
     assert worker.run_once() == 0
     with post.database.write() as connection:
-        delivery_transitions.release(connection, ())
+        delivery_transitions.release_left(connection, ())
     post.clock.advance(seconds=1)
     assert worker.run_once() > 3
     hook(post).gate.set()

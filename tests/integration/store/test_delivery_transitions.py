@@ -49,7 +49,10 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "change_event": (lambda c, row: delivery_transitions.change_event(c, row.alert_id, row.receiver, Event.RESOLVED),),
     "claim": (lambda c, row: delivery_transitions.claim(c, [replace(row, body="{}")], LATER, "sender"),),
     "freeze": (lambda c, row: delivery_transitions.freeze(c, [replace(row, body="{}")]),),
-    "release": (lambda c, _: delivery_transitions.release(c, ()),),
+    "release": (
+        lambda c, _: delivery_transitions.release_left(c, ()),
+        lambda c, _: delivery_transitions.release_forgotten(c, "sender", ()),
+    ),
     "retry": (lambda c, row: delivery_transitions.retry(c, row, LATER, "503"),),
     "sent": (lambda c, row: delivery_transitions.sent(c, row.receiver, "sender", {row.id: "noted"}, LATER),),
     "bury": (
@@ -183,3 +186,18 @@ def test_only_one_module_writes_deliveries() -> None:
     writers = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if writes.search(path.read_text())}
     # Retention deletes rows and old bodies, and a step of the clock changes due times. Neither changes a state.
     assert writers - {"store/retention.py", "store/waits.py"} == {"store/delivery_transitions.py"}
+
+
+@pytest.mark.parametrize("step", ["retry", "bury"])
+def test_outcome_of_an_earlier_attempt_changes_nothing(database: Database, step: str) -> None:
+    """How an attempt failed is not recorded once the same process has claimed the row again: only the newest attempt counts."""
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [replace(ROWS[0], body="{}")])
+        (first,) = delivery_transitions.claim(connection, [replace(ROWS[0], body="{}")], LATER, "sender")
+        delivery_transitions.release_forgotten(connection, "sender", ())
+        (second,) = delivery_transitions.claim(connection, [first], LATER, "sender")
+        before = _rows(connection)
+        STEPS[step][0](connection, first)
+        assert _rows(connection) == before
+        STEPS[step][0](connection, second)
+        assert _rows(connection) != before

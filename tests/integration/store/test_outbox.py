@@ -71,8 +71,8 @@ def test_lease_expires(database: Database) -> None:
     assert claim(database, NOON + LEASE) == []
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [2]
     with database.write() as connection:
-        assert delivery_transitions.release(connection, ()) == {"hook": 1}
-        assert delivery_transitions.release(connection, ()) == {}
+        assert delivery_transitions.release_left(connection, ()) == {"hook": 1}
+        assert delivery_transitions.release_left(connection, ()) == {}
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [3]
 
 
@@ -294,8 +294,8 @@ def test_leased_rows(database: Database) -> None:
             1,
         ]
         assert receivers.read_availability(connection, "hook", NOON + LEASE + SECOND, 9).leased_count == 0
-        assert delivery_transitions.release(connection, ("sender",)) == {}
-        assert delivery_transitions.release(connection, ("another",)) == {"hook": 2}
+        assert delivery_transitions.release_left(connection, ("sender",)) == {}
+        assert delivery_transitions.release_left(connection, ("another",)) == {"hook": 2}
 
 
 def test_last_row_of_each_receiver(database: Database) -> None:
@@ -385,7 +385,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "readdress": lambda c: delivery_transitions.readdress(c, make_delivery("p1"), "new", 1, Event.OPENED, NOON),
     "progress": lambda c: receiver_progress.read(c, "p1"),
     "leased": lambda c: receivers.read_availability(c, "hook", NOON, 8).leased_count,
-    "release": lambda c: delivery_transitions.release(c, ()),
+    "release": lambda c: delivery_transitions.release_left(c, ()),
     "queues": outbox.count_queues,
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
     "joined": lambda c: alerts.read_joined(c, {1, 2, 3}),
