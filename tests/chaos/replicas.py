@@ -3,9 +3,10 @@
 `python -m tests.chaos.replicas ROUNDS [SEED] [failover]` runs it for long, and prints what it did. With `failover`, the server
 has a synchronous standby, which takes over when the primary dies. `test_replicas.py` runs a few rounds.
 
-In each round, users delete clusters while replicas are killed, frozen, cut off or moved in time, and the server restarts or
-crashes. Then everything heals, and the round ends when each action has its alert. Nothing may be lost, no alert made twice, and
-a message may repeat only with the same id and the same bytes. The chain of seals must attest what the store has.
+In each round, users delete clusters while replicas are killed, frozen, cut off or moved in time, and the server restarts,
+crashes or is away for up to a minute. Then everything heals, and the round ends when each action has its alert. Nothing may be lost, no
+alert made twice, and a message may repeat only with the same id and the same bytes, and only if its sender could not record
+that it was sent (`repeats.py`). The chain of seals must attest what the store has.
 """
 
 from __future__ import annotations
@@ -33,13 +34,18 @@ from actionwatch.store import seal_checking
 from actionwatch.store.database import StoreReader
 from tests import failover, postgresql
 from tests.chaos.database_proxy import DatabaseProxy
+from tests.chaos.repeats import Faults, Span, sender_of
 from tests.children import Started, child
 from tests.end_to_end import kit
+from tests.forked import forked
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import beside, wait_until
 
 NAMES = ("one", "two", "three")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+SILENCES = (0.5, 8.0, 8.0, 15.0)  # seconds: some end before the lease
+OUTAGES = (0.0, 2.0, 2.0, 5.0, 7.0, 7.0, 12.0, 20.0, 60.0)
+SLOWEST_ANSWER = 0.4
 OFFSETS = ("+90", "-90", "+3h", "-2d")
 LEASE_SECONDS = 6.0
 SPREE_RULE = """\
@@ -66,8 +72,20 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     actions: int = 0
     repeated: int = 0
+    """Messages that their receiver had accepted before; each has a reason."""
     take_overs: list[float] = field(default_factory=list)
     """Seconds from the death of a replica that had roles until another one has taken each of them."""
+
+
+@dataclass(frozen=True)
+class _AsReplica:
+    """The address of the webhook with the name of the replica in the path, from its environment: all have one configuration."""
+
+    webhook: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.webhook}/${{REPLICA}}"
 
 
 class Cluster:
@@ -80,7 +98,8 @@ class Cluster:
         self.random = random.Random(seed)
         self.stack = stack
         self.tally = Tally()
-        self.soar = kit.Soar()
+        self.past = Faults()
+        self.soar = kit.Soar(answer=self._accept)
         self.webhook = stack.enter_context(HttpEnd(self.soar.take))
         self.up = stack.enter_context(kit.upstream(folder))
         self.servers = servers
@@ -95,7 +114,7 @@ class Cluster:
             sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proxy-"))) / "s"
             self.proxies[name] = stack.enter_context(DatabaseProxy(sockets, Path(hosts.split(",")[0])))
             place = kit.Post(folder / name, self.up, url.replace(hosts, str(sockets)))
-            place.write(self.webhook, rules={"spree.yml": SPREE_RULE})
+            place.write(_AsReplica(self.webhook.url), rules={"spree.yml": SPREE_RULE})  # type: ignore[arg-type]
             self.start(name)
         for name in NAMES:
             self.services[name].wait_until_up()
@@ -109,9 +128,10 @@ class Cluster:
         folder = self.folder / name
         process: Started
         if offset is None:
-            process = end.enter_context(kit.started_warm("run", folder=folder, stdout=log, stderr=log))
+            its = kit.environment(REPLICA=name)
+            process = end.enter_context(forked("run", folder=folder, environment=its, stdout=log, stderr=log))
         else:  # the library is loaded when a program starts
-            moved = kit.environment(LD_PRELOAD=str(FAKETIME), FAKETIME=offset, DONT_FAKE_MONOTONIC="1")
+            moved = kit.environment(REPLICA=name, LD_PRELOAD=str(FAKETIME), FAKETIME=offset, DONT_FAKE_MONOTONIC="1")
             process = end.enter_context(child([kit.COMMAND, "run"], cwd=folder, stdout=log, stderr=log, env=moved))
         self.services[name] = kit.Service(process, log_path)
         self.ends[name] = end
@@ -140,8 +160,9 @@ class Cluster:
         self.tally.actions += len(actions)
 
     def _act(self, users: list[str]) -> None:
+        longest = self.random.choice((0.0, 0.8))
         for user in users:
-            time.sleep(self.random.uniform(0, 0.8))
+            time.sleep(self.random.uniform(0, longest))
             self.up.delete_cluster(user)
 
     def check(self, users: list[str], spree: str) -> None:
@@ -158,7 +179,12 @@ class Cluster:
             by_id.setdefault(each.id, set()).add(each.body)
         changed = {name: bodies for name, bodies in by_id.items() if len(bodies) > 1}
         assert not changed, f"messages with one id and several contents: {changed}"
-        self.tally.repeated = len(arrivals) - len(by_id)
+        repeats = list(self.past.repeats(arrivals))
+        wrong = [
+            (sender_of(first), first.at, sender_of(again), again.at, again.id) for first, again, ok in repeats if not ok
+        ]
+        assert not wrong, f"repeats without a reason: {wrong}; {self.past}\n{self.describe()}"
+        self.tally.repeated = len(repeats)
         truth = Counter(json.dumps(record, sort_keys=True) for record in self.up.control("GET", "/truth"))
         stored = Counter(json.dumps(json.loads(raw), sort_keys=True) for (raw,) in self.query("SELECT raw FROM record"))
         assert stored == truth, (truth - stored, stored - truth)
@@ -202,7 +228,8 @@ class Cluster:
     def _kill(self) -> None:
         name = self._victim()
         dead, roles = self._roles_of(name)
-        self.services[name].kill()
+        with self._silence(name):
+            self.services[name].kill()
         died = time.monotonic()
         self.ends[name].close()
         if roles:
@@ -212,49 +239,65 @@ class Cluster:
 
     def _move_clock(self) -> None:
         name = self._victim()
-        self.services[name].kill()
+        with self._silence(name):
+            self.services[name].kill()
         self.ends[name].close()
         self.start(name, self.random.choice(OFFSETS))
 
     def _freeze(self) -> None:
-        process = self.services[self._victim()].process
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(self.random.choice((0.5, LEASE_SECONDS + 2)))
+        name, seconds = self._victim(), self.random.choice(SILENCES)
+        process = self.services[name].process
+        with self._silence(name, seconds):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(seconds)
         process.send_signal(signal.SIGCONT)
 
     def _cut(self) -> None:
         self.proxies[self._victim()].cut()
 
     def _refuse(self) -> None:
-        proxy = self.proxies[self._victim()]
-        proxy.mode = "refuse"
-        proxy.cut()
-        time.sleep(self.random.choice((0.5, LEASE_SECONDS + 2)))
+        name, seconds = self._victim(), self.random.choice(SILENCES)
+        proxy = self.proxies[name]
+        with self._silence(name, seconds):
+            proxy.mode = "refuse"
+            proxy.cut()
+            time.sleep(seconds)
         proxy.mode = "pass"
 
     def _stall(self) -> None:
-        proxy = self.proxies[self._victim()]
-        proxy.mode = "stall"
-        time.sleep(self.random.choice((0.5, LEASE_SECONDS + 2)))
-        proxy.mode = "pass"
+        name, seconds = self._victim(), self.random.choice(SILENCES)
+        with self._silence(name, seconds):
+            self.proxies[name].mode = "stall"
+            time.sleep(seconds)
+        self.proxies[name].mode = "pass"
+
+    @contextlib.contextmanager
+    def _silence(self, name: str | None, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+        """Note that a replica (None: all) cannot record anything during the block: others take over after a lease."""
+        began = time.time()
+        yield
+        span = Span(name, began, time.time())
+        (self.past.silences if seconds >= LEASE_SECONDS else self.past.outages).append(span)
 
     def _terminate(self) -> None:
         with contextlib.suppress(psycopg.Error):
             self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
     def _restart(self) -> None:
-        with postgresql.stopped():
-            time.sleep(self.random.choice((0.0, 1.0, LEASE_SECONDS + 1)))
+        with self._silence(None, 0), postgresql.stopped():
+            time.sleep(self.random.choice(OUTAGES))
 
     def _crash(self) -> None:
         """Kill one process of the server: all connections break, and commits that were not flushed are lost."""
-        with contextlib.suppress(psycopg.Error), psycopg.connect(self.server_url) as connection:
-            ((pid,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
-            os.kill(pid, signal.SIGKILL)
-        wait_until(self._is_server_up, "the server to recover")
+        with self._silence(None):
+            with contextlib.suppress(psycopg.Error), psycopg.connect(self.server_url) as connection:
+                ((pid,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+                os.kill(pid, signal.SIGKILL)
+            wait_until(self._is_server_up, "the server to recover")
 
     def _fail_over(self, servers: failover.Pair) -> None:
-        servers.fail_over()
+        with self._silence(None):
+            servers.fail_over()
         for proxy in self.proxies.values():
             proxy.server = servers.primary
         servers.add_standby()
@@ -268,7 +311,12 @@ class Cluster:
     def _fail_receiver(self) -> None:
         self.soar.answer = lambda: Reply(503)
         time.sleep(self.random.uniform(0.5, 3))
-        self.soar.answer = lambda: Reply(204)
+        self.soar.answer = self._accept
+
+    def _accept(self) -> Reply:
+        """Take a moment, so that messages wait in replicas while faults happen."""
+        time.sleep(random.uniform(0, SLOWEST_ANSWER))  # not of the seed: the threads of the server share it
+        return Reply(204)
 
     def _roles_of(self, name: str) -> tuple[str, list[str]]:
         """Return the id of a replica that runs, and its roles."""
@@ -294,7 +342,7 @@ class Cluster:
             time.sleep(0.05)
 
     def _heal(self) -> None:
-        self.soar.answer = lambda: Reply(204)
+        self.soar.answer = self._accept
         for proxy in self.proxies.values():
             proxy.mode = "pass"
         for name, service in self.services.items():

@@ -109,7 +109,10 @@ def upstream(folder: Path, plan: str = QUIET, *options: str) -> Iterator[Upstrea
 
 @dataclass
 class Arrival:
-    """A message that the webhook received; `is_genuine` is whether its signature is valid."""
+    """A message that the webhook received.
+
+    `is_genuine` is whether its signature is valid, `is_accepted` whether the webhook responded with success.
+    """
 
     id: str
     at: float
@@ -117,6 +120,8 @@ class Arrival:
     data: dict[str, Any]
     body: bytes
     is_genuine: bool
+    path: str = "/"
+    is_accepted: bool = False
 
 
 @dataclass
@@ -135,8 +140,11 @@ class Soar:
         except Exception:
             is_genuine = False
         name = request.headers["webhook-id"]
-        self.arrivals.append(Arrival(name, time.time(), message["type"], message["data"], request.body, is_genuine))
-        return self.answer()
+        found = Arrival(name, time.time(), message["type"], message["data"], request.body, is_genuine, request.path)
+        self.arrivals.append(found)
+        reply = self.answer()
+        found.is_accepted = reply.status < 300
+        return reply
 
     def find(self, **wanted: str) -> list[Arrival]:
         """Find messages by `type`, `user` (of the newest record), `rule` or `trouble`."""
