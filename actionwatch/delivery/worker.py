@@ -36,7 +36,7 @@ from actionwatch.store import delivery_transitions, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
 
-_STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
+_STOP_SECONDS = 7.0  # within the 10 s that stopping may take; the next start retries what still hangs
 _FAILED_SECONDS = 1.0  # until the next round after one that failed, for example because the store was busy
 _UNSTEADY_SECONDS = 1.0  # until the next look whether replicas are dead
 

@@ -36,7 +36,7 @@ from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 if TYPE_CHECKING:
     from actionwatch.service.telemetry import TraceExporter
 
-_STOP_SECONDS = 8.5  # for all threads together; the web listener and the leases need up to 1.5 s more
+_STOP_SECONDS = 7.5  # for all threads together; leases and store need up to 1 s more, and requests of the console 1 s
 
 log = structlog.get_logger()
 
@@ -214,7 +214,9 @@ class Service:
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
         else:  # otherwise one of them may hold the write lock
-            attempt_as(self.steps, self.roles, LEADER, "seal", self._sealing.finish)
+            seal = functools.partial(attempt_as, self.steps, self.roles, LEADER, "seal", self._sealing.finish)
+            self.threads.start("seal", seal)
+            self.threads.join("seal", max(deadline - time.monotonic(), 0))
 
 
 def _build_traces(options: Telemetry | None) -> TraceExporter | None:

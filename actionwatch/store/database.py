@@ -24,6 +24,8 @@ from actionwatch.store import revision
 from actionwatch.store.backend import BUSY_SECONDS, Backend, backend_of
 from actionwatch.store.membership import ROLE, Membership, Roster
 
+_CLOSE_SECONDS = 0.5
+
 
 @dataclass(slots=True)
 class _State:
@@ -134,7 +136,7 @@ class Database(StoreReader):
         survives a power cut: for what a person did, because nothing repeats it.
         Raises: StoreBusy, StoreClosed, RoleLost, StoreError.
         """
-        with self._my_turn():
+        with self._my_turn(self._busy_seconds):
             self._check_open()
             try:
                 writer = self._durable_writer if is_durable else self._writer
@@ -239,17 +241,20 @@ class Database(StoreReader):
         return self._backend.is_steady()
 
     def close(self) -> None:
-        """Close every pooled connection, after the transaction that writes now. A thread that comes later gets StoreClosed."""
+        """Close every pooled connection. A thread that comes later gets StoreClosed.
+
+        Wait a little for the transaction that writes now: a longer one is that of a thread for which nobody waits any longer.
+        """
         self._state.is_closed = True
-        with contextlib.suppress(StoreBusy), self._my_turn():
+        with contextlib.suppress(StoreBusy), self._my_turn(_CLOSE_SECONDS):
             pass
         self._writer.dispose()
         self._durable_writer.dispose()
         super().close()
 
     @contextlib.contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=self._busy_seconds):
+    def _my_turn(self, seconds: float) -> Iterator[None]:
+        if not self._turn.acquire(timeout=seconds):
             raise StoreBusy("the store is busy: another step of this process has been writing for too long")
         try:
             yield

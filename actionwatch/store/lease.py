@@ -28,7 +28,7 @@ SPAN = timedelta(seconds=6)  # after a death, another replica takes over within 
 _FORGOTTEN_AFTER = timedelta(days=1)
 # A process that is frozen while it writes would hold up everyone: its session is ended.
 FROZEN_AFTER = timedelta(seconds=8)
-_LEAVE_SECONDS = 0.5  # how long an end waits for a renewal that runs: a longer one shows a server that is silent
+_LEAVE_SECONDS = 0.5  # how long an end waits for the server: if it is silent, the leases end by themselves
 _WRITE_LOCK = 1633907831  # a number that no other program uses for its locks
 TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
 CREATE = """
@@ -195,20 +195,20 @@ class Leases:
             connection.execute(_HAND_OVER, self._values([role]))
 
     def _leave(self) -> None:
-        """Hand over the roles, and let the others see at once that this replica has ended."""
-        is_free = self._turn.acquire(timeout=_LEAVE_SECONDS)  # a renewal that ends later would join again
+        """Hand over the roles, and let the others see at once that this replica has ended; but wait for no silent server."""
         self._has_left = True
-        roles = list(self._terms)
-        self._terms.clear()
-        if not is_free:
-            return  # connecting would take seconds: the leases end by themselves
-        try:
+        handing_over = threading.Thread(target=self._hand_over_all, name="leave", daemon=True)
+        handing_over.start()
+        handing_over.join(_LEAVE_SECONDS)
+
+    def _hand_over_all(self) -> None:
+        with self._turn:  # a renewal that ends later would join again
+            roles = list(self._terms)
+            self._terms.clear()
             with contextlib.suppress(StoreError), opened(self._connect, self._failure) as connection:
                 connection.execute(_HAND_OVER, self._values(roles))
                 connection.execute(_LEAVE, self._values())
             self._close_if_left()
-        finally:
-            self._turn.release()
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Connection]:

@@ -4,9 +4,9 @@
 has a synchronous standby, which takes over when the primary dies. `test_replicas.py` runs a few rounds.
 
 In each round, users delete clusters while replicas are killed, frozen, cut off or moved in time, and the server restarts,
-crashes or is away for up to a minute. Then everything heals, and the round ends when each action has its alert. Nothing may be lost, no
-alert made twice, and a message may repeat only with the same id and the same bytes, and only if its sender could not record
-that it was sent (`repeats.py`). The chain of seals must attest what the store has.
+crashes or is away for up to a minute. Then everything heals, and the round ends when each action has its alert. Nothing may be
+lost, no alert made twice, and a message may repeat only with the same id and the same bytes, and only if its sender could not
+record that it was sent (`repeats.py`). The chain of seals must attest what the store has.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from tests.children import child, printed, run_child
 from tests.migrations import later_migrations
 from tests.positions import move_to
 from tests.threads import raise_in_thread
-from tests.waiting import all_at_once, beside, join, wait_for_event, wait_until
+from tests.waiting import LIMIT, all_at_once, beside, join, wait_for_event, wait_until
 
 
 def test_new_store_gets_the_newest_schema(tmp_path: Path) -> None:
@@ -570,6 +570,23 @@ def test_threads_may_look_at_the_version_of_a_store_that_is_closed(tmp_path: Pat
         database.close()
         for thread in threads:
             join(thread)
+
+
+def test_close_waits_for_no_writer_that_hangs(tmp_path: Path) -> None:
+    """A store closes while a thread hangs in a transaction, however long writers wait for each other."""
+    database = Database(url_of(open_database(tmp_path)), busy_seconds=10 * LIMIT)
+    is_writing, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with database.write():
+            is_writing.set()
+            wait_for_event(may_end, "the end of the test")
+
+    with beside(write, stop=may_end.set):
+        wait_for_event(is_writing, "a writer")
+        with beside(database.close) as closing:
+            join(closing)
+            assert not may_end.is_set()
 
 
 def test_closed_store_refuses_and_lets_the_writer_end(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from actionwatch.store.postgresql import copy_rows
 from tests import postgresql
 from tests.chaos.database_proxy import DatabaseProxy
 from tests.positions import move_to
-from tests.waiting import beside, wait_for_event, wait_until
+from tests.waiting import beside, join, wait_for_event, wait_until
 
 LOCK = b"SELECT pg_advisory_xact_lock(1633907831)"  # the write lock of stores
 OTHERS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -322,6 +322,24 @@ def test_replica_that_freezes_in_a_renewal_keeps_nothing(
         with beside(lambda: assert_cut_off(first.renew), proxy.cut):
             wait_until(lambda: proxy.mode == "stall", "a frozen renewal")
             wait_until(lambda: takes(second), "the other to take over")
+
+
+def test_end_waits_for_no_silent_server(frozen: Database, proxy: DatabaseProxy) -> None:
+    """A replica ends while the server is silent in the middle of its last statements, or of a renewal: its leases end later."""
+    with frozen.joined() as first:
+        assert first.take(ROLE)
+        proxy.last_words = b"UPDATE lease SET until = '-infinity'"
+    wait_until(lambda: proxy.mode == "stall", "the last words")
+    assert frozen.term() is None
+    proxy.mode = "pass"
+    with frozen.joined() as first:
+        proxy.last_words = b"INSERT INTO replica"
+        renewal = threading.Thread(target=assert_cut_off, args=(first.renew,))
+        renewal.start()
+        wait_until(lambda: proxy.mode == "stall", "a renewal that hangs")
+    assert renewal.is_alive()
+    proxy.cut()
+    join(renewal)
 
 
 def test_replica_that_freezes_in_a_write_holds_nobody_up(
