@@ -40,6 +40,10 @@ class DeadLetters:
         self._clock = clock
         self._wake = wake
 
+    def at(self, now: datetime) -> DeadLetters:
+        """Return the actions at an instant."""
+        return DeadLetters(self._database, self._receivers, lambda: now, self._wake)
+
     def retry(self, wanted: DeliveryFilter, who: str, to: str | None = None) -> Retried:
         """Send dead letters again, each under its old id, to their receivers or to another one.
 

@@ -42,6 +42,10 @@ class OperatorActions:
         self._clock = clock
         self._wake = wake
 
+    def at(self, now: datetime) -> OperatorActions:
+        """Return the actions at an instant."""
+        return OperatorActions(self._database, self._addressing, lambda: now, self._wake)
+
     def act(self, action: str, alert_id: str, who: str) -> Decision:
         """Carry out the action of a button (`ack`, `silence` or `resolve`).
 

@@ -105,7 +105,7 @@ class WebListener:
             actions=app.operator_actions(self._wake),
             dead_letters=app.dead_letters(self._wake),
             previews=lambda connection, made, now: list(map(str, preview(connection, made, now))),
-            doubts=lambda made: find_doubts(app.settings, app.rules, made, app.clock()),
+            doubts=lambda made, now: find_doubts(app.settings, app.rules, made, now),
             try_draft=Trials(app.settings).run,
             max_silence=app.settings.max_silence,
             is_stopping=self._threads.stopping.is_set,

@@ -30,7 +30,7 @@ from actionwatch.text.redaction import Redaction, in_proxy
 from actionwatch.web.proxy import Refused
 
 MAX_RESPONSE_BYTES = 1024 * 1024  # of the provider; the documents have a few KB
-MAX_EXCHANGES = 4  # at the same time, so that a provider that hangs holds few of the threads that answer pages
+MAX_EXCHANGES = 2  # at the same time, so that a provider that hangs holds half of the threads that answer pages
 _KEPT_SECONDS = 3600.0  # of the metadata of the provider
 AWAY_SECONDS = 5.0  # until a provider that failed is contacted again, or its failure is logged again
 KEYS_AGAIN_SECONDS = 60.0  # until keys are read again because no known key signed a token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +37,10 @@ class Actions(Protocol):
     Raises: ActionwatchError, StoreError; a silence also ValueError with `what: remedy`.
     """
 
+    def at(self, now: datetime) -> Actions:
+        """Return the actions at an instant."""
+        ...
+
     def acknowledge(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
         """Acknowledge an alert. Return it, and whether this changed it."""
         ...
@@ -65,6 +69,10 @@ class Actions(Protocol):
 class DeadLetterActions(Protocol):
     """What people decide about dead letters. Each is one transaction, and records who decided. Raises: StoreError."""
 
+    def at(self, now: datetime) -> DeadLetterActions:
+        """Return the actions at an instant."""
+        ...
+
     def retry(self, wanted: DeliveryFilter, who: str, to: str | None = None) -> Retried:
         """Send them again, to their receivers or to another one."""
         ...
@@ -81,8 +89,8 @@ class Parts:
     `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
     time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
     and `lists` what their `expand` names. `previews` says what each silence would have hidden, and `doubts` what is doubtful
-    about one. `try_draft` runs a draft of rules over the records since an instant. `roster` returns the replicas; None for a
-    store that one process uses.
+    about one at an instant. `try_draft` runs a draft of rules over the records since an instant. `roster` returns the replicas;
+    None for a store that one process uses.
     """
 
     database: Database
@@ -98,7 +106,14 @@ class Parts:
     actions: Actions
     dead_letters: DeadLetterActions
     previews: Callable[[Connection, Sequence[Silence], datetime], Sequence[str]]
-    doubts: Callable[[Silence], Sequence[str]]
+    doubts: Callable[[Silence, datetime], Sequence[str]]
     try_draft: Callable[[str, datetime], Generator[TrialEvent, None, None]]
     max_silence: timedelta
     is_stopping: Callable[[], bool] = lambda: False
+
+    def for_request(self) -> Parts:
+        """Return the parts for one request: their clock does not move, so that a time it computes is not in the past when it is
+        checked.
+        """
+        now = self.clock()
+        return replace(self, clock=lambda: now, actions=self.actions.at(now), dead_letters=self.dead_letters.at(now))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -59,12 +60,14 @@ def waiting_routes(reason: str) -> list[Route]:
 
 
 def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[str]]) -> list[Route]:
-    def healthz(_: Request) -> Response:
+    limiter = CapacityLimiter(1)  # a thread that no other request takes
+
+    async def healthz(_: Request) -> Response:  # no thread, because strangers can occupy all of them
         dead = dead_threads()
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
-    def readyz(_: Request) -> Response:
-        reasons = unready()
+    async def readyz(_: Request) -> Response:
+        reasons = await to_thread.run_sync(unready, limiter=limiter)
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

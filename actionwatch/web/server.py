@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import uvicorn
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -25,6 +26,9 @@ from actionwatch.web.connections import BoundedConnection
 from actionwatch.web.hosts import NOT_SERVED, is_served
 
 _STOP_SECONDS = 3.0
+# That answer pages. The loop shares the interpreter with them, and each may keep it for 5 ms: with 40, as is usual, a probe
+# waits for seconds.
+THREADS = 4
 _DATE_SECONDS = 1.0  # the resolution of the Date header
 # In the kernel, of a response. Otherwise it keeps megabytes, and a slow client seems to take nothing for minutes.
 _UNSENT_BYTES = 16384
@@ -86,6 +90,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Update the Date header once a second until `stop` is called."""
         self._loop = asyncio.get_running_loop()
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _DATE_SECONDS)

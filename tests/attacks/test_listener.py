@@ -9,24 +9,30 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from actionwatch.rules.trial import TrialEvent, TrialRefused
 from actionwatch.store.database import Database
 from actionwatch.web import connections, server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import MAX_CONNECTIONS
+from actionwatch.web.console.page import MAX_STREAMED
 from actionwatch.web.query import MAX_PARAMETERS, MAX_QUERY_BYTES
 from actionwatch.web.requests import read_body
+from actionwatch.web.routes import health_routes
 from tests import http_client
 from tests.children import child
 from tests.fixtures import database
-from tests.integration.web.console_kit import Served
+from tests.integration.web.console_kit import Served, form_token
 from tests.threads import start_thread
 from tests.waiting import LIMIT, wait_until
 
@@ -45,8 +51,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from actionwatch.text import logs
 from actionwatch.web.server import serving
-from tests.fixtures import database
-from tests.integration.web.console_kit import Served
 from tests.threads import start_thread
 
 logs.set_up("info", "json", [])
@@ -154,6 +158,41 @@ def test_requests_under_way_leave_room() -> None:
     with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS, asked) as opened:
         assert http_client.get(f"{url}/small").text == "small"
         assert sum(map(is_closed, opened)) == 1
+
+
+def test_probes_wait_for_no_page(database: Database) -> None:
+    """Health and readiness are answered while strangers occupy every thread that answers pages."""
+    over = threading.Event()
+
+    def occupying(_: Request) -> Response:
+        over.wait(LIMIT)
+        return PlainTextResponse("over")
+
+    routes = [Route("/occupying", occupying), *health_routes(database, {}, dict, dict)]
+    asked = b"GET /occupying HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(routes, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS - 1, asked):
+        assert [http_client.get(f"{url}{path}").status_code for path in ("/healthz", "/readyz")] == [200, 200]
+        over.set()
+
+
+def test_drafts_leave_threads_to_other_pages(database: Database) -> None:
+    """Drafts that run or wait for their turn hold no thread of other pages; one too many is refused."""
+    over = threading.Event()
+
+    def hanging(draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
+        assert draft
+        assert since
+        over.wait(LIMIT)
+        yield TrialRefused(["over"])
+
+    with Served(database, options={"try_draft": hanging}).open() as client:
+        form = urlencode({"form_token": form_token(client, "/draft"), "text": "x", "span": "1d"})
+        asked = f"POST /draft HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(form)}\r\n\r\n{form}"
+        with connected(str(client.base_url).rstrip("/"), MAX_STREAMED, asked.encode()) as opened:
+            assert all(each.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200" for each in opened)
+            refused = client.post("/draft", content=form)
+            assert (refused.status_code, client.get("/alerts").status_code) == (503, 200)
+            over.set()
 
 
 def test_a_body_has_as_long_as_a_request(monkeypatch: pytest.MonkeyPatch) -> None:

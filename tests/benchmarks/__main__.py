@@ -22,6 +22,7 @@ NAMES = (
     "windows",
     "seals",
     "pages",
+    "strangers",
 )
 
 

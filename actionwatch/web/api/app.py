@@ -62,13 +62,14 @@ def _choose(endpoints: Mapping[str, _Endpoint]) -> _Endpoint:
 
 def _endpoint(one: Operation, parts: Parts) -> _Endpoint:
     async def endpoint(request: Request) -> Response:
+        at_once = parts.for_request()
         body = None
         if one.body is not None:
             check_site(request)
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise HTTPException(415, "send the body as JSON, with content-type: application/json")
             body = _decode(await read_body(request), one.body)
-        return await run_in_threadpool(_answer, one, parts, request, body)
+        return await run_in_threadpool(_answer, one, at_once, request, body)
 
     return endpoint
 

@@ -231,7 +231,7 @@ def create_silence(call: Call) -> SilenceDocument | Created:
         known = silences.read_many(connection, [silence_id]).get(silence_id)
     if known is None:
         made = replace(_make(body, author, now), id=silence_id)
-        if not body.force and (doubts := call.parts.doubts(made)):
+        if not body.force and (doubts := call.parts.doubts(made, now)):
             raise HTTPException(400, "; ".join([*doubts, 'add "force": true if this is what you want']))
         known, is_new = call.parts.actions.add_silence(made)
         if is_new:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
 import structlog
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -32,7 +33,7 @@ from actionwatch.web.console import (
 )
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.forms import Fields
-from actionwatch.web.console.page import STATIC, render, static_file
+from actionwatch.web.console.page import MAX_STREAMED, STATIC, render, static_file
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
@@ -88,19 +89,22 @@ def create_app(parts: Parts) -> ASGIApp:
     made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
     made.state.stream_counts = Counter()
+    made.state.stream_threads = CapacityLimiter(MAX_STREAMED)
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
-        return _answer(request, parts, lambda: view(request, parts))
+        at_once = parts.for_request()
+        return _answer(request, at_once, lambda: view(request, at_once))
 
     return endpoint
 
 
 def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        at_once = parts.for_request()
         check_site(request)
         body = await read_body(request)
         try:
@@ -108,7 +112,7 @@ def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Respon
         except InvalidRequest as exc:
             raise HTTPException(400, f"the form {exc}") from exc
         fields = Fields(parse_qsl(body.decode("utf-8", "replace")))
-        return await run_in_threadpool(_answer, request, parts, lambda: view(request, parts, fields))
+        return await run_in_threadpool(_answer, request, at_once, lambda: view(request, at_once, fields))
 
     return endpoint
 

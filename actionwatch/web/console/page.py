@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from anyio import to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
@@ -27,6 +27,7 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
+from actionwatch.web.connections import Bound, BoundedStream
 from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.query import UrlQuery, grouped, place
 
@@ -35,6 +36,8 @@ _MAX_TEXT_CHARS = (
 )
 _MAX_BRIEF_CHARS = 200  # of a name or a text in a list
 _SEND_SECONDS = 0.2  # how often an incomplete page is sent
+MAX_STREAMED = 4  # pages at once
+_TOO_MANY = f"{MAX_STREAMED} of these pages are being sent, which is the maximum: try again when one is complete"
 _FOLDER = Path(__file__).parent
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -58,19 +61,22 @@ def render_stream(
 ) -> Response:
     """Render a template as a response that begins before the values are complete: they come from `events`.
 
-    These are closed with the response, even when the client has left.
+    These are closed with the response, even when the client has left. Each may hold a thread all the time, so they have their
+    own threads.
     """
     pieces = _gathered(_pieces(request, template, now, values))
 
-    async def sent() -> AsyncIterator[str]:
+    async def sent() -> AsyncIterator[bytes]:
+        limiter = request.app.state.stream_threads
         try:
-            async for piece in iterate_in_threadpool(pieces):
-                yield piece
+            while (piece := await to_thread.run_sync(next, pieces, None, limiter=limiter)) is not None:
+                yield piece.encode()
         finally:
             with contextlib.suppress(ValueError):  # a thread still iterates, as when the service stops
                 events.close()
 
-    return StreamingResponse(sent(), media_type="text/html", headers=UNBUFFERED)
+    headers = {"content-type": "text/html; charset=utf-8", **UNBUFFERED}
+    return BoundedStream(Bound(template, MAX_STREAMED, _TOO_MANY), sent(), headers)
 
 
 def _gathered(pieces: Iterator[str]) -> Iterator[str]:

@@ -61,7 +61,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
 
 def _add(request: Request, parts: Parts, made: Silence, given: Mapping[str, str], fields: Fields) -> Response:
     """Show what a silence would hide and its probable mistakes, then add it, once."""
-    doubts = list(parts.doubts(made))
+    doubts = list(parts.doubts(made, parts.clock()))
     is_doubtful = bool(doubts) and "force" not in fields
     if "confirmed" not in fields or is_doubtful:
         values = {"drafts": show_drafts(parts, [made]), "doubts": doubts, "given": {**given, "silence_id": made.id}}

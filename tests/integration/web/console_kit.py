@@ -80,7 +80,7 @@ class Served:
             ),
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
             "previews": lambda connection, made, now: list(map(str, preview(connection, made, now))),
-            "doubts": lambda made: self.doubts,
+            "doubts": lambda made, now: self.doubts,
             "try_draft": _no_trial,
             "max_silence": timedelta(days=3),
         }

@@ -110,7 +110,9 @@ def test_times_are_durations_or_times(
 
 def test_what_is_doubtful_must_be_confirmed(web: httpx.Client, served: Served, database: Database) -> None:
     """Doubts are shown with the preview, and keep the silence from being added until somebody confirms them."""
-    served.options["doubts"] = lambda made: ["no rule has the name cluster_deletet: did you mean 'cluster_deleted'?"]
+    served.options["doubts"] = lambda made, now: [
+        "no rule has the name cluster_deletet: did you mean 'cluster_deleted'?"
+    ]
     with served.open() as client:
         client.headers.update(session(client, give_token(database, "kim")))
         for confirmed in ({}, {"confirmed": "1"}):
