@@ -141,7 +141,7 @@ class Jobs:
     ) -> None:
         """Run a step at intervals, and watch it."""
         failures = FAILURES if every < _RARE else 1
-        self._steps.add(step, failures=failures, progress=progress, is_of_role=role is not None)
+        self._steps.add(step, failures=failures, progress=progress, role=role)
         work = functools.partial(attempt_as, self._steps, self._roles, role, step, run)
         job = schedule.add_job(self._scheduler, work, every, is_first_now=is_first_now)
         if role is not None:

@@ -12,6 +12,8 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.jobs import Jobs, attempt_as
+from actionwatch.service.readiness import LOOK_SECONDS as READ_SECONDS
+from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
 from actionwatch.service.roles import LOOK_SECONDS, Roles
 from actionwatch.service.step_watch import StepWatch
@@ -38,9 +40,9 @@ class Loops:
 
     def watch_steps(self) -> None:
         """Watch the steps of the loops from now on."""
-        for name in ("deliver", "reload", "clock", "roles"):
+        for name in ("deliver", "reload", "clock", "roles", "readiness"):
             self._steps.add(name)
-        self._steps.add("match", progress=self._positions, is_of_role=True)
+        self._steps.add("match", progress=self._positions, role=LEADER)
 
     def keep_roles(self, membership: Membership, stack: contextlib.ExitStack) -> None:
         """Keep the roles until the last thread has ended: from the first one on, because beginning it may outlast a lease."""
@@ -62,6 +64,15 @@ class Loops:
         reloading = functools.partial(self._steps.attempt, "reload")
         leads = functools.partial(self._roles.has, LEADER)
         self._threads.start("reload", functools.partial(reloader.watch, self._stopping, reloading, leads))
+
+    def watch_store(self, readiness: Readiness) -> None:
+        """Keep the facts of the store in memory that `/readyz` needs, from now on."""
+        self._threads.start("readiness", functools.partial(self._watch_store, readiness))
+
+    def _watch_store(self, readiness: Readiness) -> None:
+        self._steps.attempt("readiness", readiness.look)
+        while not self._stopping.wait(READ_SECONDS):
+            self._steps.attempt("readiness", readiness.look)
 
     def watch_clock(self, jobs: Jobs, clock_watch: ClockWatch) -> None:
         """Watch the clock and the steps from now on."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from actionwatch.base.clock import seconds_passed
 from actionwatch.base.errors import RoleLost, StoreError
 from actionwatch.store.membership import Membership, Roster
 
@@ -48,7 +48,7 @@ class Roles:
         self,
         roles: Sequence[Role],
         on_roster: Callable[[Roster, Roster], None] = lambda _, __: None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = seconds_passed,
     ) -> None:
         """`roles` are in the order in which they are taken. `on_roster` gets the roster before and now, when others live."""
         self._roles = {role.name: role for role in roles}
@@ -59,6 +59,7 @@ class Roles:
         self._running: Counter[str] = Counter()
         self.roster = Roster("", {})
         """Who ran at the last renewal."""
+        self._renewed_at = elapsed()
         self._free_since: dict[str, float] = {}
         self._unwanted: set[str] = set()
         """Roles that no other replica took: they are not handed over again."""
@@ -121,6 +122,10 @@ class Roles:
         elif move.give is not None:
             self._hand_over(membership, move.give)
 
+    def silent_seconds(self) -> float:
+        """Return how long ago the last renewal of the leases ended."""
+        return self._elapsed() - self._renewed_at
+
     def missing(self) -> Iterator[str]:
         """Describe each role that no replica has, and has not had for a while."""
         now = self._elapsed()
@@ -136,6 +141,7 @@ class Roles:
             self._roles[name].end()
 
     def _note(self, membership: Membership, roster: Roster) -> None:
+        self._renewed_at = self._elapsed()
         before, self.roster = self.roster, roster
         if roster.frozen_writers:
             log.warning("frozen_writer_ended", count=roster.frozen_writers)

@@ -23,6 +23,7 @@ from actionwatch.service.configuration_watch import ConfigurationWatch
 from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.service.jobs import Jobs, attempt_as
 from actionwatch.service.loops import Loops
+from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import Role, Roles
@@ -81,8 +82,9 @@ class Service:
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
         self._traces = _build_traces(app.settings.telemetry)
         self._loops = Loops(app, self.threads, self.steps, self.roles, self._worker)
+        self._readiness = Readiness(app.database, app.settings.poll_intervals, app.tails.ages, self.steps, self.roles)
         self._web = WebListener(
-            app, self.threads, self.steps, self.roles, self._worker.wake, open_to_actions=open_to_actions
+            app, self.threads, self._readiness, self.roles, self._worker.wake, open_to_actions=open_to_actions
         )
         self.url = ""
 
@@ -108,6 +110,7 @@ class Service:
                 self._loops.follow_replicas(membership)
             if not self.leads():
                 self.reloader.follow()
+            self._loops.watch_store(self._readiness)
             self.url = stack.enter_context(self._web.serving())
             stack.callback(self._stop_threads)
             self._loops.start_steps(self.reloader)

@@ -36,6 +36,8 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class _Step:
     self_alerts: SelfAlerts
+    role: str | None
+    """The role for which it runs; None if every replica runs it."""
     failures_allowed: int
     """How many failures in a row are not reported."""
     progress: Callable[[], object]
@@ -72,14 +74,15 @@ class StepWatch:
         *,
         failures: int = FAILURES,
         progress: Callable[[], object] = lambda: None,
-        is_of_role: bool = False,
+        role: str | None = None,
     ) -> None:
         """Watch a step. It counts as failing after so many `failures` in a row.
 
         `progress` returns what changes while a long run moves on; it is asked only when a run is longer than HUNG_AFTER.
-        `is_of_role`: one replica at a time runs it.
+        `role`: only the replica that has it runs the step.
         """
-        self._steps[name] = _Step(self._self_alerts if is_of_role else self._own_alerts, failures - 1, progress)
+        alerts = self._own_alerts if role is None else self._self_alerts
+        self._steps[name] = _Step(alerts, role, failures - 1, progress)
 
     def forget(self, name: str) -> None:
         """Forget how a step went, because another replica runs it now. Its next success here settles what is open."""
@@ -154,13 +157,14 @@ class StepWatch:
             step.is_hung = True
             self._report(name, step, f"has been running for {_spell(now - began)} without progress", _HUNG_REMEDY)
 
-    def reasons(self) -> Iterator[str]:
-        """Describe each step that keeps failing or hangs."""
+    def reasons(self, has_role: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
+        """Describe each step that keeps failing or hangs. A failure for a role that another replica has does not count."""
         now = self._elapsed()
         if now - self._looked_at > UNWATCHED_AFTER.total_seconds():
             yield f"the steps have not been watched for {_spell(now - self._looked_at)}"
         for name, step in self._steps.items():
-            if step.failure_count > step.failures_allowed:
+            is_mine = step.role is None or has_role(step.role)
+            if is_mine and step.failure_count > step.failures_allowed:
                 yield f"step {name}: {_spell_failures(step)}"
             if step.is_hung and (began := step.began) is not None:
                 yield f"step {name}: has been running for {_spell(now - began)} without progress"

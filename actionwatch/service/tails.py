@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from actionwatch.base.clock import Clock
 from actionwatch.instaclustr.client import Client
@@ -57,6 +58,10 @@ class Tails:
     def account_watches(self) -> dict[str, AccountWatch]:
         """What lists the linked accounts of each source."""
         return {source: self._account_watches[source] for source in self.steps}
+
+    def ages(self) -> dict[str, timedelta | None]:
+        """Return how long ago this process polled each source; None if it has not yet."""
+        return {name: tail.age for name, tail in self.steps.items()}
 
     def begin(self, source: Source) -> None:
         """Forget what this process knows about a source that it tailed before: another replica has tailed it since."""

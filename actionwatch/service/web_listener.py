@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actionwatch.base.access import AccessRole
 from actionwatch.service.app import App
 from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import known_lists
+from actionwatch.service.readiness import Readiness
 from actionwatch.service.roles import Roles
 from actionwatch.service.signing_in import relying_party, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
-from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.store.membership import LEADER, tail_role
+from actionwatch.store.membership import LEADER
 
 if TYPE_CHECKING:
     from actionwatch.web.access import Access
@@ -32,7 +31,7 @@ class WebListener:
         self,
         app: App,
         threads: Threads,
-        steps: StepWatch,
+        readiness: Readiness,
         roles: Roles,
         wake: Callable[[], None],
         *,
@@ -41,7 +40,7 @@ class WebListener:
         """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`."""
         self._app = app
         self._threads = threads
-        self._steps = steps
+        self._readiness = readiness
         self._roles = roles
         self._wake = wake
         self._open_to_actions = open_to_actions
@@ -54,9 +53,7 @@ class WebListener:
 
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
-            *health_routes(
-                app.database, app.settings.poll_intervals, self._threads.are_alive, self._ages, self._reasons
-            ),
+            *health_routes(self._threads.are_alive, self._readiness.reasons),
             *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._dropped_groups, self._roles.held),
             *api_routes(parts),
             *console_routes(parts),
@@ -84,7 +81,6 @@ class WebListener:
     def _parts(self) -> Parts:
         from actionwatch.service.trial import Trials
         from actionwatch.web.parts import Destination, Parts
-        from actionwatch.web.routes import read_unready
 
         app = self._app
         return Parts(
@@ -92,10 +88,7 @@ class WebListener:
             clock=app.clock,
             sources=app.settings.poll_intervals.keys(),
             receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
-            unready=lambda: [
-                *read_unready(app.database, app.settings.poll_intervals, self._ages()),
-                *self._reasons(),
-            ],
+            unready=lambda: list(self._readiness.reasons()),
             stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
             blindness=lambda connection, since, now: read_blindness(
                 connection, app.settings, app.rules.rules, since, now
@@ -112,14 +105,5 @@ class WebListener:
             roster=lambda: self._roles.roster if app.database.is_shared else None,
         )
 
-    def _ages(self) -> dict[str, timedelta | None]:
-        """Return how long ago each source that this process tails was last polled."""
-        return {name: tail.age for name, tail in self._app.tails.steps.items() if self._roles.has(tail_role(name))}
-
     def _dropped_groups(self) -> int:
         return self._app.matcher.dropped_groups if self._roles.has(LEADER) else 0
-
-    def _reasons(self) -> Iterator[str]:
-        """Describe each step that fails, and each role that no replica has."""
-        yield from self._steps.reasons()
-        yield from self._roles.missing()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
@@ -13,34 +13,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actionwatch.base.durations import spell_duration
-from actionwatch.base.errors import StoreError
-from actionwatch.base.plurals import counted
-from actionwatch.store import polls, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import API_PATH, problem
 
-FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
-_URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
-
 
 def health_routes(
-    database: Database,
-    intervals: Mapping[str, timedelta],
-    workers: Callable[[], Mapping[str, bool]],
-    ages: Callable[[], Mapping[str, timedelta | None]],
-    step_reasons: Callable[[], Iterable[str]] = lambda: (),
+    workers: Callable[[], Mapping[str, bool]], unready: Callable[[], Iterable[str]] = lambda: ()
 ) -> list[Route]:
-    """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive.
-
-    `ages` returns how long ago the last poll of each source that this process tails ended, None if there was none yet. Times
-    in the store cannot show this, because clocks can be set. `step_reasons` describes each step that keeps failing or hangs.
-    """
+    """Build the two routes. `workers` returns which threads are alive, `unready` why the service is not ready, at once."""
 
     return _routes(
-        lambda: sorted(name for name, is_alive in workers().items() if not is_alive),
-        lambda: [*read_unready(database, intervals, ages()), *step_reasons()],
+        lambda: sorted(name for name, is_alive in workers().items() if not is_alive), lambda: list(unready())
     )
 
 
@@ -125,27 +109,3 @@ class _Lazy:
             if self._app is None:
                 self._app = await run_in_threadpool(self._build)  # probes are answered meanwhile
         await self._app(scope, receive, send)
-
-
-def read_unready(
-    database: Database, intervals: Mapping[str, timedelta], ages: Mapping[str, timedelta | None]
-) -> list[str]:
-    """Return why the service is not ready, a sentence for each reason."""
-    try:
-        with database.read() as connection:
-            known = polls.read_all(connection)
-            opened = self_alerts.read_all(connection)
-    except StoreError as exc:
-        return [str(exc)]
-    reasons = [] if database.write_failure is None else [f"the store cannot be written: {database.write_failure}"]
-    reasons += [f"source {each.subject}: {each.remedy}" for each in opened if each.trouble in _URGENT]
-    for name, interval in intervals.items():
-        poll, age = known.get(name), ages.get(name)
-        if poll is None or (name in ages and age is None):
-            reasons.append(f"source {name}: not polled yet")
-        elif poll.failures >= FAILED_POLLS:
-            reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
-        elif age is not None and age > interval * polls.MISSED_POLLS:
-            waits = f", waits {spell_duration(poll.backoff)} after a failure" if poll.backoff else ""
-            reasons.append(f"source {name}: last polled {spell_duration(age)} ago{waits}")
-    return reasons

@@ -40,6 +40,7 @@ class DatabaseProxy:
     ) -> None:
         self.mode = "refuse"
         self._ended.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends the thread that accepts
         self._listener.close()
         self.cut()
 

@@ -60,7 +60,7 @@ def test_an_action_reaches_webhook_mail_and_slack(
             wait_until(lambda: len(mail.mails) >= len(users), "every mail")
             wait_until(lambda: len(slack.requests) >= len(users), "every Slack message")
             wait_until(lambda: post.states() == [("sent", 3 * len(users))], "the record of every message", post.states)
-            assert http_client.get(f"{url}/readyz").json()["ready"] is True
+            wait_until(lambda: http_client.get(f"{url}/readyz").json()["ready"] is True, "a ready service")
             seconds = service.end()
         assert sorted(user for found in mail.mails for user in users if user in part(found, "plain")) == users
         assert all(any(user in json.dumps(request.json) for request in slack.requests) for user in users)

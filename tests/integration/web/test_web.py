@@ -19,6 +19,9 @@ from starlette.routing import Route
 from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.model import Level, Status
+from actionwatch.service.readiness import FAILED_POLLS, Readiness
+from actionwatch.service.roles import Role, Roles
+from actionwatch.service.step_watch import StepWatch
 from actionwatch.store import (
     alerts,
     delivery_transitions,
@@ -30,12 +33,14 @@ from actionwatch.store import (
     self_alerts,
 )
 from actionwatch.store.database import Database
+from actionwatch.store.membership import tail_role
 from actionwatch.web import server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import BoundedConnection
-from actionwatch.web.routes import FAILED_POLLS, health_routes, metrics_routes
+from actionwatch.web.routes import health_routes, metrics_routes
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
+from tests.integration.kit import Post
 from tests.positions import move_to
 from tests.threads import start_thread
 
@@ -72,12 +77,26 @@ def web(
     database: Database, clock: Clock, workers: Mapping[str, bool], ages: Mapping[str, timedelta | None]
 ) -> Iterator[httpx.Client]:
     """Serve health and metrics of one source."""
+    steps, roles = StepWatch(Post(database).troubles), Roles([tailing("acme")])
+    readiness = Readiness(database, {"acme": INTERVAL}, lambda: ages, steps, roles)
+
+    def unready() -> Iterator[str]:
+        readiness.look()  # instead of a thread
+        return readiness.reasons()
+
     routes = [
-        *health_routes(database, {"acme": INTERVAL}, lambda: workers, lambda: ages),
+        *health_routes(lambda: workers, unready),
         *metrics_routes(database, ["acme"], clock, lambda: DROPPED_GROUPS),
     ]
-    with serving(routes, "127.0.0.1", 0, None) as url, http_client.client(base_url=url) as client:
-        yield client
+    with database.joined() as membership, serving(routes, "127.0.0.1", 0, None) as url:
+        roles.start(membership)
+        with http_client.client(base_url=url) as client:
+            yield client
+
+
+def tailing(source: str) -> Role:
+    """Return the role that tails a source."""
+    return Role(tail_role(source), lambda: None, lambda: None)
 
 
 def poll(database: Database, clock: Clock, error: str | None = None) -> None:

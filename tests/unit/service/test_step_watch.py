@@ -216,7 +216,7 @@ def test_steps_of_each_process_have_their_own_reports() -> None:
     shared, own = Reported(), Reported()
     watch = StepWatch(shared, Time(), own)
     watch.add("deliver", failures=1)
-    watch.add("match", failures=1, is_of_role=True)
+    watch.add("match", failures=1, role="leader")
     for name in ("deliver", "match"):
         assert not watch.attempt(name, lambda: 1 / 0)
     assert (list(shared.opened), list(own.opened)) == (["match"], ["deliver"])
