@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
-from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -44,14 +43,13 @@ def waiting_routes(reason: str) -> list[Route]:
 
 
 def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[str]]) -> list[Route]:
-    limiter = CapacityLimiter(1)  # a thread that no other request takes
-
-    async def healthz(_: Request) -> Response:  # no thread, because strangers can occupy all of them
+    # Both answer from memory, without a thread, because strangers can occupy all of them.
+    async def healthz(_: Request) -> Response:
         dead = dead_threads()
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
     async def readyz(_: Request) -> Response:
-        reasons = await to_thread.run_sync(unready, limiter=limiter)
+        reasons = unready()
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

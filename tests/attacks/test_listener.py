@@ -160,7 +160,7 @@ def test_requests_under_way_leave_room() -> None:
         assert sum(map(is_closed, opened)) == 1
 
 
-def test_probes_wait_for_no_page(database: Database) -> None:
+def test_probes_wait_for_no_page() -> None:
     """Health and readiness are answered while strangers occupy every thread that answers pages."""
     over = threading.Event()
 
@@ -168,7 +168,7 @@ def test_probes_wait_for_no_page(database: Database) -> None:
         over.wait(LIMIT)
         return PlainTextResponse("over")
 
-    routes = [Route("/occupying", occupying), *health_routes(database, {}, dict, dict)]
+    routes = [Route("/occupying", occupying), *health_routes(dict)]
     asked = b"GET /occupying HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with serving(routes, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS - 1, asked):
         assert [http_client.get(f"{url}{path}").status_code for path in ("/healthz", "/readyz")] == [200, 200]
