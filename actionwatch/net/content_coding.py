@@ -16,13 +16,14 @@ _RAW_DEFLATE = -zlib.MAX_WBITS  # what some servers send as `deflate`; RFC 9110 
 _UNREADABLE = "the response cannot be decompressed"
 
 
-def read_body(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
-    """Read the whole body of a response. `coding` is its Content-Encoding, empty if it has none.
+def read_body(chunks: Iterable[bytes], coding: str, limit: int, body: bytearray) -> None:
+    """Append the whole body of a response to `body`. `coding` is its Content-Encoding, empty if it has none.
+
+    What was read before an error stays there.
 
     Raises: TooLarge, if the body is larger than `limit` bytes, compressed or not; TransportError, if it cannot be decompressed.
     """
     decompress = _decompressor(coding)
-    body = bytearray()
     received = 0
     for chunk in chunks:
         received += len(chunk)
@@ -31,7 +32,6 @@ def read_body(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
             raise TooLarge(f"the response is larger than {limit} bytes")
     if decompress is not None and received:
         decompress.check_end()
-    return bytes(body)
 
 
 def _decompressor(coding: str) -> _Decompressor | None:

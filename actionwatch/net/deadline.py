@@ -33,6 +33,10 @@ class Deadline:
         """Start an exchange that may take this long."""
         self._ends_at = time.monotonic() + seconds
 
+    def shorten(self, seconds: float) -> None:
+        """End the exchange after so many more seconds, unless it ends earlier."""
+        self._ends_at = min(self._ends_at, time.monotonic() + seconds)
+
     def left(self) -> float:
         """Return the remaining seconds.
 

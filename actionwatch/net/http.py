@@ -33,6 +33,7 @@ from actionwatch.net.tls import ClientCertificate, tls_context
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # a page of 1,000 records is about 1 MB
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
+_MAX_OPTIONAL_SECONDS = 5.0  # for a body that is optional: the status is known, and others wait
 _ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
 
 # They log every request at DEBUG and INFO, with URLs and headers.
@@ -56,13 +57,18 @@ class HttpClient:
         identity: ClientCertificate | None = None,
         proxy: str | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
+        is_body_optional: bool = False,
     ) -> None:
         """Open no connection yet. `timeout` bounds an exchange as a whole; looking up a name is up to the system.
+
+        `is_body_optional`: status and headers are the response, even if its body is cut, unreadable, endless or too large. The
+        body is then what could be read of it.
 
         Raises: OSError, ValueError, if a certificate file cannot be used.
         """
         self._timeout = timeout.total_seconds()
         self._max_body_bytes = max_body_bytes
+        self._is_body_optional = is_body_optional
         self._headers = {"accept": "*/*", "accept-encoding": ENCODINGS, "user-agent": USER_AGENT}
         if auth:
             self._headers["authorization"] = f"Basic {base64.b64encode(':'.join(auth).encode()).decode()}"
@@ -91,10 +97,20 @@ class HttpClient:
             response = transport.exchange(self._request(method, url, params, headers, content))
             with contextlib.closing(response):
                 answered = dict(httpx.Headers(response.headers).items())
-                coding = answered.get("content-encoding", "")
-                body = read_body(response.iter_stream(), coding, self._max_body_bytes)
+                body = self._read_body(response, answered.get("content-encoding", ""), transport.deadline)
         took = timedelta(seconds=time.monotonic() - started)
         return HttpResponse(response.status, answered, body, took)
+
+    def _read_body(self, response: httpcore.Response, coding: str, deadline: Deadline) -> bytes:
+        body = bytearray()
+        try:
+            if self._is_body_optional:
+                deadline.shorten(_MAX_OPTIONAL_SECONDS)
+            read_body(response.iter_stream(), coding, self._max_body_bytes, body)
+        except (TransportError, *_LIBRARY_ERRORS):
+            if not self._is_body_optional:
+                raise
+        return bytes(body)
 
     def reach(self, url: str) -> None:
         """Open a connection to where a request would go, TLS included, and send nothing.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from actionwatch.net.http import HttpClient
 
+_MAX_ID_CHARS = 200  # of a channel or a message; Slack's have about 20
+_BEGINNING = re.compile(rb'\s*\{\s*"ok"\s*:\s*(?P<ok>true|false)\s*,(?:\s*"error"\s*:\s*"(?P<error>[a-z_]{1,100})")?')
 _ERROR_CHARS = 100  # of an error code; Slack's have about 20
 _TRANSIENT_ERRORS = frozenset({
     "ratelimited", "rate_limited", "internal_error", "service_unavailable", "fatal_error", "request_timeout",
@@ -100,9 +102,12 @@ class SlackApi(AddressNotifier):
             headers["content-type"] = "application/json; charset=utf-8"
         content = json.dumps(arguments).encode() if arguments else b""
         response = self.post(headers, content, method)
-        data = response.json_object()
-        if response.status != 200 or not data.get("ok"):
+        data = _read(response)
+        if response.status != 200 or data.get("ok") is not True:
             self._refuse(method, response, data)
+        if odd := [name for name in ("channel", "ts") if not _is_short(data.get(name, ""))]:
+            what = f"Slack returned no usable {' and no '.join(odd)}"
+            raise PermanentDeliveryError(what, response=self._redact.excerpt(response.text))
         return response, data
 
     def _refuse(self, method: str, response: HttpResponse, data: Mapping[str, Any]) -> NoReturn:
@@ -123,9 +128,24 @@ class SlackApi(AddressNotifier):
         # The channel of an update is that of the message, and the configuration may name another one since.
         if error in _GONE_ERRORS or (method == "chat.update" and error in _GONE_CHANNEL_ERRORS):
             raise HeadGone(error)
-        details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
+        metadata = data.get("response_metadata")
+        lines = metadata.get("messages") if isinstance(metadata, dict) else metadata
+        details = "; ".join(map(str, lines)) if isinstance(lines, list) else str(lines or "")
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""
         raise PermanentDeliveryError(f"Slack answered {error}{remedy}", response=self._redact.excerpt(details))
+
+
+def _read(response: HttpResponse) -> Mapping[str, Any]:
+    """Return the JSON object of a response; what its beginning says if the rest is missing; else nothing."""
+    data = response.json_object()
+    found = None if data else _BEGINNING.match(response.body)
+    if found is None:
+        return data
+    return {"ok": found["ok"] == b"true", **({"error": found["error"].decode()} if found["error"] else {})}
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_ID_CHARS
 
 
 def escaped(text: str) -> str:

@@ -192,6 +192,7 @@ class HttpOptions(Options):
             identity=identity,
             proxy=self.proxy.get_secret_value() if self.proxy else None,
             max_body_bytes=_MAX_RESPONSE_BYTES,
+            is_body_optional=True,
         )
 
 

@@ -40,6 +40,9 @@ _DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery
 _MAX_REPLY_LINES = 500  # the longest honest reply is that to EHLO, with one line for each of some 20 extensions
 _MAX_REPLY_BYTES = 64 * 1024
+_MAX_LINE_BYTES = 1000  # of a reply whose code is known
+_SEND_CONTENT = 354  # RFC 5321 §4.3.2: the server waits for the content
+_CODE_DIGITS = 3
 _PIECE_BYTES = 16 * 1024  # a TLS record
 _RECEIVE_BYTES = 8 * 1024
 _FOLLOW_UPS = ("alert.updated", "alert.resolved")  # replies to the first mail of an alert
@@ -233,7 +236,10 @@ class _DeadlineSmtp(smtplib.SMTP):
             if self.file is None:  # at the beginning, and after STARTTLS, which discards what came before it
                 self.file = _Replies(self.sock)
             self.file.begin(ends_at)
-        return super().getreply()
+        code, text = super().getreply()
+        if code == _SEND_CONTENT and isinstance(self.file, _Replies):
+            self.file.is_last = True
+        return code, text
 
     def send(self, s: Any) -> None:
         """Send in pieces: with TLS, the timeout restarts with each record."""
@@ -256,17 +262,38 @@ class _Replies:
         self._data = bytearray()
         self._ends_at = 0.0
         self._line_count = self._byte_count = 0
+        self._code = b""
+        """The code in the first line of the reply."""
+        self.is_last = False
+        """The next reply is that to the content: its code decides, even if the rest is endless, too large or missing."""
 
     def begin(self, ends_at: float) -> None:
         """Start the limits of a reply."""
         self._ends_at = ends_at
         self._line_count = self._byte_count = 0
+        self._code = b""
 
     def readline(self, _: int = -1) -> bytes:
         """Return the next line; an empty one if the server has closed the connection.
 
         Raises: OSError, if the reply takes too long or is too large; smtplib translates it.
         """
+        try:
+            line = self._read_line()
+        except OSError:
+            line = b""
+            if not self._is_decided():
+                raise
+        self._code = self._code or line[:3]
+        if line or not self._is_decided():
+            return line[:_MAX_LINE_BYTES] if self.is_last else line
+        return self._code + b" the rest of the reply is missing\r\n"
+
+    def _is_decided(self) -> bool:
+        self._code = self._code or bytes(self._data[:3])
+        return self.is_last and len(self._code) == _CODE_DIGITS and self._code.isdigit()
+
+    def _read_line(self) -> bytes:
         while (end := self._data.find(b"\n") + 1) == 0:
             if len(self._data) > _MAX_REPLY_BYTES:
                 raise OSError(f"the reply is larger than {_MAX_REPLY_BYTES} bytes")

@@ -32,7 +32,7 @@ class HeartbeatSender:
         self._lags = {name: lag_limit(interval) for name, interval in intervals.items()}
         self._database = database
         self._clock = clock
-        self._http = HttpClient(timeout=_TIMEOUT)
+        self._http = HttpClient(timeout=_TIMEOUT, is_body_optional=True)
 
     def run_once(self) -> bool:
         """Send the heartbeat, unless the proof of a source lags. Return whether the service accepted it."""

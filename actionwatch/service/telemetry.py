@@ -91,6 +91,7 @@ class TraceExporter:
             ca_file=options.ca_file,
             proxy=options.proxy.get_secret_value() if options.proxy else None,
             max_body_bytes=_MAX_RESPONSE_BYTES,
+            is_body_optional=True,
         )
 
     def _send_batch(self, http: HttpClient, timeout: timedelta) -> bool:

@@ -344,7 +344,7 @@ class _Broken(io.StringIO):
 def http_transient(server: HttpEnd) -> dict[str, Fault]:
     """The temporary errors of the contract's table."""
     replies = {str(status): Reply(status, b"busy") for status in (408, 425, 429, 500, 502, 503, 504)}
-    replies |= {fault: Reply(fault=fault) for fault in ("reset", "close", "cut")}
+    replies |= {fault: Reply(fault=fault) for fault in ("reset", "close")}
     return {name: functools.partial(server.queue.append, reply) for name, reply in replies.items()}
 
 

@@ -183,13 +183,6 @@ def test_message_that_cannot_be_encoded_is_permanent(server: HttpEnd) -> None:
         nested = nested.pop()
 
 
-def test_truncated_response_is_an_error(server: HttpEnd) -> None:
-    """A truncated response does not count as delivered."""
-    server.queue.append(Reply(fault="cut"))
-    with pytest.raises(TransientDeliveryError):
-        send(server, message())
-
-
 def test_unknown_authority_is_refused(
     server_context: ssl.SSLContext, wrong_name_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path
 ) -> None:
