@@ -58,19 +58,21 @@ def upgrade(config: str, form: str) -> None:
 @command.command("copy")
 @click.argument("origin", metavar="SQLITE-URL")
 @click.argument("target", metavar="POSTGRESQL-URL")
+@click.option("--insecure", is_flag=True, help="Accept a server on another host without TLS, as store.insecure does.")
 @output_option
-def copy(origin: str, target: str, form: str) -> None:
+def copy(origin: str, target: str, insecure: bool, form: str) -> None:
     """Copy a store from a SQLite file into an empty database in PostgreSQL, while no service runs on either.
 
     A copy that was interrupted continues when the command is repeated. At the end, all rows of both stores are compared: the
     command prints the number of rows and a digest of each table. Until then, no service starts on the copy.
 
     \b
-    actionwatch store copy sqlite:///actionwatch.db postgresql+psycopg://actionwatch@db.example.com/actionwatch
+    actionwatch store copy sqlite:///actionwatch.db \
+      'postgresql+psycopg://actionwatch@db.example.com/actionwatch?sslmode=verify-full&sslrootcert=system'
     """
     from actionwatch.store.copying import copy_store
 
-    source_url, target_url = _checked(origin, "sqlite"), _checked(target, "postgresql")
+    source_url, target_url = _checked(origin, "sqlite"), _checked(target, "postgresql", is_insecure=insecure)
     with progress_bar() as bar:
         task = bar.add_task("copying", total=None) if bar else None
 
@@ -87,7 +89,7 @@ def copy(origin: str, target: str, form: str) -> None:
     print_document(document, form, as_text=lambda: echo("\n".join(lines)))
 
 
-def _checked(url: str, kind: str) -> str:
+def _checked(url: str, kind: str, *, is_insecure: bool = False) -> str:
     """Return the URL of a store of this kind, as in the configuration. Raises: click.BadParameter."""
     from pydantic import ValidationError
 
@@ -97,7 +99,7 @@ def _checked(url: str, kind: str) -> str:
     if not url.startswith(kind):
         raise click.BadParameter(f"not the URL of a store in {kind}", param_hint=name)
     try:
-        return Store(url=url).url
+        return Store(insecure=is_insecure, url=url).url
     except ValidationError as exc:
         raise click.BadParameter(exc.errors()[0]["msg"].removeprefix("Value error, "), param_hint=name) from exc
 

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from actionwatch.base.model import Level
+from actionwatch.settings.store_url import resolve_store
 from actionwatch.settings.timeintervals import Location, TimeIntervalOptions
 from actionwatch.settings.validators import (
     Existing,
@@ -37,7 +38,6 @@ from actionwatch.settings.validators import (
     parse_start,
     parse_storm,
     require_package,
-    resolve_store,
 )
 from actionwatch.settings.web_keys import Web
 from actionwatch.text.options import (
@@ -140,6 +140,10 @@ class Retention(Options):
 class Store(Options):
     """The database. `url` is absolute after loading: `sqlite:////srv/actionwatch.db`."""
 
+    insecure: bool = False
+    """Accept a `url` with which the password and all records may reach whoever answers there: PostgreSQL on another host
+    without `sslmode=verify-full` or `verify-ca`. Loopback and sockets are always accepted.
+    """
     url: Annotated[str, AfterValidator(resolve_store)] = Field(
         default="sqlite:///actionwatch.db", validate_default=True
     )

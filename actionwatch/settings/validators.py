@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
@@ -35,10 +35,6 @@ _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 _OTHER_HEADERS = frozenset({"authorization", "cookie", "forwarded", "host", "via", "x-forwarded-for", "x-real-ip"})
 _MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_SQLITE = "sqlite:///"
-_POSTGRESQL = "postgresql+psycopg://"
-# As SQLAlchemy reads it: the password ends at @, also after / or ?
-_HAS_PASSWORD = re.compile(r"[^:/]*://[^:/]*:[^@]*@")
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 _LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
@@ -197,36 +193,6 @@ def parse_public_url(url: str | None) -> str | None:
     if parts.path.strip("/") or "?" in url or "#" in url:
         raise ValueError("must have no path: the console needs its own host name or port, https://watch.example.com")
     return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _check_postgresql(url: str) -> str:
-    if not url.startswith(_POSTGRESQL):
-        raise ValueError(f"the driver is psycopg: write {_POSTGRESQL}user@host/actionwatch")
-    names = {name for name, _ in parse_qsl(url.partition("?")[2])}
-    if _HAS_PASSWORD.match(url) or "password" in names:
-        raise ValueError("remove the password: give it in PGPASSWORD, or in a file that PGPASSFILE names")
-    if "sslpassword" in names:
-        raise ValueError("remove sslpassword: use a key without one, in a file that only actionwatch can read")
-    parts = urlsplit(url)
-    if not parts.path.strip("/"):
-        raise ValueError(f"names no database: write {_POSTGRESQL}user@host/actionwatch")
-    return url
-
-
-def resolve_store(url: str, info: ValidationInfo) -> str:
-    """Make the URL of a SQLite file absolute, relative to the folder of the configuration; check one of PostgreSQL."""
-    if url.startswith(("postgresql", "postgres:")):
-        return _check_postgresql(url)
-    name = url.removeprefix(_SQLITE)
-    if name == url or not name.strip("/ ") or name.startswith("file:") or set(name) & set("?#\0"):
-        raise ValueError(
-            "not the URL of a store: write sqlite:///actionwatch.db, sqlite:////srv/actionwatch.db, or "
-            "postgresql+psycopg://user@host/actionwatch"
-        )
-    if name.startswith(":memory:"):
-        raise ValueError("a store in memory is lost at a restart: use sqlite:///actionwatch.db")
-    folder: Path = (info.context or {}).get("folder", Path())
-    return _SQLITE + str((folder / name).absolute())
 
 
 def one_of(first: str, *, is_required: bool = False) -> Callable[[_T | None, ValidationInfo], _T | None]:

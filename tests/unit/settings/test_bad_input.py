@@ -42,6 +42,8 @@ TOP = [
     ("receivers: [{name: a, screen: {}, retry: {factor: true}}]", "2:43: factor: must be a number, not true or false"),
     ("store: {url: 'postgresql://u@h/d'}", "2:9: url: the driver is psycopg: write postgresql+psycopg://user@host/"),
     ("store: {url: 'postgres://u@h/d'}", "2:9: url: the driver is psycopg: write postgresql+psycopg://user@host/"),
+    ("store: {url: 'postgresql+psycopg://u@h/d'}", "2:9: url: would send the password to whoever answers there: add"),
+    ("store: {url: 'postgresql+psycopg://u@h/d', insecure: 'no'}", "2:9: url: would send the password to whoever"),
     ("store: {url: 'postgresql+psycopg://u@h'}", "2:9: url: names no database: write postgresql+psycopg://"),
     ("store: {url: 'sqlite://'}", "2:9: url: not the URL of a store: write sqlite:///actionwatch.db"),
     ("store: {url: 'sqlite:///:memory:'}", "2:9: url: a store in memory is lost at a restart: use sqlite:///"),
