@@ -7,12 +7,16 @@ the change, and if a change repeats it, only the first counts.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from cronsim import CronSim, CronSimError
 
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")  # cronsim's names in errors
+_SUNDAY_LAST = re.compile(
+    r"(?<!sun)-sun\b", re.IGNORECASE
+)  # a week may end with Sunday, but for cronsim the name is 0, not 7
 _EXAMPLE = 'write for example "0 8 * * mon-fri"'
 
 
@@ -41,7 +45,8 @@ def parse_crontab(text: str, location: tzinfo = UTC) -> Crontab:
     fields = text.split()
     if len(fields) != len(_FIELDS):  # cronsim accepts a sixth field for seconds
         raise ValueError('not a crontab line: write five fields, such as "0 8 * * mon-fri"')
-    crontab = Crontab(text, location)
+    fields[-1] = _SUNDAY_LAST.sub("-7", fields[-1])
+    crontab = Crontab(" ".join(fields), location)
     try:
         crontab.next_after(datetime(2000, 1, 1, tzinfo=UTC))
     except StopIteration as exc:
