@@ -55,8 +55,11 @@ def is_person(name: str) -> bool:
 
 
 def is_own_name(name: str) -> bool:
-    """Return whether this is the name of actionwatch itself, under which no person decides."""
-    return folded(name) == OWN_NAME
+    """Return whether a name reads as that of actionwatch itself, under which no person decides.
+
+    Invisible characters and punctuation make no difference.
+    """
+    return "".join(filter(str.isalnum, folded(name))) == OWN_NAME
 
 
 def new_secret() -> str:

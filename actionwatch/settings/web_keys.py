@@ -42,7 +42,7 @@ def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | 
 
 
 def _other_header(name: str, info: ValidationInfo) -> str:
-    if name.lower() == info.data.get("user_header", "").lower():
+    if name.lower() == (info.data.get("user_header") or "").lower():
         raise ValueError("this is the header with the name of the person: write that with the groups")
     return name
 
@@ -60,8 +60,10 @@ class AuthenticatingProxy(Options):
     """Addresses of the proxy, as networks: `10.0.0.5/32`. The header is trusted only from there; a request from elsewhere with
     the header gets 403. A program that runs there can act under any name: run only the proxy there.
     """
-    user_header: HeaderName = "X-Forwarded-User"
-    """The header with the name of the person. The proxy must replace what clients send."""
+    user_header: HeaderName | None = "X-Forwarded-User"
+    """The header with the name of the person. The proxy must replace what clients send. `null`: the proxy signs nobody in, and
+    only its `X-Forwarded-For` is trusted, so that wrong tokens of one client do not lock out the others.
+    """
     operators: tuple[Person, ...] = ()
     """The names of the people who may make decisions. All others are readers."""
     groups_header: Annotated[HeaderName, AfterValidator(_other_header)] = Field(

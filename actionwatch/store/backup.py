@@ -17,7 +17,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.files import draft_beside, give_name, sync_folder
 from actionwatch.store.database import StoreReader
 from actionwatch.store.ownership import lock_path, owning
-from actionwatch.store.sqlite import path_of
+from actionwatch.store.sqlite import delete_sessions, path_of
 
 _LOG, _LOG_INDEX = "-wal", "-shm"  # SQLite adds them to the name of the database
 
@@ -53,6 +53,8 @@ def restore(url: str, backup: Path, now: datetime, *, is_replacing: bool) -> Pat
         with _translated(path):
             draft = stack.enter_context(draft_beside(path))
         _copy_backup(backup, draft)
+        with _translated(draft):
+            delete_sessions(draft)
         _refuse_store(path, is_replacing=is_replacing)
         with _translated(path):
             _give_to_owner(path, draft, lock_path(path))

@@ -254,6 +254,13 @@ class SqliteBackend:
                 self._watcher.close()
 
 
+def delete_sessions(path: Path) -> None:
+    """Delete the sessions in the copy of a store, because people have signed out of some since then. Old schemas have none."""
+    with contextlib.closing(sqlite3.connect(path)) as copy, copy:
+        if copy.execute("SELECT 1 FROM sqlite_schema WHERE name = 'session'").fetchone():
+            copy.execute("DELETE FROM session")
+
+
 def path_of(url: str | URL) -> Path:
     """Return the real path of the file of a URL: links are followed, as SQLite follows them.
 

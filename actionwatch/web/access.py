@@ -25,12 +25,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, digest_of
+from actionwatch.base.access import SECRET_BEGINNING, AccessRole, AccessToken, digest_of, is_own_name
 from actionwatch.base.clock import EPOCH, machine_now
 from actionwatch.base.errors import StoreError
 from actionwatch.base.unicode import folded
 from actionwatch.store import sessions, tokens
 from actionwatch.store.database import Database
+from actionwatch.text.escaping import one_line
 from actionwatch.text.options import is_loopback
 from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
 from actionwatch.web.hosts import host_of
@@ -101,11 +102,16 @@ class Access:
         self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
         # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
         self._bearers = Attempts(elapsed)
-        self._openid_attempts = Attempts(elapsed)  # a code of the provider cannot be guessed
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
         """Return who sends a request; None if a token is missing or wrong. Raises: Refused, TooManyAttempts, StoreError."""
+        found = self._identify(request)
+        if found is not None and found.name is not None:
+            _check_name(found.name)
+        return found
+
+    def _identify(self, request: Request) -> Visitor | None:
         if self._proxy is not None and (named := self._proxy.identify(request)):
             name, role = named
             return Visitor(role, name, is_proxied=True)
@@ -126,7 +132,6 @@ class Access:
 
         Raises: TooManyAttempts, StoreError.
         """
-        self._sign_ins.check(address)
         secret = given.strip().encode("utf-8", "surrogateescape")
         token = self._own(secret)
         is_known = token is not None or self._sign_ins.attempt(address, lambda: self._is_shared(secret))
@@ -138,19 +143,17 @@ class Access:
         return cookie
 
     def sign_in_with_provider(self, openid: RelyingParty, secret: str, answer: Mapping[str, str], address: str) -> str:
-        """Begin a session of the person whom the provider names. Return its cookie.
+        """Begin a session of the person whom the provider names. Return its cookie. Raises: Refused, StoreError.
 
-        Raises: Refused, TooManyAttempts, StoreError.
+        Each sign-in that a browser began counts once, whatever its address: behind a plain proxy all people have the same.
         """
-        # Not counted and not logged: it costs the provider nothing, any web page can send it, and behind a plain proxy it has
-        # the address of everybody.
+        # Not logged: it costs the provider nothing, and any web page can send it.
         code = openid.code_in(secret, answer)
-        self._openid_attempts.check(address)
         try:
             name, role = openid.identify(secret, code)
+            _check_name(name)
         except Refused as exc:
             if exc.status == 403:  # not while the provider is away, which has its own event
-                self._openid_attempts.note_failure(address)
                 log.warning("sign_in_refused", provider=openid.provider_name, address=address, reason=str(exc))
             raise
         if self._database is None:
@@ -231,6 +234,12 @@ class Access:
         if self._database is not None:
             with contextlib.suppress(StoreError), self._database.write() as connection:
                 tokens.note_use(connection, token.id, now)
+
+
+def _check_name(name: str) -> None:
+    """Check that a proved name is not ours, under which the service itself decides. Raises: Refused."""
+    if is_own_name(name):
+        raise Refused(403, f"{one_line(name)} is the name of this service: use a token or an account with another name")
 
 
 def visitor_of(request: Request) -> Visitor:

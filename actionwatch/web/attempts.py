@@ -37,16 +37,6 @@ class Attempts:
         self._lock = threading.Lock()
         self._failures: deque[tuple[float, str]] = deque(maxlen=MAX_REMEMBERED)
 
-    def check(self, address: str) -> None:
-        """Check that an address may try. Raises: TooManyAttempts."""
-        with self._lock:
-            self._check(address)
-
-    def note_failure(self, address: str) -> None:
-        """Count a failure that the caller found."""
-        with self._lock:
-            self._failures.append((self._elapsed(), _owner_of(address)))
-
     def attempt(self, address: str, is_right: Callable[[], bool]) -> bool:
         """Let an address try. Return whether it was right. Raises: TooManyAttempts."""
         with self._lock:  # until it is counted, so that no other attempt is let through meanwhile

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
@@ -22,6 +23,8 @@ from actionwatch.settings.web_keys import OpenId
 from actionwatch.web.openid_provider import AGAIN, Provider, shown_error, texts_in
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH
 from actionwatch.web.proxy import Refused
+
+MAX_REMEMBERED = 10_000  # sign-ins that have ended: the code of an older one has expired at the provider
 
 
 class RelyingParty:
@@ -41,6 +44,8 @@ class RelyingParty:
         self._redirect_uri = f"{console}{CALLBACK_PATH}"
         self._provider = Provider(options, clock, elapsed)
         self.provider_name = self._provider.name
+        self._lock = threading.Lock()
+        self._used: dict[str, None] = {}
 
     @property
     def fingerprint(self) -> bytes:
@@ -90,12 +95,28 @@ class RelyingParty:
         return answer["code"]
 
     def identify(self, secret: str, code: str) -> tuple[str, AccessRole]:
-        """Redeem the code at the provider. Return who signed in, and their role. Raises: Refused."""
-        claims = self._provider.redeem(
-            code, _derived(secret, "verifier"), self._redirect_uri, _derived(secret, "nonce")
-        )
+        """Redeem the code at the provider. Return who signed in, and their role. Raises: Refused, also the second time."""
+        state = _derived(secret, "state")
+        self._note_used(state)
+        try:
+            claims = self._provider.redeem(
+                code, _derived(secret, "verifier"), self._redirect_uri, _derived(secret, "nonce")
+            )
+        except Refused as exc:
+            if exc.status != 403:  # the provider is away: the browser may try again
+                self._used.pop(state, None)
+            raise
         name = _name_in(claims, self._options.name_claim)
         return name, _role_of(name, texts_in(claims.get(self._options.groups_claim)), self._options)
+
+    def _note_used(self, state: str) -> None:
+        """Note that a sign-in ends now. Raises: Refused, if it has ended before."""
+        with self._lock:
+            if state in self._used:
+                raise Refused(403, f"this sign-in has ended: {AGAIN}")
+            self._used[state] = None
+            if len(self._used) > MAX_REMEMBERED:
+                del self._used[next(iter(self._used))]
 
 
 def _name_in(claims: Mapping[str, Any], claim: str) -> str:

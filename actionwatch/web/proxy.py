@@ -32,7 +32,7 @@ class TrustedProxy:
     """The proxy. `hosts` are the names, in lower case, by which people address it."""
 
     addresses: Collection[Network]
-    user_header: str
+    user_header: str | None
     groups_header: str
     operators: Collection[str] = ()
     operator_groups: Collection[str] = ()
@@ -40,14 +40,15 @@ class TrustedProxy:
 
     def identify(self, request: Request) -> tuple[str, AccessRole] | None:
         """Return the name and role of the person whom the proxy names; None without its header. Raises: Refused."""
-        given = request.headers.getlist(self.user_header)
-        if not given:
+        header = self.user_header
+        given = request.headers.getlist(header) if header is not None else []
+        if header is None or not given:
             return None
         if not self._trusts(peer := peer_of(request)):
-            raise Refused(403, f"{self.user_header} is accepted only from web.proxy.addresses, not from {peer}")
+            raise Refused(403, f"{header} is accepted only from web.proxy.addresses, not from {peer}")
         if not is_served(request.headers.get("host"), self.hosts):
             raise Refused(421, NOT_SERVED)
-        name = self._name(_only(given, self.user_header))
+        name = _name(_only(given, header), header)
         listed = request.headers.getlist(self.groups_header)
         groups = _groups(_only(listed, self.groups_header)) if listed else set()
         is_operator = name in self.operators or not groups.isdisjoint(self.operator_groups)
@@ -63,18 +64,6 @@ class TrustedProxy:
             address = each.strip()
         return address
 
-    def _name(self, given: str) -> str:
-        try:
-            name = _as_utf8(given)
-        except UnicodeDecodeError as exc:
-            raise Refused(400, f"{self.user_header} is not UTF-8") from exc
-        if not is_person(name):
-            raise Refused(
-                400,
-                f"{self.user_header} is not a name: use 1 to {MAX_AUTHOR_CHARS} printable characters without a comma",
-            )
-        return name
-
     def _trusts(self, address: str) -> bool:
         try:
             found = ipaddress.ip_address(address)
@@ -82,6 +71,16 @@ class TrustedProxy:
             return False
         plain = getattr(found, "ipv4_mapped", None) or found
         return any(plain in network for network in self.addresses)
+
+
+def _name(given: str, header: str) -> str:
+    try:
+        name = _as_utf8(given)
+    except UnicodeDecodeError as exc:
+        raise Refused(400, f"{header} is not UTF-8") from exc
+    if not is_person(name):
+        raise Refused(400, f"{header} is not a name: use 1 to {MAX_AUTHOR_CHARS} printable characters without a comma")
+    return name
 
 
 def _as_utf8(given: str) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import uvicorn
 from anyio import to_thread
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.text.options import is_loopback
 from actionwatch.web.access import Access, Guard
+from actionwatch.web.applications import application
 from actionwatch.web.connections import BoundedConnection
 from actionwatch.web.hosts import NOT_SERVED, is_served
 
@@ -51,7 +51,7 @@ def serving(
 
     Raises: ActionwatchError, if the address cannot be used.
     """
-    app: ASGIApp = Starlette(routes=list(routes))
+    app: ASGIApp = application(list(routes))
     if access is not None:
         app = Guard(app, access)
     if is_loopback(host):

@@ -16,6 +16,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.attempts import MAX_ATTEMPTS
 from actionwatch.web.proxy import TrustedProxy
 from tests import http_client
+from tests.attacks.test_console import OWN_NAMES
 from tests.builders import make_alert
 from tests.fixtures import database
 from tests.integration.web.console_kit import Served, give_token, session, sign_in
@@ -178,6 +179,26 @@ def test_attempts_behind_the_proxy_are_limited_by_client(database: Database) -> 
             assert attempt(f"198.51.100.{number}, 203.0.113.7", "wrong") == 403
         assert attempt("203.0.113.7", "open-sesame") == 429
         assert attempt("203.0.113.8", "open-sesame") == 303
+
+
+def test_a_plain_proxy_states_addresses_only(database: Database) -> None:
+    """Without user_header, the header of a person is nothing, and wrong tokens are counted by the client behind the proxy."""
+    with proxied(database, user_header=None).open("open-sesame") as client:
+        assert client.get("/", headers={USER: "sam", "accept": "*/*"}).status_code == 401
+        for _ in range(MAX_ATTEMPTS):
+            client.headers["x-forwarded-for"] = "203.0.113.7"
+            assert sign_in(client, "wrong").status_code == 403
+        assert sign_in(client, "open-sesame").status_code == 429
+        client.headers["x-forwarded-for"] = "203.0.113.8"
+        assert sign_in(client, "open-sesame").status_code == 303
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_nobody_has_our_name_by_a_proxy(database: Database, name: str) -> None:
+    """The proxy names nobody as the service itself."""
+    with proxied(database).open() as client:
+        refused = client.get("/", headers=[(USER.encode(), name.encode())])
+        assert (refused.status_code, "is the name of this service" in refused.text) == (403, True)
 
 
 def test_a_typed_name_is_not_that_of_an_operator(database: Database) -> None:

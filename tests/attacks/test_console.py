@@ -32,6 +32,7 @@ from tests.waiting import LIMIT
 
 __all__ = ["database"]
 TOKEN = "open-sesame"
+OWN_NAMES = ("actionwatch", "ActionWatch", "\uff21ctionwatch", "action\u034fwatch", "Action-Watch")
 
 
 def sign_in(client: httpx.Client, token: str = TOKEN, goal: str = "/") -> httpx.Response:
@@ -104,6 +105,44 @@ def test_guessing_is_limited(database: Database) -> None:
         assert (refused.status_code, "set-cookie" in refused.headers) == (429, False)
         assert "wait 60 seconds" in refused.text
         assert client.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+def test_a_token_of_a_person_is_never_locked_out(database: Database) -> None:
+    """People sign in with their own tokens after any number of wrong ones from their address, which may be that of a proxy."""
+    secret = give_token(database)
+    with Served(database).open(TOKEN) as client:
+        for number in range(MAX_ATTEMPTS):
+            sign_in(client, f"guess-{number}")
+        assert sign_in(client).status_code == 429
+        assert (sign_in(client, secret).status_code, sign_in(client, new_secret()).status_code) == (303, 429)
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_nobody_has_our_name_by_a_token(database: Database, name: str) -> None:
+    """A token with a name that reads as that of the service, which an older version may have made, opens nothing."""
+    secret = give_token(database, name)
+    with Served(database).open(TOKEN) as client:
+        for headers in ({"authorization": f"Bearer {secret}"}, console_kit.session(client, secret)):
+            refused = client.get("/", headers=headers)
+            assert (refused.status_code, "is the name of this service" in refused.text) == (403, True)
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_nobody_types_our_name(database: Database, name: str) -> None:
+    """With the shared token, nobody decides under the name of the service."""
+    with Served(database).open(TOKEN) as client:
+        client.headers.update(console_kit.session(client, TOKEN))
+        form = {"form_token": console_kit.form_token(client, "/silences"), "action": "end", "author": name, "id": "x"}
+        refused = client.post("/silences", data=form)
+        assert (refused.status_code, "is the name of this service" in refused.text) == (400, True)
+
+
+def test_an_empty_bearer_is_wrong(database: Database) -> None:
+    """Without a shared token, an empty token is no operator, neither in a header nor in the form."""
+    with Served(database, open_to=None).open() as client:
+        for given in ("Bearer", "bearer"):
+            assert client.get("/", headers={"authorization": given}).status_code == 401, given
+        assert sign_in(client, "").status_code == 403
 
 
 def test_attempts_end() -> None:

@@ -322,3 +322,11 @@ def test_a_form_is_bounded(database: Database) -> None:
         answer = client.post("/sign-in", data={f"n{number}": "1" for number in range(MAX_PARAMETERS + 1)})
         assert (answer.status_code, "the form has 101 parameters" in answer.text) == (400, True)
         assert client.post("/sign-in", data={f"n{number}": "1" for number in range(MAX_PARAMETERS)}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/alerts/", "/api/v1/alerts/", "/api/v1", "/healthz/", "/static/console.css/"])
+def test_no_slash_leads_elsewhere(database: Database, path: str) -> None:
+    """A path with a slash too many is unknown: a redirect would lead to the host that a client names."""
+    with Served(database).open() as client:
+        answer = client.get(path, headers={"host": "127.0.0.1"})
+        assert (answer.status_code, "location" in answer.headers) == (404, False)

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,6 +19,7 @@ from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.api.call import Call, Created, Operation
 from actionwatch.web.api.openapi import describe
 from actionwatch.web.api.operations import OPERATIONS
+from actionwatch.web.applications import application
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import InvalidRequest, problem
@@ -47,7 +47,7 @@ def create_app(parts: Parts) -> ASGIApp:
     for one in OPERATIONS:
         by_path.setdefault(one.path, {})[one.method] = _endpoint(one, parts)
     routes = [Route(path, _choose(endpoints), methods=list(endpoints)) for path, endpoints in by_path.items()]
-    made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    made = application(routes, exception_handlers={HTTPException: _refuse})
     return Headers(made)
 
 

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl
 
 import structlog
 from anyio import CapacityLimiter
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
+from actionwatch.web.applications import application
 from actionwatch.web.console import (
     alerts,
     bulk,
@@ -86,7 +86,7 @@ def create_app(parts: Parts) -> ASGIApp:
         status, what = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
         return _error_page(request, parts, status, _UNKNOWN if status == 404 else what)
 
-    made = Starlette(routes=[*pages, *forms, static], exception_handlers={HTTPException: refuse})
+    made = application([*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
     made.state.stream_counts = Counter()
     made.state.stream_threads = CapacityLimiter(MAX_STREAMED)

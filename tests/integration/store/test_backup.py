@@ -7,12 +7,14 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from actionwatch.base.access import AccessRole, AccessToken
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing
-from actionwatch.store import positions
+from actionwatch.store import positions, sessions, tokens
 from actionwatch.store.backup import restore, write_backup
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
@@ -124,6 +126,20 @@ def test_restore_creates_the_store(tmp_path: Path) -> None:
     assert position_in(new) == position_in(tmp_path / "b.db") == 7
     assert stat.S_IMODE(new.stat().st_mode) == 0o600
     assert names(new.parent) == {"store.db", "store.db.lock"}
+
+
+def test_restore_ends_all_sessions(tmp_path: Path) -> None:
+    """Nobody is signed in to a restored store: people may have signed out after the backup. Tokens stay."""
+    path, new = make_store(tmp_path / "store.db", 1), tmp_path / "new.db"
+    with closing(Database(url_of(path))) as database, database.write() as connection:
+        sessions.insert(connection, "digest", None, NOON + timedelta(hours=1))
+        tokens.insert(connection, AccessToken("id", "sam", AccessRole.READER, NOON, "admin"), "digest")
+    write_backup(url_of(path), tmp_path / "b.db")
+    restore(url_of(new), tmp_path / "b.db", NOON, is_replacing=False)
+    for copy, is_signed_in in ((tmp_path / "b.db", True), (new, False)):
+        with closing(StoreReader.open(url_of(copy))) as store, store.read() as connection:
+            assert (sessions.read(connection, "digest", NOON) is not None) == is_signed_in
+            assert tokens.read_valid(connection, "digest", NOON) is not None
 
 
 def test_restore_destroys_no_store(tmp_path: Path) -> None:
