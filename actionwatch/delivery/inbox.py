@@ -12,6 +12,7 @@ from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
 from actionwatch.store.database import Database
 
 _GATHER_SECONDS = 0.04  # the longest wait of a round for the next attempts of a quick receiver
+_GATHER_SHARED_SECONDS = 0.1  # likewise, if replicas wait for each other's rounds, and each waits for the disk
 _GATHER_STEP = 0.002
 
 
@@ -57,7 +58,8 @@ class Inbox:
         except queue.Empty:
             return False
         is_woken = self._take(first, workers) | self._take_all(workers)
-        ends_at = time.monotonic() + (_GATHER_SECONDS if wait_seconds > 0 else 0)
+        longest = _GATHER_SHARED_SECONDS if self._database.is_shared else _GATHER_SECONDS
+        ends_at = time.monotonic() + (longest if wait_seconds > 0 else 0)
         while not is_woken and time.monotonic() < ends_at and any(worker.is_busy for worker in workers.values()):
             time.sleep(_GATHER_STEP)
             is_woken = self._take_all(workers)

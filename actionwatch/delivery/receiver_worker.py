@@ -127,10 +127,12 @@ class ReceiverWorker:
 
     def _most_in_hand(self) -> int:
         # A quick receiver gets twice what it took during one round, so that rounds are few and large; a slow one gets few.
-        # Others may be idle: what waits for a thread here, they could send.
-        in_hand = IN_HAND if self.sender_count == 1 else 1
-        least, most = (self.share * jobs for jobs in (in_hand, MOST_IN_HAND))
-        return max(least, min(2 * self.ended_count, most))
+        most = self.share * MOST_IN_HAND
+        if self.sender_count == 1:
+            return max(self.share * IN_HAND, min(2 * self.ended_count, most))
+        # Others may be idle: what waits here, they could send. So only a receiver that ended more than one attempt in the round
+        # gets more than its threads send now, on top of that: a round begins as soon as no more is left than they send.
+        return min(self.share + 2 * self.ended_count, most) if self.ended_count > 1 else self.share
 
     @property
     def share(self) -> int:

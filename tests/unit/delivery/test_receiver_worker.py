@@ -149,9 +149,9 @@ def test_job_that_waited_too_long_is_not_sent() -> None:
             sent.append(message)
             return Receipt()
 
-    worker = ReceiverWorker(Channel("hook", Noting(), (), concurrency=1), Silent(), ended.put)
+    worker = ReceiverWorker(Channel("hook", Noting(), (), concurrency=1), Silent(), ended.put, term=lambda: 0)
     for name in ("late", "timely"):
-        worker.send(Job(replace(make_delivery(), id=name), make_message(), None))
+        worker.send(Job(replace(make_delivery(), id=name), make_message(), None, term=0))
     worker.in_hand["late"] -= LONGEST_WAIT.total_seconds()
     worker.start_threads()
     late, timely = (ended.get(timeout=LIMIT) for _ in range(2))
@@ -195,7 +195,9 @@ def test_shares_add_up(concurrency: int, senders: int) -> None:
     [
         (0, 0, 3, 4, 2),  # its share, and nothing in advance: the other process may be idle
         (1, 0, 3, 4, 1),
-        (0, 10, 3, 4, 20),  # a receiver that is quick
+        (2, 1, 3, 4, 0),  # a receiver that is slow: each round begins when an attempt has ended
+        (0, 10, 3, 4, 22),  # a receiver that is quick
+        (0, 1000, 3, 4, 2 * MOST_IN_HAND),
         (0, 0, 0, 1, 1),  # more processes than it takes at a time: they take turns
         (0, 0, 1, 1, 0),
     ],
@@ -207,3 +209,13 @@ def test_free_beside_another_process(
     worker = make_worker(in_hand, ended, concurrency=concurrency)
     worker.sender_count = 2
     assert worker.free(NOON, held_elsewhere) == expected
+
+
+def test_quick_receiver_gets_more_from_round_to_round() -> None:
+    """Beside another process, the rounds of a quick receiver grow, though each begins before its threads are idle."""
+    sizes = [0]
+    while sizes[-1] < 8 * MOST_IN_HAND:
+        worker = make_worker(0, ended=max(sizes[-1] - 8, 2), concurrency=16)
+        worker.sender_count = 2
+        sizes.append(worker.free(NOON))
+        assert sizes[-1] > sizes[-2]
