@@ -14,6 +14,7 @@ from datetime import timedelta
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
+from actionwatch.base.reasons import Reason
 from actionwatch.service.roles import Roles
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.store import polls, self_alerts
@@ -71,7 +72,11 @@ class Readiness:
         except StoreError as exc:
             self._facts = _Facts(self._elapsed(), error=str(exc))
             return
-        urgent = tuple(f"source {each.subject}: {each.remedy}" for each in opened if each.trouble in _URGENT)
+        urgent = tuple(
+            Reason(f"source {each.subject}: {each.remedy}", f"source {each.subject}: needs a person")
+            for each in opened
+            if each.trouble in _URGENT
+        )
         self._facts = _Facts(self._elapsed(), known, urgent)
 
     def reasons(self) -> Iterator[str]:
@@ -83,15 +88,15 @@ class Readiness:
     def _of_store(self, facts: _Facts) -> Iterator[str]:
         if self._database.term() is None:
             silent = _spell(self._roles.silent_seconds())
-            yield f"this replica has not renewed its lease for {silent}, so other replicas do its work"
+            yield Reason(f"this replica has not renewed its lease for {silent}, so other replicas do its work")
         age = self._elapsed() - facts.read_at
         if age > SILENT_AFTER.total_seconds():
-            yield f"the store has not answered for {_spell(age)}"
+            yield Reason(f"the store has not answered for {_spell(age)}")
         elif facts.error is not None:
-            yield facts.error
+            yield Reason(facts.error, "the store does not work")
         else:
             if (failure := self._database.write_failure) is not None:
-                yield f"the store cannot be written: {failure}"
+                yield Reason(f"the store cannot be written: {failure}", "the store cannot be written")
             yield from facts.urgent
             yield from self._of_sources(facts.polls)
 
@@ -100,12 +105,12 @@ class Readiness:
         for name, interval in self._intervals.items():
             poll, age = known.get(name), ages.get(name)
             if poll is None or (name in ages and age is None):
-                yield f"source {name}: not polled yet"
+                yield Reason(f"source {name}: not polled yet")
             elif poll.failures >= FAILED_POLLS:
-                yield f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log"
+                yield Reason(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
             elif age is not None and age > interval * polls.MISSED_POLLS:
                 waits = f", waits {spell_duration(poll.backoff)} after a failure" if poll.backoff else ""
-                yield f"source {name}: last polled {spell_duration(age)} ago{waits}"
+                yield Reason(f"source {name}: last polled {spell_duration(age)} ago{waits}")
 
 
 def _spell(seconds: float) -> str:

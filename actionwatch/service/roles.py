@@ -20,6 +20,7 @@ import structlog
 
 from actionwatch.base.clock import seconds_passed
 from actionwatch.base.errors import RoleLost, StoreError
+from actionwatch.base.reasons import Reason
 from actionwatch.store.membership import Membership, Roster
 
 LOOK_SECONDS = 1.0
@@ -131,7 +132,7 @@ class Roles:
         now = self._elapsed()
         for name, since in list(self._free_since.items()):
             if now - since >= 2 * LEFT_FOR_SECONDS:
-                yield f"no replica has the role {name}; the log says why"
+                yield Reason(f"no replica has the role {name}; the log says why")
 
     def end(self) -> None:
         """Break off what runs for each role."""

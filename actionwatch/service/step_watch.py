@@ -18,6 +18,7 @@ import structlog
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ActionwatchError, RoleLost, StoreClosed, StoreError
+from actionwatch.base.reasons import Reason
 
 FAILURES = 3  # in a row, before a step counts as failing: a store may be busy once
 HUNG_AFTER = timedelta(minutes=10)  # without an end or progress; requests and writes have shorter time limits
@@ -161,13 +162,13 @@ class StepWatch:
         """Describe each step that keeps failing or hangs. A failure for a role that another replica has does not count."""
         now = self._elapsed()
         if now - self._looked_at > UNWATCHED_AFTER.total_seconds():
-            yield f"the steps have not been watched for {_spell(now - self._looked_at)}"
+            yield Reason(f"the steps have not been watched for {_spell(now - self._looked_at)}")
         for name, step in self._steps.items():
             is_mine = step.role is None or has_role(step.role)
             if is_mine and step.failure_count > step.failures_allowed:
-                yield f"step {name}: {_spell_failures(step)}"
+                yield Reason(f"step {name}: {_spell_failures(step)}", f"step {name}: it fails")
             if step.is_hung and (began := step.began) is not None:
-                yield f"step {name}: has been running for {_spell(now - began)} without progress"
+                yield Reason(f"step {name}: has been running for {_spell(now - began)} without progress")
 
     def _note_end(self, step: _Step) -> None:
         step.began, step.is_hung = None, False

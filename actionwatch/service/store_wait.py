@@ -7,6 +7,7 @@ import functools
 
 import structlog
 
+from actionwatch.base.access import AccessRole
 from actionwatch.base.errors import StoreError, StoreUnreachable
 from actionwatch.service.signals import Asked
 from actionwatch.service.threads import Threads
@@ -34,7 +35,7 @@ def wait_for_store(settings: Settings, error: StoreUnreachable, asked: Asked) ->
                 waiting_routes(reason),
                 address.host,
                 address.port,
-                Access(options.access_token),
+                Access(options.access_token, open_to=None if options.is_token_required else AccessRole.READER),
                 threads.start,
                 names=options.served_names,
             )

@@ -48,7 +48,7 @@ COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Pat
 SESSION = timedelta(hours=12)  # the length of a shift
 USE_NOTED_EVERY = timedelta(hours=1)
 _PROVIDER_COOKIE = "provider."  # the prefix of the cookies of people who signed in with a provider
-_AWAY = "the store does not answer, and it has the tokens and sessions: try again; /readyz has the reason"
+STORE_AWAY = "the store does not answer, and it has the tokens and sessions: try again; /readyz has the reason"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 log = structlog.get_logger()
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -157,7 +157,7 @@ class Access:
                 log.warning("sign_in_refused", provider=openid.provider_name, address=address, reason=str(exc))
             raise
         if self._database is None:
-            raise StoreError(_AWAY)
+            raise StoreError(STORE_AWAY)
         cookie = _PROVIDER_COOKIE + secrets.token_urlsafe(32)
         with self._database.write(is_durable=True) as connection:
             sessions.insert(connection, self._digest(cookie), None, self._clock() + SESSION, (name, role))
@@ -197,13 +197,13 @@ class Access:
         if not secret.startswith(SECRET_BEGINNING.encode()):
             return None
         if self._database is None:
-            raise StoreError(_AWAY)
+            raise StoreError(STORE_AWAY)
         with self._database.read() as connection:
             return tokens.read_valid(connection, digest_of(secret.decode("utf-8", "surrogateescape")), self._clock())
 
     def _of_session(self, cookie: str) -> Visitor | None:
         if self._database is None:
-            raise StoreError(_AWAY)
+            raise StoreError(STORE_AWAY)
         with self._database.read() as connection:
             found = sessions.read(connection, self._digest(cookie), self._clock())
         if found is None:
@@ -301,8 +301,8 @@ class Guard:
             return None, _refusal(request, str(exc), exc.status)
         except TooManyAttempts as exc:
             return None, _refusal(request, str(exc), 429)
-        except StoreError as exc:
-            return None, _refusal(request, str(exc), 503)
+        except StoreError:  # its text may name the server and the user of the database
+            return None, _refusal(request, STORE_AWAY, 503)
         is_refused = visitor is None and path not in SIGN_IN_PATHS
         return visitor, _ask_for_token(request) if is_refused else None
 

@@ -6,15 +6,24 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
+from anyio import fail_after, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from actionwatch.base.errors import StoreError
+from actionwatch.base.reasons import Reason, short_reason
 from actionwatch.store.database import Database
+from actionwatch.web.access import Access, is_direct
+from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import API_PATH, problem
+from actionwatch.web.proxy import Refused
+
+_CREDENTIALS = frozenset({"authorization", "cookie"})  # that only the store can check
+_IDENTIFY_SECONDS = 0.5  # a probe waits for a second
 
 
 def health_routes(
@@ -30,7 +39,7 @@ def health_routes(
 def waiting_routes(reason: str) -> list[Route]:
     """Build the routes of a process that waits for its store: it is alive, and not ready for a reason.
 
-    Every other path answers that the store is away; the reason is for the probe and the log, not for strangers.
+    Every other path answers that the store is away. The reason is for people with a token and the log, not for strangers.
     """
 
     def away(request: Request) -> Response:
@@ -39,7 +48,7 @@ def waiting_routes(reason: str) -> list[Route]:
             return problem(503, what)
         return PlainTextResponse(f"{what}\n", 503)
 
-    return [*_routes(list, lambda: [reason]), Route("/{path:path}", away)]
+    return [*_routes(list, lambda: [Reason(reason, "the store does not answer")]), Route("/{path:path}", away)]
 
 
 def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[str]]) -> list[Route]:
@@ -48,11 +57,29 @@ def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[st
         dead = dead_threads()
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
-    async def readyz(_: Request) -> Response:
+    async def readyz(request: Request) -> Response:
         reasons = unready()
+        if reasons and not await _may_see_all(request):
+            reasons = list(map(short_reason, reasons))
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+async def _may_see_all(request: Request) -> bool:
+    """Return whether whoever sends a request may read the console. A probe waits neither for the store nor for a thread."""
+    access: Access | None = getattr(request.state, "access", None)
+    if access is None:
+        return True
+    try:
+        if _CREDENTIALS.isdisjoint(request.headers):
+            visitor = access.identify(request)
+        else:
+            with fail_after(_IDENTIFY_SECONDS):
+                visitor = await to_thread.run_sync(access.identify, request, abandon_on_cancel=True)
+    except (Refused, TooManyAttempts, StoreError, TimeoutError):
+        return False
+    return visitor is not None and (not visitor.is_open or is_direct(request))
 
 
 def metrics_routes(

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
+from actionwatch.web.access import STORE_AWAY
 from actionwatch.web.applications import application
 from actionwatch.web.console import (
     alerts,
@@ -125,7 +126,7 @@ def _answer(request: Request, parts: Parts, view: Callable[[], Response]) -> Res
     except HTTPException as exc:
         return _error_page(request, parts, exc.status_code, exc.detail)
     except StoreError as exc:
-        return _error_page(request, parts, 503, str(exc))
+        return _error_page(request, parts, 503, str(exc) if request.state.visitor else STORE_AWAY)
     except ActionwatchError as exc:  # of a decision: the alert is gone
         return _error_page(request, parts, 404, str(exc))
     except Exception:
