@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import StoreMissing
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings, reading_store
@@ -33,21 +34,29 @@ def upgrade(config: str, form: str) -> None:
     """Upgrade the schema of the store to that of this version.
 
     A store in PostgreSQL needs this after each installation of a version with a newer schema: 'run' refuses the older one.
-    'run' upgrades a SQLite file. Replicas of the previous version continue, unless they cannot use the new schema: then the
-    command is refused until all of them are stopped. Back up the store first.
+    In an empty database, it creates the tables. 'run' upgrades a SQLite file. Replicas of the previous version continue, and
+    can restart, unless they cannot use the new schema: then the command is refused until all of them are stopped. Back up
+    the store first.
     """
+    from actionwatch.store.backend import backend_of
     from actionwatch.store.database import Database, StoreReader
     from actionwatch.store.revision import SCHEMA_VERSION
 
     url = read_settings(config).store.url
-    StoreReader.open(url, is_older_accepted=True).close()  # creates nothing
+    try:
+        StoreReader.open(url, is_older_accepted=True).close()  # creates nothing
+    except StoreMissing:
+        if not backend_of(url).is_shared:
+            raise
     with contextlib.closing(Database(url)) as database:
         with contextlib.nullcontext() if database.is_shared else database.joined():
             before = database.upgrade()
         name = database.name
-    if before == SCHEMA_VERSION:
+    if before is None:
+        text = f"{name}: was empty, created with schema {SCHEMA_VERSION}"
+    elif before == SCHEMA_VERSION:
         text = f"{name}: has schema {before}, nothing to upgrade"
-    elif before is not None and before > SCHEMA_VERSION:
+    elif before > SCHEMA_VERSION:
         text = f"{name}: has the newer schema {before}, which this version can use: nothing to upgrade"
     else:
         text = f"{name}: upgraded from schema {before} to {SCHEMA_VERSION}"

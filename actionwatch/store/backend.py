@@ -35,7 +35,8 @@ class Backend(Protocol):
     """How a person upgrades a store with an older schema."""
     minimum_reader: str
     """The oldest schema whose version of actionwatch can read and write the newest one, so that replicas of it continue after
-    an upgrade. A revision that only adds (tables, nullable columns, indexes) leaves it; any other sets it to itself."""
+    an upgrade. A revision that only adds (tables, nullable columns, indexes) leaves it; any other, also one that replaces an
+    index, sets it to itself."""
 
     @property
     def path(self) -> Path | None:

@@ -133,7 +133,7 @@ class PostgresqlBackend:
     look_seconds = 0.1  # the replica that sends an alert may be another than the one that opened it
     driver_error: type[Exception] = psycopg.Error
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
-    minimum_reader = "0006"
+    minimum_reader = "0016"  # an older version refuses the indexes that 0016 replaced
     upgrading = "run 'actionwatch store upgrade' of this version, after a backup"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:

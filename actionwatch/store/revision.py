@@ -111,6 +111,11 @@ def _check_empty(path: str, connection: Connection) -> None:
 def _check_tables(backend: Backend, connection: Connection, *, is_newer: bool) -> None:
     """Refuse tables that differ from those of this version's revision. A newer one may add columns. Raises: SchemaMismatch."""
     difference = schema.find_difference(connection, dict(backend.shape(connection)), may_add=is_newer)
+    if difference is not None and is_newer:
+        raise SchemaMismatch(
+            f"the store {backend.name} has a newer schema, and this actionwatch, which knows {SCHEMA_VERSION}, cannot use it "
+            f"({difference}): use the newer version on it"
+        )
     if difference is not None:
         raise SchemaMismatch(
             f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "

@@ -120,7 +120,7 @@ class SqliteBackend:
     look_seconds = 1.0  # only people write in addition to the service
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
-    minimum_reader = "0011"  # an older version writes without the triggers below, and 'store verify' would accuse it
+    minimum_reader = "0016"  # an older version refuses the indexes that 0016 replaced
     upgrading = "start 'actionwatch run' of this version, which upgrades it"
 
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:

@@ -9,9 +9,9 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def migrate(connection: Connection, folder: Path = Path(__file__).parent) -> None:
-    """Bring the schema to the newest revision in `folder`, within the transaction of the caller, which holds the write lock."""
+def migrate(connection: Connection, folder: Path = Path(__file__).parent, revision: str = "head") -> None:
+    """Bring the schema to a revision in `folder`, within the transaction of the caller, which holds the write lock."""
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from actionwatch.base.errors import SchemaMismatch, StoreError, StoreOwned
-from actionwatch.store import lease, positions
+from actionwatch.store import lease, migrations, positions
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.postgresql import PostgresqlBackend
 from actionwatch.store.revision import SCHEMA_VERSION
@@ -76,6 +76,16 @@ def test_migrated_store_equals_a_new_one(old: Database) -> None:
     assert old.upgrade() == SCHEMA_VERSION
 
 
+def test_oldest_version_that_may_use_the_schema_finds_its_own(old: Database) -> None:
+    """The newest schema has each column and each index of the oldest one whose version may use it, unchanged."""
+    with old.write() as connection:
+        migrations.migrate(connection, revision=PostgresqlBackend.minimum_reader)
+        expected = dict(old._backend.shape(connection))
+        migrations.migrate(connection)
+        found = dict(old._backend.shape(connection))
+    assert {name: found.get(name) for name in expected} == expected
+
+
 def test_start_refuses_an_older_schema(old: Database) -> None:
     """A service and a command refuse an older schema, name the remedy, and change nothing."""
     remedy = r"older schema 0004, this actionwatch reads .*: run 'actionwatch store upgrade'"
@@ -111,6 +121,22 @@ def test_older_version_continues_after_an_expanding_upgrade(replica: Callable[[]
         assert another.upgrade() == LATER
         StoreReader.open(postgresql.url_of("upgraded")).close()
         assert (revision(another), position(another)) == (LATER, 8)
+
+
+def test_newer_schema_may_have_other_indexes(replica: Callable[[], Database], tmp_path: Path) -> None:
+    """A newer schema without an index of ours can be used; without a unique one, the newer version is the remedy."""
+    store = replica()
+    store.set_up()
+    with store.write() as connection:
+        migrate_later(connection, tmp_path)
+        connection.exec_driver_sql("DROP INDEX delivery_by_creation")
+    store.set_up()
+    with store.write() as connection:
+        connection.exec_driver_sql("DROP INDEX token_by_digest")
+    with pytest.raises(
+        SchemaMismatch, match=r"newer schema.*\(the index token_by_digest is missing\): use the newer version"
+    ):
+        store.set_up()
 
 
 def test_schema_that_excludes_this_version_is_refused(replica: Callable[[], Database], tmp_path: Path) -> None:
