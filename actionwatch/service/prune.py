@@ -24,6 +24,7 @@ from actionwatch.store import (
     marks,
     positions,
     receipts,
+    record_aliases,
     records,
     retention,
     rule_history,
@@ -129,6 +130,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     _in_batches(database, lambda c: seals.delete_older(c, unknown, now, BATCH))
     with database.write() as connection:
+        record_aliases.delete_unused(connection)
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
     if any(deleted.values()):

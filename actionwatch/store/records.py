@@ -118,7 +118,7 @@ def insert_new(connection: Connection, records: Iterable[Record], classify: Clas
     known records. `classify` decides whether each new one is backlog and how late it is; by default, the record states it.
     (A changed copy of each record would cost a third of storing it.)
     """
-    ordered = sorted(_unknown(connection, records), key=_by_key)
+    ordered = sorted(find_unknown(connection, records), key=_by_key)
     if not ordered:
         return 0
     columns = columns_of(ordered, list(map(classify, ordered)))
@@ -129,17 +129,22 @@ def insert_new(connection: Connection, records: Iterable[Record], classify: Clas
     return count
 
 
-def _unknown(connection: Connection, records: Iterable[Record]) -> Collection[Record]:
+def find_unknown(connection: Connection, records: Iterable[Record]) -> Collection[Record]:
     """Return the records that are not stored, each once."""
     found: dict[tuple[str, str], Record] = {}
     for record in records:
         found.setdefault(_by_place(record), record)
     keys = {key for key, _ in found}
     # A page of a backlog is new as a whole: one look at its span is enough.
-    if keys and connection.execute(_ANY_OF_KEYS, {"low": min(keys), "high": max(keys)}).first() is not None:
+    if keys and has_any(connection, min(keys), max(keys)):
         for key, source in bulk_read(connection, RECORD, ("record_key", "source"), "record_key", keys):
             found.pop((key, source), None)
     return found.values()
+
+
+def has_any(connection: Connection, low: str, high: str) -> bool:
+    """Return whether a record with a key within these bounds is stored."""
+    return connection.execute(_ANY_OF_KEYS, {"low": low, "high": high}).first() is not None
 
 
 def _count_stored(connection: Connection, new: Sequence[Record]) -> None:

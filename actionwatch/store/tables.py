@@ -118,6 +118,16 @@ RECORD = Table(
     sqlite_autoincrement=True,  # an id is a position: it is never used again, even after retention deletes the record
 )
 
+# The other keys of records: those that they have in the log since the upstream sends more or fewer of their fields.
+RECORD_ALIAS = Table(
+    "record_alias",
+    METADATA,
+    Column("alias_key", Text, primary_key=True),
+    # Of the records in the log with one key, those after the stored ones.
+    Column("ordinal", Integer, primary_key=True),
+    Column("record_key", Text, nullable=False),
+)
+
 # Counters, so that no command has to count the rows of `record`. Both only grow; the rows now stored are the difference.
 RECORD_COUNT = Table(
     "record_count",

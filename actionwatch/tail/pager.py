@@ -28,12 +28,13 @@ class Pager:
 
         The records are stored when the walk ends, or when an error breaks it off.
         """
+        self._writer.begin_walk()
         try:
             scan = self._walk(window, report, number, earlier)
         except Exception:
-            self._writer.flush(report)  # what came before the error need not wait for the next poll
+            self._writer.flush(report, is_over=False)  # what came before the error need not wait for the next poll
             raise
-        self._writer.flush(report)
+        self._writer.flush(report, is_over=scan.is_whole)
         return scan
 
     def count(self, window: Window, report: PollReport) -> Claim:
@@ -47,11 +48,12 @@ class Pager:
     def keys(self, query: Query, asked: Window, report: PollReport, page_size: int | None = None) -> Counter[str]:
         """Read all pages of a query, and count the record keys."""
         keys: Counter[str] = Counter()
+        self._writer.begin_walk()
         size = page_size or self._state.options.page_size
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=False):
             self._take(page, asked, report)
             keys.update(record.key for record in page.records)
-        self._writer.flush(report)
+        self._writer.flush(report, is_over=False)  # a filter shows a part only
         return keys
 
     def _walk(self, window: Window, report: PollReport, number: int, earlier: Walk | None) -> WindowScan:
@@ -61,10 +63,11 @@ class Pager:
         scan = WindowScan(window, self._state.widened(window))
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
+            self._writer.aliases.note_shown(page.records)
             ignored = self._take(page, scan.asked, report)
             scan.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
-                self._writer.flush(report)  # only what proves that it is everything comes after it
+                self._writer.flush(report, is_over=True)  # only what proves that it is everything comes after it
             self._find_unit(page, report)
             if self._state.stopping.is_set():
                 raise Stopped

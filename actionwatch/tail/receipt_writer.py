@@ -6,13 +6,10 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import msgspec
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import Record
-from actionwatch.instaclustr.identity import twin_key
 from actionwatch.store import marks, receipts, source_records, unproved_windows
 from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.proof import TWO_WALKS
@@ -48,14 +45,15 @@ class ReceiptWriter:
 
     def write(self, scan: WindowScan, method: str, request_count: int, role: WindowRole, report: PollReport) -> None:
         """Commit a proof; `request_count` is the number of requests that it took."""
-        known, present = self._state.marks, scan.present_keys()
+        known = self._state.marks
         moved = _advanced(known, scan) if role.is_gapless else known
         # Then no poll reads the window again.
         is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._state.options.overlap
         with self._state.database.write() as connection:
             if self._state.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
                 raise Stopped
-            new_count = self._writer.insert(connection, _twins(scan))
+            present, twins = self._writer.aliases.settle(connection, scan)
+            new_count = self._writer.insert(connection, twins)
             if self._names is None:  # a source is renamed before its first poll only
                 self._names = [known.name, *marks.former_names(connection, known.name)]
             judged_at = self._next_time(connection, self._names)
@@ -123,15 +121,6 @@ def _advanced(known: marks.Marks, scan: WindowScan) -> marks.Marks:
         seen_through=max(known.seen_through, scan.through),
         proved_through=max(known.proved_through, scan.through),
     )
-
-
-def _twins(scan: WindowScan) -> list[Record]:
-    """Return the equal records beyond the first, each with its own key."""
-    return [
-        msgspec.structs.replace(record, key=twin_key(key, ordinal))
-        for key, record in scan.repeated.items()
-        for ordinal in scan.twin_ordinals(key)
-    ]
 
 
 def _is_proved_by_counts_alone(scan: WindowScan, method: str) -> bool:

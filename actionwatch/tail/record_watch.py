@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
 from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.records import MAX_RECORD_CHARS, MAX_UNMAPPED_FIELDS, RecordReader
@@ -19,6 +21,7 @@ MAX_KINDS = 1000  # unknown kinds of a source that are kept; 81 are documented, 
 MAX_NAME = 100  # characters of such a kind: the longest documented one has 42
 _NAMES_SHOWN = 10  # in one self-alert, and so many characters of each:
 _NAME_SHOWN = 60
+_GONE = "-"  # stored before the name of a field that records no longer have
 _SETTLED = ""  # stored with the fields of the first records when the first poll that has records is over
 
 
@@ -138,14 +141,23 @@ class RecordWatch:
         added = _kept_fields(met, known) if self._is_settled else []
         if added:
             with self._database.write() as connection:
-                # They get a later time than the first ones even if the clock was set back.
-                seen_at = max(now, min(known.values()) + _FIELD_NEWS)
-                seen_fields.insert_new(connection, self._reader.organisation, added, seen_at)
+                self._insert_later(connection, added, known)
                 known = seen_fields.read(connection, self._reader.organisation)
         later = known.keys() - _first_fields(known) - {_SETTLED}
         news = sorted(name for name in later if now - known[name] < _FIELD_NEWS)
-        what = f"records have fields that were never seen before: {_spell_names(news)}"
-        self._alerts.set("unknown_field", what, is_wrong=bool(news))
+        self._alerts.set("unknown_field", _spell_news(news), is_wrong=bool(news))
+
+    def note_change(self, connection: Connection, added: Collection[str], gone: Collection[str]) -> None:
+        """Note that the log shows stored records with other fields, which may be known ones. The end of the poll reports it."""
+        known = seen_fields.read(connection, self._reader.organisation)
+        names = {name for name in (*added, *(f"{_GONE}{name}" for name in gone)) if len(name) <= MAX_NAME}
+        if _SETTLED in known:
+            self._insert_later(connection, _kept_fields(frozenset(names), known), known)
+
+    def _insert_later(self, connection: Connection, names: Sequence[str], known: Mapping[str, datetime]) -> None:
+        # They get a later time than the first ones even if the clock was set back.
+        seen_at = max(self._clock(), min(known.values()) + _FIELD_NEWS)
+        seen_fields.insert_new(connection, self._reader.organisation, names, seen_at)
 
     def _store_first_fields(self, met: frozenset[str], *, is_over: bool) -> None:
         """Store the fields of the first records, and settle the identity when the poll that read these is over.
@@ -186,6 +198,14 @@ def _first_fields(known: Mapping[str, datetime]) -> frozenset[str]:
 def _kept_name(kind: str) -> str:
     """Return a kind as it is kept: two kinds that begin with the same 100 characters are one."""
     return kind[:MAX_NAME]
+
+
+def _spell_news(news: Sequence[str]) -> str:
+    gone = [name.removeprefix(_GONE) for name in news if name.startswith(_GONE)]
+    added = [name for name in news if not name.startswith(_GONE)]
+    parts = [f"records have fields that were never seen before: {_spell_names(added)}"] if added else []
+    parts += [f"records no longer have fields that they had: {_spell_names(gone)}"] if gone else []
+    return "; ".join(parts)
 
 
 def _spell_names(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from actionwatch.base.model import Record
 from actionwatch.store import records
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
+from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.state import PollReport, TailState
 
 BATCH = 1000  # records in one transaction: no other writer waits for long
@@ -33,14 +34,23 @@ class RecordWriter:
         on_stored: Callable[[], None],
         name_accounts: _NameAccounts,
         on_found: Callable[[Sequence[Record]], None],
+        aliases: RecordAliases,
     ) -> None:
+        self.aliases = aliases
         self._state = state
         self._on_stored = on_stored
         self._name_accounts = name_accounts
         self._on_found = on_found
         self._held: list[Record] = []
         self._held_chars = 0
+        self._waiting: list[Record] = []
+        """Those of the walk that may be stored under other keys, which shows at its end."""
         self._is_new_stored = False
+
+    def begin_walk(self) -> None:
+        """Begin a walk. What waited in one that an error broke off comes again."""
+        self._waiting.clear()
+        self.aliases.begin_walk()
 
     def hold(self, found: Sequence[Record], report: PollReport) -> None:
         """Keep the records of a page until the walk is over. Stores at once what alerts nobody, or is too much to keep."""
@@ -48,18 +58,21 @@ class RecordWriter:
             return
         self._on_found(found)
         if all(record.occurred_at < self._state.marks.alerts_from for record in found):
-            self._store(found, report)
+            self._store(found, report, is_over=False)
             return
         self._held += found
         self._held_chars += sum(len(record.raw) for record in found)
         if len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= _MAX_HELD_CHARS:
-            self.flush(report)
+            self.flush(report, is_over=False)
 
-    def flush(self, report: PollReport) -> None:
-        """Store the records that are kept, oldest first, and have them matched."""
+    def flush(self, report: PollReport, *, is_over: bool) -> None:
+        """Store the records that are kept, oldest first, and have them matched. `is_over`: the walk showed all there is."""
+        if is_over:
+            self._held += self._waiting
+            self._waiting = []
         held, self._held, self._held_chars = sorted(self._held, key=attrgetter("key")), [], 0
         for start in range(0, len(held), BATCH):
-            self._store(held[start : start + BATCH], report)
+            self._store(held[start : start + BATCH], report, is_over=is_over)
         self.notify()
 
     def insert(self, connection: Connection, found: Sequence[Record]) -> int:
@@ -77,10 +90,13 @@ class RecordWriter:
             self._is_new_stored = False
             self._on_stored()
 
-    def _store(self, found: Sequence[Record], report: PollReport) -> None:
+    def _store(self, found: Sequence[Record], report: PollReport, *, is_over: bool) -> None:
         """Commit the distinct records. Further equal ones are stored with a proof, which alone shows how many there are."""
         with self._state.database.write() as connection:
-            new_count = self.insert(connection, found)
+            unknown = records.find_unknown(connection, found)
+            resolved, waiting = self.aliases.resolve(connection, list(unknown), is_over=is_over)
+            new_count = self.insert(connection, resolved)
+        self._waiting += waiting
         self.note(new_count, report)
 
     def _classify(self, record: Record) -> tuple[bool, timedelta | None]:

@@ -24,6 +24,7 @@ from actionwatch.tail.pager import Pager
 from actionwatch.tail.polling import Poller
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import ReceiptWriter
+from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.record_watch import IdentityChanged
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, Stopped, TailOptions, TailState
@@ -56,7 +57,8 @@ class SourceTail:
         self._accounts = accounts
         self._state = TailState(options, database, clock)
         name_accounts = accounts.name_accounts if accounts else list
-        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note)
+        aliases = RecordAliases(options.organisation, watch.records.note_change)
+        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note, aliases)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
         comparison = Comparison(self._state, pager)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.identity import twin_key
 from actionwatch.instaclustr.wire import Page
 from actionwatch.tail.cursor import EDGE_SECOND, Window
 from actionwatch.tail.proof import Claim, Walk
@@ -48,15 +47,6 @@ class WindowScan:
     def kind_counts(self) -> Counter[str]:
         """Count the records of the window itself per kind."""
         return self.walk.kinds - self.outer_kinds
-
-    def present_keys(self) -> set[str]:
-        """Return the keys of the records of the window itself, including those under which twins are stored."""
-        repeated = self.repeated.keys() & self.inner_keys
-        return {*self.inner_keys, *(twin_key(key, ordinal) for key in repeated for ordinal in self.twin_ordinals(key))}
-
-    def twin_ordinals(self, key: str) -> range:
-        """Return the ordinals of the twins of a record."""
-        return range(1, self.walk.keys[key])
 
     def take(self, page: Page, *, is_unbounded: bool, prove_until: datetime) -> None:
         """Count a page; `is_unbounded` says whether it exceeds the bounds of the request."""

@@ -16,7 +16,7 @@ from cronsim import CronSim, CronSimError
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")  # cronsim's names in errors
 _SUNDAY_LAST = re.compile(
     r"(?<!sun)-sun\b", re.IGNORECASE
-)  # a week may end with Sunday, but for cronsim the name is 0, not 7
+)  # a week may end with Sunday; cronsim reads the name as 0, not as 7
 _EXAMPLE = 'write for example "0 8 * * mon-fri"'
 
 

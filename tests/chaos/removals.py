@@ -42,6 +42,7 @@ from actionwatch.store import (
     outbox,
     positions,
     receivers,
+    record_aliases,
     records,
     seal_checking,
     self_alerts,
@@ -408,6 +409,7 @@ class Removal:
                 began_at=now - span, began_through=window[0], began_count=0, noted_at=now,
             )  # fmt: skip
             backlog_progress.write(connection, left)
+            record_aliases.insert(connection, [("0-alias", 0, f"0-{source}")])
 
     def _note_states(self) -> None:
         with self._reading() as connection:

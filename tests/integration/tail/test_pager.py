@@ -18,6 +18,7 @@ from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS, MIN_WINDOW, Window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.proof import Claim, Walk
+from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, TailOptions, TailState
 from actionwatch.tail.walk import WindowScan
@@ -76,6 +77,7 @@ class Bench:
             lambda: self.notified.append(self.stored()),
             list,
             lambda _: None,
+            RecordAliases("org", lambda *_: None),
         )
         self.pager = Pager(self.upstream, self.state, self.writer)
         self.report = PollReport()

@@ -12,6 +12,7 @@ from actionwatch.store import records
 from actionwatch.store.database import Database
 from actionwatch.tail import record_writer
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
+from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, TailOptions, TailState
 from tests.builders import NOON, Clock, make_marks, make_record
@@ -34,7 +35,8 @@ class Bench:
         self.call_count = 0
         state = TailState(TailOptions("acme", "org", overlap=OVERLAP), database, Clock())
         state.commit(make_marks(seen_through=NOON + 60 * MINUTE))
-        self.writer = RecordWriter(state, self._called, lambda found: list(map(named, found)), lambda _: None)
+        aliases = RecordAliases("org", lambda *_: None)
+        self.writer = RecordWriter(state, self._called, lambda found: list(map(named, found)), lambda _: None, aliases)
 
     def _called(self) -> None:
         self.call_count += 1
@@ -51,12 +53,12 @@ def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Databas
     on.writer.hold([make_record(minutes=59), make_record(minutes=58)], on.report)
     on.writer.hold([make_record(minutes=57)], on.report)
     assert on.records() == []
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     assert [record.occurred_at - NOON for record in on.records()] == [57 * MINUTE, 58 * MINUTE, 59 * MINUTE]
     assert (on.report.new_count, on.call_count) == (3, 1)
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     on.writer.hold([make_record(minutes=59)], on.report)
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     assert (on.report.new_count, on.call_count) == (3, 1)
 
 
@@ -68,7 +70,7 @@ def test_backlog_page_is_stored_at_once(database: Database) -> None:
     assert on.call_count == 0
     on.writer.hold([make_record(3, minutes=-1), make_record(4)], on.report)
     assert len(on.records()) == 2
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     assert [record.is_backlog for record in on.records()] == [True, True, True, False]
     assert on.call_count == 1
 
@@ -88,7 +90,7 @@ def test_batches(database: Database, count: int) -> None:
     """Each record is stored once, however many transactions that takes."""
     on = Bench(database)
     on.writer.hold([make_record(number, minutes=50) for number in range(count)], on.report)
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     assert on.report.new_count == len(on.records()) == count
 
 
@@ -106,7 +108,7 @@ def test_late_records(database: Database, at: datetime, is_readable: bool, late_
     """A record is late if it comes after the overlap, has a readable time and is no backlog."""
     on = Bench(database)
     on.writer.hold([make_record(occurred_at=at, is_time_readable=is_readable)], on.report)
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     (found,) = on.records()
     assert (found.late_by, found.is_backlog) == (late_by, at < NOON)
 
@@ -115,6 +117,6 @@ def test_accounts_get_the_name_of_the_time(database: Database) -> None:
     """Records are stored with the names that their accounts get."""
     on = Bench(database)
     on.writer.hold([make_record(account=Entity("a"))], on.report)
-    on.writer.flush(on.report)
+    on.writer.flush(on.report, is_over=True)
     (found,) = on.records()
     assert found.account == Entity("a", "name of a")

@@ -1,0 +1,61 @@
+"""The other keys of stored records: those that a record has in the log since the upstream sends more or fewer of its fields.
+
+The keys of equal records are equal, so an alias has an ordinal: of the records in the log with one key, the first ones are
+those that are stored with it, the next ones those that it is an alias of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from actionwatch.store.statements import bulk_insert, bulk_join, bulk_read, has_row
+from actionwatch.store.tables import RECORD, RECORD_ALIAS, SOURCE
+
+# Of one instant: a key is its time, `-`, and a hash.
+_AT = "record.record_key > given.column1 AND record.record_key < given.column1 || '.'"
+
+
+class StoredRecord(NamedTuple):
+    """A stored record of the upstream."""
+
+    key: str
+    raw: str
+
+
+def read(connection: Connection, low: str, high: str) -> dict[str, list[str]]:
+    """Return the keys of the records that have an alias within these bounds: alias -> keys, by ordinal."""
+    columns = RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.record_key
+    found: dict[str, list[str]] = {}
+    order = RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.ordinal
+    for alias, key in connection.execute(select(*columns).where(order[0].between(low, high)).order_by(*order)):
+        found.setdefault(alias, []).append(key)
+    return found
+
+
+def insert(connection: Connection, aliases: Sequence[tuple[str, int, str]]) -> None:
+    """Insert aliases: (alias, ordinal, key of the record)."""
+    columns = dict(zip(("alias_key", "ordinal", "record_key"), zip(*aliases, strict=True), strict=True))
+    bulk_insert(connection, RECORD_ALIAS, columns)
+
+
+def read_keys(connection: Connection, organisation: str, times: Collection[str]) -> set[str]:
+    """Read the keys of an organisation's records, of any of its sources, that begin with one of these times."""
+    sources = set(connection.execute(select(SOURCE.c.name).where(SOURCE.c.organisation == organisation)).scalars())
+    given = [(time,) for time in sorted(times)]
+    rows = bulk_join(connection, RECORD, ("record_key", "source"), ("record_key",), given, _AT)
+    return {key for key, source in rows if source in sources}
+
+
+def read_raws(connection: Connection, keys: Collection[str]) -> list[StoredRecord]:
+    """Read the texts of the records with these keys, one for each."""
+    rows = bulk_read(connection, RECORD, ("record_key", "raw"), "record_key", keys)
+    raws = {str(row[0]): str(row[1]) for row in rows}
+    return list(map(StoredRecord._make, raws.items()))
+
+
+def delete_unused(connection: Connection) -> None:
+    """Delete the aliases of records that retention has deleted."""
+    connection.execute(RECORD_ALIAS.delete().where(~has_row(RECORD.c.record_key == RECORD_ALIAS.c.record_key)))

@@ -1,0 +1,222 @@
+"""An upstream that begins or ceases to send fields, in the middle of a log: no record is stored twice, and none is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from actionwatch.base.model import Record, RecordFilter
+from actionwatch.instaclustr.client import Client
+from actionwatch.store import record_aliases, record_search
+from actionwatch.store.database import Database
+from actionwatch.tail.source import SourceTail
+from tests.builders import Clock
+from tests.integration.instaclustr.upstream import ReceivedRequest, Response, Upstream
+from tests.integration.tail.test_watching import history
+from tests.upstreams import open_troubles, self_watch, tail_of
+
+MINUTE = timedelta(minutes=1)
+WAYS = {
+    "id": {"id": lambda number: f"r-{number}"},
+    "uuid": {"uuid": lambda number: f"u-{number}"},
+    "cluster": {"clusterId": lambda number: f"c-{number % 3}", "clusterName": lambda number: f"c{number % 3}"},
+    "account": {"accountId": lambda number: f"a-{number % 2}"},
+    "another user": {"user": lambda number: "eve"},
+    "operation": {"crudOperation": lambda number: "CREATE", "domainType": lambda number: "ACCOUNT"},
+    "all": {"id": lambda number: f"r-{number}", "clusterId": lambda number: f"c-{number}", "zone": lambda number: "z"},
+}  # fmt: skip
+
+
+@dataclass
+class Log:
+    """The log of an upstream: records with the basic fields, and those that it sends in addition while `has_more`."""
+
+    more: dict[str, Callable[[int], str]]
+    clock: Clock = field(default_factory=Clock)
+    has_more: bool = False
+    records: list[dict[str, Any]] = field(default_factory=list)
+    hidden: int = 0
+    """So many of the oldest records are not shown."""
+
+    def add(self, *, ago: timedelta = timedelta(0), times: int = 1, **fields: Any) -> None:
+        at = self.clock() - ago
+        micros = (at - datetime.fromtimestamp(0, at.tzinfo)) // timedelta(milliseconds=1)
+        for _ in range(times):
+            basic = {"action": "CREATE_CLUSTER", "timestamp": micros, "userName": "sam", "description": f"of {at}"}
+            self.records.append({**basic, **fields})
+
+    def shown(self) -> list[dict[str, Any]]:
+        added = self.more if self.has_more else {}
+        return [
+            {**record, **{name: value(number) for name, value in added.items()}}
+            for number, record in enumerate(self.records)
+        ]
+
+    def respond(self, asked: ReceivedRequest) -> Response:
+        start, end = (int(asked.params[name][0]) for name in ("startTime", "endTime"))
+        found = [record for record in self.shown() if start <= record["timestamp"] <= end]
+        page = found[asked.index : asked.index + asked.size]
+        counts = {"CREATE_CLUSTER": len(found)} if found else {}
+        body = json.dumps([{"totalResults": len(found), "resources": page, "actionCounts": counts}]).encode()
+        date = format_datetime(self.clock(), usegmt=True)  # that of the server's library is not of this clock
+        head = f"HTTP/1.1 200 OK\r\ndate: {date}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        return Response(wire=lambda handler: handler.wfile.write(head.encode() + body))
+
+
+@dataclass
+class Bench:
+    """The tail of such a log."""
+
+    log: Log
+    tail: SourceTail
+    database: Database
+
+    def poll(self, after: timedelta = MINUTE) -> None:
+        self.log.clock.advance(seconds=after.total_seconds())
+        report = self.tail.run_once()
+        assert report.error is None
+        assert report.unproved == []
+
+    def stored(self) -> list[Record]:
+        with self.database.read() as connection:
+            return list(record_search.stream(connection, RecordFilter()))
+
+
+@contextmanager
+def tailed(database: Database, more: dict[str, Any], *, has_more: bool = False, **options: Any) -> Iterator[Bench]:
+    """Tail such a log, with totals that are trusted."""
+    log = Log(more, has_more=has_more)
+    with Upstream(log.respond) as upstream, Client(upstream.connection(), source="acme", clock=log.clock) as client:
+        watch = self_watch(database, client, log.clock)
+        bench = Bench(log, tail_of(database, client, log.clock, watch, page_size=50, **options), database)
+        bench.poll()
+        log.clock.advance(seconds=60)
+        yield bench
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begins", "ceases"])
+@pytest.mark.parametrize("way", WAYS)
+def test_record_keeps_its_key_when_its_fields_change(database: Database, way: str, begins: bool) -> None:
+    """A change of the fields stores nothing again, marks nothing as vanished, and is reported once; what follows is stored."""
+    with tailed(database, WAYS[way], has_more=not begins) as on:
+        for _ in range(4):
+            on.log.add(ago=MINUTE / 2)
+            on.poll()
+        on.log.add(ago=MINUTE / 3, times=2)
+        on.poll()
+        before = {record.key for record in on.stored()}
+        assert len(before) == 6
+        on.log.has_more = begins
+        on.log.add()
+        on.poll()
+        on.poll()
+        after = {record.key for record in on.stored()}
+        assert before < after
+        assert len(after) == 7
+        assert open_troubles(database) == ["unknown_field"]
+        on.poll(timedelta(days=2))
+        assert open_troubles(database) == []
+        assert history(database).count("unknown_field") == 1
+
+
+@pytest.mark.parametrize("way", ["id", "cluster", "all"])
+def test_fields_that_come_and_go_store_nothing_twice(database: Database, way: str) -> None:
+    """Fields that come and go store each record once, also one that is new meanwhile and equal to an older one."""
+    with tailed(database, WAYS[way]) as on:
+        on.log.add(times=2)
+        on.poll()
+        moment = on.log.clock() - MINUTE
+        for count in (3, 4, 5):
+            on.log.has_more = not on.log.has_more
+            on.poll(timedelta(seconds=1))
+            on.log.add(ago=on.log.clock() - moment, description=f"of {moment}")  # another equal one
+            on.poll(timedelta(seconds=1))
+            on.poll(timedelta(seconds=1))
+            assert len(on.stored()) == count
+        on.log.has_more = not on.log.has_more
+        on.poll()
+        assert len(on.stored()) == 5
+        assert "window_shrunk" not in history(database)
+
+
+def test_other_records_of_the_same_instant_stay(database: Database) -> None:
+    """Records of one instant that differ in a field are matched by it, and a new one among them is stored."""
+    with tailed(database, WAYS["id"]) as on:
+        for cluster in ("a", "b", "c"):
+            on.log.add(clusterId=cluster, description="same")
+        on.poll()
+        on.log.has_more = True
+        on.log.add(ago=MINUTE, clusterId="d", description="same")
+        on.poll()
+        found = on.stored()
+        assert sorted(record.cluster.id or "" for record in found) == ["a", "b", "c", "d"]
+        assert [record.upstream_id for record in found if record.cluster.id == "d"] == ["r-3"]
+
+
+def test_sweep_that_reads_an_older_window_stores_nothing_twice(database: Database) -> None:
+    """A sweep that reads a window of before the change stores only what is missing there."""
+    with tailed(database, WAYS["id"], sweeps=(timedelta(hours=1),)) as on:
+        for _ in range(3):
+            on.log.add(ago=MINUTE / 2)
+            on.poll()
+        on.poll(timedelta(minutes=40))
+        on.log.has_more = True
+        on.log.add(ago=timedelta(minutes=41), description="late")
+        for _ in range(4):
+            on.poll(timedelta(minutes=5))
+        assert sorted(record.description == "late" for record in on.stored()) == [False, False, False, True]
+        assert "window_shrunk" not in history(database)
+
+
+def test_second_source_of_the_organisation_makes_no_other_actions(database: Database) -> None:
+    """Two sources that read one organisation agree on the keys, whichever of them sees the change first."""
+    log = Log(WAYS["id"])
+    names = ("acme", "other")
+    with Upstream(log.respond) as upstream:
+        clients = [Client(upstream.connection(), source=name, clock=log.clock) for name in names]
+        tails = [
+            tail_of(
+                database,
+                client,
+                log.clock,
+                self_watch(database, client, log.clock),
+                name=name,
+                configured=frozenset(names),
+            )
+            for name, client in zip(names, clients, strict=True)
+        ]
+        for step in range(5):
+            log.clock.advance(seconds=60)
+            log.has_more = step >= 3
+            log.add(times=2)
+            log.clock.advance(seconds=1)
+            for tail in tails if step % 2 else tails[:1]:
+                tail.run_once()
+        for tail in tails:
+            tail.run_once()
+        for client in clients:
+            client.close()
+    with database.read() as connection:
+        found = list(record_search.stream(connection, RecordFilter()))
+    assert len({record.key for record in found}) == 10
+
+
+def test_aliases_go_with_their_records(database: Database) -> None:
+    """Retention deletes the aliases of records that are gone, and keeps the others."""
+    with database.write() as connection:
+        record_aliases.insert(connection, [("0001-a", 0, "0001-b"), ("0002-a", 0, "0002-b")])
+    with tailed(database, WAYS["id"]) as on:
+        on.log.add()
+        on.poll()
+        (kept,) = on.stored()
+        with database.write() as connection:
+            record_aliases.insert(connection, [("0003-a", 0, kept.key)])
+            record_aliases.delete_unused(connection)
+            assert record_aliases.read(connection, "0", "z") == {"0003-a": [kept.key]}
