@@ -33,6 +33,9 @@ from actionwatch.settings import RetryPolicy
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
+# Beside other processes, which wait for each other's rounds, so that each round should cover more. If the receiver hangs now,
+# LONGEST_WAIT ends the wait of most of them.
+MOST_IN_HAND_BESIDE_OTHERS = 32
 LONGEST_WAIT = timedelta(minutes=2)  # for a thread; what is left of the lease (`claiming.LEASE`) is enough for a send
 
 log = structlog.get_logger()
@@ -126,13 +129,13 @@ class ReceiverWorker:
         return slots if self.channel.rate_per_second is None else min(slots, 1)
 
     def _most_in_hand(self) -> int:
-        # A quick receiver gets twice what it took during one round, so that rounds are few and large; a slow one gets few.
-        most = self.share * MOST_IN_HAND
+        # A quick receiver gets a multiple of what it took in one round, so that rounds are few and large; a slow one gets few.
         if self.sender_count == 1:
-            return max(self.share * IN_HAND, min(2 * self.ended_count, most))
-        # Others may be idle: what waits here, they could send. So only a receiver that ended more than one attempt in the round
-        # gets more than its threads send now, on top of that: a round begins as soon as no more is left than they send.
-        return min(self.share + 2 * self.ended_count, most) if self.ended_count > 1 else self.share
+            return max(self.share * IN_HAND, min(2 * self.ended_count, self.share * MOST_IN_HAND))
+        if self.ended_count <= 1:
+            return self.share  # others may be idle: what waits here, they could send
+        # On top of what its threads are sending: a round begins when no more is left than that, so it would never grow.
+        return min(self.share + 4 * self.ended_count, self.share * MOST_IN_HAND_BESIDE_OTHERS)
 
     @property
     def share(self) -> int:
