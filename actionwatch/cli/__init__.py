@@ -15,7 +15,7 @@ import click
 
 from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, ConfigError
-from actionwatch.text.escaping import visible
+from actionwatch.text.escaping import one_line, visible
 from actionwatch.text.suggestions import closest
 
 EXIT_FAILED = 1
@@ -153,7 +153,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
-        click.UsageError(visible(exc.format_message()), exc.ctx).show()
+        click.UsageError(_shown(exc), exc.ctx).show()
         return EXIT_USAGE
     except click.ClickException as exc:
         return _fail(exc.format_message())
@@ -176,6 +176,12 @@ def call(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
+
+
+def _shown(error: click.UsageError) -> str:
+    """Return a message of click, which quotes arguments, as one line; only the one about a missing argument lists choices."""
+    text = error.format_message()
+    return visible(text) if isinstance(error, click.MissingParameter) else one_line(text)
 
 
 def _is_text(value: str) -> bool:

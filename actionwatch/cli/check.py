@@ -12,7 +12,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
 from actionwatch.cli.context import read_settings, read_settings_to_act
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import echo, print_findings
+from actionwatch.cli.output import echo, print_findings, spell
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(config: str, is_live: bool, form: str) -> int:
     print_findings(faults, notes, form, [outcome.document() for outcome in outcomes])
     if form == "table":
         if not faults:
-            echo(f"{config}: no errors, {counted(rule_count, 'rule')}")
+            echo(f"{spell(config)}: no errors, {counted(rule_count, 'rule')}")
         for outcome in outcomes:
             echo(one_line(str(outcome)), err=not outcome.is_ok)
     if faults:

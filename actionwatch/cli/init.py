@@ -10,7 +10,7 @@ import click
 
 from actionwatch.base.plurals import counted
 from actionwatch.cli.options import FOLDER
-from actionwatch.cli.output import echo
+from actionwatch.cli.output import echo, spell
 
 FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
 OWN_FILES = Path(__file__).parent.parent / "_init"
@@ -31,15 +31,15 @@ def command(folder: Path) -> None:
         if name.parent.name == "rules":
             rules[is_new] += 1
         else:
-            echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (exists)'}")
+            echo(f"{'wrote' if is_new else 'kept'}  {spell(folder / name)}{'' if is_new else ' (exists)'}")
     if rules[True]:
-        echo(f"wrote  {folder / 'rules'}/ ({counted(rules[True], 'rule')})")
+        echo(f"wrote  {spell(folder / 'rules')}/ ({counted(rules[True], 'rule')})")
     if rules[False]:
-        echo(f"kept   {folder / 'rules'}/ ({counted(rules[False], 'rule')})")
-    option = "" if folder == Path() else f" -c {folder / FIRST}"
+        echo(f"kept   {spell(folder / 'rules')}/ ({counted(rules[False], 'rule')})")
+    option = "" if folder == Path() else f" -c {spell(folder / FIRST)}"
     echo(
         "\nNext: set ACTIONWATCH_ORGANISATION_ID, ACTIONWATCH_USERNAME and ACTIONWATCH_API_KEY in the environment\n"
-        f"(or write them into {folder / FIRST}), then `actionwatch{option} check` and `actionwatch{option} run`."
+        f"(or write them into {spell(folder / FIRST)}), then `actionwatch{option} check` and `actionwatch{option} run`."
     )
 
 

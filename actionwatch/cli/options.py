@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 from click.decorators import FC
 
+from actionwatch.base.access import is_own_name
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import parse_duration
 from actionwatch.cli import completing
+from actionwatch.text.escaping import one_line
 
 
 def time(value: str) -> datetime:
@@ -73,10 +75,17 @@ until_option = click.option("--until", type=time, help="Only at or before this t
 author_option = click.option(
     "--author",
     metavar="NAME",
-    callback=lambda _context, _option, name: name or _login_name(),
+    callback=lambda _context, _option, name: _author(name or _login_name()),
     help="Who makes this decision.  [default: your login name]",
 )
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+
+
+def _author(name: str) -> str:
+    """Return who decides, as one line, as the console stores it."""
+    if is_own_name(name):
+        raise click.BadParameter(f"{name!r} is the name of the service: write that of a person")
+    return one_line(name)
 
 
 def _login_name() -> str:

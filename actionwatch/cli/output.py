@@ -40,8 +40,8 @@ STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
-    """Print a text, to standard error with `err`, in a style of `click.style`."""
-    shown = visible(str(text))
+    """Print a text, in a style of `click.style`. With `err`, it is one line on standard error, whatever it quotes."""
+    shown = one_line(str(text)) if err else visible(str(text))
     click.echo(click.style(shown, **style) if style else shown, err=err, nl=nl)
 
 

@@ -15,7 +15,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import only_record, open_reader, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
-from actionwatch.cli.output import echo, print_items
+from actionwatch.cli.output import echo, print_items, spell
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
@@ -136,7 +136,7 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
 def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: Path | None, sign: Path | None) -> int:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
-    CSV has a header, and `json` is one array. All other formats are JSON lines, one event per line.
+    CSV has a header and escapes control characters; `json` is one array. All other formats are JSON lines, one event per line.
 
     --bundle writes a tar archive with the records of a period, their receipts, what they prove, the versions of the rules,
     alerts, decisions and deliveries, and a digest of each. Verify it with `actionwatch verify-bundle`, or only with tar,
@@ -175,7 +175,7 @@ def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | 
     for source in written.proof:
         echo(local_times(source.statement))
     counts = f"{counted(written.record_count, 'record')}, {counted(written.receipt_count, 'receipt')}"
-    echo(f"{target}: {target.stat().st_size:,} bytes, {counts}{', signed' if sign else ''}")
+    echo(f"{spell(target)}: {target.stat().st_size:,} bytes, {counts}{', signed' if sign else ''}")
     echo(f"SHA-256 of its SHA256SUMS, which covers everything: {written.digest}")
     faults = check_bundle(target, None).faults
     for fault in faults:
@@ -185,11 +185,8 @@ def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | 
 
 def _print_file(found: Iterable[Record], form: ExportFormat) -> None:
     """Print a file part by part: a store may hold more records than memory."""
-    # On a terminal, the texts of a table must not control it. In a pipe or a file, they stay as they are.
-    is_shown = form.suffix == "csv" and sys.stdout.isatty()
-    write = (lambda text: echo(text.replace("\r\n", "\n"), nl=False)) if is_shown else sys.stdout.write
     is_first = True
     for record in found:
-        write(form.write([record], is_first=is_first))
+        sys.stdout.write(form.write([record], is_first=is_first))
         is_first = False
-    write((form.begin if is_first else "") + form.end)
+    sys.stdout.write((form.begin if is_first else "") + form.end)

@@ -87,10 +87,10 @@ def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_for
     from actionwatch.service.silence_doubts import find_doubts
 
     doubts = find_doubts(settings, read_rules(settings), made, now)
-    if doubts and not is_forced:
-        raise click.UsageError("\n".join([*doubts, "Add --force if this is what you want."]))
     for doubt in doubts:
-        echo(f"note: {doubt}", err=True)
+        echo(f"note: {doubt}" if is_forced else doubt, err=True)
+    if doubts and not is_forced:
+        raise click.UsageError("Add --force if this is what you want.")
 
 
 def _print_preview(connection: Connection, made: Silence, now: datetime) -> None:

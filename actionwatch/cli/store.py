@@ -15,7 +15,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings, reading_store
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import echo, print_document, print_table, progress_bar
+from actionwatch.cli.output import echo, print_document, print_table, progress_bar, spell
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def upgrade(config: str, form: str) -> None:
     else:
         text = f"{name}: upgraded from schema {before} to {SCHEMA_VERSION}"
     document = {"store": name, "before": before, "schema": max(before or "", SCHEMA_VERSION)}
-    print_document(document, form, as_text=lambda: echo(text))
+    print_document(document, form, as_text=lambda: echo(spell(text)))
 
 
 @command.command("copy")
@@ -92,8 +92,10 @@ def copy(origin: str, target: str, insecure: bool, form: str) -> None:
         tables = copy_store(source_url, target_url, show)
     row_count = sum(table.row_count for table in tables)
     lines = [f"{table.name:24} {table.row_count:>12,} rows  sha256:{table.digest}" for table in tables]
-    lines.append(f"copied and compared {row_count:,} rows of {len(tables)} tables: the copy is equal to {origin}")
-    lines.append(f"next: set store.url to {target}, and start no service on the file again")
+    lines.append(
+        f"copied and compared {row_count:,} rows of {len(tables)} tables: the copy is equal to {spell(origin)}"
+    )
+    lines.append(f"next: set store.url to {spell(target)}, and start no service on the file again")
     document = {"from": origin, "to": target, "rows": row_count, "tables": [table._asdict() for table in tables]}
     print_document(document, form, as_text=lambda: echo("\n".join(lines)))
 
@@ -213,7 +215,7 @@ def backup(config: str, target: Path, form: str) -> None:
 
     write_backup(read_settings(config).store.url, target)
     size = target.stat().st_size
-    print_document({"file": str(target), "bytes": size}, form, as_text=lambda: echo(f"{target}: {size:,} bytes"))
+    print_document({"file": str(target), "bytes": size}, form, as_text=lambda: echo(f"{spell(target)}: {size:,} bytes"))
 
 
 @command.command("restore")
@@ -233,4 +235,4 @@ def restore(config: str, source: Path, is_replacing: bool, form: str) -> None:
     kept = backup.restore(store.url, source, utc_now(), is_replacing=is_replacing)
     document = {"store": str(store.path), "from": str(source), "kept": str(kept) if kept else None}
     text = f"{store.path}: restored from {source}" + (f"; the store that was there is now {kept}" if kept else "")
-    print_document(document, form, as_text=lambda: echo(text))
+    print_document(document, form, as_text=lambda: echo(spell(text)))

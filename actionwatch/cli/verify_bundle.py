@@ -10,7 +10,7 @@ import click
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import FILE, output_option
-from actionwatch.cli.output import echo, print_document
+from actionwatch.cli.output import echo, print_document, spell
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _print(checked: BundleVerification, file: Path, key: Path | None) -> None:
     for source in checked.manifest["proof"]:
         echo(local_times(source["statement"]))
     counts = f"{counted(checked.record_count, 'record')} and {counted(checked.receipt_count, 'receipt')}"
-    echo(f"{file}: every part agrees with its digest, and {counts} agree; {_signature(checked, key)}")
+    echo(f"{spell(file)}: every part agrees with its digest, and {counts} agree; {_signature(checked, key)}")
     if "head" in checked.manifest:
         echo(f"newest seal of its store, for 'actionwatch store verify --head': {checked.manifest['head']}")
     echo(f"SHA-256 of its SHA256SUMS, which covers everything: {checked.digest}")

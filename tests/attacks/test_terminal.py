@@ -8,6 +8,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,9 +115,8 @@ def test_command_prints_no_control_characters(
     """No command prints a control or bidirectional character of audit text, to a terminal or into a pipe."""
     called = hostile.call(*(words.get(word, word) for word in command.split(" ")), is_terminal=is_terminal)
     assert "Usage:" not in called.err or "no/such" in command
-    if command.startswith("records export --format csv") and not is_terminal:
-        assert HOSTILE.replace("\x0b", "")[:10] in called.out  # data for programs stays as it is
-        return
+    if command.startswith("records export --format csv"):
+        called = replace(called, out=called.out.replace("\r\n", "\n"))  # the ends of its lines (RFC 4180)
     assert_harmless(called)
 
 

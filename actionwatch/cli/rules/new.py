@@ -16,7 +16,7 @@ from actionwatch.base.model import LEVELS, Mode
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.init import write_new
 from actionwatch.cli.options import FOLDER, duration
-from actionwatch.cli.output import echo
+from actionwatch.cli.output import echo, spell
 from actionwatch.cli.rules.draft import MAX_COUNT, Draft, contradiction, render
 from actionwatch.cli.rules.interview import Interview, check_kind, check_name, named_after, words
 from actionwatch.cli.rules.loaded_rules import read_context
@@ -74,7 +74,8 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> int
         if given["title"] and given["kinds"]:
             draft = _draft_of(given, context)
             text, rules = _build(draft, context)
-            echo(preview.describe(rules), err=True)
+            for line in preview.describe(rules).splitlines():
+                echo(line, err=True)
         elif not sys.stdin.isatty():
             raise click.UsageError("standard input is not a terminal: give at least --title and --kind")
         else:
@@ -91,7 +92,8 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> int
     path = folder / f"{draft.name}.yml"
     if not write_new(text.encode(), path):
         raise click.ClickException(f"{path} exists: choose another --name")
-    echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
+    shown = spell(path)
+    echo(f"wrote {shown}\nNext: actionwatch rules test {shown}\n      actionwatch rules backtest {shown}")
     return 0
 
 

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from actionwatch.base.model import Record
+from actionwatch.text.escaping import visible
 from actionwatch.text.formats.cloudevents import cloudevents_event
 from actionwatch.text.formats.ocsf import ocsf_event
 from actionwatch.text.payloads import instant, record_document
@@ -72,8 +73,12 @@ def _csv(cells: Iterable[str | None]) -> str:
 
 
 def _safe(cell: str | None) -> str | None:
-    """Prevent a spreadsheet from running audit text as a formula (OWASP, "CSV injection")."""
-    return f"'{cell}" if cell and cell[0] in "=+-@\t\r" else cell
+    """Escape control and bidirectional characters, which JSON escapes anyway and a terminal would follow.
+
+    Also prevent a spreadsheet from running audit text as a formula (OWASP, "CSV injection").
+    """
+    shown = visible(cell) if cell else cell
+    return f"'{shown}" if shown and shown[0] in "=+-@\t\n" else shown
 
 
 FORMATS: Mapping[str, ExportFormat] = {

@@ -169,7 +169,7 @@ def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
     """A text that a spreadsheet would run as a formula begins with a quote; the columns have names."""
     called = filled.call("records", "export", "--format", "csv", "--user", "mallory@example.com")
     (row,) = csv.DictReader(io.StringIO(called.out))
-    assert row["description"] == "'=cmd()|'\u202e"
+    assert row["description"] == "'=cmd()|'\\u202e"
     assert (row["account.name"], row["crudOperation"], row["source"]) == ("payments", "DELETE", "acme")
 
 
