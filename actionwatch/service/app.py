@@ -44,8 +44,8 @@ def open_store(settings: Settings) -> Database:
 
 
 def set_up_logs(settings: Settings) -> None:
-    """Set up the logs, which replace every secret of the settings."""
-    logs.set_up(settings.log.level, settings.log.format, list(logs.secrets_in(settings)))
+    """Set up the logs, which replace every secret of the settings. No step waits until its lines are read."""
+    logs.set_up(settings.log.level, settings.log.format, list(logs.secrets_in(settings)), is_background=True)
 
 
 class App:

@@ -17,6 +17,7 @@ from actionwatch.service.app import App
 from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import HeartbeatSender
+from actionwatch.service.log_check import LogCheck
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.roles import Roles
@@ -86,6 +87,7 @@ class Jobs:
         app = self._app
         if app.database.path is not None:
             self._add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), _DISK_EVERY)
+        self._add("log", LogCheck().run_once, _CHECK_EVERY, is_first_now=False)
         if heartbeat:
             self._add("heartbeat", heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
         if traces is not None:

@@ -84,7 +84,13 @@ class Service:
         self._loops = Loops(app, self.threads, self.steps, self.roles, self._worker)
         self._readiness = Readiness(app.database, app.settings.poll_intervals, app.tails.ages, self.steps, self.roles)
         self._web = WebListener(
-            app, self.threads, self._readiness, self.roles, self._worker.wake, open_to_actions=open_to_actions
+            app,
+            self.threads,
+            self._readiness,
+            self.roles,
+            self._worker.wake,
+            lambda: {**self.threads.are_alive(), **self.steps.stuck()},
+            open_to_actions=open_to_actions,
         )
         self.url = ""
 

@@ -170,6 +170,12 @@ class StepWatch:
             if step.is_hung and (began := step.began) is not None:
                 yield Reason(f"step {name}: has been running for {_spell(now - began)} without progress")
 
+    def stuck(self) -> dict[str, bool]:
+        """Return the steps that made no progress for their limit, as threads that are not alive: a restart helps."""
+        found = [f"step {name}" for name, step in self._steps.items() if step.is_hung]
+        is_unwatched = self._elapsed() - self._looked_at > HUNG_AFTER.total_seconds()
+        return dict.fromkeys([*found, *["the watch of the steps"] * is_unwatched], False)
+
     def _note_end(self, step: _Step) -> None:
         step.began, step.is_hung = None, False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from actionwatch.base.access import AccessRole
@@ -34,16 +34,21 @@ class WebListener:
         readiness: Readiness,
         roles: Roles,
         wake: Callable[[], None],
+        alive: Callable[[], Mapping[str, bool]],
         *,
         open_to_actions: bool,
     ) -> None:
-        """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`."""
+        """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`.
+
+        `alive` returns for `/healthz` which threads, and steps that are stuck, are alive.
+        """
         self._app = app
         self._threads = threads
         self._readiness = readiness
         self._roles = roles
         self._wake = wake
         self._open_to_actions = open_to_actions
+        self._alive = alive
 
     def serving(self) -> contextlib.AbstractContextManager[str]:
         """Serve until the block ends. The value is the URL."""
@@ -53,7 +58,7 @@ class WebListener:
 
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
-            *health_routes(self._threads.are_alive, self._readiness.reasons),
+            *health_routes(self._alive, self._readiness.reasons),
             *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._dropped_groups, self._roles.held),
             *api_routes(parts),
             *console_routes(parts),

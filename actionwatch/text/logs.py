@@ -15,6 +15,7 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 from actionwatch.text.escaping import one_line, visible
+from actionwatch.text.log_writer import background_stderr
 from actionwatch.text.redaction import Redaction
 from actionwatch.text.times import local_times
 
@@ -27,8 +28,13 @@ _SELDOM = ("uvicorn", "asyncio", "actionwatch.web")
 _MAX_MESSAGES = 200  # remembered; more than there are, unless a message contains what differs each time
 
 
-def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:
-    """Log to stderr at this level and in this format, and redact these secrets. On a terminal, `auto` is quiet text."""
+def set_up(
+    level: str, form: Literal["auto", "text", "json"], secrets: Collection[str], *, is_background: bool = False
+) -> None:
+    """Log to stderr at this level and in this format, and redact these secrets. On a terminal, `auto` is quiet text.
+
+    `is_background`: lines are written by a thread, so that nobody waits for whatever reads them.
+    """
     if level == "auto":
         level = "warning" if sys.stderr.isatty() else "info"
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -50,7 +56,7 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
         renderers = [*([_localise] if sys.stderr.isatty() else []), _escape, printed]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(background_stderr() if is_background else sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -34,6 +34,7 @@ from actionwatch.store import (
     self_alerts,
 )
 from actionwatch.store.database import Database
+from actionwatch.text.log_writer import WRITER
 
 _SOURCE = ("source",)
 _RECEIVER = ("receiver",)
@@ -79,6 +80,11 @@ class StoreCollector:
             "actionwatch_correlation_groups_dropped",
             "Correlation groups dropped since the start because of the memory limit",
             value=self.dropped_groups(),
+        )
+        yield CounterMetricFamily(
+            "actionwatch_log_lines_dropped",
+            "Lines of the log dropped since the start because nobody read them",
+            value=WRITER.dropped_count,
         )
 
 

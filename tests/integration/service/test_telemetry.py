@@ -79,7 +79,7 @@ def test_many_spans_go_in_batches(collector: OtlpEnd) -> None:
     assert [each.name for each in collector.spans] == [str(number) for number in range(2 * MAX_BATCH + 1)]
 
 
-@pytest.mark.parametrize("reply", [Reply(503), Reply(429), Reply(fault="reset"), Reply(fault="cut")])
+@pytest.mark.parametrize("reply", [Reply(503), Reply(429), Reply(fault="reset"), Reply(fault="close")])
 def test_spans_wait_for_a_collector_that_is_away(
     collector: OtlpEnd, reply: Reply, capsys: pytest.CaptureFixture[str]
 ) -> None:

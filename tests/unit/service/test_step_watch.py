@@ -167,21 +167,28 @@ def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
         bench.progress = 5
         bench.watch.look()
         assert (bench.reasons, bench.reported.opened) == ([], {})  # it made progress
+        assert bench.watch.stuck() == {}
         bench.time.seconds += HUNG_AFTER.total_seconds()
         bench.watch.look()
         assert bench.reported.opened == {"match": "has been running for 10m without progress"}
         assert bench.reasons == ["step match: has been running for 10m without progress"]
+        assert bench.watch.stuck() == {"step match": False}
 
     assert bench.watch.attempt("match", run)
     assert (bench.reasons, bench.reported.opened) == ([], {})
+    assert bench.watch.stuck() == {}
 
 
 def test_a_watch_that_stops_is_shown(bench: Bench) -> None:
     """If the thread that watches the steps hangs, that is visible."""
     bench.time.seconds = UNWATCHED_AFTER.total_seconds() + 1
     assert bench.reasons == ["the steps have not been watched for 1m1s"]
+    assert bench.watch.stuck() == {}
+    bench.time.seconds = HUNG_AFTER.total_seconds() + 1
+    assert bench.watch.stuck() == {"the watch of the steps": False}
     bench.watch.look()
     assert not bench.reasons
+    assert bench.watch.stuck() == {}
 
 
 def test_self_alert_about_the_step_of_a_removed_source_resolves(bench: Bench) -> None:
