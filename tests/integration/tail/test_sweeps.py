@@ -643,6 +643,40 @@ def test_waits_before_a_window_is_read_again_double(world: World, database: Data
         assert failing.failure_count == failure_count
 
 
+def test_part_of_a_window_that_failed_has_failed_as_often(world: World, database: Database) -> None:
+    """A window that failed twice and is cut is reported when one of its parts fails: the parts do not begin at 0."""
+    on, client = refusing(world, database)
+    on.tail = tail_of(
+        database,
+        client,
+        world.clock,
+        self_watch(database, client, world.clock),
+        start=8 * HOUR,
+        overlap=OVERLAP,
+        page_size=10,
+    )
+    client.refused_at = NOON - 2 * HOUR
+    begin = client.refused_at - HOUR
+    failed = UnprovedWindow(
+        source=SOURCE,
+        starts_at=begin,
+        ends_at=begin + 2 * HOUR,
+        reach=unproved_windows.SECOND_LOOK,
+        due_at=world.clock(),
+        must_read=True,
+        failure_count=2,
+    )
+    with database.write() as connection:
+        unproved_windows.write(connection, [failed])
+    on.poll()
+    left = waiting(on)
+    assert len(left) > 1
+    assert {each.ends_at - each.starts_at < 2 * HOUR for each in left} == {True}
+    counts = {each.starts_at <= client.refused_at <= each.ends_at: each.failure_count for each in left}
+    assert counts == {True: 3, False: 2}
+    assert open_troubles(database) == ["window_unproved"]
+
+
 class Untiming(DirectClient):
     """A client whose upstream returns some records without a readable time."""
 
