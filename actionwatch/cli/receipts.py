@@ -203,15 +203,22 @@ def _row(found: _CheckedReceipt) -> tuple[object, ...]:
 def proof(config: str, /, source: str | None, since: datetime | None, until: datetime | None, form: str) -> int:
     """List which stretches of time are proved without a gap and which are not, up to where each source was read.
 
-    Exits with 1 if any of them is not proved.
+    What the last poll of a source could not read is listed as not proved. Exits with 1 if any stretch is not proved.
     """
-    from actionwatch.service.stretches import read_stretches
+    from actionwatch.service.stretches import read_stretches, read_unread
     from actionwatch.store import marks
 
     with reading_store(config) as (settings, connection):
         _refuse_unknown(source, settings, connection)
         names = [name for name in marks.read_all(connection) if source in (None, name)]
-        found = [each for name in names for each in read_stretches(connection, name, settings, since, until)]
+        found = [
+            each
+            for name in names
+            for each in (
+                *read_stretches(connection, name, settings, since, until),
+                *read_unread(connection, name, since, until),
+            )
+        ]
     print_items(
         found,
         form,

@@ -46,6 +46,19 @@ def read_stretches(
     return [clipped for stretch in whole if (clipped := _clip(stretch, since, until)) is not None]
 
 
+def read_unread(
+    connection: Connection, source: str, since: datetime | None = None, until: datetime | None = None
+) -> list[Stretch]:
+    """Return the time after that of `read_stretches` which the last poll could not read; nothing if it succeeded."""
+    known, poll = marks.read_all(connection)[source], polls.read_all(connection).get(source)
+    if poll is None or poll.last_error is None:
+        return []
+    end = poll.last_poll_at + poll.clock_skew
+    found = Stretch(source, known.seen_through, end, is_proved=False, why=f"not read: {poll.last_error}")
+    clipped = _clip(found, since, until)
+    return [] if clipped is None else [clipped]
+
+
 def _why_lagging(connection: Connection, source: str) -> str:
     lagging = self_alerts.read(connection, "proof_lagging", source)
     return lagging.what if lagging is not None else "read, but not proved"

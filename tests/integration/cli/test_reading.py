@@ -477,6 +477,24 @@ def test_proof_shows_unproved_time(desk: Desk) -> None:
     assert "NO" in desk.call("records", "proof").out
 
 
+def test_proof_shows_what_the_last_poll_could_not_read(desk: Desk) -> None:
+    """`records proof` does not end with proved time while records after it cannot be read."""
+    desk.act("CREATE_CLUSTER", 50)
+    assert desk.call("run", "--once").status == 0
+    (proved,) = desk.call("records", "proof", "-o", "json").json
+    desk.change(
+        "UPDATE poll SET last_error = 'it cannot be read', failures = 3, last_poll_at = last_poll_at + 60000000"
+    )
+    found = desk.call("records", "proof", "-o", "json")
+    assert found.status == 1
+    assert [each["is_proved"] for each in found.json] == [True, False]
+    assert found.json[0] == proved
+    assert (found.json[1]["from"], found.json[1]["why"]) == (proved["to"], "not read: it cannot be read")
+    assert desk.call("records", "proof", "--until", proved["to"]).status == 0
+    after = desk.call("records", "proof", "--since", proved["to"], "-o", "json")
+    assert (after.status, [each["is_proved"] for each in after.json]) == (1, [False])
+
+
 def test_proof_does_not_include_time_of_an_overdue_sweep(desk: Desk) -> None:
     """`records proof` does not show time as proved if its sweep is overdue."""
     desk.act("CREATE_CLUSTER", 600)
