@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,22 @@ def statements() -> Iterator[list[str]]:
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
         found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def run_statements() -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements about rows that are there, of all stores during the block, with their parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, ___: object, is_many: bool) -> None:
+        if re.match("SELECT|WITH|UPDATE|DELETE", statement):
+            found.extend((statement, each) for each in (parameters if is_many else [parameters]))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:

@@ -83,7 +83,8 @@ def _write(connection: Connection, ledger: Ledger, addressing: Addressing, now: 
     entries = ledger.entries.values()
     opened = [entry for entry in entries if entry.group_key is not None]
     alerts.insert_new(connection, [(entry.alert, entry.group_key or "") for entry in opened])
-    alerts.join(connection, [(entry.alert.id, record.id) for entry in entries for record in entry.records])
+    joined = ((entry.alert.id, each.id, each.occurred_at) for entry in entries for each in entry.records)
+    alerts.join(connection, list(joined))
     addressing.open(connection, [entry.steps for entry in opened], now)
     for entry in entries:
         if entry.group_key is None:

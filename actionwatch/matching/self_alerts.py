@@ -73,10 +73,9 @@ class SelfAlertStore:
     def settle_all(self, troubles: Collection[str], subject: str) -> None:
         """Report that several troubles of one subject are over. Costs one read if there is none."""
         with self._database.read() as connection:
-            opened = {found.trouble for found in self_alerts.read_all(connection) if found.subject == subject}
-        for trouble in troubles:
-            if trouble in opened:
-                self.settle(trouble, subject)
+            opened = self_alerts.read_open(connection, troubles, subject)
+        for trouble in opened:
+            self.settle(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a trouble for every subject except these. `why` returns the reason for a subject.

@@ -79,10 +79,14 @@ def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> i
     return bulk_insert(connection, ALERT, {**stored, "group_key": [group_key for _, group_key in alerts]})
 
 
-def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
-    """Join records to alerts, as (alert id, record id), and skip known pairs. Return how many are new."""
-    alert_ids, record_ids = zip(*pairs, strict=True) if pairs else ((), ())
-    return bulk_insert(connection, ALERT_RECORD, {"alert_id": alert_ids, "record_id": record_ids})
+def join(connection: Connection, joined: Sequence[tuple[str, int, datetime]]) -> int:
+    """Join records to alerts, as (alert id, record id, the record's `occurred_at`), and skip known pairs.
+
+    Return how many are new.
+    """
+    alert_ids, record_ids, times = zip(*joined, strict=True) if joined else ((), (), ())
+    columns = {"alert_id": alert_ids, "record_id": record_ids, "occurred_at": [*map(to_micros, times)]}
+    return bulk_insert(connection, ALERT_RECORD, columns)
 
 
 def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, str, int]]:

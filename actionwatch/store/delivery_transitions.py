@@ -45,7 +45,8 @@ from actionwatch.store.tables import ALERT, DELIVERY
 # Null in a new row. They are left out, because the driver spends more time on a NULL than on a text.
 _UNSET = ("sent_at", "last_error", "awaits", "leased_by")
 _NEW = RowFormat(DELIVERY, {name: name for name in Delivery.__struct_fields__ if name not in ("status", *_UNSET)})
-# With the index by status, SQLite would read all pending rows of a receiver instead of those with the given ids.
+# With an index by status or receiver, SQLite would read all pending rows of a receiver, or all that it ever had, instead of
+# those with the given ids: from two ids on, it believes that to be as good.
 _IS_STILL_PENDING = without_index(DELIVERY.c.status) == DeliveryStatus.PENDING.value
 _ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
 _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
@@ -55,7 +56,7 @@ _SENT = (
     DELIVERY.update()
     .where(
         DELIVERY.c.id.in_(bindparam("ids", expanding=True)),
-        DELIVERY.c.receiver == bindparam("wanted"),
+        without_index(DELIVERY.c.receiver) == bindparam("wanted"),
         _IS_STILL_PENDING,
         or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by == bindparam("sender")),
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNKNOWN_KIND, UNPROVED_WINDOW
@@ -39,15 +39,19 @@ class Marks:
     vanished_reported_through: datetime | None = None
 
 
+_CURRENT = select(*(SOURCE.c[field.name] for field in fields(Marks))).where(SOURCE.c.renamed_to.is_(None))
+_OF_SOURCE = _CURRENT.where(SOURCE.c.name == bindparam("wanted"))
+
+
 def read(connection: Connection, name: str) -> Marks | None:
     """Read the marks of a source; None before its first successful poll, or after it was renamed."""
-    return read_all(connection).get(name)
+    row = connection.execute(_OF_SOURCE, {"wanted": name}).mappings().first()
+    return Marks(**row) if row else None
 
 
 def read_all(connection: Connection) -> dict[str, Marks]:
     """Read the marks of every source that was ever polled, by name, without the former names of renamed sources."""
-    columns = (SOURCE.c[field.name] for field in fields(Marks))
-    rows = connection.execute(select(*columns).where(SOURCE.c.renamed_to.is_(None)).order_by(SOURCE.c.name))
+    rows = connection.execute(_CURRENT.order_by(SOURCE.c.name))
     return {row["name"]: Marks(**row) for row in rows.mappings()}
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, desc, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, desc, func, or_, select, type_coerce
 
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
@@ -36,7 +36,7 @@ from actionwatch.store.statements import (
     stream_rows,
     without_index,
 )
-from actionwatch.store.tables import ALERT_RECORD, HAS_OTHER_KEY, RECORD, RECORD_COUNT
+from actionwatch.store.tables import ALERT, ALERT_RECORD, HAS_OTHER_KEY, RECORD, RECORD_COUNT, TIME_UNKNOWN
 
 MOST_SKIPPED = 100_000  # rows that one look for records that may alert passes over: a tenth of a second
 
@@ -59,6 +59,19 @@ def _as_recorded(record: Record) -> tuple[bool, timedelta | None]:
 
 # By key if times are equal: a message must not depend on the order in which records arrived.
 _NEWEST_FIRST = (RECORD.c.occurred_at.desc(), RECORD.c.record_key.desc(), RECORD.c.id.desc())
+_JOINED_AT = type_coerce(ALERT_RECORD.c.occurred_at, BigInteger)
+_OTHER = ALERT_RECORD.alias("other")
+_OTHER_AT = type_coerce(_OTHER.c.occurred_at, BigInteger)
+# The time of the last record of an alert that is shown; 0 where all are shown. Records whose time is unknown may be newer.
+_SHOWN_FROM = func.coalesce(
+    select(_OTHER_AT)
+    .where(_OTHER.c.alert_id == ALERT.c.id, _OTHER_AT < TIME_UNKNOWN)
+    .order_by(_OTHER_AT.desc())
+    .limit(1)
+    .offset(bindparam("most") - 1)
+    .scalar_subquery(),
+    0,
+)
 # Ranked by key alone: of an alert with thousands of records, only those that are shown are read whole.
 _RANKED = (
     select(
@@ -66,8 +79,11 @@ _RANKED = (
         ALERT_RECORD.c.record_id,
         func.row_number().over(partition_by=ALERT_RECORD.c.alert_id, order_by=_NEWEST_FIRST).label("rank"),
     )
+    .select_from(ALERT)
+    .join(ALERT_RECORD, and_(ALERT_RECORD.c.alert_id == ALERT.c.id, _JOINED_AT >= _SHOWN_FROM))
     .join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-    .where(ALERT_RECORD.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
+    # Of both tables, so that PostgreSQL does not read all of `alert_record` to join it while it is small.
+    .where(*(each.in_(bindparam("alert_ids", expanding=True)) for each in (ALERT.c.id, ALERT_RECORD.c.alert_id)))
     .subquery()
 )
 # Built once: building a statement takes longer than running it.

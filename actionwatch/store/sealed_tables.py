@@ -132,7 +132,7 @@ SEALED: Mapping[str, SealedTable] = {
         _sealed(RULE_HISTORY, is_numbered=True),
         _sealed(ALERT_HISTORY, is_numbered=True),
         _sealed(ALERT),
-        _sealed(ALERT_RECORD),
+        _sealed(ALERT_RECORD, "occurred_at"),  # the record attests it
         _sealed(DELIVERY, "due_at", "started_at", "leased_until", "leased_by"),
         _sealed(SILENCE),
         _sealed(RULE_VERSION),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -33,6 +34,12 @@ def read(connection: Connection, trouble: str, subject: str) -> OpenSelfAlert | 
     statement = select(SELF_ALERT).where(SELF_ALERT.c.trouble == trouble, SELF_ALERT.c.subject == subject)
     row = connection.execute(statement).mappings().first()
     return OpenSelfAlert(**row) if row else None
+
+
+def read_open(connection: Connection, troubles: Collection[str], subject: str) -> list[str]:
+    """Return which of these troubles of a subject have an open self-alert."""
+    its = (SELF_ALERT.c.trouble.in_(troubles), SELF_ALERT.c.subject == subject)
+    return list(connection.execute(select(SELF_ALERT.c.trouble).where(*its).order_by(SELF_ALERT.c.trouble)).scalars())
 
 
 def insert(connection: Connection, opened: OpenSelfAlert) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     and_,
     literal_column,
+    text,
     true,
 )
 
@@ -274,12 +275,18 @@ ALERT = Table(
     Index("alert_by_realert", "realert"),
 )
 
+TIME_UNKNOWN = 2**63 - 1
+"""The time of a record in `alert_record` that an older version has joined."""
+
 ALERT_RECORD = Table(
     "alert_record",
     METADATA,
     Column("alert_id", Text, primary_key=True),
     Column("record_id", BigInteger, primary_key=True),
+    # Of the record, so that the newest ones of an alert with thousands are found. Unknown in rows of older versions.
+    Column("occurred_at", Instant, nullable=False, server_default=text(str(TIME_UNKNOWN))),
     Index("alert_record_by_record", "record_id"),
+    Index("alert_record_by_time", "alert_id", "occurred_at"),
 )
 
 DELIVERY = Table(
@@ -434,10 +441,11 @@ CORRELATED_ALERT = Table(
     # The number of the saved state to come when it was stored.
     Column("epoch", BigInteger),
     Index("correlated_alert_by_rule", "rule_id", "until"),
-    Index("correlated_alert_by_reported", "reported_as"),
     Index("correlated_alert_by_epoch", "epoch"),
     Index("correlated_alert_by_end", "until"),
 )
+_REPORTED = CORRELATED_ALERT.c.reported_as
+_partial("correlated_alert_reported", _REPORTED, where=_REPORTED.is_not(None))
 _partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
 
 # One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces. An older

@@ -211,7 +211,7 @@ def _fill_store(folder: Path, count: int) -> dict[str, int]:
         numbers = range(start, min(start + BATCH, alert_count))
         with database.write() as connection:
             alerts.insert_new(connection, [(_alert(number), f"group {number}") for number in numbers])
-            alerts.join(connection, [(_alert(number).id, number * 10 + 1) for number in numbers])
+            alerts.join(connection, [(_alert(number).id, number * 10 + 1, NOON) for number in numbers])
             sent = [make_delivery(_alert(number).id) for number in numbers]
             delivery_transitions.enqueue(connection, sent)
             delivery_transitions.sent(connection, "hook", "sender", {delivery.id: None for delivery in sent}, NOON)

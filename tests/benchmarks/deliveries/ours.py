@@ -66,7 +66,7 @@ class Ours:
             stored = [_stored(record, connection) for record in batch]
             opened: list[tuple[Alert, Record | None]] = [(open_alert(_match(record), now), record) for record in stored]
             alerts.insert_new(connection, [(alert, alert.id) for alert, _ in opened])
-            alerts.join(connection, [(alert.id, record.id) for alert, record in opened if record])
+            alerts.join(connection, [(alert.id, record.id, record.occurred_at) for alert, record in opened if record])
             self._app.addressing.open(connection, [[pair] for pair in opened], now)
             return outbox.read_of_alert(connection, opened[0][0].id)[0].id
 

@@ -38,7 +38,7 @@ def put(database: Database, *rows: Delivery, **changes: Any) -> None:
         for row in rows:
             records.insert_new(connection, [make_record(records.newest_id(connection) + 1)])
             alerts.insert_new(connection, [(make_alert(row.alert_id, **changes), row.alert_id)])
-            alerts.join(connection, [(row.alert_id, records.newest_id(connection))])
+            alerts.join(connection, [(row.alert_id, records.newest_id(connection), NOON)])
         delivery_transitions.enqueue(connection, rows)
 
 
@@ -127,7 +127,7 @@ def test_gates_look_at_the_newest_record(database: Database) -> None:
     silence = make_silence(["userName=bob"], "sam", "planned", NOON, NOON + MINUTE, made_at=NOON)
     with database.write() as connection:
         records.insert_new(connection, [make_record(9, minutes=1, user_name="bob")])
-        alerts.join(connection, [("bob", records.newest_id(connection))])
+        alerts.join(connection, [("bob", records.newest_id(connection), NOON)])
         silences.write(connection, silence)
         assert names(check(connection, ANY)) == {"eve"}
 
@@ -234,7 +234,7 @@ def test_message_names_what_its_alert_inhibits(database: Database) -> None:
         records.insert_new(connection, made)
         alerts.insert_new(connection, [(make_alert("source", **SOURCE), "s")])
         alerts.insert_new(connection, [(make_alert(name, **LOW), name) for name in "ab"])
-        alerts.join(connection, [("source", 1), ("a", 1), ("b", 2)])
+        alerts.join(connection, [("source", 1, NOON), ("a", 1, NOON), ("b", 2, NOON)])
         delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("source", "a", "b")])
         passed = check(connection, ANY, global_policy=INHIBIT)
         assert names(passed) == {"source", "b"}

@@ -143,7 +143,7 @@ def test_filter_selects_exactly_its_alerts(database: Database, wanted: AlertFilt
     with database.write() as connection:
         given = [make_record(1), make_record(2, minutes=1, cluster=orders), make_record(3, minutes=2, user_name="bob")]
         records.insert_new(connection, given)
-        alerts.join(connection, [("a", 1), ("b", 2), ("b", 3), ("c", 3)])
+        alerts.join(connection, [("a", 1, NOON), ("b", 2, NOON), ("b", 3, NOON), ("c", 3, NOON)])
         assert [alert.id for alert in alerts.read_newest(connection, 9, wanted)] == expected
         assert alerts.time_of_nth(connection, 2) == NOON + 2 * QUARTER
         assert alerts.time_of_nth(connection, 5) is None
@@ -153,8 +153,8 @@ def test_joining_again_changes_nothing(database: Database) -> None:
     """Joining again changes nothing, and the result shows it."""
     store(database, make_alert())
     with database.write() as connection:
-        assert alerts.join(connection, [("alert-1", 1), ("alert-1", 2)]) == 2
-        assert alerts.join(connection, [("alert-1", 2), ("alert-1", 3)]) == 1
+        assert alerts.join(connection, [("alert-1", 1, NOON), ("alert-1", 2, NOON)]) == 2
+        assert alerts.join(connection, [("alert-1", 2, NOON), ("alert-1", 3, NOON)]) == 1
         assert alerts.read_joined(connection, {2, 3, 4}) == {("rule-1", "alert-1", 2), ("rule-1", "alert-1", 3)}
         assert alerts.read_joined(connection, set()) == set()
 
@@ -164,7 +164,7 @@ def test_one_batch_may_touch_more_than_a_statement_can_take(database: Database) 
     many = 300_000  # SQLite takes 250,000 values at most, PostgreSQL 65,535
     store(database, make_alert())
     with database.write() as connection:
-        alerts.join(connection, [("alert-1", many)])
+        alerts.join(connection, [("alert-1", many, NOON)])
         silences.write(connection, Silence("silence-1", ("level=high",), "eve", "planned", NOON, NOON + QUARTER))
         assert alerts.read_joined(connection, range(many + 1)) == {("rule-1", "alert-1", many)}
         names = [str(number) for number in range(many)]
@@ -180,7 +180,7 @@ def test_retention_deletes_an_old_alert_without_deliveries(database: Database) -
         records.insert_new(connection, [make_record()])
         delivery_transitions.enqueue(connection, [make_delivery("pending")])
         for name in ("pending", "gone", "young"):
-            alerts.join(connection, [(name, 1)])
+            alerts.join(connection, [(name, 1, NOON)])
             receivers.write_reference(connection, name, "slack", name)
             alert_history.append(connection, [alert_history.Entry(NOON, name, "opened", "x")])
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1

@@ -348,7 +348,7 @@ def crowded(database: Database) -> Database:
             connection, "hook", None, {make_delivery(f"s{n}").id: None for n in range(ROWS)}, NOON
         )
         records.insert_new(connection, [make_record(n) for n in range(ROWS)])
-        alerts.join(connection, [(f"p{n}", n + 1) for n in range(ROWS)])
+        alerts.join(connection, [(f"p{n}", n + 1, NOON) for n in range(ROWS)])
     return database
 
 

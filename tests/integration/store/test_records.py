@@ -22,9 +22,9 @@ from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.store import alerts, record_counts, record_search, records, source_records, suppressed_deliveries
 from actionwatch.store.database import Database
 from actionwatch.store.records import Needed
-from actionwatch.store.tables import RECORD
+from actionwatch.store.tables import RECORD, TIME_UNKNOWN
 from tests.builders import NOON, file_of, make_alert, make_record, only_sqlite, open_database
-from tests.statements import steps
+from tests.statements import GRAIN, steps
 
 FULL = make_record(
     domain_type="cluster",
@@ -486,7 +486,9 @@ def test_newest_records_of_alerts(database: Database) -> None:
     for n in range(10):
         store(database, make_record(n, minutes=-(n // 2), user_name=str(n)))
     with database.write() as connection:
-        alerts.join(connection, [("one", n + 1) for n in range(10)] + [("two", 4)])
+        alerts.insert_new(connection, [(make_alert(name), name) for name in ("one", "two")])
+        times = [NOON - timedelta(minutes=n // 2) for n in range(10)]
+        alerts.join(connection, [("one", n, at) for n, at in enumerate(times, 1)] + [("two", 4, times[3])])
         found = records.read_of_alerts(connection, ["one", "two", "none"], 3)
     assert {alert_id: users(shown) for alert_id, shown in found.items()} == {
         "one": ["3", "0", "1"],
@@ -495,14 +497,43 @@ def test_newest_records_of_alerts(database: Database) -> None:
     }
 
 
-def test_only_shown_records_of_an_alert_are_read_whole(database: Database) -> None:
-    """One record of an alert with many is found in at most half of the steps that reading all of them takes."""
+@given(
+    minutes=st.lists(st.integers(0, 9), min_size=1, max_size=12),
+    joined_by_older=st.sets(st.integers(0, 11)),
+    most=st.integers(1, 12),
+)
+def test_newest_records_of_an_alert_that_an_older_version_has_joined(
+    tmp_path_factory: pytest.TempPathFactory, minutes: list[int], joined_by_older: set[int], most: int
+) -> None:
+    """The newest records are found, with ties, in any order, and whether or not the alert has their times."""
+    with contextlib.closing(open_database(tmp_path_factory.mktemp("joined"))) as database:
+        stored = [make_record(n, key=f"{n:02}", minutes=minute) for n, minute in enumerate(minutes)]
+        with database.write() as connection:
+            for record in stored:
+                records.insert_new(connection, [record])
+            alerts.insert_new(connection, [(make_alert("one"), "one")])
+            alerts.join(connection, [("one", n, record.occurred_at) for n, record in enumerate(stored, 1)])
+            older = ", ".join(str(n + 1) for n in joined_by_older) or "0"
+            default = f"UPDATE alert_record SET occurred_at = {TIME_UNKNOWN} WHERE record_id IN ({older})"
+            connection.exec_driver_sql(default)
+            found = records.read_of_alerts(connection, ["one"], most)["one"]
+    expected = sorted(stored, key=lambda record: (record.occurred_at, record.key))[-most:]
+    assert [record.key for record in found] == [record.key for record in expected]
+
+
+def test_newest_records_of_a_large_alert_take_as_long_as_those_of_a_small_one(database: Database) -> None:
+    """The newest record of an alert with 500 is found in as many steps as that of an alert with 50."""
     only_sqlite(database)
     store(database, *(make_record(number, minutes=number) for number in range(500)))
     with database.write() as connection:
-        alerts.join(connection, [("one", number + 1) for number in range(500)])
-    one, every = (steps(database, partial(records.read_of_alerts, alert_ids=["one"], limit=most)) for most in (1, 500))
-    assert one <= every / 2, (one, every)
+        alerts.insert_new(connection, [(make_alert(name), name) for name in ("small", "large")])
+        for name, count in (("small", 50), ("large", 500)):
+            joined = [(name, number + 1, NOON + timedelta(minutes=number)) for number in range(count)]
+            alerts.join(connection, joined)
+    small, large = (
+        steps(database, partial(records.read_of_alerts, alert_ids=[name], limit=1)) for name in ("small", "large")
+    )
+    assert large <= small + 2 * GRAIN, (small, large)
 
 
 @pytest.mark.parametrize("together", [1, 2, 3, 20_000])
@@ -577,7 +608,7 @@ def test_retention_deletes_only_old_matched_records(database: Database) -> None:
     seen = [old, old, old, old, young, old]
     store(database, *(make_record(n, seen_at=at) for n, at in enumerate(seen)))
     with database.write() as connection:
-        alerts.join(connection, [("one", 2)])
+        alerts.join(connection, [("one", 2, NOON)])
         before = NOON - timedelta(days=400)
         assert len(records.delete_older(connection, before, 0, 10)) == 0
         assert len(records.delete_older(connection, before, 3, 1)) == 1
@@ -594,7 +625,7 @@ def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
     store(database, make_record(seen_at=NOON - timedelta(days=401)))
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON - timedelta(days=401)), "group")])
-        alerts.join(connection, [("alert-1", 1)])
+        alerts.join(connection, [("alert-1", 1, NOON)])
         assert len(records.delete_older(connection, NOON, 1, 10)) == 0
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
         assert len(records.delete_older(connection, NOON, 1, 10)) == 1

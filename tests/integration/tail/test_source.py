@@ -14,11 +14,13 @@ from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.store import marks, polls, receipts, self_alerts
 from actionwatch.store.database import Database
+from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from tests.builders import NOON, make_marks
 from tests.integration.tail.test_tail import HOUR, bench
+from tests.statements import count_rows, questions
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
 
@@ -54,6 +56,25 @@ def test_a_renamed_source_continues(
     assert former == ([taken] if taken else [])
     assert names == {SOURCE, *(name for name, _, _ in left if name != taken)}
     assert (on.marks().begins_at < NOON) is (taken is not None)
+
+
+def test_a_poll_reads_no_rows_of_other_sources(world: World, database: Database) -> None:
+    """A poll reads as many rows beside 200 other sources, each with a self-alert, as alone."""
+    on = bench(world, database)
+    on.poll(0)
+    with questions() as alone:
+        on.poll(1)
+    with database.read() as connection:
+        read_alone = count_rows(connection, alone)
+    with database.write() as connection:
+        for number in range(200):
+            name = f"other {number}"
+            marks.write(connection, make_marks(name=name, organisation="another"))
+            self_alerts.insert(connection, OpenSelfAlert("upstream_unreachable", name, NOON, "away", "wait", name))
+    with questions() as beside_others:
+        on.poll(1)
+    with database.read() as connection:
+        assert count_rows(connection, beside_others) == read_alone
 
 
 def renamed(world: World, database: Database, name: str) -> SourceTail:

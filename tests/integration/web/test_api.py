@@ -47,7 +47,7 @@ def served(database: Database) -> Served:
     with database.write() as connection:
         records.insert_new(connection, [make_record(number, minutes=number) for number in range(5)])
         alerts.insert_new(connection, [(each, "g") for each in found])
-        alerts.join(connection, [("alert-1", 1), ("alert-1", 2)])
+        alerts.join(connection, [("alert-1", 1, NOON), ("alert-1", 2, NOON)])
         delivery_transitions.enqueue(connection, rows)
         delivery_transitions.bury(connection, rows[2], "gave up after 8 attempts: 503")
         marks.write(connection, make_marks())

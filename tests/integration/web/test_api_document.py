@@ -20,7 +20,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.api.call import Operation
 from actionwatch.web.api.openapi import describe
 from actionwatch.web.api.operations import OPERATIONS
-from tests.builders import CLUSTER_DELETED_RULE, make_alert, make_delivery, make_record
+from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_record
 from tests.examples import examples
 from tests.integration.web.console_kit import Served, give_token
 from tests.unit.rules.builders import rules_in
@@ -43,7 +43,7 @@ def served(database: Database) -> Served:
     with database.write() as connection:
         records.insert_new(connection, [make_record(number, minutes=number) for number in range(3)])
         alerts.insert_new(connection, [(make_alert(f"alert-{number}"), "g") for number in range(3)])
-        alerts.join(connection, [("alert-0", 1)])
+        alerts.join(connection, [("alert-0", 1, NOON)])
         delivery_transitions.enqueue(connection, [make_delivery("alert-0")])
     return Served(database, open_to=None, rules=rules_in(CLUSTER_DELETED_RULE).rules)
 

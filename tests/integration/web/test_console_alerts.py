@@ -64,7 +64,7 @@ def fill(connection: Connection) -> None:
         make_alert("four", opened_at=NOON - 3 * MINUTE, status=Status.ACKED, labels={"mode": "shadow"}),
     ]
     alerts.insert_new(connection, [(each, "g") for each in given])
-    alerts.join(connection, [("one", first.id), ("two", second.id)])
+    alerts.join(connection, [("one", first.id, NOON), ("two", second.id, NOON)])
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def detailed(database: Database) -> Served:
     with database.write() as connection:
         records.insert_new(connection, [record])
         alerts.insert_new(connection, [(alert, "g"), (make_alert("0badcafe-2"), "g"), (make_alert("0badcafe"), "g")])
-        alerts.join(connection, [(alert.id, records.newest_id(connection))])
+        alerts.join(connection, [(alert.id, records.newest_id(connection), NOON)])
         delivery_transitions.enqueue(connection, [make_delivery(alert.id)])
         line = alert_history.Entry(
             NOON, alert.id, "delivery to hook", "attempt 1: 503, retried at 2026-11-25T12:00:30Z"

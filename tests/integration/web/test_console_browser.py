@@ -127,7 +127,7 @@ def store_alert(connection: Connection, number: int, alert_id: str, text: str) -
         source=text[:300], opened_at=NOON - number * MINUTE, level=Level(number % 5),
     )  # fmt: skip
     alerts.insert_new(connection, [(alert, "g")])
-    alerts.join(connection, [(alert.id, records.newest_id(connection))])
+    alerts.join(connection, [(alert.id, records.newest_id(connection), NOON)])
     rows = [make_delivery(alert.id, receiver) for receiver in ("hook", text[:300], "dead", "held")]
     delivery_transitions.enqueue(connection, rows)
     delivery_transitions.bury(connection, rows[2], text)

@@ -17,7 +17,7 @@ from actionwatch.store import alert_history, alerts, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.console.forms import MAX_AT_ONCE
 from tests.browser import SCHEMES, WIDTHS, viewing
-from tests.builders import make_alert, make_record
+from tests.builders import NOON, make_alert, make_record
 from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
 from tests.statements import statements
 from tests.unit.render.messages import HOSTILE
@@ -34,7 +34,7 @@ def served(database: Database) -> Served:
         for number, alert_id in enumerate(IDS):
             title = HOSTILE["html"] if number == 3 else f"Title {number}"
             alerts.insert_new(connection, [(make_alert(alert_id, title=title, group={"userName": USERS[number]}), "g")])
-            alerts.join(connection, [(alert_id, number + 1)])
+            alerts.join(connection, [(alert_id, number + 1, NOON)])
     return Served(database, open_to=None)
 
 

@@ -31,7 +31,7 @@ def served(database: Database) -> Served:
         records.insert_new(connection, [make_record()])
         given = [make_alert(f"alert-{number}", group={"userName": "eve"}) for number in (1, 2)]
         alerts.insert_new(connection, [(each, "g") for each in given])
-        alerts.join(connection, [("alert-1", 1), ("alert-2", 1)])
+        alerts.join(connection, [("alert-1", 1, NOON), ("alert-2", 1, NOON)])
     return Served(database)
 
 

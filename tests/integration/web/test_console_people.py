@@ -30,7 +30,7 @@ def served(database: Database) -> Served:
     with database.write() as connection:
         records.insert_new(connection, [make_record()])
         alerts.insert_new(connection, [(make_alert("alert-1", group={"userName": "eve"}), "g")])
-        alerts.join(connection, [("alert-1", 1)])
+        alerts.join(connection, [("alert-1", 1, NOON)])
     return Served(database, open_to=None)
 
 

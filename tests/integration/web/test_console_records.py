@@ -79,7 +79,7 @@ def test_one_record_has_everything(database: Database) -> None:
         records.insert_new(connection, [record])
         records.insert_new(connection, [make_record(1, source="other")])
         alerts.insert_new(connection, [(make_alert("one"), "g")])
-        alerts.join(connection, [("one", 1)])
+        alerts.join(connection, [("one", 1, NOON)])
         window = {"starts_at": NOON - MINUTE, "ends_at": NOON + MINUTE}
         receipts.write(connection, make_receipt(**window, record_count=7))
         receipts.write(connection, make_receipt(starts_at=NOON + MINUTE, ends_at=NOON + 2 * MINUTE, record_count=9))
