@@ -43,6 +43,8 @@ class Claimer:
         free = limit = _free_slots(connection, worker, now)
         if not free:
             return jobs
+        if channel.policy.storm is not None:
+            limit = ROWS_AT_ONCE  # a storm counts what is due, also what has no slot yet
         read_count = 0
         while free > 0 and read_count < ROWS_AT_ONCE:
             due = outbox.read_due(connection, channel.name, now, limit)
@@ -57,7 +59,7 @@ class Claimer:
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
         if jobs and worker.interval:
-            worker.closed_until = now + worker.interval
+            worker.closed_until = now + worker.interval * len(jobs)
             receivers.note_next(connection, channel.name, worker.closed_until)
         worker.next_due_at = outbox.next_due(connection, channel.name, now)
         return jobs

@@ -20,7 +20,7 @@ from actionwatch.base.model import Event, Record
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.gates import UPDATES, GateContext, decide, decisions, is_kept_from_receiver
 from actionwatch.delivery.inhibiting import read_inhibitors
-from actionwatch.delivery.lifecycle import GateDecision
+from actionwatch.delivery.lifecycle import Collapse, GateDecision
 from actionwatch.store import outbox, records, silences, suppressed_deliveries
 from actionwatch.store.outbox import DueDelivery
 
@@ -36,6 +36,9 @@ class GateCheck:
     ) -> list[DueDelivery]:
         """Check due rows of one receiver until `most` have passed; the rest is left alone. Frozen rows pass.
 
+        A storm counts all openings that are due: with a slow rate, or a slow receiver, those beyond its limit would wait for
+        hours. They collapse, though there is no slot for them.
+
         Returns: the rows that passed, each with the event that it is for its receiver.
         """
         stopped: list[tuple[Delivery, GateDecision]] = []
@@ -43,19 +46,17 @@ class GateCheck:
         passed: list[DueDelivery] = []
         passed_count = _count_passed(connection, policy, due[0].delivery.receiver, now) if contexts else 0
         for each in due:
-            if len(passed) >= most:
+            has_slot = len(passed) < most
+            if not has_slot and policy.storm is None:
                 break
             row = each.delivery
             context = contexts.get(row.id)
-            if context is None:
-                passed.append(each)
-                continue
-            decision = decide(context if policy.storm is None else replace(context, passed_count=passed_count))
-            if decision is not None:
+            decision = None if context is None else decide(replace(context, passed_count=passed_count))
+            if decision is None:
+                passed_count += context is not None and context.event is Event.OPENED
+                passed += [as_received(each) if context else each] if has_slot else []
+            elif has_slot or isinstance(decision, Collapse):
                 stopped.append((row, decision))
-                continue
-            passed.append(as_received(each))
-            passed_count += context.event is Event.OPENED
         lifecycle.apply(connection, stopped, now)
         return passed
 

@@ -90,12 +90,12 @@ def min_level(context: GateContext) -> GateDecision | None:
 
 
 def storm(context: GateContext) -> GateDecision | None:
-    """Collapse openings beyond the number that a person can read."""
+    """Collapse openings beyond the number that a person can read. `passed_count`: sent, being sent, and due before this one."""
     limit = context.policy.storm
     if limit is None or context.passed_count < limit.above:
         return None
-    sent = f"{counted(limit.above, 'alert')} {'was' if limit.above == 1 else 'were'} sent"
-    what = f"storm: {sent} to it recently; a summary reports this one"
+    before = f"{counted(limit.above, 'alert')} {'was' if limit.above == 1 else 'were'} sent to it recently, or will be"
+    what = f"storm: {before}; a summary reports this one"
     return Collapse(context.now + context.policy.updates, what)
 
 

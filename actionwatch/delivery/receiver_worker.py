@@ -31,6 +31,9 @@ from actionwatch.notifiers.base import Notifier
 from actionwatch.settings import RetryPolicy
 
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
+RATED_PORTION = timedelta(
+    seconds=0.1
+)  # what a rate allows in this time is claimed at once: a commit each would be too slow
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
 # Beside other processes, which wait for each other's rounds, so that each round should cover more. If the receiver hangs now,
@@ -126,7 +129,12 @@ class ReceiverWorker:
             self.channel.concurrency - held_elsewhere if held_elsewhere and not is_shared_out else self._most_in_hand()
         )
         slots = max(most - len(self.in_hand), 0)
-        return slots if self.channel.rate_per_second is None else min(slots, 1)
+        return slots if self.channel.rate_per_second is None else min(slots, self._portion)
+
+    @property
+    def _portion(self) -> int:
+        """How many messages a receiver with a rate gets at once."""
+        return max(RATED_PORTION // self.interval, 1)
 
     def _most_in_hand(self) -> int:
         # A quick receiver gets a multiple of what it took in one round, so that rounds are few and large; a slow one gets few.
@@ -146,7 +154,7 @@ class ReceiverWorker:
         """Return how long a Retry-After, the rate or other processes keep the receiver closed."""
         paused = (self.paused_until - now).total_seconds() if self.paused_until else 0.0
         closed = (self.closed_until - now).total_seconds() if self.closed_until else 0.0
-        if closed > max(self.interval, HELD_ELSEWHERE).total_seconds():
+        if closed > max(self.interval, RATED_PORTION).total_seconds():
             closed = 0.0  # the clock was set back since
         return max(paused, closed, 0.0)
 
@@ -156,7 +164,7 @@ class ReceiverWorker:
 
     @property
     def interval(self) -> timedelta:
-        """How long the rate keeps the receiver closed after a message; zero without a rate."""
+        """How long the rate keeps the receiver closed for each message; zero without a rate."""
         rate = self.channel.rate_per_second
         return timedelta(seconds=1 / rate) if rate else timedelta(0)
 

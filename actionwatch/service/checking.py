@@ -10,6 +10,7 @@ from pathlib import Path
 from actionwatch.base import clock
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.base.plurals import counted
 from actionwatch.notifiers.base import templates_of
 from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.correlations.live.order import memories
@@ -17,6 +18,7 @@ from actionwatch.rules.lint import lint
 from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
+from actionwatch.service.receivers import build_policy, rate_of
 from actionwatch.service.rendering import build_renderer
 from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings
@@ -42,6 +44,7 @@ def check(settings: Settings, config: Path) -> CheckResult:
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
     notes += organisations.shared_organisations(settings, config)
     notes += _short_retention(settings, rules.rules)
+    notes += _slow_rates(settings, config)
     notes += _doubtful_matchers(settings, config, rules)
     dangling = _dangling_escalations(settings, rules.rules)
     faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
@@ -69,6 +72,23 @@ def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Faul
                 "the records that the rule may match are kept as long as it needs them"
             )
             yield Fault(rule.file, rule.line, 1, what, "increase store.retention.records, or accept the larger store")
+
+
+def _slow_rates(settings: Settings, config: Path) -> Iterator[Fault]:
+    """Return a note for each receiver whose rate is so low that it can never send as many alerts as a storm lets through."""
+    document, *_ = read_file(config)
+    for index, receiver in enumerate(settings.receivers):
+        rate, storm = rate_of(receiver), build_policy(receiver).storm
+        if rate is None or storm is None or (most := int(rate * storm.per.total_seconds())) >= storm.above:
+            continue
+        per, waits = spell_duration(storm.per), spell_duration(timedelta(seconds=round(storm.above / rate)))
+        what = (
+            f"the rate of '{receiver.name}' allows {counted(most, 'message')} in {per}, but a storm begins above "
+            f"{counted(storm.above, 'alert')} in {per}: single alerts of a storm take {waits}, and its summary follows them"
+        )
+        yield document.fault(
+            ("receivers", index), what, f"set storm.above to {max(most, 1)} or less, or increase the rate"
+        )
 
 
 def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterator[Fault]:

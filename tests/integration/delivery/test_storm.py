@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,41 @@ def test_matches_of_one_group_update_one_alert(desk: Desk, count: int) -> None:
     assert desk.received()[-1] == f"updated x{count}"
     assert len(desk.received()) == 5
     assert {message.data["id"] for message in desk.hook.sent} == {alert_id}
+
+
+@pytest.mark.parametrize(
+    ("channel", "wait", "at_once"),
+    [
+        ({"rate_per_second": 10 / 60}, 6, 1),  # a storm that counted what was sent would never begin
+        ({"rate_per_second": 50.0}, 0.1, 5),  # as many as the rate allows until the next round
+    ],
+)
+def test_storm_counts_what_is_due(desk: Desk, channel: dict[str, Any], wait: float, at_once: int) -> None:
+    """Alerts beyond the limit collapse at once, however slowly the rate lets the others through."""
+    desk.channel = channel
+    desk.policies["hook"] = STORM
+    desk.match_records(SINGLE, count=300)
+    with desk.delivering() as worker:
+        for number in range(1, 30 // at_once + 1):
+            settle(worker)
+            assert desk.received() == ["opened x1"] * (number * at_once)
+            assert desk.gated() == ["hook opened collapsed by storm"] * 270
+            desk.clock.advance(seconds=wait)
+        desk.clock.advance(minutes=1)
+        settle(worker)
+    assert desk.received()[30:] == ["storm: 270"]
+
+
+def test_storm_counts_no_alert_that_is_not_for_the_receiver(desk: Desk) -> None:
+    """What a silence keeps from a receiver is no part of a storm, though it is due too."""
+    desk.channel = {"rate_per_second": 1.0}
+    desk.policies["hook"] = STORM
+    desk.silence('userName="bob"', hours=1)
+    desk.match_records(SINGLE, count=40, user_name="bob")
+    desk.match_records(SINGLE, count=30)
+    with desk.delivering() as worker:
+        settle(worker)
+    assert "hook opened collapsed by storm" not in desk.gated()
 
 
 @pytest.mark.parametrize("count", [500, 5_000])
