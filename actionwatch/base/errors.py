@@ -132,6 +132,10 @@ class StoreUnreachable(StoreError):
     """The server of the store does not answer. Temporary."""
 
 
+class StoreReplaced(StoreError):
+    """The file of the store is no longer the one that this process works on. Nothing more is written; the process ends."""
+
+
 class RoleLost(StoreError):
     """This process no longer has the role for which it writes: another replica took over. Nothing was written."""
 

@@ -1,19 +1,20 @@
-"""`store`: upgrade, copy, verify, back up and restore the store."""
+"""`store`: upgrade, copy, verify, prune, back up and restore the store."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.errors import StoreMissing
+from actionwatch.base.errors import ConfigError, StoreMissing
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import read_settings, reading_store
+from actionwatch.cli.context import changing_store, read_settings, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, progress_bar, spell
 from actionwatch.text.times import spell_time
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _HEAD = re.compile("([0-9]{1,18}):([0-9a-f]{64})")
 
-command = click.Group(help="Upgrade, copy, verify, back up and restore the store.")
+command = click.Group(help="Upgrade, copy, verify, prune, back up and restore the store.")
 
 
 @command.command("upgrade")
@@ -197,6 +198,36 @@ def _print(checked: StoreVerification) -> None:
         )
     else:
         echo("everything agrees")
+
+
+@command.command("prune")
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
+@output_option
+@click.pass_obj
+def prune(config: str, dry_run: bool, form: str) -> None:
+    """Delete what is older than store.retention now.
+
+    A running service does this every hour, and 'run --once' in its first round of each day (UTC). What alerts, polls or rules
+    still need stays. --dry-run deletes in a transaction that it undoes, so a service that runs waits until it ends.
+    """
+    from actionwatch.service import configuration
+    from actionwatch.service.prune import apply_retention, foresee
+
+    with changing_store(config) as (settings, database):
+        rules = configuration.read_rules(settings)
+        if rules.faults:  # it is unknown how far back a broken rule looks
+            raise ConfigError(*rules.faults)
+        if dry_run:
+            deleted = foresee(database, settings, rules.rules, utc_now())
+        else:
+            deleted = apply_retention(database, settings, lambda: rules.rules, utc_now)
+    document = {"dry_run": dry_run, "deleted": deleted}
+    print_document(document, form, as_text=lambda: _print_deleted(deleted, is_undone=dry_run))
+
+
+def _print_deleted(deleted: Mapping[str, int], *, is_undone: bool) -> None:
+    print_table(("what", "rows"), [(name, f"{count:,}") for name, count in deleted.items()])
+    echo("nothing was deleted: these rows would be" if is_undone else "deleted")
 
 
 @command.command("backup")

@@ -99,8 +99,14 @@ class Jobs:
 
     def add_upkeep(self, reloader: Reloader, sealing: Sealing) -> None:
         """Add what the store needs: the silences of files, retention and seals."""
+        app = self._app
         self._add("silences", reloader.load_silences, _SILENCES_EVERY, is_first_now=False, role=LEADER)
-        self._add("prune", functools.partial(_prune, self._app), _PRUNE_EVERY, role=LEADER)
+        self._add(
+            "prune",
+            functools.partial(prune.apply_retention, app.leading, app.settings, lambda: app.rules.rules, app.clock),
+            _PRUNE_EVERY,
+            role=LEADER,
+        )
         self._add("seal", sealing.run_once, SEAL_EVERY, role=LEADER)
 
     def start(self, threads: Threads) -> None:
@@ -161,9 +167,3 @@ def _poll(app: App, source: str) -> None:
 def _backlog(app: App, source: str) -> object:
     with app.database.read() as connection:
         return backlog_progress.read_all(connection).get(source)
-
-
-def _prune(app: App) -> None:
-    with app.database.read() as connection:
-        back = prune.look_back(connection, app.settings.sources, app.rules.rules)
-    prune.run_once(app.leading, app.settings.store.retention, app.clock(), back)

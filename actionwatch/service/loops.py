@@ -97,6 +97,7 @@ class Loops:
             clock_watch.run_once()
 
         while not self._stopping.wait(_CLOCK_SECONDS):
+            self._app.database.check_in_place()  # ends this thread, and the process
             self._steps.attempt("clock", watch)
             self._steps.look()
 

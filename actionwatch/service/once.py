@@ -1,4 +1,4 @@
-"""`run --once`: poll each source once, match, and deliver what is due."""
+"""`run --once`: poll each source once, match, and deliver what is due; once a day, apply the retention."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
@@ -16,6 +17,7 @@ from actionwatch.service.reload import Reloader
 from actionwatch.service.roles import Role, Roles
 from actionwatch.service.sealing import Sealing
 from actionwatch.service.step_watch import StepWatch
+from actionwatch.store import polls
 from actionwatch.store.membership import LEADER, tail_role
 from actionwatch.tail.source import SourceTail
 
@@ -36,7 +38,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     failures: list[str] = []
     steps = StepWatch(app.self_alerts)
     of_sources = [f"{what} {source}" for source in app.tails.steps for what in ("accounts", "tail")]
-    for name in (*of_sources, "disk", "clock", "match", "deliver", "seal"):
+    for name in (*of_sources, "disk", "clock", "match", "deliver", "prune", "seal"):
         steps.add(name, failures=1)
 
     def attempt(step: str, run: Callable[[], object]) -> None:
@@ -62,6 +64,7 @@ def run_once(app: App, wait: timedelta) -> Round:
         clock_watch.start()
         Reloader(app).start()
         steps.start()
+        is_first_today = _is_first_today(app)
         for source, tail in app.tails.steps.items():
             attempt(f"tail {source}", functools.partial(poll, source, tail))
         if app.database.path is not None:
@@ -71,8 +74,19 @@ def run_once(app: App, wait: timedelta) -> Round:
         attempt("match", app.matcher.save)
         due_until = app.clock() + wait
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
+        if is_first_today:
+            retention = functools.partial(
+                prune.apply_retention, app.leading, app.settings, lambda: app.rules.rules, app.clock
+            )
+            attempt("prune", retention)
         attempt("seal", Sealing(app.leading, app.clock).seal_all)
     return Round(failures, due_until)
+
+
+def _is_first_today(app: App) -> bool:
+    """Return whether no source was polled on this day (in UTC): retention is applied once a day."""
+    with app.database.read() as connection:
+        return all(poll.last_poll_at.date() != app.clock().date() for poll in polls.read_all(connection).values())
 
 
 @contextlib.contextmanager

@@ -1,13 +1,15 @@
-"""Delete what is older than its retention, in small transactions so that no other writer waits long.
+"""Apply the retention: delete what is older, in small transactions so that no other writer waits long.
 
 `look_back` computes how far back polls, sweeps and stateful rules still need the stored records: nothing newer is deleted.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -16,7 +18,7 @@ from actionwatch.base.clock import ALWAYS
 from actionwatch.rules.correlations.live.order import memories
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
-from actionwatch.settings import Retention, Source
+from actionwatch.settings import Retention, Settings, Source
 from actionwatch.store import (
     accounts,
     alerts,
@@ -52,6 +54,49 @@ class Lookback:
 
     needed: tuple[Needed, ...] = ()
     found_since: datetime = _NEVER
+
+
+def apply_retention(
+    database: Database, settings: Settings, read_rules: Callable[[], Sequence[Rule]], clock: Callable[[], datetime]
+) -> dict[str, int]:
+    """Delete what is older than its retention, unless polls or rules still need it. Return the number of deleted rows."""
+    with database.read() as connection:
+        back = look_back(connection, settings.sources, read_rules())
+    return run_once(database, settings.store.retention, clock(), back)
+
+
+def foresee(database: Database, settings: Settings, rules: Sequence[Rule], now: datetime) -> dict[str, int]:
+    """Return what `apply_retention` would delete: delete it, and undo that. Other writers wait meanwhile."""
+    with database.write() as connection:
+        nested = connection.begin_nested()
+        back = look_back(connection, settings.sources, rules)
+        counts = run_once(_OneTransaction(connection), settings.store.retention, now, back)
+        nested.rollback()
+    return counts
+
+
+class Transactions(Protocol):
+    """Transactions on a store."""
+
+    def read(self) -> contextlib.AbstractContextManager[Connection]:
+        """Run a transaction that reads."""
+        ...
+
+    def write(self) -> contextlib.AbstractContextManager[Connection]:
+        """Run a transaction that may write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _OneTransaction:
+    """Transactions that are parts of another one."""
+
+    connection: Connection
+
+    def read(self) -> contextlib.AbstractContextManager[Connection]:
+        return contextlib.nullcontext(self.connection)
+
+    write = read
 
 
 def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
@@ -90,7 +135,7 @@ def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow
     return min([begin, *(one.starts_at - unit for one in asked)])
 
 
-def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:
+def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:
     """Delete what is older than its retention and no longer needed. Return the number of deleted rows of each kind.
 
     The records of an alert stay as long as the alert. What `look_back` returned stays longer.
@@ -138,7 +183,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     return deleted
 
 
-def _in_batches(database: Database, delete: Callable[[Connection], int]) -> int:
+def _in_batches(database: Transactions, delete: Callable[[Connection], int]) -> int:
     total = 0
     while True:
         with database.write() as connection:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.errors import ActionwatchError, StoreReplaced
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ class Threads:
         Raises: ThreadDied.
         """
         if self._deaths:
-            raise ThreadDied(f"{self._deaths[0]}: the log has the traceback; the process ends, restart it")
+            raise ThreadDied(self._deaths[0])
 
     def join(self, name: str, seconds: float | None) -> None:
         """Wait until a thread has ended, but no longer than `seconds` (None: without a limit)."""
@@ -55,6 +55,13 @@ class Threads:
         except BaseException as exc:
             raised = exc
         if raised is not None or not self.stopping.is_set():
-            self._deaths.append(f"the thread {name} ended" + (f" with {raised!r}" if raised else ""))
+            self._deaths.append(_spell_death(name, raised))
             self._on_death()  # before logging, which may fail for lack of memory
             log.critical("thread_died", thread=name, error=repr(raised), exc_info=raised)
+
+
+def _spell_death(name: str, raised: BaseException | None) -> str:
+    if isinstance(raised, StoreReplaced):
+        return str(raised)
+    ended = f"the thread {name} ended" + (f" with {raised!r}" if raised else "")
+    return f"{ended}: the log has the traceback; the process ends, restart it"

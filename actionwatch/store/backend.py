@@ -56,6 +56,10 @@ class Backend(Protocol):
         """Create an empty database if there is none, and it can. Raises: StoreError."""
         ...
 
+    def check_in_place(self) -> None:
+        """Check that a service still works on the store that it joined. Raises: StoreReplaced."""
+        ...
+
     def prepare(self, connection: Connection) -> None:
         """Create what this kind of database needs in addition to the tables of the store."""
         ...

@@ -134,11 +134,12 @@ class Database(StoreReader):
 
         `on_commit` is called after the commit, before any other writer of this process begins. A commit that `is_durable`
         survives a power cut: for what a person did, because nothing repeats it.
-        Raises: StoreBusy, StoreClosed, RoleLost, StoreError.
+        Raises: StoreBusy, StoreClosed, StoreReplaced, RoleLost, StoreError.
         """
         with self._my_turn(self._busy_seconds):
             self._check_open()
             try:
+                self._backend.check_in_place()
                 writer = self._durable_writer if is_durable else self._writer
                 with self._translated(), writer.begin() as connection:
                     yield connection
@@ -155,6 +156,13 @@ class Database(StoreReader):
     def write_failure(self) -> str | None:
         """Why the last write transaction failed (a full disk); None while the store can be written."""
         return self._state.write_failure
+
+    def check_in_place(self) -> None:
+        """Check that this process, as a service, still works on the store that it joined. Costs no access to the store.
+
+        Raises: StoreReplaced.
+        """
+        self._backend.check_in_place()
 
     def version(self) -> int:
         """Return a number that every commit changes, ours or another process's. It costs a hundredth of a query.

@@ -154,6 +154,9 @@ class PostgresqlBackend:
     def create(self) -> None:
         """Leave the database to its owner; the tables come with the first start."""
 
+    def check_in_place(self) -> None:
+        """Do nothing: the server keeps its files."""
+
     def prepare(self, connection: Connection) -> None:
         """Create the tables of the replicas and their roles, and read the clock of the server for the first time.
 

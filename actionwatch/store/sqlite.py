@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from actionwatch.base.clock import machine_now
-from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing
+from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing, StoreReplaced
 from actionwatch.store import ownership
 from actionwatch.store.membership import Roster
 from actionwatch.store.sealed_tables import SEALED
@@ -128,6 +128,8 @@ class SqliteBackend:
         self.name = str(self.path)
         self._busy_seconds = busy_seconds
         self._is_created = False
+        self._files: dict[Path, tuple[int, int]] = {}
+        """The device and the inode of each file of the store, while a service works on it."""
         self._checkpoints = Checkpoints(self.path, turn)
         self._watcher: sqlite3.Connection | None = None
         self._watching = threading.Lock()  # SQLite's driver crashes if a thread closes what another one uses
@@ -144,6 +146,16 @@ class SqliteBackend:
         """Create the file (mode 0600) if there is none. Raises: StoreError."""
         _prepare_file(self.path)
         self._is_created = True
+
+    def check_in_place(self) -> None:
+        """Check that the paths lead to the files that a service works on. What it wrote to other files, nobody would find."""
+        for path, known in self._files.items():
+            if (found := _identity(path)) != known:
+                raise StoreReplaced(
+                    f"{path} was {'deleted' if found is None else 'replaced'} while this process worked on it, and nothing "
+                    f"more is written: put the right file at {self.path} and start again; "
+                    "'actionwatch store restore' restores a backup"
+                )
 
     def prepare(self, connection: Connection) -> None:
         """Need no other table."""
@@ -230,7 +242,13 @@ class SqliteBackend:
         del alone
         _refuse_second_name(self.path)
         with ownership.owning(self.path) as owned:
-            yield owned
+            self.version()  # from now on there is a log
+            files = (self.path, self.path.with_name(f"{self.path.name}-wal"), ownership.lock_path(self.path))
+            self._files = {path: found for path in files if (found := _identity(path)) is not None}
+            try:
+                yield owned
+            finally:
+                self._files = {}
 
     def copy_to(self, connection: Connection, path: Path) -> None:
         """Copy one state of the store into an empty file, while others read and write it, and check the copy."""
@@ -270,6 +288,15 @@ def path_of(url: str | URL) -> Path:
     if parsed.get_backend_name() != "sqlite":
         raise StoreError(f"{parsed} is not a SQLite file: back it up and restore it with pg_dump and pg_restore")
     return Path(parsed.database or "").resolve()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the inode of a file; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _refuse_second_name(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import ssl
 import statistics
@@ -166,6 +167,17 @@ def test_second_service_is_refused_and_commands_work(post: kit.Post, soar: kit.S
         assert tested.returncode == 0, tested.stderr
         assert len(soar.find(type="receiver.test")) == 1
         service.end()
+
+
+def test_service_ends_if_its_store_is_replaced(post: kit.Post) -> None:
+    """If another file takes the place of the store, the service ends with status 1 and says what to do."""
+    with post.service() as service:
+        service.wait_until_up()
+        store = post.folder / "actionwatch.db"
+        shutil.copy(store.rename(post.folder / "moved.db"), store)
+        assert exit_status(service.process) == 1
+        assert f"{store} was replaced while this process worked on it" in service.log.read_text()
+        assert "start again" in service.log.read_text().splitlines()[-1]
 
 
 def test_interrupted_run_once_is_continued_by_the_next(post: kit.Post, soar: kit.Soar) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 
 from actionwatch.base.clock import from_micros, to_micros
-from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreReplaced
 from actionwatch.store import migrations, positions, revision, sqlite
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
@@ -648,3 +649,25 @@ def test_compiled_statements_do_not_fill_the_memory(tmp_path: Path) -> None:
         for number in range(sqlite.MAX_COMPILED + 1):
             connection.execute(select(RECORD.c.id.label(f"id_{number}")).limit(1))
             assert 0 < len(kept) <= sqlite.MAX_COMPILED
+
+
+@pytest.mark.parametrize("way", ["deleted", "replaced"])
+@pytest.mark.parametrize("suffix", ["", "-wal", ".lock"])
+def test_nothing_is_written_to_a_file_that_was_replaced(tmp_path: Path, suffix: str, way: str) -> None:
+    """If the store, its log or its lock is deleted or replaced, the service writes nothing more, and says what to do."""
+    with contextlib.closing(open_database(tmp_path)) as database:
+        assert database.path is not None
+        with database.joined():
+            with database.write() as connection:
+                move_to(connection, positions.MATCHED, 1)
+            database.check_in_place()
+            file = database.path.with_name(database.path.name + suffix)
+            copy = file.rename(tmp_path / "moved")
+            if way == "replaced":
+                shutil.copy(copy, file)
+            with pytest.raises(StoreReplaced, match=f"{file} was {way} .* 'actionwatch store restore'"):
+                database.check_in_place()
+            with pytest.raises(StoreReplaced), database.write() as connection:
+                move_to(connection, positions.MATCHED, 2)
+            assert way in (database.write_failure or "")
+        database.check_in_place()  # a service that has ended works on no file
