@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ConfigError, StoreMissing
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import changing_store, read_settings, reading_store
+from actionwatch.cli.context import changing_store, open_reader, read_settings
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, progress_bar, spell
 from actionwatch.text.times import spell_time
@@ -147,6 +147,10 @@ def verify(config: str, noted: Head | None, form: str) -> int:
     seal that another program changed, deleted or added. It reads a consistent state of the store; the service may run. Rows
     that retention deleted are not a difference.
 
+    It also compares tables, indexes, triggers and views with what this version creates. Like every command, it refuses a store
+    with a trigger, rule or unique index that another program added, because that can hold back what actionwatch writes. Other
+    additions are named, and are no difference.
+
     Anyone who can write to the store can also compute the whole chain again. Only a head that was kept elsewhere reveals this:
     it is in the output of this command and of 'status -o json', in the log (store_sealed), and in evidence bundles.
 
@@ -154,7 +158,7 @@ def verify(config: str, noted: Head | None, form: str) -> int:
     """
     from actionwatch.store.seal_checking import check
 
-    with reading_store(config) as (_, connection), progress_bar() as bar:
+    with open_reader(config) as (_, store), store.read() as connection, progress_bar() as bar:
         task = bar.add_task("verifying", total=None) if bar else None
 
         def show(done: int, total: int) -> None:
@@ -162,6 +166,7 @@ def verify(config: str, noted: Head | None, form: str) -> int:
                 bar.update(task, completed=done, total=total)
 
         checked = check(connection, noted, show)
+        additions = store.find_additions(connection)
     document = {
         "agrees": not checked.difference_count,
         "tables": {
@@ -173,13 +178,14 @@ def verify(config: str, noted: Head | None, form: str) -> int:
         "to": checked.head and checked.head.at,
         "head": str(checked.head) if checked.head else None,
         "difference_count": checked.difference_count,
+        "additions": additions,
         "differences": [{"table": each.table, "key": each.key, "what": each.what} for each in checked.differences],
     }
-    print_document(document, form, as_text=lambda: _print(checked))
+    print_document(document, form, as_text=lambda: _print(checked, additions))
     return EXIT_FAILED if checked.difference_count else 0
 
 
-def _print(checked: StoreVerification) -> None:
+def _print(checked: StoreVerification, additions: Sequence[str]) -> None:
     rows = [(table.name, table.sealed, table.unsealed, table.removed) for table in checked.tables]
     print_table(("table", "sealed", "not sealed yet", "removed"), rows)
     if checked.head is None or checked.oldest is None or checked.head.at is None or checked.oldest.at is None:
@@ -187,6 +193,8 @@ def _print(checked: StoreVerification) -> None:
     else:
         span = f"{spell_time(checked.oldest.at)} to {spell_time(checked.head.at)}"
         echo(f"{counted(checked.seal_count, 'seal')}, {span}; head {checked.head}")
+    if additions:
+        echo(f"not created by actionwatch, and without effect on what it writes: {', '.join(additions)}")
     for difference in checked.differences:
         echo(f"{f'{difference.table} {difference.key}'.strip()}: {difference.what}", err=True)
     if checked.difference_count > len(checked.differences):

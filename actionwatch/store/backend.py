@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -84,7 +84,16 @@ class Backend(Protocol):
         ...
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield what `schema.expected` yields for the tables that the database has."""
+        """Yield the columns and indexes of the tables, and the triggers and rules of ours, by name: see `schema.py`."""
+        ...
+
+    def triggers(self) -> Mapping[str, tuple[object, ...]]:
+        """Return the triggers that `prepare` creates, as `shape` yields them."""
+        ...
+
+    @property
+    def further_tables(self) -> Collection[str]:
+        """The tables that `prepare` creates."""
         ...
 
     def version(self) -> int:

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
-from actionwatch.store import revision
+from actionwatch.store import revision, schema
 from actionwatch.store.backend import BUSY_SECONDS, Backend, backend_of
 from actionwatch.store.membership import ROLE, Membership, Roster
 
@@ -73,6 +73,10 @@ class StoreReader:
         self._check_open()
         with self._translated(), self._reader.begin() as connection:
             yield connection
+
+    def find_additions(self, connection: Connection) -> list[str]:
+        """Name what another program added to the database, and what changes nothing of what actionwatch writes."""
+        return schema.find_additions(connection, dict(self._backend.shape(connection)), self._backend.further_tables)
 
     def copy_to(self, path: Path) -> None:
         """Copy one state of the store into an empty file, while others read and write it, and check the copy.

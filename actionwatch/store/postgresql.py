@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, 
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 
-from actionwatch.base.errors import RoleLost, StoreBusy, StoreError, StoreUnreachable
+from actionwatch.base.errors import RoleLost, SchemaMismatch, StoreBusy, StoreError, StoreUnreachable
 from actionwatch.store.lease import CREATE, FROZEN_AFTER, LIVING_IDS, TAKE_LOCK, Leases, opened, read_time, roster
 from actionwatch.store.membership import ROLE, Roster, is_tail_role
 from actionwatch.store.record_hints import NOTIFY, listen
+from actionwatch.store.schema import OWN_TABLES
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
 from actionwatch.text.redaction import Redaction
@@ -45,6 +46,14 @@ _IDLE = f"idle_in_transaction_session_timeout = '{FROZEN_AFTER.total_seconds():g
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
 # Shut down, starting, a connection that broke, and a server that accepts no writes until it is the primary.
 _AWAY_STATES = {"57P01", "57P02", "57P03", "08000", "08001", "08003", "08004", "08006", "25006"}
+_WRONG_TABLES = {
+    "42P01",
+    "42P07",
+    "42703",
+    "42701",
+    "42704",
+    "42710",
+}  # undefined or duplicate tables, columns, objects
 _REMEDIES = {
     "25006": "it accepts no writes: name the primary server in store.url",
     "28000": "check the user in store.url, and what pg_hba.conf allows",
@@ -62,11 +71,11 @@ LEFT JOIN pg_index ON indrelid = pg_class.oid AND indisprimary
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
 """
 _INDEXES = """
-SELECT named.relname, indisunique, array_agg(attname ORDER BY place)
+SELECT named.relname, indisunique, array_agg(attname ORDER BY place), indrelid::regclass::text
 FROM pg_index JOIN pg_class named ON named.oid = indexrelid
 CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
-WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2
+WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2, 4
 """
 _INVALID = """
 SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -108,8 +117,15 @@ END $$
 """
 _IS_OURS = f"WHEN (current_setting('application_name') = '{_APPLICATION}')"
 _TRIGGERS = """
-SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal
+SELECT tgname, relname, prosrc, tgenabled::text
+FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal AND relname = ANY (%s)
+"""
+_RULES = """
+SELECT rulename, relname FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (%s)
+UNION ALL SELECT polname, relname FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (%s)
 """
 
 
@@ -130,6 +146,7 @@ class PostgresqlBackend:
 
     path = None
     is_shared = True
+    further_tables = ("replica", "lease")
     look_seconds = 0.1  # the replica that sends an alert may be another than the one that opened it
     driver_error: type[Exception] = psycopg.Error
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
@@ -171,8 +188,8 @@ class PostgresqlBackend:
 
     def _note_writes(self, connection: Connection) -> None:
         """Create the triggers that are missing: those of records, of which one statement writes many, note them as one."""
-        there = set(connection.exec_driver_sql(_TRIGGERS).scalars())
-        for name, *statements in _triggers():
+        there = {row[0] for row in connection.exec_driver_sql(_TRIGGERS, (list(OWN_TABLES),))}
+        for name, _, *statements in _triggers():
             if name not in there:
                 for statement in statements:
                     connection.exec_driver_sql(statement)
@@ -240,17 +257,31 @@ class PostgresqlBackend:
             return StoreBusy(f"the store is busy: {text}")
         if isinstance(error, psycopg.OperationalError) and not state:
             return StoreUnreachable(f"the store {self.name} cannot be reached: {text}")
+        if state in _WRONG_TABLES:
+            return SchemaMismatch(
+                f"the store {self.name} does not have the tables of its schema ({text}): {self.replacing}"
+            )
         remedy = _REMEDIES.get(state)
         kind = StoreUnreachable if state in _AWAY_STATES else StoreError
         return kind(f"the store {self.name} failed: {text}" + (f": {remedy}" if remedy else ""))
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield the columns and indexes of the tables."""
+        """Yield the columns and indexes of the tables, and the triggers and rules of ours."""
         for table, name, type_, collation, is_required, is_key in connection.exec_driver_sql(_COLUMNS):
             spelled = type_.upper() + (f' COLLATE "{collation}"' if type_ == "text" else "")
             yield f"column {table}.{name}", (spelled, not is_required, is_key)
-        for name, is_unique, columns in connection.exec_driver_sql(_INDEXES):
-            yield f"index {name}", (is_unique, list(columns))
+        for name, is_unique, columns, table in connection.exec_driver_sql(_INDEXES):
+            yield f"index {name}", (is_unique, list(columns), table)
+        own = list(OWN_TABLES)
+        for name, table, body, enabled in connection.exec_driver_sql(_TRIGGERS, (own,)):
+            yield f"trigger {name} of the table {table}", (body, enabled)
+        for name, table in connection.exec_driver_sql(_RULES, (own, own)):
+            yield f"rule {name} of the table {table}", ()
+
+    def triggers(self) -> Mapping[str, tuple[object, ...]]:
+        """Return the triggers that note what is written."""
+        bodies = ((name, table, function.split("$$")[1]) for name, table, function, _ in _triggers())
+        return {f"trigger {name} of the table {table}": (body, "O") for name, table, body in bodies}
 
     def version(self) -> int:
         """Return a number for which transactions of the server have ended.
@@ -332,10 +363,13 @@ class PostgresqlBackend:
             self._passwords.add(connection.password.decode("utf-8", "replace"))
 
 
-def _triggers() -> Iterator[tuple[str, str, str]]:
-    """Yield the name of each trigger, its function, and itself. One statement writes many records, and is noted as one."""
+def _triggers() -> Iterator[tuple[str, str, str, str]]:
+    """Yield the name of each trigger, its table, its function, and itself.
+
+    One statement writes many records, and is noted as one.
+    """
     rows = f"AFTER INSERT ON record REFERENCING NEW TABLE AS written FOR EACH STATEMENT {_IS_OURS}"
-    yield "note_written", _NOTE_ROWS, f"CREATE TRIGGER note_written {rows} EXECUTE FUNCTION note_written()"
+    yield "note_written", "record", _NOTE_ROWS, f"CREATE TRIGGER note_written {rows} EXECUTE FUNCTION note_written()"
     for sealed in SEALED.values():
         events = "DELETE" if sealed.name == "record" else "INSERT OR DELETE"
         if not sealed.is_numbered:  # otherwise its rows never change
@@ -343,7 +377,7 @@ def _triggers() -> Iterator[tuple[str, str, str]]:
         name = f"note_{sealed.name}"
         function = _NOTE_ROW.format(table=sealed.name, old=sealed.key_in("OLD"), new=sealed.key_in("NEW"))
         row = f"AFTER {events} ON {sealed.name} FOR EACH ROW {_IS_OURS}"
-        yield name, function, f"CREATE TRIGGER {name} {row} EXECUTE FUNCTION {name}()"
+        yield name, sealed.name, function, f"CREATE TRIGGER {name} {row} EXECUTE FUNCTION {name}()"
 
 
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -39,8 +39,9 @@ def set_up(backend: Backend, connection: Connection, *, may_migrate: bool) -> st
                 f"a replica runs on {backend.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
             )
         _migrate(backend, connection)
-    _check_readable(backend, connection, found or SCHEMA_VERSION)
+    _check_revision(backend, connection, found or SCHEMA_VERSION)
     backend.prepare(connection)
+    _check_tables(backend, connection, found or SCHEMA_VERSION)
     return found
 
 
@@ -79,11 +80,12 @@ def check(backend: Backend, connection: Connection, *, is_older_accepted: bool) 
         if is_older_accepted:
             return
         raise _older(backend, found)
-    _check_readable(backend, connection, found)
+    _check_revision(backend, connection, found)
+    _check_tables(backend, connection, found)
 
 
-def _check_readable(backend: Backend, connection: Connection, found: str) -> None:
-    """Refuse a newer schema that this version cannot use, and tables that differ. Raises: SchemaMismatch."""
+def _check_revision(backend: Backend, connection: Connection, found: str) -> None:
+    """Refuse a newer schema that this version cannot use. Raises: SchemaMismatch."""
     if found == UNFINISHED:
         raise SchemaMismatch(
             f"the store {backend.name} is an unfinished copy: repeat 'actionwatch store copy', or name another database"
@@ -95,7 +97,6 @@ def _check_readable(backend: Backend, connection: Connection, found: str) -> Non
                 f"the store {backend.name} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: "
                 "use the newer version on it"
             )
-    _check_tables(backend, connection, is_newer=found > SCHEMA_VERSION)
 
 
 def _check_empty(path: str, connection: Connection) -> None:
@@ -108,19 +109,23 @@ def _check_empty(path: str, connection: Connection) -> None:
         )
 
 
-def _check_tables(backend: Backend, connection: Connection, *, is_newer: bool) -> None:
+def _check_tables(backend: Backend, connection: Connection, found: str) -> None:
     """Refuse tables that differ from those of this version's revision. A newer one may add columns. Raises: SchemaMismatch."""
-    difference = schema.find_difference(connection, dict(backend.shape(connection)), may_add=is_newer)
-    if difference is not None and is_newer:
+    shape, is_newer = dict(backend.shape(connection)), found > SCHEMA_VERSION
+    difference = schema.find_difference(connection, shape, backend.triggers(), is_newer=is_newer)
+    if difference is None:
+        return
+    if is_newer:
         raise SchemaMismatch(
             f"the store {backend.name} has a newer schema, and this actionwatch, which knows {SCHEMA_VERSION}, cannot use it "
-            f"({difference}): use the newer version on it"
+            f"({difference.what}): use the newer version on it"
         )
-    if difference is not None:
-        raise SchemaMismatch(
-            f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference}. An unreleased "
-            f"actionwatch wrote it, or it was changed by hand: {backend.replacing}"
-        )
+    if difference.remedy is not None:
+        raise SchemaMismatch(f"the store {backend.name} was changed: {difference.what}: {difference.remedy}")
+    raise SchemaMismatch(
+        f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference.what}. An unreleased "
+        f"actionwatch wrote it, or it was changed by hand: {backend.replacing}"
+    )
 
 
 def _older(backend: Backend, found: str) -> SchemaMismatch:

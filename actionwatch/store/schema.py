@@ -1,12 +1,30 @@
-"""Compare the tables of a store with `tables.py`, because a revision is only a promise: unreleased versions share one."""
+"""Compare a store with what this version creates, because a revision is only a promise: unreleased versions share one.
+
+What another program added is harmless (a table, a view, an index for its queries), or changes what actionwatch writes: a unique
+index, a trigger, a rule. Those are refused, because a trigger can hold back each delivery and leave no trace.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from actionwatch.store.tables import METADATA
+
+Shape = tuple[object, ...]
+OWN_TABLES = (*METADATA.tables, "alembic_version")
+_DROP = "it can change or hold back what actionwatch writes: find out who added it, and drop it"
+_CREATED_AGAIN = "drop it if it is there, and start 'actionwatch run', which creates it"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differs, and what a person can do about it; None: the store must be replaced."""
+
+    what: str
+    remedy: str | None = None
 
 
 def read_tables(connection: Connection) -> list[str]:
@@ -14,33 +32,62 @@ def read_tables(connection: Connection) -> list[str]:
     return connection.dialect.get_table_names(connection)
 
 
-def find_difference(connection: Connection, found: Mapping[str, tuple[object, ...]], *, may_add: bool) -> str | None:
-    """Return the first column or index that a store should have and does not, or has and should not. `found` are those it has.
+def find_difference(
+    connection: Connection, found: Mapping[str, Shape], triggers: Mapping[str, Shape], *, is_newer: bool
+) -> Difference | None:
+    """Return the first thing that a store should have and does not, or has and should not.
 
-    Further tables and indexes are allowed: no statement of ours depends on them. Further columns of our tables are allowed if
-    `may_add`, for a newer schema, which may have other indexes too: only what a unique one refuses changes a result.
+    `found` are the columns, indexes, triggers and rules that it has, `triggers` those that it should have. A newer schema may
+    have further columns and triggers of ours, and other indexes: only what a unique one refuses changes a result.
     """
     expected = dict(_expected(connection))
     for name, shape in expected.items():
-        if may_add and name.startswith("index ") and not shape[0]:
+        if is_newer and name.startswith("index ") and not shape[0]:
             continue
         if name not in found:
-            return f"the {name} is missing"
+            return Difference(f"the {name} is missing")
         if found[name] != shape:
-            return f"the {name} differs"
-    if may_add:
+            return Difference(f"the {name} differs")
+    if is_newer:
         return None
-    unknown = (name for name in found if name not in expected and name.startswith("column "))
-    return next((f"the {name} is unknown" for name in unknown if _table_of(name) in METADATA.tables), None)
+    for name, shape in found.items():
+        if name in expected or name in triggers:
+            continue
+        if name.startswith("column ") and _table_of(name) in METADATA.tables:
+            return Difference(f"the {name} is unknown")
+        if not name.startswith(("column ", "index ")) or (name.startswith("index ") and is_restricting(shape)):
+            return Difference(f"the {name} is not one that actionwatch creates", _DROP)
+    wrong = next((name for name, shape in triggers.items() if found.get(name) != shape), None)
+    return Difference(f"the {wrong} is missing or differs", _CREATED_AGAIN) if wrong else None
 
 
-def _expected(connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
+def find_additions(connection: Connection, found: Mapping[str, Shape], tables: Collection[str]) -> list[str]:
+    """Name the tables, views and indexes that another program added, and that change nothing of what actionwatch writes.
+
+    `tables` are those that a kind of database needs beside the store's.
+    """
+    own = {*OWN_TABLES, *tables}
+    expected = dict(_expected(connection))
+    return [
+        *(f"table {name}" for name in read_tables(connection) if name not in own),
+        *(f"view {name}" for name in connection.dialect.get_view_names(connection)),
+        *(name for name in found if name.startswith("index ") and name not in expected),
+    ]
+
+
+def is_restricting(index: Shape) -> bool:
+    """Return whether an index refuses rows: a unique one of a table of ours."""
+    is_unique, _, table = index
+    return bool(is_unique) and table in OWN_TABLES
+
+
+def _expected(connection: Connection) -> Iterator[tuple[str, Shape]]:
     for table in METADATA.tables.values():
         for column in table.columns:
             type_ = column.type.compile(connection.dialect)
             yield f"column {table.name}.{column.name}", (type_, column.nullable, column.primary_key)
         for index in table.indexes:
-            yield f"index {index.name}", (bool(index.unique), [column.name for column in index.columns])
+            yield f"index {index.name}", (bool(index.unique), [column.name for column in index.columns], table.name)
 
 
 def _table_of(column: str) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from actionwatch.base.clock import machine_now
-from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing, StoreReplaced
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing, StoreReplaced
 from actionwatch.store import ownership
 from actionwatch.store.membership import Roster
+from actionwatch.store.schema import OWN_TABLES
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
@@ -42,6 +44,7 @@ _REMEDIES = {
     sqlite3.SQLITE_IOERR: "check the disk of",
     sqlite3.SQLITE_CANTOPEN: "check the owner and the mode of the file and the folder of",
 }
+_WRONG_TABLES = re.compile("no such (table|column|index|view)|has no column named|duplicate column|already exists")
 _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 _WRITER_PRAGMAS = (
     f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
@@ -62,11 +65,13 @@ _COLUMNS = """
 SELECT tables.name, columns.name, columns.type, columns."notnull", columns.pk
 FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
 """
+# An index of an expression has columns without a name.
 _INDEXES = """
-SELECT indexes.name, indexes."unique", columns.name
+SELECT indexes.name, indexes."unique", tables.name, coalesce(columns.name, '')
 FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN pragma_index_info(indexes.name) AS columns
-WHERE tables.type = 'table' ORDER BY indexes.name, columns.seqno
+WHERE tables.type = 'table' AND indexes.origin <> 'pk' ORDER BY indexes.name, columns.seqno
 """
+_TRIGGERS = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"  # ours are temporary: not among these
 # Our connections alone have these triggers, so that `unsealed` names what actionwatch wrote, and nothing else.
 _NOTING = "CREATE TEMP TRIGGER note_{table}_{event} AFTER {event} {columns} ON main.{table} BEGIN {statement}; END"
 _NOTE = "INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {key})"
@@ -116,6 +121,7 @@ class SqliteBackend:
     """The file of one URL."""
 
     is_shared = False
+    further_tables = ()
     sender = None
     look_seconds = 1.0  # only people write in addition to the service
     driver_error: type[Exception] = sqlite3.Error
@@ -183,14 +189,21 @@ class SqliteBackend:
         return _failure(self.path, error)
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield the columns and indexes of the tables."""
+        """Yield the columns and indexes of the tables, and the triggers of ours."""
         for table, name, type_, is_required, place in connection.exec_driver_sql(_COLUMNS):
             yield f"column {table}.{name}", (type_, not is_required, place > 0)
-        columns: dict[tuple[str, bool], list[str]] = {}
-        for name, is_unique, column in connection.exec_driver_sql(_INDEXES):
-            columns.setdefault((name, bool(is_unique)), []).append(column)
-        for (name, is_unique), names in columns.items():
-            yield f"index {name}", (is_unique, names)
+        columns: dict[tuple[str, bool, str], list[str]] = {}
+        for name, is_unique, table, column in connection.exec_driver_sql(_INDEXES):
+            columns.setdefault((name, bool(is_unique), table), []).append(column)
+        for (name, is_unique, table), names in columns.items():
+            yield f"index {name}", (is_unique, names, table)
+        for name, table in connection.exec_driver_sql(_TRIGGERS):
+            if table in OWN_TABLES:
+                yield f"trigger {name} of the table {table}", ()
+
+    def triggers(self) -> Mapping[str, tuple[object, ...]]:
+        """Return none: each connection has its own."""
+        return {}
 
     def version(self) -> int:
         """Return SQLite's `data_version`, which costs a hundredth of a query."""
@@ -408,6 +421,8 @@ def _failure(path: Path, error: BaseException) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
     if code in _DAMAGES:
         return _damaged(path, text)
+    if code == sqlite3.SQLITE_ERROR and _WRONG_TABLES.search(text):
+        return SchemaMismatch(f"the store {path} does not have the tables of its schema ({text}): {_REPLACING}")
     remedy = _REMEDIES.get(code)
     return StoreError(f"the store failed: {text}: {remedy} {path}" if remedy else f"the store failed: {text}")
 

@@ -55,6 +55,23 @@ def test_decisions_after_a_round_are_not_sealed_yet(round_: Desk) -> None:
     assert (document["agrees"], document["tables"]["silence"]["sealed"]) == (True, 1)
 
 
+def test_additions_are_named(round_: Desk) -> None:
+    """Tables, views and indexes of another program are named, and are no difference; a trigger is refused."""
+    change(round_, "CREATE TABLE note (content TEXT)")
+    change(round_, "CREATE VIEW eve AS SELECT * FROM record")
+    change(round_, "CREATE INDEX mine ON record (user_name)")
+    done = round_.call("store", "verify", "-o", "json")
+    assert (done.status, done.json["additions"]) == (0, ["table note", "view eve", "index mine"])
+    assert (
+        "not created by actionwatch, and without effect on what it writes: table note"
+        in round_.call("store", "verify").out
+    )
+    change(round_, "CREATE UNIQUE INDEX held ON delivery (receiver)")
+    done = round_.call("store", "verify")
+    assert done.status == 1
+    assert "the index held is not one that actionwatch creates" in done.err
+
+
 def test_differences_are_named(round_: Desk) -> None:
     """Each row that another program changed is named with its table and key, and the exit status is 1."""
     change(round_, "UPDATE record SET user_name = 'mallory'")

@@ -33,6 +33,7 @@ from actionwatch.store.wal_checkpoints import (
     MOST_COMMITS,
     Checkpoints,
 )
+from tests import postgresql
 from tests.builders import NOON, file_of, only_sqlite, open_database, url_of
 from tests.children import child, printed, run_child
 from tests.migrations import later_migrations
@@ -195,6 +196,93 @@ def test_further_tables_are_accepted(tmp_path: Path) -> None:
     database.upgrade()
     database.close()
     StoreReader.open(f"sqlite:///{database.path}").close()
+
+
+FOREIGN = {
+    "trigger": ["CREATE TRIGGER hold BEFORE INSERT ON delivery BEGIN SELECT RAISE(IGNORE); END"],
+    "unique index": ["CREATE UNIQUE INDEX hold ON delivery (receiver)"],
+}
+FOREIGN_POSTGRESQL = {
+    "trigger": [
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        "CREATE TRIGGER hold BEFORE INSERT ON delivery FOR EACH ROW EXECUTE FUNCTION hold()",
+    ],
+    "unique index": FOREIGN["unique index"],
+    "rule": ["CREATE RULE hold AS ON INSERT TO delivery DO INSTEAD NOTHING"],
+    "policy": ["CREATE POLICY hold ON delivery USING (false)"],
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN_POSTGRESQL)
+def test_what_can_hold_back_writes_is_refused(database: Database, kind: str) -> None:
+    """A trigger, a rule or a unique index of another program can hold back each delivery, unseen: no start, no command."""
+    ways = FOREIGN_POSTGRESQL if database.is_shared else FOREIGN
+    if kind not in ways:
+        pytest.skip("SQLite has none")
+    with database.write() as connection:
+        for statement in ways[kind]:
+            connection.exec_driver_sql(statement)
+    for use in (database.set_up, database.upgrade, lambda: StoreReader.open(url_of(database)).close()):
+        with pytest.raises(
+            SchemaMismatch, match=r"was changed: the .*hold.* is not one that actionwatch creates.*drop it"
+        ):
+            use()
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE alert DISABLE TRIGGER note_alert", "DROP TRIGGER note_alert ON alert"])
+def test_missing_trigger_of_ours_is_created_again(change: str) -> None:
+    """In PostgreSQL, commands refuse a store without one of our triggers. The start creates it, unless it is disabled."""
+    with postgresql.other_database("untriggered") as url, contextlib.closing(Database(url)) as database:
+        database.upgrade()
+        with database.write() as connection:
+            connection.exec_driver_sql(change)
+        with pytest.raises(SchemaMismatch, match="trigger note_alert of the table alert is missing or differs"):
+            StoreReader.open(url)
+        if "DISABLE" in change:
+            with pytest.raises(SchemaMismatch, match="drop it if it is there, and start 'actionwatch run'"):
+                database.set_up()
+        else:
+            database.set_up()
+            StoreReader.open(url).close()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["DROP TABLE poll"],
+        ["ALTER TABLE alert ADD COLUMN happened_at BIGINT"],
+        ["UPDATE alembic_version SET version_num = '0012'", "DROP TABLE alert_record"],
+        ["UPDATE alembic_version SET version_num = '0016'"],  # with the tables of the newest one
+    ],
+)
+def test_older_store_without_its_tables_is_refused(tmp_path: Path, statements: list[str]) -> None:
+    """A store whose tables are not those of its older revision is refused in one sentence, with a remedy, and not changed."""
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    is_first = not statements[0].startswith("UPDATE")
+    if not is_first:
+        database.upgrade()
+    with contextlib.closing(database):
+        with database.write() as connection:
+            if is_first:
+                create_first_schema(connection)
+            for each in statements:
+                connection.exec_driver_sql(each)
+        before = _schema(database)
+        with pytest.raises(SchemaMismatch) as refused:
+            database.set_up()
+        message = str(refused.value)
+        assert message.startswith(f"the store {database.path} does not have the tables of its schema")
+        assert "'actionwatch store restore BACKUP --replace'" in message
+        assert "\n" not in message
+        assert _schema(database) == before
+
+
+def test_table_that_is_dropped_meanwhile_is_reported_with_a_remedy(database: Database) -> None:
+    """A table that vanishes while a store is open is a store that was changed by hand, not an error of the driver."""
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE poll")
+    with pytest.raises(SchemaMismatch, match="does not have the tables of its schema"), database.read() as connection:
+        connection.exec_driver_sql("SELECT * FROM poll")
 
 
 def test_two_simultaneous_starts_migrate_once(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_previews_read_the_alerts_once(web: httpx.Client) -> None:
     for ids in (IDS[:1], IDS):
         with statements() as ran:
             decide(web, "silence", ids, comment="x")
-        counts.append(sum("FROM alert" in each and "LIMIT" in each for each in ran))
+        counts.append(sum("FROM alert \n" in each and "LIMIT" in each for each in ran))
     assert counts[0] == counts[1]
 
 
