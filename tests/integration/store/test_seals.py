@@ -8,11 +8,11 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from actionwatch.base.errors import RoleLost
 from actionwatch.service import prune
@@ -22,8 +22,8 @@ from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
 from actionwatch.store.seal_tree import fold, pack
 from actionwatch.store.sealed_tables import SEALED
-from actionwatch.store.seals import Head
-from actionwatch.store.tables import SEAL, UNSEALED
+from actionwatch.store.seals import CUT, Head
+from actionwatch.store.tables import RECEIPT, SEAL, UNSEALED
 from tests import postgresql
 from tests.builders import NOON, file_of, make_receipt, make_record, open_database
 from tests.integration.store.sealed import checked, differences, fill, head, insert_token, seal_all, stranger
@@ -497,6 +497,84 @@ def test_old_seals_are_deleted_although_early_rows_stay(store: Database) -> None
     fill(store, count=3, first=40)
     seal_all(store)
     assert differences(store) == differences(store, noted) == []
+
+
+MICRO = timedelta(microseconds=1)
+
+
+def days_of_receipts(store: Database, days: int) -> None:
+    """Seal one receipt a day, and delete it with the next: so only the newest seal of receipts has rows."""
+    for day in range(1, days + 1):
+        at = NOON + timedelta(days=day)
+        with store.write() as connection:
+            connection.execute(RECEIPT.delete())
+            receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest=str(day)))
+            while seals.seal_next(connection, at):
+                pass
+
+
+def cuts(store: Database) -> list[tuple[int, datetime, int]]:
+    """Return the number, the time and the reach of each cut."""
+    with store.read() as connection:
+        rows = connection.execute(select(SEAL.c.number, SEAL.c.at, SEAL.c.last_id).where(SEAL.c.table_name == CUT))
+        return [(row.number, row.at, row.last_id) for row in rows]
+
+
+def delete_older(store: Database, before: datetime, now: datetime) -> int:
+    """Apply the retention of seals."""
+    with store.write() as connection:
+        return seals.delete_older(connection, before, now, 1000)
+
+
+def test_a_cut_ends_before_the_first_seal_that_is_young(store: Database) -> None:
+    """A cut covers each seal that was made before the time, and none that was made at it or later."""
+    days_of_receipts(store, 100)
+    before = NOON + timedelta(days=98)
+    with store.read() as connection:
+        made = {row.number: row.at for row in connection.execute(select(SEAL.c.number, SEAL.c.at))}
+    assert delete_older(store, before, NOON + timedelta(days=101)) == 0
+    ((_, _, reach),) = cuts(store)
+    assert reach == max(number for number, at in made.items() if at < before)
+    assert made[reach + 1] == before
+
+
+def test_seals_are_deleted_only_when_the_cut_itself_is_old(store: Database) -> None:
+    """A cut that was made at the time or later deletes nothing, so that no cut hides a change from a noted head."""
+    days_of_receipts(store, 100)
+    now = NOON + timedelta(days=101)
+    assert delete_older(store, NOON + timedelta(days=98), now) == 0
+    before = numbers(store)
+    assert delete_older(store, now, now) == 0
+    assert set(before) <= set(numbers(store))
+    assert delete_older(store, now + MICRO, now + MICRO) > 0
+    assert differences(store) == []
+
+
+def test_the_seal_with_the_newest_id_of_a_table_stays(store: Database) -> None:
+    """If all rows of a table are gone, the seal with its newest id stays: the next row continues there, and agrees."""
+    days_of_receipts(store, 3)
+    with store.write() as connection:
+        connection.execute(RECEIPT.delete())
+        while seals.seal_next(connection, NOON + timedelta(days=4)):
+            pass
+    with store.read() as connection:
+        its = select(SEAL.c.number, SEAL.c.last_id).where(SEAL.c.table_name == "receipt", SEAL.c.first_id.is_not(None))
+        number, newest_id = connection.execute(its.order_by(SEAL.c.last_id.desc()).limit(1)).one()
+    for day in range(5, 60):  # seals of another table, so that a cut is worth it
+        with store.write() as connection:
+            insert_token(connection, 1000 + day)
+            connection.execute(SEALED["token"].table.delete().where(SEALED["token"].table.c.id == str(999 + day)))
+            while seals.seal_next(connection, NOON + timedelta(days=day)):
+                pass
+    assert delete_older(store, NOON + timedelta(days=58), NOON + timedelta(days=61)) == 0
+    assert delete_older(store, NOON + timedelta(days=62), NOON + timedelta(days=63)) > 0
+    assert number in numbers(store)
+    with store.write() as connection:
+        at = NOON + timedelta(days=64)
+        receipts.write(connection, make_receipt(starts_at=at, ends_at=at, judged_at=at, digest="next"))
+        assert connection.execute(select(RECEIPT.c.id)).scalar_one() == newest_id + 1
+    seal_all(store)
+    assert differences(store) == []
 
 
 def test_seals_that_must_stay_are_missed(store: Database) -> None:
