@@ -45,6 +45,21 @@ def test_resolve_of_an_old_self_alert_is_still_sent(desk: Desk) -> None:
         assert alerts.read(connection, desk.hook.sent[0].data["id"]) is None
 
 
+def test_what_awaits_a_summary_stays(desk: Desk) -> None:
+    """A message that a silence holds back for longer than the retention stays until the summary has reported it."""
+    desk.silence('userName="eve"', days=200)
+    alert_id = desk.match_records()
+    desk.deliver()
+    desk.operator.resolve(alert_id, "sam")
+    desk.deliver()
+    assert "hook opened suppressed by silence" in desk.gated()
+    pass_days(desk, 120)
+    assert "hook opened suppressed by silence" in desk.gated()
+    desk.clock.advance(days=81)
+    desk.deliver()
+    assert [message.type for message in desk.hook.sent] == ["alerts.summary"]
+
+
 @pytest.mark.parametrize("kept_days", [91, 399])
 def test_old_alert_can_still_be_resolved(desk: Desk, kept_days: int) -> None:
     """An operator can resolve an alert as long as it is stored, so that an incident elsewhere does not stay open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -188,6 +189,8 @@ def test_absence_opens_with_verified_time_and_resolves_with_a_match(post: Post) 
     step = matcher(post, rules)
     see(post.database, NOON + 59 * MINUTE)
     assert step.run_once() == 0
+    see(post.database, NOON + 60 * MINUTE - timedelta(microseconds=1))
+    assert step.run_once() == 0
     see(post.database, NOON + 60 * MINUTE)
     assert step.run_once() == 1
     alert = only(post)
@@ -221,11 +224,23 @@ def test_trailing_not_fires_after_proof(post: Post) -> None:
     """The alert opens once it is proved that nothing followed, also in a process that was restarted meanwhile."""
     rules = rules_of(UNANSWERED)
     post.store(make_record(1, action_kind="CREATE_CLUSTER"))
-    see(post.database, NOON + 9 * MINUTE)
+    see(post.database, NOON + 10 * MINUTE - timedelta(microseconds=1))
     assert matcher(post, rules).run_once() == 0
     see(post.database, NOON + 10 * MINUTE)
     assert matcher(post, rules).run_once() == 1
     assert (only(post).count, only(post).first_at) == (1, NOON)
+
+
+def test_trailing_not_does_not_fire_early_when_its_group_has_news(post: Post) -> None:
+    """Another record of the group is no reason to judge it a microsecond before enough time is proved."""
+    step = matcher(post, rules_of(UNANSWERED))
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + 10 * MINUTE - timedelta(microseconds=1))
+    assert step.run_once() == 0
+    post.store(make_record(2, minutes=9, action_kind="CREATE_CLUSTER"))
+    assert step.run_once() == 0
+    see(post.database, NOON + 10 * MINUTE)
+    assert step.run_once() == 1
 
 
 def test_trailing_not_survives_a_restart_with_a_short_realert(post: Post) -> None:
@@ -328,6 +343,33 @@ def test_very_late_record_rebuilds_the_state(post: Post) -> None:
     post.store(make_record(3, minutes=2, late_by=timedelta(hours=9)))
     assert step.run_once() == 1
     assert (only(post).first_at, only(post).count, only(post).late_by) == (NOON, 3, timedelta(hours=9))
+
+
+BURSTS = HEAD.format("bursts") + (
+    "correlation: {type: event_count, rules: [burst], group-by: [userName], timespan: 1d, condition: {gte: 2},"
+    " generate: true}\n"
+)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_very_late_alert_of_an_inner_rule_counts_in_the_outer_one(post: Post, *, is_restarted: bool) -> None:
+    """A late record that completes an alert of hours ago counts for the rule above it, also after a restart."""
+    rules = rules_of(BURST + "---\n" + BURSTS)
+    step = matcher(post, rules, keep=10 * MINUTE)
+    post.store(*(make_record(n, minutes=n) for n in range(2)))
+    post.store(*(make_record(10 + n, minutes=60 + n) for n in range(3)))
+    for hours in range(2, 9):
+        post.store(make_record(hours * 100, minutes=60 * hours))
+        see(post.database, NOON + timedelta(hours=hours))
+        step.run_once()
+    assert [alert.rule.name for alert in post.alerts().values()] == ["burst"]
+    if is_restarted:
+        step.save()
+        step = matcher(post, rules, keep=10 * MINUTE)
+    # The second one is in time: it must not make the matcher forget that the first one was not.
+    post.store(make_record(5, minutes=2, late_by=timedelta(hours=8)), make_record(900, minutes=8 * 60 + 1))
+    step.run_once()
+    assert Counter(alert.rule.name for alert in post.alerts().values()) == {"burst": 2, "bursts": 1}
 
 
 def test_match_that_joins_a_resolved_alert_sends_nothing(post: Post) -> None:
