@@ -303,7 +303,8 @@ SIZED: dict[str, Callable[[Connection, Sequence[Alert]], object]] = {
     "held messages": lambda c, some: delivery_transitions.hold(c, [(each, NOON) for each in _messages(some)]),
     "failed messages": lambda c, some: [delivery_transitions.retry(c, each, NOON, "down") for each in _messages(some)],
     "dead messages": lambda c, some: [delivery_transitions.bury(c, each, "refused") for each in _messages(some)],
-    "leases of others": lambda c, some: delivery_transitions.release(c, ["a", "b"], "me", _ids(some)),
+    "leases of others": lambda c, some: delivery_transitions.release_left(c, _ids(some)),
+    "forgotten leases": lambda c, some: delivery_transitions.release_forgotten(c, "me", _ids(some)),
     "chosen dead letters": lambda c, some: outbox.read_dead_letters(
         c, DeliveryFilter([each.id for each in _messages(some)], "hook")
     ),

@@ -74,7 +74,7 @@ def client(database: Database, clock: MovingClock) -> Iterator[httpx.Client]:
     with database.write() as connection:
         records.insert_new(connection, [make_record()])
         alerts.insert_new(connection, [(make_alert("alert-1"), "g")])
-        alerts.join(connection, [("alert-1", 1)])
+        alerts.join(connection, [("alert-1", 1, NOON)])
         delivery_transitions.enqueue(connection, [dead])
         delivery_transitions.bury(connection, dead, "x")
         silences.write(connection, known)
