@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import random
 import shutil
 import signal
@@ -75,6 +77,25 @@ def test_an_action_reaches_webhook_mail_and_slack(
             f"\nupstream record -> webhook: median {statistics.median(latencies):.2f} s, at most {max(latencies):.2f} s, "
             f"at least {min(latencies):.2f} s, of {len(latencies)}, polling every 0.5 s; SIGTERM took {seconds:.1f} s"
         )
+
+
+def test_reader_of_the_log_that_stops_reading_stops_nothing(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
+    """With a pipe that is full and that nobody reads as its log, a service still sends every alert, and ends."""
+    reading, writing = os.pipe()
+    room = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, b"x" * room)
+    users = [f"user{number}@example.com" for number in range(8)]
+    post.write(webhook)
+    with (
+        os.fdopen(writing, "w") as log,
+        kit.started_warm("run", folder=post.folder, stderr=log, stdout=log) as process,
+    ):
+        for user in users:
+            post.upstream.delete_cluster(user)
+            soar.wait_for(user=user)
+        kit.Service(process, post.folder / "service.log").end()
+    assert [len(soar.find(user=user, type="alert.opened")) for user in users] == [1] * len(users)
+    os.close(reading)
 
 
 def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
