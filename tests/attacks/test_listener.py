@@ -195,6 +195,19 @@ def test_drafts_leave_threads_to_other_pages(database: Database) -> None:
             over.set()
 
 
+def test_the_oldest_that_waits_goes_first() -> None:
+    """A connection too many closes the one that has waited longest for its request, and none that is being answered."""
+    asked = b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(PAGES, "127.0.0.1", 0, None) as url, connected(url, 1, asked) as answered:
+        assert http_client.get(f"{url}/small").text == "small"  # that request has begun
+        with connected(url, 1) as oldest:
+            assert http_client.get(f"{url}/small").text == "small"
+            with connected(url, MAX_CONNECTIONS - 1) as others:
+                wait_until(lambda: is_closed(oldest[0]), "the end of the oldest")
+                assert not is_closed(others[-1])
+                assert not is_closed(answered[0])
+
+
 def test_a_body_has_as_long_as_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that never becomes complete ends its connection like half a head, also after an early answer; others are read."""
     monkeypatch.setattr(connections, "SERVE_SECONDS", 100 * LIMIT)
