@@ -12,7 +12,7 @@ from actionwatch.cli import COMMANDS, load_command
 from tests.attacks.test_terminal import FORBIDDEN
 from tests.integration.cli.conftest import Called, Desk, new_desk
 
-FORGED = "forged: all is well"
+FORGED = "forged: nothing failed"
 HOSTILE = f"x\n{FORGED}\r\x1b[8m\x07\u202e"
 WITHOUT_AN_END = ("run", "demo", "emulator")  # they run until somebody stops them
 FREE_TEXT = ("comment",)  # may have several lines
