@@ -48,6 +48,7 @@ serving = functools.partial(server.serving, start_thread=start_thread)
 DROPPED_GROUPS = 3
 OF_PROCESS = {
     "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS,
+    "actionwatch_log_lines_dropped_total": 0,
     f'actionwatch_info{{version="{__version__}"}}': 1,
 }
 INTERVAL = timedelta(seconds=30)

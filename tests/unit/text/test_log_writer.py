@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from actionwatch.text import log_writer, logs
-from actionwatch.text.log_writer import WRITER, LogWriter
+from actionwatch.text.log_writer import LogWriter
 from tests.unit.text.test_logs import restored_logging
 from tests.waiting import LIMIT, wait_until
 
@@ -65,17 +65,18 @@ def test_service_logs_in_the_background(pipe: tuple[int, int], monkeypatch: pyte
     """The log of a service blocks nobody, keeps the order, and says how many lines are missing."""
     stream = os.fdopen(pipe[1], "w", closefd=False)
     monkeypatch.setattr("sys.stderr", stream)
+    writer = LogWriter(lambda count: structlog.get_logger().error("log_lines_dropped", count=count))
+    monkeypatch.setattr(log_writer, "WRITER", writer)  # that of the process counts for its metrics
     logs.set_up("info", "json", ["s3cret-word"], is_background=True)
-    before = WRITER.dropped_count
     for number in range(log_writer.MAX_LINES + 200):
         structlog.get_logger().info("step_done", number=number, token="s3cret-word")
     logging.getLogger("other").warning("last of s3cret-word")
-    assert WRITER.dropped_count > before
-    found = read_all(pipe[0], WRITER)
-    wait_until(lambda: b"log_lines_dropped" in found + read_all(pipe[0], WRITER), "the log says it")
+    assert writer.dropped_count > 0
+    found = read_all(pipe[0], writer)
+    wait_until(lambda: b"log_lines_dropped" in found + read_all(pipe[0], writer), "the log says it")
     assert b"s3cret-word" not in found
     assert found.index(b'"number": 1,') < found.index(b'"number": 2,') < found.index(b'"number": 500,')
-    assert WRITER.flush(LIMIT)
+    assert writer.flush(LIMIT)
 
 
 def test_reader_that_is_gone_is_no_error() -> None:
