@@ -75,6 +75,8 @@ class RecordMatcher:
         """How many groups of correlations were dropped since the start because there was no room."""
         self.pause_count = 0
         """How often rebuilds have paused since the start: it grows while one makes progress."""
+        self.has_learned = self._correlating.is_idle
+        """Whether correlations have once taken all that was stored, since this matcher was made."""
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
@@ -152,6 +154,7 @@ class RecordMatcher:
                 self._correlating.save_if_due(self._database)
             self._verified = _later(verified, advanced)
             self._apply_verified_time()
+            self.has_learned = self.has_learned or self._correlating.is_ready
         except Overtaken as error:
             self._correlating.forget()
             log.warning("matcher_overtaken", error=str(error))

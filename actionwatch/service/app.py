@@ -16,6 +16,7 @@ from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.rule_failures import RuleFailures
 from actionwatch.matching.self_alerts import SelfAlertStore
+from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
@@ -127,6 +128,13 @@ class App:
             sources = [source.name for source in self.settings.sources]
             self._correlating = parts, Correlating(rules, self.addressing, sources=sources)
         return self._correlating[1]
+
+    @property
+    def records_learned(self) -> int | None:
+        """How many records correlations have read since the start; None once they have caught up, or without a matcher."""
+        if self._matcher is None or self._matcher.has_learned:
+            return None
+        return self._matcher.pause_count * PAUSE_EVERY
 
     def begin_leading(self) -> None:
         """Forget what this process matched as an earlier leader: another replica has led since."""

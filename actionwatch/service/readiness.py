@@ -17,7 +17,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.base.reasons import Reason
 from actionwatch.service.roles import Roles
 from actionwatch.service.step_watch import StepWatch
-from actionwatch.store import polls, self_alerts
+from actionwatch.store import polls, positions, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.membership import tail_role
 from actionwatch.store.polls import Poll
@@ -30,11 +30,13 @@ _URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no furth
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Facts of the store, with when they were read (monotonic): the last poll of each source, what is urgent; or an error."""
+    """Facts of the store, with when they were read (monotonic): the last poll of each source, what is urgent, how many
+    records wait for correlations; or an error."""
 
     read_at: float
     polls: Mapping[str, Poll] = field(default_factory=dict)
     urgent: tuple[str, ...] = ()
+    waiting_count: int = 0
     error: str | None = None
 
 
@@ -48,18 +50,22 @@ class Readiness:
         ages: Callable[[], Mapping[str, timedelta | None]],
         steps: StepWatch,
         roles: Roles,
+        records_learned: Callable[[], int | None] = lambda: None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`intervals` are the poll intervals of the sources.
 
         `ages` returns how long ago this process polled each source, None if it has not yet. The store cannot show this,
         because clocks can be set.
+
+        `records_learned` returns how many records correlations have read again since the start; None once they have caught up.
         """
         self._database = database
         self._intervals = intervals
         self._ages = ages
         self._steps = steps
         self._roles = roles
+        self._records_learned = records_learned
         self._elapsed = elapsed
         self._facts = _Facts(elapsed(), error="the store has not been read yet")
 
@@ -69,6 +75,7 @@ class Readiness:
             with self._database.read() as connection:
                 known = polls.read_all(connection)
                 opened = self_alerts.read_all(connection)
+                waiting = records.newest_id(connection) - positions.read_both(connection)[1]
         except StoreError as exc:
             self._facts = _Facts(self._elapsed(), error=str(exc))
             return
@@ -77,7 +84,7 @@ class Readiness:
             for each in opened
             if each.trouble in _URGENT
         )
-        self._facts = _Facts(self._elapsed(), known, urgent)
+        self._facts = _Facts(self._elapsed(), known, urgent, waiting)
 
     def reasons(self) -> Iterator[str]:
         """Describe each reason in a sentence. It waits for nothing."""
@@ -99,6 +106,11 @@ class Readiness:
                 yield Reason(f"the store cannot be written: {failure}", "the store cannot be written")
             yield from facts.urgent
             yield from self._of_sources(facts.polls)
+            if (count := self._records_learned()) is not None:
+                yield Reason(
+                    f"learning: correlations have read {count:,} records since the start, and about {facts.waiting_count:,} "
+                    "wait for them; plain rules are ready"
+                )
 
     def _of_sources(self, known: Mapping[str, Poll]) -> Iterator[str]:
         ages = {name: age for name, age in self._ages().items() if self._roles.has(tail_role(name))}

@@ -82,7 +82,14 @@ class Service:
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
         self._traces = _build_traces(app.settings.telemetry)
         self._loops = Loops(app, self.threads, self.steps, self.roles, self._worker)
-        self._readiness = Readiness(app.database, app.settings.poll_intervals, app.tails.ages, self.steps, self.roles)
+        self._readiness = Readiness(
+            app.database,
+            app.settings.poll_intervals,
+            app.tails.ages,
+            self.steps,
+            self.roles,
+            lambda: app.records_learned if self.leads() else None,
+        )
         self._web = WebListener(
             app,
             self.threads,

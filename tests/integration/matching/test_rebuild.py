@@ -105,11 +105,13 @@ def test_plain_rules_do_not_wait_for_a_rebuild(post: Post) -> None:
         if pauses == 1:
             post.store(make_record(8, minutes=1, action_kind="CREATE_CLUSTER"), make_record(9, minutes=1))
         seen.append(names(post))
+        assert not step.has_learned
 
     rules = rules_of(BURST + "---\n" + PLAIN)
     correlating = Watched(rules, post, arrive)
     step = stepping(post, rules, correlating)
     assert step.run_once() == 2
+    assert step.has_learned
     assert seen == [[], ["plain"], ["plain"]]
     assert names(post) == ["burst", "plain"]
     assert (step.run_once(), correlating.pauses, step.pause_count) == (0, 3, 3)

@@ -14,12 +14,14 @@ from actionwatch.base.errors import StoreError
 from actionwatch.service.readiness import SILENT_AFTER, Readiness
 from actionwatch.service.roles import Role, Roles
 from actionwatch.service.step_watch import FAILURES, StepWatch
-from actionwatch.store import lease, polls
+from actionwatch.store import lease, polls, positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.membership import Membership, tail_role
 from tests import postgresql
+from tests.builders import make_record
 from tests.chaos.database_proxy import DatabaseProxy
 from tests.integration.kit import Post
+from tests.positions import move_to
 from tests.waiting import beside, wait_until
 
 ROLE = tail_role("acme")
@@ -46,8 +48,15 @@ class Replica:
         self.roles = Roles([Role(ROLE, lambda: None, lambda: None)], elapsed=self.time)
         self.roles.start(membership)
         ages = {"acme": timedelta(seconds=1)}
+        self.records_learned: int | None = None
         self.readiness = Readiness(
-            database, {"acme": timedelta(seconds=30)}, lambda: ages, self.steps, self.roles, self.time
+            database,
+            {"acme": timedelta(seconds=30)},
+            lambda: ages,
+            self.steps,
+            self.roles,
+            lambda: self.records_learned,
+            self.time,
         )
 
     @property
@@ -120,4 +129,18 @@ def test_failures_of_a_role_end_with_it(replica: Replica) -> None:
         replica.steps.attempt("tail acme", fail)
     assert replica.reasons == ["step tail acme: failed 3 times in a row: odd"]
     replica.roles._held.clear()
+    assert replica.reasons == []
+
+
+def test_learning_is_a_reason_with_its_progress(replica: Replica) -> None:
+    """Until correlations have caught up after a start, the process is not ready; it reports how far they are."""
+    with replica.database.write() as connection:
+        records.insert_new(connection, [make_record(n) for n in range(3)])
+        move_to(connection, positions.CORRELATED, 1)
+    replica.records_learned = 4000
+    replica.readiness.look()
+    assert replica.reasons == [
+        "learning: correlations have read 4,000 records since the start, and about 2 wait for them; plain rules are ready"
+    ]
+    replica.records_learned = None
     assert replica.reasons == []
