@@ -11,5 +11,5 @@ from tests.benchmarks.deliveries.course import run
 
 result = None
 with contextlib.suppress(ImportError):
-    result = dataclasses.asdict(run(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    result = dataclasses.asdict(run(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
 print(json.dumps(result))

@@ -63,8 +63,8 @@ class Result:
     p99_ms: float
 
 
-def run(name: str, url: str, count: int) -> Result:
-    """Run one round.
+def run(name: str, url: str, count: int, history: int = 0) -> Result:
+    """Run one round. `history` is how many messages the receiver has before it; only our outbox can have any.
 
     Raises: ImportError, if the contestant is not installed.
 
@@ -73,6 +73,8 @@ def run(name: str, url: str, count: int) -> Result:
     arrivals = Arrivals(url)
     with tempfile.TemporaryDirectory() as folder:
         contestant = CONTESTANTS[name](url, Path(folder))
+        if isinstance(contestant, Ours):
+            contestant.fill_history(history)
         contestant.fill(count)
         started, cpu = time.monotonic(), time.process_time()
         contestant.start()
