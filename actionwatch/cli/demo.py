@@ -82,7 +82,8 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream["organisation"], duration, ended)
     if keep:
-        echo(f"Kept in {spell(keep)}: try `actionwatch -c {spell(keep / 'actionwatch.yaml')} alerts list`.")
+        written = spell(keep / "actionwatch.yaml")
+        echo(f"Kept in {spell(keep)}: try `actionwatch -c {written} alerts list`.")
 
 
 def _free_port(port: int) -> int:

@@ -18,7 +18,7 @@ from actionwatch.rules.lint import lint
 from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
-from actionwatch.service.receivers import build_policy, rate_of
+from actionwatch.service.policies import build_policy, rate_of
 from actionwatch.service.rendering import build_renderer
 from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings

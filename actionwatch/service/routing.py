@@ -20,7 +20,8 @@ from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.gates import GateContext, decisions
 from actionwatch.delivery.lifecycle import GateDecision, Hold, Suppress
 from actionwatch.rules.model import Rule
-from actionwatch.service.receivers import build_global_policy, build_policy, rate_of
+from actionwatch.service.policies import build_policy, rate_of
+from actionwatch.service.receivers import build_global_policy
 from actionwatch.settings import Receiver, Settings
 from actionwatch.store import receivers
 from actionwatch.store.outbox import DueDelivery

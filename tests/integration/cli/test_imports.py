@@ -153,6 +153,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
         {*DELIVERY, *RULES},
         ["routes test --alert ALERT", "routes test --level high", "receivers preview cluster_deleted soar"],
     ),
+    ({*DELIVERY, *RULES}, ["store prune --dry-run"]),
     ({*DELIVERY, *RULES}, ["silences add level=low --for 1h --comment x", "silences expire SILENCE"]),
     (STORE, ["tokens list"]),
     ({*STORE, "structlog"}, ["tokens create sam", "tokens revoke sam"]),

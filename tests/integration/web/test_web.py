@@ -200,7 +200,7 @@ def test_broken_store_is_not_ready(web: httpx.Client, database: Database, clock:
         connection.exec_driver_sql("DROP TABLE poll")
     answer = web.get("/readyz")
     assert answer.status_code == 503
-    assert "the store failed" in answer.json()["reasons"][0]
+    assert "does not have the tables of its schema" in answer.json()["reasons"][0]
 
 
 def metrics(web: httpx.Client) -> dict[str, float]:
