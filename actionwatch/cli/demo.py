@@ -82,8 +82,8 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream["organisation"], duration, ended)
     if keep:
-        written = spell(keep / "actionwatch.yaml")
-        echo(f"Kept in {spell(keep)}: try `actionwatch -c {written} alerts list`.")
+        listing = " ".join(("actionwatch", "-c", spell(keep / "actionwatch.yaml"), "alerts", "list"))
+        echo(f"Kept in {spell(keep)}: try `{listing}`.")
 
 
 def _free_port(port: int) -> int:

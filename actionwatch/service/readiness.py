@@ -108,8 +108,8 @@ class Readiness:
             yield from self._of_sources(facts.polls)
             if (count := self._records_learned()) is not None:
                 yield Reason(
-                    f"learning: correlations have read {count:,} records since the start, and about {facts.waiting_count:,} "
-                    "wait for them; plain rules are ready"
+                    f"learning: correlations have read {counted(count, 'record')} since the start, and about "
+                    f"{facts.waiting_count:,} wait for them; plain rules are ready"
                 )
 
     def _of_sources(self, known: Mapping[str, Poll]) -> Iterator[str]:
