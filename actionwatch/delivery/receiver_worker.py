@@ -31,9 +31,7 @@ from actionwatch.notifiers.base import Notifier
 from actionwatch.settings import RetryPolicy
 
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
-RATED_PORTION = timedelta(
-    seconds=0.1
-)  # what a rate allows in this time is claimed at once: a commit each would be too slow
+RATED_PORTION = timedelta(seconds=0.1)  # what a rate allows in this time is claimed at once, in one commit
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
 # Beside other processes, which wait for each other's rounds, so that each round should cover more. If the receiver hangs now,

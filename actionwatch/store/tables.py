@@ -441,9 +441,7 @@ CORRELATED_ALERT = Table(
     # The number of the saved state to come when it was stored.
     Column("epoch", BigInteger),
     Index("correlated_alert_by_rule", "rule_id", "until"),
-    Index(
-        "correlated_alert_by_reported", "reported_as"
-    ),  # replicas of schema 0016 need it; `correlated_alert_reported` serves
+    Index("correlated_alert_by_reported", "reported_as"),  # only for replicas of schema 0016
     Index("correlated_alert_by_epoch", "epoch"),
     Index("correlated_alert_by_end", "until"),
 )
