@@ -234,7 +234,11 @@ def prune(config: str, dry_run: bool, form: str) -> None:
 
 
 def _print_deleted(deleted: Mapping[str, int], *, is_undone: bool) -> None:
-    print_table(("what", "rows"), [(name, f"{count:,}") for name, count in deleted.items()])
+    rows = [(name.replace("_", " "), f"{count:,}") for name, count in deleted.items() if count]
+    if not rows:
+        echo("nothing to delete: nothing is older than store.retention, or it is still needed")
+        return
+    print_table(("what", "rows"), rows)
     echo("nothing was deleted: these rows would be" if is_undone else "deleted")
 
 

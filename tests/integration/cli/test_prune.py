@@ -32,11 +32,13 @@ def test_dry_run_counts_what_prune_deletes(desk: Desk) -> None:
     foreseen = desk.call("store", "prune", "--dry-run", "-o", "json")
     assert foreseen.json["dry_run"] is True
     assert foreseen.json["deleted"]["receipts"] == count_receipts(desk) == count
+    assert desk.call("store", "prune", "--dry-run").out == (
+        f"what      rows\nreceipts  {count}\nnothing was deleted: these rows would be\n"
+    )
     done = desk.call("store", "prune", "-o", "json")
     assert done.json == {"dry_run": False, "deleted": foreseen.json["deleted"]}
     assert count_receipts(desk) == 0
-    assert desk.call("store", "prune").out.splitlines()[-1] == "deleted"
-    assert desk.call("store", "prune", "--dry-run").out.splitlines()[-1] == "nothing was deleted: these rows would be"
+    assert desk.call("store", "prune").out.startswith("nothing to delete: ")
     assert desk.call("store", "verify").status == 0
 
 
