@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ import structlog
 from actionwatch.text import log_writer, logs
 from actionwatch.text.log_writer import LogWriter
 from tests.unit.text.test_logs import restored_logging
-from tests.waiting import LIMIT, wait_until
+from tests.waiting import LIMIT, pause, wait_until
 
 __all__ = ["restored_logging"]
 PIPE_BYTES = 4096
@@ -36,10 +37,11 @@ def read_all(reading: int, writer: LogWriter) -> bytes:
 
     def is_over() -> bool:
         try:
-            found.extend(os.read(reading, 65_536))
+            while True:
+                found.extend(os.read(reading, 65_536))
+                pause(0.0001)  # gives the writer its turn
         except BlockingIOError:
             return writer.flush(0)
-        return False
 
     wait_until(is_over, "all lines are written")
     return bytes(found)
@@ -59,6 +61,31 @@ def test_nobody_waits_for_a_reader_that_stops(pipe: tuple[int, int]) -> None:
     wait_until(lambda: reported == [writer.dropped_count], "what was dropped is reported")
     writer.write(pipe[1], "the next\n")
     assert read_all(pipe[0], writer) == b"the next\n"
+
+
+def test_full_pipe_that_is_not_blocking_loses_nothing(pipe: tuple[int, int]) -> None:
+    """Lines wait for their reader also if a process that shares standard error has made it non-blocking."""
+    os.set_blocking(pipe[1], False)
+    writer = LogWriter(lambda _: None)
+    for number in range(200):
+        writer.write(pipe[1], f"line {number} {'x' * 100}\n")
+    lines = read_all(pipe[0], writer).splitlines()
+    assert [line.split()[1] for line in lines] == [b"%d" % number for number in range(200)]
+
+
+def test_line_within_a_line_blocks_nobody() -> None:
+    """A destructor or a signal handler that logs, while the same thread is logging, waits for nothing."""
+    with open(os.devnull, "wb") as target:
+        writer, written = LogWriter(lambda _: None, most=1_000_000), target.fileno()
+        before = signal.signal(signal.SIGALRM, lambda _number, _frame: writer.write(written, "within\n"))
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+            for _ in range(100_000):
+                writer.write(written, "a line\n")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert writer.flush(LIMIT)
 
 
 def test_service_logs_in_the_background(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
