@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -75,7 +76,7 @@ def test_full_pipe_that_is_not_blocking_loses_nothing(pipe: tuple[int, int]) -> 
 
 def test_line_within_a_line_blocks_nobody() -> None:
     """A destructor or a signal handler that logs, while the same thread is logging, waits for nothing."""
-    with open(os.devnull, "wb") as target:
+    with Path(os.devnull).open("wb") as target:
         writer, written = LogWriter(lambda _: None, most=1_000_000), target.fileno()
         before = signal.signal(signal.SIGALRM, lambda _number, _frame: writer.write(written, "within\n"))
         try:
