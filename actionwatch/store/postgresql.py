@@ -70,11 +70,12 @@ LEFT JOIN pg_collation ON pg_collation.oid = attcollation
 LEFT JOIN pg_index ON indrelid = pg_class.oid AND indisprimary
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
 """
+# An index of an expression has columns without a name. An exclusion constraint refuses rows as a unique index does.
 _INDEXES = """
-SELECT named.relname, indisunique, array_agg(attname ORDER BY place), indrelid::regclass::text
-FROM pg_index JOIN pg_class named ON named.oid = indexrelid
+SELECT named.relname, indisunique OR indisexclusion, array_agg(coalesce(attname, '') ORDER BY place), indexed.relname
+FROM pg_index JOIN pg_class named ON named.oid = indexrelid JOIN pg_class indexed ON indexed.oid = indrelid
 CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
-JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = number
 WHERE named.relnamespace = current_schema()::regnamespace AND NOT indisprimary GROUP BY 1, 2, 4
 """
 _INVALID = """

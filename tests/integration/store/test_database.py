@@ -201,13 +201,16 @@ def test_further_tables_are_accepted(tmp_path: Path) -> None:
 FOREIGN = {
     "trigger": ["CREATE TRIGGER hold BEFORE INSERT ON delivery BEGIN SELECT RAISE(IGNORE); END"],
     "unique index": ["CREATE UNIQUE INDEX hold ON delivery (receiver)"],
+    "unique expression": ["CREATE UNIQUE INDEX hold ON delivery (lower(receiver))"],
+    "unique index of a quoted table": ['CREATE UNIQUE INDEX hold ON "position" (name)'],
 }
 FOREIGN_POSTGRESQL = {
     "trigger": [
         "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
         "CREATE TRIGGER hold BEFORE INSERT ON delivery FOR EACH ROW EXECUTE FUNCTION hold()",
     ],
-    "unique index": FOREIGN["unique index"],
+    **{kind: statements for kind, statements in FOREIGN.items() if kind.startswith("unique")},
+    "exclusion": ["ALTER TABLE delivery ADD CONSTRAINT hold EXCLUDE (receiver WITH =)"],
     "rule": ["CREATE RULE hold AS ON INSERT TO delivery DO INSTEAD NOTHING"],
     "policy": ["CREATE POLICY hold ON delivery USING (false)"],
 }
