@@ -307,7 +307,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     """Return the device and the inode of a file; None if there is none."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 

@@ -768,3 +768,14 @@ def test_nothing_is_written_to_a_file_that_was_replaced(tmp_path: Path, suffix: 
                 move_to(connection, positions.MATCHED, 2)
             assert way in (database.write_failure or "")
         database.check_in_place()  # a service that has ended works on no file
+
+
+def test_nothing_is_written_after_the_folder_was_replaced(tmp_path: Path) -> None:
+    """A file in the place of the folder of the store is reported as the loss of the store."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with contextlib.closing(open_database(folder)) as database, database.joined():
+        folder.rename(tmp_path / "moved")
+        folder.touch()
+        with pytest.raises(StoreReplaced, match="was deleted"):
+            database.check_in_place()
