@@ -33,7 +33,13 @@ from actionwatch.store import sessions, tokens
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import one_line
 from actionwatch.text.options import is_loopback
-from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
+from actionwatch.web.attempts import (
+    MAX_ALL_ATTEMPTS,
+    MAX_EXCHANGES_FAILED,
+    MAX_HOURLY_ATTEMPTS,
+    Attempts,
+    TooManyAttempts,
+)
 from actionwatch.web.hosts import host_of
 from actionwatch.web.paths import MAX_GOAL_CHARS, SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH
 from actionwatch.web.problems import API_PATH, InvalidRequest, problem
@@ -102,6 +108,9 @@ class Access:
         self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
         # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
         self._bearers = Attempts(elapsed)
+        # Anyone can make up a sign-in with a code. So many are allowed that few people behind a plain proxy, who have one
+        # address, lock out others.
+        self._exchanges = Attempts(elapsed, most=MAX_EXCHANGES_FAILED)
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
@@ -143,17 +152,20 @@ class Access:
         return cookie
 
     def sign_in_with_provider(self, openid: RelyingParty, secret: str, answer: Mapping[str, str], address: str) -> str:
-        """Begin a session of the person whom the provider names. Return its cookie. Raises: Refused, StoreError.
+        """Begin a session of the person whom the provider names. Return its cookie.
 
-        Each sign-in that a browser began counts once, whatever its address: behind a plain proxy all people have the same.
+        The provider is asked once for each sign-in.
+        Raises: Refused, TooManyAttempts, StoreError.
         """
         # Not logged: it costs the provider nothing, and any web page can send it.
         code = openid.code_in(secret, answer)
+        self._exchanges.check(address)
         try:
             name, role = openid.identify(secret, code)
             _check_name(name)
         except Refused as exc:
             if exc.status == 403:  # not while the provider is away, which has its own event
+                self._exchanges.note_failure(address)
                 log.warning("sign_in_refused", provider=openid.provider_name, address=address, reason=str(exc))
             raise
         if self._database is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 from typing import Any
@@ -18,7 +19,7 @@ from actionwatch.base.access import AccessRole
 from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.tables import SESSION
-from actionwatch.web.attempts import MAX_ATTEMPTS
+from actionwatch.web.attempts import ATTEMPT_SECONDS, MAX_ATTEMPTS, MAX_EXCHANGES_FAILED
 from actionwatch.web.console.sign_in import PENDING_COOKIE
 from actionwatch.web.openid_provider import AWAY_SECONDS, MAX_EXCHANGES
 from actionwatch.web.paths import MAX_GOAL_CHARS
@@ -324,6 +325,29 @@ def test_each_sign_in_counts_once(database: Database) -> None:
         assert len(end.paths()) == asked
         end.claims = {}
         assert sign_in(client, end).status_code == 303
+
+
+def test_sign_ins_that_a_stranger_makes_up_are_limited(database: Database) -> None:
+    """For cookies and codes that a stranger makes up, the provider is not asked without end: the address waits."""
+    with OpenIdEnd() as end:
+        made = served(database, end)
+        with made.open() as client:
+            assert sign_in(client, end).status_code == 303
+            asked = len(end.paths())
+            for number in range(MAX_EXCHANGES_FAILED + 5):
+                state = made_up_state(secret := f"made-up-{number}")
+                cookie = {"cookie": f"{PENDING_COOKIE}={secret}."}
+                answer = come_back(client, {"state": state, "code": "made-up"}, cookie)
+                assert answer.status_code == (403 if number < MAX_EXCHANGES_FAILED else 429)
+            assert len(end.paths()) == asked + MAX_EXCHANGES_FAILED
+            made.seconds += ATTEMPT_SECONDS
+            assert sign_in(client, end).status_code == 303
+
+
+def made_up_state(secret: str) -> str:
+    """Make the state that belongs to the secret of a browser."""
+    digest = hmac.new(secret.encode(), b"state", hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def test_a_sign_in_goes_on_after_an_outage_of_the_provider(database: Database) -> None:

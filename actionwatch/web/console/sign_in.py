@@ -80,8 +80,9 @@ def finish(request: Request, parts: Parts) -> Response:
     try:
         address = access.address_of(request)
         cookie = access.sign_in_with_provider(openid, secret, request.query_params, address)
-    except Refused as exc:
-        answer = _form(request, parts, goal, f"{_sentence(exc)}.", exc.status)
+    except (Refused, TooManyAttempts) as exc:
+        status = exc.status if isinstance(exc, Refused) else 429
+        answer = _form(request, parts, goal, f"{_sentence(exc)}.", status)
     else:
         answer = _signed_in(request, goal, cookie)
     # Otherwise the cookie may be of a sign-in that began later, in another tab.
