@@ -75,17 +75,19 @@ until_option = click.option("--until", type=time, help="Only at or before this t
 author_option = click.option(
     "--author",
     metavar="NAME",
-    callback=lambda _context, _option, name: _author(name or _login_name()),
+    callback=lambda _context, _option, name: _author(name),
     help="Who makes this decision.  [default: your login name]",
 )
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 
 
-def _author(name: str) -> str:
+def _author(name: str | None) -> str:
     """Return who decides, as one line, as the console stores it."""
-    if is_own_name(name):
-        raise click.BadParameter(f"{name!r} is the name of the service: write that of a person")
-    return one_line(name)
+    author = name or _login_name()
+    if is_own_name(author):
+        whose = "is the name of the service" if name else "is your login name, and that of the service"
+        raise click.BadParameter(f"{author!r} {whose}: give --author with the name of a person")
+    return one_line(author)
 
 
 def _login_name() -> str:

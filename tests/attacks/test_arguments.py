@@ -69,7 +69,7 @@ def test_no_argument_forges_a_line(
         assert_harmless(desk.call(*name, *arguments), arguments)
 
 
-def test_no_author_forges_a_line(desk: Desk) -> None:
+def test_no_author_forges_a_line(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who decides is one line, also where the decision is carried out, and never the service itself."""
     (alert,) = desk.call("alerts", "list", "-o", "json").json
     for decision in ("ack", "resolve"):
@@ -78,6 +78,9 @@ def test_no_author_forges_a_line(desk: Desk) -> None:
         assert_harmless(called, decision)
         refused = desk.call("alerts", decision, alert["id"], "--author", "ActionWatch")
         assert (refused.status, "is the name of the service" in refused.err) == (2, True)
+    monkeypatch.setenv("LOGNAME", "actionwatch")  # as in the image
+    refused = desk.call("alerts", "ack", alert["id"])
+    assert (refused.status, "is your login name, and that of the service: give --author" in refused.err) == (2, True)
 
 
 def test_no_file_forges_a_line(desk: Desk, tmp_path: Path) -> None:
