@@ -18,9 +18,7 @@ _LEAST_CHARS = 4  # shorter texts are no secrets, and redacting them would make 
 _LEAST_DERIVED_CHARS = 6  # of a part in base64: shorter ones are found in any text
 _LEAST_BEGINNING_CHARS = 8  # of the beginning of a secret, which a server has cut
 _LEAST_URL_PART_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
-_READ_PER_CHAR = (
-    16  # so much of a text is read for each character of its excerpt, because marks are shorter than secrets
-)
+_READ_PER_CHAR = 16  # characters of a text that are read for each one of its excerpt: marks are shorter than secrets
 
 
 Excerpt = Callable[[str, int], str]
