@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -32,7 +32,7 @@ from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
 from actionwatch.render.renderer import Renderer
 from actionwatch.store.database import Database
-from tests.builders import open_database
+from tests.builders import open_database, url_of
 from tests.integration.delivery.kit import Desk, is_self_alert
 from tests.integration.kit import Sender
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
@@ -260,15 +260,16 @@ class Hour(Desk):
 
     def die(self) -> None:
         """Deliver until only hanging messages are left, then stop without recording their outcome."""
-        worker = self.worker(stop_seconds=0.0)
-        worker.recover()
+        with contextlib.closing(Database(url_of(self.database))) as database:  # each process has its own
+            worker = replace(self, database=database).worker(stop_seconds=0.0)
+            worker.recover()
 
-        def are_others_sent() -> bool:
-            worker.run_once(0.02)
-            return not self._is_any_other_pending()
+            def are_others_sent() -> bool:
+                worker.run_once(0.02)
+                return not self._is_any_other_pending()
 
-        wait_until(are_others_sent, "the messages for the other receivers are sent")
-        worker.finish()
+            wait_until(are_others_sent, "the messages for the other receivers are sent")
+            worker.finish()
 
     def _is_any_other_pending(self) -> bool:
         rows = self.all_rows()

@@ -26,7 +26,7 @@ from actionwatch.service.sealing import Sealing
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
-from tests import postgresql
+from tests.builders import url_of
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.integration.store.test_plans import SIZES, STORES, check_statement, filled_store
 from tests.positions import move_to
@@ -110,10 +110,9 @@ def rounds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         hook = stack.enter_context(contextlib.closing(HttpEnd(Responding())))
         (folder / "rules").mkdir()
         (folder / "rules" / "backup.yml").write_text(RULE)
-        store = f"sqlite:///{filled.path}" if filled.path else postgresql.url_of()
         config = folder / "actionwatch.yaml"
         values = {"organisation": organisation.id, "user": DEMO_USER, "key": DEMO_KEY}
-        config.write_text(CONFIG.format(store=store, upstream=upstream, hook=hook.url, **values))
+        config.write_text(CONFIG.format(store=url_of(filled), upstream=upstream, hook=hook.url, **values))
         app = stack.enter_context(contextlib.closing(App(read_settings(config, {}))))
         made = Rounds(app, organisation)
         made.run(1)  # the first round also learns what there is

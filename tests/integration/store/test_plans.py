@@ -79,8 +79,13 @@ def filled_store(kind: str, folder: Path) -> Iterator[Database]:
 
     SQLite has none, unless somebody made them by hand.
     """
-    database = postgresql.open_store() if kind == "postgresql" else open_database(folder)
-    with contextlib.closing(database):
+    with contextlib.ExitStack() as stack:
+        if kind == "postgresql":
+            database = Database(stack.enter_context(postgresql.other_database("plans")))
+            database.upgrade()
+        else:
+            database = open_database(folder)
+        stack.callback(database.close)
         _fill(database)
         if kind != "sqlite":
             with database.write() as connection:
