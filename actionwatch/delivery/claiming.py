@@ -43,8 +43,8 @@ class Claimer:
         free = limit = _free_slots(connection, worker, now)
         if not free:
             return jobs
-        if channel.policy.storm is not None:
-            limit = ROWS_AT_ONCE  # a storm counts what is due, also what has no slot yet
+        if self._gates.is_storm_due(connection, channel.policy, channel.name, now):
+            limit = ROWS_AT_ONCE  # also those that have no slot yet
         read_count = 0
         while free > 0 and read_count < ROWS_AT_ONCE:
             due = outbox.read_due(connection, channel.name, now, limit)

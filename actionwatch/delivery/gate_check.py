@@ -60,6 +60,13 @@ class GateCheck:
         lifecycle.apply(connection, stopped, now)
         return passed
 
+    def is_storm_due(self, connection: Connection, policy: ReceiverPolicy, receiver: str, now: datetime) -> bool:
+        """Return whether more openings are due than a storm lets through: then `check` should see them all."""
+        if policy.storm is None:
+            return False
+        due = suppressed_deliveries.count_due_openings(connection, receiver, now, policy.storm.above + 1)
+        return due > 0 and due + _count_passed(connection, policy, receiver, now) > policy.storm.above
+
     def foresee(
         self, connection: Connection, policy: ReceiverPolicy, row: DueDelivery, now: datetime
     ) -> list[GateDecision]:

@@ -34,8 +34,8 @@ from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 _PAGE_BYTES = 16_384
 _REPLACING = (
-    "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal and -shm: "
-    "'actionwatch run' creates a new store"
+    "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal, -shm "
+    "and .lock: 'actionwatch run' creates a new store"
 )
 _BUSY_STEP = 0.01  # seconds
 _DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -331,7 +331,15 @@ def _prepare_file(path: Path) -> None:
     """Create the file if there is none, before SQLite does, because alerts and audit records are private.
 
     Do not open an existing file: closing it would release the locks that SQLite holds on it for this process.
+
+    Raises: StoreError, also if the file is gone that a service had: an empty one in its place would hide the loss.
     """
+    lock = ownership.lock_path(path)
+    if lock.exists() and not path.exists():
+        raise StoreError(
+            f"the store {path} is gone, and {lock.name} shows that there was one: put it back, or restore a backup with "
+            f"'actionwatch store restore'; to begin with an empty store, delete {lock.name}"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):

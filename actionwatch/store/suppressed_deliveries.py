@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, exists, func, or_, select
 
 from actionwatch.base.delivery import Delivery
-from actionwatch.base.model import Alert, Cause, Level, Status
+from actionwatch.base.model import Alert, Cause, Event, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.column_types import Instant
 from actionwatch.store.fallback_deliveries import COPY, IS_ORIGINAL
@@ -36,6 +36,16 @@ _IS_COPIED_BEFORE = exists().where(*IS_ORIGINAL, or_(COPY.c.created_at <= _SINCE
 # No pending row has a time: the condition makes SQLite use the partial index.
 _BEING_SENT = outbox.count_at_most(
     _LET_THROUGH.where(outbox.IS_PENDING, DELIVERY.c.sent_at.is_(None), ~_IS_COPIED_BEFORE)
+)
+
+_DUE_OPENINGS = outbox.count_at_most(
+    select(DELIVERY.c.receiver).where(
+        outbox.IS_PENDING,
+        DELIVERY.c.receiver == bindparam("wanted"),
+        DELIVERY.c.due_at <= _NOW,
+        DELIVERY.c.event == Event.OPENED.value,
+        ~outbox.IS_FROZEN,
+    )
 )
 
 
@@ -63,6 +73,11 @@ def count_let_through(connection: Connection, receiver: str, since: datetime, no
     """Count the alerts sent to a receiver or its fallback since then, and those being sent; at most `most` of each."""
     asked = {"wanted": receiver, "since": since, "now": now, "most": most}
     return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _BEING_SENT))
+
+
+def count_due_openings(connection: Connection, receiver: str, now: datetime, most: int) -> int:
+    """Count at most `most` openings that are due and were not attempted."""
+    return connection.execute(_DUE_OPENINGS, {"wanted": receiver, "now": now, "most": most}).scalar_one()
 
 
 def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:

@@ -104,7 +104,8 @@ class RelyingParty:
             )
         except Refused as exc:
             if exc.status != 403:  # the provider is away: the browser may try again
-                self._used.pop(state, None)
+                with self._lock:
+                    self._used.pop(state, None)
             raise
         name = _name_in(claims, self._options.name_claim)
         return name, _role_of(name, texts_in(claims.get(self._options.groups_claim)), self._options)

@@ -10,10 +10,12 @@ import pytest
 
 from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
-from actionwatch.base.model import Level
+from actionwatch.base.model import Event, Level
+from actionwatch.store.tables import DELIVERY
 from actionwatch.text.crontab import parse_crontab
 from tests.integration.delivery.kit import Desk, Rule, summaries
 from tests.integration.kit import DOWN, REFUSED, Sender, settle
+from tests.statements import count_rows, questions
 
 STORM = ReceiverPolicy(storm=Storm(30, timedelta(minutes=1)))
 SINGLE = Rule(realert=None)
@@ -69,6 +71,23 @@ def test_storm_counts_what_is_due(desk: Desk, channel: dict[str, Any], wait: flo
         desk.clock.advance(minutes=1)
         settle(worker)
     assert desk.received()[30:] == ["storm: 270"]
+
+
+def test_claim_without_a_storm_reads_only_what_it_has_slots_for(desk: Desk) -> None:
+    """What is due and is no opening, such as the ends of many alerts, makes a claim no larger."""
+    desk.channel = {"rate_per_second": 1.0}
+    desk.policies["hook"] = STORM
+    names = [f"a{number}" for number in range(200)]
+    desk.open_alerts(*names)
+    with desk.database.write() as connection:
+        connection.execute(DELIVERY.update().values(event=Event.RESOLVED.value))
+    worker = desk.worker()
+    worker.recover()
+    with questions() as asked:
+        worker.run_once()
+    worker.finish()
+    with desk.database.read() as connection:
+        assert count_rows(connection, asked) < 50
 
 
 def test_storm_counts_no_alert_that_is_not_for_the_receiver(desk: Desk) -> None:

@@ -779,3 +779,16 @@ def test_nothing_is_written_after_the_folder_was_replaced(tmp_path: Path) -> Non
         folder.touch()
         with pytest.raises(StoreReplaced, match="was deleted"):
             database.check_in_place()
+
+
+def test_store_that_is_gone_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    """A service whose file is gone does not begin again with an empty store, which would hide the loss."""
+    with contextlib.closing(open_database(tmp_path)) as database, database.joined():
+        pass
+    path = tmp_path / "store.db"
+    path.unlink()
+    with pytest.raises(StoreError, match=r"is gone, and store\.db\.lock shows .* 'actionwatch store restore'.* delete"):
+        Database(f"sqlite:///{path}")
+    assert not path.exists()
+    (tmp_path / "store.db.lock").unlink()
+    Database(f"sqlite:///{path}").close()

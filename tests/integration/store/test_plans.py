@@ -266,6 +266,7 @@ QUESTIONS: dict[str, Question] = {
     "claim for a fallback": lambda c: outbox.read_due_unfrozen(c, "hook", NOON, FEW),
     "what waits for a fallback": lambda c: fallback_deliveries.read_uncopied(c, "hook", FEW),
     "storm": lambda c: suppressed_deliveries.count_let_through(c, "hook", NOON - timedelta(minutes=1), NOON, FEW),
+    "due openings": lambda c: suppressed_deliveries.count_due_openings(c, "hook", NOON, FEW),
     "next due": lambda c: outbox.next_due(c, "hook", NOON),
     "leased": lambda c: receivers.read_availability(c, "hook", NOON, FEW).leased_count,
     "summaries": lambda c: suppressed_deliveries.read_groups(c, "hook"),
