@@ -172,15 +172,20 @@ class SqliteBackend:
     def reader(self) -> Engine:
         """Return the engine of readers: for a store that is only read, one that leaves no other file behind."""
         if self._is_created:
-            return _engine(self.path, begin="BEGIN", pragmas=_READER_PRAGMAS, busy_seconds=self._busy_seconds)
+            return self._engine(begin="BEGIN", pragmas=_READER_PRAGMAS)
         return _reading_engine(self.path, self._busy_seconds)
 
     def writer(self, *, is_durable: bool) -> Engine:
         """Return an engine of writers: one for each kind, because SQLite does not change `synchronous` in a transaction."""
         pragmas = (*_WRITER_PRAGMAS, _DURABLE if is_durable else _REPEATED)
-        engine = _engine(self.path, begin="BEGIN IMMEDIATE", pragmas=pragmas, busy_seconds=self._busy_seconds)
+        engine = self._engine(begin="BEGIN IMMEDIATE", pragmas=pragmas)
         event.listen(engine.pool, "checkout", _note_writes)
         return engine
+
+    def _engine(self, *, begin: str, pragmas: Sequence[str]) -> Engine:
+        """Return an engine of the created file. While a service works on it, no connection opens another file in its place."""
+        seconds, check = self._busy_seconds, self.check_in_place
+        return _engine(self.path, begin=begin, pragmas=pragmas, busy_seconds=seconds, before_open=check)
 
     def failure(self, error: BaseException) -> StoreError:
         """Return our error for an error of the driver."""
@@ -369,8 +374,17 @@ def _reading_engine(path: Path, busy_seconds: float) -> Engine:
     return engine
 
 
-def _engine(path: Path, *, begin: str, pragmas: Sequence[str], busy_seconds: float, mode: str = "mode=rwc") -> Engine:
+def _engine(
+    path: Path,
+    *,
+    begin: str,
+    pragmas: Sequence[str],
+    busy_seconds: float,
+    mode: str = "mode=rw",
+    before_open: Callable[[], None] = lambda: None,
+) -> Engine:
     def connect() -> sqlite3.Connection:
+        before_open()
         name = f"file:{quote(str(path))}?{mode}"
         return sqlite3.connect(name, uri=True, timeout=busy_seconds, check_same_thread=False)
 

@@ -792,3 +792,19 @@ def test_store_that_is_gone_is_not_replaced_by_an_empty_one(tmp_path: Path) -> N
     assert not path.exists()
     (tmp_path / "store.db.lock").unlink()
     Database(f"sqlite:///{path}").close()
+
+
+@pytest.mark.parametrize("foreign", [None, b"", b"no database"])
+def test_no_new_connection_opens_a_file_that_replaced_the_store(tmp_path: Path, foreign: bytes | None) -> None:
+    """A thread that reads for the first time after the store was replaced neither reads nor creates the other file."""
+    with contextlib.closing(open_database(tmp_path)) as database:
+        assert database.path is not None
+        with database.joined(), database.read() as connection:
+            connection.execute(select(RECORD.c.id)).all()
+            database.path.rename(tmp_path / "moved")
+            if foreign is not None:
+                database.path.write_bytes(foreign)
+            with pytest.raises(StoreReplaced), database.read():
+                pass
+            connection.execute(select(RECORD.c.id)).all()
+        assert (database.path.read_bytes() if database.path.exists() else None) == foreign
