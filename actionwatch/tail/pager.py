@@ -63,8 +63,9 @@ class Pager:
         scan = WindowScan(window, self._state.widened(window))
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
-            self._writer.aliases.note_shown(page.records)
+            is_repeated = self._writer.aliases.note_shown(page.records)
             ignored = self._take(page, scan.asked, report)
+            scan.walk.has_repeats |= is_repeated
             scan.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
                 self._writer.flush(report, is_over=True)  # only what proves that it is everything comes after it
@@ -126,5 +127,6 @@ class Pager:
         if walk.before.size is None or is_one_page or walk.is_ended:
             return
         page = self._upstream.counts(query)
+        walk.has_repeats |= self._writer.aliases.note_other_forms(page.records)
         self._take(page, scan.asked, report)
         walk.claims.append(Claim(page.total, page.counts))

@@ -52,7 +52,10 @@ class Walk:
     largest_page: int = 0
     """The most records on one page."""
     has_repeats: bool = False
-    """Whether a key appeared again on a later page, as a twin does, and a record that a shifted page shows twice."""
+    """Whether a key appeared again on a later page, as a twin does, and a record that a shifted page shows twice.
+
+    Also whether a page may show a record of the page before with more or fewer fields.
+    """
     is_ended: bool = False
     """Whether the last page was empty, so that the walk did not end because the total was reached."""
 

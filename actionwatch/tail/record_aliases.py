@@ -3,12 +3,16 @@
 The key of a record is made of what identifies it: of its id if the upstream sends one, else of all its content. So it changes
 with the fields. A record whose key is new is compared with the stored records of its instant that the walk does not show under
 their own keys; if it can be one of them, its key becomes an alias of theirs. Equal records stay as many as they are.
+
+The fields may change between two pages of a walk, and a page may show again what the page before it showed, and the response
+to the request for the total what the first page showed. Such a record is stored only if the next walk too shows both, because
+then they are two.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import msgspec
 import structlog
@@ -18,14 +22,20 @@ from actionwatch.base.model import Record
 from actionwatch.store import record_aliases, records
 from actionwatch.store.record_aliases import StoredRecord
 from actionwatch.store.record_keys import key_time
-from actionwatch.tail.same_records import changed_fields, held_counts, pair, stored_keys
+from actionwatch.tail.same_records import (
+    MAX_OF_INSTANT,
+    TIME_CHARS,
+    changed_fields,
+    held_counts,
+    other_forms,
+    pair,
+    stored_keys,
+)
 from actionwatch.tail.walk import WindowScan
 
 OnChange = Callable[[Connection, Collection[str], Collection[str]], None]
 """Called, in the transaction that stores aliases, with the fields that records of the log have and their stored forms have not,
 and the other way round."""
-_TIME_CHARS = 16
-_MAX_OF_INSTANT = 100  # compared with each other; an upstream that counts seconds may have thousands
 
 log = structlog.get_logger()
 
@@ -37,35 +47,65 @@ class RecordAliases:
         self._organisation = organisation
         self._on_change = on_change
         self._shown: Counter[str] = Counter()
+        self._first_page: Sequence[Record] = ()
+        self._page: Sequence[Record] = ()
+        """The last page that the walk has shown."""
+        self._doubted: set[str] = set()
+        self._doubted_before: set[str] = set()
+        """The keys of records that may be shown by the walk in another form too, and those in the walk before."""
 
     def begin_walk(self) -> None:
         """Forget what the walk before has shown."""
         self._shown.clear()
+        self._first_page = self._page = ()
+        self._doubted_before, self._doubted = self._doubted, set()
 
-    def note_shown(self, page: Iterable[Record]) -> None:
-        """Note the records of a page of the walk."""
+    def note_shown(self, page: Sequence[Record]) -> bool:
+        """Note the records of a page of the walk. Return whether it may show again, in another form, what was shown before."""
         self._shown.update(record.key for record in page)
+        is_doubted = self.note_other_forms(page)
+        self._first_page = self._first_page or page
+        self._page = page
+        return is_doubted
+
+    def note_other_forms(self, page: Sequence[Record]) -> bool:
+        """Return whether a page may show, in another form, what the first page of the walk showed, or the page before it."""
+        doubted = other_forms(page, [*self._first_page, *self._page])
+        self._doubted |= doubted
+        return bool(doubted)
 
     def resolve(
         self, connection: Connection, unknown: Sequence[Record], *, is_over: bool
     ) -> tuple[list[Record], list[Record]]:
         """Give records whose keys are not stored the keys that their actions have.
 
-        Returns: the records to store, and those to bring again when the walk `is_over`, which shows what is left.
+        Returns: the records to store, and those to bring again when the walk `is_over`, which shows what is left, or that the
+        next walk brings.
         """
+        if doubted := self._doubted - self._doubted_before:
+            waiting = [record for record in unknown if record.key in doubted]
+            certain = [record for record in unknown if record.key not in doubted]
+            resolved, others = self._resolve(connection, certain, is_over=is_over)
+            return resolved, waiting + others
+        return self._resolve(connection, unknown, is_over=is_over)
+
+    def _resolve(
+        self, connection: Connection, unknown: Sequence[Record], *, is_over: bool
+    ) -> tuple[list[Record], list[Record]]:
         keys = [record.key for record in unknown]
         # Nearly always: nothing of their time is stored. A key of the same instant can be a little lower or higher.
-        if not keys or not records.has_any(connection, min(keys)[:_TIME_CHARS], f"{max(keys)[:_TIME_CHARS]}."):
+        if not keys or not records.has_any(connection, min(keys)[:TIME_CHARS], f"{max(keys)[:TIME_CHARS]}."):
             return list(unknown), []
         moment = self._moment(connection, keys)
         known = moment.held
         new = [record for record in unknown if record.key not in known and record.key not in moment.aliases]
         found = moment.match(connection, new, self._shown)
-        if found and not is_over:
-            waiting = {id(record) for record, _ in found}
-            return [record for record in unknown if id(record) not in waiting], [each for each, _ in found]
-        self._adopt(connection, moment, found)
-        return [_with_key(record, moment.stored_keys(record.key, 1)[0]) for record in unknown], []
+        waiting = [] if is_over else [record for record, _ in found]
+        if is_over:
+            self._adopt(connection, moment, found)
+        left = {id(record) for record in waiting}
+        known_as = [(record, moment.stored_keys(record.key, 1)[0]) for record in unknown if id(record) not in left]
+        return [_with_key(record, key) for record, key in known_as], waiting
 
     def settle(self, connection: Connection, scan: WindowScan) -> tuple[set[str], list[Record]]:
         """Return the keys under which the records of a proved window are stored, and the equal ones, with their keys."""
@@ -86,7 +126,7 @@ class RecordAliases:
         """Read what is stored at the times of keys, or of those to `read` and those with aliases, and their aliases."""
         aliases = record_aliases.read(connection, min(keys), max(keys))
         wanted = keys if read is None else {*read, *(key for key in keys if key in aliases)}
-        times = {key[:_TIME_CHARS] for key in wanted if key_time(key) is not None}
+        times = {key[:TIME_CHARS] for key in wanted if key_time(key) is not None}
         return _Moments(record_aliases.read_keys(connection, self._organisation, times) if times else set(), aliases)
 
     def _adopt(self, connection: Connection, moment: _Moments, found: Sequence[tuple[Record, StoredRecord]]) -> None:
@@ -141,17 +181,17 @@ class _Moments:
             return []
         of_time: dict[str, list[Record]] = {}
         for record in found:
-            of_time.setdefault(record.key[:_TIME_CHARS], []).append(record)
+            of_time.setdefault(record.key[:TIME_CHARS], []).append(record)
         mine = Counter(record.key for record in found)
-        near = {key: count - mine[key] for key, count in shown.items() if key[:_TIME_CHARS] in of_time}
+        near = {key: count - mine[key] for key, count in shown.items() if key[:TIME_CHARS] in of_time}
         claimed = {each for key, count in near.items() for each in self.stored_keys(key, count)}
         free: dict[str, list[str]] = {}
         for key in sorted(self.stored - claimed):
-            free.setdefault(key[:_TIME_CHARS], []).append(key)
+            free.setdefault(key[:TIME_CHARS], []).append(key)
         matched: list[tuple[Record, StoredRecord]] = []
         for time in of_time.keys() & free.keys():
-            some = of_time[time][:_MAX_OF_INSTANT]
-            stored = record_aliases.read_raws(connection, free[time][:_MAX_OF_INSTANT])
+            some = of_time[time][:MAX_OF_INSTANT]
+            stored = record_aliases.read_raws(connection, free[time][:MAX_OF_INSTANT])
             matched += [(some[place], each) for place, each in pair([record.raw for record in some], stored).items()]
         return matched
 

@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.aliases import ALIASES
 from actionwatch.instaclustr.identity import twin_key
 from actionwatch.store.record_aliases import StoredRecord
 
 _TIMES = frozenset(alias.lower() for alias in ALIASES["time"])  # equal, however they are written
 _ENTITIES = ("account", "cluster", "organisation", "organization", "domain")
+TIME_CHARS = 16  # of a key
+MAX_OF_INSTANT = 100  # compared with each other; an upstream that counts seconds may have thousands
 _LEAST_COMMON = 2  # equal fields, such as the time and the kind
 
 
@@ -43,6 +46,26 @@ def changed_fields(raw: str, stored: StoredRecord) -> tuple[set[str], set[str]]:
     """Return the names of the fields that a record has and its stored form has not, and the other way round."""
     mine, theirs = _fields(raw).keys(), _fields(stored.raw).keys()
     return mine - theirs, theirs - mine
+
+
+def other_forms(page: Sequence[Record], before: Sequence[Record]) -> set[str]:
+    """Return the keys of those records of a page that can be records of the page before it with more or fewer fields."""
+    times = {_time(each) for each in page} & {_time(each) for each in before}
+    if not times:  # nearly always
+        return set()
+    some, others = ([each for each in shown if _time(each) in times][:MAX_OF_INSTANT] for shown in (page, before))
+    known = [(_time(each), _fields(each.raw)) for each in others]
+    found = [(each.key, _time(each), _fields(each.raw)) for each in some]
+    return {
+        key
+        for key, time, mine in found
+        for at, theirs in known
+        if at == time and mine.keys() != theirs.keys() and _in_common(mine, theirs) >= _LEAST_COMMON
+    }
+
+
+def _time(record: Record) -> str:
+    return record.key[:TIME_CHARS]
 
 
 def stored_keys(key: str, count: int, aliases: Mapping[str, Sequence[str]], held: Mapping[str, int]) -> list[str]:

@@ -14,10 +14,11 @@ import pytest
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.client import Client
-from actionwatch.store import record_aliases, record_search
+from actionwatch.store import marks, record_aliases, record_search, records
 from actionwatch.store.database import Database
+from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.source import SourceTail
-from tests.builders import Clock
+from tests.builders import Clock, make_marks, make_record
 from tests.integration.instaclustr.upstream import ReceivedRequest, Response, Upstream
 from tests.integration.tail.test_watching import history
 from tests.upstreams import open_troubles, self_watch, tail_of
@@ -44,6 +45,8 @@ class Log:
     records: list[dict[str, Any]] = field(default_factory=list)
     hidden: int = 0
     """So many of the oldest records are not shown."""
+    before_page: Callable[[int], None] = lambda index: None
+    """Called with the index of each page that is requested."""
 
     def add(self, *, ago: timedelta = timedelta(0), times: int = 1, **fields: Any) -> None:
         at = self.clock() - ago
@@ -60,6 +63,7 @@ class Log:
         ]
 
     def respond(self, asked: ReceivedRequest) -> Response:
+        self.before_page(asked.index)
         start, end = (int(asked.params[name][0]) for name in ("startTime", "endTime"))
         found = [record for record in self.shown() if start <= record["timestamp"] <= end]
         page = found[asked.index : asked.index + asked.size]
@@ -95,7 +99,8 @@ def tailed(database: Database, more: dict[str, Any], *, has_more: bool = False, 
     log = Log(more, has_more=has_more)
     with Upstream(log.respond) as upstream, Client(upstream.connection(), source="acme", clock=log.clock) as client:
         watch = self_watch(database, client, log.clock)
-        bench = Bench(log, tail_of(database, client, log.clock, watch, page_size=50, **options), database)
+        options = {"page_size": 50, **options}
+        bench = Bench(log, tail_of(database, client, log.clock, watch, **options), database)
         bench.poll()
         log.clock.advance(seconds=60)
         yield bench
@@ -144,6 +149,63 @@ def test_fields_that_come_and_go_store_nothing_twice(database: Database, way: st
         on.poll()
         assert len(on.stored()) == 5
         assert "window_shrunk" not in history(database)
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["stored before", "new"])
+@pytest.mark.parametrize("is_shifted", [True, False], ids=["shifted", "counted again"])
+@pytest.mark.parametrize("way", ["id", "cluster"])
+def test_record_that_one_walk_shows_with_and_without_a_field_is_one(
+    database: Database, way: str, is_shifted: bool, is_known: bool
+) -> None:
+    """If the fields change between two pages, and what was shown before is shown again, nothing is stored twice."""
+    with tailed(database, WAYS[way], page_size=2) as on:
+        for number in range(4):
+            on.log.add(ago=timedelta(seconds=number))
+        if is_known:
+            on.poll()
+        late = timedelta(minutes=is_shifted + is_known, seconds=0 if is_shifted else 10)
+
+        def change(index: int) -> None:
+            if index == 2 and not on.log.has_more:
+                on.log.has_more = True
+                on.log.add(ago=late, description="appeared")
+                on.log.records.insert(0, on.log.records.pop())
+
+        on.log.before_page = change
+        on.poll()
+        on.poll()
+        assert on.log.has_more
+        assert len(on.stored()) == 5
+        assert open_troubles(database) == ["unknown_field"] * is_known
+
+
+def test_record_with_an_alias_beside_one_that_waits_is_not_stored_again(database: Database) -> None:
+    """A part of a walk that shows a known record under its alias, and one whose form is new, stores neither again."""
+    aliases = RecordAliases("org", lambda connection, added, gone: None)
+    old = [make_record(n, raw=json.dumps({"action": "A", "userName": "eve", "description": n})) for n in (1, 2)]
+    new = [
+        make_record(n + 2, raw=json.dumps({**json.loads(each.raw), "id": f"r-{n}"}))
+        for n, each in enumerate(old, start=1)
+    ]
+    with database.write() as connection:
+        marks.write(connection, make_marks(organisation="org"))
+        records.insert_new(connection, old)
+        aliases.note_shown(new)
+        assert aliases.resolve(connection, new[:1], is_over=True)[0][0].key == old[0].key
+        resolved, waiting = aliases.resolve(connection, new, is_over=False)
+    assert [record.key for record in resolved] == [old[0].key]
+    assert waiting == new[1:]
+
+
+def test_records_with_and_without_a_field_are_two_if_each_walk_shows_both(database: Database) -> None:
+    """Two records of one instant, of which one has a field more, are both stored, also if they are on two pages."""
+    with tailed(database, {}, page_size=2) as on:
+        on.log.add(ago=timedelta(seconds=1))
+        on.log.add()
+        on.log.add(clusterId="c-1")
+        on.poll()
+        assert [record.cluster.id for record in on.stored()].count("c-1") == 1
+        assert len(on.stored()) == 3
 
 
 def test_other_records_of_the_same_instant_stay(database: Database) -> None:
