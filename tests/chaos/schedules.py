@@ -1,14 +1,18 @@
 """Seeded schedules: records, faults, kills, clock steps and reloads, against the three steps on one store file.
 
+While the steps run, the upstream may change the fields of its records, the store may be moved away, and the log, which
+nobody reads, may be full.
+
 A schedule is a function of its seed. `play` runs it step by step and returns the problems found. The truth of the emulator
 decides what is right.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +21,7 @@ from sqlalchemy import Connection, or_, select
 
 from actionwatch.base import clock
 from actionwatch.base.delivery import READDRESSED
+from actionwatch.base.errors import StoreReplaced
 from actionwatch.delivery import replay
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
@@ -51,9 +56,10 @@ from actionwatch.tail.planning import LAG_LEAST
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase
+from tests.chaos.log_reader import StalledReader
 from tests.chaos.machine import Hook, Machine
 from tests.chaos.setups import Setup, plain, varied
-from tests.chaos.upstream_faults import NATURES, PASSING
+from tests.chaos.upstream_faults import CHANGES, NATURES, PASSING, UNCHANGING
 from tests.integration.kit import KindEngine, PlainRenderer
 from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
@@ -82,6 +88,9 @@ class Tally:
     silent: int = 0
     clock_steps: int = 0
     reloads: int = 0
+    field_changes: int = 0
+    stores_moved: int = 0
+    lines_dropped: int = 0
     alerts: int = 0
     messages: int = 0
     receipts: int = 0
@@ -92,6 +101,8 @@ class Tally:
         """Describe the totals in one line."""
         return (
             f"{self.schedules} schedules, {self.kills} kills, {self.clock_steps} steps of the clock, {self.reloads} reloads, "
+            f"{self.field_changes} changes of fields, {self.stores_moved} stores moved away, "
+            f"{self.lines_dropped} lines of the log dropped and reported, "
             f"{self.polls} polls ({self.proved} windows proved, {self.unproved} polls with unproved ones), "
             f"{self.records} records, {self.alerts} alerts, {self.messages} messages: "
             f"{self.lost} lost, {self.doubled} doubled, {self.stuck} stuck, {self.silent} silent; "
@@ -102,7 +113,7 @@ class Tally:
 class Schedule:
     """A schedule while it runs."""
 
-    def __init__(self, seed: int, database: MortalDatabase, tally: Tally) -> None:
+    def __init__(self, seed: int, database: MortalDatabase, log: StalledReader, tally: Tally) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
         self.tally = tally
@@ -110,6 +121,8 @@ class Schedule:
         self.database = database
         database.renew()
         database.dies = self._dies
+        self._log = log
+        self._joined = contextlib.ExitStack()
         self.world = World(Clock(NOON + timedelta(microseconds=self.chance.randrange(0, 1_000_000, 250))))
         self.nature = self.chance.choice(NATURES)
         self._page_size = self.chance.choice((4, 7, 20, 1000))
@@ -128,6 +141,13 @@ class Schedule:
         """What the sweeps must have found by now."""
         self._machine = Machine(self.world.clock)
         self._countdown = 0
+        self._until_event = 0
+        self._event: Callable[[], None] = self._change_fields
+        """Happens at a commit or a request, when the count is at its end."""
+        self._fields: tuple[str, ...] = ()
+        """The changes of the fields of records that the upstream has begun."""
+        self._passing: list[str] = []
+        self._is_moved = False
         self._visible: Counter[tuple[str, str]] = Counter()
         self._is_proved = False
         self._alert_ids: dict[str, str] = {}
@@ -142,6 +162,7 @@ class Schedule:
         """Start a new process on the store file."""
         machine, setup = self._machine, self._setup
         machine.restart()
+        self._joined.enter_context(self.database.joined())
         self.self_alerts = SelfAlertStore(self.database, setup.addressing, machine)
         self.client = DirectClient(self.world.emulator, machine)
         self.client.before_request = self._may_die
@@ -189,6 +210,10 @@ class Schedule:
         return self._hooks.setdefault(name, Hook(random.Random(f"{self.seed} {name}")))
 
     def _dies(self) -> bool:
+        if self._until_event > 0:
+            self._until_event -= 1
+            if not self._until_event:
+                self._event()
         if self._countdown > 0:
             self._countdown -= 1
             return self._countdown == 0
@@ -199,13 +224,13 @@ class Schedule:
         if self._dies():
             raise Killed
 
-    def _end_process(self) -> None:
-        self.tally.kills += 1
-        self._restart()
-
     def _restart(self) -> None:
-        self._countdown = 0
+        self._countdown = self._until_event = 0
         self.close()
+        if self._is_moved:
+            self._is_moved = False
+            if not self.database.put_back():
+                self.wrong.append("the file in the place of the store was written to")
         self._build()
 
     # -- the steps
@@ -230,6 +255,7 @@ class Schedule:
         """End the process."""
         for worker in self.worker.receivers.by_name.values():
             worker.close()
+        self._joined.close()
         self.database.close()
 
     def _arrive(self) -> None:
@@ -245,12 +271,42 @@ class Schedule:
             self._late |= {(logged.kind, logged.description)} if is_late else set()
 
     def _change_faults(self) -> None:
-        passing = self.chance.sample(PASSING, self.chance.choice((0, 0, 1, 1, 2)))
+        self._passing = self.chance.sample(PASSING, self.chance.choice((0, 0, 1, 1, 2)))
         if any(nature.startswith("page_") for nature in self.nature):
             # With small pages in changing order and true twins, two walks may agree by chance, undetected.
-            passing = [fault for fault in passing if not fault.startswith("order")]
+            self._passing = [fault for fault in self._passing if not fault.startswith("order")]
+        self._set_faults()
+
+    def _set_faults(self) -> None:
         # Permanent faults are set again each time: their limits count from here, and the properties stay.
-        self.world.faults.set(*self.nature, *passing)
+        lasting = [each for each in self.nature if each not in self._fields]
+        begun = [each for each in self._fields if each not in self.nature]
+        self.world.faults.set(*lasting, *begun, *self._passing)
+
+    def _plan_event(self) -> None:
+        """Choose what happens during the next run of the steps, and when, or that nothing does."""
+        events = (self._change_fields, self._change_fields, self._move_store, self._fill_log, None, None, None, None)
+        event = self.chance.choice(events)
+        self._until_event = self.chance.randint(1, 40) if event else 0
+        self._event = event or self._event
+
+    def _change_fields(self) -> None:
+        """Let the upstream begin or cease to send fields with its records, from the next response on."""
+        if self.nature and self.nature[0].startswith(UNCHANGING):
+            return
+        self.tally.field_changes += 1
+        self._fields = () if self._fields and self.chance.random() < 0.5 else self.chance.choice(CHANGES)
+        self._set_faults()
+
+    def _move_store(self) -> None:
+        """Let an operator move the store away. The process must end; then the operator puts the right file back."""
+        self.tally.stores_moved += 1
+        self._is_moved = True
+        self.database.move_away(self.chance)
+
+    def _fill_log(self) -> None:
+        """Let more be logged than can wait, because nobody reads the log."""
+        self._log.fill()
 
     def _disturb(self) -> None:
         """Set the clock, reload another configuration, perform operator actions, or do nothing."""
@@ -324,6 +380,7 @@ class Schedule:
     def _run(self) -> None:
         """Poll, match and deliver, perhaps with a kill at any point; then restart, and do it again."""
         self._countdown = self.chance.choice((0, self.chance.randint(1, 60)))
+        self._plan_event()
         try:
             self._poll()
             self._watch_clock()
@@ -331,16 +388,36 @@ class Schedule:
             if self.chance.random() < 0.5:
                 self._deliver()
             self._seal(SEALED_AT_ONCE)
+            self._check_in_place()
         except Killed:
+            self.tally.kills += 1
             self._note_alerts()
-            self._end_process()
-        self._countdown = 0
+            self._restart()
+        except StoreReplaced as ended:
+            self._note_end(ended)
+            self._restart()
+        self._countdown = self._until_event = 0
+
+    def _check_in_place(self) -> None:
+        """Look whether the store is in its place, like the service every second."""
+        self.database.check_in_place()
+        if self._is_moved:
+            self._note_silent("the store was moved away")
+
+    def _note_end(self, ended: StoreReplaced) -> None:
+        """Check why the process ends, while others still read the store."""
+        if not self._is_moved or str(self.database.path) not in str(ended):
+            self.wrong.append(f"the process ended: {ended}")
+        self._note_alerts()
+        with contextlib.suppress(StoreReplaced), self.database.read(), self.database.read() as connection:
+            self._compare(connection)  # by a new connection
 
     def _poll(self) -> PollReport:
         now = self.world.clock()
         visible = self.world.organisation.visible(now)
         known = self._marks()
         report = self.tail.run_once()
+        self._check_in_place()
         self.tally.polls += 1
         if not report.error:
             # A record that disappears before a poll succeeds is not lost, nor is one later than the upstream's clock.
@@ -438,7 +515,8 @@ class Schedule:
 
     def _settle(self) -> None:
         """End all faults and continue: nothing may be left unfinished."""
-        self.world.faults.set(*self.nature)
+        self._passing = []
+        self._set_faults()
         for hook in self._hooks.values():
             hook.is_down = False
         self._note_states()
@@ -499,6 +577,7 @@ class Schedule:
         if doubled:
             self.wrong.append(f"doubled {doubled}")
         self._check_vanished()
+        self._check_log()
         self._check_receipts()
         self._check_counters()
         self._check_alerts(held)
@@ -528,6 +607,16 @@ class Schedule:
         is_reported = any(each.trouble == "window_shrunk" for each in self._opened_self_alerts())
         if marked and not is_reported:
             self._note_silent("records that are marked as vanished")
+        if is_reported and not any(one.gone_at for one in self.world.organisation.truth()):
+            self.wrong.append("window_shrunk is reported, but nothing has vanished")
+
+    def _check_log(self) -> None:
+        """Everything that found no room in the log must be counted there as soon as somebody reads it."""
+        known = self._log.reported_count
+        self._log.read_all()
+        self.tally.lines_dropped += self._log.reported_count - known
+        if self._log.reported_count != self._log.dropped_count:
+            self._note_silent(f"{self._log.dropped_count} lines dropped, {self._log.reported_count} reported")
 
     def _is_beyond_sweeps(self, action: Action, begins_at: datetime) -> bool:
         """Return whether an action appeared so late, at the begin of the first window, that no sweep reaches it."""
@@ -668,6 +757,6 @@ def marks_missing() -> marks.Marks:
     raise AssertionError("there are no marks")
 
 
-def play(seed: int, database: MortalDatabase, tally: Tally) -> list[str]:
+def play(seed: int, database: MortalDatabase, log: StalledReader, tally: Tally) -> list[str]:
     """Play the schedule of a seed; give what went wrong."""
-    return Schedule(seed, database, tally).play()
+    return Schedule(seed, database, log, tally).play()

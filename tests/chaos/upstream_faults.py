@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The permanent properties of the upstream: a change while it runs would make the same action look different.
+# The permanent properties of the upstream. What may change while it runs is in CHANGES.
 NATURES: tuple[tuple[str, ...], ...] = (
     (),
     (),
@@ -86,3 +86,22 @@ PASSING = (
     "order:reshuffled,every=2",
     "vanish:0s,kind=ADD_NODE,times=2",
 )
+# Properties that begin or cease while the upstream runs: records then have other fields, and are the same actions.
+CHANGES: tuple[tuple[str, ...], ...] = (
+    ("id",),
+    ("id:actionId",),
+    ("id:uuid",),
+    ("id:userActionId",),
+    ("unknown_field",),
+    ("operation_name",),
+    ("user_name:username",),
+    ("account:id_only",),
+    ("account:absent",),
+    ("cluster:absent",),
+    ("organisation:absent",),
+    ("domain_name:absent",),
+    ("nulls_dropped",),
+    ("id", "operation_name", "account:absent"),
+)
+UNCHANGING = ("id_repeated", "time_name")
+"""Natures of which the promise excludes changes: ids that mean nothing, and records without a time (docs/proof.md)."""
