@@ -44,6 +44,15 @@ def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Databas
 
 
 @pytest.fixture
+def unguarded(database: Database) -> None:
+    """Let other processes open the store: they refuse one with the triggers of the guard, which are not ours."""
+    on = " ON delivery" if database.is_shared else ""
+    with database.write() as connection:
+        for event in ("update", "insert"):
+            connection.exec_driver_sql(f"DROP TRIGGER guard_{event}{on}")
+
+
+@pytest.fixture
 def post(database: Database) -> Post:
     """A pipeline with one receiver, `hook`, that accepts everything."""
     return Post(database)

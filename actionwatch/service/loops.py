@@ -21,6 +21,7 @@ from actionwatch.service.threads import Threads
 from actionwatch.store import positions
 from actionwatch.store.membership import LEADER, Membership
 
+_READ_ENDS_SECONDS = 0.5  # how long an end waits for a read of the store: a longer one shows a server that is silent
 _CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
 MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest wait without any
 
@@ -65,9 +66,11 @@ class Loops:
         leads = functools.partial(self._roles.has, LEADER)
         self._threads.start("reload", functools.partial(reloader.watch, self._stopping, reloading, leads))
 
-    def watch_store(self, readiness: Readiness) -> None:
-        """Keep the facts of the store in memory that `/readyz` needs, from now on."""
-        self._threads.start("readiness", functools.partial(self._watch_store, readiness))
+    def watch_store(self, readiness: Readiness, stack: contextlib.ExitStack) -> None:
+        """Keep the facts of the store in memory that `/readyz` needs, from now on, until the stack unwinds."""
+        reading = self._threads.start("readiness", functools.partial(self._watch_store, readiness))
+        stack.callback(reading.join, _READ_ENDS_SECONDS)  # before the store closes, if the rest of the start fails
+        stack.callback(self._stopping.set)
 
     def _watch_store(self, readiness: Readiness) -> None:
         self._steps.attempt("readiness", readiness.look)

@@ -123,7 +123,7 @@ class Service:
                 self._loops.follow_replicas(membership)
             if not self.leads():
                 self.reloader.follow()
-            self._loops.watch_store(self._readiness)
+            self._loops.watch_store(self._readiness, stack)
             self.url = stack.enter_context(self._web.serving())
             stack.callback(self._stop_threads)
             self._loops.start_steps(self.reloader)

@@ -16,14 +16,13 @@ from tests.integration.reload.kit import Site, rule
 BREAK = "CREATE TRIGGER broken BEFORE INSERT ON receipt BEGIN SELECT RAISE(ABORT, 'no receipts today'); END"
 
 
-def round_of(site: Site, statement: str) -> tuple[list[str], dict[tuple[str, str], str]]:
+def round_of(app: App, statement: str) -> tuple[list[str], dict[tuple[str, str], str]]:
     """Change the store, then run one round of the service. Return what failed, and the self-alerts that are open."""
-    with contextlib.closing(App(read_settings(site.config, {}))) as app:
-        with app.database.write() as connection:
-            connection.exec_driver_sql(statement)
-        failures = run_once(app, timedelta(0)).failures
-        with app.database.read() as connection:
-            return failures, {(each.trouble, each.subject): each.what for each in self_alerts.read_all(connection)}
+    with app.database.write() as connection:
+        connection.exec_driver_sql(statement)
+    failures = run_once(app, timedelta(0)).failures
+    with app.database.read() as connection:
+        return failures, {(each.trouble, each.subject): each.what for each in self_alerts.read_all(connection)}
 
 
 @pytest.mark.usefixtures("logs_left_alone")
@@ -31,8 +30,7 @@ def test_step_that_fails_each_time_is_not_silent(site: Site) -> None:
     """Polls that cannot store a proof fail the round and raise a self-alert with the reason, which ends when they work."""
     site.write({"rules/one.yml": rule()})
     with contextlib.closing(App(read_settings(site.config, {}))) as app:
-        app.database.upgrade()
-    failures, opened = round_of(site, BREAK)
-    assert ["tail acme" in failure and "no receipts today" in failure for failure in failures] == [True]
-    assert "no receipts today" in opened["step_failing", "tail acme"]
-    assert round_of(site, "DROP TRIGGER broken") == ([], {})
+        failures, opened = round_of(app, BREAK)
+        assert ["tail acme" in failure and "no receipts today" in failure for failure in failures] == [True]
+        assert "no receipts today" in opened["step_failing", "tail acme"]
+        assert round_of(app, "DROP TRIGGER broken") == ([], {})

@@ -84,12 +84,13 @@ def test_failed_poll_does_not_stop_matching_and_delivery(desk: Desk) -> None:
     assert desk.call("run", "--once").status == 0
     with contextlib.closing(sqlite3.connect(desk.file)) as store:
         store.execute("UPDATE delivery SET status = 'pending', sent_at = NULL, due_at = 0")
-        store.execute("CREATE TRIGGER broken BEFORE UPDATE ON poll BEGIN SELECT RAISE(FAIL, 'no such luck'); END")
+        store.execute("INSERT OR REPLACE INTO sweep VALUES ('acme', 3600000000, 'no time')")
         store.commit()
     failed = desk.call("run", "--once")
     assert failed.status == 1
     assert "Traceback" not in failed.err
-    assert len(desk.webhook.requests) == 2
+    rules = [json.loads(each.body)["data"]["rule"]["name"] for each in desk.webhook.requests]
+    assert sorted(rules) == ["actionwatch_self", "cluster_deleted", "cluster_deleted"]
 
 
 def test_run_once_waits_for_retries(desk: Desk) -> None:

@@ -10,8 +10,9 @@ from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.base.model import Status
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.store import alert_history, alerts, outbox, self_alerts
+from actionwatch.store.database import Database
 from actionwatch.store.tables import SELF_ALERT
-from tests.builders import NOON, Clock, file_of, open_database
+from tests.builders import NOON, Clock, url_of
 from tests.integration.kit import Post, enqueue_test
 from tests.statements import statements
 from tests.waiting import all_at_once
@@ -166,7 +167,7 @@ def test_concurrent_reports_open_at_most_one_self_alert(post: Post) -> None:
 
 def test_two_processes_report_a_problem_once(post: Post) -> None:
     """Two processes on one store report a problem once."""
-    other = open_database(file_of(post.database).parent)
+    other = Database(url_of(post.database))
     for database in (post.database, other):
         SelfAlertStore(database, post.addressing, Clock()).report("key_refused", "acme", "401", "")
     other.close()

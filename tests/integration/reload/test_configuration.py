@@ -257,6 +257,10 @@ def test_a_start_uses_the_newest_configuration(site: Site) -> None:
 
 BACK_TO_0001 = (
     "DROP TABLE unknown_kind",
+    "DROP TABLE record_alias",
+    "DROP INDEX alert_record_by_time",
+    "DROP INDEX correlated_alert_reported",
+    "ALTER TABLE alert_record DROP COLUMN occurred_at",
     "DROP TABLE correlation_state",
     "DROP TABLE correlation_state_piece",
     "DROP INDEX correlated_alert_by_epoch",

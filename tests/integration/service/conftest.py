@@ -1,5 +1,5 @@
 """Fixtures of the service tests."""
 
-from tests.fixtures import database, no_thread_left, post
+from tests.fixtures import database, no_thread_left, post, unguarded
 
-__all__ = ["database", "no_thread_left", "post"]
+__all__ = ["database", "no_thread_left", "post", "unguarded"]

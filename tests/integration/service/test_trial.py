@@ -18,6 +18,7 @@ from actionwatch.store import marks, records
 from actionwatch.store.database import Database
 from tests.builders import CLUSTER_DELETED_RULE, NOON, make_marks, make_record
 
+pytestmark = pytest.mark.usefixtures("unguarded")  # the trial opens the store in another process
 HOUR = timedelta(hours=1)
 DRAFT = """
 title: Draft

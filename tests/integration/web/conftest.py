@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import chromium
-from tests.fixtures import database
+from tests.fixtures import database, unguarded
 
-__all__ = ["database"]
+__all__ = ["database", "unguarded"]
 
 
 @pytest.fixture(scope="package")

@@ -28,6 +28,8 @@ from tests.waiting import LIMIT, wait_for_event, wait_until
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
+pytestmark = pytest.mark.usefixtures("unguarded")  # the trial opens the store in another process
+
 
 @pytest.fixture
 def place(tmp_path: Path, database: Database) -> Place:
