@@ -22,6 +22,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Rule
 from actionwatch.rules.versions import correlated
+from actionwatch.service import prune
 from actionwatch.service.configuration import read_rules
 from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
 from actionwatch.service.record_signal import RecordSignal
@@ -135,6 +136,10 @@ class App:
         if self._matcher is None or self._matcher.has_learned:
             return None
         return self._matcher.pause_count * PAUSE_EVERY
+
+    def apply_retention(self) -> None:
+        """Delete what is older than its retention and no longer needed."""
+        prune.apply_retention(self.leading, self.settings, lambda: self.rules.rules, self.clock)
 
     def begin_leading(self) -> None:
         """Forget what this process matched as an earlier leader: another replica has led since."""

@@ -12,7 +12,7 @@ from apscheduler.job import Job
 
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.service import prune, schedule
+from actionwatch.service import schedule
 from actionwatch.service.app import App
 from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
 from actionwatch.service.disk import check_disk
@@ -99,14 +99,8 @@ class Jobs:
 
     def add_upkeep(self, reloader: Reloader, sealing: Sealing) -> None:
         """Add what the store needs: the silences of files, retention and seals."""
-        app = self._app
         self._add("silences", reloader.load_silences, _SILENCES_EVERY, is_first_now=False, role=LEADER)
-        self._add(
-            "prune",
-            functools.partial(prune.apply_retention, app.leading, app.settings, lambda: app.rules.rules, app.clock),
-            _PRUNE_EVERY,
-            role=LEADER,
-        )
+        self._add("prune", self._app.apply_retention, _PRUNE_EVERY, role=LEADER)
         self._add("seal", sealing.run_once, SEAL_EVERY, role=LEADER)
 
     def start(self, threads: Threads) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
@@ -75,10 +74,7 @@ def run_once(app: App, wait: timedelta) -> Round:
         due_until = app.clock() + wait
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
         if is_first_today:
-            retention = functools.partial(
-                prune.apply_retention, app.leading, app.settings, lambda: app.rules.rules, app.clock
-            )
-            attempt("prune", retention)
+            attempt("prune", app.apply_retention)
         attempt("seal", Sealing(app.leading, app.clock).seal_all)
     return Round(failures, due_until)
 
