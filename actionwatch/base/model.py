@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -141,14 +141,33 @@ class ChangeKind(StrEnum):
     RESOLVE = "resolve"
 
 
+HitOrder = tuple[datetime, int, str]
+"""Where a hit lies among those of its group: its time, its step (a tie counts as ordered), its key."""
+AFTER_ALL_STEPS = 2**31 - 1
+
+
+def firing_place(fired_at: datetime, firing: HitOrder | None, *, has_waited: bool) -> HitOrder:
+    """Return where an alert fires among the hits of its group: at the hit that fires it, or after all of its instant."""
+    return firing if firing is not None and not has_waited else (fired_at, AFTER_ALL_STEPS, "")
+
+
+def firing_order(
+    fired_at: datetime, firing: HitOrder | None, origin: str, alert_id: str
+) -> tuple[datetime, bool, str, str]:
+    """Return the sort key of firing among groups: at one instant, what a record fires comes before what waited for it."""
+    if firing is not None and firing[0] == fired_at:
+        return fired_at, False, firing[2], alert_id
+    return fired_at, True, origin, alert_id
+
+
 @dataclass(slots=True)
 class CorrelatedAlert:
-    """An alert of one group of a correlation, as it is stored. Live correlations update it, so it is mutable.
+    """An alert of one group of a correlation, as it is stored, reported or not. Correlations update it, so it is mutable.
 
     `fired_at` is when it fired, `until` is up to when it is joined. If it is not `is_reported`, people do
     not see it. `reported_as` is the id of the alert that people see, where that is another one: of a group that shares its
     alert, or one that a late record made disappear; the latter is no longer `is_current`. An alert
-    `is_open` while it reports something missing.
+    `is_open` while it reports something missing; `resolved_at` is when that was reported to be over.
     """
 
     id: str
@@ -163,19 +182,56 @@ class CorrelatedAlert:
     is_current: bool = True
     reported_as: str | None = None
     resolved_at: datetime | None = None
-    keys: set[str] = field(default_factory=set)
-    """The keys of the records that the alert holds; all that are reported as one share it. Not stored here."""
-    taken: int = 0
-    """How many hits of its group are among them. Not stored."""
+    firing: HitOrder | None = None
+    """The hit that completed it; None for what is missing, and if an older version stored the alert."""
+    has_waited: bool = False
+    """Whether it fired only after a time in which something else did not happen."""
+    is_quiet: bool = False
+    """Whether it fired while its rule was still learning: it is remembered but not sent."""
+    back_at: datetime | None = None
+    """When what was missing came back, reported or not."""
+    is_judged: bool = True
+    """Whether enough time was verified to notify people."""
+    is_noted: bool = True
+    """Whether it was judged before, when nothing held it back: then it stays, also if it is no longer found."""
+    pending_at: datetime | None = None
+    """The verified time at which it must be looked at again, without another hit."""
+    is_held: bool = False
+    """Whether it waits for an alert that fired before it, in a group that shares its alert, to be judged."""
+    leader: str | None = None
+    """The alert that it joins, or its own id, where groups share an alert."""
+    above: tuple[HitAbove, ...] = ()
+    """The hits that it makes in rules that count its alerts."""
+    stored: tuple[Any, ...] | None = field(default=None, compare=False, repr=False)
+    """What the store has of it; not stored itself."""
 
     @property
     def alert_id(self) -> str:
         """The id of the alert that people see."""
         return self.reported_as or self.id
 
+    @property
+    def place(self) -> HitOrder:
+        """Where it fires among the hits of its group."""
+        return firing_place(self.fired_at, self.firing, has_waited=self.has_waited)
+
+    @property
+    def firing_order(self) -> tuple[datetime, bool, str, str]:
+        """Where it fires among the alerts of all groups."""
+        return firing_order(self.fired_at, self.firing, self.origin, self.id)
+
     def report_as(self, alert_id: str) -> None:
         """Report it in the alert with this id."""
         self.reported_as = None if alert_id == self.id else alert_id
+
+
+class HitAbove(NamedTuple):
+    """A hit that an alert makes in a rule that counts it. Its key is the id of the alert."""
+
+    rule_id: str
+    group: tuple[str | None, ...]
+    at: datetime
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +239,7 @@ class AlertChange:
     """What a correlation changes: an alert opens, gets more records or one more missing group, or resolves.
 
     Where `kind` is None, nobody is notified. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
-    event order; `level` is the highest of theirs. `match` holds the texts, where these are needed. `has_changed` says whether
-    `known` itself changed: what was over before is only named when the alert that it shares resolves.
+    event order; `level` is the highest of theirs. `match` holds the texts, where these are needed.
     """
 
     kind: ChangeKind | None
@@ -194,7 +249,6 @@ class AlertChange:
     records: tuple[Record, ...] = ()
     level: Level = Level.INFORMATIONAL
     match: Match | None = None
-    has_changed: bool = True
 
 
 class Status(StrEnum):

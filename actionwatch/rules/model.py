@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from actionwatch.base.ids import group_id, stable_id
-from actionwatch.base.model import Level, Mode, Record, RuleName
+from actionwatch.base.model import HitOrder, Level, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.cases import Case
 from actionwatch.rules.conditions import Condition, Leaf, any_of
@@ -110,6 +110,7 @@ class CorrelationType(StrEnum):
     SPIKE = "spike"
 
 
+BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
 VALUE_TYPES = tuple(each for each in CorrelationType if each.startswith("value_"))
 TEMPORAL_TYPES = (CorrelationType.TEMPORAL, CorrelationType.TEMPORAL_ORDERED)
 
@@ -256,9 +257,6 @@ class RecordRef(msgspec.Struct, frozen=True, gc=False):
 
 KeptRecord = Record | RecordRef
 """A record as a hit has it. Where no store can return it later, the whole record is kept."""
-
-
-HitOrder = tuple[datetime, int, str]
 
 
 class Hit(msgspec.Struct, frozen=True, gc=False):

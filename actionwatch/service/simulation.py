@@ -16,8 +16,9 @@ from operator import attrgetter
 from actionwatch.alerts.ledger import Ledger, LedgerEntry
 from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.rules.case_runner import SimulationResult
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
@@ -40,13 +41,13 @@ def simulate(
     """Run the rules; see `rules.case_runner.Simulate`."""
     seen = sorted((record for record in records if record.seen_at <= until), key=_SEEN_ORDER)
     bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
-    return _Run(rules, Correlator(rules, bounds), MemoryHistory()).over(seen, verified_until)
+    return _Run(rules, bounds, MemoryHistory()).over(seen, verified_until)
 
 
 def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> SimulationResult:
     """Run the rules over records in event order, each seen when it happened. The time from begin to end counts as verified."""
-    correlator = Correlator(rules, StreamBounds(begin=lambda _: begin), keep=timedelta(0))
-    return _Run(rules, correlator, MemoryHistory(keeps_ends_only=True)).over(records, end)
+    run = _Run(rules, StreamBounds(begin=lambda _: begin), MemoryHistory(keeps_ends_only=True), is_in_order=True)
+    return run.over(records, end)
 
 
 def to_replay(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
@@ -116,46 +117,54 @@ class MemoryHistory:
             self.records[alert.id] = ends(records) if self._keeps_ends_only else tuple(records)
 
 
-@dataclass(frozen=True, slots=True)
 class _Run:
-    """Runs rules over a stream of records."""
+    """Runs rules over a stream of records. If it is in event order, whole batches are correlated at once."""
 
-    rules: Sequence[Rule]
-    correlator: Correlator
-    history: MemoryHistory
+    def __init__(
+        self, rules: Sequence[Rule], bounds: StreamBounds, history: MemoryHistory, *, is_in_order: bool = False
+    ) -> None:
+        self._rules = rules
+        self._history = history
+        self._is_in_order = is_in_order
+        self._correlator = Correlator(rules, bounds)
+        self._rows = MemoryRows(self._correlator.contexts)
 
     def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
         """Process all records, in the order in which they are seen, and return the alerts."""
-        engine = Engine(self.rules)
+        engine = Engine(self._rules)
         for batch in _batches(records):
-            ledger = Ledger(self.history, batch[-1].seen_at)
+            ledger = Ledger(self._history, batch[-1].seen_at)
             ledger.add_all(engine.evaluate(batch), ())
-            self.history.save(ledger.entries.values())
-            if self.correlator.rules:
+            self._history.save(ledger.entries.values())
+            if self._correlator.rules:
                 self._correlate(batch, verified_until)
-        self._conclude(verified_until)
-        alerts = sorted(self.history.alerts.values(), key=lambda alert: (alert.first_at, alert.id))
-        failures = (*engine.take_failures(), *self.correlator.take_failures())
-        return SimulationResult(tuple(alerts), self.history.records, failures)
+        self._conclude((), verified_until)
+        alerts = sorted(self._history.alerts.values(), key=lambda alert: (alert.first_at, alert.id))
+        failures = (*engine.take_failures(), *self._correlator.take_failures())
+        return SimulationResult(tuple(alerts), self._history.records, failures)
 
     def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
-        """Process the records of each instant. The verified time follows the clock, up to `verified_until`."""
+        """Process records. The verified time follows the clock, up to `verified_until`."""
+        if self._is_in_order:
+            verified = min(batch[-1].occurred_at, verified_until)
+            self._conclude(batch, verified)
+            self._rows.forget_before(verified)
+            return
         for at, together in groupby(batch, key=lambda record: record.seen_at):
             before = min(at - _JUST_BEFORE, verified_until)
-            self._conclude(before)
-            self.correlator.take(together)
-            self._conclude(before)  # as in the service, records count before the time that they verify
-            self._conclude(min(at, verified_until))
+            self._conclude((), before)
+            self._conclude(list(together), before)  # as in the service, records count before the time that they verify
+            self._conclude((), min(at, verified_until))
 
-    def _conclude(self, verified: datetime) -> None:
-        """Open and resolve the alerts of the time that is now verified."""
-        if self.correlator.is_due(verified):
-            ledger = Ledger(self.history, verified, _SOURCE)
-            changes = self.correlator.changes(verified)
+    def _conclude(self, records: Sequence[Record], verified: datetime) -> None:
+        """Add records, and open and resolve the alerts of the time that is verified."""
+        changes = self._correlator.take(self._rows, self._correlator.hits(records), verified)
+        if changes:
+            ledger = Ledger(self._history, verified, _SOURCE)
             ledger.add_all((), changes)
             for change in changes:
                 change.known.report_as(ledger.reported_as[change.known.id])
-            self.history.save(ledger.entries.values())
+            self._history.save(ledger.entries.values())
 
 
 def ends(records: Sequence[Record]) -> tuple[Record, ...]:

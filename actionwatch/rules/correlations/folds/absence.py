@@ -6,11 +6,8 @@ from datetime import datetime
 
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
-from actionwatch.rules.model import NEVER, Correlation, Hit
-
-BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
+from actionwatch.rules.model import BASELINE, NEVER, Correlation, Hit
 
 
 class Absence(Fold):
@@ -35,29 +32,13 @@ class Absence(Fold):
         """Continue from a known alert, which also determines the last match before it."""
         self._last_key, self._due = found.origin, found.first_at
 
-    def is_redundant(self, before: Hit, _: Hit, after: Hit | None) -> bool:
-        """Return whether a hit between two others changes nothing: without it, nothing is missing between these."""
-        return after is not None and after.at - before.at <= self._rule.timespan
-
-    def alerts(self, start: int = 0) -> list[FoundAlert]:
-        """Return the alerts in order, from an index. The last one counts when its time is verified."""
-        found = super().alerts(start)
-        return found if self._due == NEVER else [*found, self._missing()]
-
-    def save(self, writer: HitWriter) -> SavedFold:
-        """Return the state as it is saved."""
-        saved = super().save(writer)
-        saved.at, saved.last, saved.last_key = self._due, writer.number_if(self._last), self._last_key
-        return saved
-
-    def load(self, saved: SavedFold, reader: HitReader) -> None:
-        """Continue from what was saved."""
-        super().load(saved, reader)
-        self._due, self._last, self._last_key = saved.at or NEVER, reader.hit_if(saved.last), saved.last_key
+    def alerts(self) -> list[FoundAlert]:
+        """Return the alerts in order. The last one counts when its time is verified."""
+        return self.found[:] if self._due == NEVER else [*self.found, self._missing()]
 
     def _missing(self) -> FoundAlert:
         last = self._last.records[-1] if self._last is not None and self._last.records else None
-        return FoundAlert(self._last_key, self._due, self._due, NEVER, HitList(), self._due, last_seen=last)
+        return FoundAlert(self._last_key, self._due, self._due, NEVER, HitWindow(), self._due, last_seen=last)
 
 
 class NewTerm(Fold):
@@ -80,29 +61,10 @@ class NewTerm(Fold):
         self._seen_at = hit.at  # a hit makes the term known, even if it is only learned
         is_early = self._rule.is_early(hit.at, self._begin)
         judged_at = self._known_from if self._rule.is_learning and not is_early else None
-        hits = HitList([hit])
+        hits = HitWindow([hit])
         self.found.append(FoundAlert(hit.key, hit.at, hit.at, hit.at, hits, judged_at, firing=hit, is_quiet=is_early))
-
-    def is_redundant(self, before: Hit, hit: Hit, after: Hit | None) -> bool:
-        """Return whether a hit changes nothing: it cannot fire, or those around it make the term known for as long."""
-        if before.step != BASELINE:
-            return False
-        if hit.step != BASELINE:
-            return hit.at - before.at <= self._rule.history
-        return after is not None and after.step == BASELINE and after.at - before.at <= self._rule.history
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""
         self._seen_at = found.first_at
         super().restore(found)
-
-    def save(self, writer: HitWriter) -> SavedFold:
-        """Return the state as it is saved."""
-        saved = super().save(writer)
-        saved.at = self._seen_at
-        return saved
-
-    def load(self, saved: SavedFold, reader: HitReader) -> None:
-        """Continue from what was saved."""
-        super().load(saved, reader)
-        self._seen_at = saved.at

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
 
-from actionwatch.rules.correlations.folds.hit_list import UnpackedHits
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
@@ -29,7 +27,7 @@ class Chains:
     def __init__(self, pattern: Pattern) -> None:
         self._steps = pattern.wanted
         self._between = [pattern.between(place) for place in range(len(pattern.wanted) - 1)]
-        self._begun: list[tuple[int, UnpackedHits]] = []
+        self._begun: list[tuple[int, HitWindow]] = []
         self._now: list[Hit] = []
 
     def append(self, hit: Hit) -> None:
@@ -49,12 +47,6 @@ class Chains:
     def clear(self) -> None:
         """Drop everything."""
         self._begun, self._now = [], []
-
-    def copy(self) -> Self:
-        """Return an independent copy."""
-        other = copy.copy(self)
-        other._begun, other._now = [(places, hits.copy()) for places, hits in self._begun], self._now[:]
-        return other
 
     def first(self, last: Hit) -> Hit | None:
         """Return the earliest hit from which the steps follow each other to `last`, the newest; None if there is none.
@@ -87,7 +79,7 @@ class Chains:
         for hit in self._now:
             if hit.step == self._steps[0]:
                 ways = [{frozenset({hit.key})}, *(set() for _ in self._between[1:])]
-                self._begin(self._continued(ways, between), UnpackedHits([hit]))
+                self._begin(self._continued(ways, between), HitWindow([hit]))
         self._now = []
 
     def _continued(self, ways: list[_Ways], hits: Sequence[Hit]) -> int:
@@ -103,7 +95,7 @@ class Chains:
                 break
         return _bits(ways)
 
-    def _begin(self, places: int, hits: UnpackedHits) -> None:
+    def _begin(self, places: int, hits: HitWindow) -> None:
         """Note hits that begin chains up to some places, unless all of them were ended."""
         if self._begun and self._begun[-1][0] == places:
             for hit in hits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import copy
 import math
 import operator
 from array import array
@@ -11,13 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any
 
 from actionwatch.base.clock import to_micros
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Hit, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -45,9 +43,6 @@ class Measure:
         """Return the value; the window is never empty."""
         return self._count
 
-    def copy(self) -> Self:
-        """Return an independent copy. Subclasses copy their own containers."""
-        return copy.copy(self)
 
 
 class _Distinct(Measure):
@@ -65,10 +60,6 @@ class _Distinct(Measure):
     def value(self) -> int:
         return len(self._values)
 
-    def copy(self) -> Self:
-        other = super().copy()
-        other._values = self._values.copy()
-        return other
 
 
 class _Sum(Measure):
@@ -114,10 +105,6 @@ class _Percentile(Measure):
         below, above = Fraction(self._values[low]), Fraction(self._values[math.ceil(place)])
         return below + (above - below) * (place - low)
 
-    def copy(self) -> Self:
-        other = super().copy()
-        other._values = self._values.copy()
-        return other
 
 
 MEASURES: dict[CorrelationType, type[Measure]] = {
@@ -139,7 +126,7 @@ class Counting(Fold):
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         upper = threshold.upper or _NO_BOUND
         self._is_below, self._upper = OPERATORS[upper.operator], upper.number
-        self._window = HitList()
+        self._window = HitWindow()
         self._measure = MEASURES[rule.type](rule)
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
@@ -155,7 +142,7 @@ class Counting(Fold):
         if value is not None and self._holds(value, self._number) and self._is_below(value, self._upper):
             first = self._window.first
             until = hit.at + self._rule.realert
-            self.restore(FoundAlert(first.key, first.at, hit.at, until, self._window.copy(), firing=hit))
+            self.restore(FoundAlert(first.key, first.at, hit.at, until, HitWindow(self._window), firing=hit))
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
@@ -163,25 +150,10 @@ class Counting(Fold):
         self._window.clear()
         self._measure = MEASURES[self._rule.type](self._rule)
 
-    def copy(self) -> Self:
-        """Return an independent copy of the state."""
-        other = super().copy()
-        other._window, other._measure = self._window.copy(), self._measure.copy()
-        return other
-
-    def save(self, writer: HitWriter) -> SavedFold:
-        """Return the state as it is saved."""
-        saved = super().save(writer)
-        saved.windows = [writer.hit_list(self._window)]
-        return saved
-
-    def load(self, saved: SavedFold, reader: HitReader) -> None:
-        """Continue from what was saved: a measure does not depend on what was in the window before."""
-        super().load(saved, reader)
-        (window,) = saved.windows
-        self._window = reader.hit_list(window)
-        for hit in self._window:
-            self._measure.add(hit)
+    @property
+    def size(self) -> int:
+        """How many hits it holds, roughly."""
+        return super().size + len(self._window)
 
 
 class Spike(Fold):
@@ -194,7 +166,7 @@ class Spike(Fold):
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         super().__init__(rule)
         self._known_from = NEVER if begin is None else begin + rule.timespan * (rule.windows + 1)
-        self._window = HitList()
+        self._window = HitWindow()
         self._earlier = array("q")
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
@@ -211,25 +183,13 @@ class Spike(Fold):
         if is_high and not is_quiet and hit.at >= self._known_from:
             until, first = hit.at + rule.realert, self._window.first
             judged_at = self._known_from
-            self.restore(FoundAlert(hit.key, first.at, hit.at, until, self._window.copy(), judged_at, firing=hit))
+            hits = HitWindow(self._window)
+            self.restore(FoundAlert(hit.key, first.at, hit.at, until, hits, judged_at, firing=hit))
 
-    def copy(self) -> Self:
-        """Return an independent copy of the state."""
-        other = super().copy()
-        other._window, other._earlier = self._window.copy(), self._earlier[:]
-        return other
-
-    def save(self, writer: HitWriter) -> SavedFold:
-        """Return the state as it is saved."""
-        saved = super().save(writer)
-        saved.windows, saved.times = [writer.hit_list(self._window)], self._earlier.tolist()
-        return saved
-
-    def load(self, saved: SavedFold, reader: HitReader) -> None:
-        """Continue from what was saved."""
-        super().load(saved, reader)
-        (window,) = saved.windows
-        self._window, self._earlier = reader.hit_list(window), array("q", saved.times)
+    @property
+    def size(self) -> int:
+        """How many hits it holds, roughly; a time takes a thirtieth of one."""
+        return super().size + len(self._window) + len(self._earlier) // 30
 
     def _count_earlier(self, at: datetime) -> int:
         """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""

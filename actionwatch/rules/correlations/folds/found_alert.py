@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.rules.correlations.folds.hit_list import HitList
+from actionwatch.base.model import HitOrder, firing_order, firing_place
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Hit, KeptRecord
 
-FiringOrder = tuple[datetime, bool, str, str]
 
 
 @dataclass(slots=True)
@@ -23,28 +23,37 @@ class FoundAlert:
     first_at: datetime
     fired_at: datetime
     until: datetime
-    hits: HitList
+    hits: HitWindow
     judged_at: datetime | None = None
     resolved_at: datetime | None = None
     resolved_by: Hit | None = None
     last_seen: KeptRecord | None = None
     firing: Hit | None = None
+    """The hit that completed it; None for an absence, and if a fold continues from it."""
+    has_waited: bool = False
+    """Whether it fires only after a time in which something else did not happen."""
     is_quiet: bool = False
     """The alert fired while its rule was still learning: it is remembered but not sent."""
+    is_partial: bool = False
+    """Whether `hits` lacks older ones: those that were in it when a fold continued from it, or that are reported."""
     id: str = ""
 
     @property
-    def firing_order(self) -> FiringOrder:
-        """The sort key of firing: at one instant, what a record fired comes before what waited for that instant."""
-        firing = self.firing
-        if firing is not None and firing.at == self.fired_at:
-            return self.fired_at, False, firing.key, self.id
-        return self.fired_at, True, self.origin, self.id
+    def place(self) -> HitOrder:
+        """Where it fires among the hits of its group."""
+        firing = None if self.firing is None else self.firing.order
+        return firing_place(self.fired_at, firing, has_waited=self.has_waited)
+
+    @property
+    def firing_order(self) -> tuple[datetime, bool, str, str]:
+        """Where it fires among the alerts of all groups."""
+        return firing_order(self.fired_at, None if self.firing is None else self.firing.order, self.origin, self.id)
 
     def is_judged(self, verified: datetime | None) -> bool:
         """Check whether enough time is verified to notify people."""
         return self.judged_at is None or (verified is not None and verified >= self.judged_at)
 
-    def copy(self) -> FoundAlert:
-        """Return a copy that grows independently."""
-        return replace(self, hits=self.hits.copy())
+    def may_alert(self, record_floor: int) -> bool:
+        """Return whether any of its hits may alert, the newest first: see `Hit`."""
+        return any(self.hits[place].may_alert(record_floor) for place in reversed(range(len(self.hits))))
+

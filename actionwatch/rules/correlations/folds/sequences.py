@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.rules.correlations.folds.chains import Chains
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_list import HitList, UnpackedHits
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedPending
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern
 
 
@@ -34,8 +32,8 @@ class Sequences(Fold):
 
     `_recent` are the hits within reach that can matter. Those that are taken by an alert count for no other, but still
     exclude patterns. `_excluding` are, by step, those that exclude a pattern wherever they are before it or, in a set, at
-    all; `_chains` are what the others begin, by pattern. Both are made of `_recent`, and only the next hit makes them after a
-    state was loaded. `_waiting` is the alert of the pattern that was due first when it was asked for: it grows with each hit.
+    all; `_chains` are what the others begin, by pattern. `_waiting` is the alert of the pattern that was due first when it was
+    asked for: it grows with each hit.
 
     The cost of a hit does not depend on how many others are within reach.
     """
@@ -45,9 +43,9 @@ class Sequences(Fold):
         self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
         self._beginning = frozenset(step for pattern in rule.patterns for step in (pattern.wanted[0], *pattern.leading))
-        self._recent = UnpackedHits()
-        self._excluding: dict[int, UnpackedHits] = {
-            step: UnpackedHits()
+        self._recent = HitWindow()
+        self._excluding: dict[int, HitWindow] = {
+            step: HitWindow()
             for pattern in rule.patterns
             for step in (pattern.leading if self._is_ordered else pattern.unwanted)
         }
@@ -56,14 +54,12 @@ class Sequences(Fold):
             for place, pattern in enumerate(rule.patterns)
             if self._is_ordered and len(pattern.wanted) > 1
         }
-        self._is_loaded = False
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
         self._waiting: tuple[_Pending, FoundAlert] | None = None
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
-        self._unpack()
         self._expire(hit.at)
         if self._is_taken(hit.at):
             if hit.step in self._wanted:
@@ -90,50 +86,14 @@ class Sequences(Fold):
         for chains in self._chains.values():
             chains.clear()
 
-    def alerts(self, start: int = 0) -> list[FoundAlert]:
-        """Return the alerts in order, from an index. The last one can be pending until its time is verified."""
-        found = super().alerts(start)
-        return [*found, self._first_waiting()] if self._pending else found
+    def alerts(self) -> list[FoundAlert]:
+        """Return the alerts in order. The last one can be pending until its time is verified."""
+        return [*self.found, self._first_waiting()] if self._pending else self.found[:]
 
-    def copy(self) -> Self:
-        """Return an independent copy of the state."""
-        other = super().copy()
-        other._recent, other._fresh, other._pending = self._recent.copy(), Counter(self._fresh), dict(self._pending)
-        other._excluding = {step: hits.copy() for step, hits in self._excluding.items()}
-        other._chains = {place: chains.copy() for place, chains in self._chains.items()}
-        other._waiting = None
-        return other
-
-    def save(self, writer: HitWriter) -> SavedFold:
-        """Return the state as it is saved."""
-        saved = super().save(writer)
-        saved.windows, saved.fresh = [writer.hit_list(self._recent)], dict(self._fresh)
-        saved.pending = {
-            place: SavedPending(writer.number(each.first), writer.number(each.completing), each.due, each.is_firm)
-            for place, each in self._pending.items()
-        }
-        return saved
-
-    def load(self, saved: SavedFold, reader: HitReader) -> None:
-        """Continue from what was saved."""
-        super().load(saved, reader)
-        (recent,) = saved.windows
-        self._recent, self._fresh = UnpackedHits.of_packed(reader.packed(recent)), Counter(saved.fresh)
-        self._is_loaded = True
-        self._pending = {
-            place: _Pending(reader.hit(each.first), reader.hit(each.completing), each.due, each.is_firm)
-            for place, each in saved.pending.items()
-        }
-
-    # -- the window ----------------------------------------------------------------------------------------------------
-
-    def _unpack(self) -> None:
-        """Unpack what was loaded, and make of it what is not saved."""
-        if self._is_loaded:
-            self._is_loaded = False
-            self._recent.unpack()
-            for hit in self._recent:
-                self._note(hit)
+    @property
+    def size(self) -> int:
+        """How many hits it holds, roughly."""
+        return super().size + 2 * len(self._recent)
 
     def _note(self, hit: Hit) -> None:
         """Note what a hit excludes, begins and continues."""
@@ -163,7 +123,7 @@ class Sequences(Fold):
         recent, dropped = self._recent, list(self._recent.drop_before(horizon))
         if self._is_ordered and recent and recent.first.step not in self._beginning:
             begins = (place for place, hit in enumerate(recent) if hit.step in self._beginning)
-            dropped += recent.take_first(next(begins, len(recent)))
+            dropped += recent.drop_first(next(begins, len(recent)))
         for hit in dropped:
             if not self._is_taken(hit.at):
                 self._fresh[hit.step] -= 1
@@ -199,23 +159,24 @@ class Sequences(Fold):
                 ready.append(_Pending(first, hit, hit.at))
         if ready:
             found = self._make(min(ready, key=lambda each: each.first.order))
-            found.judged_at = None
+            found.judged_at, found.has_waited = None, False
             self.restore(found)
 
     def _make(self, pending: _Pending) -> FoundAlert:
         """Make the alert from every hit since the first step, which is still in reach when the alert fires."""
         first, until = pending.first, pending.due + self._rule.realert
         hits = self._hits_since(first)
-        return FoundAlert(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
+        firing = pending.completing
+        return FoundAlert(first.key, first.at, pending.due, until, hits, pending.due, firing=firing, has_waited=True)
 
-    def _hits_since(self, first: Hit) -> HitList:
+    def _hits_since(self, first: Hit) -> HitWindow:
         """Return the hits of an alert. Those of the one that waited before it are used again if they include them."""
         if self._waiting is not None and self._waiting[0].first.order <= first.order:
             hits = self._waiting[1].hits
             hits.drop_first(hits.place_of(first.order))
             return hits
         since = self._recent.since(self._recent.place_of(first.order))
-        return HitList(hit for hit in since if hit.step in self._wanted)
+        return HitWindow(hit for hit in since if hit.step in self._wanted)
 
     # -- the patterns --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from actionwatch.base.model import Level
 from actionwatch.rules.conditions import all_of
-from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest

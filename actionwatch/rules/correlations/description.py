@@ -12,7 +12,7 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.live.changes import FoundChange
+from actionwatch.rules.correlations.changes import FoundChange
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, Group

@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from actionwatch.base.model import Mode
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
-KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
+KEEP = timedelta(days=1)  # how late a record may come before a changed rule reads older ones again: beyond any usual delay
 
 
 def running(rules: Sequence[Rule]) -> list[Correlation]:
@@ -26,13 +26,15 @@ def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
     return [by_id[rule_id] for rule_id in TopologicalSorter(feeders).static_order()]
 
 
-def without_links_to_others(chosen: Collection[str], rules: Sequence[Correlation]) -> set[str]:
-    """Return those of the chosen rules, by id, that neither count alerts of rules that are not chosen, nor feed such rules."""
-    left, ids = set(chosen), {rule.name.id for rule in rules}
-    links = [{rule.name.id, step.rule_id} for rule in rules for step in rule.steps if step.rule_id in ids]
-    while cut := {name for link in links if not link <= left for name in link & left}:
-        left -= cut
-    return left
+def linked(rules: Sequence[Correlation]) -> list[set[str]]:
+    """Return the ids of the rules in sets: rules that count alerts of each other, also through others, are in one."""
+    sets: list[set[str]] = []
+    ids = {rule.name.id for rule in rules}
+    for rule in rules:
+        together = {rule.name.id, *(step.rule_id for step in rule.steps if step.rule_id in ids)}
+        others = [each for each in sets if each.isdisjoint(together)]
+        sets = [*others, together.union(*(each for each in sets if each not in others))]
+    return sets
 
 
 def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:

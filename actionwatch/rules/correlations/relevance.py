@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from actionwatch.rules.correlations.live.changes import OuterHit
+from actionwatch.rules.correlations.changes import OuterHit
 from actionwatch.rules.model import Correlation, Group, Rule
 
 _Values = frozenset[tuple[str, str | None]]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from sys import intern
 from typing import Any
 
@@ -16,17 +16,24 @@ from actionwatch.base.cache_keys import is_short
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import UNEXPECTED
-from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.engine import Engine, Failures, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Group, Hit, KeptRecord, Rule, Step
+from actionwatch.rules.model import BASELINE, VALUE_TYPES, Correlation, CorrelationType, Group, Hit, KeptRecord, RecordRef, Rule, Step
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NOTHING_INHERITED: Mapping[str, str | None] = {}
-_WHOLE = 2**63  # a saved state cannot hold a larger whole number
+_WHOLE = 2**63  # a column cannot hold a larger whole number
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+
+
+GroupHit = tuple[int, Group, Hit]
+"""A hit, with the number of its rule among those that run, and its group."""
+
+
+def keep_reference(record: Record) -> KeptRecord:
+    """Return what a hit keeps of a record that can be read from a store again."""
+    return RecordRef(record.key, record.id, record.occurred_at, record.is_backlog)
 
 
 class Feed:
@@ -36,14 +43,14 @@ class Feed:
         self,
         rules: Sequence[Rule],
         correlations: Sequence[Correlation],
-        kept: KeptRecords | None = None,
+        keep: Callable[[Record], KeptRecord] = lambda record: record,
         numbers: Collection[int] | None = None,
     ) -> None:
-        """`rules` are all rules there are; each correlation brings its own parts. `kept` decides what hits keep of records.
+        """`rules` are all rules there are; each correlation brings its own parts. `keep`: what hits keep of a record.
 
         `numbers`: feed only these of the correlations (None: all).
         """
-        self._kept = kept or KeptRecords()
+        self._keep = keep
         self._slots: dict[str, list[_Slot]] = {}
         shared: dict[object, _FieldValues] = {}
         fed = [each for each in enumerate(correlations) if numbers is None or each[0] in numbers]
@@ -56,48 +63,29 @@ class Feed:
         self._grouped: dict[int, _Grouped] = {}
         self._failures = Failures()
 
-    def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
-        return self._hits(records, self._grouped, {})
-
-    def hits_by_time(
-        self, records: Iterable[Record], since: Mapping[int, datetime]
-    ) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hits of records that come by time. `since`: from when on correlations, by their number, take them."""
-        return self._hits(records, {}, since)
-
-    def _hits(
-        self, records: Iterable[Record], cache: dict[int, _Grouped], since: Mapping[int, datetime]
-    ) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hits of records. `cache` has what each mask of rules feeds now."""
-        left_out, beginning = set(since), sorted(since.items(), key=itemgetter(1), reverse=True)
+    def hits(self, records: Iterable[Record]) -> Iterator[GroupHit]:
+        """Return the hits of records, in their order."""
+        cache = self._grouped  # what each mask of rules feeds
         for subject, mask in self._engine.meet(records):
-            record = subject.record
-            while beginning and beginning[-1][1] <= record.occurred_at:
-                left_out.discard(beginning.pop()[0])
-                cache.clear()
             grouped = cache.get(mask)
             if grouped is None:
                 if len(cache) >= MAX_REMEMBERED:
                     cache.clear()
                 fed = itertools.chain.from_iterable(self._slots[rule.name.id] for rule in self._engine.rules_of(mask))
-                grouped = cache[mask] = _by_grouping(slot for slot in fed if slot.number not in left_out)
+                grouped = cache[mask] = _by_grouping(fed)
             if grouped:
-                match = _Match(
-                    subject, record.key, record.occurred_at, (self._kept.keep(record),), _NOTHING_INHERITED, {}
-                )
+                record = subject.record
+                match = _Match(subject, record.key, record.occurred_at, (self._keep(record),), _NOTHING_INHERITED, {})
                 yield from self._hits_of(match, grouped)
 
-    def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
-        """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record.
-
-        Raises: DoesNotFit, if the store no longer has that record.
-        """
+    def inner_hits(
+        self, inner: Correlation, group: Group, found: FoundAlert, newest: Record | None
+    ) -> Iterator[GroupHit]:
+        """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
         firing = found.firing
         counted = itertools.takewhile(lambda hit: firing is None or hit.order <= firing.order, found.hits)
         records = tuple({each.key: each for hit in counted for each in hit.records}.values())
-        newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
-        subject = Subject(*self._kept.whole([newest])) if newest is not None else None
+        subject = Subject(newest) if newest is not None else None
         match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group), {})
         return self._hits_of(match, _by_grouping(self._slots.get(inner.name.id, ())))
 
@@ -105,7 +93,7 @@ class Feed:
         """Return what went wrong with rules since the last call."""
         return [*self._engine.take_failures(), *self._failures.take()]
 
-    def _hits_of(self, match: _Match, grouped: _Grouped) -> Iterator[tuple[int, Group, Hit]]:
+    def _hits_of(self, match: _Match, grouped: _Grouped) -> Iterator[GroupHit]:
         """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names.
 
         A rule that fails does not count the match, and stops no other rule.

@@ -1,0 +1,184 @@
+"""Fold the hits of one group from a place on: what its alerts are now. Pure.
+
+The state of a group at a time is a function of its last alert that fired before, and of its hits within one reach before (for an
+absence and a new term: of one hit before). So a fold begins there, wherever a hit was added, moved or removed, and it ends
+where the state is again what it was.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from actionwatch.base.model import CorrelatedAlert, HitOrder
+from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
+from actionwatch.rules.model import BASELINE, NEVER, TEMPORAL_TYPES, Correlation, CorrelationType, Hit
+
+
+@dataclass(slots=True)
+class Span:
+    """The first and the last place in a group at which a hit was added, moved or removed."""
+
+    first: HitOrder
+    last: HitOrder
+
+    def include(self, order: HitOrder) -> None:
+        """Include a place."""
+        self.first, self.last = min(self.first, order), max(self.last, order)
+
+
+@dataclass(slots=True)
+class Evaluated:
+    """The alerts of a group, from the one that the fold continued from on; those from `stopped` on are as they were.
+
+    `newest` is the place of the last hit that `fold` took; the fold can take later ones.
+    """
+
+    alerts: list[FoundAlert]
+    fold: Fold
+    newest: HitOrder
+    stopped: HitOrder | None = None
+
+
+def begins_at(rule: Correlation, last: CorrelatedAlert | None, first_new: HitOrder) -> datetime | None:
+    """Return the time from which on hits before a place matter; None if only one does: see `is_remembered`."""
+    if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
+        return None
+    if first_new[0] == NEVER:
+        return NEVER
+    begin = first_new[0] - rule.reach
+    if last is None or rule.type in TEMPORAL_TYPES or rule.type is CorrelationType.SPIKE:
+        return begin
+    return max(begin, min(until_of(rule, last), first_new[0]))  # what an alert holds counts for no other
+
+
+def until_of(rule: Correlation, known: CorrelatedAlert) -> datetime:
+    """Return up to when an alert is joined. An older version of its rule may have joined records for longer."""
+    return known.until if rule.is_absence else min(known.until, known.fired_at + rule.realert)
+
+
+def evaluate(
+    rule: Correlation,
+    begin: datetime | None,
+    last: CorrelatedAlert | None,
+    hits: Iterable[Hit],
+    span: Span,
+    known: Sequence[CorrelatedAlert],
+) -> Evaluated:
+    """Fold the hits of a group again where they have changed.
+
+    `last` is the alert that fired before the span, `hits` are those that matter before it (see `begins_at`) and all later ones,
+    in order; `known` are the alerts of the group as they were, in order. `begin`: since when the stream is known.
+    """
+    fold = new_fold(rule, begin)
+    if last is not None:
+        fold.restore(_continued(rule, last))
+    result = _fold(rule, fold, _Taken(rule, span, hits), known)
+    if last is not None and result.alerts and result.alerts[0].id == last.id:
+        first = result.alerts[0]
+        first.hits = HitWindow(hit for hit in first.hits if hit.order >= span.first)  # it was given older ones too
+    return result
+
+
+def _fold(rule: Correlation, fold: Fold, taken: _Taken, known: Sequence[CorrelatedAlert]) -> Evaluated:
+    newest = (taken.span.first[0], -1, "")
+    for hit in taken:
+        if taken.is_settled and (stopped := _stop(rule, fold, hit, known, taken)) is not None:
+            return stopped
+        fold.push(hit, is_quiet=taken.is_quiet)
+        newest = max(newest, hit.order)
+    return Evaluated(fold.alerts(), fold, newest)
+
+
+class _Taken:
+    """Iterates over hits, and knows of each whether it is before the span, or far enough behind it."""
+
+    def __init__(self, rule: Correlation, span: Span, hits: Iterable[Hit]) -> None:
+        self.is_quiet = True
+        self.is_settled = False
+        self.previous: Hit | None = None
+        self._hits = hits
+        self.span = span
+        waits = rule.type in TEMPORAL_TYPES  # what waited when the span begins was completed up to a timespan before it
+        self._loud_from = span.first[0] - rule.timespan if waits and span.first[0] != NEVER else None
+        self._settled_after = _later(span.last[0], rule)
+
+    def __iter__(self) -> Iterator[Hit]:
+        for hit in self._hits:
+            order = hit.order
+            if self.is_quiet and (
+                order >= self.span.first or (self._loud_from is not None and hit.at >= self._loud_from)
+            ):
+                self.is_quiet = False
+            self.is_settled = hit.at > self._settled_after and order > self.span.last
+            yield hit
+            self.previous = hit
+
+
+def _later(at: datetime, rule: Correlation) -> datetime:
+    """Return the time after which the state no longer depends on hits up to a time."""
+    if rule.is_absence or rule.type is CorrelationType.NEW_TERM or at == NEVER:
+        return at
+    return at + rule.reach if at < NEVER - rule.reach else NEVER
+
+
+def _stop(
+    rule: Correlation, fold: Fold, hit: Hit, known: Sequence[CorrelatedAlert], taken: _Taken
+) -> Evaluated | None:
+    """Return the result if the state before a hit is what it was, so that all alerts from there on are as they were."""
+    before = taken.previous
+    if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
+        if before is None or before.order <= taken.span.last or (not rule.is_absence and before.step != BASELINE):
+            return None
+        return Evaluated(fold.found[:], fold, before.order, before.order)
+    order = hit.order
+    found = [each for each in fold.alerts() if each.place < order]
+    place = bisect_left(known, order, key=lambda each: each.place)
+    newest, was = found[-1] if found else None, known[place - 1] if place else None
+    if (newest is None or hit.at > newest.until) and _is_same(newest, was):
+        return Evaluated(found, fold, order, order)
+    return None
+
+
+def is_unchanged(rule: Correlation, known: CorrelatedAlert, stopped: HitOrder) -> bool:
+    """Return whether a known alert lies behind the place from which on nothing has changed."""
+    if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
+        return known.fired_at > stopped[0]
+    return known.place >= stopped
+
+
+def _is_same(found: FoundAlert | None, known: CorrelatedAlert | None) -> bool:
+    if found is None or known is None:
+        return found is known
+    firing = found.firing.order if found.firing is not None else None
+    return (found.origin, found.first_at, found.fired_at, found.until, firing, found.is_quiet) == (
+        known.origin,
+        known.first_at,
+        known.fired_at,
+        known.until,
+        known.firing,
+        known.is_quiet,
+    )
+
+
+def _continued(rule: Correlation, known: CorrelatedAlert) -> FoundAlert:
+    """Return a known alert for a fold that continues from it."""
+    firing = Hit(*known.firing, ()) if known.firing is not None else None
+    return FoundAlert(
+        known.origin,
+        known.first_at,
+        known.fired_at,
+        until_of(rule, known),
+        HitWindow(),
+        None if known.is_judged else known.pending_at,
+        firing=firing,
+        has_waited=known.has_waited,
+        is_quiet=known.is_quiet,
+        is_partial=True,
+        id=known.id,
+    )

@@ -1,1 +1,0 @@
-"""Correlations while records arrive: hits in any order become changes of alerts."""

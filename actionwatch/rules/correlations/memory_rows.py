@@ -1,0 +1,146 @@
+"""What correlations remember, in memory: for tests of rules, backtests and explanations."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+
+from actionwatch.base.model import CorrelatedAlert, HitOrder, Record
+from actionwatch.rules.correlations.evaluate import Span
+from actionwatch.rules.correlations.feed import GroupHit
+from actionwatch.rules.model import Correlation, Group, Hit, KeptRecord
+
+_order, _at = attrgetter("order"), attrgetter("at")
+
+
+@dataclass(slots=True)
+class _Group:
+    """The hits of a group, in order, and its alerts."""
+
+    hits: list[Hit] = field(default_factory=list)
+    alerts: list[CorrelatedAlert] = field(default_factory=list)
+
+
+class MemoryRows:
+    """See `Rows`. Hits hold whole records."""
+
+    def __init__(self, rules: Sequence[Correlation]) -> None:
+        self._rules = rules
+        self._groups: list[dict[Group, _Group]] = [{} for _ in rules]
+        self._alerts: dict[str, tuple[int, CorrelatedAlert]] = {}
+        self._shared: list[dict[Group, dict[str, CorrelatedAlert]]] = [{} for _ in rules]
+        self._held_records: set[tuple[str, str]] = set()
+
+    def add(self, hits: Iterable[GroupHit]) -> None:
+        """Add hits, each once: a record that may alert replaces the same action that another source read as backlog."""
+        for number, group, hit in hits:
+            its = self._of(number, group).hits
+            if not its or its[-1].order < hit.order:
+                its.append(hit)
+                continue
+            place = bisect.bisect_left(its, hit.order, key=_order)
+            if its[place].order != hit.order:
+                its.insert(place, hit)
+            elif is_backlog(its[place]) and not is_backlog(hit):
+                its[place] = hit
+
+    def replace(self, number: int, group: Group, hit: Hit) -> None:
+        """Add the hit of an inner alert, or replace it by one with other records."""
+        its = self._of(number, group).hits
+        place = bisect.bisect_left(its, hit.order, key=_order)
+        its[place : place + (place < len(its) and its[place].order == hit.order)] = [hit]
+
+    def remove(self, number: int, group: Group, order: HitOrder) -> None:
+        """Remove the hit of an inner alert."""
+        its = self._of(number, group).hits
+        place = bisect.bisect_left(its, order, key=_order)
+        if place < len(its) and its[place].order == order:
+            del its[place]
+
+    def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
+        """Yield the hits of a group from a time on, in order."""
+        its = self._of(number, group).hits
+        return iter(its[bisect.bisect_left(its, at, key=_at) :])
+
+    def hit_at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
+        """Return the hit of a group at a place."""
+        its = self._of(number, group).hits
+        place = bisect.bisect_left(its, order, key=_order)
+        return its[place] if place < len(its) and its[place].order == order else None
+
+    def hit_before(self, number: int, group: Group, order: HitOrder, step: int | None = None) -> Hit | None:
+        """Return the newest hit of a group before a place, of one step or of any."""
+        its = self._of(number, group).hits
+        place = bisect.bisect_left(its, order, key=_order)
+        return next((hit for hit in reversed(its[:place]) if step is None or hit.step == step), None)
+
+    def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
+        """Return the alerts that fired in a group from a time on, and the last one before that is current."""
+        its = self._of(number, group).alerts
+        before = max((each.fired_at for each in its if each.is_current and each.fired_at < at), default=at)
+        return [each for each in its if each.fired_at >= before]
+
+    def alerts(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
+        """Return those of the alerts that there are, by id."""
+        return {name: self._alerts[name][1] for name in ids if name in self._alerts}
+
+    def sharing(self, number: int, shown: Group, at: datetime) -> Sequence[CorrelatedAlert]:
+        """Return the current alerts of the groups that share one alert. All of them: there are few."""
+        return [each for each in self._shared[number].get(shown, {}).values() if each.is_current]
+
+    def held(self, number: int, shown: Group) -> Sequence[CorrelatedAlert]:
+        """Return the alerts of these groups that wait for one that fired before to be judged."""
+        return [each for each in self._shared[number].get(shown, {}).values() if each.is_held]
+
+    def due(self, verified: datetime) -> Sequence[tuple[int, CorrelatedAlert]]:
+        """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
+        found = [each for each in self._alerts.values() if _is_due(each[1], verified)]
+        return sorted(found, key=lambda each: (each[1].pending_at, each[1].id))
+
+    def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
+        """Remember new alerts."""
+        rule = self._rules[number]
+        for each in alerts:
+            self._alerts[each.id] = number, each
+            self._of(number, each.group).alerts.append(each)
+            if rule.is_merging:
+                self._shared[number].setdefault(rule.merged(each.group), {})[each.id] = each
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Forget alerts that were never judged."""
+        for name in ids:
+            number, known = self._alerts.pop(name)
+            self._of(number, known.group).alerts.remove(known)
+            if self._rules[number].is_merging:
+                del self._shared[number][self._rules[number].merged(known.group)][name]
+
+    def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
+        """All rules are evaluated at once."""
+        raise NotImplementedError
+
+    def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
+        """Return the records: hits hold them."""
+        return [each if isinstance(each, Record) else None for each in kept]
+
+    def held_records(self, keys: Collection[str]) -> set[tuple[str, str]]:
+        """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
+        return self._held_records
+
+    def _of(self, number: int, group: Group) -> _Group:
+        groups = self._groups[number]
+        found = groups.get(group)
+        if found is None:
+            found = groups[group] = _Group()
+        return found
+
+
+def is_backlog(hit: Hit) -> bool:
+    """Return whether nothing in a hit may alert, because it was read as backlog."""
+    return bool(hit.records) and all(record.is_backlog for record in hit.records)
+
+
+def _is_due(known: CorrelatedAlert, verified: datetime) -> bool:
+    return known.pending_at is not None and known.pending_at <= verified

@@ -1,0 +1,83 @@
+"""What correlations remember: the hits of groups, and the alerts that were found in them.
+
+The service remembers in its store (`matching/correlation_rows.py`), tests of rules and backtests in memory (`memory_rows.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from actionwatch.base.model import CorrelatedAlert, HitOrder, Record
+from actionwatch.rules.correlations.evaluate import Span
+from actionwatch.rules.correlations.feed import GroupHit
+from actionwatch.rules.model import Group, Hit, KeptRecord
+
+
+class Rows(Protocol):
+    """The hits and alerts of all rules that run, by the number of the rule. There is one object of each alert."""
+
+    def add(self, hits: Iterable[GroupHit]) -> None:
+        """Add hits, each once: a record that may alert replaces the same action that another source read as backlog."""
+        ...
+
+    def replace(self, number: int, group: Group, hit: Hit) -> None:
+        """Add the hit of an inner alert, or replace it by one with other records."""
+        ...
+
+    def remove(self, number: int, group: Group, order: HitOrder) -> None:
+        """Remove the hit of an inner alert."""
+        ...
+
+    def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
+        """Yield the hits of a group from a time on, in order."""
+        ...
+
+    def hit_at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
+        """Return the hit of a group at a place."""
+        ...
+
+    def hit_before(self, number: int, group: Group, order: HitOrder, step: int | None = None) -> Hit | None:
+        """Return the newest hit of a group before a place, of one step or of any."""
+        ...
+
+    def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
+        """Return the alerts that fired in a group from a time on, and the last one before that is current."""
+        ...
+
+    def alerts(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
+        """Return those of the alerts that there are, by id."""
+        ...
+
+    def sharing(self, number: int, shown: Group, at: datetime) -> Sequence[CorrelatedAlert]:
+        """Return the current alerts of the groups that share one alert, from the leader of the last before a time on."""
+        ...
+
+    def held(self, number: int, shown: Group) -> Sequence[CorrelatedAlert]:
+        """Return the alerts of these groups that wait for one that fired before to be judged."""
+        ...
+
+    def due(self, verified: datetime) -> Sequence[tuple[int, CorrelatedAlert]]:
+        """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
+        ...
+
+    def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
+        """Remember new alerts."""
+        ...
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Forget alerts that were never judged."""
+        ...
+
+    def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
+        """Remember in which groups hits were added, moved or removed, of a rule that is evaluated later."""
+        ...
+
+    def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
+        """Return records, in the same order; None for those that are no longer stored."""
+        ...
+
+    def held_records(self, keys: Collection[str]) -> set[tuple[str, str]]:
+        """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
+        ...
