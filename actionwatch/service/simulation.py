@@ -127,7 +127,9 @@ class _Run:
         self._history = history
         self._is_in_order = is_in_order
         self._correlator = Correlator(rules, bounds)
-        self._rows = MemoryRows(self._correlator.contexts)
+        self._rows = MemoryRows(self._correlator.rules)
+        for number, spans in self._correlator.begin().items():
+            self._correlator.take_again(self._rows, number, spans, None)
 
     def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
         """Process all records, in the order in which they are seen, and return the alerts."""
@@ -164,6 +166,7 @@ class _Run:
             ledger.add_all((), changes)
             for change in changes:
                 change.known.report_as(ledger.reported_as[change.known.id])
+            self._rows.hold(changes)
             self._history.save(ledger.entries.values())
 
 

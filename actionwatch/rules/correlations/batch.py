@@ -8,10 +8,18 @@ from datetime import datetime
 from operator import attrgetter
 
 from actionwatch.base.clock import ALWAYS
-from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, HitAbove, HitOrder
+from actionwatch.base.model import CorrelatedAlert, HitAbove, HitOrder
 from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.context import RuleContext
-from actionwatch.rules.correlations.evaluate import Evaluated, Span, begins_at, evaluate, is_unchanged
+from actionwatch.rules.correlations.evaluate import (
+    AFTER_ALL,
+    BEFORE_ALL,
+    Evaluated,
+    Span,
+    begins_at,
+    evaluate,
+    is_unchanged,
+)
 from actionwatch.rules.correlations.feed import Feed, GroupHit
 from actionwatch.rules.correlations.fold_cache import CachedFold, FoldCache
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
@@ -19,14 +27,12 @@ from actionwatch.rules.correlations.rows import Rows
 from actionwatch.rules.correlations.sharing import Sharing
 from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType, Group, Hit, KeptRecord
 
-_END = (NEVER, AFTER_ALL_STEPS, "")
-
 
 @dataclass(slots=True)
 class _Touch:
     """Where a group was touched: the new hits, and the alerts that must be looked at again."""
 
-    span: Span = field(default_factory=lambda: Span(_END, (ALWAYS, -1, "")))
+    span: Span = field(default_factory=lambda: Span(AFTER_ALL, BEFORE_ALL))
     hits: list[Hit] = field(default_factory=list)
     due: list[CorrelatedAlert] = field(default_factory=list)
     is_changed: bool = False
@@ -139,6 +145,8 @@ class Batch:
                     known = each.known[found.id]
                     known.is_held = shared is not None and known.is_judged and shared.is_held(found)
                     known.pending_at = context.pending_at(found, self._verified)
+                    if known.pending_at is not None:
+                        self._rows.wait(known, known.pending_at)
         if context.is_inner:
             self._publish(rule, folded)
         for each in folded:
@@ -153,7 +161,7 @@ class Batch:
     def _evaluation(self, number: int, rule: Correlation, folded: _Folded) -> Evaluation:
         last_at = None
         if rule.is_absence and any(not known.is_current for known in folded.turned):
-            newest = self._rows.hit_before(number, folded.group, _END)
+            newest = self._rows.hit_before(number, folded.group, AFTER_ALL)
             touched = [hit.at for hit in (*folded.touch.hits, *([newest] if newest is not None else []))]
             touched += [at for at in (folded.touch.span.last[0],) if ALWAYS < at < NEVER and folded.touch.is_changed]
             last_at = max(touched, default=None)
@@ -208,7 +216,9 @@ class Batch:
             earlier = [each for each in current if each.place < first]
             last = earlier[-1] if earlier else None
             again = current[len(earlier) - (rule.is_absence and bool(earlier)) :]
-        result = evaluate(rule, context.begin, last, self._hits(number, rule, group, last, before, first), span, current)
+        result = evaluate(
+            rule, context.begin, last, self._hits(number, rule, group, last, before, first), span, current
+        )
         if result.stopped is not None:
             again = [each for each in again if not is_unchanged(rule, each, result.stopped)]
         by_id = {each.id: each for each in again}
@@ -281,7 +291,9 @@ class Batch:
     def _remember(self, number: int, folded: _Folded) -> None:
         """Cache the fold if it has taken all hits. Drop what is reported: only rows need it."""
         result, known = folded.result, folded.known
-        for found in result.fold.found:  # what waits in a fold can still become another alert, and needs its hits for that
+        for (
+            found
+        ) in result.fold.found:  # what waits in a fold can still become another alert, and needs its hits for that
             its = known[found.id]
             if its.is_judged and not its.is_held and not found.is_partial:
                 found.hits.clear()
@@ -302,7 +314,9 @@ class Batch:
         """Let the rules above count the judged alerts as they are now, and no others."""
         whole = [(each, found) for each in folded for found in each.result.alerts if not found.is_partial]
         newest = [_newest_record(found) for _, found in whole]
-        records = dict(zip((ref.key for ref in newest if ref), self._rows.whole([ref for ref in newest if ref]), strict=True))
+        records = dict(
+            zip((ref.key for ref in newest if ref), self._rows.whole([ref for ref in newest if ref]), strict=True)
+        )
         for (each, found), ref in zip(whole, newest, strict=True):
             known = each.known[found.id]
             hits: list[GroupHit] = []

@@ -59,7 +59,11 @@ class RuleContext:
         """Return the verified time at which an alert must be looked at again, None if only another hit can change it."""
         due = [] if found.is_judged(verified) or found.judged_at is None else [found.judged_at]
         is_over = found.resolved_at is not None
-        if found.resolved_at is not None and self.rule.is_merging and (verified is None or found.resolved_at > verified):
+        if (
+            found.resolved_at is not None
+            and self.rule.is_merging
+            and (verified is None or found.resolved_at > verified)
+        ):
             due.append(found.resolved_at)  # first it must be verified whether others are missing
             is_over = False
         start = self.alerts_from

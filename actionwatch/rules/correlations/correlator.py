@@ -15,7 +15,7 @@ from actionwatch.rules.correlations.batch import Batch
 from actionwatch.rules.correlations.changes import FoundChange
 from actionwatch.rules.correlations.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.description import describe
-from actionwatch.rules.correlations.evaluate import Span
+from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
 from actionwatch.rules.correlations.feed import Feed, GroupHit
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.order import running
@@ -76,6 +76,14 @@ class Correlator:
         batch = self._batch(rows, verified, later)
         batch.touch(number, spans)
         return self._changes(batch, rows)
+
+    def begin(self) -> dict[int, dict[Group, Span]]:
+        """Return, by the number of its rule, where a rule that is new must be evaluated although it has no hit: what it expects."""
+        return {
+            number: {group: Span(AFTER_ALL, BEFORE_ALL) for group in rule.expected}
+            for number, rule in enumerate(self.rules)
+            if rule.expected
+        }
 
     def forget(self) -> None:
         """Forget what is cached: what it was cached for was not committed, or another process has continued."""

@@ -11,8 +11,8 @@ from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Lev
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.changes import FoundChange
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, Group

@@ -12,12 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.base.model import CorrelatedAlert, HitOrder
+from actionwatch.base.clock import ALWAYS
+from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, HitOrder
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import BASELINE, NEVER, TEMPORAL_TYPES, Correlation, CorrelationType, Hit
+
+BEFORE_ALL: HitOrder = (ALWAYS, -1, "")
+AFTER_ALL: HitOrder = (NEVER, AFTER_ALL_STEPS, "")
 
 
 @dataclass(slots=True)
@@ -127,9 +131,7 @@ def _later(at: datetime, rule: Correlation) -> datetime:
     return at + rule.reach if at < NEVER - rule.reach else NEVER
 
 
-def _stop(
-    rule: Correlation, fold: Fold, hit: Hit, known: Sequence[CorrelatedAlert], taken: _Taken
-) -> Evaluated | None:
+def _stop(rule: Correlation, fold: Fold, hit: Hit, known: Sequence[CorrelatedAlert], taken: _Taken) -> Evaluated | None:
     """Return the result if the state before a hit is what it was, so that all alerts from there on are as they were."""
     before = taken.previous
     if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
@@ -154,7 +156,7 @@ def is_unchanged(rule: Correlation, known: CorrelatedAlert, stopped: HitOrder) -
 
 def _is_same(found: FoundAlert | None, known: CorrelatedAlert | None) -> bool:
     if found is None or known is None:
-        return found is known
+        return found is None and known is None
     firing = found.firing.order if found.firing is not None else None
     return (found.origin, found.first_at, found.fired_at, found.until, firing, found.is_quiet) == (
         known.origin,

@@ -19,7 +19,18 @@ from actionwatch.rules.conditions import UNEXPECTED
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.engine import Engine, Failures, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import BASELINE, VALUE_TYPES, Correlation, CorrelationType, Group, Hit, KeptRecord, RecordRef, Rule, Step
+from actionwatch.rules.model import (
+    BASELINE,
+    VALUE_TYPES,
+    Correlation,
+    CorrelationType,
+    Group,
+    Hit,
+    KeptRecord,
+    RecordRef,
+    Rule,
+    Step,
+)
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NOTHING_INHERITED: Mapping[str, str | None] = {}

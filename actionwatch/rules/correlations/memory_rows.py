@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
-from actionwatch.base.model import CorrelatedAlert, HitOrder, Record
-from actionwatch.rules.correlations.evaluate import Span
+from actionwatch.base.model import AlertChange, CorrelatedAlert, HitOrder, Record
+from actionwatch.rules.correlations.evaluate import Span, until_of
 from actionwatch.rules.correlations.feed import GroupHit
-from actionwatch.rules.model import Correlation, Group, Hit, KeptRecord
+from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType, Group, Hit, KeptRecord
 
+_FEW = 20_000  # hits that may stay although they do not matter
 _order, _at = attrgetter("order"), attrgetter("at")
 
 
@@ -32,12 +34,15 @@ class MemoryRows:
         self._groups: list[dict[Group, _Group]] = [{} for _ in rules]
         self._alerts: dict[str, tuple[int, CorrelatedAlert]] = {}
         self._shared: list[dict[Group, dict[str, CorrelatedAlert]]] = [{} for _ in rules]
-        self._held_records: set[tuple[str, str]] = set()
+        self._waiting: list[tuple[datetime, str]] = []
+        self._holding: dict[str, set[str]] = {}
+        self._hit_count = self._left_count = 0
 
     def add(self, hits: Iterable[GroupHit]) -> None:
         """Add hits, each once: a record that may alert replaces the same action that another source read as backlog."""
         for number, group, hit in hits:
             its = self._of(number, group).hits
+            self._hit_count += 1
             if not its or its[-1].order < hit.order:
                 its.append(hit)
                 continue
@@ -97,8 +102,12 @@ class MemoryRows:
 
     def due(self, verified: datetime) -> Sequence[tuple[int, CorrelatedAlert]]:
         """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
-        found = [each for each in self._alerts.values() if _is_due(each[1], verified)]
-        return sorted(found, key=lambda each: (each[1].pending_at, each[1].id))
+        found: dict[str, tuple[int, CorrelatedAlert]] = {}
+        while self._waiting and self._waiting[0][0] <= verified:
+            _, name = heapq.heappop(self._waiting)
+            if name in self._alerts and _is_due(self._alerts[name][1], verified):
+                found[name] = self._alerts[name]
+        return list(found.values())
 
     def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
         """Remember new alerts."""
@@ -108,6 +117,10 @@ class MemoryRows:
             self._of(number, each.group).alerts.append(each)
             if rule.is_merging:
                 self._shared[number].setdefault(rule.merged(each.group), {})[each.id] = each
+
+    def wait(self, known: CorrelatedAlert, at: datetime) -> None:
+        """Note that an alert must be looked at again once a time is verified."""
+        heapq.heappush(self._waiting, (at, known.id))
 
     def drop(self, ids: Collection[str]) -> None:
         """Forget alerts that were never judged."""
@@ -127,7 +140,44 @@ class MemoryRows:
 
     def held_records(self, keys: Collection[str]) -> set[tuple[str, str]]:
         """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
-        return self._held_records
+        return {(alert_id, key) for key in keys for alert_id in self._holding.get(key, ())}
+
+    def hold(self, changes: Iterable[AlertChange]) -> None:
+        """Note the records of changes, as they are reported."""
+        for change in changes:
+            for record in change.records:
+                self._holding.setdefault(record.key, set()).add(change.known.alert_id)
+
+    def forget_before(self, at: datetime) -> None:
+        """Forget what cannot matter to hits after a verified time, if that is much of what there is."""
+        if self._hit_count < 2 * self._left_count + _FEW:
+            return
+        for number, rule in enumerate(self._rules):
+            for group, its in list(self._groups[number].items()):
+                del its.hits[: _count_over(rule, its.hits, at)]
+                its.alerts = [each for each in its.alerts if self._is_needed(number, each, at)]
+                if not its.hits and not its.alerts:
+                    del self._groups[number][group]
+        kept = {each.id for groups in self._groups for its in groups.values() for each in its.alerts}
+        self._alerts = {name: each for name, each in self._alerts.items() if name in kept}
+        self._shared = [
+            {shown: left for shown, its in groups.items() if (left := {n: e for n, e in its.items() if n in kept})}
+            for groups in self._shared
+        ]
+        reported = {each.alert_id for _, each in self._alerts.values()}
+        self._holding = {key: still for key, ids in self._holding.items() if (still := ids & reported)}
+        self._hit_count = self._left_count = sum(len(its.hits) for groups in self._groups for its in groups.values())
+
+    def _is_needed(self, number: int, known: CorrelatedAlert, at: datetime) -> bool:
+        """Return whether a later hit can change an alert, or what it fires depends on it."""
+        if not known.is_current:
+            return False
+        if known.is_open or known.pending_at is not None or known.is_held:
+            return True
+        rule = self._rules[number]
+        _, leader = self._alerts.get(known.leader or "", (number, known))
+        end = (leader.back_at or NEVER) if rule.is_absence else leader.fired_at + rule.realert
+        return max(end, until_of(rule, known)) + rule.reach >= at
 
     def _of(self, number: int, group: Group) -> _Group:
         groups = self._groups[number]
@@ -140,6 +190,17 @@ class MemoryRows:
 def is_backlog(hit: Hit) -> bool:
     """Return whether nothing in a hit may alert, because it was read as backlog."""
     return bool(hit.records) and all(record.is_backlog for record in hit.records)
+
+
+def _count_over(rule: Correlation, hits: Sequence[Hit], at: datetime) -> int:
+    """Count the hits that no later one is counted with. Of an absence and a new term, the newest is remembered."""
+    count = bisect.bisect_left(hits, at - rule.reach, key=_at)
+    if rule.is_absence:
+        return min(count, max(len(hits) - 1, 0))
+    if rule.type is CorrelationType.NEW_TERM:
+        newest = next((place for place in reversed(range(len(hits))) if hits[place].step == BASELINE), len(hits))
+        return max(count, newest) if newest < len(hits) and hits[newest].at < at else count
+    return count
 
 
 def _is_due(known: CorrelatedAlert, verified: datetime) -> bool:

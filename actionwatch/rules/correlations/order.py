@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from graphlib import TopologicalSorter
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
-KEEP = timedelta(days=1)  # how late a record may come before a changed rule reads older ones again: beyond any usual delay
+KEEP = timedelta(
+    days=1
+)  # how late a record may come before a changed rule reads older ones again: beyond any usual delay
 
 
 def running(rules: Sequence[Rule]) -> list[Correlation]:

@@ -66,6 +66,10 @@ class Rows(Protocol):
         """Remember new alerts."""
         ...
 
+    def wait(self, known: CorrelatedAlert, at: datetime) -> None:
+        """Note that an alert must be looked at again once a time is verified: its `pending_at`."""
+        ...
+
     def drop(self, ids: Collection[str]) -> None:
         """Forget alerts that were never judged."""
         ...

@@ -10,16 +10,16 @@ from itertools import takewhile
 from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.rules.correlations.changes import OuterHit
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.feed import Feed, grouping_attributes
 from actionwatch.rules.correlations.folds.counting import MEASURES
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.changes import OuterHit
-from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.feed import Feed, grouping_attributes
 from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
-from actionwatch.rules.correlations.order import in_feeding_order, needs, running
 from actionwatch.rules.correlations.live.relevance import RelevantGroups, involved_in
+from actionwatch.rules.correlations.order import in_feeding_order, needs, running
 from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule
 
 MOST_SHOWN = 10  # hits of a window: the newest

@@ -44,7 +44,6 @@ class Measure:
         return self._count
 
 
-
 class _Distinct(Measure):
     def __init__(self, _: Correlation) -> None:
         self._values: Counter[Any] = Counter()
@@ -59,7 +58,6 @@ class _Distinct(Measure):
 
     def value(self) -> int:
         return len(self._values)
-
 
 
 class _Sum(Measure):
@@ -104,7 +102,6 @@ class _Percentile(Measure):
         low = math.floor(place)
         below, above = Fraction(self._values[low]), Fraction(self._values[math.ceil(place)])
         return below + (above - below) * (place - low)
-
 
 
 MEASURES: dict[CorrelationType, type[Measure]] = {

@@ -10,7 +10,6 @@ from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Hit, KeptRecord
 
 
-
 @dataclass(slots=True)
 class FoundAlert:
     """An alert that a fold finds. It grows while it is open, until `until` (inclusive).
@@ -56,4 +55,3 @@ class FoundAlert:
     def may_alert(self, record_floor: int) -> bool:
         """Return whether any of its hits may alert, the newest first: see `Hit`."""
         return any(self.hits[place].may_alert(record_floor) for place in reversed(range(len(self.hits))))
-

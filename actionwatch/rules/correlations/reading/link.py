@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from actionwatch.base.model import Level
 from actionwatch.rules.conditions import all_of
-from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
+from actionwatch.rules.model import BASELINE, Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
 
