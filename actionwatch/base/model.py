@@ -141,9 +141,48 @@ class ChangeKind(StrEnum):
     RESOLVE = "resolve"
 
 
+Group = tuple[str | None, ...]
+"""The values of a correlation's group fields, in their order. None means that the field is absent."""
+
+
 HitOrder = tuple[datetime, int, str]
 """Where a hit lies among those of its group: its time, its step (a tie counts as ordered), its key."""
 AFTER_ALL_STEPS = 2**31 - 1
+
+
+class RecordRef(msgspec.Struct, frozen=True, gc=False):
+    """What a window remembers of a stored record: a twentieth of it, because the record has the text of the upstream."""
+
+    key: str
+    id: int
+    occurred_at: datetime
+    is_backlog: bool
+
+
+KeptRecord = Record | RecordRef
+"""A record as a hit has it. Where no store can return it later, the whole record is kept."""
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """One record, or one alert of an inner rule, that met one step of a correlation.
+
+    `records` are the records that it adds to an alert, newest last. An inner alert adds its own, or none for an absence.
+    """
+
+    at: datetime
+    step: int
+    key: str
+    records: tuple[KeptRecord, ...]
+    value: Any = None
+
+    @property
+    def order(self) -> HitOrder:
+        """The sort key of a fold: time, then step (a tie counts as ordered), then key, which is unique within a group."""
+        return self.at, self.step, self.key
+
+    def may_alert(self, record_floor: int) -> bool:
+        """Return whether it has a record after this id that is no backlog, or has none."""
+        return not self.records or any(not each.is_backlog and each.id > record_floor for each in self.records)
 
 
 def firing_place(fired_at: datetime, firing: HitOrder | None, *, has_waited: bool) -> HitOrder:
@@ -172,7 +211,7 @@ class CorrelatedAlert:
 
     id: str
     rule_id: str
-    group: tuple[str | None, ...]
+    group: Group
     origin: str
     first_at: datetime
     fired_at: datetime
@@ -229,7 +268,7 @@ class HitAbove(NamedTuple):
     """A hit that an alert makes in a rule that counts it. Its key is the id of the alert."""
 
     rule_id: str
-    group: tuple[str | None, ...]
+    group: Group
     at: datetime
     step: int
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from actionwatch.base import plurals
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Mode, Record
+from actionwatch.base.model import Hit, Mode, Record
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import MOST_SHOWN, View, measured
 from actionwatch.rules.fields import Subject, candidates_of, keywords, spell, spelled
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Hit, Rule
+from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 

@@ -1,4 +1,4 @@
-"""The nouns of the rule language: rule, filter, correlation, and the hits and alerts of a correlation.
+"""The nouns of the rule language: rule, filter, correlation.
 
 They refer to each other, so they live in one module. What reads, runs, or explains them imports them from here.
 """
@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
-
-import msgspec
 
 from actionwatch.base.ids import group_id, stable_id
-from actionwatch.base.model import HitOrder, Level, Mode, Record, RuleName
+from actionwatch.base.model import Group, Level, Mode, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.cases import Case
 from actionwatch.rules.conditions import Condition, Leaf, any_of
@@ -162,10 +159,6 @@ class Pattern:
         return frozenset(step for step in self.unwanted if low < step < high)
 
 
-Group = tuple[str | None, ...]
-"""The values of a correlation's group fields, in their order. None means that the field is absent."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
     """A correlation rule that is ready to run. Settings that its type does not use keep their defaults."""
@@ -244,38 +237,3 @@ class Correlation:
     def alert_id(self, group: Group, first_key: str) -> str:
         """Return the id of an alert: a function of rule, group and the first record of its window."""
         return stable_id("alert", group_id(self.name.id, self.grouping(group)), first_key)
-
-
-class RecordRef(msgspec.Struct, frozen=True, gc=False):
-    """What a window remembers of a stored record: a twentieth of it, because the record has the text of the upstream."""
-
-    key: str
-    id: int
-    occurred_at: datetime
-    is_backlog: bool
-
-
-KeptRecord = Record | RecordRef
-"""A record as a hit has it. Where no store can return it later, the whole record is kept."""
-
-
-class Hit(msgspec.Struct, frozen=True, gc=False):
-    """One record, or one alert of an inner rule, that met one step of a correlation.
-
-    `records` are the records that it adds to an alert, newest last. An inner alert adds its own, or none for an absence.
-    """
-
-    at: datetime
-    step: int
-    key: str
-    records: tuple[KeptRecord, ...]
-    value: Any = None
-
-    @property
-    def order(self) -> HitOrder:
-        """The sort key of a fold: time, then step (a tie counts as ordered), then key, which is unique within a group."""
-        return self.at, self.step, self.key
-
-    def may_alert(self, record_floor: int) -> bool:
-        """Return whether it has a record after this id that is no backlog, or has none."""
-        return not self.records or any(not each.is_backlog and each.id > record_floor for each in self.records)

@@ -10,7 +10,7 @@ from actionwatch.store import schema
 from actionwatch.store.backend import Backend
 from actionwatch.store.tables import METADATA
 
-SCHEMA_VERSION = "0018"  # the newest revision under migrations/versions/
+SCHEMA_VERSION = "0019"  # the newest revision under migrations/versions/
 UNFINISHED = "unfinished"  # the revision of a store that `copying.py` has not copied completely
 
 

@@ -109,8 +109,12 @@ def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[
         yield from rows
 
 
-def bulk_insert(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> int:
+def bulk_insert(
+    connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], otherwise: str = "DO NOTHING"
+) -> int:
     """Insert rows, given by column, and skip those whose key exists. Return how many are new.
+
+    `otherwise`: what to do instead with those whose key exists, as SQL after ON CONFLICT. No two rows have one key then.
 
     Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
     the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
@@ -120,7 +124,7 @@ def bulk_insert(connection: Connection, table: Table, columns: Mapping[str, Sequ
     for start in range(0, size, _ROWS_PER_STATEMENT):
         some = _not_null({name: values[start : start + _ROWS_PER_STATEMENT] for name, values in columns.items()})
         given, values = _inserted(connection, [table.c[name] for name in some], list(some.values()))
-        statement = f"INSERT INTO {table.name} ({', '.join(some)}) {given} ON CONFLICT DO NOTHING"  # nosec
+        statement = f"INSERT INTO {table.name} ({', '.join(some)}) {given} ON CONFLICT {otherwise}"  # nosec
         new_count += connection.exec_driver_sql(statement, values).rowcount
     return new_count
 

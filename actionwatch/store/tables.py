@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    false,
     literal_column,
     text,
     true,
@@ -421,7 +422,37 @@ ALERT_HISTORY = Table(
     sqlite_autoincrement=True,  # an id is sealed once
 )
 
-# The alerts that correlations found, reported or not. A fold continues from them after a restart.
+# The hits of correlations: a record, or an alert of a rule that another one counts, in a group. `group_id` names rule and group.
+HIT = Table(
+    "hit",
+    METADATA,
+    Column("rule", Integer, primary_key=True, autoincrement=False),
+    Column("group_id", Text, primary_key=True),
+    Column("at", Instant, primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    # The record or, of an alert, its newest one that is no backlog; 0 if there is none.
+    Column("record_id", BigInteger, nullable=False),
+    Column("is_backlog", Boolean, nullable=False),
+    Column("value", Text),
+    # The records of an alert.
+    Column("records", Text),
+    Index("hit_by_record", "record_id"),
+    sqlite_with_rowid=False,  # the hits of a group lie together
+)
+
+# The groups in which hits were added, moved or removed, of rules that are evaluated later: while they are fed.
+TOUCHED_GROUP = Table(
+    "touched_group",
+    METADATA,
+    Column("rule", Integer, primary_key=True, autoincrement=False),
+    Column("group_id", Text, primary_key=True),
+    Column("group_values", Texts, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+
+# The alerts that correlations found, reported or not: see `CorrelatedAlert` in base/model.py.
 CORRELATED_ALERT = Table(
     "correlated_alert",
     METADATA,
@@ -435,22 +466,43 @@ CORRELATED_ALERT = Table(
     Column("is_reported", Boolean, nullable=False),
     Column("is_open", Boolean, nullable=False),
     Column("is_current", Boolean, nullable=False),
-    # The alert that people see, if it is another one: see `CorrelatedAlert` in base/model.py.
+    # The alert that people see, if it is another one.
     Column("reported_as", Text),
     Column("resolved_at", Instant),
-    # The number of the saved state to come when it was stored.
-    Column("epoch", BigInteger),
+    Column("epoch", BigInteger),  # only for replicas of schema 0018
+    # Null if such a replica stored it.
+    Column("group_id", Text),
+    # Rule and shown values, where groups share an alert.
+    Column("shared_id", Text),
+    Column("firing_at", Instant),
+    Column("firing_step", Integer),
+    Column("firing_key", Text),
+    Column("has_waited", Boolean, nullable=False, server_default=false()),
+    Column("is_quiet", Boolean, nullable=False, server_default=false()),
+    Column("back_at", Instant),
+    Column("is_judged", Boolean, nullable=False, server_default=true()),
+    Column("is_noted", Boolean, nullable=False, server_default=true()),
+    Column("pending_at", Instant),
+    Column("is_held", Boolean, nullable=False, server_default=false()),
+    Column("leader", Text),
+    Column("above", Text),
     Index("correlated_alert_by_rule", "rule_id", "until"),
     Index("correlated_alert_by_reported", "reported_as"),  # only for replicas of schema 0016
-    Index("correlated_alert_by_epoch", "epoch"),
+    Index("correlated_alert_by_epoch", "epoch"),  # only for replicas of schema 0018
     Index("correlated_alert_by_end", "until"),
+    Index("correlated_alert_by_group", "group_id", "fired_at"),
 )
 _REPORTED = CORRELATED_ALERT.c.reported_as
 _partial("correlated_alert_reported", _REPORTED, where=_REPORTED.is_not(None))
 _partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
+_PENDING = CORRELATED_ALERT.c.pending_at
+_partial("correlated_alert_pending", _PENDING, where=_PENDING.is_not(None))
+_SHARED = CORRELATED_ALERT.c.shared_id
+_partial("correlated_alert_shared", _SHARED, CORRELATED_ALERT.c.fired_at, where=_SHARED.is_not(None))
+_partial("correlated_alert_held", _SHARED, where=CORRELATED_ALERT.c.is_held == true())
+_partial("correlated_alert_unplaced", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.group_id.is_(None))
 
-# One row: the state of correlations when they had taken all records up to `position`. `state` names its pieces. An older
-# version writes `body`, which is empty otherwise, and leaves `state` as it was.
+# Only for replicas of schema 0018, which save their state of correlations. This version deletes it.
 CORRELATION_STATE = Table(
     "correlation_state",
     METADATA,
@@ -461,7 +513,6 @@ CORRELATION_STATE = Table(
     Column("body", LargeBinary, nullable=False),
     Column("state", Text),
 )
-
 CORRELATION_STATE_PIECE = Table(
     "correlation_state_piece",
     METADATA,
@@ -470,13 +521,23 @@ CORRELATION_STATE_PIECE = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# The version of a correlation that runs, and the newest record from before it. Older records cannot open an alert alone.
+# How far each correlation was fed. A record up to `floor` is older than the rule, and cannot open an alert alone.
 CORRELATION_VERSION = Table(
     "correlation_version",
     METADATA,
     Column("rule_id", Text, primary_key=True),
     Column("version", Text, nullable=False),
     Column("floor", BigInteger, nullable=False),
+    # The rule in `hit`: another one each time that it is fed again. Null if a replica of schema 0018 stored the version.
+    Column("number", Integer),
+    Column("digest", Text),
+    # The oldest records that it was fed; null: all there are.
+    Column("fed_from", Instant),
+    # The last record that it was fed, while it is; null once it is fed with each batch.
+    Column("fed_through", BigInteger),
+    # The beginning of the sources, for which it was fed.
+    Column("begins_at", Instant),
+    Column("alerts_from", Instant),
 )
 
 # The last good versions of the rule documents, which run if a file is broken.

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
+
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.rules.correlations.live.saved import SavedState, decode, encode
 from actionwatch.rules.engine import Engine
 from actionwatch.store import records
 from tests.benchmarks.growth import RULES

@@ -8,12 +8,12 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-
-from actionwatch.base.model import Entity, Record
-from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import KEEP, lookbacks
+
+from actionwatch.base.model import Entity, Record
+from actionwatch.instaclustr.kinds import KINDS
 from tests.benchmarks.noise import shipped_rules
 from tests.builders import NOON, make_record
 from tests.unit.rules.correlation.kit import calls_for, objects_held

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from actionwatch.rules.correlations.live import correlator
 
 from actionwatch.alerts import silences
 from actionwatch.base import files
@@ -15,7 +16,6 @@ from actionwatch.net import http
 from actionwatch.notifiers import apprise
 from actionwatch.rules import cases
 from actionwatch.rules.compile import MAX_VALUES
-from actionwatch.rules.correlations.live import correlator
 from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor

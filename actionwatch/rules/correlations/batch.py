@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from actionwatch.base.clock import ALWAYS
-from actionwatch.base.model import CorrelatedAlert, HitAbove, HitOrder
+from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitAbove, HitOrder, KeptRecord
 from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.context import RuleContext
 from actionwatch.rules.correlations.evaluate import (
@@ -25,7 +25,7 @@ from actionwatch.rules.correlations.fold_cache import CachedFold, FoldCache
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.rows import Rows
 from actionwatch.rules.correlations.sharing import Sharing
-from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType, Group, Hit, KeptRecord
+from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
+from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Group, KeptRecord
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.sharing import Sharing
-from actionwatch.rules.model import Correlation, Group, KeptRecord
+from actionwatch.rules.model import Correlation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
 
-from actionwatch.base.model import AlertChange, ChangeKind, Record
+from actionwatch.base.model import AlertChange, ChangeKind, Group, KeptRecord, Record
 from actionwatch.rules.correlations.batch import Batch
 from actionwatch.rules.correlations.changes import FoundChange
 from actionwatch.rules.correlations.context import StreamBounds, contexts_of
@@ -21,7 +21,7 @@ from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.correlations.rows import Rows
 from actionwatch.rules.engine import Failures, RuleFailure
-from actionwatch.rules.model import Correlation, Group, KeptRecord, Rule
+from actionwatch.rules.model import Correlation, Rule
 
 
 class Correlator:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Level, Match, Record
+from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Group, Level, Match, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
@@ -15,7 +15,7 @@ from actionwatch.rules.correlations.changes import FoundChange
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
-from actionwatch.rules.model import Correlation, Group
+from actionwatch.rules.model import Correlation
 from actionwatch.text.payloads import instant
 
 _PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that represents a missing one

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.clock import ALWAYS
-from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, HitOrder
+from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, Hit, HitOrder
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import BASELINE, NEVER, TEMPORAL_TYPES, Correlation, CorrelationType, Hit
+from actionwatch.rules.model import BASELINE, NEVER, TEMPORAL_TYPES, Correlation, CorrelationType
 
 BEFORE_ALL: HitOrder = (ALWAYS, -1, "")
 AFTER_ALL: HitOrder = (NEVER, AFTER_ALL_STEPS, "")

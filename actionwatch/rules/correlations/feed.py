@@ -13,24 +13,13 @@ from sys import intern
 from typing import Any
 
 from actionwatch.base.cache_keys import is_short
-from actionwatch.base.model import Record
+from actionwatch.base.model import Group, Hit, KeptRecord, Record, RecordRef
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import UNEXPECTED
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.engine import Engine, Failures, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import (
-    BASELINE,
-    VALUE_TYPES,
-    Correlation,
-    CorrelationType,
-    Group,
-    Hit,
-    KeptRecord,
-    RecordRef,
-    Rule,
-    Step,
-)
+from actionwatch.rules.model import BASELINE, VALUE_TYPES, Correlation, CorrelationType, Rule, Step
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NOTHING_INHERITED: Mapping[str, str | None] = {}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from actionwatch.base.model import CorrelatedAlert, HitOrder
+from actionwatch.base.model import CorrelatedAlert, Group, HitOrder
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.model import Group
 
 MOST = 40_000  # hits, with those that the rest of a fold takes as much as: about 12 MB
 _OF_FOLD = 6

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
-from actionwatch.base.model import AlertChange, CorrelatedAlert, HitOrder, Record
+from actionwatch.base.model import AlertChange, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span, until_of
 from actionwatch.rules.correlations.feed import GroupHit
-from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType, Group, Hit, KeptRecord
+from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
 
 _FEW = 20_000  # hits that may stay although they do not matter
 _order, _at = attrgetter("order"), attrgetter("at")

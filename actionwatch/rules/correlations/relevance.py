@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from actionwatch.base.model import Group
 from actionwatch.rules.correlations.changes import OuterHit
-from actionwatch.rules.model import Correlation, Group, Rule
+from actionwatch.rules.model import Correlation, Rule
 
 _Values = frozenset[tuple[str, str | None]]
 """The values of some fields of a group."""

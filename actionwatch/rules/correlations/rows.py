@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from actionwatch.base.model import CorrelatedAlert, HitOrder, Record
+from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupHit
-from actionwatch.rules.model import Group, Hit, KeptRecord
 
 
 class Rows(Protocol):

@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from msgspec import structs
 
-from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.base.model import CorrelatedAlert, Group, Hit, Record
 from actionwatch.rules.correlations.changes import OuterHit
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.feed import Feed, grouping_attributes
@@ -20,7 +20,7 @@ from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
 from actionwatch.rules.correlations.live.relevance import RelevantGroups, involved_in
 from actionwatch.rules.correlations.order import in_feeding_order, needs, running
-from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule
+from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 MOST_SHOWN = 10  # hits of a window: the newest
 _SPANS = 2  # times what a rule needs: the second span completes the alert that holds the record

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.view import View, before, lookback_of, views_in
 from msgspec import structs
 from sqlalchemy import Connection
 
@@ -18,9 +21,6 @@ from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, S
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.known_alerts import read_known
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.view import View, before, lookback_of, views_in
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.explain import explain
 from actionwatch.rules.lists import Lists

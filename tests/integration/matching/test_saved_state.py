@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from actionwatch.rules.correlations.folds.saved import SavedFold, SavedHits
+from actionwatch.rules.correlations.live import saved
 from msgspec import structs
 from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
@@ -15,8 +17,6 @@ from actionwatch.base.errors import StoreBusy
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
-from actionwatch.rules.correlations.folds.saved import SavedFold, SavedHits
-from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.engine import Engine
 from actionwatch.store import correlation_state, correlations, positions, records
 from actionwatch.store.correlation_state import NewState

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import BASELINE, NEVER, Correlation, Hit
+from actionwatch.rules.model import BASELINE, NEVER, Correlation
 
 
 class Absence(Fold):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import Hit, Pattern
+from actionwatch.rules.model import Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
 

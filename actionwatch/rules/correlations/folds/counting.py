@@ -13,10 +13,11 @@ from fractions import Fraction
 from typing import Any
 
 from actionwatch.base.clock import to_micros
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Hit, Threshold
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from datetime import datetime
 
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.model import Correlation, Hit
+from actionwatch.rules.model import Correlation
 
 
 class Fold(ABC):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.base.model import HitOrder, firing_order, firing_place
+from actionwatch.base.model import Hit, HitOrder, KeptRecord, firing_order, firing_place
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import Hit, KeptRecord
 
 
 @dataclass(slots=True)

@@ -8,8 +8,7 @@ from datetime import datetime
 from itertools import islice
 from operator import attrgetter
 
-from actionwatch.base.model import HitOrder
-from actionwatch.rules.model import Hit
+from actionwatch.base.model import Hit, HitOrder
 
 _MOST_GONE = 8  # one in so many may have left but still take its place: the others move rarely
 _at, _order = attrgetter("at"), attrgetter("order")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.chains import Chains
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+from actionwatch.base.model import Group
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.reading.limits import PLACE, is_absence
-from actionwatch.rules.model import CorrelationType, Group, Threshold
+from actionwatch.rules.model import CorrelationType, Threshold
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
 from actionwatch.text.suggestions import suggest

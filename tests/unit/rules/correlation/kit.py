@@ -9,16 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.order import KEEP
+
 from actionwatch.base.clock import to_micros
-from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
+from actionwatch.base.model import Alert, Entity, Group, Hit, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import KEEP
-from actionwatch.rules.model import Correlation, CorrelationType, Group, Hit, Rule, Step
+from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.calls import count_calls
 from tests.unit.rules.builders import rules_in

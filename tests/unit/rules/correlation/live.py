@@ -9,12 +9,6 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 import msgspec
-from hypothesis import strategies as st
-
-from actionwatch.base.clock import to_micros
-from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds import new_fold
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
@@ -22,7 +16,13 @@ from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.fitting import fitting
 from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, running
 from actionwatch.rules.correlations.live.saved import decode, encode
-from actionwatch.rules.model import Correlation, Group, Hit, Rule
+from hypothesis import strategies as st
+
+from actionwatch.base.clock import to_micros
+from actionwatch.base.model import ChangeKind, CorrelatedAlert, Group, Hit, Record
+from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import Correlation, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
 FEED = (

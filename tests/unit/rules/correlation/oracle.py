@@ -11,7 +11,8 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern
+from actionwatch.base.model import Hit
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern
 
 COMPARE = {
     "lt": operator.lt,

@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from msgspec import structs
-
-from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
-from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.changes import Evaluation, compare, turned_by, update_times
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, Group, Threshold
+from msgspec import structs
+
+from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Group
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 COUNT = make(threshold=Threshold("gte", 2))

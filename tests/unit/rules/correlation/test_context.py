@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from msgspec import structs
-
-from actionwatch.base.model import CorrelatedAlert, RuleName
-from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
-from actionwatch.rules.model import NEVER, Hit, Step, Threshold
+from msgspec import structs
+
+from actionwatch.base.model import CorrelatedAlert, Hit, RuleName
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import NEVER, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-
-from actionwatch.base.model import ChangeKind, Mode
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.live_rule import LiveRule
+
+from actionwatch.base.model import ChangeKind, Mode
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, BY, FEED
 

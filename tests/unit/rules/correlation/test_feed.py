@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from msgspec import structs
-
-from actionwatch.base.model import Record, RuleName
-from actionwatch.base.unicode import canonical
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.feed import Feed, as_number
-from actionwatch.rules.model import Correlation, Group, Hit, Rule, Step, Threshold
+from msgspec import structs
+
+from actionwatch.base.model import Group, Hit, Record, RuleName
+from actionwatch.base.unicode import canonical
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import Correlation, Rule, Step, Threshold
 from actionwatch.rules.when import When
 from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, minutes, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit
-from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Hit, Pattern, Threshold
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from actionwatch.rules.correlations.folds.hit_list import HitList, UnpackedHits
+from actionwatch.rules.correlations.folds.saved import HitWriter
 from msgspec.structs import replace
 
+from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_list import HitList, UnpackedHits
-from actionwatch.rules.correlations.folds.saved import HitWriter
-from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))

@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from msgspec import structs
-
-from actionwatch.base.model import CorrelatedAlert
-from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.changes import OuterHit
 from actionwatch.rules.correlations.live.context import LiveContext
 from actionwatch.rules.correlations.live.group_state import GroupState
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Group, Hit, Pattern, Threshold
+from msgspec import structs
+
+from actionwatch.base.model import CorrelatedAlert, Group, Hit
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes
 
 COUNT = make(threshold=Threshold("gte", 2))

@@ -10,18 +10,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from actionwatch.rules.correlations.folds.hit_list import HitList
+from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit, SavedRecord
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from actionwatch.base.clock import to_micros
+from actionwatch.base.model import Hit, RecordRef
 from actionwatch.instaclustr.identity import organisation_hash, record_key, twin_key
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.folds.saved import HitReader, HitWriter, SavedFold, SavedHit, SavedRecord
-from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern, RecordRef, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, make, objects_held, record_at
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.booleans()), max_size=60)

@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 
 import pytest
-
-from actionwatch.base.clock import to_micros
-from actionwatch.base.model import AlertChange, ChangeKind, Record
 from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.kept_records import KeptRecords
 from actionwatch.rules.correlations.live.saved import decode, encode
+
+from actionwatch.base.clock import to_micros
+from actionwatch.base.model import AlertChange, ChangeKind, Record
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 

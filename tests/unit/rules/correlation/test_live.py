@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 
 import msgspec
 import pytest
+from actionwatch.rules.correlations.live import correlator, feed, group_state
+from actionwatch.rules.correlations.live.context import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.order import running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds import hit_list
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.live import correlator, feed, group_state
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import running
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.service.simulation import ends, replay, simulate
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, objects_held, outcome_of, record_at

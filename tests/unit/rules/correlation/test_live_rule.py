@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-
-from actionwatch.base.model import ChangeKind, CorrelatedAlert
-from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.live.changes import FoundChange, OuterHit
 from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.live.live_rule import Limits, LiveRule
-from actionwatch.rules.model import CorrelationType, Group, Hit, Pattern, Threshold
+
+from actionwatch.base.model import ChangeKind, CorrelatedAlert, Group, Hit
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import at, hit, make
 
 GROUP, OTHER = ("eve",), ("bob",)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.base.model import Entity, Level, Record
+from actionwatch.base.model import Entity, Hit, Level, Record
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.model import Correlation, Hit
+from actionwatch.rules.model import Correlation
 from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, outcome_of, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"

@@ -8,8 +8,6 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-
-from actionwatch.base.model import RuleName
 from actionwatch.rules.correlations.live.order import (
     in_feeding_order,
     lookbacks,
@@ -17,6 +15,8 @@ from actionwatch.rules.correlations.live.order import (
     waiting,
     without_links_to_others,
 )
+
+from actionwatch.base.model import RuleName
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, make
 

@@ -10,16 +10,16 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from msgspec import structs
-
-from actionwatch import __version__
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.folds.saved import DoesNotFit, HitReader, HitWriter, SavedFold, SavedHits
 from actionwatch.rules.correlations.live import saved
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.model import Hit, RecordRef
+from msgspec import structs
+
+from actionwatch import __version__
+from actionwatch.base.model import Hit, RecordRef
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from tests.unit.rules.correlation.kit import START, at, hit, record_at
 from tests.unit.rules.correlation.live import ALL, in_event_order
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import permutations
 
 import pytest
-
-from actionwatch.base.model import CorrelatedAlert
-from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_list import HitList
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts, _Member
-from actionwatch.rules.model import NEVER, Correlation, Group, Threshold
+
+from actionwatch.base.model import CorrelatedAlert, Group
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.model import NEVER, Correlation, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 FIRING = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))

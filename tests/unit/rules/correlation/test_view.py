@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
-from actionwatch.base.model import Record
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.view import View, Viewer, before, lookback_of, views_in, views_of
+
+from actionwatch.base.model import Record
 from actionwatch.rules.explain import counted, explain
 from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, loaded, objects_held, record_at, run

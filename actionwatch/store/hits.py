@@ -1,0 +1,226 @@
+"""The hits of correlations: a record, or an alert of a rule that another one counts, in a group.
+
+A rule has a number here, another one each time that it is fed again: what is left of the one before is deleted bit by bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from sys import intern
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, bindparam, func, select, tuple_
+
+from actionwatch.base.clock import from_micros, to_micros
+from actionwatch.base.model import Hit, HitOrder, RecordRef
+from actionwatch.store.column_types import DAMAGES, as_stored, damaged
+from actionwatch.store.statements import bulk_insert, portions
+from actionwatch.store.tables import HIT, TOUCHED_GROUP
+
+_PAGE = 2000  # hits that are read at once: a group may have a million
+_KEY = ("rule", "group_id", "at", "step", "key")
+_REPLACED = ("record_id", "is_backlog", "value", "records")
+_REPLACE = f"({', '.join(_KEY)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _REPLACED)}"
+_REPLACE_BACKLOG = f"{_REPLACE} WHERE hit.is_backlog AND NOT excluded.is_backlog"
+_c = HIT.c
+_PLACE = as_stored([_c.at, _c.step, _c.key])
+_READ = select(*as_stored([_c.at, _c.step, _c.key, *(_c[name] for name in _REPLACED)])).where(
+    _c.rule == bindparam("rule"), _c.group_id == bindparam("group")
+)
+_GIVEN = tuple_(
+    *(bindparam(name, type_=column.type) for name, column in zip(("at", "step", "key"), _PLACE, strict=True))
+)
+_AFTER = _READ.where(tuple_(*_PLACE) > _GIVEN).order_by(*_PLACE).limit(_PAGE)
+_BEFORE = _READ.where(tuple_(*_PLACE) < _GIVEN).order_by(*(column.desc() for column in _PLACE)).limit(1)
+_BEFORE_OF_STEP = _BEFORE.where(_c.step == bindparam("wanted"))
+_AT = _READ.where(tuple_(*_PLACE) == _GIVEN)
+_DELETE = HIT.delete().where(
+    _c.rule == bindparam("of_rule"), _c.group_id == bindparam("of_group"), tuple_(*_PLACE) == _GIVEN
+)
+_decode_records = msgspec.json.Decoder(tuple[RecordRef, ...]).decode
+
+GroupedHit = tuple[int, str, Hit]
+"""The number of the rule, the id of the group, the hit."""
+
+
+def insert(connection: Connection, hits: Iterable[GroupedHit]) -> None:
+    """Insert hits, each once: one that may alert replaces the same action that another source read as backlog."""
+    found: dict[tuple[int, str, HitOrder], GroupedHit] = {}
+    for each in hits:
+        number, group, hit = each
+        place = number, group, hit.order
+        if place not in found or (_is_backlog(found[place][2]) and not _is_backlog(hit)):
+            found[place] = each
+    _insert(connection, list(found.values()), _REPLACE_BACKLOG)
+
+
+def replace(connection: Connection, number: int, group: str, hit: Hit) -> None:
+    """Insert a hit, or replace it."""
+    _insert(connection, [(number, group, hit)], _REPLACE)
+
+
+def delete(connection: Connection, number: int, group: str, order: HitOrder) -> None:
+    """Delete a hit."""
+    connection.execute(_DELETE, {"of_rule": number, "of_group": group, **_given(order)})
+
+
+def read_from(connection: Connection, number: int, group: str, at: datetime) -> Iterator[Hit]:
+    """Yield the hits of a group from a time on, in order."""
+    after: Mapping[str, Any] = {"at": to_micros(at), "step": -1, "key": ""}
+    while True:
+        rows = connection.execute(_AFTER, {"rule": number, "group": group, **after}).all()
+        for row in rows:
+            yield _hit(row)
+        if len(rows) < _PAGE:
+            return
+        after = dict(zip(("at", "step", "key"), rows[-1][:3], strict=True))
+
+
+def read_at(connection: Connection, number: int, group: str, order: HitOrder) -> Hit | None:
+    """Read the hit of a group at a place."""
+    row = connection.execute(_AT, {"rule": number, "group": group, **_given(order)}).first()
+    return None if row is None else _hit(row)
+
+
+def read_before(connection: Connection, number: int, group: str, order: HitOrder, step: int | None) -> Hit | None:
+    """Read the newest hit of a group before a place, of one step or of any."""
+    values = {"rule": number, "group": group, **_given(order)}
+    statement = _BEFORE if step is None else _BEFORE_OF_STEP
+    row = connection.execute(statement, values if step is None else {**values, "wanted": step}).first()
+    return None if row is None else _hit(row)
+
+
+def newest_number(connection: Connection) -> int:
+    """Return the highest number of a rule that has hits, or groups that were touched; 0 without any."""
+    tables = HIT.c.rule, TOUCHED_GROUP.c.rule
+    return max(connection.execute(select(func.max(column))).scalar() or 0 for column in tables)
+
+
+def delete_of_records(connection: Connection, record_ids: Collection[int]) -> None:
+    """Delete the hits of records that are deleted."""
+    for some in portions(record_ids):
+        connection.execute(HIT.delete().where(_c.record_id.in_(some)))
+
+
+def delete_without_record(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` hits before a time that have no record: of alerts about what is missing. Return how many."""
+    doomed = select(*(_c[name] for name in _KEY)).where(_c.record_id == 0, _c.at < before).limit(limit)
+    return _delete_all(connection, connection.execute(doomed).all())
+
+
+def delete_others(connection: Connection, numbers: Collection[int], limit: int) -> int:
+    """Delete at most `limit` hits of rules with other numbers, and what is noted of their groups. Return how many."""
+    connection.execute(TOUCHED_GROUP.delete().where(TOUCHED_GROUP.c.rule.not_in(numbers)))
+    oldest = connection.execute(select(func.min(_c.rule))).scalar()
+    while oldest is not None and oldest in numbers:
+        oldest = connection.execute(select(func.min(_c.rule)).where(_c.rule > oldest)).scalar()
+    if oldest is None:
+        return 0
+    doomed = select(*(_c[name] for name in _KEY)).where(_c.rule == oldest).limit(limit)
+    return _delete_all(connection, connection.execute(doomed).all())
+
+
+def _delete_all(connection: Connection, keys: Sequence[Row[Any]]) -> int:
+    for some in portions(keys):
+        connection.execute(HIT.delete().where(tuple_(*(_c[name] for name in _KEY)).in_([tuple(key) for key in some])))
+    return len(keys)
+
+
+# -- groups that were touched ------------------------------------------------------------------------------------------
+
+_WIDEN = """(rule, group_id) DO UPDATE SET
+first_at = CASE WHEN excluded.first_at < touched_group.first_at THEN excluded.first_at ELSE touched_group.first_at END,
+last_at = CASE WHEN excluded.last_at > touched_group.last_at THEN excluded.last_at ELSE touched_group.last_at END"""
+
+
+def touch(
+    connection: Connection, touched: Sequence[tuple[int, str, tuple[str | None, ...], datetime, datetime]]
+) -> None:
+    """Note where groups were touched: rule, id and values of the group, the first and the last time."""
+    columns = {
+        "rule": [each[0] for each in touched],
+        "group_id": [each[1] for each in touched],
+        "group_values": [json.dumps(each[2]) for each in touched],
+        "first_at": [to_micros(each[3]) for each in touched],
+        "last_at": [to_micros(each[4]) for each in touched],
+    }
+    bulk_insert(connection, TOUCHED_GROUP, columns, _WIDEN)
+
+
+def read_touched(connection: Connection, number: int, limit: int) -> list[Row[Any]]:
+    """Read some groups of a rule that were touched: id, values, the first and the last time."""
+    columns = [TOUCHED_GROUP.c[name] for name in ("group_id", "group_values", "first_at", "last_at")]
+    statement = select(*columns).where(TOUCHED_GROUP.c.rule == number).order_by(TOUCHED_GROUP.c.group_id).limit(limit)
+    return list(connection.execute(statement))
+
+
+def forget_touched(connection: Connection, number: int, groups: Collection[str]) -> None:
+    """Forget where groups were touched."""
+    its = TOUCHED_GROUP.c
+    for some in portions(groups):
+        connection.execute(TOUCHED_GROUP.delete().where(its.rule == number, its.group_id.in_(some)))
+
+
+def touched_rules(connection: Connection) -> set[int]:
+    """Return the numbers of the rules of which a group was touched."""
+    return set(connection.execute(select(TOUCHED_GROUP.c.rule).distinct()).scalars())
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _insert(connection: Connection, hits: Sequence[GroupedHit], otherwise: str) -> None:
+    if not hits:
+        return
+    rows = [hit for _, _, hit in hits]
+    columns: dict[str, Sequence[Any]] = {
+        "rule": [number for number, _, _ in hits],
+        "group_id": [group for _, group, _ in hits],
+        "at": [to_micros(hit.at) for hit in rows],
+        "step": [hit.step for hit in rows],
+        "key": [hit.key for hit in rows],
+        "record_id": list(map(_record_id, rows)),
+        "is_backlog": list(map(_is_backlog, rows)),
+        "value": [None if hit.value is None else json.dumps(hit.value) for hit in rows],
+        "records": [_records(hit) for hit in rows],
+    }
+    bulk_insert(connection, HIT, columns, otherwise)
+
+
+def _record_id(hit: Hit) -> int:
+    return max(
+        (record.id for record in hit.records if not record.is_backlog), default=hit.records[-1].id if hit.records else 0
+    )
+
+
+def _records(hit: Hit) -> str | None:
+    """Return the records of a hit, unless it is one record."""
+    if len(hit.records) == 1 and hit.records[0].key == hit.key:
+        return None
+    return msgspec.json.encode(hit.records).decode()
+
+
+def _hit(row: Row[Any]) -> Hit:
+    micros, step, key, record_id, is_backlog, value, records = row
+    try:
+        at = from_micros(micros)
+        its = (RecordRef(key, record_id, at, bool(is_backlog)),) if records is None else _decode_records(records)
+        return Hit(at, step, key, its, None if value is None else _value(value))
+    except (*DAMAGES, msgspec.MsgspecError) as exc:
+        raise damaged(exc) from exc
+
+
+def _value(text: str) -> Any:
+    value = json.loads(text)
+    return tuple(map(intern, value)) if isinstance(value, list) else value
+
+
+def _is_backlog(hit: Hit) -> bool:
+    return bool(hit.records) and all(record.is_backlog for record in hit.records)
+
+
+def _given(order: HitOrder) -> dict[str, Any]:
+    return {"at": to_micros(order[0]), "step": order[1], "key": order[2]}
