@@ -8,7 +8,7 @@ backfill or a storm creates thousands of them, and a frozen dataclass with as ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -259,9 +259,16 @@ class CorrelatedAlert:
         """Where it fires among the alerts of all groups."""
         return firing_order(self.fired_at, self.firing, self.origin, self.id)
 
+    def values(self) -> tuple[Any, ...]:
+        """Return all that is stored of it."""
+        return tuple(getattr(self, name) for name in _STORED)
+
     def report_as(self, alert_id: str) -> None:
         """Report it in the alert with this id."""
         self.reported_as = None if alert_id == self.id else alert_id
+
+
+_STORED = [each.name for each in fields(CorrelatedAlert) if each.compare]
 
 
 class HitAbove(NamedTuple):

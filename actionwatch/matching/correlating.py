@@ -1,43 +1,36 @@
-"""The correlations of one process: what the matcher gives to them, when their state is built, and what they find.
+"""The correlations of one process: what the matcher gives to them, and what they find.
 
-`matcher.py` calls this in its transactions. If anything fails between taking records and the commit, the state is discarded and
-rebuilt, because only the store knows what people received. A rebuild takes a minute for a million records; plain rules continue
-during that time. A start, and a reload, continue from the saved state of rules that have not changed, and rebuild the others.
+All that they know is stored in the transactions of the matcher: a start loads nothing, and a transaction that fails, or another
+process that takes over, changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection
 
-from actionwatch.base.errors import ActionwatchError
-from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
+from actionwatch.base.model import AlertChange, Group, Record
 from actionwatch.matching.addressing import Addressing
+from actionwatch.matching.correlation_rows import StoredRows, span_of
+from actionwatch.matching.rule_feeding import RuleFeeding
 from actionwatch.matching.source_progress import SourceProgress, read_progress
-from actionwatch.matching.state_building import BuiltState, StateBuilder
-from actionwatch.matching.state_saving import StateStorage
 from actionwatch.matching.unexpected import end_unexpected
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import KEEP
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.evaluate import Span
+from actionwatch.rules.correlations.feed import Feed, GroupHit, keep_reference
+from actionwatch.rules.correlations.fold_cache import FoldCache
+from actionwatch.rules.correlations.order import KEEP, running
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.model import Rule
-from actionwatch.store import positions, records
+from actionwatch.store import correlations, hits, positions, records
 from actionwatch.store.database import Database
 
-LEARN_AT_ONCE = 20_000  # missed records from which on a rebuild takes them too: in the order of time they cost half
-
-log = structlog.get_logger()
-
-
-class Abandoned(Exception):
-    """A rebuild is no longer wanted."""
-
-
-class RebuildRepeated(ActionwatchError):
-    """A rebuild for a hit that arrived too late did not help: the step must fail, visibly, instead of repeating it for ever."""
+FED_AT_ONCE = 2000  # records that rules are fed in one transaction: others wait meanwhile
+JUDGED_AT_ONCE = 100  # groups
+DELETED_AT_ONCE = 5000  # hits
 
 
 class Correlating:
@@ -50,30 +43,27 @@ class Correlating:
         *,
         sources: Sequence[str] | None = None,
         keep: timedelta = KEEP,
-        learn_at_once: int = LEARN_AT_ONCE,
     ) -> None:
         self._rules = rules
         self._addressing = addressing
         self._sources = sources
-        self._keep = keep
-        self._learn_at_once = learn_at_once
         self.is_idle = all(rule.correlation is None for rule in rules)
         """Whether there is no correlation at all."""
+        self.fed_count = 0
+        """How many records rules were fed again since the start."""
+        self._running = running(rules)
+        self._feeding = RuleFeeding(self._running, keep)
+        self._cache = FoldCache()
         self._correlator: Correlator | None = None
-        self.position = 0
-        """Up to which record the state holds all."""
-        self._storage = StateStorage()
+        self._feeds: dict[frozenset[int], Feed] = {}
+        self._position: int | None = None  # where the cache, and what is known of the feeding, belongs
         self._progress = SourceProgress()
-        self._evicted = 0
-        self._has_ended_unexpected = False
-        self._judged: datetime | None = None  # as this process has stored it
-        self._rebuilt_for: tuple[int, datetime] | None = None  # the position and the hit that came too late there
+        self._targets: dict[str, datetime] = {}
         self._only_backlog_through = 0  # no record up to this id may alert
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing has tried yet to load or rebuild the state of these rules."""
-        return not self.is_idle and not self._storage.has_tried
+        self._is_deferring = False
+        self._has_garbage = True
+        self._has_ended_unexpected = False
+        self._stored: StoredRows | None = None
 
     @property
     def sources(self) -> str:
@@ -81,37 +71,18 @@ class Correlating:
         return ", ".join(self._progress.names)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it can take records: the state is there, and nothing arrived too late for what is kept in it."""
-        return self.is_idle or (self._correlator is not None and self._correlator.too_late is None)
+    def is_level(self) -> bool:
+        """Whether all rules are evaluated with each batch."""
+        return self.is_idle or (self._correlator is not None and not self._is_deferring and not self._feeding.later())
 
-    def discard_unless_at(self, position: int) -> None:
-        """Discard the state if it belongs to another position than the stored one: another process has moved on."""
-        if self._correlator is not None and self.position != position:
-            log.warning("correlations_overtaken", stood_at=self.position, position=position)
-            self.forget()
-
-    def read_progress(self, connection: Connection) -> datetime | None:
-        """Return up to when all sources proved what they read. Discard the state if their beginning has changed."""
-        before = self._progress
-        self._progress = SourceProgress() if self.is_idle else read_progress(connection, self._sources)
-        if not self._progress.has_beginning_of(before):
-            self.forget()
-        return self._progress.verified
-
-    def is_learned_later(self, connection: Connection) -> bool:
-        """Return whether only backlog is stored, and the sources are still reading it: then no correlation can alert yet.
-
-        The state is built when they have read it. In the order of time, this costs less than half: a tail stores the newest
-        records of each window first, so that each batch would fold each of its groups again.
-        """
-        if self._correlator is not None or self._progress.is_past_backlog:
+    @property
+    def is_behind(self) -> bool:
+        """Whether `catch_up` has anything to do now."""
+        if self.is_idle or self._correlator is None:
             return False
-        newest = records.newest_id(connection)
-        if records.has_any_that_may_alert(connection, self._only_backlog_through):
-            return False
-        self._only_backlog_through = newest
-        return True
+        return (
+            self._has_garbage or bool(self._feeding.feeding) or (bool(self._feeding.judging) and not self._is_deferring)
+        )
 
     def end_unexpected(self, database: Database, now: datetime) -> None:
         """Resolve, once, the alerts about missing groups that these rules do not expect."""
@@ -121,122 +92,184 @@ class Correlating:
             end_unexpected(connection, self._rules, self._addressing, now)
         self._has_ended_unexpected = True
 
-    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> tuple[int, int]:
-        """Build the state: from the saved one, once for a process, or from the records.
+    def read_progress(self, connection: Connection) -> datetime | None:
+        """Return up to when all sources proved what they read.
 
-        Returns: the position of correlations, and that of the new state. If they differ, the caller commits the new one with
-        the changes. It is that of plain rules if that is far ahead.
-
-        The matcher calls it after a start, a failure, a change of the sources, or a hit that arrived too late for the kept
-        state: then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions
-        through.
+        While only backlog is stored, and the sources are still reading it, no correlation can alert: hits are stored, and each
+        group is evaluated once when they have read it.
         """
-        builder = StateBuilder(database, self._rules, self._progress, self._keep, on_pause)
-        built = self._storage.load(builder)
-        if built is not None:
-            position = built.position
-        else:
-            position, built = self._rebuild(builder)
-        self._correlator, self.position, self._evicted = built.correlator, built.position, 0
-        return position, built.position
+        if self.is_idle:
+            return None
+        before, self._progress = self._progress, read_progress(connection, self._sources)
+        if not self._progress.has_beginning_of(before):
+            self._correlator = None
+        self._is_deferring = not self._progress.is_past_backlog and not self._has_any_that_may_alert(connection)
+        return self._progress.verified
 
-    def _rebuild(self, builder: StateBuilder) -> tuple[int, BuiltState]:
-        """Build the state from the records. Return it with the position of correlations."""
-        target = None if self._correlator is None else self._correlator.too_late
-        with builder.database.read() as connection:
-            matched, position = positions.read_both(connection)
-            through, unjudged = matched, records.oldest_that_may_alert(connection, position, matched)
-            if unjudged is not None and matched - position < self._learn_at_once:
-                through, unjudged = position, None  # the matcher takes the few that were missed
-            moment = builder.moment(connection, through, target, unjudged)
-        if target is not None and (position, target) == self._rebuilt_for:
-            raise RebuildRepeated(
-                f"correlations cannot take what happened at {target:%Y-%m-%d %H:%M:%S} UTC: after a rebuild for it, it "
-                "is too late again"
-            )
-        built = builder.rebuild(position, through, moment)
-        self._rebuilt_for = None if target is None else (position, target)
-        self._storage.note_change()
-        log.info("correlations_rebuilt", **built.describe())
-        return position, built
+    def _has_any_that_may_alert(self, connection: Connection) -> bool:
+        newest = records.newest_id(connection)
+        if records.has_any_that_may_alert(connection, self._only_backlog_through):
+            return True
+        self._only_backlog_through = newest
+        return False
 
-    def take(self, batch: Sequence[Record], through: int) -> None:
-        """Take the next records, backlog included, up to a position.
+    def align(self, database: Database, position: int) -> None:
+        """Find out how far rules were fed, unless it is known for this position. New and changed ones are fed from now on."""
+        if self.is_idle or (self.is_aligned(position) and not self._targets):
+            return
+        with database.write() as connection:
+            positions.check(connection, position)
+            fed_again = self._feeding.align(connection, position, self._progress, self._targets)
+            self._correlator = self._make_correlator()
+            rows = self._rows(connection, ())
+            self._place_alerts(connection, rows)
+            for number, spans in self._correlator.begin().items():
+                if number in fed_again:
+                    rows.postpone(number, spans)
+                    self._feeding.judging.add(number)
+            correlations.delete_saved_state(connection)
+            positions.note_fed(connection, position)
+        self._cache.clear()
+        self._feeds.clear()
+        self._targets, self._has_garbage, self._position = {}, True, position
 
-        Call it again after a rebuild if it is not `is_ready` afterwards.
-        """
-        if self._correlator is not None:
-            self._correlator.take(batch)
-            self._storage.note_change()
-            if self.is_ready:
-                self.position = through
-
-    def is_due(self, verified: datetime | None) -> bool:
-        """Return whether `changes` has anything to look at, or has not stored yet how far it has judged."""
-        if self._correlator is None:
-            return False
-        return (self._judged is None and verified is not None) or self._correlator.is_due(verified)
-
-    def changes(self, connection: Connection, verified: datetime | None) -> list[AlertChange]:
-        """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them.
-
-        Store how far that is judged: what waits for a later time would be lost if a rebuild began after it.
-
-        Raises: DoesNotFit, if the store no longer has a record that an alert needs: forget the state, and rebuild it.
-        """
+    def hits(self, batch: Sequence[Record]) -> list[GroupHit]:
+        """Return the hits of records, for the rules that are fed with each batch."""
         if self._correlator is None:
             return []
-        kept_count = self._correlator.count_hits()
-        changes = self._correlator.changes(verified)
-        # An inner alert may have arrived too late for the rules above it.
-        judged = self._correlator.too_late or verified
-        if self.is_ready:
-            self._rebuilt_for = None
-        if judged is not None and judged != self._judged:
-            positions.write_judged(connection, judged)
-            self._judged = judged
-        if changes or self._correlator.count_hits() != kept_count:
-            self._storage.note_change()
+        feeding = self._feeding.feeding
+        return [each for each in self._correlator.hits(batch) if each[0] not in feeding]
+
+    def take(
+        self, connection: Connection, batch: Sequence[Record], found: Sequence[GroupHit], verified: datetime | None
+    ) -> list[AlertChange]:
+        """Take the hits of a batch, and return what becomes of alerts as of a verified time. `store` follows."""
+        if self._correlator is None:
+            return []
+        later = set(range(len(self._running))) if self._is_deferring else self._feeding.later()
+        self._stored = self._rows(connection, batch)
+        changes = self._correlator.take(self._stored, found, verified, later)
+        self._feeding.judging.update({number for number, *_ in found} & later)
+        for number, at in self._correlator.too_early.items():
+            self._targets[self._running[number].name.id] = at
         return changes
 
-    def store(self, connection: Connection, changes: Sequence[AlertChange], reported_as: Mapping[str, str]) -> None:
-        """Store what became of alerts, as the ledger reports them from now on, as newer than the saved state.
+    def is_aligned(self, position: int) -> bool:
+        """Return whether it is known how far rules were fed at a position."""
+        return self._correlator is not None and self._position == position
 
-        Raises: Overtaken, if another process has saved a state meanwhile.
-        """
-        if not changes:
-            return
-        changed: dict[str, CorrelatedAlert] = {}
+    def is_due(self, connection: Connection, verified: datetime | None) -> bool:
+        """Return whether an alert must be looked at now that time is verified."""
+        return not self.is_idle and verified is not None and correlations.is_any_pending(connection, verified)
+
+    def store(self, changes: Sequence[AlertChange], reported_as: Mapping[str, str]) -> None:
+        """Store what became of alerts, as the ledger reports them from now on."""
         for change in changes:
-            known, alert_id = change.known, reported_as[change.known.id]
-            if change.has_changed or alert_id != known.alert_id:
-                known.report_as(alert_id)
-                changed[known.id] = known
-        self._storage.write_alerts(connection, changed.values())
+            change.known.report_as(reported_as[change.known.id])
+        if self._stored is not None:
+            self._stored.flush()
+
+    def committed(self, position: int) -> None:
+        """Note that all of this is committed, up to a position."""
+        self._position, self._stored = position, None
+
+    def catch_up(self, connection: Connection, position: int, verified: datetime | None) -> list[AlertChange]:
+        """Do a part of what rules that were fed again need. Return what becomes of alerts; `store` follows."""
+        self._stored = None
+        if self._correlator is None:
+            return []
+        if self._feeding.feeding:
+            self._feed(connection, self._correlator, position)
+        elif (number := self._feeding.to_judge()) is not None and not self._is_deferring:
+            return self._judge(connection, self._correlator, number, verified)
+        elif self._has_garbage:
+            deleted = hits.delete_others(connection, self._feeding.numbers, DELETED_AT_ONCE)
+            self._has_garbage = deleted == DELETED_AT_ONCE
+        return []
 
     def forget(self) -> None:
-        """Discard the state: a transaction did not commit."""
-        self._correlator = self._judged = self._rebuilt_for = None
+        """Forget what is known of the store: a transaction did not commit, or another process has moved on."""
+        self._cache.clear()
+        self._correlator = self._stored = self._position = None
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
         return [] if self._correlator is None else self._correlator.take_failures()
 
-    def report_evictions(self) -> int:
-        """Log and return how many groups were dropped since the last call because there was no room."""
-        evicted = 0 if self._correlator is None else self._correlator.evicted
-        dropped = max(evicted - self._evicted, 0)
-        if dropped:
-            log.warning("correlation_groups_dropped", count=dropped)
-        self._evicted = evicted
-        return dropped
+    # -- feeding -------------------------------------------------------------------------------------------------------
 
-    def save_if_due(self, database: Database) -> None:
-        """Save the state if the next process would have to take many records again."""
-        if self._correlator is not None and self.is_ready:
-            self._storage.save_if_due(database, self._correlator, self.position)
+    def _feed(self, connection: Connection, correlator: Correlator, position: int) -> None:
+        """Feed the next records to the rules that are furthest behind."""
+        places, after, others = self._feeding.to_feed()
+        portion = records.read_unmatched(connection, after, FED_AT_ONCE)
+        through = min(portion.through, position, others if others is not None else position)
+        batch = [record for record in portion.records if record.id <= through]
+        key = frozenset(places)
+        if key not in self._feeds:
+            self._feeds[key] = correlator.feed_of(key)
+        since = {place: self._feeding.versions[place].fed_from for place in places}
+        found = [
+            each for each in self._feeds[key].hits(batch) if (start := since[each[0]]) is None or each[2].at >= start
+        ]
+        rows = self._rows(connection, batch)
+        rows.add(found)
+        spans: dict[int, dict[Group, Span]] = {}
+        for number, group, hit in found:
+            spans.setdefault(number, {}).setdefault(group, Span(hit.order, hit.order)).include(hit.order)
+        for number, its in spans.items():
+            rows.postpone(number, its)
+        is_done = through >= position or portion.through == after
+        self._feeding.note_fed(connection, places, None if is_done else through)
+        self._feeding.judging.update(places)
+        self.fed_count += len(batch)
 
-    def save(self, database: Database) -> None:
-        """Save the state for the next process, if there is one. Call it when all that was found is committed."""
-        if self._correlator is not None and self.is_ready:
-            self._storage.save(database, self._correlator, self.position)
+    def _judge(
+        self, connection: Connection, correlator: Correlator, number: int, verified: datetime | None
+    ) -> list[AlertChange]:
+        """Evaluate some of the groups of a rule that were touched."""
+        place = self._feeding.numbers[number]
+        touched = hits.read_touched(connection, place, JUDGED_AT_ONCE)
+        if len(touched) < JUDGED_AT_ONCE:
+            self._feeding.judging.discard(number)
+        hits.forget_touched(connection, place, [row.group_id for row in touched])
+        self._stored = self._rows(connection, ())
+        spans = {row.group_values: span_of(row.first_at, row.last_at) for row in touched}
+        later = self._feeding.later() - {number}
+        changes = correlator.take_again(self._stored, number, spans, verified, later)
+        self._feeding.judging.update(self._touched_above(number))
+        return changes
+
+    def _touched_above(self, number: int) -> set[int]:
+        """Return the places of the rules above one that are not evaluated with each batch: they may have been touched."""
+        name = self._running[number].name.id
+        return {
+            place
+            for place, rule in enumerate(self._running)
+            if place in self._feeding.later() and any(step.rule_id == name for step in rule.steps)
+        }
+
+    def _make_correlator(self) -> Correlator:
+        versions = {rule.name.id: version for rule, version in zip(self._running, self._feeding.versions, strict=True)}
+        begins = {version.alerts_from for version in versions.values()}
+        bounds = StreamBounds(
+            begin=lambda rule: versions[rule.name.id].begins_at,
+            since=lambda rule: versions[rule.name.id].fed_from,
+            floor=lambda rule: versions[rule.name.id].floor,
+            alerts_from=max((at for at in begins if at is not None), default=None),
+        )
+        return Correlator(self._rules, bounds, keep_reference, self._cache)
+
+    def _place_alerts(self, connection: Connection, rows: StoredRows) -> None:
+        """Note the groups of the alerts that a replica of an older version stored."""
+        ids = {rule.name.id: rule for rule in self._running}
+        while unplaced := correlations.read_unplaced(connection, ids, DELETED_AT_ONCE):
+            for known in unplaced:
+                rule = ids[known.rule_id]
+                known.stored, known.back_at = None, known.resolved_at if rule.is_absence else None
+            fitting = [each for each in unplaced if len(each.group) == len(ids[each.rule_id].group_fields)]
+            rows.adopt(fitting)
+            correlations.delete(connection, [each.id for each in unplaced if each not in fitting])
+            rows.flush()
+
+    def _rows(self, connection: Connection, batch: Sequence[Record]) -> StoredRows:
+        return StoredRows(connection, self._running, self._feeding.numbers, batch)

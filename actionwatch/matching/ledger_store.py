@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -31,7 +30,7 @@ def add(
 
     Returns: the alerts that are new; and for each change, by the id of its alert, the id of the alert that reports it.
     """
-    matches, changes = _only_new(connection, matches, changes)
+    matches = _only_new(connection, matches)
     ledger = Ledger(_StoredHistory(connection, matches, changes), now, sources)
     ledger.add_all(matches, changes)
     return _write(connection, ledger, addressing, now), ledger.reported_as
@@ -59,24 +58,11 @@ class _StoredHistory:
         return self._alerts.get(alert_id)
 
 
-def _only_new(
-    connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
-) -> tuple[list[Match], list[AlertChange]]:
-    """Leave out what the store holds: each record alerts once per rule, and counts once in an alert."""
-    ids = {match.record.id for match in matches} | {record.id for change in changes for record in change.records}
-    held = alerts.read_joined(connection, ids) if ids else set()
+def _only_new(connection: Connection, matches: Sequence[Match]) -> list[Match]:
+    """Leave out what the store holds: each record alerts once per rule."""
+    held = alerts.read_joined(connection, {match.record.id for match in matches}) if matches else set()
     by_rule = {(rule_id, record_id) for rule_id, _, record_id in held}
-    by_alert = {(alert_id, record_id) for _, alert_id, record_id in held}
-    return (
-        [match for match in matches if (match.rule.id, match.record.id) not in by_rule],
-        [
-            replace(
-                change,
-                records=tuple(each for each in change.records if (change.known.alert_id, each.id) not in by_alert),
-            )
-            for change in changes
-        ],
-    )
+    return [match for match in matches if (match.rule.id, match.record.id) not in by_rule]
 
 
 def _write(connection: Connection, ledger: Ledger, addressing: Addressing, now: datetime) -> list[Alert]:

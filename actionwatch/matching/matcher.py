@@ -4,13 +4,12 @@ The matcher reads records after its position in the order in which they were sto
 writes alerts, deliveries and the new position in one transaction: after a kill it repeats the batch and changes nothing twice.
 If another process has moved the position meanwhile, the transaction changes nothing, and the matcher reads the position again.
 
-Plain rules and correlations have a position each. The two are usually equal, and one transaction serves both. While the state
-of correlations is rebuilt, only plain rules continue; correlations then take the records that they missed.
+Correlations take the same records in the same transaction. Rules that are new or have changed read older records first, in
+portions between these batches.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -24,16 +23,14 @@ from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
-from actionwatch.matching.correlating import Abandoned, Correlating
+from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.rule_failures import FailureLog
-from actionwatch.rules.correlations.folds.saved import DoesNotFit
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
-from actionwatch.store.positions import CORRELATED, MATCHED, Overtaken
-from actionwatch.store.records import Portion
+from actionwatch.store.positions import MATCHED, Overtaken
 
-MANY_BATCHES = 10  # after so many, correlations continue although plain rules are not done: there may always be more
+MANY_BATCHES = 10  # after so many, what is verified is read again although more waits: there may always be more
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
 
 log = structlog.get_logger()
@@ -71,12 +68,12 @@ class RecordMatcher:
         self._batch_size = batch_size
         self._correlating = correlating or Correlating((), addressing)
         self._failures = failures or FailureLog()
-        self.dropped_groups = 0
-        """How many groups of correlations were dropped since the start because there was no room."""
-        self.pause_count = 0
-        """How often rebuilds have paused since the start: it grows while one makes progress."""
+        self.step_count = 0
+        """How many transactions were committed since the start: it grows while there is progress."""
+        self.fed_count = 0
+        """How many records correlations were fed again since the start."""
         self.has_learned = self._correlating.is_idle
-        """Whether correlations have once taken all that was stored, since this matcher was made."""
+        """Whether correlations were once evaluated for all that was stored, since this matcher was made."""
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
@@ -102,19 +99,11 @@ class RecordMatcher:
         """Let `run_once` end after the batch in progress; a later process matches the rest."""
         self._is_stopping = True
 
-    def save(self) -> None:
-        """Save the state of correlations for the next process. Waits for a run in progress."""
-        with self._lock:
-            self._correlating.save(self._database)
-
     def _switch(self, rules: tuple[Evaluator, Correlating] | None) -> None:
-        """Switch to rules. Where correlations are replaced, their state is saved, because those that stay continue from it."""
         self._running = rules
         if rules is None:
             return
         engine, correlating = rules
-        if correlating is not self._correlating:
-            self._correlating.save(self._database)
         if engine is not self._engine:
             self._failures.settle()
         self._engine, self._correlating = engine, correlating
@@ -128,176 +117,118 @@ class RecordMatcher:
     def _match_all(self) -> bool:
         """Match what is stored, then judge what is verified, unless the step stops or other rules take over.
 
-        Returns: False if another process has moved a position: what is stored must be read again.
+        Returns: False if another process has moved the position: what is stored must be read again.
         """
+        correlating = self._correlating
         try:
-            self._correlating.end_unexpected(self._database, self._clock())
+            correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
-                verified = self._correlating.read_progress(connection)
-            if self._correlating.is_new and self._few_records_wait() and not self._is_learned_later():
-                self._rebuild()
+                verified = correlating.read_progress(connection)
             batch_count, advanced = 0, None
-            while (is_more := self._match_next()) or not self._correlating.is_ready:
+            while self._match_next() or correlating.is_behind:
                 if self._must_leave():
                     return True
+                if correlating.is_behind:
+                    self._catch_up()
                 batch_count += 1
-                is_long = batch_count % MANY_BATCHES == 0
-                if not self._correlating.is_ready and (is_long or not is_more):
-                    if not self._is_learned_later():
-                        self._rebuild()
-                    elif not is_more:
-                        break
-                if is_long:
+                if batch_count % MANY_BATCHES == 0:
                     advanced = self._read_matched()
                     self._verified = _later(self._verified, advanced)
-                self._correlating.save_if_due(self._database)
             self._verified = _later(verified, advanced)
             self._apply_verified_time()
-            self.has_learned = self.has_learned or self._correlating.is_ready
+            self.has_learned = self.has_learned or correlating.is_level
         except Overtaken as error:
-            self._correlating.forget()
+            correlating.forget()
             log.warning("matcher_overtaken", error=str(error))
             return False
-        except DoesNotFit as error:
-            self._correlating.forget()
-            log.warning("correlations_discarded", why=str(error), effect="they are rebuilt from the records")
-            return False
         except BaseException:
-            self._correlating.forget()  # what it took in may not have been committed
+            correlating.forget()  # what it has taken may not be committed
             raise
         return True
-
-    def _few_records_wait(self) -> bool:
-        """Return whether so few records wait that plain rules and correlations should take them together, after a start.
-
-        Then a sequence inhibits the alert of a plain rule about the same action, as at any other time. Plain rules wait until a
-        saved state is loaded, but not for a rebuild that takes long, or that fails: they continue at its pauses, and after it.
-        """
-        with self._database.read() as connection:
-            matched, _ = positions.read_both(connection)
-            return records.newest_id(connection) - matched <= self._batch_size
-
-    def _is_learned_later(self) -> bool:
-        with self._database.read() as connection:
-            return self._correlating.is_learned_later(connection)
 
     def _read_matched(self) -> datetime | None:
         """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
         with self._database.read() as connection:
             verified = self._correlating.read_progress(connection)
-            _, correlated = positions.read_both(connection)
-            oldest = records.oldest_time_after(connection, correlated)
+            oldest = records.oldest_time_after(connection, positions.read(connection, MATCHED))
         return verified if verified is None or oldest is None else min(verified, oldest - MICROSECOND)
-
-    def _rebuild(self) -> None:
-        """Rebuild the state of correlations, unless it is no longer wanted, and commit what it found if it went ahead."""
-        self._pass_backlog()
-        with contextlib.suppress(Abandoned):
-            position, through = self._correlating.rebuild(self._database, self._match_plain)
-            if through > position:
-                self._commit([], {CORRELATED: (position, through)})
-            self._correlating.save_if_due(self._database)
-
-    def _pass_backlog(self) -> None:
-        """Move plain rules over backlog, which they ignore, as long as one look finds nothing else.
-
-        A rebuild takes what they have passed. Correlations would take the rest in the order stored, which costs more, and would
-        keep its hits until all is matched. A tail does not store as much during a look, so that this ends.
-        """
-        while not self._must_leave():
-            with self._database.read() as connection:
-                matched, _ = positions.read_both(connection)
-                passed = records.read_that_may_alert(connection, matched, 1)
-            if passed.records or passed.through - matched < records.MOST_SKIPPED:
-                return
-            self._match(passed, {MATCHED: matched})
-
-    def _match_plain(self) -> None:
-        """Match new records by plain rules while the state of correlations is rebuilt.
-
-        Raises: Abandoned, if that state is no longer wanted.
-        """
-        self.pause_count += 1
-        requested = self._requested
-        if self._is_stopping or (requested is not None and requested[1] is not self._correlating):
-            raise Abandoned
-        self._switch(requested)
-        for _ in range(MANY_BATCHES):
-            if self._must_leave() or not self._match_next():
-                return
 
     def _match_next(self) -> bool:
         """Match the next records. Return whether there were any."""
         correlating = self._correlating
         with self._database.read() as connection:
-            matched, correlated = positions.read_both(connection)
-            correlating.discard_unless_at(correlated)
-            is_level = correlating.is_ready and correlated == matched
-            is_behind = correlating.is_ready and not is_level
+            position = positions.read(connection, MATCHED)
             # Plain rules ignore backlog.
-            read = records.read_unmatched if is_level and not correlating.is_idle else records.read_that_may_alert
-            new = read(connection, matched, self._batch_size)
-            missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None
-        if missed is not None:
-            self._match(new, {MATCHED: matched})  # plain rules have missed nothing: they go first
-            self._match(missed, {CORRELATED: correlated})
-            return new.through > matched or missed.through > correlated
-        self._match(new, {MATCHED: matched, CORRELATED: matched} if is_level else {MATCHED: matched})
-        return new.through > matched
-
-    def _match(self, portion: Portion, before: Mapping[str, int]) -> None:
-        """Take a portion of records through one step, or both, from their positions, and commit the result."""
-        if portion.through in before.values():
-            return
+            read = records.read_that_may_alert if correlating.is_idle else records.read_unmatched
+            portion = read(connection, position, self._batch_size)
+        correlating.align(self._database, position)
+        if portion.through == position:
+            return False
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
-        moves = {step: (position, portion.through) for step, position in before.items()}
-        matches: list[Match] = []
-        if MATCHED in moves:
-            matches += self._engine.evaluate([record for record in ordered if not record.is_backlog])
-        if CORRELATED in moves:
-            self._correlating.take(ordered, portion.through)
-            if not self._correlating.is_ready:  # a record arrived too late for what is kept: take these again
-                del moves[CORRELATED]
-        self._commit(matches, moves)
+        matches = list(self._engine.evaluate([record for record in ordered if not record.is_backlog]))
+        self._commit(position, portion.through, matches, ordered)
+        return True
+
+    def _catch_up(self) -> None:
+        """Do a part of what correlations need that read older records."""
+        with self._database.write() as connection:
+            position = positions.read(connection, MATCHED)
+            if not self._correlating.is_aligned(position):
+                raise Overtaken("another process has matched records")
+            changes = self._correlating.catch_up(connection, position, self._verified)
+            opened = self._write(connection, [], changes)
+            if self._correlating.is_level:
+                positions.move(connection, position, position, is_correlated=True)
+        self.fed_count = max(self.fed_count, self._correlating.fed_count)
+        self._note_opened(opened)
 
     def _apply_verified_time(self) -> None:
         """Open and resolve the alerts that depend on verified time, even if no record arrived."""
-        correlating = self._correlating
-        if correlating.is_due(self._verified):
-            self._commit([], {CORRELATED: (correlating.position, correlating.position)})
-        self.dropped_groups += correlating.report_evictions()
+        with self._database.read() as connection:
+            position = positions.read(connection, MATCHED)
+            is_due = self._correlating.is_due(connection, self._verified)
+        if is_due and self._correlating.is_aligned(position):
+            self._commit(position, position, [], [])
 
-    def _commit(self, matches: Sequence[Match], moves: Mapping[str, tuple[int, int]]) -> None:
-        """Commit what matches make of alerts, and what correlations find now if they take part, with the new positions.
+    def _commit(self, before: int, after: int, matches: Sequence[Match], batch: Sequence[Record]) -> None:
+        """Commit what matches make of alerts, and what correlations find now, with the new position.
 
-        `moves`: the position of each step that takes part, before and after.
-
-        Raises: Overtaken, if another process has moved one of them.
+        Raises: Overtaken, if another process has moved it.
         """
+        correlating = self._correlating
+        found = correlating.hits(batch)
         with self._database.write() as connection:
-            for step, (before, after) in moves.items():
-                positions.move(connection, step, before, after)
-            changes = self._correlating.changes(connection, self._verified) if CORRELATED in moves else []
-            failures = [*self._engine.take_failures(), *self._correlating.take_failures()]
-            self._failures.report(connection, failures)
+            positions.move(connection, before, after, is_correlated=correlating.is_level)
+            changes = correlating.take(connection, batch, found, self._verified)
             opened = self._write(connection, matches, changes)
-        self._opened_count += len(opened)
-        for alert in opened:
-            tracing.alert_opened(alert, self._clock())
-            log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
+        correlating.committed(after)
+        self._note_opened(opened)
 
     def _write(
         self, connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
     ) -> Sequence[Alert]:
         """Write what matches and changes of correlations make of alerts. Return the alerts that are new."""
-        if not matches and not changes:
-            return []
-        sources = self._correlating.sources
-        opened, reported_as = ledger_store.add(connection, matches, changes, self._addressing, self._clock(), sources)
-        self._correlating.store(connection, changes, reported_as)
+        failures = [*self._engine.take_failures(), *self._correlating.take_failures()]
+        self._failures.report(connection, failures)
+        opened: Sequence[Alert] = []
+        reported_as: Mapping[str, str] = {}
+        if matches or changes:
+            sources = self._correlating.sources
+            opened, reported_as = ledger_store.add(
+                connection, matches, changes, self._addressing, self._clock(), sources
+            )
+        self._correlating.store(changes, reported_as)
         return opened
+
+    def _note_opened(self, opened: Sequence[Alert]) -> None:
+        """Log the alerts that a transaction opened, once it is committed."""
+        self.step_count += 1
+        self._opened_count += len(opened)
+        for alert in opened:
+            tracing.alert_opened(alert, self._clock())
+            log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.ledger import RESOLVED_BY, resolve
 from actionwatch.base.model import CorrelatedAlert, Status
 from actionwatch.matching.addressing import Addressing
-from actionwatch.rules.correlations.live.order import running
+from actionwatch.rules.correlations.order import running
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import alert_history, alerts, correlations
 

@@ -16,7 +16,6 @@ from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.rule_failures import RuleFailures
 from actionwatch.matching.self_alerts import SelfAlertStore
-from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
@@ -114,7 +113,7 @@ class App:
         )
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:
-        """Return the correlations. Reuse them if none of them changed, because their state is expensive to rebuild."""
+        """Return the correlations. Reuse them if none of them changed."""
         names = correlated(rules)
         parts = {
             rule.name.id: (
@@ -132,10 +131,10 @@ class App:
 
     @property
     def records_learned(self) -> int | None:
-        """How many records correlations have read since the start; None once they have caught up, or without a matcher."""
+        """How many records correlations have read again since the start; None once they have caught up, or without a matcher."""
         if self._matcher is None or self._matcher.has_learned:
             return None
-        return self._matcher.pause_count * PAUSE_EVERY
+        return self._matcher.fed_count
 
     def apply_retention(self) -> None:
         """Delete what is older than its retention and no longer needed."""

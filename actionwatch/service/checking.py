@@ -13,7 +13,7 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.plurals import counted
 from actionwatch.notifiers.base import templates_of
 from actionwatch.render.renderer import SUFFIX, Renderer
-from actionwatch.rules.correlations.live.order import memories
+from actionwatch.rules.correlations.order import memories
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.rules.model import Rule

@@ -106,14 +106,12 @@ class Loops:
 
     def _positions(self) -> object:
         with self._app.database.read() as connection:
-            return positions.read_both(connection), self._app.matcher.pause_count
+            return positions.read_both(connection), self._app.matcher.step_count
 
     def _match(self) -> None:
         while not self._stopping.is_set():
             self._app.record_signal.wait_for_records(MATCH_SECONDS)
             attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
-        if self._roles.has(LEADER):
-            self._steps.attempt("match", self._app.matcher.save)
 
     def _match_once(self) -> None:
         if self._app.matcher.run_once():

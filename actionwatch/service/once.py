@@ -70,7 +70,6 @@ def run_once(app: App, wait: timedelta) -> Round:
             attempt("disk", functools.partial(check_disk, app.database.path, app.self_alerts))
         attempt("clock", clock_watch.run_once)  # reading a backlog may have taken hours
         attempt("match", app.matcher.run_once)
-        attempt("match", app.matcher.save)
         due_until = app.clock() + wait
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
         if is_first_today:

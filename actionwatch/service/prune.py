@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import ALWAYS
-from actionwatch.rules.correlations.live.order import memories
+from actionwatch.rules.correlations.order import memories
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Retention, Settings, Source
@@ -23,6 +23,7 @@ from actionwatch.store import (
     accounts,
     alerts,
     correlations,
+    hits,
     marks,
     positions,
     receipts,
@@ -157,6 +158,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         # Delete only matched records: every rule must see a record before it is deleted.
         matched = min(positions.read_both(connection))
         deleted = records.delete_older(connection, forgotten, matched, BATCH, back.needed, passed_id)
+        hits.delete_of_records(connection, deleted)
         passed_id = max(deleted, default=passed_id)
         return len(deleted)
 
@@ -170,6 +172,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
         "rule_history": _in_batches(database, lambda c: rule_history.delete_older(c, unknown, BATCH)),
     }
+    _in_batches(database, lambda c: hits.delete_without_record(c, min(forgotten, back.found_since), BATCH))
     _in_batches(database, lambda c: accounts.delete_older(c, unnamed, BATCH))
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))

@@ -59,7 +59,7 @@ class WebListener:
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
             *health_routes(self._alive, self._readiness.reasons),
-            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._dropped_groups, self._roles.held),
+            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._roles.held),
             *api_routes(parts),
             *console_routes(parts),
         ]
@@ -109,6 +109,3 @@ class WebListener:
             is_stopping=self._threads.stopping.is_set,
             roster=lambda: self._roles.roster if app.database.is_shared else None,
         )
-
-    def _dropped_groups(self) -> int:
-        return self._app.matcher.dropped_groups if self._roles.has(LEADER) else 0

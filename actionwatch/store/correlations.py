@@ -1,51 +1,144 @@
-"""The alerts that correlations found, and the version of each that runs.
-
-A start rebuilds the state of the correlations from these and the records.
-"""
+"""The alerts that correlations found, and how far each correlation was fed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, true, update
 
-from actionwatch.base.model import CorrelatedAlert
-from actionwatch.store.statements import portions, upsert
-from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
+from actionwatch.base.clock import from_micros, to_micros
+from actionwatch.base.model import CorrelatedAlert, HitAbove
+from actionwatch.store.column_types import DAMAGES, damaged
+from actionwatch.store.statements import bulk_read, portions, upsert
+from actionwatch.store.tables import (
+    ALERT_RECORD,
+    CORRELATED_ALERT,
+    CORRELATION_STATE,
+    CORRELATION_STATE_PIECE,
+    CORRELATION_VERSION,
+    RECORD,
+)
 
 _TABLE = CORRELATED_ALERT.c
-_COLUMNS = {
-    "group" if column.name == "group_values" else column.name: column for column in _TABLE if column.name != "epoch"
-}
-_ALERTS = select(*(column.label(name) for name, column in _COLUMNS.items())).order_by(_TABLE.first_at, _TABLE.id)
+_SAME = (
+    "id",
+    "rule_id",
+    "origin",
+    "first_at",
+    "fired_at",
+    "until",
+    "is_reported",
+    "is_open",
+    "is_current",
+    "reported_as",
+    "resolved_at",
+    "has_waited",
+    "is_quiet",
+    "back_at",
+    "is_judged",
+    "is_noted",
+    "pending_at",
+    "is_held",
+    "leader",
+)
+_COLUMNS = [
+    *(_TABLE[name] for name in _SAME),
+    _TABLE.group_values,
+    _TABLE.firing_at,
+    _TABLE.firing_step,
+    _TABLE.firing_key,
+    _TABLE.above,
+]
+_ALERTS = select(*_COLUMNS)
+_OF_GROUP = _TABLE.group_id == bindparam("group")
+_AT = bindparam("at", type_=_TABLE.fired_at.type)
+_LAST_BEFORE = (
+    select(func.max(_TABLE.fired_at)).where(_OF_GROUP, _TABLE.is_current, _TABLE.fired_at < _AT).scalar_subquery()
+)
+_FROM = _ALERTS.where(_OF_GROUP, _TABLE.fired_at >= func.coalesce(_LAST_BEFORE, _AT))
+_PENDING = _ALERTS.where(_TABLE.pending_at <= bindparam("verified", type_=_TABLE.pending_at.type)).order_by(
+    _TABLE.pending_at, _TABLE.id
+)
+_IS_ANY_PENDING = _PENDING.with_only_columns(_TABLE.id).order_by(None).limit(1)
+_HELD = _ALERTS.where(_TABLE.shared_id == bindparam("shared"), _TABLE.is_held == true())
+_SHARED = (_TABLE.shared_id == bindparam("shared"), _TABLE.is_current, ~_TABLE.is_quiet)
+_LEADER_BEFORE = (
+    select(_TABLE.leader, _TABLE.fired_at)
+    .where(*_SHARED, _TABLE.leader.is_not(None), _TABLE.fired_at < _AT)
+    .order_by(_TABLE.fired_at.desc())
+    .limit(1)
+)
+_SHARED_FROM = _ALERTS.where(*_SHARED, _TABLE.fired_at >= _AT)
 
 
 @dataclass(frozen=True, slots=True)
 class CorrelationVersion:
-    """A version of a rule; `floor` is the newest record from before it ran."""
+    """How far a rule was fed; see the table."""
 
     version: str
     floor: int
+    number: int | None = None
+    digest: str | None = None
+    fed_from: datetime | None = None
+    fed_through: int | None = None
+    begins_at: datetime | None = None
+    alerts_from: datetime | None = None
 
 
-def read(connection: Connection, rule_id: str, since: datetime | None) -> list[CorrelatedAlert]:
-    """Read the alerts of a rule that are open or end after a time; None reads all."""
-    its = _ALERTS.where(_TABLE.rule_id == rule_id)
-    # Two statements, because one index serves one condition.
-    statements = (
-        [its] if since is None else [its.where(_TABLE.is_open), its.where(_TABLE.until >= since, ~_TABLE.is_open)]
-    )
-    found = [CorrelatedAlert(**row) for each in statements for row in connection.execute(each).mappings()]
-    return sorted(found, key=attrgetter("first_at", "id"))
+# -- alerts ------------------------------------------------------------------------------------------------------------
+
+
+def read_from(connection: Connection, group_id: str, at: datetime) -> list[CorrelatedAlert]:
+    """Read the alerts that fired in a group from a time on, and the last one before that is current."""
+    return _read(connection, _FROM, group=group_id, at=at)
+
+
+def read_all_of(connection: Connection, ids: Collection[str]) -> list[CorrelatedAlert]:
+    """Read those of the alerts that are stored."""
+    return [each for some in portions(ids) for each in _read(connection, _ALERTS.where(_TABLE.id.in_(some)))]
+
+
+def read_pending(connection: Connection, verified: datetime) -> list[CorrelatedAlert]:
+    """Read the alerts that must be looked at now that time is verified, by that time."""
+    return _read(connection, _PENDING, verified=verified)
+
+
+def is_any_pending(connection: Connection, verified: datetime) -> bool:
+    """Return whether an alert must be looked at now that time is verified."""
+    return connection.execute(_IS_ANY_PENDING, {"verified": verified}).first() is not None
+
+
+def read_held(connection: Connection, shared_id: str) -> list[CorrelatedAlert]:
+    """Read the alerts, of groups that share one, that wait for another to be judged."""
+    return _read(connection, _HELD, shared=shared_id)
+
+
+def read_shared(connection: Connection, shared_id: str, at: datetime) -> list[CorrelatedAlert]:
+    """Read the alerts of groups that share one, from the leader of the last that fired before a time on."""
+    before = connection.execute(_LEADER_BEFORE, {"shared": shared_id, "at": at}).first()
+    if before is not None:
+        leader = select(_TABLE.fired_at).where(_TABLE.id == before.leader)
+        at = min(connection.execute(leader).scalar() or before.fired_at, before.fired_at)
+    return _read(connection, _SHARED_FROM, shared=shared_id, at=at)
 
 
 def read_open(connection: Connection) -> list[CorrelatedAlert]:
     """Read the alerts of all rules that report something that is still missing."""
-    statement = _ALERTS.where(_TABLE.is_open)
-    return [CorrelatedAlert(**row) for row in connection.execute(statement).mappings()]
+    return _read(connection, _ALERTS.where(_TABLE.is_open).order_by(_TABLE.first_at, _TABLE.id))
+
+
+def read_unplaced(connection: Connection, rule_ids: Collection[str], limit: int) -> list[CorrelatedAlert]:
+    """Read some alerts of rules that a replica of an older version stored."""
+    return _read(connection, _ALERTS.where(_TABLE.group_id.is_(None), _TABLE.rule_id.in_(rule_ids)).limit(limit))
+
+
+def write(connection: Connection, alerts: Iterable[tuple[CorrelatedAlert, str, str | None]]) -> None:
+    """Store alerts, each with the id of its group and, if it shares an alert with other groups, of these."""
+    upsert(connection, CORRELATED_ALERT, *(_row(*each) for each in alerts))
 
 
 def delete(connection: Connection, ids: Collection[str]) -> None:
@@ -54,61 +147,95 @@ def delete(connection: Connection, ids: Collection[str]) -> None:
         connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(some)))
 
 
-def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the records of alerts, as (alert id, record key)."""
-    for some in portions(alert_ids):
-        statement = (
-            select(ALERT_RECORD.c.alert_id, RECORD.c.record_key)
-            .join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-            .where(ALERT_RECORD.c.alert_id.in_(some))
-        )
-        for row in connection.execute(statement):
-            yield row.alert_id, row.record_key
+def delete_older(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` alerts that ended before a time. Return how many."""
+    ended = and_(_TABLE.until < before, ~_TABLE.is_open, _TABLE.pending_at.is_(None))
+    ids = connection.execute(select(_TABLE.id).where(ended).order_by(_TABLE.until).limit(limit)).scalars().all()
+    return connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(ids))).rowcount
 
 
-def read_all_of(connection: Connection, ids: Collection[str]) -> list[CorrelatedAlert]:
-    """Read those of the alerts that are stored."""
-    found = (connection.execute(_ALERTS.where(_TABLE.id.in_(some))).mappings() for some in portions(ids))
-    return [CorrelatedAlert(**row) for rows in found for row in rows]
+def forget_above(connection: Connection, rule_ids: Collection[str]) -> None:
+    """Forget which hits alerts of rules make in the rules that count them: these are fed again."""
+    of_rules = _TABLE.rule_id.in_(rule_ids)
+    connection.execute(update(CORRELATED_ALERT).where(of_rules, _TABLE.above.is_not(None)).values(above=None))
 
 
-def read_newer(connection: Connection, epoch: int) -> list[CorrelatedAlert]:
-    """Read the alerts that were stored after an epoch."""
-    return [CorrelatedAlert(**row) for row in connection.execute(_ALERTS.where(_TABLE.epoch > epoch)).mappings()]
+def read_held_records(connection: Connection, keys: Collection[str]) -> set[tuple[str, str]]:
+    """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
+    by_id: dict[int, str] = {
+        number: key for number, key in bulk_read(connection, RECORD, ("id", "record_key"), "record_key", keys)
+    }
+    held = bulk_read(connection, ALERT_RECORD, ("alert_id", "record_id"), "record_id", by_id)
+    return {(alert_id, by_id[record_id]) for alert_id, record_id in held}
 
 
-def newest_epoch(connection: Connection) -> int:
-    """Return the newest epoch of any alert; 0 without alerts."""
-    return connection.execute(select(func.max(_TABLE.epoch))).scalar() or 0
-
-
-def write(connection: Connection, changed: Iterable[CorrelatedAlert], epoch: int) -> None:
-    """Store alerts in an epoch."""
-    rows = [
-        {**{column.name: getattr(alert, name) for name, column in _COLUMNS.items()}, "epoch": epoch}
-        for alert in changed
-    ]
-    upsert(connection, CORRELATED_ALERT, *rows)
+# -- versions ----------------------------------------------------------------------------------------------------------
 
 
 def read_versions(connection: Connection) -> dict[str, CorrelationVersion]:
-    """Read the last version of each rule by id."""
-    rows = connection.execute(select(CORRELATION_VERSION))
-    return {row.rule_id: CorrelationVersion(row.version, row.floor) for row in rows}
+    """Read how far each rule was fed, by id."""
+    rows = connection.execute(select(CORRELATION_VERSION)).mappings()
+    return {
+        row["rule_id"]: CorrelationVersion(**{name: value for name, value in row.items() if name != "rule_id"})
+        for row in rows
+    }
 
 
-def write_version(connection: Connection, rule_id: str, version: CorrelationVersion) -> None:
-    """Store the version of a rule that runs."""
-    upsert(connection, CORRELATION_VERSION, {"rule_id": rule_id, **asdict(version)})
-
-
-def delete_older(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` alerts that ended before a time. Return how many."""
-    doomed = select(_TABLE.id).where(_TABLE.until < before, ~_TABLE.is_open).order_by(_TABLE.until).limit(limit)
-    ids = connection.execute(doomed).scalars().all()
-    return connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(ids))).rowcount
+def write_versions(connection: Connection, versions: Mapping[str, CorrelationVersion]) -> None:
+    """Store how far rules were fed, by id."""
+    rows = [{"rule_id": rule_id, **asdict(version)} for rule_id, version in versions.items()]
+    upsert(connection, CORRELATION_VERSION, *rows)
 
 
 def forget_versions(connection: Connection, kept: Collection[str]) -> None:
     """Delete the versions of all other rules: a rule that returns starts as new."""
     connection.execute(CORRELATION_VERSION.delete().where(CORRELATION_VERSION.c.rule_id.not_in(kept)))
+
+
+def delete_saved_state(connection: Connection) -> None:
+    """Delete the state that a replica of schema 0018 saved: it does not have what this version finds."""
+    for table in (CORRELATION_STATE, CORRELATION_STATE_PIECE):
+        if connection.execute(select(table).limit(1)).first() is not None:
+            connection.execute(table.delete())
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _read(connection: Connection, statement: Select[Any], **values: Any) -> list[CorrelatedAlert]:
+    return list(map(_alert, connection.execute(statement, values)))
+
+
+def _alert(row: Row[Any]) -> CorrelatedAlert:
+    its = dict(zip(_SAME, row, strict=False))
+    group, at, step, key, above = row[len(_SAME) :]
+    try:
+        firing = None if at is None else (at, step, key)
+        alert = CorrelatedAlert(group=group, firing=firing, above=_above(above), **its)
+    except DAMAGES as exc:
+        raise damaged(exc) from exc
+    alert.stored = alert.values()
+    return alert
+
+
+def _above(text: str | None) -> tuple[HitAbove, ...]:
+    if text is None:
+        return ()
+    return tuple(
+        HitAbove(rule_id, tuple(group), from_micros(at), step) for rule_id, group, at, step in json.loads(text)
+    )
+
+
+def _row(alert: CorrelatedAlert, group_id: str, shared_id: str | None) -> dict[str, Any]:
+    at, step, key = alert.firing or (None, None, None)
+    above = [(each.rule_id, each.group, to_micros(each.at), each.step) for each in alert.above]
+    return {
+        **{name: getattr(alert, name) for name in _SAME},
+        "group_values": alert.group,
+        "firing_at": at,
+        "firing_step": step,
+        "firing_key": key,
+        "above": json.dumps(above) if above else None,
+        "group_id": group_id,
+        "shared_id": shared_id,
+    }

@@ -140,7 +140,7 @@ def touch(
     connection: Connection, touched: Sequence[tuple[int, str, tuple[str | None, ...], datetime, datetime]]
 ) -> None:
     """Note where groups were touched: rule, id and values of the group, the first and the last time."""
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "rule": [each[0] for each in touched],
         "group_id": [each[1] for each in touched],
         "group_values": [json.dumps(each[2]) for each in touched],
@@ -203,7 +203,7 @@ def _records(hit: Hit) -> str | None:
     return msgspec.json.encode(hit.records).decode()
 
 
-def _hit(row: Row[Any]) -> Hit:
+def _hit(row: Sequence[Any]) -> Hit:
     micros, step, key, record_id, is_backlog, value, records = row
     try:
         at = from_micros(micros)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import POSITION, RECORD
 
-MATCHED = "match"  # by plain rules
-CORRELATED = "correlate"
+MATCHED = "match"  # rules have seen all records up to it
+FED = "feed"
+"""As `MATCHED`; a version before schema 0019 leaves it where it is, and does not store hits."""
+CORRELATED = "correlate"  # all correlations are evaluated up to it: it stays behind while some are fed again
 
 # Built once: every batch of records runs them.
 _ALL = select(POSITION.c.name, POSITION.c.record_id, POSITION.c.handled_count)
@@ -24,13 +24,13 @@ _COUNT_BETWEEN = (
 
 
 class Overtaken(StoreError):
-    """Another process has moved a step from the position at which this one read it."""
+    """Another process has moved the position from where this one read it."""
 
 
 def read(connection: Connection, name: str) -> int:
-    """Return the position of a step; 0 before it handled anything."""
-    found: int | None = connection.execute(select(POSITION.c.record_id).where(POSITION.c.name == name)).scalar()
-    return found or 0
+    """Return a position; 0 before anything was handled."""
+    row = connection.execute(_ONE, {"wanted": name}).first()
+    return row.record_id if row else 0
 
 
 def read_both(connection: Connection) -> tuple[int, int]:
@@ -40,34 +40,38 @@ def read_both(connection: Connection) -> tuple[int, int]:
 
 
 def read_handled(connection: Connection, name: str) -> int:
-    """Return how many records a step has handled, including those that retention deleted since."""
-    statement = select(POSITION.c.handled_count).where(POSITION.c.name == name)
-    return connection.execute(statement).scalar() or 0
-
-
-def move(connection: Connection, name: str, before: int, after: int) -> None:
-    """Move a step from one position to another one, and count the records in between as handled.
-
-    Raises: Overtaken, if the position of the step is not `before`. Nothing is changed then.
-    """
+    """Return how many records were handled up to a position, including those that retention deleted since."""
     row = connection.execute(_ONE, {"wanted": name}).first()
-    stored, handled = (row.record_id, row.handled_count) if row else (0, 0)
-    if stored != before:
-        raise Overtaken(
-            f"the position of the step '{name}' is record {stored}, not {before}: another process has moved it"
-        )
-    handled += _count_between(connection, before, after) - _count_between(connection, after, before)
-    upsert(connection, POSITION, {"name": name, "record_id": after, "handled_count": handled})
+    return row.handled_count if row else 0
 
 
-def read_judged(connection: Connection) -> datetime | None:
-    """Return up to when correlations judged what waits for verified time; None before they judged anything."""
-    return connection.execute(select(POSITION.c.judged_through).where(POSITION.c.name == CORRELATED)).scalar()
+def check(connection: Connection, position: int) -> None:
+    """Check that no other process has matched records.
+
+    Raises: Overtaken.
+    """
+    stored = read(connection, MATCHED)
+    if stored != position:
+        raise Overtaken(f"records are matched up to {stored}, not {position}: another process has done it")
 
 
-def write_judged(connection: Connection, through: datetime) -> None:
-    """Note up to when correlations judged what waits for verified time. They have moved before."""
-    connection.execute(update(POSITION).where(POSITION.c.name == CORRELATED).values(judged_through=through))
+def move(connection: Connection, before: int, after: int, *, is_correlated: bool) -> None:
+    """Move from one position to another one, and count the records in between as handled.
+
+    `is_correlated`: correlations are evaluated up to there, too.
+
+    Raises: Overtaken, if the position is not `before`. Nothing is changed then.
+    """
+    check(connection, before)
+    handled = read_handled(connection, MATCHED) + _count_between(connection, before, after)
+    handled -= _count_between(connection, after, before)
+    names = (MATCHED, FED, CORRELATED) if is_correlated else (MATCHED, FED)
+    upsert(connection, POSITION, *({"name": name, "record_id": after, "handled_count": handled} for name in names))
+
+
+def note_fed(connection: Connection, position: int) -> None:
+    """Note that hits are stored up to a position, or will be."""
+    upsert(connection, POSITION, {"name": FED, "record_id": position, "handled_count": 0})
 
 
 def _count_between(connection: Connection, after: int, through: int) -> int:

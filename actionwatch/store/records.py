@@ -362,6 +362,13 @@ def newest_id(connection: Connection) -> int:
     return newest or 0
 
 
+def first_id_since(connection: Connection, since: datetime) -> int | None:
+    """Return the lowest id of the records since a time; None without any."""
+    lowest = select(func.min(without_index(RECORD.c.id)))
+    statements = lowest.where(*timed(since)), lowest.where(HAS_OTHER_KEY, *_occurred(since, None))
+    return min((found for each in statements if (found := connection.execute(each).scalar()) is not None), default=None)
+
+
 def delete_older(
     connection: Connection,
     before: datetime,

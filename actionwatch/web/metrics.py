@@ -49,14 +49,12 @@ def scrape(collector: StoreCollector) -> Response:
 class StoreCollector:
     """Collects the metrics of these sources only, because the lag of a removed source would grow forever.
 
-    `roles` returns for each role whether this process has it. Nor is `dropped_groups` in the store: it starts at 0 with the
-    service.
+    `roles` returns for each role whether this process has it.
     """
 
     database: Database
     sources: Collection[str]
     clock: Callable[[], datetime]
-    dropped_groups: Callable[[], int] = lambda: 0
     roles: Callable[[], Mapping[str, bool]] = dict
 
     def collect(self) -> Iterator[Metric]:
@@ -76,11 +74,6 @@ class StoreCollector:
         for role, is_held in self.roles().items():
             held.add_metric([role], is_held)
         yield held
-        yield CounterMetricFamily(
-            "actionwatch_correlation_groups_dropped",
-            "Correlation groups dropped since the start because of the memory limit",
-            value=self.dropped_groups(),
-        )
         yield CounterMetricFamily(
             "actionwatch_log_lines_dropped",
             "Lines of the log dropped since the start because nobody read them",

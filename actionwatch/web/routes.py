@@ -86,7 +86,6 @@ def metrics_routes(
     database: Database,
     sources: Collection[str],
     clock: Callable[[], datetime],
-    dropped_groups: Callable[[], int] = lambda: 0,
     roles: Callable[[], Mapping[str, bool]] = dict,
 ) -> list[Route]:
     """Build the route of the metrics. The first scrape imports metrics.py."""
@@ -94,7 +93,7 @@ def metrics_routes(
     def metrics(_: Request) -> Response:
         from actionwatch.web.metrics import StoreCollector, scrape
 
-        return scrape(StoreCollector(database, sources, clock, dropped_groups, roles))
+        return scrape(StoreCollector(database, sources, clock, roles))
 
     return [Route("/metrics", metrics)]
 

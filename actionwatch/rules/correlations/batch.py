@@ -175,6 +175,7 @@ class Batch:
             self.too_early[number] = min(touch.span.first[0], self.too_early.get(number, NEVER))
         cached = self._cache.take(number, group)
         if cached is not None and touch.extends(cached):
+            self._rows.put(number, cached.known.values())
             folded = _extended(cached, touch, group)
             lacking = self._lacking(context, folded)
             if lacking is None:

@@ -113,6 +113,8 @@ class MemoryRows:
         """Remember new alerts."""
         rule = self._rules[number]
         for each in alerts:
+            if each.id in self._alerts:
+                continue
             self._alerts[each.id] = number, each
             self._of(number, each.group).alerts.append(each)
             if rule.is_merging:

@@ -1,0 +1,200 @@
+"""Which correlations are fed with each batch, and which still read older records: new ones, and those that have changed.
+
+A rule that is fed again gets a new number, so that its hits begin anew. It reads the records that its alerts need, in portions
+beside normal work. Then each group that was touched is evaluated once: inner rules before those that count their alerts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+import structlog
+from sqlalchemy import Connection
+
+from actionwatch.matching.source_progress import SourceProgress
+from actionwatch.rules.correlations.order import linked, lookbacks
+from actionwatch.rules.model import Correlation
+from actionwatch.store import correlations, hits, positions, records
+from actionwatch.store.correlations import CorrelationVersion
+
+log = structlog.get_logger()
+
+
+class RuleFeeding:
+    """How far each rule was fed, as it is stored. `rules` are in feeding order; a rule is known by its place there."""
+
+    def __init__(self, rules: Sequence[Correlation], keep: timedelta) -> None:
+        """`keep`: how late a record may come before a rule reads older records again."""
+        self._rules = rules
+        self._keep = keep
+        self.versions: list[CorrelationVersion] = []
+        """By place."""
+        self.judging: set[int] = set()
+        """The places of the rules of which groups were touched that are not evaluated yet."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the rules in the store."""
+        return [version.number or 0 for version in self.versions]
+
+    @property
+    def feeding(self) -> set[int]:
+        """The places of the rules that read older records."""
+        return {place for place, version in enumerate(self.versions) if version.fed_through is not None}
+
+    def begin(self, place: int) -> datetime | None:
+        """Return since when the stream of records was known when a rule was fed."""
+        return self.versions[place].begins_at
+
+    def align(
+        self, connection: Connection, position: int, progress: SourceProgress, targets: Mapping[str, datetime]
+    ) -> set[int]:
+        """Read how far rules were fed, and let new and changed ones be fed. Return the places of these.
+
+        `targets`: from when on rules, by id, must be right, because a record was later than they expected.
+        """
+        known = correlations.read_versions(connection)
+        fed = positions.read(connection, positions.FED)
+        if fed < position:  # a replica of an older version has matched what lies between
+            known = {name: _behind(version, fed) for name, version in known.items()}
+        changed = {
+            rule.name.id
+            for rule in self._rules
+            if rule.name.id in targets or not _is_as(known.get(rule.name.id), self._digest(rule), progress)
+        }
+        changed = set().union(*(together for together in linked(self._rules) if together & changed))
+        new = self._fed_again(connection, known, changed, position, progress, targets)
+        self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self._rules]
+        correlations.write_versions(connection, {**{n: v for n, v in known.items() if fed < position}, **new})
+        if changed:
+            correlations.forget_above(connection, changed)
+            names = [rule.name.name for rule in self._rules if rule.name.id in changed]
+            log.info("correlations_fed_again", count=len(names), rules=names[:10])
+        touched = hits.touched_rules(connection)
+        self.judging = {place for place, number in enumerate(self.numbers) if number in touched}
+        return {place for place, rule in enumerate(self._rules) if rule.name.id in changed}
+
+    def note_fed(self, connection: Connection, places: set[int], through: int | None) -> None:
+        """Note how far rules were fed; None: as far as all others."""
+        for place in places:
+            self.versions[place] = replace(self.versions[place], fed_through=through)
+        fed = {self._rules[place].name.id: self.versions[place] for place in places}
+        correlations.write_versions(connection, fed)
+
+    def to_feed(self) -> tuple[set[int], int, int | None]:
+        """Return the places of the rules to be fed next, after which record, and up to which one others were fed."""
+        through = {place: self.versions[place].fed_through or 0 for place in self.feeding}
+        first = min(through.values())
+        return (
+            {place for place, at in through.items() if at == first},
+            first,
+            min((at for at in through.values() if at > first), default=None),
+        )
+
+    def to_judge(self) -> int | None:
+        """Return the place of the next rule whose groups can be evaluated: all rules below it are done."""
+        places = {rule.name.id: place for place, rule in enumerate(self._rules)}
+        busy = self.feeding
+        for place in sorted(self.judging):
+            if place in busy or any(places.get(step.rule_id) in busy for step in self._rules[place].steps):
+                busy.add(place)
+            else:
+                return place
+        return None
+
+    def later(self) -> set[int]:
+        """Return the places of the rules that are not evaluated with a batch, because they, or rules below, are not done."""
+        places = {rule.name.id: place for place, rule in enumerate(self._rules)}
+        found = self.feeding | self.judging
+        for place, rule in enumerate(self._rules):
+            if any(places.get(step.rule_id) in found for step in rule.steps):
+                found.add(place)
+        return found
+
+    def _fed_again(
+        self,
+        connection: Connection,
+        known: Mapping[str, CorrelationVersion],
+        changed: set[str],
+        position: int,
+        progress: SourceProgress,
+        targets: Mapping[str, datetime],
+    ) -> dict[str, CorrelationVersion]:
+        """Return versions for rules that are fed again."""
+        if not changed:
+            return {}
+        numbers = (version.number or 0 for version in known.values())
+        number = max(hits.newest_number(connection), *numbers, 0)
+        starts = self._starts(connection, known, changed, position, progress, targets)
+        first = records.first_id_since(connection, min(starts.values())) if len(starts) == len(changed) else 1
+        through = min((first or position + 1) - 1, position)
+        found: dict[str, CorrelationVersion] = {}
+        for rule in self._rules:
+            name = rule.name.id
+            if name in changed:
+                number += 1
+                before = known.get(name)
+                floor = before.floor if before is not None and before.version == rule.version else position
+                found[name] = CorrelationVersion(
+                    rule.version,
+                    floor,
+                    number,
+                    self._digest(rule),
+                    starts.get(name),
+                    through if through < position else None,
+                    progress.begin,
+                    progress.alerts_from,
+                )
+        return found
+
+    def _starts(
+        self,
+        connection: Connection,
+        known: Mapping[str, CorrelationVersion],
+        changed: set[str],
+        position: int,
+        progress: SourceProgress,
+        targets: Mapping[str, datetime],
+    ) -> dict[str, datetime]:
+        """Return by id from when on rules need the records. Those that need all are left out.
+
+        A rule that expects groups and has not run yet looks for the last record of each group in all that is stored.
+        """
+        whole = {rule.name.id for rule in self._rules if rule.is_absence and rule.name.id not in known}
+        for rule in reversed(self._rules):
+            if rule.name.id in whole:
+                whole.update(step.rule_id for step in rule.steps)
+        times = records.newest_time(connection, position), progress.verified, *targets.values()
+        moment = min((at for at in times if at is not None), default=None)
+        if moment is None or progress.verified is None:
+            return {}
+        starts = {name: moment - self._keep - span for name, span in lookbacks(self._rules).items()}
+        begin = progress.begin
+        return {
+            name: start
+            for name, start in starts.items()
+            if name in changed and name not in whole and (begin is None or start > begin)
+        }
+
+    def _digest(self, rule: Correlation) -> str:
+        """Return a digest of all that determines what a rule finds and reports."""
+        above = sorted(each.name.id for each in self._rules if rule.name.id in {step.rule_id for step in each.steps})
+        parts = [rule.version, str(rule.realert), rule.alert.group_by, rule.is_silent, above]
+        return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _is_as(version: CorrelationVersion | None, digest: str, progress: SourceProgress) -> bool:
+    """Return whether a rule was fed as it is now. While a source was never polled, the beginning is not known."""
+    if version is None or version.number is None or version.digest != digest:
+        return False
+    begins = version.begins_at, version.alerts_from
+    return not progress.names or begins == (progress.begin, progress.alerts_from)
+
+
+def _behind(version: CorrelationVersion, fed: int) -> CorrelationVersion:
+    through = fed if version.fed_through is None else min(version.fed_through, fed)
+    return replace(version, fed_through=through)
