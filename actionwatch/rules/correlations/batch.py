@@ -205,6 +205,8 @@ class Batch:
             first = max(first, (context.complete_from, -1, ""))
         span = Span(first, max(first, touch.span.last))
         known = rows.alerts_from(number, group, first[0])
+        for each in known if not rule.is_absence else ():
+            each.until = min(each.until, each.fired_at + rule.realert)  # an older version may have joined for longer
         current = sorted((each for each in known if each.is_current), key=attrgetter("place"))
         before: Hit | None = None
         if rule.is_absence:

@@ -58,12 +58,7 @@ def begins_at(rule: Correlation, last: CorrelatedAlert | None, first_new: HitOrd
     begin = first_new[0] - rule.reach
     if last is None or rule.type in TEMPORAL_TYPES or rule.type is CorrelationType.SPIKE:
         return begin
-    return max(begin, min(until_of(rule, last), first_new[0]))  # what an alert holds counts for no other
-
-
-def until_of(rule: Correlation, known: CorrelatedAlert) -> datetime:
-    """Return up to when an alert is joined. An older version of its rule may have joined records for longer."""
-    return known.until if rule.is_absence else min(known.until, known.fired_at + rule.realert)
+    return max(begin, min(last.until, first_new[0]))  # what an alert holds counts for no other
 
 
 def evaluate(
@@ -81,7 +76,7 @@ def evaluate(
     """
     fold = new_fold(rule, begin)
     if last is not None:
-        fold.restore(_continued(rule, last))
+        fold.restore(_continued(last))
     result = _fold(rule, fold, _Taken(rule, span, hits), known)
     if last is not None and result.alerts and result.alerts[0].id == last.id:
         first = result.alerts[0]
@@ -168,14 +163,14 @@ def _is_same(found: FoundAlert | None, known: CorrelatedAlert | None) -> bool:
     )
 
 
-def _continued(rule: Correlation, known: CorrelatedAlert) -> FoundAlert:
+def _continued(known: CorrelatedAlert) -> FoundAlert:
     """Return a known alert for a fold that continues from it."""
     firing = Hit(*known.firing, ()) if known.firing is not None else None
     return FoundAlert(
         known.origin,
         known.first_at,
         known.fired_at,
-        until_of(rule, known),
+        known.until,
         HitWindow(),
         None if known.is_judged else known.pending_at,
         firing=firing,

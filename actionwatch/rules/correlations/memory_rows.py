@@ -10,7 +10,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
-from actionwatch.rules.correlations.evaluate import Span, until_of
+from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupHit
 from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
 
@@ -144,6 +144,10 @@ class MemoryRows:
         """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
         return {(alert_id, key) for key in keys for alert_id in self._holding.get(key, ())}
 
+    def all_alerts(self) -> Iterator[CorrelatedAlert]:
+        """Yield all alerts."""
+        return (known for _, known in self._alerts.values())
+
     def hold(self, changes: Iterable[AlertChange]) -> None:
         """Note the records of changes, as they are reported."""
         for change in changes:
@@ -179,7 +183,8 @@ class MemoryRows:
         rule = self._rules[number]
         _, leader = self._alerts.get(known.leader or "", (number, known))
         end = (leader.back_at or NEVER) if rule.is_absence else leader.fired_at + rule.realert
-        return max(end, until_of(rule, known)) + rule.reach >= at
+        end = max(end, known.until)
+        return end == NEVER or end + rule.reach >= at
 
     def _of(self, number: int, group: Group) -> _Group:
         groups = self._groups[number]

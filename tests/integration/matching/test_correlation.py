@@ -10,24 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.view import View, before, lookback_of, views_in
 from msgspec import structs
 from sqlalchemy import Connection
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, Status
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.known_alerts import read_known
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
-from actionwatch.rules.explain import explain
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
-from actionwatch.service.stored_views import views_from_store
 from actionwatch.store import alert_history, alerts, marks, records
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT
@@ -95,7 +89,7 @@ def see(
         )
 
 
-def disk_full(*_: object) -> None:
+def disk_full(*_: object, **__: object) -> None:
     """Fail like a statement that the store cannot execute."""
     raise StoreError("disk full")
 
@@ -364,7 +358,6 @@ def test_very_late_alert_of_an_inner_rule_counts_in_the_outer_one(post: Post, *,
         step.run_once()
     assert [alert.rule.name for alert in post.alerts().values()] == ["burst"]
     if is_restarted:
-        step.save()
         step = matcher(post, rules, keep=10 * MINUTE)
     # The second one is in time: it must not make the matcher forget that the first one was not.
     post.store(make_record(5, minutes=2, late_by=timedelta(hours=8)), make_record(900, minutes=8 * 60 + 1))
@@ -416,7 +409,6 @@ def test_shortened_rule_alerts_again(
     assert step.run_once() == 1
     with post.database.write() as connection:
         alerts.update(connection, structs.replace(only(post), status=Status.RESOLVED))
-    step.save()
     step = matcher(post, rules_of(after))
     assert is_at_once or step.run_once() == 0
     for number, day in enumerate((6.5, 8), 1):
@@ -452,8 +444,6 @@ def _assert_alerts_of_a_backtest(post: Post, chance: random.Random, versions: Se
         post.store(*batch)
         see(post.database, max(record.occurred_at for record in batch) - chance.choice([0, 3]) * MINUTE)
         step.run_once()
-        if chance.random() < 0.3:
-            step.save()
         if chance.random() < 0.3:
             size = chance.choice([3, 2000])
             used.append(chance.choice(versions))

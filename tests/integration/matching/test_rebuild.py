@@ -388,7 +388,6 @@ class Life:
         try:
             step = stepping(post, rules, Watched(rules, post, arrive, self.learn_at_once))
             step.run_once()
-            step.save()
         except Killed:
             return False
         finally:

@@ -110,7 +110,6 @@ def test_no_number_of_a_record_stops_correlations(post: Post) -> None:
     post.store(*(make_record(number, raw=f'{{"size": {size}}}') for number, size in enumerate(sizes)))
     assert step.run_once() == 2
     with capture_logs() as logs:
-        step.save()
     assert [log["event"] for log in logs] == ["correlations_saved"]
     post.store(make_record(3, minutes=1))
     assert matcher(post, rules).run_once() == 0

@@ -53,7 +53,6 @@ def run_and_save(post: Post, numbers: range, rules: str = BURST) -> None:
     see(post.database, NOON + numbers.stop * MINUTE)
     step = matcher(post, rules_of(rules))
     step.run_once()
-    step.save()
 
 
 def test_a_start_continues_from_the_saved_state(post: Post) -> None:
@@ -164,7 +163,6 @@ def test_a_state_that_does_not_fit_is_discarded(post: Post, change: Callable[[Po
     assert rebuilt == REBUILT
     post.store(make_record(2, minutes=2), make_record(3, minutes=3))
     assert step.run_once() == 1
-    step.save()
     assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
 
 
@@ -191,7 +189,6 @@ def test_a_record_that_was_reported_is_not_reported_again(post: Post, gone: str)
         see(post.database, NOON + minute * MINUTE)
         step = matcher(post, rules, keep=5 * MINUTE)
         step.run_once()
-        step.save()
     _change(gone)(post)
     step = matcher(post, rules, keep=5 * MINUTE)
     assert events_of(step) == [LOADED]
@@ -248,7 +245,6 @@ def test_only_changed_rules_read_records_again(
     if is_reload:
         step.use(Engine(after), Correlating(after, post.addressing))
     else:
-        step.save()
         step = matcher(post, after)
     assert came_from(step) == expected
 
@@ -270,7 +266,6 @@ def test_what_was_rebuilt_is_saved(post: Post, monkeypatch: pytest.MonkeyPatch, 
     step = matcher(post, changed)
     assert came_from(step) == (3, ["burst"])
     if is_clean:
-        step.save()
     assert came_from(matcher(post, changed)) == (0, [])
 
 
@@ -314,7 +309,6 @@ def test_a_new_absence_looks_at_all_records_beside_a_saved_state(post: Post) -> 
     see(post.database, NOON, begins=NOON - 5 * DAY, alerts_from=NOON - 5 * DAY)
     step = matcher(post, rules_of(BURST))
     step.run_once()
-    step.save()
     assert came_from(matcher(post, rules_of(f"{BURST}---\n{MISSING}"))) == (2, ["missing"])
     assert only(post).first_at == NOON - 3 * DAY + timedelta(hours=1)
 
@@ -354,11 +348,9 @@ def test_a_state_for_which_a_record_came_too_late_is_discarded(post: Post) -> No
     matcher(post, rules_of(BURST), keep=5 * MINUTE).run_once()
     step = matcher(post, rules_of(BURST), keep=5 * MINUTE)
     step.run_once()
-    step.save()
     post.store(*(make_record(number, minutes=number) for number in range(31, 60)))
     see(post.database, NOON + timedelta(hours=2))
     step.run_once()
-    step.save()
     post.store(make_record(101, minutes=20.5))
     matcher(post, rules_of(BURST), keep=5 * MINUTE).run_once()
     assert events_of(matcher(post, rules_of(BURST), keep=5 * MINUTE)) == ["a record arrived too late for it", REBUILT]
@@ -385,7 +377,6 @@ def test_hits_that_are_dropped_are_not_saved(post: Post, monkeypatch: pytest.Mon
     see(post.database, NOON + timedelta(hours=1))
     step = matcher(post, rules_of(BURST))
     step.run_once()
-    step.save()
     assert [len(group.hits) for rule in saved.decode(_body(post)).rules for group in rule.groups] == [1]
 
 
@@ -466,7 +457,6 @@ def test_a_state_of_an_older_replica_is_not_mixed_with_pieces(post: Post) -> Non
     assert events_of(step) == [REBUILT]
     post.store(make_record(2, minutes=2))
     step.run_once()
-    step.save()
     assert events_of(matcher(post, rules_of(BURST))) == [LOADED]
 
 
@@ -477,7 +467,6 @@ def test_a_state_is_saved_once(post: Post) -> None:
     for proved, epoch in ((NOON + 3 * MINUTE, 1), (NOON + timedelta(hours=3), 2), (NOON + timedelta(hours=4), 2)):
         see(post.database, proved)
         step.run_once()
-        step.save()
         with post.database.read() as connection:
             assert correlation_state.read_epoch(connection) == epoch
 
@@ -562,7 +551,6 @@ def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, betw
     see(post.database, NOON + timedelta(minutes=131))
     step = matcher(post, rules_of(BURST))
     step.run_once()
-    step.save()
     for index, texts in enumerate([BURST_AND_MISSING, WITHOUT_MISSING[how], BURST_AND_MISSING]):
         rules = rules_of(texts)
         with post.database.write() as connection:
@@ -573,7 +561,6 @@ def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, betw
             step = matcher(post, rules)
         step.run_once()
         if between == "stop" or index == 0:
-            step.save()
     assert missing_alerts(post) == ["open", "resolved"]
     see(post.database, NOON + timedelta(hours=3))
     step.run_once()
@@ -589,7 +576,6 @@ def test_a_rule_that_was_removed_is_no_longer_saved(post: Post) -> None:
     run_and_save(post, range(2), f"{BURST}---\n{OTHER}")
     step = matcher(post, rules_of(BURST))
     assert came_from(step) == (0, [])
-    step.save()
     assert len(saved.decode(_body(post)).rules) == 1
 
 

@@ -9,16 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import KEEP
-
 from actionwatch.base.clock import to_micros
 from actionwatch.base.model import Alert, Entity, Group, Hit, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.calls import count_calls
@@ -155,13 +154,12 @@ def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, cou
         minute = number * (pause / MINUTE)
         key = f"{to_micros(at(minute)):016x}-{number:020x}"
         records[number] = record_at(minute, kinds[number % len(kinds)], key=key, id=number, cluster="c", account="a")
-    bounds = StreamBounds(begin=lambda _: START, alerts_from=START)
-    correlator = Correlator(rules, bounds, keep=KEEP, read=lambda ids: {each: records[each] for each in ids})
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: START, alerts_from=START))
+    rows = MemoryRows(correlator.rules)
 
     def take_all() -> None:
         for first in range(1, count + 1, 10):
             batch = [records[number] for number in range(first, min(first + 10, count + 1))]
-            correlator.take(batch)
-            correlator.changes(batch[-1].occurred_at)
+            correlator.take(rows, correlator.hits(batch), batch[-1].occurred_at)
 
     return count_calls(take_all)

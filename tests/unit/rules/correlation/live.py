@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 import msgspec
-from actionwatch.rules.correlations.folds.saved import DoesNotFit
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.feed import Feed
-from actionwatch.rules.correlations.live.fitting import fitting
-from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, running
-from actionwatch.rules.correlations.live.saved import decode, encode
 from hypothesis import strategies as st
 
-from actionwatch.base.clock import to_micros
-from actionwatch.base.model import ChangeKind, CorrelatedAlert, Group, Hit, Record
+from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Group, Hit, Record
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.feed import Feed
+from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.order import in_feeding_order, running
 from actionwatch.rules.model import Correlation, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
@@ -189,55 +187,53 @@ END = at(1000)
 
 @dataclass
 class Service:
-    """The part of `matching/` around a correlator: it keeps records, what was found, and what was reported."""
+    """The part of `matching/` around a correlator: it keeps rows, and what was reported."""
 
     rules: Sequence[Rule]
-    keep: timedelta | None = 5 * MINUTE
-    records: list[Record] = field(default_factory=list)
-    rows: dict[str, CorrelatedAlert] = field(default_factory=dict)
+    cached: int = MOST
+    """How much of folds is cached."""
     opened: list[str] = field(default_factory=list)
     held: dict[str, list[str]] = field(default_factory=dict)
     resolved: dict[str, datetime | None] = field(default_factory=dict)
     verified: datetime | None = None
-    rebuilt: int = 0
-    resumed: int = 0
-    kept: list[set[str]] = field(default_factory=list)
-    """The rules that continued from what was saved, each time that others did not."""
-    read_count: int = 0
-    saved: bytes = b""
-    saved_count: int = 0
-    changed: set[str] = field(default_factory=set)
-    """The alerts that were stored since the state was saved."""
-
-    versions: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """The version of each rule, and the newest record from before it ran."""
+    count: int = 0
+    """Of records."""
 
     def __post_init__(self) -> None:
-        self._use(self.rules, -1)
-        self.correlator = self._make({})
+        self.restart()
+        self.memory = MemoryRows(self.correlator.rules)
+        for number, spans in self.correlator.begin().items():
+            self.correlator.take_again(self.memory, number, spans, None)
+
+    @property
+    def rows(self) -> dict[str, CorrelatedAlert]:
+        """The alerts that were judged, reported or not, by id."""
+        return {known.id: known for known in self.memory.all_alerts() if known.is_noted}
 
     def take(self, batch: Sequence[Record], verified: datetime, *, is_interrupted: bool = False) -> None:
-        """Take a batch in event order, as the matching step does; if interrupted, lose the state before anything is stored."""
-        numbered = [msgspec.structs.replace(each, id=len(self.records) + n + 1) for n, each in enumerate(batch)]
+        """Take a batch in event order, as the matching step does; if interrupted, lose the result before that."""
+        numbered = [msgspec.structs.replace(each, id=self.count + n + 1) for n, each in enumerate(batch)]
         numbered.sort(key=in_event_order)
-        self.correlator.take(numbered)
+        self.count += len(batch)
         if is_interrupted:
-            self.correlator.changes(verified)
-            self._rebuild(None)
-            self.correlator.take(numbered)
-        while self.correlator.too_late is not None:
-            self._rebuild(self.correlator.too_late)
-            self.correlator.take(numbered)
-        self.records += numbered
-        self.store_changes(verified)
+            self.correlator.forget()
+            self.correlator.take(copy.deepcopy(self.memory), self.correlator.hits(numbered), verified)
+            self.correlator.forget()
+        self._report(self.correlator.take(self.memory, self.correlator.hits(numbered), verified))
+        self.verified = verified
 
     def store_changes(self, verified: datetime) -> None:
-        """Store the changes."""
-        self.verified = verified
-        for change in self.correlator.changes(verified):
-            self.rows[change.known.id] = copy.deepcopy(change.known)
-            if change.has_changed:
-                self.changed.add(change.known.id)
+        """Judge what is verified."""
+        self.take((), verified)
+
+    def restart(self) -> None:
+        """Lose what is in memory."""
+        self.correlator = Correlator(self.rules, StreamBounds(begin=lambda _: START), cache=FoldCache(self.cached))
+
+    def _report(self, changes: Iterable[AlertChange]) -> None:
+        changes = list(changes)
+        self.memory.hold(changes)
+        for change in changes:
             name = change.known.alert_id
             if change.kind is ChangeKind.OPEN and name not in self.held:
                 self.opened.append(name)
@@ -246,126 +242,6 @@ class Service:
                 self.held[name] += [each.key for each in change.records]
             if change.kind is ChangeKind.RESOLVE:
                 self.resolved[name] = change.at
-        if self.correlator.too_late is not None:  # an inner alert came, or changed, too late for the rule above it
-            self._rebuild(self.correlator.too_late)
-            self.store_changes(verified)
-
-    def restart(self) -> None:
-        """Lose the state in memory."""
-        self._rebuild(None)
-
-    def save(self) -> None:
-        """Save the state."""
-        self.saved, self.saved_count = b"".join(encode(self.correlator.save())), len(self.records)
-        self.changed.clear()
-
-    def change(self, rules: Sequence[Rule]) -> None:
-        """Lose the state in memory, and continue with other rules from what was saved."""
-        self._use(rules, len(self.records))
-        self.resume()
-
-    def resume(self) -> None:
-        """Lose the state in memory, and continue from what was saved. Rebuild the rules for which that does not fit."""
-        correlations = running(self.rules)
-        try:
-            if not self.saved:
-                raise DoesNotFit
-            state = fitting(decode(self.saved), correlations, self._bounds({}))
-        except DoesNotFit:
-            self.restart()
-            return
-        kept = state.rule_ids()
-        changed = [rule for rule in correlations if rule.name.id not in kept]
-        seen, since = self.records[: self.saved_count], self.records[self.saved_count :]
-        starts, settled_before = self._starts(changed, seen, None)
-        correlator = self._make(starts, settled_before)
-        rows = self._rows_of(self.rows.values())
-        newer = [rows[name] for name in self.changed]
-        correlator.load(state, rows, newer, rows.values())
-        if changed:
-            self._restore(correlator, changed, starts, seen)
-            self.kept.append(kept)
-        for place in range(0, len(since), 2):
-            correlator.take(sorted(since[place : place + 2], key=in_event_order))
-        if correlator.too_late is not None:
-            self.restart()
-            return
-        self.correlator = correlator
-        self.resumed += 1
-
-    def _rows_of(self, found: Iterable[CorrelatedAlert]) -> dict[str, CorrelatedAlert]:
-        """Return rows as a process reads them, with the records that their alerts hold."""
-        held: dict[str, set[str]] = {}
-        rows = {row.id: copy.deepcopy(row) for row in found}
-        for row in rows.values():
-            row.taken = 0
-            row.keys = held.setdefault(row.alert_id, set(self.held.get(row.alert_id, ())))
-        return rows
-
-    def _use(self, rules: Sequence[Rule], newest_id: int) -> None:
-        self.rules = rules
-        before = self.versions
-        self.versions = {
-            rule.name.id: before[rule.name.id]
-            if rule.name.id in before and before[rule.name.id][0] == rule.version
-            else (rule.version, newest_id)
-            for rule in running(rules)
-        }
-
-    def _rebuild(self, target: datetime | None) -> None:
-        correlations = running(self.rules)
-        starts, settled_before = self._starts(correlations, self.records, target)
-        self.correlator = self._make(starts, settled_before)
-        self._restore(self.correlator, correlations, starts, self.records)
-        self.rebuilt += len(starts)
-
-    def _starts(
-        self, rules: Sequence[Correlation], seen: Sequence[Record], target: datetime | None
-    ) -> tuple[dict[str, datetime], datetime | None]:
-        """Return from when on rules need records, and before when hits were judged."""
-        moments = [each for each in (self.verified, target) if each is not None]
-        if seen:
-            moments.append(max(each.occurred_at for each in seen))
-        if not moments:
-            return {}, None
-        right_from, spans = min(moments) - (self.keep or timedelta(0)), lookbacks(running(self.rules))
-        starts = {rule.name.id: right_from - spans[rule.name.id] for rule in rules}
-        settled_before = right_from if self.keep is not None and self.verified is not None else None
-        return {name: start for name, start in starts.items() if start > START}, settled_before
-
-    def _restore(
-        self,
-        correlator: Correlator,
-        rules: Sequence[Correlation],
-        starts: Mapping[str, datetime],
-        seen: Sequence[Record],
-    ) -> None:
-        realert = {rule.name.id: rule.realert if rule.is_merging else timedelta(0) for rule in rules}
-        rows = self._rows_of(
-            row
-            for row in self.rows.values()
-            if row.rule_id in realert
-            and (row.rule_id not in starts or row.until >= starts[row.rule_id] - realert[row.rule_id] or row.is_open)
-        )
-        since = min(starts.values()) if len(starts) == len(rules) else START
-        needed = [each for each in seen if each.occurred_at >= since]
-        correlator.restore(rows.values(), sorted(needed, key=in_event_order))
-
-    def _make(self, starts: Mapping[str, datetime], settled_before: datetime | None = None) -> Correlator:
-        return Correlator(self.rules, self._bounds(starts, settled_before), keep=self.keep, read=self._read)
-
-    def _bounds(self, starts: Mapping[str, datetime], settled_before: datetime | None = None) -> StreamBounds:
-        return StreamBounds(
-            begin=lambda _: START,
-            since=lambda rule: starts.get(rule.name.id),
-            floors=lambda rule: self.versions[rule.name.id][1],
-            settled_before=settled_before,
-        )
-
-    def _read(self, ids: Collection[int]) -> dict[int, Record]:
-        """Read the records that an alert needs, as the store would. Those of the batch in hand are not read."""
-        self.read_count += len(ids)
-        return {each.id: each for each in self.records if each.id in ids}
 
 
 def unchanged(*versions: Sequence[Rule]) -> set[str]:
@@ -415,9 +291,14 @@ def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[
                 found.id = rule.alert_id(group, found.origin)
                 alerts[found.id] = rule, found
                 if not found.is_quiet:
-                    for number, outer, hit in feed.inner_hits(rule, group, found):
+                    for number, outer, hit in feed.inner_hits(rule, group, found, _newest(found)):
                         hits[number].setdefault(outer, []).append(hit)
     return alerts
+
+
+def _newest(found: FoundAlert) -> Record | None:
+    newest = found.firing.records[-1] if found.firing is not None and found.firing.records else found.last_seen
+    return newest if isinstance(newest, Record) else None
 
 
 class Fate(Enum):
@@ -425,21 +306,12 @@ class Fate(Enum):
 
     NOTHING = auto()
     RESTARTED = auto()
-    """It loses its state after the batch."""
-    SAVED = auto()
-    """It saves its state after the batch."""
-    RESUMED = auto()
-    """It loses its state after the batch, and continues from what was saved."""
+    """It loses what is in memory after the batch."""
     INTERRUPTED = auto()
-    """It loses its state and the result of the batch before anything is stored."""
-    RELOADED = auto()
-    """It saves its state after the batch, and continues from it with the next version of the rules."""
-    CHANGED = auto()
-    """It loses its state after the batch, and continues from what was saved with the next version of the rules."""
+    """It loses what is in memory, and the result of the batch, before anything is stored."""
 
 
-SAME_RULES = (*[Fate.NOTHING] * 3, Fate.SAVED, Fate.RESUMED, Fate.RESTARTED, Fate.INTERRUPTED)
-OTHER_RULES = (*SAME_RULES, *[Fate.RELOADED, Fate.CHANGED] * 2)
+FATES = (*[Fate.NOTHING] * 3, Fate.RESTARTED, Fate.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -452,7 +324,7 @@ class Leg:
 
 
 @st.composite
-def runs(draw: st.DrawFn, *, is_in_order: bool, fates: Sequence[Fate] = SAME_RULES) -> list[Leg]:
+def runs(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
     """Draw a run in batches.
 
     If it is in order, the records of one instant are in one batch, because verified time passes it.
@@ -465,7 +337,7 @@ def runs(draw: st.DrawFn, *, is_in_order: bool, fates: Sequence[Fate] = SAME_RUL
         while is_in_order and count < len(left) and left[count - 1].occurred_at == left[count].occurred_at:
             count += 1
         lag = draw(st.sampled_from([0, 0, 1, 7, 30])) * MINUTE
-        legs.append(Leg(tuple(left[:count]), lag, draw(st.sampled_from(fates))))
+        legs.append(Leg(tuple(left[:count]), lag, draw(st.sampled_from(FATES))))
         left = left[count:]
     return legs
 
@@ -474,24 +346,16 @@ def run_to_end(
     rules: Sequence[Rule],
     legs: Sequence[Leg],
     verified_by: Callable[[Iterable[datetime]], datetime],
-    *,
-    versions: Iterable[Sequence[Rule]] = (),
-    keep: timedelta = 5 * MINUTE,
+    cached: int = MOST,
 ) -> Service:
-    """Run the service until everything is verified. `versions` are the rules that are reloaded, in turn."""
-    service, following = Service(rules, keep), iter(versions)
+    """Run the service until everything is verified."""
+    service = Service(rules, cached)
     for leg in legs:
         moment = verified_by(each.occurred_at for each in leg.batch) - leg.lag
         verified = max(service.verified or START, moment)
         service.take(leg.batch, verified, is_interrupted=leg.fate is Fate.INTERRUPTED)
-        if leg.fate in (Fate.SAVED, Fate.RELOADED):
-            service.save()
         if leg.fate is Fate.RESTARTED:
             service.restart()
-        if leg.fate is Fate.RESUMED:
-            service.resume()
-        if leg.fate in (Fate.CHANGED, Fate.RELOADED):
-            service.change(next(following))
     service.store_changes(END)
     return service
 
@@ -499,17 +363,3 @@ def run_to_end(
 def in_event_order(record: Record) -> tuple[datetime, str]:
     """Return the sort key of event order."""
     return record.occurred_at, record.key
-
-
-def packable(legs: Sequence[Leg]) -> list[Leg]:
-    """Return a run of records with keys as the upstream's records have them: only such hits are packed."""
-    return [
-        replace(
-            leg,
-            batch=tuple(
-                msgspec.structs.replace(each, key=f"{to_micros(each.occurred_at):016x}-{int(each.key[1:]):020x}")
-                for each in leg.batch
-            ),
-        )
-        for leg in legs
-    ]
