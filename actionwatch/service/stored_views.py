@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
 from actionwatch.matching.known_alerts import found_since, read_without_records
-from actionwatch.rules.correlations.live.view import View, Viewer, before, lookback_of
+from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.store import marks, records
