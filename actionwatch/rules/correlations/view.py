@@ -114,8 +114,9 @@ class Viewer:
         bounds = StreamBounds(begin=lambda _: begin, since=lambda _: since)
         contexts = list(contexts_of(self.correlations, bounds))
         rows = _ViewedRows(self.correlations, self._read)
-        for number, context in enumerate(contexts):
-            rows.put(number, (replace(each) for each in known if self._continues(context, each)))
+        if since is not None:
+            for number, context in enumerate(contexts):
+                rows.put(number, self._begun(context, [each for each in known if each.is_open or each.until >= since]))
         own = list(self._feed.hits([record]))
         batch = Batch(contexts, self._feed, FoldCache(), rows, record.occurred_at, ())
         for number, rule in enumerate(self.correlations):
@@ -124,11 +125,12 @@ class Viewer:
         batch.run()
         return views_in(contexts, rows, self._rule_id, record, own)
 
-    def _continues(self, context: RuleContext, known: CorrelatedAlert) -> bool:
-        """Return whether a group may continue from an alert: it fired before all hits are known."""
-        is_early = context.complete_from is not None and known.fired_at < context.complete_from
-        is_its = known.rule_id == context.rule.name.id and self._relevant.has(known.rule_id, known.group)
-        return is_its and is_early and known.is_current
+    def _begun(self, context: RuleContext, known: Iterable[CorrelatedAlert]) -> Iterator[CorrelatedAlert]:
+        """Yield copies of the alerts that groups of a rule may continue from: they fired before all hits are known."""
+        for each in known:
+            is_early = context.complete_from is not None and each.fired_at < context.complete_from
+            if is_early and each.rule_id == context.rule.name.id and self._relevant.has(each.rule_id, each.group):
+                yield replace(each)
 
 
 class _ViewedRows(MemoryRows):
