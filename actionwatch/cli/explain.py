@@ -23,7 +23,7 @@ from actionwatch.text.times import local_times, spell_time
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.rules.correlations.live.view import View
+    from actionwatch.rules.correlations.view import View
     from actionwatch.rules.explain import Explanation
     from actionwatch.rules.load import Rules
     from actionwatch.rules.model import Rule

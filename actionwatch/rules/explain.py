@@ -12,7 +12,7 @@ from actionwatch.base.model import Hit, Mode, Record
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
-from actionwatch.rules.correlations.live.view import MOST_SHOWN, View, measured
+from actionwatch.rules.correlations.view import MOST_SHOWN, View, measured
 from actionwatch.rules.fields import Subject, candidates_of, keywords, spell, spelled
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Rule

@@ -8,11 +8,10 @@ from functools import partial
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
-from actionwatch.matching.known_alerts import found_since, read_without_records
-from actionwatch.rules.correlations.live.view import View, Viewer, before, lookback_of
+from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
-from actionwatch.store import marks, records
+from actionwatch.store import correlations, marks, records
 from actionwatch.store.record_rows import place_of
 
 _ANY_ID = 2**62
@@ -42,7 +41,7 @@ def views_from_store(
     if kinds is not None:
         only.append(("action_kind", kinds))
     viewer.take(before(last, records.stream_since(connection, since, _ANY_ID, until=last.occurred_at, only=only)))
-    known = read_without_records(connection, viewer.correlations, {each.name.id: since for each in viewer.correlations})
+    known = [each for rule in viewer.correlations for each in correlations.read_since(connection, rule.name.id, since)]
     begins = [mark.begins_at for mark in marks.read_all(connection).values()]
     views = list[list[View]]()
     for record in shown:
@@ -50,5 +49,5 @@ def views_from_store(
         begin = max(begins, default=start)
         if correlation.is_absence:
             begin = max(begin, start)  # ignore what was missing earlier
-        views.append(viewer.views(record, begin, since=start, known=found_since(known, viewer.correlations, start)))
+        views.append(viewer.views(record, begin, since=start, known=known))
     return views

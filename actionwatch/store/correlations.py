@@ -97,6 +97,14 @@ def read_from(connection: Connection, group_id: str, at: datetime) -> list[Corre
     return _read(connection, _FROM, group=group_id, at=at)
 
 
+def read_since(connection: Connection, rule_id: str, since: datetime) -> list[CorrelatedAlert]:
+    """Read the current alerts of a rule that are open or end after a time."""
+    its = _ALERTS.where(_TABLE.rule_id == rule_id, _TABLE.is_current)
+    # Two statements, because one index serves one condition.
+    statements = its.where(_TABLE.is_open), its.where(_TABLE.until >= since, ~_TABLE.is_open)
+    return [alert for each in statements for alert in _read(connection, each)]
+
+
 def read_all_of(connection: Connection, ids: Collection[str]) -> list[CorrelatedAlert]:
     """Read those of the alerts that are stored."""
     return [each for some in portions(ids) for each in _read(connection, _ALERTS.where(_TABLE.id.in_(some)))]

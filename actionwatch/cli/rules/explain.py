@@ -22,7 +22,7 @@ from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
-    from actionwatch.rules.correlations.live.view import View
+    from actionwatch.rules.correlations.view import View
     from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
 
@@ -76,7 +76,7 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
 
 def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: Path | None) -> list[View] | None:
     """Return the correlation's groups, or None if nothing is known about the time before the record."""
-    from actionwatch.rules.correlations.live.view import before, views_of
+    from actionwatch.rules.correlations.view import before, views_of
 
     if rule.correlation is None:
         return None

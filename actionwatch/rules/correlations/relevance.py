@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from actionwatch.base.model import Group
-from actionwatch.rules.correlations.changes import OuterHit
+from actionwatch.rules.correlations.feed import GroupHit
 from actionwatch.rules.model import Correlation, Rule
 
 _Values = frozenset[tuple[str, str | None]]
@@ -31,7 +31,7 @@ class RelevantGroups:
     that both have; what it takes from a record can be anything.
     """
 
-    def __init__(self, rule_id: str, rules: Sequence[Correlation], hits: Iterable[OuterHit]) -> None:
+    def __init__(self, rule_id: str, rules: Sequence[Correlation], hits: Iterable[GroupHit]) -> None:
         """`rules` are in feeding order; `hits` are those of the records, by the number of their rule."""
         self._rules = rules
         self._numbers = {each.name.id: number for number, each in enumerate(rules)}

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
+from operator import attrgetter
 
 from msgspec import structs
 
-from actionwatch.base.model import CorrelatedAlert, Group, Hit, Record
-from actionwatch.rules.correlations.changes import OuterHit
-from actionwatch.rules.correlations.context import StreamBounds
-from actionwatch.rules.correlations.feed import Feed, grouping_attributes
+from actionwatch.base.clock import ALWAYS
+from actionwatch.base.model import CorrelatedAlert, Group, Hit, KeptRecord, Record, RecordRef
+from actionwatch.rules.correlations.batch import Batch
+from actionwatch.rules.correlations.context import RuleContext, StreamBounds, contexts_of
+from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span, evaluate
+from actionwatch.rules.correlations.feed import Feed, GroupHit, grouping_attributes, keep_reference
+from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.folds.counting import MEASURES
-from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.kept_records import KeptRecords, ReadStored
-from actionwatch.rules.correlations.live.relevance import RelevantGroups, involved_in
+from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.order import in_feeding_order, needs, running
+from actionwatch.rules.correlations.relevance import RelevantGroups, involved_in
+from actionwatch.rules.correlations.rows import Rows
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 MOST_SHOWN = 10  # hits of a window: the newest
 _SPANS = 2  # times what a rule needs: the second span completes the alert that holds the record
+
+ReadStored = Callable[[Collection[int]], Mapping[int, Record]]
+"""Returns those of the records that are stored, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,13 @@ class Viewer:
     ) -> None:
         """`read`: reads the records of the hits that are shown, so that hits keep references (None: they keep the records)."""
         self._rule_id = rule.name.id
-        self._rules = involved_in(rule, rules)
         self._read = read
-        self.correlations = running(self._rules)
+        involved = involved_in(rule, rules)
+        self.correlations = running(involved)
         """The rule and the correlations that feed it, without those that are off."""
-        self._feed = Feed(self._rules, self.correlations, KeptRecords(read))
+        self._feed = Feed(involved, self.correlations) if read is None else Feed(involved, self.correlations, keep_reference)
         self._relevant = RelevantGroups(rule.name.id, self.correlations, self._feed.hits(records))
-        self._hits: list[OuterHit] = []
+        self._hits: list[GroupHit] = []
 
     @property
     def has_groups(self) -> bool:
@@ -102,35 +108,55 @@ class Viewer:
     ) -> list[View]:
         """Return the groups that count one of the records, after the records before it.
 
-        If the records do not reach back to the beginning but only to `since`, `known` are the alerts from then on: which record
-        a window begins with depends on the alert before it, which depends on the one before that, and so on.
+        If the records do not reach back to the beginning but only to `since`, `known` are the stored alerts from then on: which
+        record a window begins with depends on the alert before it, which depends on the one before that, and so on.
         """
-        correlator = Correlator(
-            self._rules, StreamBounds(begin=lambda _: begin, since=lambda _: since), read=self._read
-        )
-        own = (replace(each, keys=set()) for each in known if self._relevant.has(each.rule_id, each.group))
-        correlator.restore_hits(own, takewhile(lambda each: (each[2].at, each[2].key) < _place(record), self._hits))
-        correlator.take([record])
-        correlator.judge(record.occurred_at)
-        return [self._shown(view) for view in views_in(correlator, self._rule_id, record)]
+        bounds = StreamBounds(begin=lambda _: begin, since=lambda _: since)
+        contexts = list(contexts_of(self.correlations, bounds))
+        rows = _ViewedRows(self.correlations, self._read)
+        if since is not None:
+            for number, context in enumerate(contexts):
+                rows.put(number, self._begun(context, [each for each in known if each.is_open or each.until >= since]))
+        own = list(self._feed.hits([record]))
+        batch = Batch(contexts, self._feed, FoldCache(), rows, record.occurred_at, ())
+        for number, rule in enumerate(self.correlations):
+            batch.touch(number, {group: Span(AFTER_ALL, BEFORE_ALL) for group in rule.expected or ()})
+        batch.add([*takewhile(lambda each: (each[2].at, each[2].key) < _place(record), self._hits), *own])
+        batch.run()
+        return views_in(contexts, rows, self._rule_id, record, own)
 
-    def _shown(self, view: View) -> View:
-        """Return a view that has the records that are shown."""
-        return replace(view, counted=self._with_records(view.counted), own=self._with_records(view.own))
-
-    def _with_records(self, hits: Sequence[Hit]) -> tuple[Hit, ...]:
-        """Return hits, of which the newest have their newest record whole. One record may be several hits."""
-        keys = [*dict.fromkeys(hit.key for hit in reversed(hits))][:MOST_SHOWN]
-        shown = [hit for hit in hits if hit.records and hit.key in keys]
-        whole = iter(KeptRecords(self._read).whole([hit.records[-1] for hit in shown]))
-        by_order = {hit.order: structs.replace(hit, records=(*hit.records[:-1], next(whole))) for hit in shown}
-        return tuple(by_order.get(hit.order, hit) for hit in hits)
+    def _begun(self, context: RuleContext, known: Iterable[CorrelatedAlert]) -> Iterator[CorrelatedAlert]:
+        """Yield copies of the alerts that groups of a rule may continue from: they fired before all hits are known."""
+        for each in known:
+            is_early = context.complete_from is not None and each.fired_at < context.complete_from
+            if is_early and each.rule_id == context.rule.name.id and self._relevant.has(each.rule_id, each.group):
+                yield replace(each)
 
 
-def views_in(correlator: Correlator, rule_id: str, record: Record) -> list[View]:
-    """Return the groups of a rule that count a record, which a correlator took after all before it."""
-    rules = [each for each in correlator.rules if each.name.id == rule_id]
-    return [_view(rule, *each) for rule in rules for each in correlator.hits_around(rule_id, record)]
+class _ViewedRows(MemoryRows):
+    """Rows in memory. If their hits hold references, `whole` reads the records."""
+
+    def __init__(self, rules: Sequence[Correlation], read: ReadStored | None) -> None:
+        super().__init__(rules)
+        self._read = read
+
+    def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
+        """Return records, in the same order; None for those that are no longer stored."""
+        absent = {each.id for each in kept if isinstance(each, RecordRef)}
+        read = self._read(absent) if absent and self._read is not None else {}
+        return [each if isinstance(each, Record) else read.get(each.id) for each in kept]
+
+
+def views_in(
+    contexts: Sequence[RuleContext], rows: Rows, rule_id: str, record: Record, hits: Iterable[GroupHit]
+) -> list[View]:
+    """Return the groups of a rule that count a record. `rows` have the `hits` of the record, and all that was before it."""
+    return [
+        _view(context, rows, number, group, own)
+        for number, (context, groups) in enumerate(zip(contexts, _own_hits(contexts, rows, record, hits), strict=True))
+        if context.rule.name.id == rule_id
+        for group, own in groups.items()
+    ]
 
 
 def views_of(
@@ -155,12 +181,35 @@ def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
     return value if isinstance(value, int) else round(float(value), 3)
 
 
-def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
-    for hit in earlier:
-        state.push(hit)
-    known = len(state.found)
-    at = own[-1].at
-    last = state.found[-1] if state.found and not rule.is_absence else None
+def _own_hits(
+    contexts: Sequence[RuleContext], rows: Rows, record: Record, hits: Iterable[GroupHit]
+) -> list[dict[Group, list[Hit]]]:
+    """Return for each rule the hits of a record, and those of the alerts that it completes, in order, by group."""
+    found: list[dict[Group, list[Hit]]] = [{} for _ in contexts]
+    numbers = {context.rule.name.id: number for number, context in enumerate(contexts)}
+    for number, group, hit in hits:
+        found[number].setdefault(group, []).append(hit)
+    for number, groups in enumerate(found):  # inner rules first
+        for group, own in groups.items():
+            own.sort(key=attrgetter("order"))
+            for known in rows.alerts_from(number, group, record.occurred_at):
+                for above in (each for each in known.above if each.rule_id in numbers):
+                    outer = numbers[above.rule_id]
+                    made = rows.hit_at(outer, above.group, (above.at, above.step, known.id))
+                    if made is not None and any(each.key == record.key for each in made.records):
+                        found[outer].setdefault(above.group, []).append(made)
+    return found
+
+
+def _view(context: RuleContext, rows: Rows, number: int, group: Group, own: Sequence[Hit]) -> View:
+    rule, at = context.rule, own[-1].at
+    earlier = list(takewhile(lambda hit: hit.order < own[0].order, rows.hits_from(number, group, ALWAYS)))
+    first = (earlier or own)[0].order if context.complete_from is None else (context.complete_from, -1, "")
+    alerts = [each for each in rows.alerts_from(number, group, first[0]) if each.is_current and each.place < first]
+    begun = max(alerts, key=attrgetter("place"), default=None)
+    fold = evaluate(rule, context.begin, begun, earlier, Span(first, AFTER_ALL), ()).fold
+    known = len(fold.found)
+    last = fold.found[-1] if fold.found and not rule.is_absence else None
     if last is not None and at <= last.until:
         counted = tuple(last.hits)
     else:
@@ -168,12 +217,21 @@ def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], 
         since = at - (rule.history if rule.type is CorrelationType.NEW_TERM else rule.timespan)
         counted = tuple(hit for hit in earlier if hit.at >= since and hit.key not in spent)
     for hit in own:
-        state.push(hit)
-    found = _holding(state.alerts(), own)
-    is_opened = found is not None and not any(each is found for each in state.found[:known])
-    return View(group, counted, tuple(own), found, is_opened)
+        fold.push(hit)
+    found = _holding(fold.alerts(), own)
+    is_opened = found is not None and not any(each is found for each in fold.found[:known])
+    return View(group, _with_records(rows, counted), _with_records(rows, own), found, is_opened)
 
 
 def _holding(alerts: Iterable[FoundAlert], own: Sequence[Hit]) -> FoundAlert | None:
     """Return the first alert that holds any of these hits or, for absence, that they end."""
     return next((found for found in alerts if any(hit in own for hit in (*found.hits, found.resolved_by))), None)
+
+
+def _with_records(rows: Rows, hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    """Return hits, of which the newest have their newest record whole. One record may be several hits."""
+    keys = [*dict.fromkeys(hit.key for hit in reversed(hits))][:MOST_SHOWN]
+    shown = [hit for hit in hits if hit.records and hit.key in keys]
+    whole = zip(shown, rows.whole([hit.records[-1] for hit in shown]), strict=True)
+    by_order = {hit.order: structs.replace(hit, records=(record,)) for hit, record in whole if record is not None}
+    return tuple(by_order.get(hit.order, hit) for hit in hits)

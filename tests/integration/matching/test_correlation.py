@@ -17,12 +17,18 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Alert, Entity, Event, Level, Match, Record, Status
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.view import View, before, lookback_of, views_in
 from actionwatch.rules.engine import Engine
+from actionwatch.rules.explain import explain
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
-from actionwatch.store import alert_history, alerts, marks, records
+from actionwatch.service.stored_views import views_from_store
+from actionwatch.store import alert_history, alerts, correlations, marks, records
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT
 from actionwatch.text.yaml_document import read_text
@@ -526,13 +532,18 @@ def _views_with_all(connection: Connection, rule: Rule, rules: Sequence[Rule], r
     assert correlation is not None
     since = record.occurred_at - lookback_of(correlation, rules)
     begin = max(NOON, since) if correlation.is_absence else NOON
-    correlations = [each.correlation for each in rules if each.correlation is not None]
     correlator = Correlator(rules, StreamBounds(begin=lambda _: begin, since=lambda _: since))
-    known = read_known(connection, correlations, {each.name.id: since for each in correlations})
-    correlator.restore(known, before(record, records.stream_since(connection, since, 2**62)))
-    correlator.take([record])
-    correlator.changes(record.occurred_at)
-    return views_in(correlator, rule.name.id, record)
+    rows = MemoryRows(correlator.rules)
+    for number, context in enumerate(correlator.contexts):
+        known = correlations.read_since(connection, context.rule.name.id, since)
+        start = context.complete_from or since
+        rows.put(number, [each for each in known if each.fired_at < start])
+    for number, spans in correlator.begin().items():
+        correlator.take_again(rows, number, spans, None)
+    correlator.take(rows, correlator.hits(before(record, records.stream_since(connection, since, 2**62))), None)
+    own = correlator.hits([record])
+    correlator.take(rows, own, record.occurred_at)
+    return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.view import View, Viewer, before, lookback_of, views_in, views_of
 
 from actionwatch.base.model import Record
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of, views_in, views_of
 from actionwatch.rules.explain import counted, explain
 from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, loaded, objects_held, record_at, run
@@ -188,10 +189,13 @@ def outline(rule: Rule, record: Record, views: Sequence[View]) -> tuple[object, 
 def views_with_all(rule: Rule, rules: Sequence[Rule], stream: Sequence[Record], record: Record) -> list[View]:
     """Return the groups that count a record as a correlator of all rules has them, which took all records before it."""
     correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
-    correlator.restore((), before(record, stream))
-    correlator.take([record])
-    correlator.changes(record.occurred_at)
-    return views_in(correlator, rule.name.id, record)
+    rows = MemoryRows(correlator.rules)
+    for number, spans in correlator.begin().items():
+        correlator.take_again(rows, number, spans, None)
+    correlator.take(rows, correlator.hits(before(record, stream)), None)
+    own = correlator.hits([record])
+    correlator.take(rows, own, record.occurred_at)
+    return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 
 @pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
