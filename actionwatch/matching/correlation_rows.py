@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 from base64 import urlsafe_b64encode
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
+from operator import attrgetter
 
 import msgspec
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupHit
-from actionwatch.rules.model import Correlation
+from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
 from actionwatch.store import correlations, hits, records
 
 
@@ -31,6 +34,9 @@ class StoredRows:
         self._places = {rule.name.id: place for place, rule in enumerate(rules)}
         self._batch = {record.id: record for record in batch}
         self._known: dict[str, CorrelatedAlert] = {}
+        self._read_of: int | None = None  # the rule of which groups were read together
+        self._alerts_read: dict[Group, tuple[datetime, list[CorrelatedAlert]]] = {}
+        self._hits_read: dict[Group, tuple[datetime, list[Hit]]] = {}
         self._shared: dict[tuple[int, Group], dict[str, CorrelatedAlert]] = {}
 
     # -- hits ----------------------------------------------------------------------------------------------------------
@@ -50,8 +56,29 @@ class StoredRows:
         """Remove the hit of an inner alert."""
         hits.delete(self._connection, self._numbers[number], self._group_id(number, group), order)
 
+    def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
+        """Read together what will be asked of groups: their alerts from these times on, and their hits."""
+        rule = self._rules[number]
+        ids = {self._group_id(number, group): group for group in firsts}
+        places = [(group_id, firsts[group]) for group_id, group in ids.items()]
+        self._alerts_read = {group: (firsts[group], []) for group in firsts}
+        for each in self._own(correlations.read_all_from(self._connection, places)):
+            self._alerts_read[each.group][1].append(each)
+        last_step, reach = None, rule.reach
+        if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
+            last_step, reach = (0 if rule.is_absence else BASELINE), timedelta(0)
+        begins = [(group_id, _before(at, reach)) for group_id, at in places if at < NEVER]
+        read = hits.read_all_from(self._connection, self._numbers[number], begins, last_step=last_step)
+        self._hits_read = {
+            ids[group_id]: (_before(firsts[ids[group_id]], reach), its) for group_id, its in read.items()
+        }
+        self._read_of = number
+
     def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
         """Yield the hits of a group from a time on, in order."""
+        begin, its = self._hits_read.get(group, (NEVER, [])) if number == self._read_of else (NEVER, [])
+        if at >= begin:
+            return iter(its[bisect_left(its, at, key=attrgetter("at")) :])
         return hits.read_from(self._connection, self._numbers[number], self._group_id(number, group), at)
 
     def hit_at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
@@ -60,6 +87,10 @@ class StoredRows:
 
     def hit_before(self, number: int, group: Group, order: HitOrder, step: int | None = None) -> Hit | None:
         """Return the newest hit of a group before a place, of one step or of any."""
+        begin, its = self._hits_read.get(group, (NEVER, [])) if number == self._read_of else (NEVER, [])
+        if begin <= order[0] < NEVER:
+            before = its[: bisect_left(its, order, key=attrgetter("order"))]
+            return next((hit for hit in reversed(before) if step is None or hit.step == step), None)
         return hits.read_before(self._connection, self._numbers[number], self._group_id(number, group), order, step)
 
     def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
@@ -75,6 +106,9 @@ class StoredRows:
 
     def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
         """Return the alerts that fired in a group from a time on, and the last one before that is current."""
+        begin, its = self._alerts_read.get(group, (NEVER, [])) if number == self._read_of else (NEVER, [])
+        if at == begin:
+            return its
         return self._own(correlations.read_from(self._connection, self._group_id(number, group), at))
 
     def alerts(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
@@ -155,6 +189,10 @@ class StoredRows:
 
     def _shared_id(self, number: int, shown: Group) -> str:
         return digest(self._rules[number].name.id, "shared", shown)
+
+
+def _before(at: datetime, span: timedelta) -> datetime:
+    return at - span if at > ALWAYS + span else ALWAYS
 
 
 @functools.lru_cache(maxsize=20_000)

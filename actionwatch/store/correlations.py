@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, true, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, select, true, update
 
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.model import CorrelatedAlert, HitAbove
-from actionwatch.store.column_types import DAMAGES, damaged
-from actionwatch.store.statements import bulk_read, portions, upsert
+from actionwatch.store.column_types import DAMAGES, Texts, as_stored, damaged
+from actionwatch.store.statements import bulk_join, bulk_read, portions, upsert
 from actionwatch.store.tables import (
     ALERT_RECORD,
     CORRELATED_ALERT,
@@ -45,15 +45,13 @@ _SAME = (
     "is_held",
     "leader",
 )
-_COLUMNS = [
-    *(_TABLE[name] for name in _SAME),
-    _TABLE.group_values,
-    _TABLE.firing_at,
-    _TABLE.firing_step,
-    _TABLE.firing_key,
-    _TABLE.above,
-]
-_ALERTS = select(*_COLUMNS)
+_TIMES = ("first_at", "fired_at", "until", "resolved_at", "back_at", "pending_at")
+_FLAGS = ("is_reported", "is_open", "is_current", "has_waited", "is_quiet", "is_judged", "is_noted", "is_held")
+_NAMES = (*_SAME, "group_values", "firing_at", "firing_step", "firing_key", "above")
+_ALERTS = select(*as_stored([_TABLE[name] for name in _NAMES]))
+_IS_FROM = """correlated_alert.group_id = given.column1 AND correlated_alert.fired_at >= coalesce((
+SELECT max(earlier.fired_at) FROM correlated_alert AS earlier
+WHERE earlier.group_id = given.column1 AND earlier.is_current AND earlier.fired_at < given.column2), given.column2)"""
 _OF_GROUP = _TABLE.group_id == bindparam("group")
 _AT = bindparam("at", type_=_TABLE.fired_at.type)
 _LAST_BEFORE = (
@@ -103,6 +101,12 @@ def read_since(connection: Connection, rule_id: str, since: datetime) -> list[Co
     # Two statements, because one index serves one condition.
     statements = its.where(_TABLE.is_open), its.where(_TABLE.until >= since, ~_TABLE.is_open)
     return [alert for each in statements for alert in _read(connection, each)]
+
+
+def read_all_from(connection: Connection, places: Collection[tuple[str, datetime]]) -> Iterator[CorrelatedAlert]:
+    """Yield what `read_from` returns for each of many groups, in any order."""
+    given = [(group_id, to_micros(at)) for group_id, at in places]
+    return map(_alert, bulk_join(connection, CORRELATED_ALERT, _NAMES, ("group_id", "fired_at"), given, _IS_FROM))
 
 
 def read_all_of(connection: Connection, ids: Collection[str]) -> list[CorrelatedAlert]:
@@ -170,9 +174,8 @@ def forget_above(connection: Connection, rule_ids: Collection[str]) -> None:
 
 def read_held_records(connection: Connection, keys: Collection[str]) -> set[tuple[str, str]]:
     """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
-    by_id: dict[int, str] = {
-        number: key for number, key in bulk_read(connection, RECORD, ("id", "record_key"), "record_key", keys)
-    }
+    read = bulk_read(connection, RECORD, ("id", "record_key"), "record_key", keys)
+    by_id: dict[int, str] = {row[0]: row[1] for row in read}
     held = bulk_read(connection, ALERT_RECORD, ("alert_id", "record_id"), "record_id", by_id)
     return {(alert_id, by_id[record_id]) for alert_id, record_id in held}
 
@@ -214,12 +217,14 @@ def _read(connection: Connection, statement: Select[Any], **values: Any) -> list
     return list(map(_alert, connection.execute(statement, values)))
 
 
-def _alert(row: Row[Any]) -> CorrelatedAlert:
+def _alert(row: Sequence[Any]) -> CorrelatedAlert:
     its = dict(zip(_SAME, row, strict=False))
     group, at, step, key, above = row[len(_SAME) :]
     try:
-        firing = None if at is None else (at, step, key)
-        alert = CorrelatedAlert(group=group, firing=firing, above=_above(above), **its)
+        its |= {name: from_micros(its[name]) for name in _TIMES if its[name] is not None}
+        its |= {name: bool(its[name]) for name in _FLAGS}
+        firing = None if at is None else (from_micros(at), step, key)
+        alert = CorrelatedAlert(group=Texts.restore(group), firing=firing, above=_above(above), **its)
     except DAMAGES as exc:
         raise damaged(exc) from exc
     alert.stored = alert.values()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from sys import intern
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, tuple_
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.model import Hit, HitOrder, RecordRef
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged
-from actionwatch.store.statements import bulk_insert, portions
+from actionwatch.store.statements import bulk_insert, bulk_join, count_of_each, portions
 from actionwatch.store.tables import HIT, TOUCHED_GROUP
 
 _PAGE = 2000  # hits that are read at once: a group may have a million
@@ -40,7 +41,14 @@ _AT = _READ.where(tuple_(*_PLACE) == _GIVEN)
 _DELETE = HIT.delete().where(
     _c.rule == bindparam("of_rule"), _c.group_id == bindparam("of_group"), tuple_(*_PLACE) == _GIVEN
 )
+_IS_FROM = "hit.rule = given.column1 AND hit.group_id = given.column2 AND hit.at >= given.column3"
+_IS_FROM_LAST = """hit.rule = given.column1 AND hit.group_id = given.column2 AND hit.at >= coalesce((
+SELECT max(earlier.at) FROM hit AS earlier WHERE earlier.rule = given.column1 AND earlier.group_id = given.column2
+AND earlier.at < given.column3 AND earlier.step >= given.column4), given.column3)"""
+_COLUMNS = ("group_id", "at", "step", "key", *_REPLACED)
 _decode_records = msgspec.json.Decoder(tuple[RecordRef, ...]).decode
+
+_order = attrgetter("order")
 
 GroupedHit = tuple[int, str, Hit]
 """The number of the rule, the id of the group, the hit."""
@@ -77,6 +85,36 @@ def read_from(connection: Connection, number: int, group: str, at: datetime) -> 
         if len(rows) < _PAGE:
             return
         after = dict(zip(("at", "step", "key"), rows[-1][:3], strict=True))
+
+
+def read_all_from(
+    connection: Connection, number: int, places: Collection[tuple[str, datetime]], *, last_step: int | None = None
+) -> dict[str, list[Hit]]:
+    """Read the hits of groups from a time on, in order, by the id of the group. Groups with many hits are left out.
+
+    With `last_step`, also those since the newest hit before of this step or a later one.
+    """
+    given: list[tuple[Any, ...]] = [(number, group, to_micros(at)) for group, at in places]
+    few = _with_few(connection, given)
+    given, like, condition = [each for each in given if each[1] in few], _KEY[:3], _IS_FROM
+    if last_step is not None:
+        given, like, condition = [(*each, last_step) for each in given], _KEY[:4], _IS_FROM_LAST
+    found: dict[str, list[Hit]] = {group: [] for group in few}
+    for row in bulk_join(connection, HIT, _COLUMNS, like, given, condition):
+        found[row[0]].append(_hit(row[1:]))
+    for its in found.values():
+        its.sort(key=_order)
+    return found
+
+
+def _with_few(connection: Connection, places: Collection[tuple[Any, ...]]) -> set[str]:
+    """Return which groups have few hits from a time on, so that these can be held."""
+    found = set[str]()
+    for some in portions(places):
+        found |= {
+            group for group, count in count_of_each(connection, HIT, _KEY[:3], some, _IS_FROM, 1) if count <= _PAGE
+        }
+    return found
 
 
 def read_at(connection: Connection, number: int, group: str, order: HitOrder) -> Hit | None:

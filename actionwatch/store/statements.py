@@ -89,6 +89,25 @@ def bulk_join(
         yield from connection.exec_driver_sql(statement, parameters)
 
 
+def count_of_each(
+    connection: Connection,
+    table: Table,
+    like: Sequence[str],
+    values: Sequence[Sequence[Any]],
+    condition: str,
+    name: int,
+) -> Iterator[tuple[Any, int]]:
+    """Count the rows that meet a condition with given values, as in `bulk_join`, which must fit into one statement.
+
+    Yields: the value at place `name` of each, and its count.
+    """
+    given, parameters = _given(connection, [table.c[each] for each in like], list(zip(*values, strict=True)))
+    counted = f"(SELECT count(*) FROM {table.name} WHERE {condition})"  # noqa: S608  # nosec
+    statement = f"SELECT given.column{name + 1}, {counted} FROM ({given}) AS given"  # noqa: S608  # nosec
+    for row in connection.exec_driver_sql(statement, parameters):
+        yield row[0], row[1]
+
+
 @contextlib.contextmanager
 def reading_any_text(connection: Connection) -> Iterator[None]:
     """Read text that is not UTF-8, which another program can store in SQLite, with a surrogate for each wrong byte."""

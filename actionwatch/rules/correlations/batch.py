@@ -131,7 +131,11 @@ class Batch:
         for shown in dict.fromkeys(map(rule.merged, touched)) if rule.is_merging else ():
             for known in self._rows.held(number, shown):
                 self._touch(number, known.group).look_again(known)
-        folded = [self._fold(number, context, group, touch) for group, touch in touched.items()]
+        cached = {group: its for group, touch in touched.items() if (its := self._cached(number, group, touch))}
+        firsts = {group: _first(context, touch)[0] for group, touch in touched.items() if group not in cached}
+        if firsts:
+            self._rows.prefetch(number, firsts)
+        folded = [self._fold(number, context, group, touch, cached.get(group)) for group, touch in touched.items()]
         self._note(number, context, folded)
         together: dict[Group, list[_Folded]] = {}
         for each in folded:
@@ -169,12 +173,18 @@ class Batch:
 
     # -- one group -----------------------------------------------------------------------------------------------------
 
-    def _fold(self, number: int, context: RuleContext, group: Group, touch: _Touch) -> _Folded:
+    def _cached(self, number: int, group: Group, touch: _Touch) -> CachedFold | None:
+        """Return the cached fold of a group, if it can take what is new."""
+        cached = self._cache.take(number, group)
+        return cached if cached is not None and touch.extends(cached) else None
+
+    def _fold(
+        self, number: int, context: RuleContext, group: Group, touch: _Touch, cached: CachedFold | None
+    ) -> _Folded:
         """Fold a group: the next hits by the cached fold, all others from the rows."""
         if context.complete_from is not None and touch.span.first[0] < context.complete_from:
             self.too_early[number] = min(touch.span.first[0], self.too_early.get(number, NEVER))
-        cached = self._cache.take(number, group)
-        if cached is not None and touch.extends(cached):
+        if cached is not None:
             self._rows.put(number, cached.known.values())
             folded = _extended(cached, touch, group)
             lacking = self._lacking(context, folded)
@@ -200,9 +210,7 @@ class Batch:
 
     def _fold_again(self, number: int, context: RuleContext, group: Group, touch: _Touch) -> _Folded:
         """Fold a group from the first place on that was touched, as far as anything changes."""
-        rule, rows, first = context.rule, self._rows, touch.span.first
-        if context.complete_from is not None:
-            first = max(first, (context.complete_from, -1, ""))
+        rule, rows, first = context.rule, self._rows, _first(context, touch)
         span = Span(first, max(first, touch.span.last))
         known = rows.alerts_from(number, group, first[0])
         for each in known if not rule.is_absence else ():
@@ -357,6 +365,12 @@ class Batch:
         touch = self._touch(number, old.group)
         touch.span.include(order)
         touch.is_changed = True
+
+
+def _first(context: RuleContext, touch: _Touch) -> HitOrder:
+    """Return the place from which on a group is folded again: not before all hits are known."""
+    first = touch.span.first
+    return first if context.complete_from is None else max(first, (context.complete_from, -1, ""))
 
 
 def _extended(cached: CachedFold, touch: _Touch, group: Group) -> _Folded:

@@ -65,6 +65,9 @@ class MemoryRows:
         if place < len(its) and its[place].order == order:
             del its[place]
 
+    def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
+        """Nothing to do."""
+
     def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
         """Yield the hits of a group from a time on, in order."""
         its = self._of(number, group).hits

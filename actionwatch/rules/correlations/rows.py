@@ -29,6 +29,10 @@ class Rows(Protocol):
         """Remove the hit of an inner alert."""
         ...
 
+    def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
+        """Note that groups of a rule will be folded again from these times on, so that they can be read together."""
+        ...
+
     def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
         """Yield the hits of a group from a time on, in order."""
         ...

@@ -75,7 +75,9 @@ class Viewer:
         involved = involved_in(rule, rules)
         self.correlations = running(involved)
         """The rule and the correlations that feed it, without those that are off."""
-        self._feed = Feed(involved, self.correlations) if read is None else Feed(involved, self.correlations, keep_reference)
+        self._feed = (
+            Feed(involved, self.correlations) if read is None else Feed(involved, self.correlations, keep_reference)
+        )
         self._relevant = RelevantGroups(rule.name.id, self.correlations, self._feed.hits(records))
         self._hits: list[GroupHit] = []
 
