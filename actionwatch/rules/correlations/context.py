@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from actionwatch.rules.correlations.folds import fold_maker
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.order import needs, waiting
 from actionwatch.rules.model import Correlation
@@ -39,6 +41,8 @@ class RuleContext:
     complete_from: datetime | None
     floor: int
     alerts_from: datetime | None
+    new_fold: Callable[[], Fold]
+    """Makes the empty state of a group."""
     is_inner: bool
     """Whether other rules count its alerts."""
     is_waiting: bool
@@ -81,6 +85,7 @@ def contexts_of(rules: Sequence[Correlation], bounds: StreamBounds) -> Iterator[
         yield RuleContext(
             rule=rule,
             begin=bounds.begin(rule),
+            new_fold=fold_maker(rule, bounds.begin(rule)),
             complete_from=None if since is None else since + needed[rule.name.id],
             floor=bounds.floor(rule),
             alerts_from=bounds.alerts_from,

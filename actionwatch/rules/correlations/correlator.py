@@ -62,6 +62,7 @@ class Correlator:
         """
         batch = self._batch(rows, verified, later)
         batch.add(hits)
+        batch.look_at_due()
         return self._changes(batch, rows)
 
     def take_again(

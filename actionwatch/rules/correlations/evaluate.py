@@ -8,13 +8,12 @@ where the state is again what it was.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, Hit, HitOrder
-from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
@@ -63,74 +62,59 @@ def begins_at(rule: Correlation, last: CorrelatedAlert | None, first_new: HitOrd
 
 def evaluate(
     rule: Correlation,
-    begin: datetime | None,
+    fold: Fold,
     last: CorrelatedAlert | None,
     hits: Iterable[Hit],
     span: Span,
     known: Sequence[CorrelatedAlert],
 ) -> Evaluated:
-    """Fold the hits of a group again where they have changed.
+    """Fold the hits of a group again where they have changed. `fold` is empty.
 
     `last` is the alert that fired before the span, `hits` are those that matter before it (see `begins_at`) and all later ones,
-    in order; `known` are the alerts of the group as they were, in order. `begin`: since when the stream is known.
+    in order; `known` are the alerts of the group as they were, in order.
     """
-    fold = new_fold(rule, begin)
     if last is not None:
         fold.restore(_continued(last))
-    result = _fold(rule, fold, _Taken(rule, span, hits), known)
+    result = _push_all(rule, fold, hits, span, known)
     if last is not None and result.alerts and result.alerts[0].id == last.id:
         first = result.alerts[0]
         first.hits = HitWindow(hit for hit in first.hits if hit.order >= span.first)  # it was given older ones too
     return result
 
 
-def _fold(rule: Correlation, fold: Fold, taken: _Taken, known: Sequence[CorrelatedAlert]) -> Evaluated:
-    newest = (taken.span.first[0], -1, "")
-    for hit in taken:
-        if taken.is_settled and (stopped := _stop(rule, fold, hit, known, taken)) is not None:
-            return stopped
-        fold.push(hit, is_quiet=taken.is_quiet)
-        newest = max(newest, hit.order)
-    return Evaluated(fold.alerts(), fold, newest)
+def _push_all(
+    rule: Correlation, fold: Fold, hits: Iterable[Hit], span: Span, known: Sequence[CorrelatedAlert]
+) -> Evaluated:
+    # What waited when the span begins was completed up to a timespan before it.
+    waits = rule.type in TEMPORAL_TYPES and span.first[0] != NEVER
+    loud_from = span.first[0] - rule.timespan if waits else span.first[0]
+    settled_after = _settled_after(rule, span.last[0])
+    is_quiet, newest, before = True, (span.first[0], -1, ""), None
+    for hit in hits:
+        if is_quiet and hit.at >= loud_from and (waits or hit.order >= span.first):
+            is_quiet = False
+        if hit.at > settled_after and hit.order > span.last:
+            stopped = _stop(rule, fold, hit, before, span, known)
+            if stopped is not None:
+                return stopped
+        fold.push(hit, is_quiet=is_quiet)
+        before = hit
+    return Evaluated(fold.alerts(), fold, newest if before is None else max(newest, before.order))
 
 
-class _Taken:
-    """Iterates over hits, and knows of each whether it is before the span, or far enough behind it."""
-
-    def __init__(self, rule: Correlation, span: Span, hits: Iterable[Hit]) -> None:
-        self.is_quiet = True
-        self.is_settled = False
-        self.previous: Hit | None = None
-        self._hits = hits
-        self.span = span
-        waits = rule.type in TEMPORAL_TYPES  # what waited when the span begins was completed up to a timespan before it
-        self._loud_from = span.first[0] - rule.timespan if waits and span.first[0] != NEVER else None
-        self._settled_after = _later(span.last[0], rule)
-
-    def __iter__(self) -> Iterator[Hit]:
-        for hit in self._hits:
-            order = hit.order
-            if self.is_quiet and (
-                order >= self.span.first or (self._loud_from is not None and hit.at >= self._loud_from)
-            ):
-                self.is_quiet = False
-            self.is_settled = hit.at > self._settled_after and order > self.span.last
-            yield hit
-            self.previous = hit
-
-
-def _later(at: datetime, rule: Correlation) -> datetime:
+def _settled_after(rule: Correlation, at: datetime) -> datetime:
     """Return the time after which the state no longer depends on hits up to a time."""
     if rule.is_absence or rule.type is CorrelationType.NEW_TERM or at == NEVER:
         return at
     return at + rule.reach if at < NEVER - rule.reach else NEVER
 
 
-def _stop(rule: Correlation, fold: Fold, hit: Hit, known: Sequence[CorrelatedAlert], taken: _Taken) -> Evaluated | None:
+def _stop(
+    rule: Correlation, fold: Fold, hit: Hit, before: Hit | None, span: Span, known: Sequence[CorrelatedAlert]
+) -> Evaluated | None:
     """Return the result if the state before a hit is what it was, so that all alerts from there on are as they were."""
-    before = taken.previous
     if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
-        if before is None or before.order <= taken.span.last or (not rule.is_absence and before.step != BASELINE):
+        if before is None or before.order <= span.last or (not rule.is_absence and before.step != BASELINE):
             return None
         return Evaluated(fold.found[:], fold, before.order, before.order)
     order = hit.order

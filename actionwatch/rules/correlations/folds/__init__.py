@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
 from actionwatch.rules.correlations.folds.counting import Counting, Spike
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.sequences import Sequences
+from actionwatch.rules.correlations.folds.sequences import Sequences, Shape
 from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType
 
 
-def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
-    """Make the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
+def fold_maker(rule: Correlation, begin: datetime | None) -> Callable[[], Fold]:
+    """Return what makes the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
     if rule.is_absence:
-        return Absence(rule, begin)
+        return partial(Absence, rule, begin)
     if rule.type in TEMPORAL_TYPES:
-        return Sequences(rule)
+        return partial(Sequences, rule, Shape(rule))
     if rule.type is CorrelationType.NEW_TERM:
-        return NewTerm(rule, begin)
-    return Spike(rule, begin) if rule.type is CorrelationType.SPIKE else Counting(rule)
+        return partial(NewTerm, rule, begin)
+    return partial(Spike, rule, begin) if rule.type is CorrelationType.SPIKE else partial(Counting, rule)
+
+
+def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
+    """Make the empty state of one group."""
+    return fold_maker(rule, begin)()

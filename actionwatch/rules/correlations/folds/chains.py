@@ -15,6 +15,14 @@ _Ways = set[frozenset[str]]
 """The ways to build a part of a chain: the records of one time that each uses, because one record cannot be two steps."""
 
 
+class Links:
+    """The steps of a pattern in their order, and which must not occur between two of them."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.steps = pattern.wanted
+        self.between = [pattern.between(place) for place in range(len(pattern.wanted) - 1)]
+
+
 class Chains:
     """The hits that begin chains of one pattern and can still be continued to its last step.
 
@@ -25,9 +33,8 @@ class Chains:
 
     __slots__ = ("_begun", "_between", "_now", "_steps")
 
-    def __init__(self, pattern: Pattern) -> None:
-        self._steps = pattern.wanted
-        self._between = [pattern.between(place) for place in range(len(pattern.wanted) - 1)]
+    def __init__(self, links: Links) -> None:
+        self._steps, self._between = links.steps, links.between
         self._begun: list[tuple[int, HitWindow]] = []
         self._now: list[Hit] = []
 

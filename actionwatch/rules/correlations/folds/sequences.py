@@ -8,7 +8,7 @@ from datetime import datetime
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Hit
-from actionwatch.rules.correlations.folds.chains import Chains
+from actionwatch.rules.correlations.folds.chains import Chains, Links
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
@@ -28,6 +28,23 @@ class _Pending:
     is_firm: bool = True
 
 
+class Shape:
+    """What the states of all groups of a temporal rule have in common."""
+
+    def __init__(self, rule: Correlation) -> None:
+        self.is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
+        self.wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
+        self.beginning = frozenset(step for each in rule.patterns for step in (each.wanted[0], *each.leading))
+        self.excluding = frozenset(
+            step for each in rule.patterns for step in (each.leading if self.is_ordered else each.unwanted)
+        )
+        self.links = {
+            place: Links(pattern)
+            for place, pattern in enumerate(rule.patterns)
+            if self.is_ordered and len(pattern.wanted) > 1
+        }
+
+
 class Sequences(Fold):
     """One group of a temporal rule.
 
@@ -39,22 +56,12 @@ class Sequences(Fold):
     The cost of a hit does not depend on how many others are within reach.
     """
 
-    def __init__(self, rule: Correlation) -> None:
+    def __init__(self, rule: Correlation, shape: Shape) -> None:
         super().__init__(rule)
-        self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
-        self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
-        self._beginning = frozenset(step for pattern in rule.patterns for step in (pattern.wanted[0], *pattern.leading))
+        self._is_ordered, self._wanted, self._beginning = shape.is_ordered, shape.wanted, shape.beginning
         self._recent = HitWindow()
-        self._excluding: dict[int, HitWindow] = {
-            step: HitWindow()
-            for pattern in rule.patterns
-            for step in (pattern.leading if self._is_ordered else pattern.unwanted)
-        }
-        self._chains: dict[int, Chains] = {
-            place: Chains(pattern)
-            for place, pattern in enumerate(rule.patterns)
-            if self._is_ordered and len(pattern.wanted) > 1
-        }
+        self._excluding = {step: HitWindow() for step in shape.excluding}
+        self._chains = {place: Chains(links) for place, links in shape.links.items()}
         self._fresh: Counter[int] = Counter()  # by step: the recent hits that are not taken
         self._pending: dict[int, _Pending] = {}
         self._waiting: tuple[_Pending, FoundAlert] | None = None

@@ -1,0 +1,215 @@
+"""Fold the groups of one rule that a batch touches: the next hits by the cached fold of a group, all others from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from operator import attrgetter
+
+from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitOrder
+from actionwatch.rules.correlations.context import RuleContext
+from actionwatch.rules.correlations.evaluate import (
+    AFTER_ALL,
+    BEFORE_ALL,
+    Evaluated,
+    Span,
+    begins_at,
+    evaluate,
+    is_unchanged,
+)
+from actionwatch.rules.correlations.fold_cache import CachedFold, FoldCache
+from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.rows import Rows
+from actionwatch.rules.model import BASELINE, NEVER, CorrelationType
+
+_order, _place = attrgetter("order"), attrgetter("place")
+
+
+@dataclass(slots=True)
+class Touch:
+    """Where a group was touched: the new hits, and the alerts that must be looked at again."""
+
+    span: Span = field(default_factory=lambda: Span(AFTER_ALL, BEFORE_ALL))
+    hits: list[Hit] = field(default_factory=list)
+    due: list[CorrelatedAlert] = field(default_factory=list)
+    is_changed: bool = False
+    """Whether hits were moved, removed or replaced, or it is not known which are new."""
+
+    def add(self, hit: Hit) -> None:
+        """Note a new hit."""
+        self.hits.append(hit)
+        self.span.include(hit.order)
+
+    def look_again(self, known: CorrelatedAlert) -> None:
+        """Note an alert that must be looked at again, with all of its hits."""
+        self.due.append(known)
+        self.span.include((known.first_at, -1, ""))
+        self.span.include(known.place)
+
+    def extends(self, cached: CachedFold) -> bool:
+        """Return whether all hits follow those that a fold has taken, and it has what must be looked at again."""
+        if self.is_changed or any(hit.order <= cached.newest for hit in self.hits):
+            return False
+        return all(known.id in cached.whole for known in self.due)
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a fold found in a group. `known` are its alerts by id, `again` those whose hits were folded again."""
+
+    group: Group
+    touch: Touch
+    result: Evaluated
+    known: dict[str, CorrelatedAlert]
+    again: Sequence[CorrelatedAlert]
+    turned: list[CorrelatedAlert] = field(default_factory=list)
+    judged: list[FoundAlert] = field(default_factory=list)
+
+    @property
+    def has_alerts(self) -> bool:
+        """Whether there is anything to compare."""
+        return bool(self.result.alerts or self.again)
+
+
+class RuleFolding:
+    """Folds groups of one rule, as of a verified time.
+
+    `too_early` is the oldest hit that lies before the time from which on all hits of the rule are known.
+    """
+
+    def __init__(
+        self, number: int, context: RuleContext, rows: Rows, cache: FoldCache, verified: datetime | None
+    ) -> None:
+        self.too_early: datetime | None = None
+        self._number = number
+        self._context = context
+        self._rows = rows
+        self._cache = cache
+        self._verified = verified
+
+    def fold_all(self, touched: Mapping[Group, Touch]) -> list[Folded]:
+        """Fold groups. What is asked of those that are not cached is read together."""
+        cached = {group: self._cached(group, touch) for group, touch in touched.items()}
+        firsts = {group: self._first(touched[group])[0] for group, its in cached.items() if its is None}
+        if firsts:
+            self._rows.prefetch(self._number, firsts)
+        return [self._fold(group, touch, cached[group]) for group, touch in touched.items()]
+
+    def remember(self, folded: Folded) -> None:
+        """Cache the fold if it has taken all hits. Drop what is reported: only rows need it."""
+        result, known = folded.result, folded.known
+        fold = result.fold
+        for found in fold.found:  # what waits in a fold can still become another alert, and needs its hits for that
+            its = known[found.id]
+            if its.is_judged and not its.is_held and not found.is_partial:
+                found.hits.clear()
+                found.is_partial = True
+        if result.stopped is not None:
+            return
+        while len(fold.found) > 1 and _is_settled(known[fold.found[0].id]):
+            del fold.found[0]
+        left = [*fold.found, *result.alerts[-1:]]
+        whole = frozenset(found.id for found in left if not found.is_partial)
+        by_id = {found.id: known[found.id] for found in left}
+        self._cache.put(self._number, folded.group, CachedFold(fold, result.newest, by_id, whole))
+
+    def _cached(self, group: Group, touch: Touch) -> CachedFold | None:
+        """Return the cached fold of a group, if it can take what is new."""
+        cached = self._cache.take(self._number, group)
+        return cached if cached is not None and touch.extends(cached) else None
+
+    def _first(self, touch: Touch) -> HitOrder:
+        """Return the place from which on a group is folded again: not before all hits are known."""
+        first, complete = touch.span.first, self._context.complete_from
+        return first if complete is None else max(first, (complete, -1, ""))
+
+    def _fold(self, group: Group, touch: Touch, cached: CachedFold | None) -> Folded:
+        complete = self._context.complete_from
+        if complete is not None and touch.span.first[0] < complete:
+            self.too_early = min(touch.span.first[0], self.too_early or NEVER)
+        if cached is not None:
+            self._rows.put(self._number, cached.known.values())
+        folded = self._fold_again(group, touch) if cached is None else _extended(cached, touch, group)
+        while (lacking := self._lacking(folded)) is not None:
+            touch.span.include((lacking.first_at, -1, ""))
+            folded = self._fold_again(group, touch)
+        return folded
+
+    def _lacking(self, folded: Folded) -> CorrelatedAlert | None:
+        """Return an alert that may open now, and must have all of its hits for that."""
+        context = self._context
+        for found in folded.result.alerts:
+            known = folded.known.get(found.id) if found.is_partial else None
+            if known is None or known.is_reported or not context.may_open(found, self._verified):
+                continue
+            if context.complete_from is None or known.first_at >= context.complete_from:
+                return known
+        return None
+
+    def _fold_again(self, group: Group, touch: Touch) -> Folded:
+        """Fold a group from the first place on that was touched, as far as anything changes."""
+        rule, first = self._context.rule, self._first(touch)
+        known = self._rows.alerts_from(self._number, group, first[0])
+        for each in known if not rule.is_absence else ():
+            each.until = min(each.until, each.fired_at + rule.realert)  # an older version may have joined for longer
+        current = sorted((each for each in known if each.is_current), key=_place)
+        before = self._before(group, first)
+        earlier = [each for each in current if each.place < first]
+        last = earlier[-1] if earlier else None
+        again = current[len(earlier) :]
+        if rule.is_absence:
+            last, again = _since(current, before, last)
+        hits = self._hits(group, last, before, first)
+        span = Span(first, max(first, touch.span.last))
+        result = evaluate(rule, self._context.new_fold(), last, hits, span, current)
+        if result.stopped is not None:
+            again = [each for each in again if not is_unchanged(rule, each, result.stopped)]
+        if last is not None and not rule.is_absence:
+            again = [last, *again]
+        by_id = {each.id: each for each in chain(again, known) if each in again or not each.is_current}
+        return Folded(group, touch, result, by_id, again)
+
+    def _before(self, group: Group, first: HitOrder) -> Hit | None:
+        """Return the newest hit before a place that is remembered, of a rule that remembers one."""
+        rule = self._context.rule
+        if rule.is_absence:
+            return self._rows.hit_before(self._number, group, first)
+        if rule.type is CorrelationType.NEW_TERM:
+            return self._rows.hit_before(self._number, group, first, BASELINE)
+        return None
+
+    def _hits(self, group: Group, last: CorrelatedAlert | None, before: Hit | None, first: HitOrder) -> Iterable[Hit]:
+        """Return the hits that matter from a place on, with those before it."""
+        if first[0] == NEVER:
+            return () if before is None else (before,)
+        begin = begins_at(self._context.rule, last, first)
+        if begin is not None:
+            return self._rows.hits_from(self._number, group, begin)
+        later = (hit for hit in self._rows.hits_from(self._number, group, first[0]) if hit.order >= first)
+        return later if before is None else chain((before,), later)
+
+
+def _since(
+    current: Sequence[CorrelatedAlert], before: Hit | None, last: CorrelatedAlert | None
+) -> tuple[CorrelatedAlert | None, Sequence[CorrelatedAlert]]:
+    """Return the alert that an absence continues from if no hit before is known, and the alerts that are found again."""
+    if before is not None:
+        return None, [each for each in current if each.fired_at > before.at]
+    return last, [each for each in current if last is None or each.place >= last.place]
+
+
+def _extended(cached: CachedFold, touch: Touch, group: Group) -> Folded:
+    """Push the next hits of a group into its fold."""
+    newest = cached.newest
+    for hit in touch.hits if len(touch.hits) < 2 else sorted(touch.hits, key=_order):
+        if hit.order > newest:  # two sources may have read one action
+            cached.fold.push(hit)
+            newest = hit.order
+    result = Evaluated(cached.fold.alerts(), cached.fold, newest)
+    return Folded(group, touch, result, dict(cached.known), list(cached.known.values()))
+
+
+def _is_settled(known: CorrelatedAlert) -> bool:
+    return known.is_judged and known.pending_at is None and not known.is_held
