@@ -60,7 +60,7 @@ class Correlating:
         self._progress = SourceProgress()
         self._targets: dict[str, datetime] = {}
         self._only_backlog_through = 0  # no record up to this id may alert
-        self._is_deferring = False
+        self._waits_for_sources = self._is_in_backlog = False
         self._has_garbage = True
         self._has_ended_unexpected = False
         self._stored: StoredRows | None = None
@@ -84,6 +84,10 @@ class Correlating:
             self._has_garbage or bool(self._feeding.feeding) or (bool(self._feeding.judging) and not self._is_deferring)
         )
 
+    @property
+    def _is_deferring(self) -> bool:
+        return self._waits_for_sources or self._is_in_backlog
+
     def end_unexpected(self, database: Database, now: datetime) -> None:
         """Resolve, once, the alerts about missing groups that these rules do not expect."""
         if self._has_ended_unexpected:
@@ -103,7 +107,7 @@ class Correlating:
         before, self._progress = self._progress, read_progress(connection, self._sources)
         if not self._progress.has_beginning_of(before):
             self._correlator = None
-        self._is_deferring = not self._progress.is_past_backlog and not self._has_any_that_may_alert(connection)
+        self._waits_for_sources = not self._progress.is_past_backlog and not self._has_any_that_may_alert(connection)
         return self._progress.verified
 
     def _has_any_that_may_alert(self, connection: Connection) -> bool:
@@ -141,11 +145,21 @@ class Correlating:
         return [each for each in self._correlator.hits(batch) if each[0] not in feeding]
 
     def take(
-        self, connection: Connection, batch: Sequence[Record], found: Sequence[GroupHit], verified: datetime | None
+        self,
+        connection: Connection,
+        batch: Sequence[Record],
+        found: Sequence[GroupHit],
+        verified: datetime | None,
+        *,
+        is_more: bool,
     ) -> list[AlertChange]:
-        """Take the hits of a batch, and return what becomes of alerts as of a verified time. `store` follows."""
+        """Take the hits of a batch, and return what becomes of alerts as of a verified time. `store` follows.
+
+        Where more backlog waits, groups are evaluated when it is read: once, however many batches touch them.
+        """
         if self._correlator is None:
             return []
+        self._is_in_backlog = is_more and all(record.is_backlog for record in batch)
         later = set(range(len(self._running))) if self._is_deferring else self._feeding.later()
         self._stored = self._rows(connection, batch)
         changes = self._correlator.take(self._stored, found, verified, later)
@@ -172,6 +186,10 @@ class Correlating:
     def committed(self, position: int) -> None:
         """Note that all of this is committed, up to a position."""
         self._position, self._stored = position, None
+
+    def note_all_read(self) -> None:
+        """Note that no more records wait: what was put off while backlog was read is due."""
+        self._is_in_backlog = False
 
     def catch_up(self, connection: Connection, position: int, verified: datetime | None) -> list[AlertChange]:
         """Do a part of what rules that were fed again need. Return what becomes of alerts; `store` follows."""

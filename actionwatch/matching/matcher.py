@@ -164,11 +164,13 @@ class RecordMatcher:
             portion = read(connection, position, self._batch_size)
         correlating.align(self._database, position)
         if portion.through == position:
+            correlating.note_all_read()
             return False
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
         matches = list(self._engine.evaluate([record for record in ordered if not record.is_backlog]))
-        self._commit(position, portion.through, matches, ordered)
+        is_more = len(portion.records) == self._batch_size
+        self._commit(position, portion.through, matches, ordered, is_more=is_more)
         return True
 
     def _catch_up(self) -> None:
@@ -192,7 +194,9 @@ class RecordMatcher:
         if is_due and self._correlating.is_aligned(position):
             self._commit(position, position, [], [])
 
-    def _commit(self, before: int, after: int, matches: Sequence[Match], batch: Sequence[Record]) -> None:
+    def _commit(
+        self, before: int, after: int, matches: Sequence[Match], batch: Sequence[Record], *, is_more: bool = False
+    ) -> None:
         """Commit what matches make of alerts, and what correlations find now, with the new position.
 
         Raises: Overtaken, if another process has moved it.
@@ -200,9 +204,10 @@ class RecordMatcher:
         correlating = self._correlating
         found = correlating.hits(batch)
         with self._database.write() as connection:
-            positions.move(connection, before, after, is_correlated=correlating.is_level)
-            changes = correlating.take(connection, batch, found, self._verified)
+            positions.check(connection, before)
+            changes = correlating.take(connection, batch, found, self._verified, is_more=is_more)
             opened = self._write(connection, matches, changes)
+            positions.move(connection, before, after, is_correlated=correlating.is_level)
         correlating.committed(after)
         self._note_opened(opened)
 

@@ -22,6 +22,7 @@ from actionwatch.store.statements import bulk_insert, bulk_join, count_of_each, 
 from actionwatch.store.tables import HIT, TOUCHED_GROUP
 
 _PAGE = 2000  # hits that are read at once: a group may have a million
+_MOST = 20_000  # hits of several groups
 _KEY = ("rule", "group_id", "at", "step", "key")
 _REPLACED = ("record_id", "is_backlog", "value", "records")
 _REPLACE = f"({', '.join(_KEY)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _REPLACED)}"
@@ -56,13 +57,7 @@ GroupedHit = tuple[int, str, Hit]
 
 def insert(connection: Connection, hits: Iterable[GroupedHit]) -> None:
     """Insert hits, each once: one that may alert replaces the same action that another source read as backlog."""
-    found: dict[tuple[int, str, HitOrder], GroupedHit] = {}
-    for each in hits:
-        number, group, hit = each
-        place = number, group, hit.order
-        if place not in found or (_is_backlog(found[place][2]) and not _is_backlog(hit)):
-            found[place] = each
-    _insert(connection, list(found.values()), _REPLACE_BACKLOG)
+    _insert(connection, hits, _REPLACE_BACKLOG)
 
 
 def replace(connection: Connection, number: int, group: str, hit: Hit) -> None:
@@ -90,21 +85,32 @@ def read_from(connection: Connection, number: int, group: str, at: datetime) -> 
 def read_all_from(
     connection: Connection, number: int, places: Collection[tuple[str, datetime]], *, last_step: int | None = None
 ) -> dict[str, list[Hit]]:
-    """Read the hits of groups from a time on, in order, by the id of the group. Groups with many hits are left out.
+    """Read the hits of groups from a time on, in order, by the id of the group. Groups with many hits may be left out.
 
     With `last_step`, also those since the newest hit before of this step or a later one.
     """
-    given: list[tuple[Any, ...]] = [(number, group, to_micros(at)) for group, at in places]
-    few = _with_few(connection, given)
-    given, like, condition = [each for each in given if each[1] in few], _KEY[:3], _IS_FROM
-    if last_step is not None:
-        given, like, condition = [(*each, last_step) for each in given], _KEY[:4], _IS_FROM_LAST
-    found: dict[str, list[Hit]] = {group: [] for group in few}
-    for row in bulk_join(connection, HIT, _COLUMNS, like, given, condition):
-        found[row[0]].append(_hit(row[1:]))
+    found: dict[str, list[Hit]] = {}
+    for some in portions([(number, group, to_micros(at)) for group, at in places]):
+        rows = _read_of(connection, some, last_step)
+        if len(rows) == _MOST:
+            few = _with_few(connection, some)
+            some = [each for each in some if each[1] in few]
+            rows = _read_of(connection, some, last_step, most=len(few) * _PAGE)
+        found |= {group: [] for _, group, _ in some}
+        for row in rows:
+            found[row[0]].append(_hit(row[1:]))
     for its in found.values():
         its.sort(key=_order)
     return found
+
+
+def _read_of(
+    connection: Connection, places: Sequence[tuple[Any, ...]], last_step: int | None, most: int = _MOST
+) -> list[Sequence[Any]]:
+    like, condition, given = _KEY[:3], _IS_FROM, places
+    if last_step is not None:
+        like, condition, given = _KEY[:4], _IS_FROM_LAST, [(*each, last_step) for each in places]
+    return list(bulk_join(connection, HIT, _COLUMNS, like, given, f"{condition} LIMIT {most}")) if given else []
 
 
 def _with_few(connection: Connection, places: Collection[tuple[Any, ...]]) -> set[str]:
@@ -210,35 +216,32 @@ def touched_rules(connection: Connection) -> set[int]:
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def _insert(connection: Connection, hits: Sequence[GroupedHit], otherwise: str) -> None:
-    if not hits:
-        return
-    rows = [hit for _, _, hit in hits]
-    columns: dict[str, Sequence[Any]] = {
-        "rule": [number for number, _, _ in hits],
-        "group_id": [group for _, group, _ in hits],
-        "at": [to_micros(hit.at) for hit in rows],
-        "step": [hit.step for hit in rows],
-        "key": [hit.key for hit in rows],
-        "record_id": list(map(_record_id, rows)),
-        "is_backlog": list(map(_is_backlog, rows)),
-        "value": [None if hit.value is None else json.dumps(hit.value) for hit in rows],
-        "records": [_records(hit) for hit in rows],
-    }
-    bulk_insert(connection, HIT, columns, otherwise)
+def _insert(connection: Connection, hits: Iterable[GroupedHit], otherwise: str) -> None:
+    rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    times: dict[datetime, int] = {}  # most hits share theirs with others
+    for number, group, hit in hits:
+        at = times.get(hit.at)
+        if at is None:
+            at = times[hit.at] = to_micros(hit.at)
+        place = (number, group, at, hit.step, hit.key)
+        row = _columns(hit)
+        before = rows.get(place)
+        if before is None or (before[1] and not row[1]):
+            rows[place] = row
+    if rows:
+        columns = [*zip(*rows, strict=True), *zip(*rows.values(), strict=True)]
+        bulk_insert(connection, HIT, dict(zip((*_KEY, *_REPLACED), columns, strict=True)), otherwise)
 
 
-def _record_id(hit: Hit) -> int:
-    return max(
-        (record.id for record in hit.records if not record.is_backlog), default=hit.records[-1].id if hit.records else 0
-    )
-
-
-def _records(hit: Hit) -> str | None:
-    """Return the records of a hit, unless it is one record."""
+def _columns(hit: Hit) -> tuple[int, bool, str | None, str | None]:
+    """Return the columns of a hit that are not its place."""
+    value = None if hit.value is None else json.dumps(hit.value)
     if len(hit.records) == 1 and hit.records[0].key == hit.key:
-        return None
-    return msgspec.json.encode(hit.records).decode()
+        record = hit.records[0]
+        return record.id, record.is_backlog, value, None
+    newest = hit.records[-1].id if hit.records else 0
+    live = max((record.id for record in hit.records if not record.is_backlog), default=0)
+    return live or newest, bool(hit.records) and not live, value, msgspec.json.encode(hit.records).decode()
 
 
 def _hit(row: Sequence[Any]) -> Hit:
@@ -254,10 +257,6 @@ def _hit(row: Sequence[Any]) -> Hit:
 def _value(text: str) -> Any:
     value = json.loads(text)
     return tuple(map(intern, value)) if isinstance(value, list) else value
-
-
-def _is_backlog(hit: Hit) -> bool:
-    return bool(hit.records) and all(record.is_backlog for record in hit.records)
 
 
 def _given(order: HitOrder) -> dict[str, Any]:

@@ -42,11 +42,13 @@ class Batch:
         self._rows = rows
         self._verified = verified
         self._later = later
+        self._is_new = False
         self._touched: list[dict[Group, Touch]] = [{} for _ in contexts]
         self._publisher = Publisher(contexts, feed, rows, self._touch)
 
     def add(self, hits: Sequence[GroupHit]) -> None:
         """Add the hits of records."""
+        self._is_new = True
         self._rows.add(hits)
         for number, group, hit in hits:
             self._touch(number, group).add(hit)
@@ -68,6 +70,7 @@ class Batch:
         for number, context in enumerate(self._contexts):
             touched = self._touched[number]
             if number in self._later:
+                self._cache.drop(number, touched)
                 self._rows.postpone(number, {group: each.span for group, each in touched.items()})
             elif touched:
                 changes += ((context.rule, each) for each in self._evaluate(number, context))
@@ -86,7 +89,8 @@ class Batch:
         for shown in dict.fromkeys(map(rule.merged, touched)) if rule.is_merging else ():
             for known in self._rows.held(number, shown):
                 self._touch(number, known.group).look_again(known)
-        folding = RuleFolding(number, context, self._rows, self._cache, self._verified)
+        # Groups that were touched long ago are used less than those of new records.
+        folding = RuleFolding(number, context, self._rows, self._cache, self._verified, is_caching=self._is_new)
         folded = folding.fold_all(touched)
         if folding.too_early is not None:
             self.too_early[number] = folding.too_early

@@ -121,7 +121,9 @@ def _stop(
     found = [each for each in fold.alerts() if each.place < order]
     place = bisect_left(known, order, key=lambda each: each.place)
     newest, was = found[-1] if found else None, known[place - 1] if place else None
-    if (newest is None or hit.at > newest.until) and _is_same(newest, was):
+    over = hit.at - rule.reach  # an alert that was over then no longer matters
+    are_over = (newest is None or newest.until < over) and (was is None or was.until < over)
+    if are_over or ((newest is None or hit.at > newest.until) and _is_same(newest, was)):
         return Evaluated(found, fold, order, order)
     return None
 

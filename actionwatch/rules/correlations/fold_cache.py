@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actionwatch.base.model import CorrelatedAlert, Group, HitOrder
@@ -55,6 +56,11 @@ class FoldCache:
         while self._size > self._most:
             _, (_, freed) = self._folds.popitem(last=False)
             self._size -= freed
+
+    def drop(self, number: int, groups: Iterable[Group]) -> None:
+        """Forget the folds of groups that get hits which these do not take."""
+        for group in groups:
+            self.take(number, group)
 
     def clear(self) -> None:
         """Forget all."""

@@ -80,7 +80,14 @@ class RuleFolding:
     """
 
     def __init__(
-        self, number: int, context: RuleContext, rows: Rows, cache: FoldCache, verified: datetime | None
+        self,
+        number: int,
+        context: RuleContext,
+        rows: Rows,
+        cache: FoldCache,
+        verified: datetime | None,
+        *,
+        is_caching: bool,
     ) -> None:
         self.too_early: datetime | None = None
         self._number = number
@@ -88,6 +95,7 @@ class RuleFolding:
         self._rows = rows
         self._cache = cache
         self._verified = verified
+        self._is_caching = is_caching
 
     def fold_all(self, touched: Mapping[Group, Touch]) -> list[Folded]:
         """Fold groups. What is asked of those that are not cached is read together."""
@@ -103,10 +111,10 @@ class RuleFolding:
         fold = result.fold
         for found in fold.found:  # what waits in a fold can still become another alert, and needs its hits for that
             its = known[found.id]
-            if its.is_judged and not its.is_held and not found.is_partial:
+            if its.is_judged and not its.is_held:
                 found.hits.clear()
                 found.is_partial = True
-        if result.stopped is not None:
+        if result.stopped is not None or not self._is_caching:
             return
         while len(fold.found) > 1 and _is_settled(known[fold.found[0].id]):
             del fold.found[0]
