@@ -209,7 +209,7 @@ def _view(context: RuleContext, rows: Rows, number: int, group: Group, own: Sequ
     first = (earlier or own)[0].order if context.complete_from is None else (context.complete_from, -1, "")
     alerts = [each for each in rows.alerts_from(number, group, first[0]) if each.is_current and each.place < first]
     begun = max(alerts, key=attrgetter("place"), default=None)
-    fold = evaluate(rule, context.begin, begun, earlier, Span(first, AFTER_ALL), ()).fold
+    fold = evaluate(rule, context.new_fold(), begun, earlier, Span(first, AFTER_ALL), ()).fold
     known = len(fold.found)
     last = fold.found[-1] if fold.found and not rule.is_absence else None
     if last is not None and at <= last.until:
