@@ -20,7 +20,6 @@ from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Rule
-from actionwatch.rules.versions import correlated
 from actionwatch.service import prune
 from actionwatch.service.configuration import read_rules
 from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
@@ -58,7 +57,6 @@ class App:
         go_by(self.database.now)
         self.clock = Clock()
         self._rules: Rules | None = None
-        self._correlating: tuple[object, Correlating] | None = None
         self._matcher: RecordMatcher | None = None
         self.addressing = build_addressing(settings)
         self.self_alerts = SelfAlertStore(self.database, self.addressing, self.clock)
@@ -113,25 +111,12 @@ class App:
         )
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:
-        """Return the correlations. Reuse them if none of them changed."""
-        names = correlated(rules)
-        parts = {
-            rule.name.id: (
-                rule.document and rule.document.value,
-                rule.is_silent,
-                rule.correlation and rule.correlation.version,
-            )
-            for rule in rules
-            if rule.name.id in names
-        }
-        if self._correlating is None or self._correlating[0] != parts:
-            sources = [source.name for source in self.settings.sources]
-            self._correlating = parts, Correlating(rules, self.addressing, sources=sources)
-        return self._correlating[1]
+        """Return the correlations, which continue from what is stored."""
+        return Correlating(rules, self.addressing, sources=[source.name for source in self.settings.sources])
 
     @property
     def records_learned(self) -> int | None:
-        """How many records correlations have read again since the start; None once they have caught up, or without a matcher."""
+        """How many records correlations have read again since the start; None once they have caught up, or without matcher."""
         if self._matcher is None or self._matcher.has_learned:
             return None
         return self._matcher.fed_count
@@ -142,7 +127,7 @@ class App:
 
     def begin_leading(self) -> None:
         """Forget what this process matched as an earlier leader: another replica has led since."""
-        self._matcher = self._correlating = None
+        self._matcher = None
 
     def delivery_worker(self, leads: Callable[[], bool] = lambda: True) -> DeliveryWorker:
         """Build the delivering step. `leads` returns whether this process is the leader."""

@@ -17,7 +17,6 @@ from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.silence_preview import preview
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
-from actionwatch.store.membership import LEADER
 
 if TYPE_CHECKING:
     from actionwatch.web.access import Access

@@ -422,7 +422,7 @@ ALERT_HISTORY = Table(
     sqlite_autoincrement=True,  # an id is sealed once
 )
 
-# The hits of correlations: a record, or an alert of a rule that another one counts, in a group. `group_id` names rule and group.
+# The hits of correlations: a record, or an alert of a rule that another one counts, in a group.
 HIT = Table(
     "hit",
     METADATA,

@@ -1,7 +1,7 @@
 """Correlate: hits of records become alerts, and alerts of a rule become hits of the rules that count them.
 
-A hit is a row, and so is an alert: everything that is known of a group is read from there. Nothing depends on the order in which
-records arrive, or on how they are divided into batches. Pure: `Rows` remembers, and the caller reports the changes.
+A hit is a row, and so is an alert: everything that is known of a group is read from there. Nothing depends on the order in
+which records arrive, or on how they are divided into batches. Pure: `Rows` remembers, and the caller reports the changes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Correlator:
         return self._changes(batch, rows)
 
     def begin(self) -> dict[int, dict[Group, Span]]:
-        """Return, by the number of its rule, where a rule that is new must be evaluated although it has no hit: what it expects."""
+        """Return, by the number of a rule, which groups it expects: a new rule evaluates them although they have no hit."""
         return {
             number: {group: Span(AFTER_ALL, BEFORE_ALL) for group in rule.expected}
             for number, rule in enumerate(self.rules)

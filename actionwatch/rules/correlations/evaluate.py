@@ -1,7 +1,7 @@
 """Fold the hits of one group from a place on: what its alerts are now. Pure.
 
-The state of a group at a time is a function of its last alert that fired before, and of its hits within one reach before (for an
-absence and a new term: of one hit before). So a fold begins there, wherever a hit was added, moved or removed, and it ends
+The state of a group at a time is a function of its last alert that fired before, and of its hits within one reach before (for
+an absence and a new term: of one hit before). So a fold begins there, wherever a hit was added, moved or removed, and it ends
 where the state is again what it was.
 """
 

@@ -48,6 +48,7 @@ class FoldCache:
 
     def put(self, number: int, group: Group, cached: CachedFold) -> None:
         """Remember a fold. Forget those that were not used for the longest time if there is no room."""
+        self.take(number, group)
         size = cached.size()
         if size > self._most:
             return

@@ -96,8 +96,12 @@ class MemoryRows:
         return {name: self._alerts[name][1] for name in ids if name in self._alerts}
 
     def sharing(self, number: int, shown: Group, at: datetime) -> Sequence[CorrelatedAlert]:
-        """Return the current alerts of the groups that share one alert. All of them: there are few."""
-        return [each for each in self._shared[number].get(shown, {}).values() if each.is_current]
+        """Return the current alerts of the groups that share one alert, from the leader of the last before a time on."""
+        its = {name: each for name, each in self._shared[number].get(shown, {}).items() if each.is_current}
+        before = [each for each in its.values() if each.fired_at < at and each.leader is not None]
+        last = max(before, key=attrgetter("fired_at"), default=None)
+        begin = at if last is None else min(last.fired_at, its.get(last.leader or "", last).fired_at)
+        return [each for each in its.values() if each.fired_at >= begin]
 
     def held(self, number: int, shown: Group) -> Sequence[CorrelatedAlert]:
         """Return the alerts of these groups that wait for one that fired before to be judged."""

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from actionwatch.matching.known_alerts import read_known
 from actionwatch.rules.correlations.live.correlator import Correlator
 from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.known_alerts import read_known
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
 from tests.builders import NOON, make_record

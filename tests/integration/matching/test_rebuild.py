@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.live_rule import LiveRule
 from sqlalchemy import text
@@ -19,7 +20,6 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Match, Record
 from actionwatch.matching.correlating import LEARN_AT_ONCE, Correlating, RebuildRepeated
 from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
-from actionwatch.matching.state_building import PAUSE_EVERY
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records

@@ -46,7 +46,6 @@ from tests.positions import move_to
 from tests.threads import start_thread
 
 serving = functools.partial(server.serving, start_thread=start_thread)
-DROPPED_GROUPS = 3
 INTERVAL = timedelta(seconds=30)
 WORKERS: dict[str, bool] = {}
 
@@ -83,7 +82,7 @@ def web(
 
     routes = [
         *health_routes(lambda: workers, unready),
-        *metrics_routes(database, ["acme"], clock, lambda: DROPPED_GROUPS),
+        *metrics_routes(database, ["acme"], clock),
     ]
     with database.joined() as membership, serving(routes, "127.0.0.1", 0, None) as url:
         roles.start(membership)
@@ -211,7 +210,6 @@ def metrics(web: httpx.Client) -> dict[str, float]:
 def metrics_of_process() -> dict[str, float]:
     """Return the samples that the store does not determine. Tests before may have dropped lines of the log."""
     return {
-        "actionwatch_correlation_groups_dropped_total": DROPPED_GROUPS,
         "actionwatch_log_lines_dropped_total": WRITER.dropped_count,
         f'actionwatch_info{{version="{__version__}"}}': 1,
     }
@@ -289,7 +287,7 @@ def test_metrics_count_records_and_not_ids(web: httpx.Client, database: Database
 def test_metrics_that_only_grow_are_counters(web: httpx.Client) -> None:
     """Prometheus reads numbers that only grow as counters, so that `rate` and `increase` work."""
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", web.get("/metrics").text, re.MULTILINE))
-    for name in ("actionwatch_records_stored_total", "actionwatch_correlation_groups_dropped_total"):
+    for name in ("actionwatch_records_stored_total", "actionwatch_log_lines_dropped_total"):
         assert types[name] == "counter", types
     assert types["actionwatch_records_unmatched"] == "gauge"
 
