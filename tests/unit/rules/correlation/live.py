@@ -152,6 +152,7 @@ FAMILY_RULES = RULES + "---\n".join(
 )
 ALL = loaded(RULES)
 NESTED = loaded(NESTED_RULES)
+FAMILIES = loaded(FAMILY_RULES)
 
 
 def _changed(text: str, *replacements: tuple[str, str]) -> Sequence[Rule]:
@@ -175,7 +176,7 @@ VERSIONS = {
         _changed(RULES, ("realert: 25m", "realert: 20m"), ("timespan: 12m", "timespan: 9m")),
     ],
     "families": [
-        loaded(FAMILY_RULES),
+        FAMILIES,
         _without(FAMILY_RULES, "busy", "both", "news"),
         _changed(FAMILY_RULES, ("rules: bursts, ", "rules: [a, bursts], "), ("timespan: 4m", "timespan: 3m")),
         _changed(FAMILY_RULES, ("actionKind: DELETE_CLUSTER", "actionKind: [DELETE_CLUSTER, REQUEST_CLUSTER_DELETE]")),
@@ -210,7 +211,7 @@ class Service:
         """The alerts that were judged, reported or not, by id."""
         return {known.id: known for known in self.memory.all_alerts() if known.is_noted}
 
-    def take(self, batch: Sequence[Record], verified: datetime, *, is_interrupted: bool = False) -> None:
+    def take(self, batch: Sequence[Record], verified: datetime | None, *, is_interrupted: bool = False) -> None:
         """Take a batch in event order, as the matching step does; if interrupted, lose the result before that."""
         numbered = [msgspec.structs.replace(each, id=self.count + n + 1) for n, each in enumerate(batch)]
         numbered.sort(key=in_event_order)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.live.changes import Evaluation, compare, turned_by, update_times
-from actionwatch.rules.correlations.live.kept_records import KeptRecords
-from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from msgspec import structs
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Group
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
+from actionwatch.rules.correlations.sharing import Sharing
 from actionwatch.rules.model import NEVER, Correlation, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
@@ -36,25 +34,22 @@ BOB: Group = ("bob",)
 def found(name: str, start: float, *minutes: float, until: float | None = None) -> FoundAlert:
     """Make an alert that begins at a minute, with hits, open for ten minutes."""
     hits = [hit(minute) for minute in (start, *minutes)]
-    fired = hits[-1].at
-    return FoundAlert(
-        name, at(start), fired, at(start + 10 if until is None else until), HitList(hits), id=name, firing=hits[-1]
-    )
+    end = at(start + 10 if until is None else until)
+    return FoundAlert(name, at(start), hits[-1].at, end, HitWindow(hits), id=name, firing=hits[-1])
 
 
 def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert:
     """Make an alert of absence."""
     end = None if back is None else at(back)
-    return FoundAlert(name, at(since), at(since), NEVER, HitList(), at(since), resolved_at=end, id=name)
+    return FoundAlert(name, at(since), at(since), NEVER, HitWindow(), at(since), resolved_at=end, id=name)
 
 
 def reported(
-    name: str, start: float, *minutes: float, until: float | datetime = NEVER, is_reported: bool = True, **more: object
+    name: str, start: float, *, until: float | datetime = NEVER, is_reported: bool = True, **more: object
 ) -> CorrelatedAlert:
-    """Make a reported alert with the records of these minutes."""
+    """Make the row of an alert that people know."""
     end = until if isinstance(until, datetime) else at(until)
     known = CorrelatedAlert(name, COUNT.name.id, (), name, at(start), at(start), end, is_reported)
-    known.keys = {hit(minute).key for minute in minutes}
     for field, value in more.items():
         setattr(known, field, value)
     return known
@@ -68,9 +63,17 @@ def evaluated(
     last: float | None = None,
     group: Group = (),
 ) -> Evaluation:
-    """Make the evaluation of a group in which all alerts are judged."""
+    """Make the evaluation of a group in which all alerts are judged. Those that are not `known` are new."""
     by_id = {each.id: each for each in known}
-    return Evaluation(rule, group, by_id, None if last is None else at(last), alerts, alerts, turned)
+    for each in alerts:
+        row = by_id.get(each.id)
+        if row is None:
+            row = by_id[each.id] = CorrelatedAlert(
+                each.id, rule.name.id, group, each.origin, each.first_at, each.fired_at, each.until, is_noted=False
+            )
+        row.firing = None if each.firing is None else each.firing.order
+        row.back_at = each.resolved_at
+    return Evaluation(rule, group, by_id, None if last is None else at(last), alerts, turned)
 
 
 def yes(_: FoundAlert) -> bool:
@@ -82,9 +85,9 @@ def no(_: FoundAlert) -> bool:
 
 
 def changes(
-    *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: SharedAlerts | None = None
+    *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: Sharing | None = None
 ) -> list[tuple[str, str]]:
-    """Return what happens to which alert, by its reported id, without changes that are only stored."""
+    """Return what happens to which alert, by its reported id."""
     return [
         (change.kind or "", change.known.alert_id)
         for change in all_changes(*evaluations, may_open=may_open, shared=shared)
@@ -92,35 +95,25 @@ def changes(
 
 
 def all_changes(
-    *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: SharedAlerts | None = None
+    *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: Sharing | None = None
 ) -> list[AlertChange]:
-    """Return the changes with the records that they bring."""
-    made, whole = compare(evaluations, may_open, shared), KeptRecords().whole
-    return [replace(each.change, records=tuple(whole(each.records))) for each in made if each.change.kind is not None]
+    return [each.change for each in compare(evaluations, may_open, shared)]
 
 
-def merged(rule: Correlation, *evaluations: Evaluation) -> SharedAlerts:
-    """Make the shared alerts of these evaluations, all verified."""
-    shared = SharedAlerts(rule)
-    for each in evaluations:
-        update(shared, each, 1000)
-    return shared
-
-
-def update(shared: SharedAlerts, each: Evaluation, verified: float) -> None:
-    """Let shared alerts take an evaluation."""
-    shared.update(each.group, each.alerts, each.known, each.turned, at(verified))
+def merged(rule: Correlation, *evaluations: Evaluation, verified: float = 1000) -> Sharing:
+    """Make who leads whom among the alerts of these evaluations."""
+    return Sharing(rule, [known for each in evaluations for known in each.known.values()], at(verified))
 
 
 # -- an alert is lost
 
 
 def test_an_alert_replaces_one_that_is_lost() -> None:
-    """An alert that replaces a lost one joins the reported alert, with its new records only."""
-    gone = reported("old", 5, 5, 6, until=15, is_current=False)
-    (change,) = all_changes(evaluated(COUNT, [found("new", 1, 5, 6)], [gone], [gone]))
-    assert (change.kind, change.known.alert_id) == (ChangeKind.JOIN, "old")
-    assert [record.occurred_at for record in change.records] == [at(1)]
+    """An alert that replaces a lost one joins the reported alert."""
+    gone = reported("old", 5, until=15, is_current=False)
+    place = evaluated(COUNT, [found("new", 1, 5, 6)], [gone], [gone])
+    assert changes(place) == [("join", "old")]
+    assert (place.known["new"].is_reported, place.known["new"].reported_as) == (True, "old")
 
 
 def test_an_unreported_alert_is_not_replaced() -> None:
@@ -131,14 +124,14 @@ def test_an_unreported_alert_is_not_replaced() -> None:
 
 def test_an_alert_that_is_found_again_keeps_its_id() -> None:
     """An alert that is found again keeps its id; another one at that time opens."""
-    back = reported("old", 5, 5, 6, until=15)
+    back = reported("old", 5, until=15)
     alerts = [found("old", 5, 6), found("new", 14, 15)]
-    assert changes(evaluated(COUNT, alerts, [back], [back])) == [("open", "new")]
+    assert changes(evaluated(COUNT, alerts, [back], [back])) == [("join", "old"), ("open", "new")]
 
 
 def test_only_one_overlapping_alert_replaces_a_lost_one() -> None:
     """Only the first alert that overlaps a lost one replaces it."""
-    gone = reported("old", 5, 5, 6, until=15, is_current=False)
+    gone = reported("old", 5, until=15, is_current=False)
     alerts = [found("far", 16, 17), found("near", 3, 6), found("next", 14, 15)]
     what = changes(evaluated(COUNT, alerts, [gone], [gone]))
     assert what == [("open", "far"), ("join", "old"), ("open", "next")]
@@ -202,74 +195,67 @@ def test_an_alert_that_is_found_again_takes_over_from_its_substitute() -> None:
     assert changes(evaluated(ABSENCE, [missing("old", 30, back=60)], [again])) == [("resolve", "old")]
 
 
-def test_records_of_a_substitute_are_not_repeated() -> None:
-    """Records that came while a substitute was reported are not reported again."""
-    again = reported("old", 5, 5, 6, until=15)
-    meanwhile = reported("new", 1, 1, 5, 6, 7, until=11, reported_as="old", is_current=False)
+def test_an_alert_that_is_found_again_is_not_reported_as_its_substitute() -> None:
+    """Records that come after that join the alert that is found again; what follows opens."""
+    again = reported("old", 5, until=15)
+    meanwhile = reported("new", 1, until=11, reported_as="old", is_current=False)
     place = evaluated(COUNT, [found("old", 5, 6, 7), found("next", 11, 12)], [again, meanwhile], [again, meanwhile])
-    assert changes(place) == [("open", "next")]  # not reported as the substitute, which is lost itself
-
-
-def test_lost_alerts_come_oldest_first() -> None:
-    """The oldest of several lost alerts comes first, in any order of storage."""
-    known = [
-        reported("c", 9),
-        reported("b", 3),
-        reported("a", 3),
-        reported("kept", 1),
-        reported("back", 2, is_current=False),
-    ]
-    place = evaluated(COUNT, [], known)
-    turned = turned_by(place.known, ["c", "b", "a", "kept", "back", "unknown"], {"kept", "back"})
-    assert [(each.id, each.is_current) for each in turned] == [
-        ("back", True), ("a", False), ("b", False), ("c", False),
-    ]  # fmt: skip
+    assert changes(place) == [("join", "old"), ("open", "next")]
+    assert again.reported_as is None
 
 
 # -- what is reported of an alert
 
 
 def test_an_alert_opens_once_and_is_joined() -> None:
-    """An alert opens once; only records that it does not hold yet join it."""
+    """An alert opens once; whatever of it is folded again joins it, and who reports it leaves out what it holds."""
     place = evaluated(COUNT, [found("a", 1, 2)])
     assert changes(place) == [("open", "a")]
-    assert changes(place) == []
-    assert place.known["a"].taken == 2  # so that the next look begins after these hits
-    (change,) = all_changes(evaluated(COUNT, [found("a", 1, 2, 3)], list(place.known.values())))
-    assert (change.kind, [record.occurred_at for record in change.records]) == (ChangeKind.JOIN, [at(3)])
+    assert changes(place) == [("join", "a")]
+    reduced = found("a", 1)
+    reduced.hits.clear()
+    assert changes(evaluated(COUNT, [reduced], list(place.known.values()))) == []
 
 
-def test_the_end_of_an_unreported_absence_is_stored_once() -> None:
-    """The end of an absence that may not open is stored, once."""
+def test_the_end_of_an_unreported_absence_is_noted() -> None:
+    """The end of an absence that may not open is noted, and reported to nobody."""
     place = evaluated(ABSENCE, [missing("a", 10, back=30)])
-    assert [change.kind for change, *_ in compare([place], no)] == [None, None]  # found, and over
+    assert changes(place, may_open=no) == []
     (known,) = place.known.values()
-    assert (known.is_reported, known.resolved_at, known.until) == (False, at(30), at(30))
-    assert list(compare([place], no)) == []
+    assert (known.is_noted, known.is_reported, known.resolved_at, known.until) == (True, False, at(30), at(30))
     place = evaluated(ABSENCE, [missing("a", 10)])
-    list(compare([place], no))
+    assert changes(place, may_open=no) == []
     (known,) = place.known.values()
-    assert (known.resolved_at, known.until) == (None, NEVER)
+    assert (known.is_noted, known.resolved_at, known.until) == (True, None, NEVER)
 
 
-def test_unreported_alerts_are_stored() -> None:
-    """Alerts that are not reported are stored too: found ones, lost ones, and changed times."""
-    gone, moved = reported("old", 50, until=60, is_current=False), reported("a", 1, until=14)
-    moved.fired_at, moved.keys = at(4), {hit(minute).key for minute in (1, 2)}
-    alerts = [found("a", 1, 2), found("b", 20, 21)]
-    written = [
-        (change.kind, change.known.id) for change, *_ in compare([evaluated(COUNT, alerts, [gone, moved], [gone])], no)
-    ]
-    assert written == [(None, "old"), (None, "a"), (None, "b")]
-    assert (moved.fired_at, moved.until) == (at(2), at(11))
+def test_an_alert_that_may_open_later_opens_then() -> None:
+    """An alert of backlog opens with its first record that may alert, and not before."""
+    place = evaluated(COUNT, [found("a", 1, 2)])
+    assert changes(place, may_open=no) == []
+    assert changes(place, may_open=no) == []
+    assert changes(place) == [("open", "a")]
 
 
 def test_records_come_in_event_order() -> None:
-    """The records of an alert come in event order."""
+    """The records of an alert come in event order, each once."""
     alert = found("a", 1)
-    alert.hits = HitList([hit(9), structs.replace(hit(9.5), records=(*hit(8).records, *hit(3).records))])
-    (change,) = all_changes(evaluated(COUNT, [alert]))
-    assert [record.occurred_at for record in change.records] == [at(3), at(8), at(9)]
+    alert.hits = HitWindow(
+        [hit(9), structs.replace(hit(9.5), records=(*hit(8).records, *hit(3).records, *hit(9).records))]
+    )
+    (made,) = compare([evaluated(COUNT, [alert])], yes)
+    assert [record.occurred_at for record in made.records] == [at(3), at(8), at(9)]
+    assert made.described_by == made.records
+
+
+def test_an_absence_is_described_by_the_last_match_before_it() -> None:
+    """The texts of an absence are made from the newest match before it; its end is described by none."""
+    alert = missing("a", 10, back=30)
+    (last,) = hit(5).records
+    alert.last_seen = last
+    opened, resolved = compare([evaluated(ABSENCE, [alert])], yes)
+    assert (opened.described_by, resolved.described_by) == ((last,), ())
+    assert FoundChange(opened.change, None, ()).described_by == ()
 
 
 def test_an_alert_that_a_record_fired_comes_first() -> None:
@@ -287,16 +273,14 @@ def test_an_alert_that_a_record_fired_comes_first() -> None:
     [
         (reported("a", 10, until=30, resolved_at=at(30)), 20.0, (at(20), at(20))),  # over: it follows a late record
         (reported("a", 10, until=30, resolved_at=at(30)), None, (at(30), at(30))),  # a reported end stays
-        (reported("a", 10, is_reported=False), 20.0, (None, NEVER)),  # not reported yet
-        (reported("a", 10, is_open=True), 20.0, (None, NEVER)),  # its end is not reported yet
+        (reported("a", 10, is_open=True), None, (None, NEVER)),
     ],
 )
 def test_which_end_follows_a_late_record(
     known: CorrelatedAlert, back: float | None, expected: tuple[datetime | None, datetime]
 ) -> None:
-    """An end that was reported stays; only an end that is over follows a late record."""
-    before = (known.resolved_at, known.until)
-    assert update_times(known, missing("a", 10, back=back)) is (before != expected)
+    """An end that was reported stays; only an end that is over follows a late record. Nobody is notified again."""
+    assert changes(evaluated(ABSENCE, [missing("a", 10, back=back)], [known])) == []
     assert (known.resolved_at, known.until) == expected
 
 
@@ -312,21 +296,16 @@ def test_an_alert_of_another_group_joins() -> None:
 
 def test_a_missing_group_joins_another() -> None:
     """A second missing group joins, and the alert resolves once all groups are verified to be back."""
-    evaluations = [
-        evaluated(MERGED_ABSENCE, [missing("a", 10)], group=EVE),
-        evaluated(MERGED_ABSENCE, [missing("b", 20)], group=BOB),
-    ]
-    shared = merged(MERGED_ABSENCE, *evaluations)
-    assert changes(*evaluations, shared=shared) == [("open", "a"), ("join", "a")]
-    back = evaluated(MERGED_ABSENCE, [missing("a", 10, back=30)], list(evaluations[0].known.values()), group=EVE)
-    update(shared, back, 29)
-    assert list(compare([back], yes, shared)) == []  # it is not verified yet that the other is missing
-    update(shared, back, 1000)
-    assert [change.kind for change, *_ in compare([back], yes, shared)] == [None]
-    back = evaluated(MERGED_ABSENCE, [missing("b", 20, back=40)], list(evaluations[1].known.values()), group=BOB)
-    update(shared, back, 1000)
-    assert changes(back, shared=shared) == [("resolve", "a"), ("resolve", "a")]
-    assert changes(back, shared=shared) == []
+    eve = evaluated(MERGED_ABSENCE, [missing("a", 10)], group=EVE)
+    bob = evaluated(MERGED_ABSENCE, [missing("b", 20)], group=BOB)
+    assert changes(eve, bob, shared=merged(MERGED_ABSENCE, eve, bob)) == [("open", "a"), ("join", "a")]
+    back = evaluated(MERGED_ABSENCE, [missing("a", 10, back=30)], list(eve.known.values()), group=EVE)
+    # It is not verified yet that the other is missing.
+    assert changes(back, shared=merged(MERGED_ABSENCE, back, bob, verified=29)) == []
+    assert changes(back, shared=merged(MERGED_ABSENCE, back, bob)) == []
+    other = evaluated(MERGED_ABSENCE, [missing("b", 20, back=40)], list(bob.known.values()), group=BOB)
+    assert changes(other, shared=merged(MERGED_ABSENCE, back, other)) == [("resolve", "a"), ("resolve", "a")]
+    assert changes(other, shared=merged(MERGED_ABSENCE, back, other)) == []
 
 
 def test_group_that_joins_an_unreported_alert_is_not_reported() -> None:
@@ -341,7 +320,7 @@ def test_group_that_joins_an_unreported_alert_is_not_reported() -> None:
 
 def test_a_reported_alert_keeps_its_id() -> None:
     """An alert that replaces a reported one keeps its id, even if another alert leads it."""
-    gone = reported("old", 5, 5, 6, until=15, is_current=False)
+    gone = reported("old", 5, until=15, is_current=False)
     evaluations = [
         evaluated(MERGED, [found("a", 1, 2, until=4)], group=EVE),
         evaluated(MERGED, [found("new", 4, 5, 6)], [gone], [gone], group=BOB),
@@ -359,13 +338,14 @@ def test_a_reported_alert_keeps_its_id() -> None:
 
 def test_an_alert_waits_for_earlier_unjudged_ones() -> None:
     """An alert waits until the alerts that fired before it are judged."""
-    first = found("a", 1, 2)
-    first.judged_at = at(50)
-    evaluations = [Evaluation(MERGED, EVE, {}, None, [first], [], ()), evaluated(MERGED, [found("b", 3, 4)], group=BOB)]
-    shared = SharedAlerts(MERGED)
-    for each in evaluations:
-        update(shared, each, 10)
-    assert changes(*evaluations, shared=shared) == []
+    waits = evaluated(MERGED, [found("a", 1, 2)], group=EVE)
+    waits.known["a"].is_judged = False
+    bob = evaluated(MERGED, [found("b", 3, 4)], group=BOB)
+    unjudged = Evaluation(MERGED, EVE, waits.known, None, [], ())
+    assert changes(unjudged, bob, shared=merged(MERGED, unjudged, bob)) == []
+    assert not bob.known["b"].is_noted
+    waits.known["a"].is_judged = True
+    assert changes(waits, bob, shared=merged(MERGED, waits, bob)) == [("open", "a"), ("join", "a")]
 
 
 def test_groups_that_come_back_together_resolve_once_each() -> None:
@@ -391,6 +371,4 @@ def test_the_last_lost_group_resolves_a_shared_alert(is_other_open: bool, expect
         evaluated(MERGED_ABSENCE, [missing("a", 10, back=None if is_other_open else 15)], [known], group=EVE),
         evaluated(MERGED_ABSENCE, [], [gone], [gone], 18, group=BOB),
     ]
-    shared = merged(MERGED_ABSENCE, *evaluations)
-    shared.shared_with(known)
-    assert changes(evaluations[1], shared=shared) == expected
+    assert changes(evaluations[1], shared=merged(MERGED_ABSENCE, *evaluations)) == expected

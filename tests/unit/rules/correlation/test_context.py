@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.live.context import StreamBounds, contexts_of
 from msgspec import structs
 
-from actionwatch.base.model import CorrelatedAlert, Hit, RuleName
+from actionwatch.base.model import Hit, RuleName
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.model import NEVER, Step, Threshold
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
+from actionwatch.rules.model import NEVER, Correlation, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
 COUNT = make(threshold=Threshold("gte", 2))
+SHARED = make(
+    threshold=Threshold("lt", 1),
+    group_by=("userName",),
+    expected=(("eve",), ("bob",)),
+    alert=AlertBlock(group_by=()),
+    realert=0 * MINUTE,
+)
 FLOOR = 7
 
 
@@ -38,8 +44,8 @@ INNER = structs.replace(NEW, records=())
 )
 def test_an_alert_opens_with_a_new_record(hits: list[Hit], may_open: bool) -> None:
     """An alert opens if at least one of its records is new, or if it counts an alert without records."""
-    (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR))
-    found = FoundAlert("a", at(20), at(20), at(30), HitList(hits))
+    (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floor=lambda _: FLOOR))
+    found = FoundAlert("a", at(20), at(20), at(30), HitWindow(hits))
     assert context.may_open(found, None) is may_open
     assert not context.may_open(replace(found, is_quiet=True), None)
     (silent,) = contexts_of([replace(COUNT, is_silent=True)], StreamBounds(begin=lambda _: at(0)))
@@ -68,10 +74,10 @@ def test_an_absence_opens_while_it_lasts(
 ) -> None:
     """An absence opens while it lasts, once its time may alert; after its end, only if a new record ended it."""
     start = None if alerts_from is None else at(alerts_from)
-    bounds = StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR, alerts_from=start)
+    bounds = StreamBounds(begin=lambda _: at(0), floor=lambda _: FLOOR, alerts_from=start)
     (context,) = contexts_of([ABSENCE], bounds)
     end = None if back is None else back.at
-    found = FoundAlert("a", at(10), at(10), NEVER, HitList(), resolved_at=end, resolved_by=back)
+    found = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), resolved_at=end, resolved_by=back)
     assert context.may_open(found, None if verified is None else at(verified)) is may_open
 
 
@@ -80,47 +86,60 @@ def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
     for start, may_open in ((15, True), (25, False)):
         bounds = StreamBounds(begin=lambda _: at(0), alerts_from=at(start))
         (context,) = contexts_of([ABSENCE], bounds)
-        found = FoundAlert("a", at(10), at(10), NEVER, HitList(), resolved_at=at(15))
+        found = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), resolved_at=at(15))
         assert context.may_open(found, at(20)) is may_open
 
 
+def test_what_rules_are_to_each_other() -> None:
+    """A rule is an inner one if others count its alerts; its own alerts wait if those that it counts may wait."""
+    fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
+    absence = replace(ABSENCE, name=RuleName("absence", "absence", "Absence"))
+    outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
+    top = replace(fed, name=RuleName("top", "top", "Top"), steps=(Step("absence"), Step("r")))
+    contexts = list(contexts_of([fed, absence, outer, top], StreamBounds(begin=lambda _: at(0))))
+    assert [each.is_inner for each in contexts] == [True, True, False, False]
+    assert [each.is_waiting for each in contexts] == [False, False, False, True]
+
+
+def test_hits_are_complete_once_a_rule_has_looked_far_enough_back() -> None:
+    """A rule that reads records from a time on knows all hits that matter after what it and the rules below need."""
+    fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
+    outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
+    bounds = StreamBounds(begin=lambda _: at(0), since=lambda rule: at(100) if rule.name.id == "outer" else None)
+    contexts = list(contexts_of([fed, outer], bounds))
+    assert [each.complete_from for each in contexts] == [None, at(130)]  # its own ten minutes, and ten and ten below
+
+
 @pytest.mark.parametrize(
-    ("known", "hits", "is_over"),
+    ("rule", "found", "verified", "alerts_from", "pending"),
     [
-        ({"is_current": False}, [OLD], False),
-        ({"is_open": True}, [OLD], False),
-        ({}, [OLD], True),  # it was never reported, and cannot open: its records are older than the rule
-        ({}, [NEW], False),
-        ({"is_reported": True}, [NEW], False),
-        ({"is_reported": True, "keys": {NEW.records[0].key}}, [NEW], True),
-        ({"is_reported": True, "keys": {NEW.records[0].key}}, [NEW, hit(21)], False),
+        (COUNT, {}, None, None, None),
+        (COUNT, {}, None, 50, None),  # only what is missing waits for the time from which on it may alert
+        (COUNT, {"judged_at": 20}, None, None, 20),
+        (COUNT, {"judged_at": 20}, 19, None, 20),
+        (COUNT, {"judged_at": 20}, 20, None, None),
+        (ABSENCE, {"judged_at": 20}, 19, 50, 20),
+        (ABSENCE, {"judged_at": 20}, 20, 50, 50),
+        (ABSENCE, {"judged_at": 20}, 50, 50, None),
+        (ABSENCE, {"judged_at": 20, "resolved_at": 30}, 20, 50, None),  # its end decides whether it opens
+        (
+            SHARED,
+            {"judged_at": 20, "resolved_at": 30},
+            20,
+            None,
+            30,
+        ),  # first it must be verified whether others are missing
+        (SHARED, {"judged_at": 20, "resolved_at": 30}, 30, None, None),
+        (SHARED, {"judged_at": 20, "resolved_at": 30}, 25, 28, 28),
+        (SHARED, {"judged_at": 20, "resolved_at": 30}, None, None, 20),
     ],
 )
-def test_an_alert_is_over_if_nothing_of_it_can_be_reported(
-    known: dict[str, Any], hits: list[Hit], is_over: bool
+def test_when_an_alert_must_be_looked_at_again(
+    rule: Correlation, found: dict[str, float], verified: float | None, alerts_from: float | None, pending: float | None
 ) -> None:
-    """An alert with a record that people did not see, or one that is open or lost, is not over."""
-    (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floors=lambda _: FLOOR))
-    alert = CorrelatedAlert("a", "id", (), "a", at(20), at(20), at(30))
-    for name, value in known.items():
-        setattr(alert, name, value)
-    assert context.is_over(FoundAlert("a", at(20), at(20), at(30), HitList(hits)), alert) is is_over
-
-
-def test_what_rules_are_to_each_other() -> None:
-    """A rule is final if no rule counts it and its groups share no alert, direct if it counts records only."""
-    fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
-    merging = make(
-        name=RuleName("merging", "merging", "M"),
-        threshold=Threshold("gte", 2),
-        group_by=("userName",),
-        alert=AlertBlock(group_by=()),
-    )
-    outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
-    bounds = StreamBounds(begin=lambda _: at(0))
-    contexts = list(contexts_of([fed, merging, outer], bounds, is_thinned=True))
-    assert [each.is_final for each in contexts] == [False, False, True]
-    assert [each.above for each in contexts] == [("outer",), (), ()]
-    assert [each.is_direct for each in contexts] == [True, True, False]
-    assert [each.is_thinned for each in contexts] == [True, True, False]
-    assert not any(each.is_thinned for each in contexts_of([fed, merging, outer], bounds))
+    """An alert must be looked at again once its firing, its end, or the time from which on it may alert is verified."""
+    start = None if alerts_from is None else at(alerts_from)
+    (context,) = contexts_of([rule], StreamBounds(begin=lambda _: at(0), alerts_from=start))
+    alert = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), **{name: at(minute) for name, minute in found.items()})
+    expected = None if pending is None else at(pending)
+    assert context.pending_at(alert, None if verified is None else at(verified)) == expected

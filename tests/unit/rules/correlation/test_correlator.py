@@ -1,18 +1,22 @@
-"""What the correlator of all rules keeps, what it reports once, and when it must be rebuilt."""
+"""The correlator of all rules: what it makes of hits, what it reports once, and that its cost is flat."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
-from actionwatch.rules.correlations.live.context import StreamBounds
-from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.live_rule import LiveRule
 
-from actionwatch.base.model import ChangeKind, Mode
+from actionwatch.base.model import AlertChange, ChangeKind, Group, Hit, Mode, Record
+from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
+from actionwatch.rules.correlations.fold_cache import FoldCache
+from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.model import Correlation, Rule
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
-from tests.unit.rules.correlation.live import ABOVE, BY, FEED
+from tests.unit.rules.correlation.live import ABOVE, ALL, BY, FEED
 
 COUNTED = "group-by: [userName], timespan: 5m, condition: {gte: 2}"
 TWO = loaded(
@@ -25,121 +29,152 @@ TWO = loaded(
         ]
     )
 )
-NEW_USER = "correlation: {type: new_term, fields: [userName], history: 1h}\n"
 BACKUPS, CREATES = (rule.name.id for rule in TWO if rule.correlation is not None)
 
-
-def correlator_of(keep: timedelta | None = 5 * MINUTE) -> Correlator:
-    """Make a correlator that knows everything from minute 0 on."""
-    return Correlator(TWO, StreamBounds(begin=lambda _: START), keep=keep)
+FIRST = (START, -1, "")
 
 
-def test_the_hits_around_a_record_are_those_of_one_rule() -> None:
-    """`explain` shows for each rule only its own groups."""
-    correlator = correlator_of()
-    backup, create = record_at(1), record_at(2, "CREATE_CLUSTER")
-    correlator.take([backup, create])
-    correlator.changes(at(3))
-    found = {name: [own for *_, own in correlator.hits_around(name, backup)] for name in (BACKUPS, CREATES)}
-    assert [len(own) for own in found[BACKUPS]] == [1]
-    assert found[CREATES] == []
-    assert (correlator.count_groups(), correlator.count_hits()) == (2, 2)
+class Counting(MemoryRows):
+    """Rows that count how many hits are read."""
+
+    def __init__(self, rules: Sequence[Correlation]) -> None:
+        super().__init__(rules)
+        self.read_count = 0
+
+    def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
+        for each in super().hits_from(number, group, at):
+            self.read_count += 1
+            yield each
 
 
-def test_a_rebuild_is_requested_from_the_oldest_hit_that_is_not_judged() -> None:
-    """A hit that comes too late stays noted, whatever comes with it; hits that were judged before do not count."""
-    correlator = correlator_of()
-    for minute in range(60):
-        correlator.take([record_at(minute)])
-        correlator.changes(at(minute))
-    assert correlator.too_late is None
-    correlator.take([record_at(30, key="in time", user="bob"), record_at(10, key="late"), record_at(59.5, key="new")])
-    assert correlator.too_late == at(10)
-    correlator.take([record_at(59.6, key="newer")])
-    assert correlator.too_late == at(10)
+class Run:
+    """A correlator, and what it was given."""
+
+    def __init__(self, rules: Sequence[Rule] = TWO, bounds: StreamBounds | None = None, cached: int = 40_000) -> None:
+        self.correlator = Correlator(rules, bounds or StreamBounds(begin=lambda _: START), cache=FoldCache(cached))
+        self.rows = Counting(self.correlator.rules)
+
+    def take(self, *records: Record, verified: float | None = 10_000, later: Sequence[int] = ()) -> list[AlertChange]:
+        """Take records, and report what becomes of alerts."""
+        hits = self.correlator.hits(records)
+        made = self.correlator.take(self.rows, hits, None if verified is None else at(verified), later)
+        self.rows.hold(made)
+        return made
 
 
-def test_too_many_hits_of_a_rebuild_are_dropped_once_their_time_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in groups without new records: otherwise a restart would fold all of them again."""
-    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_KEPT", 100)
-    correlator = correlator_of()
-    kinds = ("BACKUP", "CREATE_CLUSTER")
-    correlator.restore([], [record_at(number / 10, kinds[number % 2], key=f"k{number:03}") for number in range(300)])
-    correlator.changes(None)
-    assert correlator.count_hits() == 300
-    correlator.changes(at(60))
-    assert correlator.count_hits() <= 8 * correlator.count_groups()
+def backups(*minutes: float) -> list[Record]:
+    return [record_at(minute, key=f"{minute:07.1f}") for minute in minutes]
 
 
-def test_groups_that_can_drop_nothing_are_not_looked_at_for_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where many groups need their few hits, all of them are looked at again when there is a tenth more."""
-    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_KEPT", 100)
-    looked = list[int]()
-
-    def forget(rule_state: LiveRule, cutoff: datetime, *, is_full: bool) -> None:
-        looked.append(correlator.count_hits())
-        plain(rule_state, cutoff, is_full=is_full)
-
-    plain = LiveRule.forget
-    monkeypatch.setattr(LiveRule, "forget", forget)
-    correlator = correlator_of()
-    for number in range(300):
-        correlator.take([record_at(number / 100, user=f"u{number}")])
-        correlator.changes(at(number / 100))
-    assert looked[::2] == [101, 112, 124, 137, 151, 167, 184, 203, 224, 247, 272, 300]
-    looked.clear()
-    for number in range(120):  # all other groups are over
-        correlator.take([record_at(100 + number / 100, user=f"u{number}")])
-        correlator.changes(at(100 + number / 100))
-    assert looked[::2] == [101, 112]
-
-
-def test_hits_do_not_pile_up_while_no_time_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a source was never polled, groups keep only what their state needs beyond a limit. The alerts are the same."""
-    monkeypatch.setattr("actionwatch.rules.correlations.live.correlator.MAX_UNVERIFIED", 100)
-    correlator, opened = correlator_of(), 0
-    for minute in range(500):
-        correlator.take([record_at(minute / 2)])
-        opened += sum(change.kind is ChangeKind.OPEN for change in correlator.changes(None))
-        assert correlator.count_hits() <= 101
-    assert opened == 42, "one alert every 6 minutes: half a minute to fire, and 5 to join"
-    correlator.take([record_at(1.2, key="late")])
-    assert correlator.too_late == at(1.2)
-
-
-def test_hits_are_kept_for_a_while_by_the_newest_record_and_by_verified_time() -> None:
-    """Hits are dropped when both the newest record of any rule and verified time have passed them by `keep`."""
-    held: list[int] = []
-    for verified in (20, 59, 1000):
-        correlator = correlator_of(keep=20 * MINUTE)
-        for minute in range(60):
-            correlator.take([record_at(minute)])
-        correlator.take([record_at(1, "CREATE_CLUSTER")])  # the newest of its rule is old
-        correlator.changes(at(verified))
-        held.append(correlator.count_hits())
-    assert held == [61, 21, 21]
-    unlimited = correlator_of(keep=None)
-    unlimited.take([record_at(minute) for minute in range(60)])
-    unlimited.changes(at(1000))
-    assert unlimited.count_hits() == 60
-
-
-def test_only_a_state_that_forgets_drops_hits_that_change_nothing() -> None:
-    """A state that keeps hits for ever keeps all of them, so that `explain` can show each."""
-    rule = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + NEW_USER)
-    held = []
-    for keep in (None, 60 * MINUTE):
-        correlator = Correlator(rule, StreamBounds(begin=lambda _: START), keep=keep)
-        correlator.take([record_at(minute) for minute in range(9)])
-        held.append(correlator.count_hits())
-    assert held == [18, 3], "a record is a hit as the baseline and as the term"
+def keys(change: AlertChange) -> list[str]:
+    return [record.key for record in change.records]
 
 
 def test_a_rule_that_is_off_is_not_correlated() -> None:
-    """A correlation that is off holds nothing, though other rules may name it."""
+    """A correlation that is off finds nothing, though other rules may name it."""
     off = [replace(rule, mode=Mode.OFF) if rule.name.id == CREATES else rule for rule in TWO]
     correlator = Correlator(off, StreamBounds(begin=lambda _: START))
     assert [rule.name.id for rule in correlator.rules] == [BACKUPS]
+
+
+def test_a_feed_of_some_rules_makes_the_hits_of_these() -> None:
+    """A rule that is fed again gets its own hits only, with the number that it has among all."""
+    correlator = Run().correlator
+    records = [record_at(1), record_at(2, "CREATE_CLUSTER")]
+    whole = correlator.hits(records)
+    assert {number for number, *_ in whole} == {0, 1}
+    for number in (0, 1):
+        assert list(correlator.feed_of({number}).hits(records)) == [each for each in whole if each[0] == number]
+
+
+def test_a_record_that_an_alert_holds_is_not_reported_again() -> None:
+    """A record that fires an alert earlier joins with what the alert did not hold, and a record that came before is no news."""
+    run = Run()
+    (opened,) = run.take(*backups(1, 2))
+    assert (opened.kind, keys(opened)) == (ChangeKind.OPEN, ["00001.0", "00002.0"])
+    assert run.take(*backups(1, 2)) == []
+    (joined,) = run.take(*backups(0.5, 2))
+    assert (joined.kind, keys(joined), joined.known.alert_id) == (ChangeKind.JOIN, ["00000.5"], opened.known.id)
+
+
+def test_a_batch_reports_each_record_once() -> None:
+    """Two inner alerts of one batch that have a record in common bring it to the outer alert once."""
+    rules = loaded(
+        "---\n".join(
+            [
+                *(FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER")),
+                ABOVE.format("each", "type: event_count, rules: a, timespan: 1m, condition: {gte: 1}"),
+                ABOVE.format("order", "type: temporal_ordered, rules: [a, b], timespan: 30m"),
+                ABOVE.format("outer", "type: event_count, rules: [each, order], timespan: 5m, condition: {gte: 1}"),
+            ]
+        )
+    )
+    made = Run(rules).take(record_at(1, key="1"), record_at(1.5, "CREATE_CLUSTER", key="2"))
+    names = {rule.name.id: rule.name.name for rule in rules}
+    assert [key for each in made if names[each.known.rule_id] == "outer" for key in keys(each)] == ["1", "2"]
+
+
+def test_what_is_expected_begins_without_a_hit() -> None:
+    """A rule that is new looks for each group that it expects, although none has a hit."""
+    run = Run(ALL)
+    begun = run.correlator.begin()
+    names = [run.correlator.rules[number].name.name for number in begun]
+    assert sorted(names) == ["quiet", "quiets"]
+    assert {group for spans in begun.values() for group in spans} >= {("eve",), ("bob",), ("eve", "x")}
+    opened = [
+        change
+        for number, spans in begun.items()
+        for change in run.correlator.take_again(run.rows, number, spans, at(12))
+        if change.kind is ChangeKind.OPEN
+    ]
+    assert {change.at for change in opened} == {at(12)}
+
+
+def test_rules_that_are_evaluated_later_are_not_evaluated() -> None:
+    """Where such a rule was touched is remembered with its rows, and evaluated when it is asked for."""
+
+    class Postponing(Counting):
+        def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
+            postponed[number] = dict(spans)
+
+    postponed: dict[int, dict[Group, Span]] = {}
+    run = Run()
+    run.rows = Postponing(run.correlator.rules)
+    numbers = [rule.name.id for rule in run.correlator.rules]
+    later = numbers.index(BACKUPS)
+    made = run.take(*backups(1, 2), *(record_at(minute, "CREATE_CLUSTER") for minute in (3, 4)), later=[later])
+    assert [change.known.rule_id for change in made] == [CREATES]
+    ((group, span),) = postponed[later].items()
+    assert (group, span.first[0], span.last[0]) == (("eve",), at(1), at(2))
+    (change,) = run.correlator.take_again(run.rows, later, postponed[later], at(10))
+    assert (change.known.rule_id, keys(change)) == (BACKUPS, ["00001.0", "00002.0"])
+
+
+@pytest.mark.parametrize("cached", [0, 40_000])
+def test_a_group_that_is_evaluated_again_is_as_it_was(cached: int) -> None:
+    """To evaluate a group again, of which nothing has changed, reports nothing."""
+    run = Run(cached=cached)
+    run.take(*backups(1, 2, 3, 30, 31, 90))
+    before = [each.values() for each in run.rows.all_alerts()]
+    for first, last in ((FIRST, AFTER_ALL), (AFTER_ALL, BEFORE_ALL), ((at(30), -1, ""), (at(30), 99, ""))):
+        assert run.correlator.take_again(run.rows, 0, {("eve",): Span(first, last)}, at(100)) == []
+    assert [each.values() for each in run.rows.all_alerts()] == before
+
+
+@pytest.mark.parametrize("late", [199, 150, 99, 1])
+def test_a_hit_before_what_a_rule_was_fed_comes_too_early(late: float) -> None:
+    """The oldest hit of each rule from before all its hits are known is noted; it is judged with what is known."""
+    bounds = StreamBounds(begin=lambda _: START, since=lambda _: at(100))
+    run = Run(bounds=bounds)
+    (known_from,) = {context.complete_from for context in run.correlator.contexts}
+    assert known_from == at(105)
+    run.take(*backups(200))
+    assert run.correlator.too_early == {}
+    run.take(*backups(late, late + 0.5))
+    number = [rule.name.id for rule in run.correlator.rules].index(BACKUPS)
+    assert run.correlator.too_early == ({number: at(late)} if late < 105 else {})
+    run.take(*backups(201))
+    assert run.correlator.too_early == {}
 
 
 def test_a_failure_is_reported_once() -> None:
@@ -150,10 +185,67 @@ def test_a_failure_is_reported_once() -> None:
         + "correlation: {type: event_count, group-by: [userName], timespan: 5m, condition: {gte: 2}}\n"
         + "alert: {title: '{{ 1 // (count - 2) }}'}\n"
     )
-    correlator = Correlator(loaded(text), StreamBounds(begin=lambda _: START))
-    correlator.take([record_at(1), record_at(2)])
-    correlator.changes(at(2))
-    assert [len(correlator.take_failures()) for _ in range(2)] == [1, 0]
+    run = Run(loaded(text))
+    run.take(record_at(1), record_at(2))
+    assert [len(run.correlator.take_failures()) for _ in range(2)] == [1, 0]
+
+
+# -- costs
+
+
+@pytest.mark.parametrize("name", ["count", "spike", "set", "absence", "term"])
+def test_a_hit_in_order_reads_no_other(name: str) -> None:
+    """The next hit of a group reads nothing of it, however dense its window is; without a cache it reads its reach."""
+    texts = {
+        "count": "type: event_count, rules: a, timespan: 1d, condition: {gte: 100000}",
+        "spike": "type: spike, rules: a, timespan: 1d, windows: 3, condition: {factor: 2, min: 100000}",
+        "set": "type: temporal, rules: [a, b], timespan: 1d",
+        "absence": f"type: event_count, rules: a, {BY}: 1d, condition: {{lt: 1}}, expect-groups: {{userName: [eve]}}",
+        "term": "type: new_term, rules: a, fields: [userName], history: 30d",
+    }
+    rules = loaded(
+        "---\n".join([FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER"), ABOVE.format(name, texts[name])])
+    )
+    run = Run(rules)
+    run.take(*backups(0), verified=0)
+    run.rows.read_count = 0
+    for minute in range(1, 500):
+        run.take(*backups(minute), verified=minute)
+    assert run.rows.read_count == 0
+
+
+def test_a_late_hit_of_a_dense_group_reads_what_is_around_it() -> None:
+    """A late hit is folded with the hits of one window before it, and as far as it changes anything."""
+    run = Run()
+    dense = backups(*(minute for minute in range(10_000) if minute % 20 < 10))
+    run.take(*dense)
+    run.rows.read_count = 0
+    run.take(record_at(5_003.5, key="late"))
+    assert 0 < run.rows.read_count < 60
+
+
+COUNTED_DAY = f"type: event_count, rules: a, {BY}: 1d, condition"
+
+
+@pytest.mark.parametrize(
+    ("condition", "realert"),
+    [
+        (f"{COUNTED_DAY}: {{gte: 5}}", "1m"),
+        (f"{COUNTED_DAY}: {{gte: 5}}", "30d"),
+        (f"{COUNTED_DAY}: {{gte: 100000}}", "1h"),
+        (f"type: value_count, rules: a, {BY}: 1d, condition: {{gte: 1, field: actionKind}}", "30d"),
+        (f"type: spike, rules: a, {BY}: 1h, windows: 3, condition: {{factor: 1, min: 5}}", "30d"),
+        (f"type: temporal_ordered, rules: [a, b], {BY}: 1d", "30d"),
+        ("type: new_term, rules: a, fields: [userName], history: 30d", ""),
+    ],
+)
+def test_the_cost_of_a_record_does_not_grow_while_an_alert_is_joined(condition: str, realert: str) -> None:
+    """A record of a dense group, or of an alert that is joined for a month, costs as much as any other."""
+    feeds = [FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER")]
+    more = f"alert: {{realert: {realert}}}\n" if realert else ""
+    rules = loaded("---\n".join([*feeds, ABOVE.format("above", condition)]) + more)
+    few, many = (calls_for(rules, ["BACKUP", "CREATE_CLUSTER"], MINUTE, count) for count in (500, 2_000))
+    assert many < 5 * few
 
 
 @pytest.mark.parametrize(

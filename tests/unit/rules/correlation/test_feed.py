@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from actionwatch.rules.correlations.folds.hit_list import HitList
-from actionwatch.rules.correlations.live.feed import Feed, as_number
 from msgspec import structs
 
 from actionwatch.base.model import Group, Hit, Record, RuleName
 from actionwatch.base.unicode import canonical
+from actionwatch.rules.correlations.feed import Feed, as_number
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
+from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Correlation, Rule, Step, Threshold
 from actionwatch.rules.when import When
 from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, minutes, record_at
@@ -42,12 +42,14 @@ def inner_hits(found: FoundAlert, group: Group = GROUP, rules: Sequence[Rule] = 
     """Return the groups and hits that an alert of the inner rule makes in the outer one."""
     correlations = [rule.correlation for rule in rules if rule.correlation is not None]
     inner = next(each for each in correlations if each.name.name == "inner")
-    return [(where, each) for _, where, each in Feed(rules, correlations).inner_hits(inner, group, found)]
+    newest = found.firing.records[-1] if found.firing is not None and found.firing.records else found.last_seen
+    assert newest is None or isinstance(newest, Record)
+    return [(where, each) for _, where, each in Feed(rules, correlations).inner_hits(inner, group, found, newest)]
 
 
 def alert(*hits: Hit, firing: Hit | None = None, **more: object) -> FoundAlert:
     """Make an alert that fired at minute 5."""
-    found = FoundAlert("k", at(1), at(5), at(15), HitList(hits), firing=firing, id="id")
+    found = FoundAlert("k", at(1), at(5), at(15), HitWindow(hits), firing=firing, id="id")
     for name, value in more.items():
         setattr(found, name, value)
     return found
@@ -105,7 +107,7 @@ def test_a_group_of_ids_has_no_names() -> None:
 
 def test_groups_of_the_same_values_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records with the same values have the same group, also after the groups of too many values were forgotten."""
-    monkeypatch.setattr("actionwatch.rules.correlations.live.feed.MAX_REMEMBERED", 2)
+    monkeypatch.setattr("actionwatch.rules.correlations.feed.MAX_REMEMBERED", 2)
     count = "correlation: {type: event_count, group-by: [userName, cluster], timespan: 1h, condition: {gte: 2}}\n"
     rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + count)
     feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
@@ -228,7 +230,7 @@ def test_a_rule_that_fails_on_a_record_stops_no_other_rule(monkeypatch: pytest.M
             raise ValueError("odd cluster")
         return canonical(value)
 
-    monkeypatch.setattr("actionwatch.rules.correlations.live.feed.canonical", read)
+    monkeypatch.setattr("actionwatch.rules.correlations.feed.canonical", read)
     (counted,) = (rule.name.id for rule in RULES if rule.name.name == "a")
     plain, by_time, by_cluster = (
         replace(

@@ -8,17 +8,21 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from actionwatch.rules.correlations.live.order import (
-    in_feeding_order,
-    lookbacks,
-    needs,
-    waiting,
-    without_links_to_others,
-)
 
-from actionwatch.base.model import RuleName
+from actionwatch.base.model import Mode, RuleName
+from actionwatch.rules.correlations.order import (
+    KEEP,
+    in_feeding_order,
+    linked,
+    lookbacks,
+    memories,
+    needs,
+    running,
+    waiting,
+)
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Step, Threshold
-from tests.unit.rules.correlation.kit import MINUTE, make
+from tests.unit.rules.correlation.kit import MINUTE, loaded, make
+from tests.unit.rules.correlation.live import RULES as ALL_TEXT
 
 
 def over(
@@ -44,31 +48,35 @@ def test_a_rule_comes_after_those_that_feed_it() -> None:
         assert order[-1] == "top"
 
 
-@pytest.mark.parametrize(
-    ("changed", "left"),
-    [
-        ([], ["alone", "base", "left", "low", "right", "top"]),
-        (["alone"], ["base", "left", "low", "right", "top"]),
-        (["top"], ["alone", "base"]),
-        (["low"], ["alone", "base"]),
-        (["base"], ["alone", "left", "low", "right", "top"]),
-        (["base", "left"], ["alone"]),
-    ],
-)
-def test_rules_that_count_each_other_are_chosen_together(changed: list[str], left: list[str]) -> None:
-    """A rule is not chosen without the rules that it counts and those that count it, however many lie between."""
-    rules = in_feeding_order(
-        [
-            over("top", "left", "right"),
-            over("left", "low"),
-            over("right", "low", "r"),
-            over("low"),
-            over("alone"),
-            over("base"),
-        ]
-    )
-    chosen = {rule.name.id for rule in rules} - set(changed)
-    assert sorted(without_links_to_others(chosen, rules)) == left
+def test_rules_that_count_each_other_are_linked() -> None:
+    """A rule is in one set with the rules that it counts and those that count it, however many lie between."""
+    rules = [
+        over("top", "left", "right"),
+        over("left", "low"),
+        over("right", "low", "r"),
+        over("low"),
+        over("alone"),
+        over("pair", "base"),
+        over("base", "r"),
+    ]
+    for given in (rules, rules[::-1], [*rules[3:], *rules[:3]], sorted(rules, key=lambda rule: rule.name.id)):
+        assert sorted(map(sorted, linked(given))) == [["alone"], ["base", "pair"], ["left", "low", "right", "top"]]
+    assert linked([]) == []
+
+
+def test_rules_that_two_others_link_are_in_one_set() -> None:
+    """A rule over rules that were in several sets brings them together."""
+    rules = [
+        over("a"),
+        over("b"),
+        over("c"),
+        over("d"),
+        over("ab", "a", "b"),
+        over("cd", "c", "d"),
+        over("all", "ab", "cd"),
+    ]
+    assert linked(rules) == [{"a", "b", "c", "d", "ab", "cd", "all"}]
+    assert sorted(map(sorted, linked(rules[:-1]))) == [["a", "ab", "b"], ["c", "cd", "d"]]
 
 
 @pytest.mark.parametrize(
@@ -120,3 +128,14 @@ def test_rules_that_wait_for_verified_time(rule: Correlation, waits: bool) -> No
     """A rule waits for verified time if one of its patterns can still be undone, or if a rule below waits."""
     rules = [rule, over("above", "a"), over("top", "r", "above"), over("beside")]
     assert waiting(rules) == ({"a", "above", "top"} if waits else set())
+
+
+def test_a_rule_that_is_off_does_not_run() -> None:
+    """A correlation that is off does not run, and how far back the others must read does not change."""
+    rules = loaded(ALL_TEXT)
+    off = [replace(rule, mode=Mode.OFF) if rule.name.name == "spike" else rule for rule in rules]
+    assert {rule.name.name for rule in running(rules)} - {rule.name.name for rule in running(off)} == {"spike"}
+    spans = memories(rules)
+    assert spans == memories(off)
+    assert set(spans) == {rule.name.id for rule in running(rules)}
+    assert min(spans.values()) > KEEP
