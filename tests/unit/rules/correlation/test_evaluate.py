@@ -78,7 +78,7 @@ def again(
                 read.append(each)
                 yield each
 
-    return earlier, evaluate(rule, START, last, given_hits(), span, known), read
+    return earlier, evaluate(rule, new_fold(rule, START), last, given_hits(), span, known), read
 
 
 def _before(rule: Correlation, hits: Sequence[Hit], first: HitOrder) -> Hit | None:
@@ -182,5 +182,5 @@ def test_what_is_only_due_reads_no_hit(name: str) -> None:
     """A group of which no hit has changed, as of an expected group that is new, is folded without hits."""
     rule = TYPES[name]
     assert begins_at(rule, None, AFTER_ALL) in (NEVER, None)
-    found = evaluate(rule, START, None, [], Span(AFTER_ALL, AFTER_ALL), ()).alerts
+    found = evaluate(rule, new_fold(rule, START), None, [], Span(AFTER_ALL, AFTER_ALL), ()).alerts
     assert [each.fired_at for each in found] == ([at(10)] if rule.is_absence else [])
