@@ -1,17 +1,19 @@
-"""Show what a correlation counted for stored records, after the stored records before them. For explanations."""
+"""Show what a correlation counted for stored records, from its stored hits or, without them, from records. For explanations."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.matching.correlation_rows import StoredRows
 from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
-from actionwatch.rules.model import Rule
+from actionwatch.rules.model import Correlation, Rule
 from actionwatch.rules.prefilter import prefilter_of
-from actionwatch.store import correlations, marks, records
+from actionwatch.store import correlations, hits, marks, positions, records
 from actionwatch.store.record_rows import place_of
 
 _ANY_ID = 2**62
@@ -22,26 +24,16 @@ def views_from_store(
 ) -> list[list[View]]:
     """Return for each record what a correlation counted for it, after the stored records before it.
 
-    The store is read once for all of them, and only the records that can matter: of the kinds that the rule needs and, where it
-    groups by a column, of the groups of these records.
+    If the rule runs as it is, its hits and alerts are stored. If not, or if it did not run yet at that time, records are read.
     """
     correlation = rule.correlation
     viewer = Viewer(rule, rules, shown, partial(records.read_by_ids, connection))
     if correlation is None or not viewer.has_groups:
         return [[] for _ in shown]
     lookback = lookback_of(correlation, rules)
-    in_time = sorted(shown, key=place_of)
-    since, last = in_time[0].occurred_at - lookback, in_time[-1]
-    span = since, last.occurred_at
-    columns = {name.replace(".", "_"): values for name, values in viewer.needed_values().items()}
-    only: list[tuple[str, Collection[str | None]]] = [
-        (column, records.read_spellings(connection, column, columns[column], *span)) for column in columns
-    ]
-    kinds = prefilter_of([rule], rules).kinds
-    if kinds is not None:
-        only.append(("action_kind", kinds))
-    viewer.take(before(last, records.stream_since(connection, since, _ANY_ID, until=last.occurred_at, only=only)))
-    known = [each for rule in viewer.correlations for each in correlations.read_since(connection, rule.name.id, since)]
+    since = min(record.occurred_at for record in shown) - lookback
+    rows = _stored_rows(connection, viewer.correlations, since, max(record.id for record in shown))
+    known = _take_records(connection, viewer, prefilter_of([rule], rules).kinds, since, shown) if rows is None else []
     begins = [mark.begins_at for mark in marks.read_all(connection).values()]
     views = list[list[View]]()
     for record in shown:
@@ -49,5 +41,45 @@ def views_from_store(
         begin = max(begins, default=start)
         if correlation.is_absence:
             begin = max(begin, start)  # ignore what was missing earlier
-        views.append(viewer.views(record, begin, since=start, known=known))
+        if rows is None:
+            views.append(viewer.views(record, begin, since=start, known=known))
+        else:
+            views.append(viewer.views_in(rows, record, begin, start))
     return views
+
+
+def _stored_rows(
+    connection: Connection, rules: Sequence[Correlation], since: datetime, newest_id: int
+) -> StoredRows | None:
+    """Return the rows of rules, if these run as they are, and were fed with all records from a time on up to an id."""
+    if positions.read(connection, positions.FED) < newest_id:
+        return None
+    versions, unjudged, numbers = correlations.read_versions(connection), hits.touched_rules(connection), list[int]()
+    for rule in rules:
+        fed = versions.get(rule.name.id)
+        if fed is None or fed.version != rule.version or fed.number is None or fed.fed_through is not None:
+            return None
+        if fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
+            return None
+        numbers.append(fed.number)
+    return StoredRows(connection, rules, numbers)
+
+
+def _take_records(
+    connection: Connection, viewer: Viewer, kinds: Collection[str] | None, since: datetime, shown: Sequence[Record]
+) -> list[CorrelatedAlert]:
+    """Give the records since a time to the viewer, and return the alerts that are stored since then.
+
+    Records are read once, and only those that can matter: of the `kinds` that the rule needs (None: all) and, where it groups
+    by a column, of the groups of the records that are shown.
+    """
+    last = max(shown, key=place_of)
+    span = since, last.occurred_at
+    columns = {name.replace(".", "_"): values for name, values in viewer.needed_values().items()}
+    only: list[tuple[str, Collection[str | None]]] = [
+        (column, records.read_spellings(connection, column, columns[column], *span)) for column in columns
+    ]
+    if kinds is not None:
+        only.append(("action_kind", kinds))
+    viewer.take(before(last, records.stream_since(connection, since, _ANY_ID, until=last.occurred_at, only=only)))
+    return [each for rule in viewer.correlations for each in correlations.read_since(connection, rule.name.id, since)]

@@ -75,9 +75,8 @@ class Viewer:
         involved = involved_in(rule, rules)
         self.correlations = running(involved)
         """The rule and the correlations that feed it, without those that are off."""
-        self._feed = (
-            Feed(involved, self.correlations) if read is None else Feed(involved, self.correlations, keep_reference)
-        )
+        keep: Callable[[Record], KeptRecord] = keep_reference if read is not None else lambda record: record
+        self._feed = Feed(involved, self.correlations, keep)
         self._relevant = RelevantGroups(rule.name.id, self.correlations, self._feed.hits(records))
         self._hits: list[GroupHit] = []
 
@@ -113,12 +112,10 @@ class Viewer:
         If the records do not reach back to the beginning but only to `since`, `known` are the stored alerts from then on: which
         record a window begins with depends on the alert before it, which depends on the one before that, and so on.
         """
-        bounds = StreamBounds(begin=lambda _: begin, since=lambda _: since)
-        contexts = list(contexts_of(self.correlations, bounds))
+        contexts = self._contexts(begin, since)
         rows = _ViewedRows(self.correlations, self._read)
-        if since is not None:
-            for number, context in enumerate(contexts):
-                rows.put(number, self._begun(context, [each for each in known if each.is_open or each.until >= since]))
+        for number, context in enumerate(contexts):
+            rows.put(number, self._begun(context, known))
         own = list(self._feed.hits([record]))
         batch = Batch(contexts, self._feed, FoldCache(), rows, record.occurred_at, ())
         for number, rule in enumerate(self.correlations):
@@ -126,6 +123,13 @@ class Viewer:
         batch.add([*takewhile(lambda each: (each[2].at, each[2].key) < _place(record), self._hits), *own])
         batch.run()
         return views_in(contexts, rows, self._rule_id, record, own)
+
+    def views_in(self, rows: Rows, record: Record, begin: datetime | None, since: datetime) -> list[View]:
+        """Return the groups that count one of the records, from rows that have all hits since a time, and all alerts."""
+        return views_in(self._contexts(begin, since), rows, self._rule_id, record, self._feed.hits([record]))
+
+    def _contexts(self, begin: datetime | None, since: datetime | None) -> list[RuleContext]:
+        return list(contexts_of(self.correlations, StreamBounds(begin=lambda _: begin, since=lambda _: since)))
 
     def _begun(self, context: RuleContext, known: Iterable[CorrelatedAlert]) -> Iterator[CorrelatedAlert]:
         """Yield copies of the alerts that groups of a rule may continue from: they fired before all hits are known."""
@@ -195,7 +199,9 @@ def _own_hits(
         for group, own in groups.items():
             own.sort(key=attrgetter("order"))
             for known in rows.alerts_from(number, group, record.occurred_at):
-                for above in (each for each in known.above if each.rule_id in numbers):
+                for above in known.above:
+                    if above.rule_id not in numbers or above.at > record.occurred_at:
+                        continue
                     outer = numbers[above.rule_id]
                     made = rows.hit_at(outer, above.group, (above.at, above.step, known.id))
                     if made is not None and any(each.key == record.key for each in made.records):
@@ -205,7 +211,10 @@ def _own_hits(
 
 def _view(context: RuleContext, rows: Rows, number: int, group: Group, own: Sequence[Hit]) -> View:
     rule, at = context.rule, own[-1].at
-    earlier = list(takewhile(lambda hit: hit.order < own[0].order, rows.hits_from(number, group, ALWAYS)))
+    start = ALWAYS if context.complete_from is None else context.complete_from - rule.reach
+    earlier = list(takewhile(lambda hit: hit.order < own[0].order, rows.hits_from(number, group, start)))
+    if rule.is_absence and (prior := rows.hit_before(number, group, (start, -1, ""))) is not None:
+        earlier.insert(0, prior)
     first = (earlier or own)[0].order if context.complete_from is None else (context.complete_from, -1, "")
     alerts = [each for each in rows.alerts_from(number, group, first[0]) if each.is_current and each.place < first]
     begun = max(alerts, key=attrgetter("place"), default=None)

@@ -20,7 +20,7 @@ from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.memory_rows import MemoryRows
-from actionwatch.rules.correlations.view import View, before, lookback_of, views_in
+from actionwatch.rules.correlations.view import MOST_SHOWN, View, before, lookback_of, views_in
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.explain import explain
 from actionwatch.rules.lists import Lists
@@ -504,8 +504,15 @@ def _alerts(database: Database, rule_ids: set[str]) -> dict[str, tuple[object, .
     }  # fmt: skip
 
 
+def forget_versions(database: Database) -> None:
+    """Forget which versions of the rules run, so that explanations do not use their hits."""
+    with database.write() as connection:
+        correlations.forget_versions(connection, ())
+
+
+@pytest.mark.parametrize("is_running", [True, False])
 @pytest.mark.parametrize("rule", [BURST, UNANSWERED])
-def test_explanation_names_the_alert_that_was_sent(post: Post, rule: str) -> None:
+def test_explanation_names_the_alert_that_was_sent(post: Post, rule: str, *, is_running: bool) -> None:
     """In a continuous stream each alert begins where the previous one ended, so an evaluation must begin at the same place."""
     rules = rules_of(rule)
     kinds = ["DELETE_CLUSTER"] if rule == BURST else ["CREATE_CLUSTER"]
@@ -514,6 +521,8 @@ def test_explanation_names_the_alert_that_was_sent(post: Post, rule: str) -> Non
     post.store(*stored)
     see(post.database, NOON + timedelta(hours=10))
     step.run_once()
+    if not is_running:
+        forget_versions(post.database)
     correlation = rules[0].correlation
     assert correlation is not None
     named = list[str]()
@@ -546,9 +555,10 @@ def _views_with_all(connection: Connection, rule: Rule, rules: Sequence[Rule], r
     return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 
+@pytest.mark.parametrize("is_running", [True, False])
 @pytest.mark.parametrize("seed", range(2))
-def test_explanation_reads_all_that_matters(post: Post, seed: int) -> None:
-    """Records of other kinds and users are not read for an explanation. It is the same as with all records and all rules."""
+def test_explanation_reads_all_that_matters(post: Post, seed: int, *, is_running: bool) -> None:
+    """An explanation reads hits of rules that run, or records of some kinds and users. It is the same as with all of them."""
     chance, rules = random.Random(seed), rules_of(RULES)
     step = matcher(post, rules)
     names = ["eve", "bob", "Zo\u00e9", "Zoe\u0301", None]
@@ -557,6 +567,8 @@ def test_explanation_reads_all_that_matters(post: Post, seed: int) -> None:
         post.store(*stream[start : start + 30])
         see(post.database, stream[start].occurred_at)
         step.run_once()
+    if not is_running:
+        forget_versions(post.database)
     view_count = 0
     with post.database.read() as connection:
         shown = sorted(chance.sample(records.read_after(connection, 60, 60), 5), key=lambda record: record.key)
@@ -585,6 +597,24 @@ def test_explanation_reads_the_records_of_one_user_once(post: Post) -> None:
         one, five = ([each for each in found if "ORDER BY record.record_key" in each[0]] for found in asked)
         assert len(one) == len(five) == 1
         assert count_rows(connection, one) == count_rows(connection, five) == len(its)
+
+
+def test_explanation_reads_no_record_if_the_rule_runs(post: Post) -> None:
+    """What a rule counted that runs as it is, is explained from its hits: only the records that are shown are read."""
+    rules = rules_of(BURST)
+    post.store(*(make_record(n, minutes=n, action_kind="DELETE_CLUSTER") for n in range(300)))
+    see(post.database, NOON + timedelta(hours=10))
+    matcher(post, rules).run_once()
+    with post.database.read() as connection:
+        shown = records.read_after(connection, 295, 5)
+        with questions() as asked:
+            found = views_from_store(connection, rules[0], rules, shown)
+        assert all(found)
+        assert count_rows(connection, [each for each in asked if "FROM record" in each[0]]) <= 5 * MOST_SHOWN
+    changed = rules_of(BURST.replace("gte: 3", "gte: 4"))
+    with post.database.read() as connection, questions() as asked:
+        views_from_store(connection, changed[0], changed, shown)
+    assert any("ORDER BY record.record_key" in text for text, _ in asked)
 
 
 DISTINCT = BURST.replace("event_count", "value_count").replace("{gte: 3}", "{field: clusterId, gte: 3}")

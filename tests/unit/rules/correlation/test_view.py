@@ -198,20 +198,26 @@ def views_with_all(rule: Rule, rules: Sequence[Rule], stream: Sequence[Record], 
     return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 
-@pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
-@pytest.mark.parametrize("seed", range(4))
-def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) -> None:
-    """Several records are explained as with all rules and all groups, which took the records before each of them."""
-    chance, rules = random.Random(seed), loaded(text)
+def random_stream(chance: random.Random, pauses: Sequence[float]) -> list[Record]:
+    """Return what some users did with some clusters, in event order."""
     at, stream = 0.0, list[Record]()
     for number in range(150):
-        at += chance.choice([0, 0.3, 1, 2, 5])
+        at += chance.choice(pauses)
         kind = chance.choice(["BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"])
         who: dict[str, Any] = {
             "user": chance.choice(["eve", "bob", "kim", None]),
             "cluster": chance.choice(["x", "y", None]),
         }
         stream.append(record_at(at, kind, key=f"{number:03}", id=number + 1, **who))
+    return stream
+
+
+@pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) -> None:
+    """Several records are explained as with all rules and all groups, which took the records before each of them."""
+    chance, rules = random.Random(seed), loaded(text)
+    stream = random_stream(chance, [0, 0.3, 1, 2, 5])
     shown = sorted(chance.sample(stream, 8), key=lambda record: record.id)
     group_count = 0
     for rule in rules:
@@ -220,6 +226,31 @@ def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) 
         for record in shown:
             views = viewer.views(record, START)
             assert outline(rule, record, views) == outline(rule, record, views_with_all(rule, rules, stream, record))
+            group_count += len(views)
+    assert group_count > 10
+
+
+@pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
+@pytest.mark.parametrize("seed", range(4))
+def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int) -> None:
+    """A part of the history, with the alerts that are stored, explains a record as the whole history does."""
+    chance, rules = random.Random(seed), loaded(text)
+    stream = random_stream(chance, [1, 5, 15, 30])
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
+    rows = MemoryRows(correlator.rules)
+    correlator.take(rows, correlator.hits(stream), stream[-1].occurred_at)
+    group_count = 0
+    for rule in rules:
+        if (correlation := rule.correlation) is None:
+            continue
+        lookback = lookback_of(correlation, rules)
+        for record in chance.sample(stream[75:], 5):
+            viewer, since = Viewer(rule, rules, [record]), record.occurred_at - lookback
+            viewer.take(each for each in before(record, stream) if each.occurred_at >= since)
+            begin = max(START, since) if correlation.is_absence else START
+            views = viewer.views(record, begin, since=since, known=rows.all_alerts())
+            whole = views_of(rule, rules, before(record, stream), record, START)
+            assert list(explain(rule, record, views=views).lines()) == list(explain(rule, record, views=whole).lines())
             group_count += len(views)
     assert group_count > 10
 
