@@ -500,7 +500,6 @@ _partial("correlated_alert_pending", _PENDING, where=_PENDING.is_not(None))
 _SHARED = CORRELATED_ALERT.c.shared_id
 _partial("correlated_alert_shared", _SHARED, CORRELATED_ALERT.c.fired_at, where=_SHARED.is_not(None))
 _partial("correlated_alert_held", _SHARED, where=CORRELATED_ALERT.c.is_held == true())
-_partial("correlated_alert_unplaced", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.group_id.is_(None))
 
 # Only for replicas of schema 0018, which save their state of correlations. This version deletes it.
 CORRELATION_STATE = Table(

@@ -57,7 +57,6 @@ def upgrade() -> None:
         ("pending", ["pending_at"], "pending_at IS NOT NULL"),
         ("shared", ["shared_id", "fired_at"], "shared_id IS NOT NULL"),
         ("held", ["shared_id"], "is_held = true"),
-        ("unplaced", ["rule_id"], "group_id IS NULL"),
     ):
         where = sa.text(condition)
         op.create_index(f"{_ALERT}_{name}", _ALERT, columns, sqlite_where=where, postgresql_where=where)
