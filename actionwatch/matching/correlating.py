@@ -202,7 +202,7 @@ class Correlating:
             return self._judge(connection, self._correlator, number, verified)
         elif self._has_garbage:
             deleted = hits.delete_others(connection, self._feeding.numbers, DELETED_AT_ONCE)
-            self._has_garbage = deleted == DELETED_AT_ONCE
+            self._has_garbage = deleted > 0
         return []
 
     def forget(self) -> None:

@@ -179,11 +179,12 @@ class RecordMatcher:
             position = positions.read(connection, MATCHED)
             if not self._correlating.is_aligned(position):
                 raise Overtaken("another process has matched records")
+            fed = self._correlating.fed_count
             changes = self._correlating.catch_up(connection, position, self._verified)
             opened = self._write(connection, [], changes)
             if self._correlating.is_level:
                 positions.move(connection, position, position, is_correlated=True)
-        self.fed_count = max(self.fed_count, self._correlating.fed_count)
+        self.fed_count += self._correlating.fed_count - fed
         self._note_opened(opened)
 
     def _apply_verified_time(self) -> None:

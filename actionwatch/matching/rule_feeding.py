@@ -1,6 +1,6 @@
 """Which correlations are fed with each batch, and which still read older records: new ones, and those that have changed.
 
-A rule that is fed again gets a new number, so that its hits begin anew. It reads the records that its alerts need, in portions
+A rule that is fed again gets a new number: the hits of the old one are deleted later. It reads the records that its alerts need, in portions
 beside normal work. Then each group that was touched is evaluated once: inner rules before those that count their alerts.
 """
 
@@ -67,9 +67,14 @@ class RuleFeeding:
             if rule.name.id in targets or not _is_as(known.get(rule.name.id), self._digest(rule), progress)
         }
         changed = set().union(*(together for together in linked(self._rules) if together & changed))
+        # A rule that does not run gets no hits: when it is back, it is new.
+        correlations.forget_versions(connection, [rule.name.id for rule in self._rules])
         new = self._fed_again(connection, known, changed, position, progress, targets)
         self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self._rules]
-        correlations.write_versions(connection, {**{n: v for n, v in known.items() if fed < position}, **new})
+        behind = {
+            rule.name.id: known[rule.name.id] for rule in self._rules if fed < position and rule.name.id not in new
+        }
+        correlations.write_versions(connection, {**behind, **new})
         if changed:
             correlations.forget_above(connection, changed)
             names = [rule.name.name for rule in self._rules if rule.name.id in changed]
@@ -170,7 +175,7 @@ class RuleFeeding:
                 whole.update(step.rule_id for step in rule.steps)
         times = records.newest_time(connection, position), progress.verified, *targets.values()
         moment = min((at for at in times if at is not None), default=None)
-        if moment is None or progress.verified is None:
+        if moment is None or progress.verified is None or not position:
             return {}
         starts = {name: moment - self._keep - span for name, span in lookbacks(self._rules).items()}
         begin = progress.begin
@@ -183,7 +188,8 @@ class RuleFeeding:
     def _digest(self, rule: Correlation) -> str:
         """Return a digest of all that determines what a rule finds and reports."""
         above = sorted(each.name.id for each in self._rules if rule.name.id in {step.rule_id for step in each.steps})
-        parts = [rule.version, str(rule.realert), rule.alert.group_by, rule.is_silent, above]
+        steps = [step.rule_id for step in rule.steps]
+        parts = [rule.version, str(rule.realert), rule.alert.group_by, rule.is_silent, steps, above]
         return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from actionwatch.rules.correlations.live import correlator
 
 from actionwatch.alerts import silences
 from actionwatch.base import files
@@ -16,6 +15,7 @@ from actionwatch.net import http
 from actionwatch.notifiers import apprise
 from actionwatch.rules import cases
 from actionwatch.rules.compile import MAX_VALUES
+from actionwatch.rules.correlations import fold_cache
 from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
@@ -75,7 +75,7 @@ def test_limits_are_those_of_the_code() -> None:
         cursor.MAX_WINDOW_RECORDS,
         yaml_document.MAX_NODES,
         MAX_VALUES,
-        correlator.MAX_KEPT,
+        fold_cache.MOST,
         cases.MAX_EVENTS,
         budget.MAX_STEPS,
     )
