@@ -1,7 +1,8 @@
 """Which correlations are fed with each batch, and which still read older records: new ones, and those that have changed.
 
-A rule that is fed again gets a new number: the hits of the old one are deleted later. It reads the records that its alerts need, in portions
-beside normal work. Then each group that was touched is evaluated once: inner rules before those that count their alerts.
+A rule that is fed again gets a new number: the hits of the old one are deleted later. It reads the records that its alerts
+need, in portions beside normal work. Then each group that was touched is evaluated once: inner rules before those that count
+their alerts.
 """
 
 from __future__ import annotations
