@@ -417,6 +417,11 @@ class Schedule:
         visible = self.world.organisation.visible(now)
         known = self._marks()
         report = self.tail.run_once()
+        # What disappears while the poll runs may have done so before it was shown.
+        gone = {
+            seen_as(one) for one in self.world.organisation.truth() if one.gone_at is not None and one.gone_at >= now
+        }
+        visible = [one for one in visible if seen_as(one) not in gone]
         self._check_in_place()
         self.tally.polls += 1
         if not report.error:

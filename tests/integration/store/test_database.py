@@ -202,7 +202,7 @@ FOREIGN = {
     "trigger": ["CREATE TRIGGER hold BEFORE INSERT ON delivery BEGIN SELECT RAISE(IGNORE); END"],
     "unique index": ["CREATE UNIQUE INDEX hold ON delivery (receiver)"],
     "unique expression": ["CREATE UNIQUE INDEX hold ON delivery (lower(receiver))"],
-    "unique index of a quoted table": ['CREATE UNIQUE INDEX hold ON "position" (name)'],
+    "unique index of a quoted table": ['CREATE UNIQUE INDEX hold ON "position" (record_id)'],
 }
 FOREIGN_POSTGRESQL = {
     "trigger": [
@@ -236,6 +236,54 @@ def test_what_can_hold_back_writes_is_refused(kind: str, store: str, tmp_path: P
                 SchemaMismatch, match=r"was changed: the .*hold.* is not one that actionwatch creates.*drop it"
             ):
                 use()
+
+
+REPACK = [
+    "CREATE SCHEMA repack",
+    "CREATE FUNCTION repack.repack_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+]
+
+
+@pytest.mark.parametrize(
+    ("statements", "added"),
+    [
+        (
+            [
+                "CREATE TRIGGER repack_trigger AFTER INSERT OR DELETE OR UPDATE ON delivery FOR EACH ROW "
+                "EXECUTE FUNCTION repack.repack_trigger('id')",
+                "ALTER TABLE delivery ENABLE ALWAYS TRIGGER repack_trigger",
+            ],
+            "log trigger repack_trigger of the table delivery",
+        ),
+        (["CREATE UNIQUE INDEX delivery_pkey_ccnew ON delivery (id)"], "index delivery_pkey_ccnew"),
+        (["CREATE UNIQUE INDEX index_17 ON record (record_key, source)"], "index index_17"),
+    ],
+    ids=["pg_repack", "primary key", "unique index"],
+)
+def test_tools_that_rebuild_tables_are_not_refused(statements: list[str], added: str) -> None:
+    """While pg_repack or REINDEX CONCURRENTLY runs, or if one was interrupted, the service starts. What is left is named."""
+    with postgresql.other_database("rebuilt") as url, contextlib.closing(Database(url)) as database:
+        database.upgrade()
+        with database.write() as connection:
+            for statement in [*REPACK, *statements]:
+                connection.exec_driver_sql(statement)
+        database.set_up()
+        with contextlib.closing(StoreReader.open(url)) as store, store.read() as connection:
+            assert added in store.find_additions(connection)
+
+
+def test_trigger_that_only_looks_like_that_of_pg_repack_is_refused() -> None:
+    """A trigger before the write can hold it back, whatever it is called."""
+    with postgresql.other_database("pretended") as url, contextlib.closing(Database(url)) as database:
+        database.upgrade()
+        with database.write() as connection:
+            for statement in [
+                *REPACK,
+                "CREATE TRIGGER repack_trigger BEFORE INSERT ON delivery FOR EACH ROW EXECUTE FUNCTION repack.repack_trigger()",
+            ]:
+                connection.exec_driver_sql(statement)
+        with pytest.raises(SchemaMismatch, match="trigger repack_trigger of the table delivery"):
+            database.set_up()
 
 
 @pytest.mark.parametrize("change", ["ALTER TABLE alert DISABLE TRIGGER note_alert", "DROP TRIGGER note_alert ON alert"])
