@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sqlalchemy import Connection, select
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreReplaced
 from actionwatch.store import migrations, positions, revision, sqlite
+from actionwatch.store.backend import backend_of
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix
@@ -666,9 +668,24 @@ def test_log_that_a_reader_made_long_is_cut_by_a_busy_service(database: Database
     wait_until(commit, "a log within its limit")
 
 
+def test_checkpoints_create_no_file_in_the_place_of_a_store_that_was_moved_away(tmp_path: Path) -> None:
+    """The thread may begin just after an operator moved the store away. It opens no other file."""
+    path = tmp_path / "store.db"
+    backend = backend_of(f"sqlite:///{path}")
+    backend.create()
+    path.unlink()
+    for _ in range(FIRST_COMMITS):
+        backend.note_commit()
+    with pytest.raises(sqlite3.OperationalError):
+        backend.version()
+    backend.close()
+    assert not path.exists()
+
+
 def test_burst_of_commits_has_few_checkpoints(tmp_path: Path) -> None:
     """Each makes an alert wait: within ten seconds the next one comes after more commits."""
-    checkpoints, counts = Checkpoints(tmp_path / "store", threading.Lock()), []
+    checkpoints = Checkpoints(tmp_path / "store", threading.Lock(), lambda _: sqlite3.connect(":memory:"))
+    counts = []
     with contextlib.closing(checkpoints):
         for number in range(LEAST_COMMITS + 2 * MOST_COMMITS):
             checkpoints.note_commit()
