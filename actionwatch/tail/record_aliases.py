@@ -235,7 +235,7 @@ class _Moments:
             shown = Shown(record.key, record.raw, pages.get(record.key, 0), is_stored=False)
             of_time.setdefault(record.key[:TIME_CHARS], []).append(shown)
         stored_on: dict[str, int] = {}
-        for key, page in pages.items():
+        for key, page in pages.items() if self.stored else ():  # nearly always, none is
             if any(each.page != page for each in of_time.get(key[:TIME_CHARS], ())):
                 stored_on |= dict.fromkeys(self.stored & {key, *self.aliases.get(key, ())}, page)
         of_stored: dict[str, list[str]] = {}
