@@ -106,3 +106,12 @@ def first_seed(request: pytest.FixtureRequest) -> int:
     """Return the first seed."""
     found: int = request.config.getoption("--soak-from")
     return found
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The URL of an empty store in PostgreSQL, which processes share."""
+    from tests import postgresql
+
+    with postgresql.empty_store("shared_test") as found:
+        yield found

@@ -143,6 +143,15 @@ def other_database(name: str) -> Iterator[str]:
         _administer("DROP DATABASE {} WITH (FORCE)", name)
 
 
+@contextlib.contextmanager
+def empty_store(name: str) -> Iterator[str]:
+    """Create a database with the tables of a store, and return its URL; drop it at the end."""
+    with other_database(name) as url:
+        with contextlib.closing(Database(url)) as database:
+            database.upgrade()
+        yield url
+
+
 def _administer(statement: LiteralString, name: str) -> None:
     """Run a statement about a database, over a new connection: a test may restart the server."""
     with psycopg.connect(server_uri(), autocommit=True) as connection:

@@ -49,7 +49,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "template_failing": Trouble(Level.MEDIUM, "Messages are sent without the template {}"),
     "config_differs": Trouble(Level.MEDIUM, "Not in use: the newest {}"),
     "unknown_kind": Trouble(Level.MEDIUM, "Records of {} have unknown kinds", "source"),
-    "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
+    "unknown_field": Trouble(Level.LOW, "The fields of records of {} changed", "source"),
     "records_cut": Trouble(Level.MEDIUM, "Records of {} are too large", "source"),
     "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
     "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),

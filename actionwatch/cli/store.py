@@ -216,7 +216,8 @@ def prune(config: str, dry_run: bool, form: str) -> None:
     """Delete what is older than store.retention now.
 
     A running service does this every hour, and 'run --once' in its first round of each day (UTC). What alerts, polls or rules
-    still need stays. --dry-run deletes in a transaction that it undoes, so a service that runs waits until it ends.
+    still need stays. --dry-run deletes in a copy, so that no service waits: of a SQLite file in the folder TMPDIR, which needs
+    room for it; of a database in temporary tables.
     """
     from actionwatch.service import configuration
     from actionwatch.service.prune import apply_retention, foresee

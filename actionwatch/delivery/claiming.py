@@ -14,7 +14,7 @@ from actionwatch.delivery import lifecycle
 from actionwatch.delivery.compose import FailedMessage, compose
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck, as_received
-from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
+from actionwatch.delivery.receiver_worker import Job, ReceiverWorker
 from actionwatch.delivery.retry import Bury
 from actionwatch.store import delivery_transitions, outbox, receivers
 from actionwatch.store.outbox import DueDelivery
@@ -59,8 +59,7 @@ class Claimer:
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
         if jobs and worker.interval:
-            worker.closed_until = now + worker.interval * len(jobs)
-            receivers.note_next(connection, channel.name, worker.closed_until)
+            receivers.note_next(connection, channel.name, worker.close_after(len(jobs), now))
         worker.next_due_at = outbox.next_due(connection, channel.name, now)
         return jobs
 
@@ -110,5 +109,5 @@ def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -
     worker.follow_shared(paused_until, next_at)
     free = worker.free(now, held_elsewhere=max(leased - mine, 0))
     if not free and leased > mine and not worker.wait_seconds(now):
-        worker.closed_until = now + HELD_ELSEWHERE
+        worker.close_after(0, now)
     return free

@@ -132,7 +132,7 @@ class ReceiverWorker:
     @property
     def _portion(self) -> int:
         """How many messages a receiver with a rate gets at once."""
-        return max(RATED_PORTION // self.interval, 1)
+        return max(RATED_PORTION // self.interval, 1) if self.interval else 0
 
     def _most_in_hand(self) -> int:
         # A quick receiver gets a multiple of what it took in one round, so that rounds are few and large; a slow one gets few.
@@ -152,7 +152,7 @@ class ReceiverWorker:
         """Return how long a Retry-After, the rate or other processes keep the receiver closed."""
         paused = (self.paused_until - now).total_seconds() if self.paused_until else 0.0
         closed = (self.closed_until - now).total_seconds() if self.closed_until else 0.0
-        if closed > max(self.interval, RATED_PORTION).total_seconds():
+        if closed > max(self._closed_for(0), self._closed_for(self._portion)).total_seconds():
             closed = 0.0  # the clock was set back since
         return max(paused, closed, 0.0)
 
@@ -165,6 +165,15 @@ class ReceiverWorker:
         """How long the rate keeps the receiver closed for each message; zero without a rate."""
         rate = self.channel.rate_per_second
         return timedelta(seconds=1 / rate) if rate else timedelta(0)
+
+    def _closed_for(self, claimed_count: int) -> timedelta:
+        """Return how long a claim closes the receiver: as its rate demands, or until others may have freed a slot."""
+        return self.interval * claimed_count if claimed_count else HELD_ELSEWHERE
+
+    def close_after(self, claimed_count: int, now: datetime) -> datetime:
+        """Close the receiver after a claim of so many messages, or of none because others hold all slots. Return until when."""
+        self.closed_until = now + self._closed_for(claimed_count)
+        return self.closed_until
 
     def follow_shared(self, paused_until: datetime | None, next_at: datetime | None) -> None:
         """Apply the pause and the rate that all processes share."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from actionwatch.base.errors import StoreError
 from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
@@ -60,7 +61,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     followers = [tail.follow_clock for tail in app.tails.steps.values()]
     clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers)
     with _all_roles(app):
-        clock_watch.start()
+        attempt("clock", clock_watch.start)
         Reloader(app).start()
         steps.start()
         is_first_today = _is_first_today(app)
@@ -79,9 +80,12 @@ def run_once(app: App, wait: timedelta) -> Round:
 
 
 def _is_first_today(app: App) -> bool:
-    """Return whether no source was polled on this day (in UTC): retention is applied once a day."""
-    with app.database.read() as connection:
-        return all(poll.last_poll_at.date() != app.clock().date() for poll in polls.read_all(connection).values())
+    """Return whether no source was polled on this day (in UTC), or it cannot be read: retention is applied once a day."""
+    try:
+        with app.database.read() as connection:
+            return all(poll.last_poll_at.date() != app.clock().date() for poll in polls.read_all(connection).values())
+    except StoreError:  # the steps that need it report it
+        return True
 
 
 @contextlib.contextmanager

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -36,9 +34,10 @@ from actionwatch.store import (
     tokens,
     unproved_windows,
 )
-from actionwatch.store.database import Database
+from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.marks import Marks
 from actionwatch.store.records import Needed
+from actionwatch.store.rehearsal import Transactions, rehearsal
 from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
@@ -66,38 +65,12 @@ def apply_retention(
     return run_once(database, settings.store.retention, clock(), back)
 
 
-def foresee(database: Database, settings: Settings, rules: Sequence[Rule], now: datetime) -> dict[str, int]:
-    """Return what `apply_retention` would delete: delete it, and undo that. Other writers wait meanwhile."""
-    with database.write() as connection:
-        nested = connection.begin_nested()
-        back = look_back(connection, settings.sources, rules)
-        counts = run_once(_OneTransaction(connection), settings.store.retention, now, back)
-        nested.rollback()
-    return counts
-
-
-class Transactions(Protocol):
-    """Transactions on a store."""
-
-    def read(self) -> contextlib.AbstractContextManager[Connection]:
-        """Run a transaction that reads."""
-        ...
-
-    def write(self) -> contextlib.AbstractContextManager[Connection]:
-        """Run a transaction that may write."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _OneTransaction:
-    """Transactions that are parts of another one."""
-
-    connection: Connection
-
-    def read(self) -> contextlib.AbstractContextManager[Connection]:
-        return contextlib.nullcontext(self.connection)
-
-    write = read
+def foresee(store: StoreReader, settings: Settings, rules: Sequence[Rule], now: datetime) -> dict[str, int]:
+    """Return what `apply_retention` would delete: it deletes it in a copy. Nobody waits meanwhile."""
+    with rehearsal(store) as copy:
+        with copy.read() as connection:
+            back = look_back(connection, settings.sources, rules)
+        return run_once(copy, settings.store.retention, now, back)
 
 
 def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
@@ -177,8 +150,11 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     _in_batches(database, lambda c: seals.delete_older(c, unknown, now, BATCH))
+    last: tuple[str, int] | None = ("", 0)
+    while last is not None:
+        with database.write() as connection:
+            last = record_aliases.delete_unused(connection, last, BATCH)
     with database.write() as connection:
-        record_aliases.delete_unused(connection)
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
     if any(deleted.values()):

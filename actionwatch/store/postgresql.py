@@ -25,7 +25,7 @@ from actionwatch.base.errors import RoleLost, SchemaMismatch, StoreBusy, StoreEr
 from actionwatch.store.lease import CREATE, FROZEN_AFTER, LIVING_IDS, TAKE_LOCK, Leases, opened, read_time, roster
 from actionwatch.store.membership import ROLE, Roster, is_tail_role
 from actionwatch.store.record_hints import NOTIFY, listen
-from actionwatch.store.schema import OWN_TABLES
+from actionwatch.store.schema import LOG_TRIGGER, OWN_TABLES
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
 from actionwatch.text.redaction import Redaction
@@ -72,7 +72,7 @@ WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum
 """
 # An index of an expression has columns without a name. An exclusion constraint refuses rows as a unique index does.
 _INDEXES = """
-SELECT named.relname, indisunique OR indisexclusion, array_agg(coalesce(attname, '') ORDER BY place), indexed.relname
+SELECT named.relname, indisunique, array_agg(coalesce(attname, '') ORDER BY place), indexed.relname
 FROM pg_index JOIN pg_class named ON named.oid = indexrelid JOIN pg_class indexed ON indexed.oid = indrelid
 CROSS JOIN unnest(indkey) WITH ORDINALITY AS keys (number, place)
 LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = number
@@ -117,8 +117,10 @@ BEGIN
 END $$
 """
 _IS_OURS = f"WHEN (current_setting('application_name') = '{_APPLICATION}')"
+# pg_repack has a trigger while it rebuilds a table: after each row (the bits 1 and not 2), which holds nothing back.
 _TRIGGERS = """
-SELECT tgname, relname, prosrc, tgenabled::text
+SELECT tgname, relname, prosrc, tgenabled::text,
+    proname = 'repack_trigger' AND pronamespace = to_regnamespace('repack') AND tgtype & 3 = 1
 FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
 WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal AND relname = ANY (%s)
 """
@@ -127,6 +129,8 @@ SELECT rulename, relname FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_clas
 WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (%s)
 UNION ALL SELECT polname, relname FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
 WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (%s)
+UNION ALL SELECT conname, relname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (%s) AND contype = 'x'
 """
 
 
@@ -274,9 +278,9 @@ class PostgresqlBackend:
         for name, is_unique, columns, table in connection.exec_driver_sql(_INDEXES):
             yield f"index {name}", (is_unique, list(columns), table)
         own = list(OWN_TABLES)
-        for name, table, body, enabled in connection.exec_driver_sql(_TRIGGERS, (own,)):
-            yield f"trigger {name} of the table {table}", (body, enabled)
-        for name, table in connection.exec_driver_sql(_RULES, (own, own)):
+        for name, table, body, enabled, is_log in connection.exec_driver_sql(_TRIGGERS, (own,)):
+            yield f"{LOG_TRIGGER if is_log else 'trigger '}{name} of the table {table}", (body, enabled)
+        for name, table in connection.exec_driver_sql(_RULES, (own, own, own)):
             yield f"rule {name} of the table {table}", ()
 
     def triggers(self) -> Mapping[str, tuple[object, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 
 from actionwatch.store.statements import bulk_insert, bulk_join, bulk_read, has_row
 from actionwatch.store.tables import RECORD, RECORD_ALIAS, SOURCE
@@ -19,10 +19,12 @@ _AT = "record.record_key > given.column1 AND record.record_key < given.column1 |
 
 
 class StoredRecord(NamedTuple):
-    """A stored record of the upstream."""
+    """A stored record of the upstream; `seen_at` in microseconds. Those of one walk have ids in the order of their keys."""
 
+    id: int
     key: str
     raw: str
+    seen_at: int
 
 
 def read(connection: Connection, low: str, high: str) -> dict[str, list[str]]:
@@ -51,11 +53,23 @@ def read_keys(connection: Connection, organisation: str, times: Collection[str])
 
 def read_raws(connection: Connection, keys: Collection[str]) -> list[StoredRecord]:
     """Read the texts of the records with these keys, one for each."""
-    rows = bulk_read(connection, RECORD, ("record_key", "raw"), "record_key", keys)
-    raws = {str(row[0]): str(row[1]) for row in rows}
-    return list(map(StoredRecord._make, raws.items()))
+    rows = map(
+        StoredRecord._make, bulk_read(connection, RECORD, ("id", "record_key", "raw", "seen_at"), "record_key", keys)
+    )
+    return list({record.key: record for record in rows}.values())
 
 
-def delete_unused(connection: Connection) -> None:
-    """Delete the aliases of records that retention has deleted."""
-    connection.execute(RECORD_ALIAS.delete().where(~has_row(RECORD.c.record_key == RECORD_ALIAS.c.record_key)))
+def delete_unused(connection: Connection, after: tuple[str, int], limit: int) -> tuple[str, int] | None:
+    """Delete those of the next `limit` aliases whose records retention has deleted.
+
+    Returns: the alias and the ordinal of the last one, after which to continue; None at the end.
+    """
+    place = tuple_(RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.ordinal)
+    portion = select(*place.clauses).where(place > after).order_by(*place.clauses).limit(limit)
+    rows = connection.execute(portion).all()
+    if not rows:
+        return None
+    last: tuple[str, int] = tuple(rows[-1])
+    is_unused = ~has_row(RECORD.c.record_key == RECORD_ALIAS.c.record_key)
+    connection.execute(RECORD_ALIAS.delete().where(place > after, place <= last, is_unused))
+    return last

@@ -1,7 +1,8 @@
 """Compare a store with what this version creates, because a revision is only a promise: unreleased versions share one.
 
-What another program added is harmless (a table, a view, an index for its queries), or changes what actionwatch writes: a unique
-index, a trigger, a rule. Those are refused, because a trigger can hold back each delivery and leave no trace.
+What another program added is harmless (a table, a view, an index for its queries, the log of a tool that rebuilds a table), or
+changes what actionwatch writes: a unique index, a trigger, a rule. Those are refused, because a trigger can hold back each
+delivery and leave no trace.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from actionwatch.store.tables import METADATA
 
 Shape = tuple[object, ...]
 OWN_TABLES = (*METADATA.tables, "alembic_version")
+LOG_TRIGGER = "log trigger "
+"""Begins the name of a trigger that only notes elsewhere what is written: if it fails, the write fails, and says so."""
 _DROP = "it can change or hold back what actionwatch writes: find out who added it, and drop it"
 _CREATED_AGAIN = "drop it if it is there, and start 'actionwatch run', which creates it"
 
@@ -55,14 +58,17 @@ def find_difference(
             continue
         if name.startswith("column ") and _table_of(name) in METADATA.tables:
             return Difference(f"the {name} is unknown")
-        if not name.startswith(("column ", "index ")) or (name.startswith("index ") and is_restricting(shape)):
+        is_harmless = name.startswith(("column ", LOG_TRIGGER)) or (
+            name.startswith("index ") and not is_restricting(shape)
+        )
+        if not is_harmless:
             return Difference(f"the {name} is not one that actionwatch creates", _DROP)
     wrong = next((name for name, shape in triggers.items() if found.get(name) != shape), None)
     return Difference(f"the {wrong} is missing or differs", _CREATED_AGAIN) if wrong else None
 
 
 def find_additions(connection: Connection, found: Mapping[str, Shape], tables: Collection[str]) -> list[str]:
-    """Name the tables, views and indexes that another program added, and that change nothing of what actionwatch writes.
+    """Name the tables, views, indexes and triggers of other programs that change nothing of what actionwatch writes.
 
     `tables` are those that a kind of database needs beside the store's.
     """
@@ -71,14 +77,21 @@ def find_additions(connection: Connection, found: Mapping[str, Shape], tables: C
     return [
         *(f"table {name}" for name in read_tables(connection) if name not in own),
         *(f"view {name}" for name in connection.dialect.get_view_names(connection)),
-        *(name for name in found if name.startswith("index ") and name not in expected),
+        *(name for name in found if name.startswith(("index ", LOG_TRIGGER)) and name not in expected),
     ]
 
 
 def is_restricting(index: Shape) -> bool:
-    """Return whether an index refuses rows: a unique one of a table of ours."""
-    is_unique, _, table = index
-    return bool(is_unique) and table in OWN_TABLES
+    """Return whether an index refuses rows of a table of ours that our own indexes accept.
+
+    A copy of one of ours does not: REINDEX CONCURRENTLY and pg_repack build one, and leave it if they are interrupted.
+    """
+    is_unique, columns, name = index
+    table = METADATA.tables.get(str(name))
+    if not is_unique or table is None:
+        return bool(is_unique) and name in OWN_TABLES
+    own = [index.columns for index in table.indexes if index.unique] + [table.primary_key.columns]
+    return columns not in [[column.name for column in each] for each in own]
 
 
 def _expected(connection: Connection) -> Iterator[tuple[str, Shape]]:

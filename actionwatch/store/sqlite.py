@@ -136,7 +136,7 @@ class SqliteBackend:
         self._is_created = False
         self._files: dict[Path, tuple[int, int]] = {}
         """The device and the inode of each file of the store, while a service works on it."""
-        self._checkpoints = Checkpoints(self.path, turn)
+        self._checkpoints = Checkpoints(self.path, turn, self._open)
         self._watcher: sqlite3.Connection | None = None
         self._watching = threading.Lock()  # SQLite's driver crashes if a thread closes what another one uses
 
@@ -214,9 +214,16 @@ class SqliteBackend:
         """Return SQLite's `data_version`, which costs a hundredth of a query."""
         with self._watching:
             if self._watcher is None:
-                self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+                self._watcher = self._open()
             number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         return number
+
+    def _open(self, busy_seconds: float = 5.0) -> sqlite3.Connection:
+        """Open a connection to the file that a service works on; to no other one in its place. Creates none.
+
+        Raises: StoreReplaced; sqlite3.Error.
+        """
+        return _connect(self.path, busy_seconds, before_open=self.check_in_place)
 
     def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
         """Return False: records of a file are stored by the process that matches them."""
@@ -374,6 +381,14 @@ def _reading_engine(path: Path, busy_seconds: float) -> Engine:
     return engine
 
 
+def _connect(
+    path: Path, busy_seconds: float, *, mode: str = "mode=rw", before_open: Callable[[], None]
+) -> sqlite3.Connection:
+    before_open()
+    name = f"file:{quote(str(path))}?{mode}"
+    return sqlite3.connect(name, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
+
 def _engine(
     path: Path,
     *,
@@ -384,9 +399,7 @@ def _engine(
     before_open: Callable[[], None] = lambda: None,
 ) -> Engine:
     def connect() -> sqlite3.Connection:
-        before_open()
-        name = f"file:{quote(str(path))}?{mode}"
-        return sqlite3.connect(name, uri=True, timeout=busy_seconds, check_same_thread=False)
+        return _connect(path, busy_seconds, mode=mode, before_open=before_open)
 
     engine = create_engine(
         "sqlite+actionwatch://", creator=connect, poolclass=QueuePool, execution_options=_OPTIONS, begin=begin

@@ -12,6 +12,7 @@ import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -28,8 +29,9 @@ IDLE_LOG_BYTES = 8 * 1024 * 1024  # a shorter log is not worth it
 class Checkpoints:
     """The log of one database, for the writers of one process. The thread starts after a few commits."""
 
-    def __init__(self, database: Path, turn: threading.Lock) -> None:
-        """`turn` is the lock that writers hold."""
+    def __init__(self, database: Path, turn: threading.Lock, connect: Callable[[float], sqlite3.Connection]) -> None:
+        """`turn` is the lock that writers hold. `connect` opens the database, and waits so many seconds for others."""
+        self._connect = connect
         self._database = database
         self._log = database.with_name(f"{database.name}-wal")
         self._turn = turn
@@ -78,7 +80,7 @@ class Checkpoints:
 
     def _run_checkpoints(self) -> None:
         # This connection waits for nobody: pages that a reader or another process holds are left for the next checkpoint.
-        with contextlib.closing(sqlite3.connect(self._database, isolation_level=None, timeout=0)) as connection:
+        with contextlib.closing(self._connect(0)) as connection:
             while True:
                 is_wanted = self._wanted.wait(IDLE_SECONDS)
                 self._wanted.clear()

@@ -35,6 +35,7 @@ class Pager:
             self._writer.flush(report, is_over=False)  # what came before the error need not wait for the next poll
             raise
         self._writer.flush(report, is_over=scan.is_whole)
+        scan.walk.is_in_doubt = self._writer.aliases.is_in_doubt
         return scan
 
     def count(self, window: Window, report: PollReport) -> Claim:
@@ -48,7 +49,6 @@ class Pager:
     def keys(self, query: Query, asked: Window, report: PollReport, page_size: int | None = None) -> Counter[str]:
         """Read all pages of a query, and count the record keys."""
         keys: Counter[str] = Counter()
-        self._writer.begin_walk()
         size = page_size or self._state.options.page_size
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=False):
             self._take(page, asked, report)
@@ -63,9 +63,8 @@ class Pager:
         scan = WindowScan(window, self._state.widened(window))
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
-            is_repeated = self._writer.aliases.note_shown(page.records)
+            self._writer.aliases.note_shown(page.records)
             ignored = self._take(page, scan.asked, report)
-            scan.walk.has_repeats |= is_repeated
             scan.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
                 self._writer.flush(report, is_over=True)  # only what proves that it is everything comes after it
@@ -127,6 +126,6 @@ class Pager:
         if walk.before.size is None or is_one_page or walk.is_ended:
             return
         page = self._upstream.counts(query)
-        walk.has_repeats |= self._writer.aliases.note_other_forms(page.records)
+        self._writer.aliases.note_page(page.records)
         self._take(page, scan.asked, report)
         walk.claims.append(Claim(page.total, page.counts))

@@ -52,10 +52,9 @@ class Walk:
     largest_page: int = 0
     """The most records on one page."""
     has_repeats: bool = False
-    """Whether a key appeared again on a later page, as a twin does, and a record that a shifted page shows twice.
-
-    Also whether a page may show a record of the page before with more or fewer fields.
-    """
+    """Whether a key appeared again on a later page, as a twin does, and a record that a shifted page shows twice."""
+    is_in_doubt: bool = False
+    """Whether the next walk decides if records are others with more or fewer fields: they are not stored."""
     is_ended: bool = False
     """Whether the last page was empty, so that the walk did not end because the total was reached."""
 
@@ -106,6 +105,8 @@ def prove(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[
     `earlier` is the walk just before it through the same window. `is_total_trusted`: a walk of this source has confirmed its
     totals (`confirms_totals`).
     """
+    if walk.is_in_doubt:
+        return None, "records are like others with more or fewer fields: another walk is needed to distinguish them"
     is_same = earlier is not None and _is_same(walk, earlier)
     if is_total_trusted and (walk.before.size, walk.after.size) == (walk.received, walk.received):
         if _kinds_differ(walk):

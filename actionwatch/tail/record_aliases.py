@@ -4,8 +4,14 @@ The key of a record is made of what identifies it: of its id if the upstream sen
 with the fields. A record whose key is new is compared with the stored records of its instant that the walk does not show under
 their own keys; if it can be one of them, its key becomes an alias of theirs. Equal records stay as many as they are.
 
-The fields may change between two pages of a walk, and a page may show again what the page before it showed, and the response
-to the request for the total what the first page showed. Such a record is stored only if the next walk too shows both, because
+A record that is gone from the log and another one of its instant can look like this too, and so can one that a walk has missed.
+So the walk must be proved, and show that the log changed: other records changed their fields in the same way, or this one alone
+can have changed, and no unchanged one denies it (`same_records.is_denied`). Otherwise the next walk decides, because the fields
+may have changed in the middle of this one; if it does not show it either, the record is new: one that alerts twice is better
+than one that never does.
+
+The fields may change between two pages of a walk, and a page may show again what an earlier one showed, and the response to
+the request for the total what the first page showed. Such a record is stored only if the next walk too shows both, because
 then they are two.
 """
 
@@ -20,15 +26,19 @@ from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
 from actionwatch.store import record_aliases, records
-from actionwatch.store.record_aliases import StoredRecord
 from actionwatch.store.record_keys import key_time
 from actionwatch.tail.same_records import (
     MAX_OF_INSTANT,
     TIME_CHARS,
-    changed_fields,
+    Change,
+    Pair,
+    Shown,
+    Unchanged,
     held_counts,
+    is_denied,
+    note_unchanged,
     other_forms,
-    pair,
+    pair_up,
     stored_keys,
 )
 from actionwatch.tail.walk import WindowScan
@@ -36,6 +46,8 @@ from actionwatch.tail.walk import WindowScan
 OnChange = Callable[[Connection, Collection[str], Collection[str]], None]
 """Called, in the transaction that stores aliases, with the fields that records of the log have and their stored forms have not,
 and the other way round."""
+
+_SAMPLE = 1000  # records that say which fields the log sends
 
 log = structlog.get_logger()
 
@@ -47,9 +59,15 @@ class RecordAliases:
         self._organisation = organisation
         self._on_change = on_change
         self._shown: Counter[str] = Counter()
-        self._first_page: Sequence[Record] = ()
-        self._page: Sequence[Record] = ()
-        """The last page that the walk has shown."""
+        self._sample: dict[str, str] = {}
+        """The texts of the first records that it has shown, by key."""
+        self._page_count = 0
+        self._pages: dict[str, int] = {}
+        """The last page that has shown a key."""
+        self._changed: dict[Change, set[str]] = {}
+        """The changes of fields that the walk seems to show, with the keys of the stored records that they would change."""
+        self._found: dict[str, tuple[str, Change]] = {}
+        """The keys of records that are stored with other fields, with their stored keys: aliases, if the walk is proved."""
         self._doubted: set[str] = set()
         self._doubted_before: set[str] = set()
         """The keys of records that may be shown by the walk in another form too, and those in the walk before."""
@@ -57,66 +75,70 @@ class RecordAliases:
     def begin_walk(self) -> None:
         """Forget what the walk before has shown."""
         self._shown.clear()
-        self._first_page = self._page = ()
+        self._sample.clear()
+        self._changed.clear()
+        self._found.clear()
+        self._page_count = 0
+        self._pages.clear()
         self._doubted_before, self._doubted = self._doubted, set()
 
-    def note_shown(self, page: Sequence[Record]) -> bool:
-        """Note the records of a page of the walk. Return whether it may show again, in another form, what was shown before."""
+    def note_shown(self, page: Sequence[Record]) -> None:
+        """Note the records of a page of the walk."""
         self._shown.update(record.key for record in page)
-        is_doubted = self.note_other_forms(page)
-        self._first_page = self._first_page or page
-        self._page = page
-        return is_doubted
+        self._sample |= {record.key: record.raw for record in page[: _SAMPLE - len(self._sample)]}
+        self.note_page(page)
 
-    def note_other_forms(self, page: Sequence[Record]) -> bool:
-        """Return whether a page may show, in another form, what the first page of the walk showed, or the page before it."""
-        doubted = other_forms(page, [*self._first_page, *self._page])
-        self._doubted |= doubted
-        return bool(doubted)
+    def note_page(self, page: Sequence[Record]) -> None:
+        """Note that these records were shown together, perhaps again."""
+        self._page_count += 1
+        self._pages |= dict.fromkeys([record.key for record in page], self._page_count)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Return whether the next walk decides about records of this one."""
+        return not self._doubted <= self._doubted_before
 
     def resolve(
         self, connection: Connection, unknown: Sequence[Record], *, is_over: bool
     ) -> tuple[list[Record], list[Record]]:
         """Give records whose keys are not stored the keys that their actions have.
 
-        Returns: the records to store, and those to bring again when the walk `is_over`, which shows what is left, or that the
-        next walk brings.
+        Returns: the records to store, and those to bring again when the walk `is_over`, which shows what is left. The others
+        `settle` finds in the store, or the next walk brings them.
         """
-        if doubted := self._doubted - self._doubted_before:
-            waiting = [record for record in unknown if record.key in doubted]
-            certain = [record for record in unknown if record.key not in doubted]
-            resolved, others = self._resolve(connection, certain, is_over=is_over)
-            return resolved, waiting + others
-        return self._resolve(connection, unknown, is_over=is_over)
-
-    def _resolve(
-        self, connection: Connection, unknown: Sequence[Record], *, is_over: bool
-    ) -> tuple[list[Record], list[Record]]:
         keys = [record.key for record in unknown]
         # Nearly always: nothing of their time is stored. A key of the same instant can be a little lower or higher.
-        if not keys or not records.has_any(connection, min(keys)[:TIME_CHARS], f"{max(keys)[:TIME_CHARS]}."):
-            return list(unknown), []
-        moment = self._moment(connection, keys)
-        known = moment.held
-        new = [record for record in unknown if record.key not in known and record.key not in moment.aliases]
+        is_first = not keys or not records.has_any(connection, min(keys)[:TIME_CHARS], f"{max(keys)[:TIME_CHARS]}.")
+        moment = _Moments(set(), {}) if is_first else self._moment(connection, keys)
+        moment.aliases |= {key: [stored] for key, (stored, _) in self._found.items()}
+        new = [record for record in unknown if record.key not in moment.held and record.key not in moment.aliases]
+        self._doubted |= moment.other_forms(connection, new, self._pages)
+        doubted = self._doubted - self._doubted_before
+        unknown, new = ([record for record in some if record.key not in doubted] for some in (unknown, new))
+        if is_first:
+            return unknown, []
         found = moment.match(connection, new, self._shown)
-        waiting = [] if is_over else [record for record, _ in found]
+        left = {pair.record.key for pair in found}
         if is_over:
-            self._adopt(connection, moment, found)
-        left = {id(record) for record in waiting}
-        known_as = [(record, moment.stored_keys(record.key, 1)[0]) for record in unknown if id(record) not in left]
-        return [_with_key(record, key) for record, key in known_as], waiting
+            proved, unproved = self._judge(connection, found)
+            self._found |= {pair.record.key: (pair.stored.key, pair.change) for pair in proved}
+            left -= self._note_new(unproved)
+        resolved = [_with_key(each, moment.stored_keys(each.key, 1)[0]) for each in unknown if each.key not in left]
+        return resolved, [] if is_over else [pair.record for pair in found]
 
     def settle(self, connection: Connection, scan: WindowScan) -> tuple[set[str], list[Record]]:
         """Return the keys under which the records of a proved window are stored, and the equal ones, with their keys."""
         shown = Counter({key: scan.walk.keys[key] for key in {*scan.inner_keys, *scan.repeated}})
         if not shown:
             return set(), []
-        moment = self._moment(connection, shown, read={*scan.repeated})
+        moment = self._moment(connection, shown, read={*scan.repeated, *(self._found.keys() & shown.keys())})
+        found = {key: each for key, each in self._found.items() if key in shown and key not in moment.aliases}
+        self._adopt(connection, moment, [(key, *each) for key, each in found.items()])
         if not scan.repeated and not moment.aliases:  # nearly always
             return {*scan.inner_keys}, []
         extra = [each for key, each in scan.repeated.items() for _ in range(shown[key] - moment.known_count(key))]
-        self._adopt(connection, moment, moment.match(connection, extra, shown))
+        proved, _ = self._judge(connection, moment.match(connection, extra, shown))
+        self._adopt(connection, moment, [(pair.record.key, pair.stored.key, pair.change) for pair in proved])
         keys = {key: moment.stored_keys(key, count) for key, count in shown.items()}
         self._keep(connection, moment, keys)
         equal = [_with_key(record, each) for key, record in scan.repeated.items() for each in keys[key]]
@@ -124,18 +146,51 @@ class RecordAliases:
 
     def _moment(self, connection: Connection, keys: Collection[str], read: Collection[str] | None = None) -> _Moments:
         """Read what is stored at the times of keys, or of those to `read` and those with aliases, and their aliases."""
-        aliases = record_aliases.read(connection, min(keys), max(keys))
+        aliases = _read_aliases(connection, keys)
         wanted = keys if read is None else {*read, *(key for key in keys if key in aliases)}
         times = {key[:TIME_CHARS] for key in wanted if key_time(key) is not None}
         return _Moments(record_aliases.read_keys(connection, self._organisation, times) if times else set(), aliases)
 
-    def _adopt(self, connection: Connection, moment: _Moments, found: Sequence[tuple[Record, StoredRecord]]) -> None:
-        """Store the keys of records as aliases of those that they were matched with."""
+    def _judge(self, connection: Connection, found: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+        """Return the pairs of which the walk shows that they are one record each, and the others."""
+        if not found:
+            return [], []
+        for pair in found:
+            self._changed.setdefault(pair.change, set()).add(pair.stored.key)
+        unchanged = self._read_unchanged(connection)
+        proved = [pair for pair in found if self._is_proved(pair, unchanged)]
+        keys = {pair.stored.key for pair in proved}
+        return proved, [pair for pair in found if pair.stored.key not in keys]
+
+    def _is_proved(self, pair: Pair, unchanged: Unchanged) -> bool:
+        if not any(pair.change) or len(self._changed[pair.change]) > 1:
+            return True
+        return pair.is_likely and not is_denied(pair.change, pair.stored, unchanged)
+
+    def _read_unchanged(self, connection: Connection) -> Unchanged:
+        """Read what the records say that the walk shows under their own keys, and that have no other ones."""
+        if not self._sample:
+            return Unchanged()
+        changed = {key for keys in _read_aliases(connection, self._sample).values() for key in keys}
+        stored = record_aliases.read_raws(connection, self._sample.keys() - changed)
+        return note_unchanged(self._sample, stored)
+
+    def _note_new(self, unproved: Sequence[Pair]) -> set[str]:
+        """Return the keys of records that are new: the walk before left them to this one. The others wait for the next one."""
+        for pair in unproved:  # if it is new, the stored one counts as vanished: `window_shrunk` names it
+            added, gone = map(sorted, pair.change)
+            log.info("record_doubted", record=pair.record.key, stored=pair.stored.key, added=added, gone=gone)
+        keys = {pair.record.key for pair in unproved}
+        self._doubted |= keys - self._doubted_before
+        return keys & self._doubted_before
+
+    def _adopt(self, connection: Connection, moment: _Moments, found: Sequence[tuple[str, str, Change]]) -> None:
+        """Store the keys of records as aliases of those that they were found as."""
         if not found:
             return
-        record_aliases.insert(connection, [moment.add_alias(record.key, stored.key) for record, stored in found])
-        changes = [changed_fields(record.raw, stored) for record, stored in found]
-        added, gone = (sorted(set().union(*each)) for each in zip(*changes, strict=True))
+        record_aliases.insert(connection, [moment.add_alias(key, stored) for key, stored, _ in found])
+        changes = [change for *_, change in found]
+        added, gone = (sorted(frozenset().union(*names)) for names in zip(*changes, strict=True))
         log.info("fields_changed", records=len(found), added=added, gone=gone)
         self._on_change(connection, added, gone)
 
@@ -173,9 +228,29 @@ class _Moments:
         of_key.append(stored)
         return key, len(of_key) - 1, stored
 
-    def match(
-        self, connection: Connection, found: Sequence[Record], shown: Counter[str]
-    ) -> list[tuple[Record, StoredRecord]]:
+    def other_forms(self, connection: Connection, new: Sequence[Record], pages: Mapping[str, int]) -> set[str]:
+        """Return the keys of new records that other pages may show with other fields."""
+        of_time: dict[str, list[Shown]] = {}
+        for record in new:
+            shown = Shown(record.key, record.raw, pages.get(record.key, 0), is_stored=False)
+            of_time.setdefault(record.key[:TIME_CHARS], []).append(shown)
+        stored_on: dict[str, int] = {}
+        for key, page in pages.items() if self.stored else ():  # nearly always, none is
+            if any(each.page != page for each in of_time.get(key[:TIME_CHARS], ())):
+                stored_on |= dict.fromkeys(self.stored & {key, *self.aliases.get(key, ())}, page)
+        of_stored: dict[str, list[str]] = {}
+        for key in stored_on:
+            of_stored.setdefault(key[:TIME_CHARS], []).append(key)
+        found: set[str] = set()
+        for time, some in of_time.items():
+            if time in of_stored or len({each.page for each in some}) > 1:  # nearly never
+                stored = record_aliases.read_raws(connection, of_stored.get(time, ()))
+                found |= other_forms(
+                    [*(Shown(each.key, each.raw, stored_on[each.key], True) for each in stored), *some]
+                )
+        return found
+
+    def match(self, connection: Connection, found: Sequence[Record], shown: Counter[str]) -> list[Pair]:
         """Match records with stored ones of their instant that the walk does not show otherwise."""
         if not found or not self.stored:
             return []
@@ -188,12 +263,17 @@ class _Moments:
         free: dict[str, list[str]] = {}
         for key in sorted(self.stored - claimed):
             free.setdefault(key[:TIME_CHARS], []).append(key)
-        matched: list[tuple[Record, StoredRecord]] = []
+        counts = {key: max(shown[key], 1) - self.held[key] - len(self.aliases.get(key, ())) for key in mine}
+        matched: list[Pair] = []
         for time in of_time.keys() & free.keys():
-            some = of_time[time][:MAX_OF_INSTANT]
             stored = record_aliases.read_raws(connection, free[time][:MAX_OF_INSTANT])
-            matched += [(some[place], each) for place, each in pair([record.raw for record in some], stored).items()]
+            matched += pair_up(of_time[time][:MAX_OF_INSTANT], counts, stored)
         return matched
+
+
+def _read_aliases(connection: Connection, keys: Collection[str]) -> dict[str, list[str]]:
+    """Read the aliases of the time of keys."""
+    return record_aliases.read(connection, min(keys)[:TIME_CHARS], f"{max(keys)[:TIME_CHARS]}.")
 
 
 def _with_key(record: Record, key: str) -> Record:

@@ -203,7 +203,7 @@ def _kept_name(kind: str) -> str:
 def _spell_news(news: Sequence[str]) -> str:
     gone = [name.removeprefix(_GONE) for name in news if name.startswith(_GONE)]
     added = [name for name in news if not name.startswith(_GONE)]
-    parts = [f"records have fields that were never seen before: {_spell_names(added)}"] if added else []
+    parts = [f"records have fields that they did not have before: {_spell_names(added)}"] if added else []
     parts += [f"records no longer have fields that they had: {_spell_names(gone)}"] if gone else []
     return "; ".join(parts)
 

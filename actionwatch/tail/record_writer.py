@@ -59,10 +59,14 @@ class RecordWriter:
         self._on_found(found)
         if all(record.occurred_at < self._state.marks.alerts_from for record in found):
             self._store(found, report, is_over=False)
-            return
-        self._held += found
-        self._held_chars += sum(len(record.raw) for record in found)
-        if len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= _MAX_HELD_CHARS:
+        else:
+            self._held += found
+            self._held_chars += sum(len(record.raw) for record in found)
+        if (
+            len(self._waiting) >= MAX_WINDOW_RECORDS
+        ):  # of an upstream that ignores bounds: what it showed so far decides
+            self.flush(report, is_over=True)
+        elif len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= _MAX_HELD_CHARS:
             self.flush(report, is_over=False)
 
     def flush(self, report: PollReport, *, is_over: bool) -> None:

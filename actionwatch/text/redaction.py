@@ -18,6 +18,7 @@ _LEAST_CHARS = 4  # shorter texts are no secrets, and redacting them would make 
 _LEAST_DERIVED_CHARS = 6  # of a part in base64: shorter ones are found in any text
 _LEAST_BEGINNING_CHARS = 8  # of the beginning of a secret, which a server has cut
 _LEAST_URL_PART_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 _READ_PER_CHAR = 16  # characters of a text that are read for each one of its excerpt: marks are shorter than secrets
 
 
@@ -39,7 +40,13 @@ class Redaction:
         # The longest first: replacing a part of a secret first would leave the rest visible.
         self._spellings = sorted(known, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
-        self._beginnings = {each[:_LEAST_BEGINNING_CHARS] for each in known if len(each) > _LEAST_BEGINNING_CHARS}
+        # `https://` is no secret, although secrets begin with it.
+        schemes = {each for text in texts if (found := _SCHEME.match(text)) for each in _spellings(found[0])}
+        public = {
+            each: max((len(scheme) for scheme in schemes if each.startswith(scheme)), default=0) for each in known
+        }
+        leasts = {each: count + _LEAST_BEGINNING_CHARS for each, count in public.items()}
+        self._beginnings = {each[:least] for each, least in leasts.items() if len(each) > least}
         self._beginning = re.compile("|".join(map(re.escape, sorted(self._beginnings))))
         self._longest = max(map(len, known), default=0)
         self._mark = mark

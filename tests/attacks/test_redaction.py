@@ -32,6 +32,10 @@ def pair(secret: str) -> str:
     return base64.b64encode(f"eve:{secret}".encode()).decode()
 
 
+def as_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def replaced(text: str, escapes: dict[str, str]) -> str:
     return "".join(escapes.get(char, char) for char in text)
 
@@ -108,6 +112,19 @@ def test_secret_that_the_server_has_cut_is_redacted(kept: int) -> None:
     """If a server cuts what it returns, the beginning of a secret at the end of the text is redacted."""
     assert leaks(Redaction([SECRET])(f"no such key: {SECRET[:kept]}"), SECRET) == []
     assert leaks(Redactor(SECRET).excerpt(f"no such key: {SECRET[:kept]}"), SECRET) == []
+
+
+@pytest.mark.parametrize("form", ["plain", "URL", "JSON of PHP", "base64"])
+def test_scheme_with_which_a_secret_begins_stays(form: str) -> None:
+    """If a secret is a URL, other URLs stay readable, and the beginning of the secret does not."""
+    encode = FORMS.get(form, as_base64)
+    secret = "https://hooks.example.com/s3cr3t-token"
+    redaction = Redaction([secret])
+    text = f"see {encode('https://status.example.org/today')} and wait"
+    assert redaction.excerpt(text, 500) == text
+    for end in range(len("https://") + PART, len(secret) + 1):
+        text = redaction.excerpt(f"see {encode(secret[:end])}", 500)
+        assert encode("https://hooks.exa")[:22].strip('"') not in text
 
 
 def test_text_without_a_secret_is_unchanged() -> None:

@@ -9,19 +9,16 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from actionwatch.base.model import RecordFilter
 from actionwatch.instaclustr.client import Client, RetryOptions
-from actionwatch.store import record_search
-from actionwatch.store.database import Database
 from tests.attacks.soak import hostile
 from tests.attacks.soak.case import Attack
 from tests.builders import open_database
 from tests.integration.instaclustr.upstream import ReceivedRequest, Response, Upstream
-from tests.upstreams import SOURCE, DirectClient, World, self_watch, tail_of
+from tests.upstreams import SOURCE, DirectClient, World, self_watch, stored, tail_of
 from tests.waiting import PATIENT
 
 HOSTILE_POLLS = range(1, 4)  # after an honest one, so that there is something to lose
@@ -62,7 +59,7 @@ def attack() -> Iterator[Attack]:
 
 
 def _polls(chance: random.Random, folder: Path) -> str:
-    world, is_hostile, outcomes, times = World(), True, set[str](), list[datetime]()
+    world, is_hostile, outcomes = World(), True, set[str]()
     honest = DirectClient(world.emulator, world.clock)
 
     def respond(asked: ReceivedRequest) -> Response:
@@ -87,23 +84,16 @@ def _polls(chance: random.Random, folder: Path) -> str:
         )
         for number in range(MOST_POLLS):
             is_hostile = number in HOSTILE_POLLS
-            times.append(world.log(ago=1, description=f"action {number}").at)
+            world.log(ago=1, description=f"action {number}")
             world.log("DELETE_CLUSTER", ago=2, times=2)
             world.clock.advance(seconds=120)
             report = tail.run_once()
             outcomes.add(type(report.error).__name__ if report.error else "unproved" if report.unproved else "read")
-            missing = [each for each in range(number + 1) if not _is_stored(database, times[each], f"action {each}")]
+            missing = [each for each in range(number + 1) if not stored(database)["BACKUP", f"action {each}"]]
             if number > HOSTILE_POLLS.stop and not missing:
                 break
     assert not missing, f"not stored after the upstream was honest again: {missing}"
     return ", ".join(sorted(outcomes))
-
-
-def _is_stored(database: Database, at: datetime, description: str) -> bool:
-    """Return whether an action is stored, perhaps as the upstream showed it first, without its description."""
-    with database.read() as connection:
-        found = record_search.find(connection, RecordFilter(since=at, until=at + timedelta(microseconds=1)), 100)
-    return any(record.description in (None, description) for record in found)
 
 
 def _hostile(chance: random.Random, document: Any, date: str) -> bytes:

@@ -42,6 +42,18 @@ def test_dry_run_counts_what_prune_deletes(desk: Desk) -> None:
     assert desk.call("store", "verify").status == 0
 
 
+def test_dry_run_waits_for_no_writer(desk: Desk) -> None:
+    """`store prune --dry-run` takes no lock: it ends while a service writes, and that one does not wait for it."""
+    assert desk.call("run", "--once").status == 0
+    count = age_receipts(desk)
+    with contextlib.closing(desk.open_store()) as database, database.write() as connection:
+        for table in ("receipt", "record_count"):
+            connection.execute(text(f"UPDATE {table} SET source = source"))
+        foreseen = desk.call("store", "prune", "--dry-run", "-o", "json")
+    assert (foreseen.status, foreseen.json["deleted"]["receipts"]) == (0, count)
+    assert count_receipts(desk) == count
+
+
 def test_prune_is_refused_while_a_rule_is_broken(desk: Desk) -> None:
     """Nobody knows which records a broken rule needs: nothing is deleted until it loads."""
     assert desk.call("run", "--once").status == 0
@@ -66,3 +78,17 @@ def test_run_once_applies_the_retention_in_the_first_round_of_a_day(desk: Desk) 
         ages = connection.execute(text("SELECT ends_at FROM receipt")).scalars().all()
     assert ages
     assert all(at > to_micros(utc_now()) - YEARS for at in ages)
+
+
+def test_poll_that_cannot_be_read_ends_no_round(desk: Desk) -> None:
+    """A damaged row of a poll fails the step that needs it; the other steps of the round run, the retention too."""
+    assert desk.call("run", "--once").status == 0
+    age_receipts(desk)
+    desk.change("UPDATE poll SET last_poll_at = last_poll_at + :by", by=10**18)
+    done = desk.call("run", "--once")
+    assert done.status == 1
+    assert "clock: the store is damaged" in done.err
+    with contextlib.closing(desk.open_store()) as database, database.read() as connection:
+        ages = connection.execute(text("SELECT ends_at FROM receipt")).scalars().all()
+    assert all(at > to_micros(utc_now()) - YEARS for at in ages)
+    assert desk.call("run", "--once").status == 0  # the poll has replaced the row

@@ -23,15 +23,6 @@ NEVER, AT_ONCE = timedelta(hours=1), timedelta(0)
 Replica = tuple[Post, Membership]
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    """The URL of an empty store."""
-    with postgresql.other_database("delivery_test") as found:
-        with contextlib.closing(Database(found)) as database:
-            database.upgrade()
-        yield found
-
-
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a lease last longer than any test."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sqlalchemy import Connection, select
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreReplaced
 from actionwatch.store import migrations, positions, revision, sqlite
+from actionwatch.store.backend import backend_of
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix
@@ -202,7 +204,7 @@ FOREIGN = {
     "trigger": ["CREATE TRIGGER hold BEFORE INSERT ON delivery BEGIN SELECT RAISE(IGNORE); END"],
     "unique index": ["CREATE UNIQUE INDEX hold ON delivery (receiver)"],
     "unique expression": ["CREATE UNIQUE INDEX hold ON delivery (lower(receiver))"],
-    "unique index of a quoted table": ['CREATE UNIQUE INDEX hold ON "position" (name)'],
+    "unique index of a quoted table": ['CREATE UNIQUE INDEX hold ON "position" (record_id)'],
 }
 FOREIGN_POSTGRESQL = {
     "trigger": [
@@ -236,6 +238,54 @@ def test_what_can_hold_back_writes_is_refused(kind: str, store: str, tmp_path: P
                 SchemaMismatch, match=r"was changed: the .*hold.* is not one that actionwatch creates.*drop it"
             ):
                 use()
+
+
+REPACK = [
+    "CREATE SCHEMA repack",
+    "CREATE FUNCTION repack.repack_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+]
+
+
+@pytest.mark.parametrize(
+    ("statements", "added"),
+    [
+        (
+            [
+                "CREATE TRIGGER repack_trigger AFTER INSERT OR DELETE OR UPDATE ON delivery FOR EACH ROW "
+                "EXECUTE FUNCTION repack.repack_trigger('id')",
+                "ALTER TABLE delivery ENABLE ALWAYS TRIGGER repack_trigger",
+            ],
+            "log trigger repack_trigger of the table delivery",
+        ),
+        (["CREATE UNIQUE INDEX delivery_pkey_ccnew ON delivery (id)"], "index delivery_pkey_ccnew"),
+        (["CREATE UNIQUE INDEX index_17 ON record (record_key, source)"], "index index_17"),
+    ],
+    ids=["pg_repack", "primary key", "unique index"],
+)
+def test_tools_that_rebuild_tables_are_not_refused(statements: list[str], added: str) -> None:
+    """While pg_repack or REINDEX CONCURRENTLY runs, or if one was interrupted, the service starts. What is left is named."""
+    with postgresql.other_database("rebuilt") as url, contextlib.closing(Database(url)) as database:
+        database.upgrade()
+        with database.write() as connection:
+            for statement in [*REPACK, *statements]:
+                connection.exec_driver_sql(statement)
+        database.set_up()
+        with contextlib.closing(StoreReader.open(url)) as store, store.read() as connection:
+            assert added in store.find_additions(connection)
+
+
+def test_trigger_that_only_looks_like_that_of_pg_repack_is_refused() -> None:
+    """A trigger before the write can hold it back, whatever it is called."""
+    with postgresql.other_database("pretended") as url, contextlib.closing(Database(url)) as database:
+        database.upgrade()
+        with database.write() as connection:
+            for statement in [
+                *REPACK,
+                "CREATE TRIGGER repack_trigger BEFORE INSERT ON delivery FOR EACH ROW EXECUTE FUNCTION repack.repack_trigger()",
+            ]:
+                connection.exec_driver_sql(statement)
+        with pytest.raises(SchemaMismatch, match="trigger repack_trigger of the table delivery"):
+            database.set_up()
 
 
 @pytest.mark.parametrize("change", ["ALTER TABLE alert DISABLE TRIGGER note_alert", "DROP TRIGGER note_alert ON alert"])
@@ -618,9 +668,24 @@ def test_log_that_a_reader_made_long_is_cut_by_a_busy_service(database: Database
     wait_until(commit, "a log within its limit")
 
 
+def test_checkpoints_create_no_file_in_the_place_of_a_store_that_was_moved_away(tmp_path: Path) -> None:
+    """The thread may begin just after an operator moved the store away. It opens no other file."""
+    path = tmp_path / "store.db"
+    backend = backend_of(f"sqlite:///{path}")
+    backend.create()
+    path.unlink()
+    for _ in range(FIRST_COMMITS):
+        backend.note_commit()
+    with pytest.raises(sqlite3.OperationalError):
+        backend.version()
+    backend.close()
+    assert not path.exists()
+
+
 def test_burst_of_commits_has_few_checkpoints(tmp_path: Path) -> None:
     """Each makes an alert wait: within ten seconds the next one comes after more commits."""
-    checkpoints, counts = Checkpoints(tmp_path / "store", threading.Lock()), []
+    checkpoints = Checkpoints(tmp_path / "store", threading.Lock(), lambda _: sqlite3.connect(":memory:"))
+    counts = []
     with contextlib.closing(checkpoints):
         for number in range(LEAST_COMMITS + 2 * MOST_COMMITS):
             checkpoints.note_commit()

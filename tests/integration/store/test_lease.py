@@ -32,15 +32,6 @@ ROLE = "leader"
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    """The URL of an empty store."""
-    with postgresql.other_database("lease_test") as found:
-        with contextlib.closing(Database(found)) as database:
-            database.upgrade()
-        yield found
-
-
-@pytest.fixture
 def replica(url: str) -> Iterator[Callable[[], Database]]:
     """Opens the store as another process would."""
     with contextlib.ExitStack() as stack:

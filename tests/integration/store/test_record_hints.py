@@ -23,15 +23,6 @@ WHERE datname = current_database() AND query = 'LISTEN actionwatch' AND pid <> p
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    """The URL of an empty store."""
-    with postgresql.other_database("hints_test") as found:
-        with contextlib.closing(Database(found)) as database:
-            database.upgrade()
-        yield found
-
-
-@pytest.fixture
 def others(url: str) -> Iterator[Database]:
     """The store, as another process opens it."""
     with contextlib.closing(Database(url)) as database:

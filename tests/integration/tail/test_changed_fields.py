@@ -10,15 +10,18 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.client import Client
 from actionwatch.store import marks, record_aliases, record_search, records
 from actionwatch.store.database import Database
+from actionwatch.tail.cursor import Window
 from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.source import SourceTail
-from tests.builders import Clock, make_marks, make_record
+from actionwatch.tail.walk import WindowScan
+from tests.builders import NOON, Clock, make_marks, make_record
 from tests.integration.instaclustr.upstream import ReceivedRequest, Response, Upstream
 from tests.integration.tail.test_watching import history
 from tests.upstreams import open_troubles, self_watch, tail_of
@@ -166,6 +169,7 @@ def test_record_that_one_walk_shows_with_and_without_a_field_is_one(
         late = timedelta(minutes=is_shifted + is_known, seconds=0 if is_shifted else 10)
 
         def change(index: int) -> None:
+            on.log.clock.advance(milliseconds=1)  # each response has its own time
             if index == 2 and not on.log.has_more:
                 on.log.has_more = True
                 on.log.add(ago=late, description="appeared")
@@ -179,19 +183,73 @@ def test_record_that_one_walk_shows_with_and_without_a_field_is_one(
         assert open_troubles(database) == ["unknown_field"] * is_known
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["stored before", "new"])
+def test_record_that_pages_far_apart_show_with_and_without_a_field_is_one(database: Database, is_known: bool) -> None:
+    """If the listing moves on by several pages when the fields change, nothing is stored twice."""
+    with tailed(database, WAYS["id"], page_size=2) as on:
+        for number in range(8):
+            on.log.add(ago=timedelta(seconds=number))
+        if is_known:
+            on.poll()
+
+        def change(index: int) -> None:
+            on.log.clock.advance(milliseconds=1)
+            if index == 6 and not on.log.has_more:
+                on.log.has_more = True
+                for number in range(4):
+                    on.log.add(ago=(1 + is_known) * MINUTE, description=f"appeared {number}")
+                    on.log.records.insert(0, on.log.records.pop())
+
+        on.log.before_page = change
+        on.poll()
+        on.poll()
+        assert on.log.has_more
+        assert len(on.stored()) == 12
+
+
+def with_id(record: Record, number: int) -> Record:
+    """Return a record as the log shows it when it sends ids."""
+    return msgspec.structs.replace(
+        record,
+        key=f"{record.key[:16]}-{number:020x}",
+        raw=json.dumps({**json.loads(record.raw), "id": f"r-{number}"}),
+    )
+
+
+def test_record_that_a_walk_has_missed_is_not_taken_for_another_one(database: Database) -> None:
+    """Two walks that each miss one of two records, which were equal before the fields changed, and prove nothing."""
+    aliases = RecordAliases("org", lambda connection, added, gone: None)
+    raw = json.dumps({"action": "A", "userName": "eve"})
+    old = [make_record(1, raw=raw), make_record(2, minutes=1, raw=raw)]
+    new = [with_id(old[0], 11), with_id(old[0], 12), with_id(old[1], 13)]
+    scan = WindowScan(Window(NOON, NOON + MINUTE), Window(NOON, NOON + MINUTE))
+    with database.write() as connection:
+        marks.write(connection, make_marks(organisation="org"))
+        records.insert_new(connection, old)
+        for shown in ([new[0], new[2]], [new[1], new[2]], new):
+            aliases.begin_walk()
+            aliases.note_shown(shown)
+            for some in ([each for each in shown if each is not new[1]], new[1:2]):  # a walk is stored in parts
+                resolved, _ = aliases.resolve(connection, [each for each in some if each in shown], is_over=True)
+                records.insert_new(connection, resolved)
+        scan.walk.keys.update(record.key for record in new)
+        scan.inner_keys.update(scan.walk.keys)
+        present, _ = aliases.settle(connection, scan)
+        assert present == {old[0].key, new[1].key, old[1].key}
+        assert records.find_unknown(connection, new) != []
+        assert [record.key for record in records.read_after(connection, 0, 9)] == [old[0].key, old[1].key, new[1].key]
+
+
 def test_record_with_an_alias_beside_one_that_waits_is_not_stored_again(database: Database) -> None:
     """A part of a walk that shows a known record under its alias, and one whose form is new, stores neither again."""
     aliases = RecordAliases("org", lambda connection, added, gone: None)
     old = [make_record(n, raw=json.dumps({"action": "A", "userName": "eve", "description": n})) for n in (1, 2)]
-    new = [
-        make_record(n + 2, raw=json.dumps({**json.loads(each.raw), "id": f"r-{n}"}))
-        for n, each in enumerate(old, start=1)
-    ]
+    new = [with_id(each, number) for number, each in enumerate(old, start=11)]
     with database.write() as connection:
         marks.write(connection, make_marks(organisation="org"))
         records.insert_new(connection, old)
+        record_aliases.insert(connection, [(new[0].key, 0, old[0].key)])
         aliases.note_shown(new)
-        assert aliases.resolve(connection, new[:1], is_over=True)[0][0].key == old[0].key
         resolved, waiting = aliases.resolve(connection, new, is_over=False)
     assert [record.key for record in resolved] == [old[0].key]
     assert waiting == new[1:]
@@ -220,6 +278,77 @@ def test_other_records_of_the_same_instant_stay(database: Database) -> None:
         found = on.stored()
         assert sorted(record.cluster.id or "" for record in found) == ["a", "b", "c", "d"]
         assert [record.upstream_id for record in found if record.cluster.id == "d"] == ["r-3"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "others"),
+    [
+        ({}, {"clusterId": "c"}, ({}, {})),  # the log shows others that still have no such field
+        ({}, {"clusterId": "c"}, ({}, {"clusterId": "c"})),
+        ({"clusterId": "c"}, {}, ({"clusterId": "c"}, {})),  # or still have it
+        ({}, {"clusterId": "c"}, ({"clusterId": "c", "zone": "z"},)),  # or had it earlier
+        ({"zone": "z"}, {"clusterId": "c"}, ({"zone": "z", "x": 1},)),
+        ({}, {"clusterId": "c", "zone": "z"}, ({"x": 1}, {"zone": "y"})),
+    ],
+)
+def test_another_record_in_the_place_of_one_that_vanished_is_stored(
+    database: Database, before: dict[str, Any], after: dict[str, Any], others: tuple[dict[str, Any], ...]
+) -> None:
+    """A record like one that has gone from the log, with a field more or less, is new if others did not change like it."""
+    with tailed(database, {}) as on:
+        for number, fields in enumerate(others, start=1):
+            on.log.add(ago=timedelta(seconds=number), **fields)
+        on.log.add(**before)
+        on.poll()
+        old = {record.key for record in on.stored()}
+        del on.log.records[-1]
+        on.log.add(ago=MINUTE, **after)
+        on.poll()
+        (new,) = [record for record in on.stored() if record.key not in old]
+        assert json.loads(new.raw).items() >= after.items()
+        assert open_troubles(database) == ["window_shrunk"]
+        on.poll()
+        assert len(on.stored()) == len(others) + 2
+
+
+def test_record_that_can_be_one_of_two_that_vanished_is_stored(database: Database) -> None:
+    """Two records that have gone, and one that can be either of them with a field more: it is new."""
+    with tailed(database, {}) as on:
+        on.log.add(zone="a")
+        on.log.add(zone="b")
+        on.poll()
+        on.log.records.clear()
+        on.log.add(ago=MINUTE, clusterId="c")
+        on.poll()
+        assert sorted(record.cluster.id or "" for record in on.stored()) == ["", "", "c"]
+
+
+def test_record_that_was_shown_without_its_description_is_stored_with_it(database: Database) -> None:
+    """If the upstream showed one record without a field that the others have, rules see it again when it is complete."""
+    with tailed(database, {}) as on:
+        on.log.add()
+        on.poll()
+        on.log.add()
+        description = on.log.records[-1].pop("description")
+        on.poll()
+        on.log.records[-1]["description"] = description
+        on.poll()
+        assert [record.description for record in on.stored()][1:] == [None, description]
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begins", "ceases"])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_only_record_of_the_log_keeps_its_key(database: Database, way: str, begins: bool) -> None:
+    """Without a record that denies it, a record of which the fields change is the one that was stored at its instant."""
+    with tailed(database, WAYS[way], has_more=not begins) as on:
+        on.log.add(times=2)
+        on.poll()
+        on.log.has_more = begins
+        on.poll()
+        on.log.add()
+        on.poll()
+        assert len(on.stored()) == 3
+        assert open_troubles(database) == ["unknown_field"]
 
 
 def test_sweep_that_reads_an_older_window_stores_nothing_twice(database: Database) -> None:
@@ -279,6 +408,11 @@ def test_aliases_go_with_their_records(database: Database) -> None:
         on.poll()
         (kept,) = on.stored()
         with database.write() as connection:
-            record_aliases.insert(connection, [("0003-a", 0, kept.key)])
-            record_aliases.delete_unused(connection)
-            assert record_aliases.read(connection, "0", "z") == {"0003-a": [kept.key]}
+            record_aliases.insert(
+                connection, [("0001-b", 0, kept.key), ("0003-a", 0, kept.key), ("0003-a", 1, "0003-b")]
+            )
+            found: list[tuple[str, int]] = [("", 0)]
+            while (last := record_aliases.delete_unused(connection, found[-1], 2)) is not None:
+                found.append(last)
+            assert found[1:] == [("0001-b", 0), ("0003-a", 0), ("0003-a", 1)]
+            assert record_aliases.read(connection, "0", "z") == {"0001-b": [kept.key], "0003-a": [kept.key]}

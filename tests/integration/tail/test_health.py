@@ -260,7 +260,7 @@ def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
     read_record(watched, "zone")
     assert watched.poll("BACKUP") == {}
     read_record(watched, "region", "area")
-    what = "records have fields that were never seen before: area, region"
+    what = "records have fields that they did not have before: area, region"
     watched.clock.now += MINUTE
     watched.state.commit(make_marks(proved_through=watched.clock() + DAY))
     assert watched.poll("BACKUP") == {"unknown_field": what}
@@ -274,7 +274,7 @@ def test_a_field_after_records_without_any_is_new(watched: Watched) -> None:
     """The first field beyond the known ones is reported if earlier records did not have it."""
     watched.poll("BACKUP")
     read_record(watched, "zone")
-    assert watched.poll("BACKUP") == {"unknown_field": "records have fields that were never seen before: zone"}
+    assert watched.poll("BACKUP") == {"unknown_field": "records have fields that they did not have before: zone"}
 
 
 def read_record(watched: Watched, *fields: str) -> str:
@@ -327,7 +327,7 @@ def test_a_source_that_reads_on_while_another_settles_the_identity(watched: Watc
     with pytest.raises(IdentityChanged):
         note_record(history, "zone", "region")
     assert note_record(history, "zone", "region") == key
-    assert history.poll("BACKUP") == {"unknown_field": "records have fields that were never seen before: region"}
+    assert history.poll("BACKUP") == {"unknown_field": "records have fields that they did not have before: region"}
     for each in (live, history, Watched(watched.database)):
         assert read_record(each, "zone", "region") == key
 

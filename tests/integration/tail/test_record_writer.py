@@ -11,13 +11,15 @@ from actionwatch.base.model import Entity, Record
 from actionwatch.store import records
 from actionwatch.store.database import Database
 from actionwatch.tail import record_writer
-from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
+from actionwatch.tail.cursor import MAX_WINDOW_RECORDS, Window
 from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.state import PollReport, TailOptions, TailState
+from actionwatch.tail.walk import WindowScan
 from tests.builders import NOON, Clock, make_marks, make_record
 
 OVERLAP, MINUTE, MILLISECOND = timedelta(minutes=15), timedelta(minutes=1), timedelta(milliseconds=1)
+HOUR = timedelta(hours=1)
 
 
 def named(record: Record) -> Record:
@@ -34,7 +36,7 @@ class Bench:
         self.report = PollReport()
         self.call_count = 0
         state = TailState(TailOptions("acme", "org", overlap=OVERLAP), database, Clock())
-        state.commit(make_marks(seen_through=NOON + 60 * MINUTE))
+        state.commit(make_marks(organisation="org", seen_through=NOON + 60 * MINUTE))
         aliases = RecordAliases("org", lambda *_: None)
         self.writer = RecordWriter(state, self._called, lambda found: list(map(named, found)), lambda _: None, aliases)
 
@@ -83,6 +85,33 @@ def test_no_more_is_kept_than_a_window_holds(database: Database) -> None:
     assert on.report.new_count == 0
     on.writer.hold(found[-1:], on.report)
     assert on.report.new_count == len(on.records()) == MAX_WINDOW_RECORDS
+
+
+def test_no_more_wait_for_the_end_of_a_walk_than_a_window_holds(database: Database) -> None:
+    """If an upstream that ignores bounds shows its whole log with another field, what it showed so far decides."""
+    on = Bench(database)
+    old = [
+        make_record(n, minutes=-(n + 1) / 60, raw=f'{{"action":"A","userName":"u{n}"}}')
+        for n in range(MAX_WINDOW_RECORDS)
+    ]
+    on.writer.hold(old, on.report)
+    assert on.report.new_count == MAX_WINDOW_RECORDS
+    scan = WindowScan(Window(NOON - HOUR * 6, NOON), Window(NOON - HOUR * 6, NOON))
+    on.writer.begin_walk()
+    for start in range(0, MAX_WINDOW_RECORDS, 1000):
+        page = [with_id(each) for each in old[start : start + 1000]]
+        scan.walk.keys.update(each.key for each in page)
+        on.writer.aliases.note_shown(page)
+        on.writer.hold(page, on.report)
+    scan.inner_keys.update(scan.walk.keys)
+    with database.write() as connection:
+        assert on.writer.aliases.settle(connection, scan)[0] == {each.key for each in old}
+
+
+def with_id(record: Record) -> Record:
+    """Return a record as the log shows it when it sends ids."""
+    raw = f'{record.raw[:-1]},"id":"{record.key}"}}'
+    return msgspec.structs.replace(record, key=f"{record.key[:17]}f{record.key[18:]}", raw=raw)
 
 
 @pytest.mark.parametrize("count", [0, 1, record_writer.BATCH, record_writer.BATCH + 1])
