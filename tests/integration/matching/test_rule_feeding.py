@@ -1,0 +1,736 @@
+"""New and changed correlations read older records in portions, while all others continue. The store says how far they are."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from actionwatch.base.errors import StoreError
+from actionwatch.base.model import Entity, Record
+from actionwatch.matching import correlating
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.model import Rule
+from actionwatch.store import correlations, hits, positions, records
+from tests.builders import NOON, file_of, make_record
+from tests.chaos.killing import Killed, MortalDatabase
+from tests.integration.kit import Post
+from tests.integration.matching.test_correlation import (
+    BURST,
+    HEAD,
+    MINUTE,
+    MISSING,
+    disk_full,
+    matcher,
+    only,
+    rules_of,
+    see,
+)
+from tests.positions import move_to
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+PLAIN = HEAD.format("plain") + "detection: {s: {actionKind: CREATE_CLUSTER}, condition: s}\n"
+CHANGED = BURST.replace("gte: 3", "gte: 2")
+OTHER = BURST.replace("burst", "other").replace("10m", "20m")
+LONG = BURST.replace("burst", "long").replace("10m", "9d")
+OVER_OTHER = (
+    HEAD.format("over")
+    + "correlation: {type: event_count, rules: other, timespan: 1h, condition: {gte: 2}, generate: true}\n"
+)
+OVER_BURST = OVER_OTHER.replace("rules: other", "rules: burst").replace("gte: 2", "gte: 1")
+BURST_AND_MISSING = f"{BURST}---\n{MISSING}"
+
+
+def joined(*texts: str) -> Sequence[Rule]:
+    """Load several rules."""
+    return rules_of("---\n".join(texts))
+
+
+def names(post: Post) -> list[str]:
+    """Return the rules of the alerts."""
+    return sorted(alert.rule.name for alert in post.alerts().values())
+
+
+def counts(post: Post) -> list[tuple[str, int]]:
+    """Return the rules of the alerts, with the number of their records."""
+    return sorted((alert.rule.name, alert.count) for alert in post.alerts().values())
+
+
+def fed_by(step: RecordMatcher) -> tuple[int, list[str]]:
+    """Run a matcher; return how many records rules were fed again, and which rules."""
+    before = step.fed_count
+    with capture_logs() as logs:
+        step.run_once()
+    fed = [log["rules"] for log in logs if log["event"] == "correlations_fed_again"]
+    return step.fed_count - before, sorted(name for each in fed for name in each)
+
+
+def delete(post: Post, numbers: range, *, rules: Sequence[Rule]) -> None:
+    """Let a process match some deletions, one a minute, and end."""
+    post.store(*(make_record(number, minutes=number) for number in numbers))
+    see(post.database, NOON + numbers.stop * MINUTE)
+    matcher(post, rules).run_once()
+
+
+class Stepping(RecordMatcher):
+    """Calls `at_portion` after each portion of what rules that are fed again need."""
+
+    at_portion: Callable[[int], object] = staticmethod(lambda _: None)
+    portions = 0
+
+    def _catch_up(self) -> None:
+        super()._catch_up()
+        self.portions += 1
+        self.at_portion(self.portions)
+
+
+def stepping(post: Post, rules: Sequence[Rule], at_portion: Callable[[int], object] = lambda _: None) -> Stepping:
+    """Make the matching step of a process that has just started."""
+    made = Stepping(
+        post.database, Engine(rules), post.addressing, post.clock, 2000, Correlating(rules, post.addressing)
+    )
+    made.at_portion = at_portion
+    return made
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feed, evaluate and delete a few rows at once."""
+    for name, count in (("FED_AT_ONCE", 10), ("JUDGED_AT_ONCE", 3), ("DELETED_AT_ONCE", 7)):
+        monkeypatch.setattr(correlating, name, count)
+
+
+def fill(post: Post, count: int = 45) -> None:
+    """Let a process match records of several users, two deletions of eve among them."""
+    users = [make_record(n, minutes=-n / 10, user_name=f"u{n}") for n in range(10, count)]
+    post.store(*users, make_record(1, minutes=-0.2), make_record(2, minutes=-0.1))
+    see(post.database, NOON)
+    assert matcher(post, rules_of(BURST)).run_once() == 0
+
+
+# -- portions
+
+
+@pytest.mark.usefixtures("small")
+def test_plain_rules_continue_while_a_rule_is_fed_again(post: Post) -> None:
+    """What arrives between two portions alerts with the next batch; the burst that it completes, once its rule is done."""
+    fill(post)
+    seen = list[tuple[list[str], bool]]()
+
+    def arrive(portion: int) -> None:
+        if portion == 1:
+            post.store(make_record(8, minutes=1, action_kind="CREATE_CLUSTER"), make_record(9, minutes=1))
+        seen.append((names(post), step.has_learned))
+
+    step = stepping(post, joined(CHANGED, PLAIN), arrive)
+    assert step.run_once() == 2
+    assert seen[:2] == [([], False), (["plain"], False)]
+    assert seen[-1][0] == ["burst", "plain"]
+    assert step.has_learned
+    assert step.portions > 10
+    assert counts(post) == [("burst", 3), ("plain", 1)]
+    assert (step.run_once(), step.fed_count) == (0, 39)
+
+
+@pytest.mark.usefixtures("small")
+def test_other_correlations_continue_while_a_rule_is_fed_again(post: Post) -> None:
+    """A rule that did not change alerts with the batch in which its record arrived."""
+    fill(post)
+    seen = list[list[str]]()
+
+    def arrive(portion: int) -> None:
+        if portion == 1:
+            post.store(make_record(9, minutes=1))
+        seen.append(names(post))
+
+    step = stepping(post, joined(BURST, OTHER), arrive)
+    assert step.run_once() == 2
+    assert seen[1] == ["burst"]
+    assert counts(post) == [("burst", 3), ("other", 3)]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_rule_that_changes_while_it_is_fed_begins_again(post: Post) -> None:
+    """Rules that are replaced in the middle of their feeding leave nothing behind; the others continue."""
+    fill(post)
+
+    def change(portion: int) -> None:
+        if portion == 2:
+            again = joined(BURST.replace("gte: 3", "gte: 4"), OTHER)
+            step.use(Engine(again), Correlating(again, post.addressing))
+
+    step = stepping(post, joined(CHANGED, OTHER), change)
+    step.run_once()
+    with post.database.read() as connection:
+        versions = correlations.read_versions(connection)
+        numbers = {row.rule for row in connection.execute(text("SELECT DISTINCT rule FROM hit"))}
+    assert numbers == {version.number for version in versions.values()}
+    assert {version.fed_through for version in versions.values()} == {None}
+    post.store(make_record(9, minutes=1), make_record(11, minutes=1.5))
+    assert step.run_once() == 2
+    assert counts(post) == [("burst", 4), ("other", 4)]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_stop_ends_the_feeding_and_a_start_continues_it(post: Post) -> None:
+    """A process that stops between two portions leaves the rest to the next one, which does not begin again."""
+    fill(post)
+    first = stepping(post, rules_of(CHANGED), lambda _: first.stop())
+    first.run_once()
+    assert (first.portions, first.fed_count) == (1, 10)
+    second = stepping(post, rules_of(CHANGED))
+    assert fed_by(second) == (27, [])
+    post.store(make_record(9, minutes=1))
+    assert second.run_once() == 1
+    assert counts(post) == [("burst", 3)]
+
+
+@pytest.mark.usefixtures("small")
+def test_two_matchers_feed_a_rule_together(post: Post) -> None:
+    """A matcher that finds that another one has moved on reads again how far rules are."""
+    fill(post)
+    rules = rules_of(CHANGED)
+    other = matcher(post, rules)
+
+    def overtake(portion: int) -> None:
+        if portion in (1, 2):
+            post.store(make_record(100 + portion, minutes=1 + portion, user_name="bob"))
+            other.run_once()
+
+    stepping(post, rules, overtake).run_once()
+    assert counts(post) == [("burst", 2)]
+    post.store(make_record(9, minutes=1))
+    other.run_once()
+    assert counts(post) == [("burst", 2), ("burst", 3)]
+
+
+# -- kills
+
+
+@dataclass
+class Life:
+    """A store, and processes on it, each killed at its nth commit."""
+
+    database: MortalDatabase
+    left: int = 0
+    arrived: set[int] = field(default_factory=set)
+
+    def dies(self) -> bool:
+        """Return whether the process dies here."""
+        self.left -= 1
+        return self.left == 0
+
+    def live(self, post: Post, die_at: int) -> bool:
+        """Match as a new process while records arrive. Return whether it reached its end."""
+
+        def arrive(portion: int) -> None:
+            if portion in self.arrived or portion > 3:
+                return
+            self.arrived.add(portion)
+            self.database.dies = lambda: False  # a commit of another process
+            kinds = ["CREATE_CLUSTER", "DELETE_CLUSTER"]
+            post.store(*(_arrival(10 * portion + n, kind) for n, kind in enumerate(kinds)))
+            self.database.dies = self.dies
+
+        self.left, self.database.dies = die_at, self.dies
+        try:
+            stepping(post, joined(CHANGED, OVER_BURST, PLAIN), arrive).run_once()
+        except Killed:
+            return False
+        finally:
+            self.database.dies = lambda: False
+        return True
+
+
+def _arrival(number: int, kind: str) -> Record:
+    user = "bob" if kind == "DELETE_CLUSTER" else "eve"
+    return make_record(1000 + number, minutes=number / 10, action_kind=kind, user_name=user)
+
+
+@pytest.fixture
+def life() -> Iterator[Life]:
+    """Fill a store, and keep a copy of it."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+    database = MortalDatabase(folder)
+    database.renew()
+    fill(Post(database))
+    database.close()
+    shutil.copy(file_of(database), folder / "template.db")
+    yield Life(database)
+    database.close()
+    shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_kill_at_any_commit_loses_and_repeats_nothing(life: Life) -> None:
+    """After a kill at any commit of a feeding, the next process continues: nothing is lost or sent twice."""
+    pictures, kills = set[tuple[tuple[str, int, str], ...]](), 0
+    for die_at in range(300):
+        life.database.renew()
+        life.arrived.clear()
+        post = Post(life.database)
+        is_killed = not life.live(post, die_at)
+        kills += is_killed
+        assert life.live(post, 0) or not is_killed
+        with life.database.read() as connection:
+            assert len({records.newest_id(connection), *positions.read_both(connection)}) == 1
+            assert {version.fed_through for version in correlations.read_versions(connection).values()} == {None}
+        pictures.add(tuple(sorted((a.id, a.count, a.rule.name) for a in post.alerts().values())))
+        assert len([row for row in post.rows() if row.event == "opened"]) == len(post.alerts())
+        if die_at and not is_killed:
+            break
+    assert len(pictures) == 1
+    assert sorted(name for *_, name in pictures.pop()) == ["burst", "over", "plain", "plain", "plain"]
+    assert kills > 30
+
+
+def test_a_kill_after_a_record_that_came_too_late_loses_nothing(life: Life) -> None:
+    """A record from before what a changed rule was fed makes it read older ones again, whenever the process is killed."""
+    kills = 0
+    for die_at in range(60):
+        life.database.renew()
+        post = Post(life.database)
+        post.store(*(make_record(2000 + n, minutes=60 * n) for n in range(1, 80)))
+        see(post.database, NOON + 79 * HOUR)
+        rules = rules_of(BURST.replace("gte: 3", "gte: 5"))
+        matcher(post, rules_of(BURST), keep=MINUTE).run_once()
+        matcher(post, rules, keep=MINUTE).run_once()
+        post.store(*(make_record(3000 + n, minutes=n / 10, late_by=79 * HOUR) for n in range(3)))
+        life.left, life.database.dies = die_at, life.dies
+        try:
+            matcher(post, rules, keep=MINUTE).run_once()
+            is_killed = False
+        except Killed:
+            is_killed = True
+        life.database.dies = lambda: False
+        matcher(post, rules, keep=MINUTE).run_once()
+        assert counts(post) == [("burst", 5)], f"killed at commit {die_at}"
+        kills += is_killed
+        if die_at and not is_killed:
+            break
+    assert kills > 2
+
+
+@pytest.mark.parametrize(
+    "place", ["hits.insert", "correlations.write_versions", "positions.check", "hits.forget_touched"]
+)
+@pytest.mark.usefixtures("small")
+def test_a_failed_portion_changes_nothing(post: Post, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """After a transaction that failed, the step begins with what is stored."""
+    fill(post)
+    step = stepping(post, rules_of(CHANGED))
+    with monkeypatch.context() as patched:
+        patched.setattr(f"actionwatch.store.{place}", disk_full)
+        with pytest.raises(StoreError):
+            step.run_once()
+    step.run_once()
+    post.store(make_record(9, minutes=1))
+    assert step.run_once() == 1
+    assert counts(post) == [("burst", 3)]
+
+
+# -- which rules are fed again, and what they alert about
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([BURST, LONG], (0, [])),
+        ([BURST.replace("10m", "15m"), LONG], (2, ["burst"])),
+        ([BURST, LONG.replace("9d", "2d")], (6, ["long"])),
+        ([BURST, LONG, OTHER], (2, ["other"])),
+        ([BURST, LONG, OTHER, OVER_OTHER], (2, ["other", "over"])),
+        ([LONG], (0, [])),
+        ([BURST.replace("alert: {", "alert: {realert: 1h, "), LONG], (2, ["burst"])),
+        ([BURST.replace("alert: {", "alert: {group_by: [userName], "), LONG], (2, ["burst"])),
+        ([BURST.replace("level: high", "level: low"), LONG], (0, [])),
+        ([BURST + "---\n" + MISSING, LONG], (9, ["missing"])),
+    ],
+    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "group_by", "level", "absence"],
+)
+@pytest.mark.parametrize("is_reload", [False, True])
+def test_only_changed_rules_read_records_again(
+    post: Post, rules: list[str], expected: tuple[int, list[str]], *, is_reload: bool
+) -> None:
+    """A start, and a reload alike, read records for the changed rules only, and only those within their reach."""
+    post.store(*(make_record(number, minutes=24 * 60 * number) for number in range(9)))
+    see(post.database, NOON + 8 * DAY)
+    before, after = joined(BURST, LONG), joined(*rules)
+    step = matcher(post, before)
+    step.run_once()
+    if is_reload:
+        step.use(Engine(after), Correlating(after, post.addressing))
+    else:
+        step = matcher(post, after)
+    count, fed = fed_by(step)
+    assert (count, fed) == expected
+
+
+def test_a_start_reads_nothing_again(post: Post) -> None:
+    """The burst that two records before a restart began is completed by one after it, and no old record is read again."""
+    delete(post, range(2), rules=rules_of(BURST))
+    with post.database.write() as connection:  # would be no deletion if it was evaluated again
+        connection.execute(text("UPDATE record SET action_kind = 'BACKUP'"))
+    post.store(make_record(2, minutes=2))
+    assert fed_by(matcher(post, rules_of(BURST))) == (0, [])
+    assert only(post).count == 3
+
+
+def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
+    """A rule that was changed learns from older records, and counts them with the next one; one that was not continues."""
+    delete(post, range(2), rules=joined(BURST, OTHER))
+    step = matcher(post, joined(CHANGED, OTHER))
+    assert step.run_once() == 0
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 2
+    assert counts(post) == [("burst", 3), ("other", 3)]
+    assert matcher(post, joined(BURST, OTHER)).run_once() == 0
+    assert matcher(post, joined(CHANGED, OTHER)).run_once() == 0
+    assert counts(post) == [("burst", 3), ("other", 3)]
+
+
+def test_an_inner_rule_that_changes_takes_the_rule_above_with_it(post: Post) -> None:
+    """The rule above counts the alerts of the changed rule, and alerts about none that is made of older records only."""
+    counting = OVER_BURST.replace("gte: 1", "gte: 2")
+    delete(post, range(3), rules=joined(BURST, counting))
+    assert counts(post) == [("burst", 3)]
+    step = matcher(post, joined(BURST.replace("10m", "11m"), counting))
+    count, fed = fed_by(step)
+    assert (count, fed) == (3, ["burst", "over"])
+    assert counts(post) == [("burst", 3)]
+    post.store(*(make_record(10 + n, minutes=30 + n / 10) for n in range(3)))
+    step.run_once()
+    assert counts(post) == [("burst", 3), ("burst", 3), ("over", 6)]
+
+
+def test_a_rule_above_that_changes_counts_what_the_inner_one_had_found(post: Post) -> None:
+    """The inner rule is fed again with the rule above: its older alerts count, and are not opened twice."""
+    delete(post, range(3), rules=rules_of(BURST))
+    step = matcher(post, joined(BURST, OVER_BURST.replace("gte: 1", "gte: 2")))
+    step.run_once()
+    assert counts(post) == [("burst", 3)]
+    post.store(*(make_record(10 + n, minutes=30 + n / 10) for n in range(3)))
+    step.run_once()
+    assert counts(post) == [("burst", 3), ("burst", 3), ("over", 6)]
+    assert len(post.rows()) == 3
+
+
+def test_a_rule_that_alerts_itself_from_now_on_reads_records_again(post: Post) -> None:
+    """A rule that is off keeps what it counts silent. Once it is removed, what it counted may alert."""
+    counting = OVER_OTHER.replace(", generate: true", "") + "mode: off\n"
+    delete(post, range(2), rules=joined(BURST, OTHER, counting))
+    assert fed_by(matcher(post, joined(BURST, OTHER))) == (2, ["other"])
+
+
+def test_an_alert_of_a_longer_realert_is_joined(post: Post) -> None:
+    """Until when an alert is joined depends on its `realert`: with another one, the rule is fed again, and joins."""
+    delete(post, range(3), rules=rules_of(BURST))
+    step = matcher(post, rules_of(BURST.replace("alert: {", "alert: {realert: 1h, ")))
+    step.run_once()
+    post.store(make_record(9, minutes=30))
+    assert step.run_once() == 0
+    assert only(post).count == 4
+
+
+def test_a_rule_that_returns_starts_as_new(post: Post) -> None:
+    """A rule that was removed alerts about nothing that happened before it returned, and leaves no hit meanwhile."""
+    delete(post, range(2), rules=joined(BURST, OTHER))
+    step = matcher(post, rules_of(BURST))
+    step.run_once()
+    with post.database.write() as connection:
+        correlations.forget_versions(connection, {rule.name.id for rule in rules_of(BURST)})
+        assert connection.execute(text("SELECT count(DISTINCT rule) FROM hit")).scalar() == 1
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 1
+    step = matcher(post, joined(BURST, OTHER))
+    assert step.run_once() == 0
+    post.store(make_record(3, minutes=3))
+    assert step.run_once() == 1
+    assert counts(post) == [("burst", 4), ("other", 4)]
+
+
+def test_a_rule_that_was_off_is_fed_again(post: Post) -> None:
+    """A rule that is on again counts what happened while it was off, and alerts with the next record."""
+    delete(post, range(1), rules=joined(BURST, OTHER))
+    step = matcher(post, joined(BURST, OTHER + "mode: off\n"))
+    post.store(make_record(1, minutes=1))
+    step.run_once()
+    step = matcher(post, joined(BURST, OTHER))
+    step.run_once()
+    post.store(make_record(2, minutes=2))
+    step.run_once()
+    assert counts(post) == [("burst", 3), ("other", 3)]
+
+
+DETECTIONS = (
+    HEAD
+    + "id: 11111111-1111-4111-8111-111111111111\ndetection: {{s: {{actionKind: DELETE_CLUSTER}}, condition: s}}\n---\n"
+    + HEAD.replace("{0}", "{1}")
+    + "id: 22222222-2222-4222-8222-222222222222\ndetection: {{s: {{actionKind: CREATE_CLUSTER}}, condition: s}}\n---\n"
+)
+PAIR = (
+    HEAD.format("pair")
+    + "correlation: {type: temporal_ordered, rules: [first, second], group-by: [userName], timespan: 10m}\n"
+)
+
+
+def test_two_rules_that_swap_their_names_feed_other_steps(post: Post) -> None:
+    """The hits of a correlation have the numbers of its steps: if other rules have these names, the records are read again."""
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + MINUTE)
+    before, after = (rules_of(DETECTIONS.format(*names) + PAIR) for names in (("first", "second"), ("second", "first")))
+    step = matcher(post, before)
+    step.run_once()
+    step.use(Engine(after), Correlating(after, post.addressing))
+    step.run_once()
+    post.store(make_record(2, minutes=2))
+    step.run_once()
+    assert [alert.count for alert in post.alerts().values() if alert.rule.name == "pair"] == [2]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.usefixtures("small")
+def test_records_of_before_and_of_now_give_the_alerts_of_all(post: Post, *, is_reversed: bool) -> None:
+    """A rule that is fed in portions, while newer or older records come, finds what one batch of all makes."""
+    rules = joined(BURST, MISSING.replace("c-1", "u1").replace("clusterId", "userName"))
+    see(post.database, NOON + 4 * HOUR)
+    older = [make_record(n, minutes=n, user_name=f"u{n % 3}") for n in range(0, 120, 2)]
+    newer = [make_record(1000 + n, minutes=n / 3 + 121, user_name=f"u{n % 3}") for n in range(60)]
+    first, second = (newer, older) if is_reversed else (older, newer)
+    post.store(*first)
+    RecordMatcher(post.database, Engine(()), post.addressing, post.clock).run_once()
+    stepping(post, rules, lambda portion: post.store(*second[20 * portion - 20 : 20 * portion])).run_once()
+    matcher(post, rules).run_once()
+    assert fed_by(matcher(post, rules)) == (0, [])
+    with post.database.read() as connection:
+        held = {
+            known.first_at
+            for rule in rules
+            for known in correlations.read_since(connection, rule.name.id, NOON - DAY)
+            if known.is_current
+        }
+    expected = _plain_starts(rules, [*older, *newer])
+    assert held == expected
+
+
+def _plain_starts(rules: Sequence[Rule], stored: Sequence[Record]) -> set[object]:
+    from actionwatch.service.simulation import simulate
+
+    end = NOON + 4 * HOUR
+    ordered = sorted(stored, key=lambda record: (record.occurred_at, record.key))
+    return {
+        each.first_at for each in simulate(rules, ordered, begin=NOON, start=NOON, until=end, verified_until=end).alerts
+    }
+
+
+# -- other versions, late records, retention
+
+
+def test_what_an_older_replica_has_matched_is_caught_up(post: Post) -> None:
+    """A replica of the version before moves the position, and stores no hits: the next start feeds what it passed."""
+    delete(post, range(1), rules=rules_of(BURST))
+    post.store(make_record(1, minutes=1))
+    see(post.database, NOON + MINUTE)
+    with post.database.write() as connection:
+        for step in (positions.MATCHED, positions.CORRELATED):
+            move_to(connection, step, 2)
+    step = matcher(post, rules_of(BURST))
+    count, fed = fed_by(step)
+    assert (count, fed) == (1, [])
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+def test_an_older_replica_that_works_beside_is_caught_up(post: Post) -> None:
+    """Also where this process runs meanwhile, and matches again after the other one."""
+    step = matcher(post, rules_of(BURST))
+    post.store(make_record(0))
+    see(post.database, NOON + HOUR)
+    step.run_once()
+    post.store(make_record(1, minutes=1))
+    with post.database.write() as connection:
+        for name in (positions.MATCHED, positions.CORRELATED):
+            move_to(connection, name, 2)
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+UNPLACED = (
+    "UPDATE correlated_alert SET group_id = NULL, shared_id = NULL, firing_at = NULL, firing_step = NULL,"
+    " firing_key = NULL, back_at = NULL, leader = NULL, above = NULL"
+)
+SHARED = BURST.replace("[userName], timespan", "[userName, cluster.id], timespan").replace(
+    "alert: {", "alert: {group_by: [userName], "
+)
+
+
+@pytest.mark.parametrize("rules", [BURST, SHARED], ids=["alone", "shared"])
+def test_an_alert_that_an_older_replica_stored_is_joined(post: Post, rules: str) -> None:
+    """An alert that is stored without its group is the one that later records join, under the same id."""
+    delete(post, range(3), rules=rules_of(rules))
+    with post.database.write() as connection:
+        connection.execute(text(UNPLACED))
+        connection.execute(text("DELETE FROM hit"))
+        connection.execute(text("DELETE FROM correlation_version"))
+    step = matcher(post, rules_of(rules))
+    assert step.run_once() == 0
+    post.store(make_record(3, minutes=3))
+    assert step.run_once() == 0
+    assert only(post).count == 4
+    with post.database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM correlated_alert WHERE group_id IS NULL")).scalar() == 0
+
+
+def test_an_absence_that_an_older_replica_stored_resolves(post: Post) -> None:
+    """What an older replica reported as missing is not reported again, and resolves with the next match."""
+    see(post.database, NOON + 2 * HOUR)
+    assert matcher(post, rules_of(MISSING)).run_once() == 1
+    with post.database.write() as connection:
+        connection.execute(text(UNPLACED))
+        connection.execute(text("DELETE FROM correlation_version"))
+    step = matcher(post, rules_of(MISSING))
+    assert step.run_once() == 0
+    post.store(make_record(9, minutes=130, cluster=Entity("c-1")))
+    see(post.database, NOON + timedelta(minutes=131))
+    assert step.run_once() == 0
+    assert only(post).resolved_at == NOON + timedelta(minutes=130)
+
+
+def test_the_state_that_an_older_version_saved_is_deleted(post: Post) -> None:
+    """It does not have what this version finds, and takes room."""
+    see(post.database, NOON)
+    with post.database.write() as connection:
+        connection.execute(
+            text("INSERT INTO correlation_state (id, position, epoch, digest, body) VALUES (1, 1, 1, 'd', 'b')")
+        )
+    matcher(post, rules_of(BURST)).run_once()
+    with post.database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM correlation_state")).scalar() == 0
+
+
+@pytest.mark.parametrize("hours", [2, 30, 70])
+def test_a_record_from_before_what_a_rule_was_fed_is_judged_with_older_ones(post: Post, hours: int) -> None:
+    """A changed rule read records of its reach only. A later record that is older makes it read further back, once."""
+    post.store(*(make_record(n, minutes=n) for n in range(2)))
+    post.store(*(make_record(100 + n, minutes=60 * n) for n in range(1, 80)))
+    see(post.database, NOON + 79 * HOUR, begins=NOON - DAY)
+    matcher(post, rules_of(BURST), keep=MINUTE).run_once()
+    changed = matcher(post, rules_of(BURST.replace("10m", "11m")), keep=MINUTE)
+    count, fed = fed_by(changed)
+    assert fed == ["burst"]
+    assert count < 5
+    post.store(make_record(500, minutes=2, late_by=hours * HOUR))
+    count, fed = fed_by(changed)
+    assert (fed, counts(post)) == (["burst"], [("burst", 3)])
+    assert count > 70
+    assert fed_by(changed) == (0, [])
+
+
+def test_a_late_record_of_a_rule_that_read_all_reads_nothing_again(post: Post) -> None:
+    """A rule that ran since the first record takes a record of any age."""
+    step = matcher(post, rules_of(BURST), keep=MINUTE)
+    for n in range(100):
+        post.store(make_record(n, minutes=60 * n))
+        see(post.database, NOON + n * HOUR)
+        step.run_once()
+    post.store(make_record(500, minutes=1), make_record(501, minutes=2))
+    assert fed_by(step) == (0, [])
+    assert counts(post) == [("burst", 3)]
+
+
+def test_hits_leave_with_their_records(post: Post) -> None:
+    """Retention deletes the hits of a record with it: what is gone does not count."""
+    delete(post, range(2), rules=rules_of(BURST))
+    with post.database.write() as connection:
+        deleted = records.delete_older(connection, NOON + MINUTE / 2, 10, 10)
+        hits.delete_of_records(connection, deleted)
+    step = matcher(post, rules_of(BURST))
+    post.store(make_record(2, minutes=2))
+    assert step.run_once() == 0
+    post.store(make_record(3, minutes=3))
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+@pytest.mark.parametrize("gone", ["DELETE FROM hit WHERE record_id = 1", "DELETE FROM correlated_alert"])
+def test_what_was_reported_is_not_reported_again(post: Post, gone: str) -> None:
+    """Retention may delete hits of an alert that is still joined, or the whole row of an old one."""
+    rules = joined(BURST, OVER_BURST.replace("gte: 1", "gte: 2"))
+    delete(post, range(5), rules=rules)
+    with post.database.write() as connection:
+        connection.execute(text(gone))
+    post.store(make_record(30, minutes=200))
+    see(post.database, NOON + 200 * MINUTE)
+    matcher(post, rules).run_once()
+    assert counts(post) == [("burst", 5)]
+
+
+# -- absence that comes back
+
+WITHOUT_MISSING = {
+    "off": f"{BURST_AND_MISSING}mode: off\n",
+    "removed": BURST,
+    "other group": BURST_AND_MISSING.replace("[c-1]", "[c-2]"),
+}
+
+
+def missing_alerts(post: Post) -> list[str]:
+    """Return the status of each alert about what is missing."""
+    return sorted(alert.status.value for alert in post.alerts().values() if alert.rule.name == "missing")
+
+
+@pytest.mark.parametrize("how", WITHOUT_MISSING)
+@pytest.mark.parametrize("is_reload", [True, False])
+def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, *, is_reload: bool) -> None:
+    """A rule is switched off, and on again before any record comes: what is still missing is reported again."""
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(2, cluster=Entity("c-2"), minutes=130))
+    see(post.database, NOON + timedelta(minutes=131))
+    step = matcher(post, rules_of(BURST))
+    step.run_once()
+    for texts in [BURST_AND_MISSING, WITHOUT_MISSING[how], BURST_AND_MISSING]:
+        rules = rules_of(texts)
+        with post.database.write() as connection:
+            correlations.forget_versions(connection, {rule.name.id for rule in rules})
+        if is_reload:
+            step.use(Engine(rules), Correlating(rules, post.addressing))
+        else:
+            step = matcher(post, rules)
+        step.run_once()
+    assert missing_alerts(post) == ["open", "resolved"]
+    see(post.database, NOON + timedelta(hours=3))
+    step.run_once()
+    assert missing_alerts(post) == ["open", "resolved"]
+    post.store(make_record(3, minutes=181, cluster=Entity("c-1")))
+    see(post.database, NOON + timedelta(minutes=182))
+    step.run_once()
+    assert missing_alerts(post) == ["resolved", "resolved"]
+
+
+# -- what needs no feeding
+
+
+def test_nothing_alerts_twice_however_often_a_process_starts(post: Post) -> None:
+    """A start, with nothing new or with time that passes, opens, joins and sends nothing again."""
+    rules = joined(BURST, OVER_BURST, MISSING, PLAIN)
+    post.store(*(make_record(n, minutes=n) for n in range(4)), make_record(9, minutes=5, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + 3 * HOUR)
+    matcher(post, rules).run_once()
+    before, sent = counts(post), len(post.rows())
+    assert [name for name, _ in before] == ["burst", "missing", "over", "plain"]
+    for number in range(3):
+        see(post.database, NOON + (4 + number) * HOUR)
+        assert matcher(post, rules).run_once() == 0
+    assert (counts(post), len(post.rows())) == (before, sent)
