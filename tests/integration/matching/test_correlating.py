@@ -1,19 +1,16 @@
-"""When the state of correlations is rebuilt, what it is rebuilt from, and what is reported of groups without room."""
+"""Since when the stream of records is known, which sources count, and what a rule that is new learns from."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
-from actionwatch.matching.known_alerts import read_known
-from actionwatch.rules.correlations.live.correlator import Correlator
 from structlog.testing import capture_logs
 
 from actionwatch.base.model import Entity
 from actionwatch.matching.correlating import Correlating
-from actionwatch.matching.matcher import RecordMatcher
+from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
 from actionwatch.rules.engine import Engine
 from tests.builders import NOON, make_record
 from tests.integration.kit import Post
@@ -29,8 +26,8 @@ def events(step: RecordMatcher) -> list[str]:
     return [each["event"] for each in logs]
 
 
-def test_the_state_is_rebuilt_if_the_beginning_of_the_sources_changes(post: Post) -> None:
-    """A state is made once, and again if the time changes from which all records are known, or may alert."""
+def test_rules_are_fed_again_if_the_beginning_of_the_sources_changes(post: Post) -> None:
+    """A rule is fed once, and again if the time changes from which all records are known, or may alert."""
     step = matcher(post, rules_of(MISSING))
     moments: list[dict[str, Any]] = [
         {},
@@ -38,62 +35,21 @@ def test_the_state_is_rebuilt_if_the_beginning_of_the_sources_changes(post: Post
         {"begins": NOON - HOUR},
         {"begins": NOON - HOUR, "alerts_from": NOON - HOUR},
     ]
-    rebuilt = []
+    fed = []
     for moment in moments:
         see(post.database, NOON, **moment)
-        rebuilt.append([events(step).count("correlations_rebuilt") for _ in range(2)])
-    assert rebuilt == [[1, 0], [0, 0], [1, 0], [1, 0]]
-
-
-SHARED = BURST.replace("[userName], timespan", "[userName, cluster.id], timespan").replace(
-    "alert: {", "alert: {group_by: [userName], "
-)
-
-
-@pytest.mark.parametrize(("text", "found"), [(BURST, [1, 1, 0]), (SHARED, [1, 1, 1])])
-def test_alerts_are_read_with_their_records_from_the_start_of_their_rule(
-    post: Post, text: str, found: list[int]
-) -> None:
-    """A rebuild knows which records each alert holds. Where groups share alerts, earlier ones may lead: they are read too."""
-    rules = rules_of(text)
-    (rule,) = (each.correlation for each in rules if each.correlation is not None)
-    post.store(*(make_record(number, minutes=number) for number in range(3)))
-    matcher(post, rules).run_once()
-    assert only(post).count == 3
-    with post.database.read() as connection:
-        known = [
-            read_known(connection, [rule], {rule.name.id: NOON + minutes * MINUTE})
-            for minutes in (0, 12, 17)  # the alert ends after 12 minutes
-        ]
-    assert [len(each) for each in known] == found
-    assert known[0][0].keys == {make_record(number, minutes=number).key for number in range(3)}
-
-
-def test_groups_without_room_are_reported_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Groups that were dropped are logged and counted when that happens, and not again."""
-    monkeypatch.setattr("actionwatch.matching.state_building.Correlator", partial(Correlator, max_groups=2))
-    rules = rules_of(BURST)
-    correlating = Correlating(rules, post.addressing)
-    step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
-    post.store(make_record(0))
-    assert events(step) == ["correlations_rebuilt"]
-    post.store(*(make_record(number, user_name=f"u{number}") for number in range(1, 6)))
-    assert events(step) == ["correlation_groups_dropped"]
-    assert step.dropped_groups == 4
-    assert events(step) == []
-    post.store(make_record(9, user_name="u9"))
-    assert events(step) == ["correlation_groups_dropped"]
-    assert step.dropped_groups == 5
-    plain = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock)
-    assert (events(plain), plain.dropped_groups) == ([], 0)
+        fed.append([events(step).count("correlations_fed_again") for _ in range(2)])
+    assert fed == [[1, 0], [0, 0], [1, 0], [1, 0]]
 
 
 def test_a_start_reports_no_other_process(post: Post) -> None:
-    """A process that begins on a store with matched records makes its state, and takes nobody to have moved on."""
+    """A process that begins on a store with matched records continues, and takes nobody to have moved on."""
     rules = rules_of(BURST)
     post.store(make_record(1))
+    see(post.database, NOON)
+    assert events(matcher(post, rules)) == ["correlations_fed_again"]
     for _ in range(2):
-        assert events(matcher(post, rules)) == ["correlations_rebuilt"]
+        assert events(matcher(post, rules)) == []
 
 
 @pytest.mark.parametrize(("sources", "count"), [(["acme"], 1), (None, 0), (["acme", "gone"], 0), (["acme", "new"], 0)])
@@ -134,16 +90,108 @@ MISSING_BURST = (
 )
 
 
-@pytest.mark.parametrize(("text", "group_count"), [(MISSING, 2), (MISSING_BURST, 3)])
-def test_beside_a_new_absence_other_rules_learn_from_what_they_need(post: Post, text: str, group_count: int) -> None:
-    """Only a new absence, and the rules that feed it, look at all that is stored: others at what their windows reach."""
+@pytest.mark.parametrize(("text", "fed"), [(MISSING, 4), (MISSING_BURST, 4)])
+def test_a_new_absence_and_what_feeds_it_look_at_all_that_is_stored(post: Post, text: str, fed: int) -> None:
+    """It looks for the last record of each group, however old that is; backlog counts."""
     days = timedelta(days=1)
     old = [make_record(n, occurred_at=NOON - 3 * days + n * MINUTE, is_backlog=True) for n in range(3)]
     post.store(*old, make_record(4, user_name="bob", is_backlog=True))
     see(post.database, NOON, begins=NOON - 5 * days)
     matcher(post, ()).run_once()
-    with capture_logs() as logs:
-        matcher(post, rules_of(f"{BURST}---\n{text}")).run_once()
-    assert [each["groups"] for each in logs if each["event"] == "correlations_rebuilt"] == [group_count]
+    step = matcher(post, rules_of(f"{BURST}---\n{text}"))
+    step.run_once()
+    assert step.fed_count == fed
     last = {MISSING: NOON - 5 * days, MISSING_BURST: NOON - 3 * days + 2 * MINUTE}
     assert only(post).first_at == last[text] + HOUR
+
+
+# -- backlog
+
+
+def hit_count(post: Post) -> int:
+    """Count the hits that are stored."""
+    with post.database.read() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM hit").scalar() or 0)
+
+
+def alert_count(post: Post) -> int:
+    """Count the alerts of correlations that were found, reported or not."""
+    with post.database.read() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM correlated_alert").scalar() or 0)
+
+
+def test_backlog_is_evaluated_once_it_is_read(post: Post) -> None:
+    """While the sources read backlog, which cannot alert, hits are stored. Groups are evaluated when they have read it."""
+    begins = NOON - HOUR
+    step = matcher(post, rules_of(BURST))
+    for number in range(4):
+        see(post.database, begins, begins=begins)
+        post.store(make_record(number, minutes=number - 30, is_backlog=True))
+        assert step.run_once() == 0
+        assert (hit_count(post), alert_count(post), step.has_learned) == (number + 1, 0, False)
+    see(post.database, NOON, begins=begins)
+    assert step.run_once() == 0
+    assert (alert_count(post), step.has_learned) == (1, True)
+    post.store(*(make_record(10 + number, minutes=number) for number in range(3)))
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_correlations_do_not_wait_once_a_record_may_alert(post: Post, *, is_restarted: bool) -> None:
+    """While another source reads backlog, a record that may alert is evaluated at once, and so it is after a start."""
+    rules = rules_of(BURST)
+    begins = NOON - HOUR
+    see(post.database, begins, begins=begins)
+    post.store(*(make_record(number, minutes=number - 3, is_backlog=True) for number in range(3)))
+    step = matcher(post, rules)
+    assert step.run_once() == 0
+    post.store(make_record(4))
+    assert (matcher(post, rules) if is_restarted else step).run_once() == 1
+    assert only(post).count == 4
+
+
+def test_backlog_that_keeps_coming_is_evaluated_once(post: Post) -> None:
+    """A tail that stores backlog as fast as it is matched does not lead to an evaluation before all is read."""
+    rules = rules_of(BURST)
+    begins = NOON - HOUR
+    see(post.database, begins, begins=begins)
+    arrived, seen = 0, set[int]()
+
+    class Arriving(Engine):
+        def evaluate(self, batch: Any) -> Any:
+            nonlocal arrived
+            arrived += 1
+            seen.add(alert_count(post))
+            if arrived < 3 * MANY_BATCHES:
+                post.store(make_record(arrived, minutes=arrived - 40, is_backlog=True))
+            return super().evaluate(batch)
+
+    post.store(make_record(0, minutes=-50, is_backlog=True))
+    correlating = Correlating(rules, post.addressing)
+    step = RecordMatcher(post.database, Arriving(rules), post.addressing, post.clock, 2000, correlating)
+    assert step.run_once() == 0
+    assert (arrived, seen, alert_count(post)) == (3 * MANY_BATCHES, {0}, 0)
+    see(post.database, NOON, begins=begins)
+    assert step.run_once() == 0
+    assert alert_count(post) == 3
+
+
+def test_much_backlog_is_evaluated_when_all_of_it_is_matched(post: Post) -> None:
+    """After a start on a store with much backlog, all batches of it are stored first; what follows alerts once."""
+    backlog = [make_record(n, minutes=n / 10 - 100, is_backlog=True, user_name=f"u{n % 30}") for n in range(1000)]
+    post.store(*backlog, *(make_record(1000 + n, minutes=n / 10) for n in range(4)))
+    see(post.database, NOON + MINUTE, begins=NOON - 2 * HOUR)
+    seen = list[int]()
+
+    class Watching(Engine):
+        def evaluate(self, batch: Any) -> Any:
+            seen.append(alert_count(post))
+            return super().evaluate(batch)
+
+    rules = rules_of(BURST)
+    correlating = Correlating(rules, post.addressing)
+    step = RecordMatcher(post.database, Watching(rules), post.addressing, post.clock, 100, correlating)
+    assert step.run_once() == 1
+    assert seen == [0] * 11
+    assert [(alert.rule.name, alert.count) for alert in post.alerts().values()] == [("burst", 4)]

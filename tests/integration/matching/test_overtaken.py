@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -26,19 +26,20 @@ class HookedCorrelating(Correlating):
     """Correlations that call `hook` once, before they judge what is verified."""
 
     hook: Callable[[], object] = staticmethod(lambda: None)
+    is_hooked = False
 
-    def is_due(self, verified: datetime | None) -> bool:
-        """Call the hook, then look."""
-        is_due = super().is_due(verified)
-        if is_due:
-            hook, self.hook = self.hook, lambda: None
-            hook()
-        return is_due
+    def is_aligned(self, position: int) -> bool:
+        """Look, then call the hook."""
+        is_aligned = super().is_aligned(position)
+        if is_aligned and self.is_hooked:
+            self.is_hooked = False
+            self.hook()
+        return is_aligned
 
 
 @pytest.mark.parametrize("turns", ["aba", "abb", "aab", "abab"])
 def test_a_burst_that_two_matchers_see_in_turn_is_one_alert(post: Post, turns: str) -> None:
-    """Each matcher rebuilds its state if the other one moved on: no record is missing in the count, none counts twice."""
+    """Each matcher continues from what the other one has stored: no record is missing in the count, none counts twice."""
     steps = {name: matcher(post, rules_of(BURST)) for name in "ab"}
     opened = 0
     for number, turn in enumerate(turns):
@@ -91,7 +92,7 @@ def test_nothing_is_missing_that_another_matcher_has_seen(post: Post) -> None:
         post.store(make_record(1, minutes=50, cluster=Entity("c-1", "orders")))
         second.run_once()
 
-    correlating.hook = overtake
+    correlating.hook, correlating.is_hooked = overtake, True
     assert first.run_once() == 0
     assert [alert for alert in post.alerts().values() if alert.status is Status.OPEN] == []
 
@@ -107,29 +108,29 @@ def test_a_position_that_goes_back_is_matched_again(post: Post, steps: Sequence[
             move_to(connection, name, 1)
     assert step.run_once() == 0
     assert only(post).count == 3
+    post.store(make_record(3, minutes=3))
+    assert step.run_once() == 0
+    assert only(post).count == 4
     with post.database.read() as connection:
-        assert positions.read_both(connection) == (3, 3)
+        assert positions.read_both(connection) == (4, 4)
 
 
 def test_new_plain_rules_do_not_match_what_only_correlations_missed(post: Post) -> None:
-    """Records that correlations take later, because their state was rebuilt, are not matched by plain rules again."""
+    """Records that correlations take later, because they are new, are not matched by plain rules again."""
     post.store(*(make_record(number, minutes=number) for number in range(3)))
     assert RecordMatcher(post.database, KindEngine(), post.addressing, post.clock).run_once() == 0
     with post.database.write() as connection:
         move_to(connection, "correlate", 0)
     correlating = Correlating(rules_of(BURST), post.addressing)
     step = RecordMatcher(post.database, KindEngine(RULE), post.addressing, post.clock, correlating=correlating)
-    assert step.run_once() == 1
-    assert only(post).rule.name == "burst"
-    assert (step.dropped_groups, only(post).count) == (0, 3)
+    assert step.run_once() == 0
+    assert post.alerts() == {}
+    with post.database.read() as connection:
+        assert positions.read_both(connection) == (3, 3)
 
 
-def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -> None:
-    """Failures of plain rules and of correlations are logged once, and dropped groups are counted since the start."""
-
-    class Dropping(Correlating):
-        def report_evictions(self) -> int:
-            return 2
+def test_what_went_wrong_is_logged_once(post: Post) -> None:
+    """Failures of plain rules and of correlations are logged once."""
 
     rules = rules_of(BURST.replace("{{ count }} by", "{{ 1 // (count - 3) }}"))
     step = RecordMatcher(
@@ -137,7 +138,7 @@ def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -
         KindEngine(failures=[RuleFailure(RuleName("plain", "plain", ""), "key", "boom")]),
         post.addressing,
         post.clock,
-        correlating=Dropping(rules, post.addressing),
+        correlating=Correlating(rules, post.addressing),
     )
     post.store(*(make_record(number, minutes=number) for number in range(3)))
     with capture_logs() as logs:
@@ -146,4 +147,3 @@ def test_what_went_wrong_is_logged_and_what_was_dropped_is_counted(post: Post) -
     failures = [(each["rule"], each["error"]) for each in logs if each["event"] == "rule_failed"]
     assert failures[0] == ("plain", "boom")
     assert len(failures) == 2
-    assert step.dropped_groups == 4
