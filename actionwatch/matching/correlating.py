@@ -22,6 +22,7 @@ from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import Feed, GroupHit, keep_reference
 from actionwatch.rules.correlations.fold_cache import FoldCache
+from actionwatch.rules.correlations.folding import too_early
 from actionwatch.rules.correlations.order import KEEP, running
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.model import Rule
@@ -58,7 +59,7 @@ class Correlating:
         self._feeds: dict[frozenset[int], Feed] = {}
         self._position: int | None = None  # where the cache, and what is known of the feeding, belongs
         self._progress = SourceProgress()
-        self._targets: dict[str, datetime] = {}
+        self._is_too_early = False
         self._only_backlog_through = 0  # no record up to this id may alert
         self._waits_for_sources = self._is_in_backlog = False
         self._has_garbage = True
@@ -119,11 +120,11 @@ class Correlating:
 
     def align(self, database: Database, position: int) -> None:
         """Find out how far rules were fed, unless it is known for this position. New and changed ones are fed from now on."""
-        if self.is_idle or (self.is_aligned(position) and not self._targets):
+        if self.is_idle or (self.is_aligned(position) and not self._is_too_early):
             return
         with database.write() as connection:
             positions.check(connection, position)
-            fed_again = self._feeding.align(connection, position, self._progress, self._targets)
+            fed_again = self._feeding.align(connection, position, self._progress)
             self._correlator = self._make_correlator()
             rows = self._rows(connection, ())
             self._place_alerts(connection, rows)
@@ -135,7 +136,7 @@ class Correlating:
             positions.note_fed(connection, position)
         self._cache.clear()
         self._feeds.clear()
-        self._targets, self._has_garbage, self._position = {}, True, position
+        self._is_too_early, self._has_garbage, self._position = False, True, position
 
     def hits(self, batch: Sequence[Record]) -> list[GroupHit]:
         """Return the hits of records, for the rules that are fed with each batch."""
@@ -164,8 +165,7 @@ class Correlating:
         self._stored = self._rows(connection, batch)
         changes = self._correlator.take(self._stored, found, verified, later)
         self._feeding.judging.update({number for number, *_ in found} & later)
-        for number, at in self._correlator.too_early.items():
-            self._targets[self._running[number].name.id] = at
+        self._note_too_early(connection, self._correlator.too_early)
         return changes
 
     def is_aligned(self, position: int) -> bool:
@@ -209,6 +209,7 @@ class Correlating:
         """Forget what is known of the store: a transaction did not commit, or another process has moved on."""
         self._cache.clear()
         self._correlator = self._stored = self._position = None
+        self._is_too_early = False
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
@@ -226,9 +227,8 @@ class Correlating:
         if key not in self._feeds:
             self._feeds[key] = correlator.feed_of(key)
         since = {place: self._feeding.versions[place].fed_from for place in places}
-        found = [
-            each for each in self._feeds[key].hits(batch) if (start := since[each[0]]) is None or each[2].at >= start
-        ]
+        made = list(self._feeds[key].hits(batch))
+        found = [each for each in made if (start := since[each[0]]) is None or each[2].at >= start]
         rows = self._rows(connection, batch)
         rows.add(found)
         spans: dict[int, dict[Group, Span]] = {}
@@ -240,6 +240,18 @@ class Correlating:
         self._feeding.note_fed(connection, places, None if is_done else through)
         self._feeding.judging.update(places)
         self.fed_count += len(batch)
+        early = {
+            place: at
+            for place in places
+            if (at := too_early(correlator.contexts[place], (hit for number, _, hit in made if number == place)))
+        }
+        self._note_too_early(connection, early)
+
+    def _note_too_early(self, connection: Connection, places: Mapping[int, datetime]) -> None:
+        """Let rules read older records, because a hit that may alert lies before those that they have."""
+        if places:
+            self._feeding.note_too_early(connection, places)
+            self._is_too_early = True
 
     def _judge(
         self, connection: Connection, correlator: Correlator, number: int, verified: datetime | None
@@ -254,6 +266,7 @@ class Correlating:
         spans = {row.group_values: span_of(row.first_at, row.last_at) for row in touched}
         later = self._feeding.later() - {number}
         changes = correlator.take_again(self._stored, number, spans, verified, later)
+        self._note_too_early(connection, correlator.too_early)
         self._feeding.judging.update(self._touched_above(number))
         return changes
 

@@ -51,26 +51,19 @@ class RuleFeeding:
         """Return since when the stream of records was known when a rule was fed."""
         return self.versions[place].begins_at
 
-    def align(
-        self, connection: Connection, position: int, progress: SourceProgress, targets: Mapping[str, datetime]
-    ) -> set[int]:
-        """Read how far rules were fed, and let new and changed ones be fed. Return the places of these.
-
-        `targets`: from when on rules, by id, must be right, because a record was later than they expected.
-        """
+    def align(self, connection: Connection, position: int, progress: SourceProgress) -> set[int]:
+        """Read how far rules were fed, and let new and changed ones be fed. Return the places of these."""
         known = correlations.read_versions(connection)
         fed = positions.read(connection, positions.FED)
         if fed < position:  # a replica of an older version has matched what lies between
             known = {name: _behind(version, fed) for name, version in known.items()}
         changed = {
-            rule.name.id
-            for rule in self._rules
-            if rule.name.id in targets or not _is_as(known.get(rule.name.id), self._digest(rule), progress)
+            rule.name.id for rule in self._rules if not _is_as(known.get(rule.name.id), self._digest(rule), progress)
         }
         changed = set().union(*(together for together in linked(self._rules) if together & changed))
         # A rule that does not run gets no hits: when it is back, it is new.
         correlations.forget_versions(connection, [rule.name.id for rule in self._rules])
-        new = self._fed_again(connection, known, changed, position, progress, targets)
+        new = self._fed_again(connection, known, changed, position, progress)
         self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self._rules]
         behind = {
             rule.name.id: known[rule.name.id] for rule in self._rules if fed < position and rule.name.id not in new
@@ -83,6 +76,12 @@ class RuleFeeding:
         touched = hits.touched_rules(connection)
         self.judging = {place for place, number in enumerate(self.numbers) if number in touched}
         return {place for place, rule in enumerate(self._rules) if rule.name.id in changed}
+
+    def note_too_early(self, connection: Connection, places: Mapping[int, datetime]) -> None:
+        """Let rules be fed again at the next `align`, so that they are right from a time on: a record was late."""
+        for place, at in places.items():
+            self.versions[place] = replace(self.versions[place], digest=None, fed_from=at)
+        correlations.write_versions(connection, {self._rules[place].name.id: self.versions[place] for place in places})
 
     def note_fed(self, connection: Connection, places: set[int], through: int | None) -> None:
         """Note how far rules were fed; None: as far as all others."""
@@ -128,14 +127,13 @@ class RuleFeeding:
         changed: set[str],
         position: int,
         progress: SourceProgress,
-        targets: Mapping[str, datetime],
     ) -> dict[str, CorrelationVersion]:
         """Return versions for rules that are fed again."""
         if not changed:
             return {}
         numbers = (version.number or 0 for version in known.values())
         number = max(hits.newest_number(connection), *numbers, 0)
-        starts = self._starts(connection, known, changed, position, progress, targets)
+        starts = self._starts(connection, known, changed, position, progress)
         first = records.first_id_since(connection, min(starts.values())) if len(starts) == len(changed) else 1
         through = min((first or position + 1) - 1, position)
         found: dict[str, CorrelationVersion] = {}
@@ -164,7 +162,6 @@ class RuleFeeding:
         changed: set[str],
         position: int,
         progress: SourceProgress,
-        targets: Mapping[str, datetime],
     ) -> dict[str, datetime]:
         """Return by id from when on rules need the records. Those that need all are left out.
 
@@ -174,7 +171,8 @@ class RuleFeeding:
         for rule in reversed(self._rules):
             if rule.name.id in whole:
                 whole.update(step.rule_id for step in rule.steps)
-        times = records.newest_time(connection, position), progress.verified, *targets.values()
+        late = (known[name].fed_from for name in changed if name in known and known[name].digest is None)
+        times = records.newest_time(connection, position), progress.verified, *late
         moment = min((at for at in times if at is not None), default=None)
         if moment is None or progress.verified is None or not position:
             return {}

@@ -107,7 +107,8 @@ def read_all_from(
 def _read_of(
     connection: Connection, places: Sequence[tuple[Any, ...]], last_step: int | None, most: int = _MOST
 ) -> list[Sequence[Any]]:
-    like, condition, given = _KEY[:3], _IS_FROM, places
+    like: Sequence[str] = _KEY[:3]
+    condition, given = _IS_FROM, places
     if last_step is not None:
         like, condition, given = _KEY[:4], _IS_FROM_LAST, [(*each, last_step) for each in places]
     return list(bulk_join(connection, HIT, _COLUMNS, like, given, f"{condition} LIMIT {most}")) if given else []

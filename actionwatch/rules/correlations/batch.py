@@ -13,7 +13,7 @@ from actionwatch.rules.correlations.context import RuleContext
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, Span
 from actionwatch.rules.correlations.feed import Feed, GroupHit
 from actionwatch.rules.correlations.fold_cache import FoldCache
-from actionwatch.rules.correlations.folding import Folded, RuleFolding, Touch
+from actionwatch.rules.correlations.folding import Folded, RuleFolding, Touch, too_early
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.publishing import Publisher
 from actionwatch.rules.correlations.rows import Rows
@@ -24,7 +24,7 @@ from actionwatch.rules.model import NEVER, Correlation
 class Batch:
     """One evaluation, as of a verified time. `later` are the rules that are not evaluated yet.
 
-    `too_early` has, by the number of a rule, its oldest hit before the time from which on all its hits are known.
+    `too_early` has, by the number of a rule, the time of its oldest hit for which it must read older records.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class Batch:
         changes: list[tuple[Correlation, FoundChange]] = []
         for number, context in enumerate(self._contexts):
             touched = self._touched[number]
+            if (at := too_early(context, (hit for each in touched.values() for hit in each.hits))) is not None:
+                self.too_early[number] = at
             if number in self._later:
                 self._cache.drop(number, touched)
                 self._rows.postpone(number, {group: each.span for group, each in touched.items()})
@@ -92,8 +94,6 @@ class Batch:
         # Groups that were touched long ago are used less than those of new records.
         folding = RuleFolding(number, context, self._rows, self._cache, self._verified, is_caching=self._is_new)
         folded = folding.fold_all(touched)
-        if folding.too_early is not None:
-            self.too_early[number] = folding.too_early
         with_alerts = [each for each in folded if each.has_alerts]
         if with_alerts:
             self._note(number, context, with_alerts)

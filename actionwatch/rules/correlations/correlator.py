@@ -38,7 +38,7 @@ class Correlator:
         self.rules = running(rules)
         self.contexts = list(contexts_of(self.rules, bounds))
         self.too_early: dict[int, datetime] = {}
-        """The oldest hit of each rule that lies before the time from which on all its hits are known."""
+        """By the number of a rule, the time of the oldest hit of the last batch for which it must read older records."""
         self._all_rules = rules
         self._keep = keep
         self._feed = Feed(rules, self.rules, keep)

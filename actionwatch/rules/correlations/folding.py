@@ -55,6 +55,14 @@ class Touch:
         return all(known.id in cached.whole for known in self.due)
 
 
+def too_early(context: RuleContext, hits: Iterable[Hit]) -> datetime | None:
+    """Return the time of the oldest hit that may alert, and lies before the time from which on all hits are known."""
+    complete = context.complete_from
+    if complete is None:
+        return None
+    return min((hit.at for hit in hits if hit.at < complete and hit.may_alert(context.floor)), default=None)
+
+
 @dataclass(slots=True)
 class Folded:
     """What a fold found in a group. `known` are its alerts by id, `again` those whose hits were folded again."""
@@ -74,10 +82,7 @@ class Folded:
 
 
 class RuleFolding:
-    """Folds groups of one rule, as of a verified time.
-
-    `too_early` is the oldest hit that lies before the time from which on all hits of the rule are known.
-    """
+    """Folds groups of one rule, as of a verified time."""
 
     def __init__(
         self,
@@ -89,7 +94,6 @@ class RuleFolding:
         *,
         is_caching: bool,
     ) -> None:
-        self.too_early: datetime | None = None
         self._number = number
         self._context = context
         self._rows = rows
@@ -134,9 +138,6 @@ class RuleFolding:
         return first if complete is None else max(first, (complete, -1, ""))
 
     def _fold(self, group: Group, touch: Touch, cached: CachedFold | None) -> Folded:
-        complete = self._context.complete_from
-        if complete is not None and touch.span.first[0] < complete:
-            self.too_early = min(touch.span.first[0], self.too_early or NEVER)
         if cached is not None:
             self._rows.put(self._number, cached.known.values())
         folded = self._fold_again(group, touch) if cached is None else _extended(cached, touch, group)
@@ -166,7 +167,7 @@ class RuleFolding:
         before = self._before(group, first)
         earlier = [each for each in current if each.place < first]
         last = earlier[-1] if earlier else None
-        again = current[len(earlier) :]
+        again: Sequence[CorrelatedAlert] = current[len(earlier) :]
         if rule.is_absence:
             last, again = _since(current, before, last)
         hits = self._hits(group, last, before, first)
