@@ -64,11 +64,11 @@ class StoredRows:
         self._alerts_read = {group: (firsts[group], []) for group in firsts}
         for each in self._own(correlations.read_all_from(self._connection, places)):
             self._alerts_read[each.group][1].append(each)
-        last_step, reach = None, rule.reach
+        last, reach = None, rule.reach
         if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
-            last_step, reach = (0 if rule.is_absence else BASELINE), timedelta(0)
+            last, reach = ((0, timedelta.max) if rule.is_absence else (BASELINE, reach)), timedelta(0)
         begins = [(group_id, _before(at, reach)) for group_id, at in places if at < NEVER]
-        read = hits.read_all_from(self._connection, self._numbers[number], begins, last_step=last_step)
+        read = hits.read_all_from(self._connection, self._numbers[number], begins, last=last)
         self._hits_read = {
             ids[group_id]: (_before(firsts[ids[group_id]], reach), its) for group_id, its in read.items()
         }
@@ -85,13 +85,17 @@ class StoredRows:
         """Return the hit of a group at a place."""
         return hits.read_at(self._connection, self._numbers[number], self._group_id(number, group), order)
 
-    def hit_before(self, number: int, group: Group, order: HitOrder, step: int | None = None) -> Hit | None:
-        """Return the newest hit of a group before a place, of one step or of any."""
+    def hit_before(
+        self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
+    ) -> Hit | None:
+        """Return the newest hit of a group before a place, and not before a time, of one step or of any."""
         begin, its = self._hits_read.get(group, (NEVER, [])) if number == self._read_of else (NEVER, [])
         if begin <= order[0] < NEVER:
             before = its[: bisect_left(its, order, key=attrgetter("order"))]
-            return next((hit for hit in reversed(before) if step is None or hit.step == step), None)
-        return hits.read_before(self._connection, self._numbers[number], self._group_id(number, group), order, step)
+            found = next((hit for hit in reversed(before) if step is None or hit.step == step), None)
+            return found if found is not None and found.at >= since else None
+        place = self._numbers[number], self._group_id(number, group), order
+        return hits.read_before(self._connection, *place, step, since)
 
     def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
         """Remember in which groups hits were added, moved or removed, of a rule that is evaluated later."""

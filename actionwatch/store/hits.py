@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from sys import intern
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, func, select, tuple_
+from sqlalchemy import BigInteger, Connection, Row, Select, Table, bindparam, func, select, tuple_
 
-from actionwatch.base.clock import from_micros, to_micros
+from actionwatch.base.clock import ALWAYS, MICROSECOND, from_micros, to_micros
 from actionwatch.base.model import Hit, HitOrder, RecordRef
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged
-from actionwatch.store.statements import bulk_insert, bulk_join, count_of_each, portions
-from actionwatch.store.tables import HIT, TOUCHED_GROUP
+from actionwatch.store.statements import bulk_insert, bulk_join, count_of_each, has_row, portions
+from actionwatch.store.tables import CORRELATION_VERSION, HIT, TOUCHED_GROUP
 
+_FIRST = to_micros(ALWAYS)
 _PAGE = 2000  # hits that are read at once: a group may have a million
 _MOST = 20_000  # hits of several groups
 _KEY = ("rule", "group_id", "at", "step", "key")
@@ -36,7 +37,8 @@ _GIVEN = tuple_(
     *(bindparam(name, type_=column.type) for name, column in zip(("at", "step", "key"), _PLACE, strict=True))
 )
 _AFTER = _READ.where(tuple_(*_PLACE) > _GIVEN).order_by(*_PLACE).limit(_PAGE)
-_BEFORE = _READ.where(tuple_(*_PLACE) < _GIVEN).order_by(*(column.desc() for column in _PLACE)).limit(1)
+_IS_SINCE = _PLACE[0] >= bindparam("since", type_=BigInteger())
+_BEFORE = _READ.where(_IS_SINCE, tuple_(*_PLACE) < _GIVEN).order_by(*(column.desc() for column in _PLACE)).limit(1)
 _BEFORE_OF_STEP = _BEFORE.where(_c.step == bindparam("wanted"))
 _AT = _READ.where(tuple_(*_PLACE) == _GIVEN)
 _DELETE = HIT.delete().where(
@@ -45,7 +47,7 @@ _DELETE = HIT.delete().where(
 _IS_FROM = "hit.rule = given.column1 AND hit.group_id = given.column2 AND hit.at >= given.column3"
 _IS_FROM_LAST = """hit.rule = given.column1 AND hit.group_id = given.column2 AND hit.at >= coalesce((
 SELECT max(earlier.at) FROM hit AS earlier WHERE earlier.rule = given.column1 AND earlier.group_id = given.column2
-AND earlier.at < given.column3 AND earlier.step >= given.column4), given.column3)"""
+AND earlier.at < given.column3 AND earlier.at >= given.column4 AND earlier.step >= given.column5), given.column3)"""
 _COLUMNS = ("group_id", "at", "step", "key", *_REPLACED)
 _decode_records = msgspec.json.Decoder(tuple[RecordRef, ...]).decode
 
@@ -83,19 +85,23 @@ def read_from(connection: Connection, number: int, group: str, at: datetime) -> 
 
 
 def read_all_from(
-    connection: Connection, number: int, places: Collection[tuple[str, datetime]], *, last_step: int | None = None
+    connection: Connection,
+    number: int,
+    places: Collection[tuple[str, datetime]],
+    *,
+    last: tuple[int, timedelta] | None = None,
 ) -> dict[str, list[Hit]]:
     """Read the hits of groups from a time on, in order, by the id of the group. Groups with many hits may be left out.
 
-    With `last_step`, also those since the newest hit before of this step or a later one.
+    `last`: also those since the newest hit of this step, or a later one, within a time before.
     """
     found: dict[str, list[Hit]] = {}
     for some in portions([(number, group, to_micros(at)) for group, at in places]):
-        rows = _read_of(connection, some, last_step)
+        rows = _read_of(connection, some, last)
         if len(rows) == _MOST:
             few = _with_few(connection, some)
             some = [each for each in some if each[1] in few]
-            rows = _read_of(connection, some, last_step, most=len(few) * _PAGE)
+            rows = _read_of(connection, some, last, most=len(few) * _PAGE)
         found |= {group: [] for _, group, _ in some}
         for row in rows:
             found[row[0]].append(_hit(row[1:]))
@@ -105,12 +111,14 @@ def read_all_from(
 
 
 def _read_of(
-    connection: Connection, places: Sequence[tuple[Any, ...]], last_step: int | None, most: int = _MOST
+    connection: Connection, places: Sequence[tuple[Any, ...]], last: tuple[int, timedelta] | None, most: int = _MOST
 ) -> list[Sequence[Any]]:
     like: Sequence[str] = _KEY[:3]
     condition, given = _IS_FROM, places
-    if last_step is not None:
-        like, condition, given = _KEY[:4], _IS_FROM_LAST, [(*each, last_step) for each in places]
+    if last is not None:
+        step, within = last
+        like, condition = (*_KEY[:3], "at", "step"), _IS_FROM_LAST
+        given = [(*each, max(each[2] - within // MICROSECOND, _FIRST), step) for each in places]
     return list(bulk_join(connection, HIT, _COLUMNS, like, given, f"{condition} LIMIT {most}")) if given else []
 
 
@@ -130,9 +138,11 @@ def read_at(connection: Connection, number: int, group: str, order: HitOrder) ->
     return None if row is None else _hit(row)
 
 
-def read_before(connection: Connection, number: int, group: str, order: HitOrder, step: int | None) -> Hit | None:
-    """Read the newest hit of a group before a place, of one step or of any."""
-    values = {"rule": number, "group": group, **_given(order)}
+def read_before(
+    connection: Connection, number: int, group: str, order: HitOrder, step: int | None, since: datetime
+) -> Hit | None:
+    """Read the newest hit of a group before a place, and not before a time, of one step or of any."""
+    values = {"rule": number, "group": group, "since": to_micros(since), **_given(order)}
     statement = _BEFORE if step is None else _BEFORE_OF_STEP
     row = connection.execute(statement, values if step is None else {**values, "wanted": step}).first()
     return None if row is None else _hit(row)
@@ -152,25 +162,33 @@ def delete_of_records(connection: Connection, record_ids: Collection[int]) -> No
 
 def delete_without_record(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` hits before a time that have no record: of alerts about what is missing. Return how many."""
-    doomed = select(*(_c[name] for name in _KEY)).where(_c.record_id == 0, _c.at < before).limit(limit)
-    return _delete_all(connection, connection.execute(doomed).all())
+    return _delete_all(connection, HIT, select(*HIT.primary_key).where(_c.record_id == 0, _c.at < before).limit(limit))
 
 
 def delete_others(connection: Connection, numbers: Collection[int], limit: int) -> int:
-    """Delete at most `limit` hits of rules with other numbers, and what is noted of their groups. Return how many."""
-    connection.execute(TOUCHED_GROUP.delete().where(TOUCHED_GROUP.c.rule.not_in(numbers)))
-    oldest = connection.execute(select(func.min(_c.rule))).scalar()
-    while oldest is not None and oldest in numbers:
-        oldest = connection.execute(select(func.min(_c.rule)).where(_c.rule > oldest)).scalar()
-    if oldest is None:
-        return 0
-    doomed = select(*(_c[name] for name in _KEY)).where(_c.rule == oldest).limit(limit)
-    return _delete_all(connection, connection.execute(doomed).all())
+    """Delete at most `limit` hits, or touched groups, of a rule with another number. Return how many."""
+    for table in (HIT, TOUCHED_GROUP):
+        other = _other(connection, table, numbers)
+        if other is not None:
+            key = list(table.primary_key)
+            return _delete_all(connection, table, select(*key).where(table.c.rule == other).limit(limit))
+    return 0
 
 
-def _delete_all(connection: Connection, keys: Sequence[Row[Any]]) -> int:
+def _other(connection: Connection, table: Table, numbers: Collection[int]) -> int | None:
+    """Return the lowest number of a rule in a table that is not one of these."""
+    lowest = select(func.min(table.c.rule))
+    found: int | None = connection.execute(lowest).scalar()
+    while found is not None and found in numbers:
+        found = connection.execute(lowest.where(table.c.rule > found)).scalar()
+    return found
+
+
+def _delete_all(connection: Connection, table: Table, doomed: Select[Any]) -> int:
+    """Delete the rows whose keys a query returns. Return how many."""
+    keys = [tuple(key) for key in connection.execute(doomed)]
     for some in portions(keys):
-        connection.execute(HIT.delete().where(tuple_(*(_c[name] for name in _KEY)).in_([tuple(key) for key in some])))
+        connection.execute(table.delete().where(tuple_(*table.primary_key).in_(some)))
     return len(keys)
 
 
@@ -210,8 +228,9 @@ def forget_touched(connection: Connection, number: int, groups: Collection[str])
 
 
 def touched_rules(connection: Connection) -> set[int]:
-    """Return the numbers of the rules of which a group was touched."""
-    return set(connection.execute(select(TOUCHED_GROUP.c.rule).distinct()).scalars())
+    """Return the numbers of the rules that run and of which a group was touched."""
+    number = CORRELATION_VERSION.c.number
+    return set(connection.execute(select(number).where(has_row(TOUCHED_GROUP.c.rule == number))).scalars())
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import chain
 from operator import attrgetter
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitOrder
 from actionwatch.rules.correlations.context import RuleContext
 from actionwatch.rules.correlations.evaluate import (
@@ -186,7 +187,8 @@ class RuleFolding:
         if rule.is_absence:
             return self._rows.hit_before(self._number, group, first)
         if rule.type is CorrelationType.NEW_TERM:
-            return self._rows.hit_before(self._number, group, first, BASELINE)
+            since = first[0] - rule.reach if ALWAYS + rule.reach < first[0] < NEVER else ALWAYS
+            return self._rows.hit_before(self._number, group, first, BASELINE, since)
         return None
 
     def _hits(self, group: Group, last: CorrelatedAlert | None, before: Hit | None, first: HitOrder) -> Iterable[Hit]:

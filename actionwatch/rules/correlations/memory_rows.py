@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupHit
@@ -79,11 +80,14 @@ class MemoryRows:
         place = bisect.bisect_left(its, order, key=_order)
         return its[place] if place < len(its) and its[place].order == order else None
 
-    def hit_before(self, number: int, group: Group, order: HitOrder, step: int | None = None) -> Hit | None:
-        """Return the newest hit of a group before a place, of one step or of any."""
+    def hit_before(
+        self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
+    ) -> Hit | None:
+        """Return the newest hit of a group before a place, and not before a time, of one step or of any."""
         its = self._of(number, group).hits
         place = bisect.bisect_left(its, order, key=_order)
-        return next((hit for hit in reversed(its[:place]) if step is None or hit.step == step), None)
+        found = next((hit for hit in reversed(its[:place]) if step is None or hit.step == step), None)
+        return found if found is not None and found.at >= since else None
 
     def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
         """Return the alerts that fired in a group from a time on, and the last one before that is current."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupHit
@@ -41,8 +42,10 @@ class Rows(Protocol):
         """Return the hit of a group at a place."""
         ...
 
-    def hit_before(self, number: int, group: Group, order: HitOrder, step: int | None = None) -> Hit | None:
-        """Return the newest hit of a group before a place, of one step or of any."""
+    def hit_before(
+        self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
+    ) -> Hit | None:
+        """Return the newest hit of a group before a place, and not before a time, of one step or of any."""
         ...
 
     def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
