@@ -256,6 +256,20 @@ def test_a_start_uses_the_newest_configuration(site: Site) -> None:
 
 
 BACK_TO_0001 = (
+    "DROP TABLE hit",
+    "DROP TABLE touched_group",
+    *(f"DROP INDEX correlated_alert_{name}" for name in ("by_group", "pending", "shared", "held")),
+    *(
+        f"ALTER TABLE correlated_alert DROP COLUMN {name}"
+        for name in (
+            *("group_id", "shared_id", "firing_at", "firing_step", "firing_key", "has_waited", "is_quiet", "back_at"),
+            *("is_judged", "is_noted", "pending_at", "is_held", "leader", "above"),
+        )
+    ),
+    *(
+        f"ALTER TABLE correlation_version DROP COLUMN {name}"
+        for name in ("number", "digest", "fed_from", "fed_through", "begins_at", "alerts_from")
+    ),
     "DROP TABLE unknown_kind",
     "DROP TABLE record_alias",
     "DROP INDEX alert_record_by_time",

@@ -7,6 +7,7 @@ depends on the speed of the machine.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
-from actionwatch.base.model import Alert, CorrelatedAlert, Event, Level, RecordFilter, Status
+from actionwatch.base.model import Alert, CorrelatedAlert, Event, Hit, Level, RecordFilter, RecordRef, Status
 from actionwatch.delivery import replay
 from actionwatch.store import (
     alert_history,
@@ -27,6 +28,7 @@ from actionwatch.store import (
     correlations,
     delivery_transitions,
     fallback_deliveries,
+    hits,
     outbox,
     receipts,
     receiver_progress,
@@ -50,7 +52,17 @@ from tests.statements import run_statements, steps, undone
 
 RECORDS, ALERTS = 20_000, 5_000
 RECEIVERS = ("hook", "mail")
-BIG = {"record", "alert", "alert_record", "delivery", "alert_history", "receipt", "correlated_alert"}
+BIG = {
+    "record",
+    "alert",
+    "alert_record",
+    "delivery",
+    "alert_history",
+    "receipt",
+    "correlated_alert",
+    "hit",
+    "touched_group",
+}
 """The tables that grow with the log. The others have a row for each source, receiver, rule or silence."""
 FEW = 100  # what a question is about
 MOST_VISITED = 2000  # rows: far below the size of every big table
@@ -59,6 +71,8 @@ MOST_STEPS = 14_000  # of SQLite's virtual machine, which needs three for each r
 WAITING_SINCE = ALERTS - FEW // 2
 WAITING = f"alert {WAITING_SINCE:05}"  # the messages of this alert, and of those after it, are not sent yet
 START = NOON - timedelta(seconds=RECORDS)
+LARGE = "large"
+"""A group with many hits and alerts."""
 QUIET = "quiet"
 """A source without records. The records are those of another one."""
 
@@ -110,6 +124,8 @@ def _fill(database: Database) -> None:
     for start in range(0, ALERTS, 1000):
         with database.write() as connection:
             _add_alerts(connection, range(start, start + 1000))
+    with database.write() as connection:
+        _add_hits(connection)
 
 
 def _add_alerts(connection: Connection, numbers: range) -> None:
@@ -121,7 +137,7 @@ def _add_alerts(connection: Connection, numbers: range) -> None:
     alerts.insert_new(connection, [(alert, f"group {alert.id}") for alert in made])
     alerts.join(connection, joined)
     alert_history.append(connection, [Entry(alert.opened_at, alert.id, "opened", "it opened") for alert in made])
-    correlations.write(connection, [_found(number) for number in numbers], numbers.start)
+    correlations.write(connection, [_found(number) for number in numbers])
     proofs = [make_receipt(starts_at=each.opened_at, ends_at=each.opened_at, judged_at=each.opened_at) for each in made]
     connection.execute(RECEIPT.insert(), [asdict(proof) for proof in proofs])
     for receiver in RECEIVERS:
@@ -143,9 +159,38 @@ def _alert(number: int) -> Alert:
     )
 
 
-def _found(number: int) -> CorrelatedAlert:
-    at = _at(number)
-    return CorrelatedAlert(f"found alert {number:05}", f"rule {number % 40}", ("eve",), "k", at, at, at)
+def _found(number: int) -> tuple[CorrelatedAlert, str, str]:
+    """Return the alert of a group; the groups of a hundred alerts share theirs, and one group has very many."""
+    at, group = _at(number), LARGE if number % 2 else f"group {number:05}"
+    found = CorrelatedAlert(f"found alert {number:05}", f"rule {number % 40}", ("eve",), "k", at, at, at)
+    found.leader = f"found alert {number - number % 10:05}"
+    found.pending_at = NOON + timedelta(days=1) if number % 7 == 0 else None
+    return found, group, LARGE if number % 4 == 0 else f"shared {number // 100:03}"
+
+
+def _add_hits(connection: Connection) -> None:
+    """Add the hits of all records in one group of a rule, and in a group for each user of another one."""
+    for start in range(0, RECORDS, 5000):
+        hits.insert(connection, [(1, LARGE, _hit(number)) for number in range(start, start + 5000)])
+        hits.insert(connection, [(2, f"group {number // 2:05}", _hit(number)) for number in range(start, start + 5000)])
+    hits.insert(connection, [(3, "of alerts", structs.replace(_hit(number), records=())) for number in range(FEW)])
+    groups = ((2, f"group {number:05}", ("eve",), _when(number), _when(number)) for number in range(RECORDS // 2))
+    hits.touch(connection, list(groups))
+    hits.touch(connection, [(1, LARGE, ("eve",), START, NOON)])
+
+
+def _when(number: int) -> datetime:
+    return START + timedelta(seconds=number)
+
+
+def _hit(number: int) -> Hit:
+    at = _when(number)
+    return Hit(at, int(number == 0), f"{number:05}", (RecordRef(f"{number:05}", number + 1, at, is_backlog=False),))
+
+
+def _read_first(connection: Connection, at: datetime) -> None:
+    """Read the first hits of a large group from a time on."""
+    assert len(list(itertools.islice(hits.read_from(connection, 1, LARGE, at), FEW))) == FEW
 
 
 def _message(alert: Alert, receiver: str) -> Delivery:
@@ -157,6 +202,7 @@ Question = Callable[[Connection], object]
 RECENT = NOON - timedelta(seconds=FEW)
 OLD = START + timedelta(seconds=FEW)
 SOME = [f"alert {number:05}" for number in range(2000, 2000 + FEW)]
+SOME_GROUPS = [(f"group {number:05}", START) for number in range(2000, 2000 + FEW)]
 
 
 def _records_found(**wanted: Any) -> Question:
@@ -208,11 +254,48 @@ QUESTIONS: dict[str, Question] = {
     "newest time": lambda c: records.newest_time(c, RECORDS),
     "oldest unmatched time": lambda c: records.oldest_time_after(c, RECORDS - FEW),
     "oldest that may alert": lambda c: records.oldest_that_may_alert(c, RECORDS - FEW, RECORDS),
-    "found alerts of a rule": lambda c: correlations.read(c, "rule 7", RECENT),
+    # correlations
+    "found alerts of a rule": lambda c: correlations.read_since(c, "rule 7", RECENT),
+    "found alerts of a group": lambda c: correlations.read_from(c, "group 02000", START),
+    "newest found alerts of a large group": lambda c: correlations.read_from(c, LARGE, RECENT),
+    "newest found alerts of groups": lambda c: list(correlations.read_all_from(c, [(LARGE, RECENT), *SOME_GROUPS])),
     "open found alerts": correlations.read_open,
-    "newer found alerts": lambda c: correlations.read_newer(c, ALERTS),
-    "newest epoch": correlations.newest_epoch,
-    "records of found alerts": lambda c: list(correlations.read_keys(c, SOME)),
+    "found alerts that are due": lambda c: correlations.read_pending(c, NOON),
+    "whether found alerts are due": lambda c: correlations.is_any_pending(c, NOON),
+    "whether found alerts are due, many": lambda c: correlations.is_any_pending(c, NOON + timedelta(days=2)),
+    "found alerts that are held": lambda c: correlations.read_held(c, LARGE),
+    "newest found alerts of groups that share one": lambda c: correlations.read_shared(c, LARGE, RECENT),
+    "found alerts without a group": lambda c: correlations.read_unplaced(c, ["rule 7", "rule 8"], FEW),
+    "forget what rules above count": lambda c: correlations.forget_above(c, ["rule 7"]),
+    "delete found alerts": lambda c: correlations.delete(c, [f"found alert {number:05}" for number in range(FEW)]),
+    "which alerts hold records": lambda c: correlations.read_held_records(
+        c, [make_record(number).key for number in range(2000, 2000 + FEW)]
+    ),
+    "versions of rules": correlations.read_versions,
+    "state of an older version": correlations.delete_saved_state,
+    "add hits": lambda c: hits.insert(c, [(1, LARGE, _hit(RECORDS + number)) for number in range(FEW)]),
+    "replace a hit": lambda c: hits.replace(c, 1, LARGE, _hit(7000)),
+    "delete a hit": lambda c: hits.delete(c, 1, LARGE, _hit(7000).order),
+    "first hits of a group": lambda c: list(hits.read_from(c, 2, "group 05000", START)),
+    "newest hits of a large group": lambda c: _read_first(c, RECENT),
+    "hits of groups": lambda c: hits.read_all_from(c, 2, SOME_GROUPS),
+    "newest hits of groups, a large one among them": lambda c: hits.read_all_from(
+        c, 1, [(LARGE, RECENT), *SOME_GROUPS]
+    ),
+    "newest hits of groups, with the last before": lambda c: hits.read_all_from(c, 1, [(LARGE, RECENT)], last_step=0),
+    "hit at a place": lambda c: hits.read_at(c, 1, LARGE, _hit(7000).order),
+    "hit before a place": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, None),
+    "hit before a place, of its step": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, 0),
+    "hit before a place, of a step that is rare": lambda c: hits.read_before(c, 1, LARGE, _hit(9000).order, 1),
+    "newest number of a rule": hits.newest_number,
+    "delete hits of records": lambda c: hits.delete_of_records(c, range(2000, 2000 + FEW)),
+    "delete hits without a record": lambda c: hits.delete_without_record(c, NOON, FEW),
+    "delete hits of other rules": lambda c: hits.delete_others(c, [1], FEW),
+    "delete hits of other rules, without any": lambda c: hits.delete_others(c, [1, 2, 3], FEW),
+    "touch groups": lambda c: hits.touch(c, [(2, group, ("eve",), at, at) for group, at in SOME_GROUPS]),
+    "groups that were touched": lambda c: hits.read_touched(c, 2, FEW),
+    "forget groups that were touched": lambda c: hits.forget_touched(c, 2, [group for group, _ in SOME_GROUPS]),
+    "rules of which groups were touched": hits.touched_rules,
     "alerts of records": lambda c: alerts.read_joined(c, range(1000, 1000 + FEW)),
     "alerts at work": lambda c: alerts.read_at_work(c, RECENT, NOON, None),
     "alerts at work, of rules": lambda c: alerts.read_at_work(c, RECENT, NOON, ["cluster_deleted"]),

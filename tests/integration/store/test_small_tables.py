@@ -91,12 +91,24 @@ def test_position_starts_at_zero(database: Database) -> None:
 def test_a_position_that_another_process_moved_is_not_moved(database: Database) -> None:
     """A step is moved only from its stored position: a matcher that read an older one changes nothing."""
     with database.write() as connection:
-        positions.move(connection, "match", 0, 5)
-    with database.write() as connection, pytest.raises(positions.Overtaken, match="'match' is record 5, not 0"):
-        positions.move(connection, "match", 0, 7)
+        positions.move(connection, 0, 5, is_correlated=False)
+    with database.write() as connection, pytest.raises(positions.Overtaken, match="matched up to 5, not 0"):
+        positions.move(connection, 0, 7, is_correlated=True)
     with database.write() as connection:
-        positions.move(connection, "match", 5, 5)
-        assert positions.read(connection, "match") == 5
+        positions.move(connection, 5, 5, is_correlated=True)
+        names = positions.MATCHED, positions.FED, positions.CORRELATED
+        assert [positions.read(connection, name) for name in names] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("is_correlated", [True, False])
+def test_correlations_stay_behind_until_all_are_evaluated(database: Database, *, is_correlated: bool) -> None:
+    """Hits are stored up to the position of rules; all correlations are evaluated up to it only if they say so."""
+    with database.write() as connection:
+        positions.move(connection, 0, 5, is_correlated=is_correlated)
+        assert positions.read(connection, positions.FED) == 5
+        assert positions.read_both(connection) == (5, 5 if is_correlated else 0)
+        positions.note_fed(connection, 3)
+        assert positions.read(connection, positions.FED) == 3
 
 
 def test_handled_records_are_counted(database: Database) -> None:
