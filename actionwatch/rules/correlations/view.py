@@ -105,7 +105,7 @@ class Viewer:
         begin: datetime | None,
         *,
         since: datetime | None = None,
-        known: Iterable[CorrelatedAlert] = (),
+        known: Collection[CorrelatedAlert] = (),
     ) -> list[View]:
         """Return the groups that count one of the records, after the records before it.
 
@@ -213,8 +213,6 @@ def _view(context: RuleContext, rows: Rows, number: int, group: Group, own: Sequ
     rule, at = context.rule, own[-1].at
     start = ALWAYS if context.complete_from is None else context.complete_from - rule.reach
     earlier = list(takewhile(lambda hit: hit.order < own[0].order, rows.hits_from(number, group, start)))
-    if rule.is_absence and (prior := rows.hit_before(number, group, (start, -1, ""))) is not None:
-        earlier.insert(0, prior)
     first = (earlier or own)[0].order if context.complete_from is None else (context.complete_from, -1, "")
     alerts = [each for each in rows.alerts_from(number, group, first[0]) if each.is_current and each.place < first]
     begun = max(alerts, key=attrgetter("place"), default=None)
