@@ -18,7 +18,7 @@ LONGEST_TEXT = 1000
 
 def series(database: Database, world: World) -> list[dict[str, str]]:
     """Return the labels of all series about troubles."""
-    families = StoreCollector(database, [SOURCE], world.clock, lambda: 0).collect()
+    families = StoreCollector(database, [SOURCE], world.clock).collect()
     return [sample.labels for family in families if family.name == "actionwatch_troubles" for sample in family.samples]
 
 

@@ -19,7 +19,6 @@ NAMES = (
     "replicas",
     "inserts",
     "volume",
-    "windows",
     "seals",
     "pages",
     "strangers",

@@ -190,7 +190,7 @@ ROWS: Mapping[str, Callable[[Store], Cost]] = {
     "learning, shipped rules": _stateful("match"),
     "restart from the saved state": _stateful("match"),
     "restart with one changed rule": _stateful("change"),
-    "restart without a saved state": _stateful("rebuild"),
+    "all correlations fed again": _stateful("feed_again"),
 }
 
 
@@ -237,7 +237,7 @@ def _poll(folder: Path) -> dict[str, int]:
 
 def _scrape(folder: Path) -> dict[str, int]:
     database = Database(f"sqlite:///{folder / 'actionwatch.db'}")
-    collector = StoreCollector(database, ["bench"], utc_now, lambda: 0)
+    collector = StoreCollector(database, ["bench"], utc_now)
     for _ in range(POLLS):
         scrape(collector)
     database.close()
@@ -247,7 +247,6 @@ def _scrape(folder: Path) -> dict[str, int]:
 def _match(folder: Path) -> dict[str, int]:
     service = open_app(folder)
     service.matcher.run_once()
-    service.matcher.save()
     service.close()
     return {"runs": 1}
 
@@ -255,7 +254,6 @@ def _match(folder: Path) -> dict[str, int]:
 def _read_and_learn(folder: Path) -> dict[str, int]:
     service = open_app(folder)
     read_and_match(service)
-    service.matcher.save()
     service.close()
     return {"runs": 1}
 
@@ -267,10 +265,10 @@ def _change(folder: Path) -> dict[str, int]:
     return _match(folder)
 
 
-def _rebuild(folder: Path) -> dict[str, int]:
+def _feed_again(folder: Path) -> dict[str, int]:
     database = Database(f"sqlite:///{folder / 'actionwatch.db'}")
     with database.write() as connection:
-        connection.execute(tables.CORRELATION_STATE.delete())
+        connection.execute(tables.CORRELATION_VERSION.update().values(digest=None))
     database.close()
     return _match(folder)
 
@@ -293,6 +291,6 @@ if __name__ == "__main__":
         "follow": _read_and_learn,
         "match": _match,
         "change": _change,
-        "rebuild": _rebuild,
+        "feed_again": _feed_again,
     }
     measure(lambda: STEPS[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -19,6 +19,7 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import ALWAYS
 from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
 from actionwatch.base.model import Alert, CorrelatedAlert, Event, Hit, Level, RecordFilter, RecordRef, Status
 from actionwatch.delivery import replay
@@ -282,11 +283,15 @@ QUESTIONS: dict[str, Question] = {
     "newest hits of groups, a large one among them": lambda c: hits.read_all_from(
         c, 1, [(LARGE, RECENT), *SOME_GROUPS]
     ),
-    "newest hits of groups, with the last before": lambda c: hits.read_all_from(c, 1, [(LARGE, RECENT)], last_step=0),
+    "newest hits of groups, with the last before": lambda c: hits.read_all_from(
+        c, 1, [(LARGE, RECENT)], last=(0, timedelta(days=1))
+    ),
     "hit at a place": lambda c: hits.read_at(c, 1, LARGE, _hit(7000).order),
-    "hit before a place": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, None),
-    "hit before a place, of its step": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, 0),
-    "hit before a place, of a step that is rare": lambda c: hits.read_before(c, 1, LARGE, _hit(9000).order, 1),
+    "hit before a place": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, None, ALWAYS),
+    "hit before a place, of its step": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, 0, ALWAYS),
+    "hit before a place, of a step that is rare": lambda c: hits.read_before(
+        c, 1, LARGE, _hit(9000).order, 1, _hit(9000).at - timedelta(seconds=10)
+    ),
     "newest number of a rule": hits.newest_number,
     "delete hits of records": lambda c: hits.delete_of_records(c, range(2000, 2000 + FEW)),
     "delete hits without a record": lambda c: hits.delete_without_record(c, NOON, FEW),
