@@ -1,6 +1,18 @@
 """The nouns of the rule language: rule, filter, correlation.
 
 They refer to each other, so they live in one module. What reads, runs, or explains them imports them from here.
+
+The words for times of correlations, in code, tables and docs:
+
+| word | what it says |
+| --- | --- |
+| at | when a hit happened; of an alert of an inner rule: when it fired |
+| first_at, fired_at, until | of an alert: the first hit, the firing, the last instant at which a hit joins it |
+| back_at | when what was missing came back; `resolved_at`: as it was reported |
+| pending_at | the verified time at which an alert must be looked at again |
+| verified | up to when all sources proved what they read |
+| begin | since when all sources were read; `alerts_from`: before it, records are backlog |
+| fed_from, complete_from | since when a rule was given records, and is right |
 """
 
 from __future__ import annotations
