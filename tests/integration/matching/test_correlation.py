@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.view import View, before, lookback_of, views_in
 from actionwatch.rules.engine import Engine
@@ -34,11 +34,13 @@ from actionwatch.store import alert_history, alerts, correlations, hits, marks, 
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT
 from actionwatch.text.yaml_document import read_text
-from tests.builders import NOON, make_marks, make_record, open_database
+from tests.builders import NOON, make_marks, make_record
 from tests.integration.kit import Post
 from tests.statements import count_rows, questions
 from tests.unit.rules.builders import KINDS
-from tests.unit.rules.correlation.live import RULES, VERSIONS, unchanged
+from tests.unit.rules.correlation.live import NESTED, NESTED_RULES, RULES, VERSIONS, unchanged
+
+Patch = pytest.MonkeyPatch
 
 MINUTE = timedelta(minutes=1)
 HEAD = "title: {0}\nname: {0}\nlevel: high\nlogsource: {{product: instaclustr}}\n"
@@ -425,17 +427,86 @@ def test_shortened_rule_alerts_again(
     assert sorted(alert.count for alert in post.alerts().values()) == [3, 3, 3]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed: int) -> None:
-    """With all types of correlations, random restarts, some with a saved state, give the alerts of a backtest."""
-    _assert_alerts_of_a_backtest(Post(open_database(tmp_path)), random.Random(seed), [rules_of(RULES)])
+CACHES = pytest.mark.parametrize("cached", [0, 60, MOST], ids=["no cache", "small cache", "cache"])
+
+
+def _cached(monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
+    """Let matchers cache folds up to a size."""
+    monkeypatch.setattr("actionwatch.matching.correlating.FoldCache", partial(FoldCache, cached))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@CACHES
+def test_batches_and_restarts_give_the_alerts_of_a_backtest(
+    post: Post, monkeypatch: Patch, seed: int, cached: int
+) -> None:
+    """With all types of correlations, and random restarts, the alerts are those of a backtest."""
+    _cached(monkeypatch, cached)
+    _assert_alerts_of_a_backtest(post, random.Random(seed), [rules_of(RULES)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@CACHES
+def test_rules_over_rules_give_the_alerts_of_a_backtest(post: Post, monkeypatch: Patch, seed: int, cached: int) -> None:
+    """The same is true of rules that count alerts of others, which count alerts of others."""
+    _cached(monkeypatch, cached)
+    _assert_alerts_of_a_backtest(post, random.Random(seed), [NESTED])
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("versions", VERSIONS)
-def test_reloads_change_no_other_rules(tmp_path: Path, versions: str, seed: int) -> None:
+def test_reloads_change_no_other_rules(post: Post, monkeypatch: Patch, versions: str, seed: int) -> None:
     """When some rules are changed, added or removed, the others give the alerts of a backtest, beside self-alerts."""
-    _assert_alerts_of_a_backtest(Post(open_database(tmp_path)), random.Random(seed), VERSIONS[versions])
+    _cached(monkeypatch, MOST if seed % 2 else 0)
+    _assert_alerts_of_a_backtest(post, random.Random(seed), VERSIONS[versions])
+
+
+@pytest.mark.parametrize("rules", [RULES, NESTED_RULES], ids=["all kinds", "rules over rules"])
+@pytest.mark.parametrize("seed", range(5))
+@CACHES
+def test_records_in_any_order_give_the_alerts_of_a_backtest(
+    post: Post, monkeypatch: Patch, seed: int, cached: int, rules: str
+) -> None:
+    """Records come in any order, hours late, while time is verified up to the oldest that is missing, with random restarts.
+
+    The alerts that stand in the end are those of all records in order, and every record of them is held.
+    """
+    _cached(monkeypatch, cached)
+    chance, loaded_rules = random.Random(seed), rules_of(rules)
+    stored = _stream(chance)
+    waiting = sorted(stored, key=lambda record: record.occurred_at + chance.choice([0, 0, 0, 1, 60, 240]) * MINUTE)
+    see(post.database, NOON)
+    step, verified = matcher(post, loaded_rules, keep=5 * MINUTE), NOON
+    while waiting:
+        batch = [waiting.pop(0) for _ in range(min(len(waiting), chance.randint(1, 9)))]
+        post.store(*batch)
+        oldest = min((record.occurred_at for record in waiting), default=batch[-1].occurred_at)
+        verified = max(verified, oldest - chance.choice([1, 4]) * MINUTE)
+        see(post.database, verified)
+        step.run_once()
+        if chance.random() < 0.3:
+            step = matcher(post, loaded_rules, chance.choice([3, 2000]), keep=5 * MINUTE)
+    end = NOON + timedelta(hours=20)
+    see(post.database, end)
+    step.run_once()
+    plain = simulate(loaded_rules, stored, begin=NOON, start=NOON, until=end, verified_until=end)
+    by_id = {rule.name.id: rule.correlation for rule in loaded_rules if rule.correlation is not None}
+    with post.database.read() as connection:
+        standing = [
+            known for rule_id in by_id for known in correlations.read_since(connection, rule_id, NOON - 20 * MINUTE)
+        ]
+        held = records.read_of_alerts(connection, [known.alert_id for known in standing], 10_000)
+    for rule_id, rule in by_id.items():
+        its = [known for known in standing if known.rule_id == rule_id]
+        expected = [alert for alert in plain.alerts if alert.rule.id == rule_id]
+        if rule.is_merging or rule.is_silent:
+            continue
+        shown = [known for known in its if not known.is_quiet]
+        assert {known.id for known in shown} == {alert.id for alert in expected}
+        for known in shown:
+            assert known.is_reported
+            keys = {record.key for record in held.get(known.alert_id, ())}
+            assert {record.key for record in plain.records[known.id]} <= keys
 
 
 def _assert_alerts_of_a_backtest(post: Post, chance: random.Random, versions: Sequence[Sequence[Rule]]) -> None:
@@ -479,7 +550,6 @@ def _assert_alerts_of_a_backtest(post: Post, chance: random.Random, versions: Se
     }
     assert expected
     assert _alerts(post.database, steady) == expected
-    post.database.close()
 
 
 def _stream(chance: random.Random) -> list[Record]:
