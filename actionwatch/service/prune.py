@@ -131,7 +131,6 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         # Delete only matched records: every rule must see a record before it is deleted.
         matched = min(positions.read_both(connection))
         deleted = records.delete_older(connection, forgotten, matched, BATCH, back.needed, passed_id)
-        hits.delete_of_records(connection, deleted)
         passed_id = max(deleted, default=passed_id)
         return len(deleted)
 
@@ -145,7 +144,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
         "rule_history": _in_batches(database, lambda c: rule_history.delete_older(c, unknown, BATCH)),
     }
-    _in_batches(database, lambda c: hits.delete_without_record(c, min(forgotten, back.found_since), BATCH))
+    _delete_hits(database, min(forgotten, back.found_since))
     _in_batches(database, lambda c: accounts.delete_older(c, unnamed, BATCH))
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
@@ -160,6 +159,19 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted
+
+
+def _delete_hits(database: Transactions, before: datetime) -> None:
+    """Delete the hits of records that are deleted."""
+    after: hits.HitKey | None = None
+    while True:
+        with database.read() as connection:
+            found, after = hits.find_without_record(connection, before, after, BATCH)
+        if found:
+            with database.write() as connection:
+                hits.delete_all(connection, found)
+        if after is None:
+            return
 
 
 def _in_batches(database: Transactions, delete: Callable[[Connection], int]) -> int:

@@ -10,16 +10,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Row, Select, Table, bindparam, func, select, tuple_
+from sqlalchemy import BigInteger, Connection, Row, Select, Table, bindparam, func, literal, select, tuple_
 
 from actionwatch.base.clock import ALWAYS, MICROSECOND, from_micros, to_micros
 from actionwatch.base.model import Hit, HitOrder, RecordRef
 from actionwatch.store.column_types import DAMAGES, as_stored, damaged
 from actionwatch.store.statements import bulk_insert, bulk_join, count_of_each, has_row, portions
-from actionwatch.store.tables import CORRELATION_VERSION, HIT, TOUCHED_GROUP
+from actionwatch.store.tables import CORRELATION_VERSION, HIT, RECORD, TOUCHED_GROUP
 
 _FIRST = to_micros(ALWAYS)
 _PAGE = 2000  # hits that are read at once: a group may have a million
@@ -49,9 +49,27 @@ _IS_FROM_LAST = """hit.rule = given.column1 AND hit.group_id = given.column2 AND
 SELECT max(earlier.at) FROM hit AS earlier WHERE earlier.rule = given.column1 AND earlier.group_id = given.column2
 AND earlier.at < given.column3 AND earlier.at >= given.column4 AND earlier.step >= given.column5), given.column3)"""
 _COLUMNS = ("group_id", "at", "step", "key", *_REPLACED)
+_STORED_KEY = as_stored(_c[name] for name in _KEY)
+_OLD = (
+    select(*_STORED_KEY, has_row(RECORD.c.id == _c.record_id))
+    .where(_STORED_KEY[2] < bindparam("before", type_=BigInteger()))
+    .order_by(*_STORED_KEY)
+    .limit(bindparam("most"))
+)
 _decode_records = msgspec.json.Decoder(tuple[RecordRef, ...]).decode
 
 _order = attrgetter("order")
+
+
+class HitKey(NamedTuple):
+    """The primary key of a hit, as the database stores it."""
+
+    rule: int
+    group_id: str
+    at: int
+    step: int
+    key: str
+
 
 GroupedHit = tuple[int, str, Hit]
 """The number of the rule, the id of the group, the hit."""
@@ -154,15 +172,23 @@ def newest_number(connection: Connection) -> int:
     return max(connection.execute(select(func.max(column))).scalar() or 0 for column in tables)
 
 
-def delete_of_records(connection: Connection, record_ids: Collection[int]) -> None:
-    """Delete the hits of records that are deleted."""
-    for some in portions(record_ids):
-        connection.execute(HIT.delete().where(_c.record_id.in_(some)))
+def find_without_record(
+    connection: Connection, before: datetime, after: HitKey | None, limit: int
+) -> tuple[list[HitKey], HitKey | None]:
+    """Find hits before a time whose record is deleted. An index by record would cost as much as all hits.
+
+    Looks at `limit` old hits after a key. Returns: the keys that were found, and where to continue; None at the end.
+    """
+    statement = _OLD if after is None else _OLD.where(tuple_(*_STORED_KEY) > tuple_(*map(literal, after)))
+    rows = connection.execute(statement, {"before": to_micros(before), "most": limit}).all()
+    found = [HitKey(*row[:5]) for row in rows if not row[5]]
+    return found, HitKey(*rows[-1][:5]) if len(rows) == limit else None
 
 
-def delete_without_record(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` hits before a time that have no record: of alerts about what is missing. Return how many."""
-    return _delete_all(connection, HIT, select(*HIT.primary_key).where(_c.record_id == 0, _c.at < before).limit(limit))
+def delete_all(connection: Connection, keys: Sequence[HitKey]) -> None:
+    """Delete hits."""
+    for some in portions(keys):
+        connection.execute(HIT.delete().where(tuple_(*_STORED_KEY).in_(some)))
 
 
 def delete_others(connection: Connection, numbers: Collection[int], limit: int) -> int:
@@ -171,7 +197,7 @@ def delete_others(connection: Connection, numbers: Collection[int], limit: int) 
         other = _other(connection, table, numbers)
         if other is not None:
             key = list(table.primary_key)
-            return _delete_all(connection, table, select(*key).where(table.c.rule == other).limit(limit))
+            return _delete_found(connection, table, select(*key).where(table.c.rule == other).limit(limit))
     return 0
 
 
@@ -184,7 +210,7 @@ def _other(connection: Connection, table: Table, numbers: Collection[int]) -> in
     return found
 
 
-def _delete_all(connection: Connection, table: Table, doomed: Select[Any]) -> int:
+def _delete_found(connection: Connection, table: Table, doomed: Select[Any]) -> int:
     """Delete the rows whose keys a query returns. Return how many."""
     keys = [tuple(key) for key in connection.execute(doomed)]
     for some in portions(keys):

@@ -437,7 +437,6 @@ HIT = Table(
     Column("value", Text),
     # The records of an alert.
     Column("records", Text),
-    Index("hit_by_record", "record_id"),
     sqlite_with_rowid=False,  # the hits of a group lie together
 )
 

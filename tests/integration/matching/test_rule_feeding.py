@@ -655,8 +655,9 @@ def test_hits_leave_with_their_records(post: Post) -> None:
     """Retention deletes the hits of a record with it: what is gone does not count."""
     delete(post, range(2), rules=rules_of(BURST))
     with post.database.write() as connection:
-        deleted = records.delete_older(connection, NOON + MINUTE / 2, 10, 10)
-        hits.delete_of_records(connection, deleted)
+        records.delete_older(connection, NOON + MINUTE / 2, 10, 10)
+        gone, _ = hits.find_without_record(connection, NOON + HOUR, None, 10)
+        hits.delete_all(connection, gone)
     step = matcher(post, rules_of(BURST))
     post.store(make_record(2, minutes=2))
     assert step.run_once() == 0

@@ -95,7 +95,7 @@ class Rounds:
         result = run_once(self.app, NO_WAIT)
         assert result.failures == []
         take_snapshot(self.app.settings, self.app.database)
-        list(StoreCollector(self.app.database, ["acme"], self.app.clock, lambda: 0).collect())
+        list(StoreCollector(self.app.database, ["acme"], self.app.clock).collect())
 
 
 @pytest.fixture(scope="module", params=STORES)

@@ -293,8 +293,7 @@ QUESTIONS: dict[str, Question] = {
         c, 1, LARGE, _hit(9000).order, 1, _hit(9000).at - timedelta(seconds=10)
     ),
     "newest number of a rule": hits.newest_number,
-    "delete hits of records": lambda c: hits.delete_of_records(c, range(2000, 2000 + FEW)),
-    "delete hits without a record": lambda c: hits.delete_without_record(c, NOON, FEW),
+    "delete hits": lambda c: hits.delete_all(c, [hits.HitKey(1, LARGE, number, 0, "x") for number in range(FEW)]),
     "delete hits of other rules": lambda c: hits.delete_others(c, [1], FEW),
     "delete hits of other rules, without any": lambda c: hits.delete_others(c, [1, 2, 3], FEW),
     "touch groups": lambda c: hits.touch(c, [(2, group, ("eve",), at, at) for group, at in SOME_GROUPS]),

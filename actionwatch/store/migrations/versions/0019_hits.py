@@ -26,7 +26,6 @@ def upgrade() -> None:
         sa.Column("records", sa.Text()),
         sqlite_with_rowid=False,
     )
-    op.create_index("hit_by_record", "hit", ["record_id"])
     op.create_table(
         "touched_group",
         sa.Column("rule", sa.Integer(), primary_key=True, autoincrement=False),
