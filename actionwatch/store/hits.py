@@ -13,7 +13,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Row, Select, Table, bindparam, func, literal, select, tuple_
+from sqlalchemy import BigInteger, Connection, Row, Table, bindparam, func, literal, select, tuple_
 
 from actionwatch.base.clock import ALWAYS, MICROSECOND, from_micros, to_micros
 from actionwatch.base.model import Hit, HitOrder, RecordRef
@@ -41,9 +41,10 @@ _IS_SINCE = _PLACE[0] >= bindparam("since", type_=BigInteger())
 _BEFORE = _READ.where(_IS_SINCE, tuple_(*_PLACE) < _GIVEN).order_by(*(column.desc() for column in _PLACE)).limit(1)
 _BEFORE_OF_STEP = _BEFORE.where(_c.step == bindparam("wanted"))
 _AT = _READ.where(tuple_(*_PLACE) == _GIVEN)
-_DELETE = HIT.delete().where(
-    _c.rule == bindparam("of_rule"), _c.group_id == bindparam("of_group"), tuple_(*_PLACE) == _GIVEN
-)
+_DELETE = {
+    table: table.delete().where(*(column == bindparam(f"of_{column.name}") for column in as_stored(table.primary_key)))
+    for table in (HIT, TOUCHED_GROUP)
+}
 _IS_FROM = "hit.rule = given.column1 AND hit.group_id = given.column2 AND hit.at >= given.column3"
 _IS_FROM_LAST = """hit.rule = given.column1 AND hit.group_id = given.column2 AND hit.at >= coalesce((
 SELECT max(earlier.at) FROM hit AS earlier WHERE earlier.rule = given.column1 AND earlier.group_id = given.column2
@@ -87,7 +88,7 @@ def replace(connection: Connection, number: int, group: str, hit: Hit) -> None:
 
 def delete(connection: Connection, number: int, group: str, order: HitOrder) -> None:
     """Delete a hit."""
-    connection.execute(_DELETE, {"of_rule": number, "of_group": group, **_given(order)})
+    _delete_all(connection, HIT, [(number, group, to_micros(order[0]), order[1], order[2])])
 
 
 def read_from(connection: Connection, number: int, group: str, at: datetime) -> Iterator[Hit]:
@@ -187,8 +188,7 @@ def find_without_record(
 
 def delete_all(connection: Connection, keys: Sequence[HitKey]) -> None:
     """Delete hits."""
-    for some in portions(keys):
-        connection.execute(HIT.delete().where(tuple_(*_STORED_KEY).in_(some)))
+    _delete_all(connection, HIT, keys)
 
 
 def delete_others(connection: Connection, numbers: Collection[int], limit: int) -> int:
@@ -196,8 +196,10 @@ def delete_others(connection: Connection, numbers: Collection[int], limit: int) 
     for table in (HIT, TOUCHED_GROUP):
         other = _other(connection, table, numbers)
         if other is not None:
-            key = list(table.primary_key)
-            return _delete_found(connection, table, select(*key).where(table.c.rule == other).limit(limit))
+            key = as_stored(table.primary_key)
+            doomed = connection.execute(select(*key).where(table.c.rule == other).limit(limit)).all()
+            _delete_all(connection, table, doomed)
+            return len(doomed)
     return 0
 
 
@@ -210,12 +212,11 @@ def _other(connection: Connection, table: Table, numbers: Collection[int]) -> in
     return found
 
 
-def _delete_found(connection: Connection, table: Table, doomed: Select[Any]) -> int:
-    """Delete the rows whose keys a query returns. Return how many."""
-    keys = [tuple(key) for key in connection.execute(doomed)]
-    for some in portions(keys):
-        connection.execute(table.delete().where(tuple_(*table.primary_key).in_(some)))
-    return len(keys)
+def _delete_all(connection: Connection, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+    """Delete rows by their keys, each by the index: a list of rows is compared with all of a group."""
+    names = [f"of_{column.name}" for column in table.primary_key]
+    if keys:
+        connection.execute(_DELETE[table], [dict(zip(names, key, strict=True)) for key in keys])
 
 
 # -- groups that were touched ------------------------------------------------------------------------------------------
