@@ -469,7 +469,7 @@ def test_records_in_any_order_give_the_alerts_of_a_backtest(
 ) -> None:
     """Records come in any order, hours late, while time is verified up to the oldest that is missing, with random restarts.
 
-    The alerts that stand in the end are those of all records in order, and every record of them is held.
+    In the end, the current alerts are those of all records in order, and every record of them is held.
     """
     _cached(monkeypatch, cached)
     chance, loaded_rules = random.Random(seed), rules_of(rules)

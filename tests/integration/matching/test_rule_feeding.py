@@ -735,3 +735,19 @@ def test_nothing_alerts_twice_however_often_a_process_starts(post: Post) -> None
         see(post.database, NOON + (4 + number) * HOUR)
         assert matcher(post, rules).run_once() == 0
     assert (counts(post), len(post.rows())) == (before, sent)
+
+
+@pytest.mark.parametrize("after", [BURST, f"{BURST_AND_MISSING}mode: off\n"], ids=["removed", "off"])
+def test_what_a_rule_that_does_not_run_waits_for_costs_nothing(post: Post, after: str) -> None:
+    """An alert of a rule that was removed waits for verified time in the store; nothing is looked at again for it."""
+    see(post.database, NOON + 5 * MINUTE)
+    matcher(post, rules_of(BURST_AND_MISSING)).run_once()
+    step = matcher(post, rules_of(after))
+    step.run_once()
+    see(post.database, NOON + 5 * HOUR)
+    step.run_once()
+    before = step.step_count
+    for _ in range(3):
+        step.run_once()
+    assert step.step_count == before
+    assert names(post) == []

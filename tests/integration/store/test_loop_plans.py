@@ -67,6 +67,20 @@ detection:
 """
 
 
+COUNTING = """
+title: {name}
+name: {name}
+level: low
+logsource: {{product: instaclustr, service: user_actions}}
+correlation: {correlation}
+"""
+CORRELATIONS = {
+    "burst": "{type: event_count, rules: [backup], group-by: [description], timespan: 1h, condition: {gte: 1}, generate: true}",
+    "bursts": "{type: event_count, rules: [burst], timespan: 1h, condition: {gte: 2}, generate: true}",
+    "news": "{type: new_term, rules: [backup], fields: [description], history: 1d, generate: true}",
+}
+
+
 @dataclass
 class Responding:
     """A webhook that accepts some messages, and refuses others for a while or for good."""
@@ -110,6 +124,8 @@ def rounds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         hook = stack.enter_context(contextlib.closing(HttpEnd(Responding())))
         (folder / "rules").mkdir()
         (folder / "rules" / "backup.yml").write_text(RULE)
+        for name, correlation in CORRELATIONS.items():
+            (folder / "rules" / f"{name}.yml").write_text(COUNTING.format(name=name, correlation=correlation))
         config = folder / "actionwatch.yaml"
         values = {"organisation": organisation.id, "user": DEMO_USER, "key": DEMO_KEY}
         config.write_text(CONFIG.format(store=url_of(filled), upstream=upstream, hook=hook.url, **values))
@@ -133,7 +149,7 @@ def _settle(filled: Database) -> None:
 def test_every_statement_of_a_round_uses_its_index(rounds: Rounds) -> None:
     """No statement that the service runs in a loop reads a large part of a table, whatever the number of values in it."""
     each = dict(rounds.ran)
-    tables = ("record", "alert", "delivery", "alert_record", "receipt", "seal")
+    tables = ("record", "alert", "delivery", "alert_record", "receipt", "seal", "hit", "correlated_alert")
     missing = [name for name in tables if not any(f" {name} " in statement for statement in each)]
     assert not missing, "the rounds did not use these tables"
     with rounds.app.database.joined(alone=True):

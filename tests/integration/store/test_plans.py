@@ -74,6 +74,7 @@ WAITING = f"alert {WAITING_SINCE:05}"  # the messages of this alert, and of thos
 START = NOON - timedelta(seconds=RECORDS)
 LARGE = "large"
 """A group with many hits and alerts."""
+LATER = NOON + timedelta(days=10_000)
 QUIET = "quiet"
 """A source without records. The records are those of another one."""
 
@@ -165,7 +166,7 @@ def _found(number: int) -> tuple[CorrelatedAlert, str, str]:
     at, group = _at(number), LARGE if number % 2 else f"group {number:05}"
     found = CorrelatedAlert(f"found alert {number:05}", f"rule {number % 40}", ("eve",), "k", at, at, at)
     found.leader = f"found alert {number - number % 10:05}"
-    found.pending_at = NOON + timedelta(days=1) if number % 7 == 0 else None
+    found.pending_at = LATER if number % 7 == 0 else None
     return found, group, LARGE if number % 4 == 0 else f"shared {number // 100:03}"
 
 
@@ -263,7 +264,7 @@ QUESTIONS: dict[str, Question] = {
     "open found alerts": correlations.read_open,
     "found alerts that are due": lambda c: correlations.read_pending(c, NOON),
     "whether found alerts are due": lambda c: correlations.is_any_pending(c, NOON),
-    "whether found alerts are due, many": lambda c: correlations.is_any_pending(c, NOON + timedelta(days=2)),
+    "whether found alerts are due, many": lambda c: correlations.is_any_pending(c, LATER),
     "found alerts that are held": lambda c: correlations.read_held(c, LARGE),
     "newest found alerts of groups that share one": lambda c: correlations.read_shared(c, LARGE, RECENT),
     "found alerts without a group": lambda c: correlations.read_unplaced(c, ["rule 7", "rule 8"], FEW),
