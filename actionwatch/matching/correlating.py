@@ -62,6 +62,7 @@ class Correlating:
         self._is_too_early = False
         self._only_backlog_through = 0  # no record up to this id may alert
         self._waits_for_sources = self._is_in_backlog = False
+        self._has_seen_live = False  # from then on, each batch may alert
         self._has_garbage = True
         self._has_ended_unexpected = False
         self._stored: StoredRows | None = None
@@ -160,7 +161,8 @@ class Correlating:
         """
         if self._correlator is None:
             return []
-        self._is_in_backlog = is_more and all(record.is_backlog for record in batch)
+        self._has_seen_live = self._has_seen_live or not all(record.is_backlog for record in batch)
+        self._is_in_backlog = is_more and not self._has_seen_live
         later = set(range(len(self._running))) if self._is_deferring else self._feeding.later()
         self._stored = self._rows(connection, batch)
         changes = self._correlator.take(self._stored, found, verified, later)
@@ -297,9 +299,9 @@ class Correlating:
             for known in unplaced:
                 rule = ids[known.rule_id]
                 known.stored, known.back_at = None, known.resolved_at if rule.is_absence else None
-            fitting = [each for each in unplaced if len(each.group) == len(ids[each.rule_id].group_fields)]
-            rows.adopt(fitting)
-            correlations.delete(connection, [each.id for each in unplaced if each not in fitting])
+            fits = {each.id: len(each.group) == len(ids[each.rule_id].group_fields) for each in unplaced}
+            rows.adopt(each for each in unplaced if fits[each.id])
+            correlations.delete(connection, [name for name, is_fitting in fits.items() if not is_fitting])
             rows.flush()
 
     def _rows(self, connection: Connection, batch: Sequence[Record]) -> StoredRows:

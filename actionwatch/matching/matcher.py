@@ -11,6 +11,7 @@ portions between these batches.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -31,6 +32,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.positions import MATCHED, Overtaken
 
 MANY_BATCHES = 10  # after so many, what is verified is read again although more waits: there may always be more
+CATCH_UP_SECONDS = 0.1  # after each batch
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
 
 log = structlog.get_logger()
@@ -129,8 +131,7 @@ class RecordMatcher:
             while self._match_next() or correlating.is_behind:
                 if self._must_leave():
                     return True
-                if correlating.is_behind:
-                    self._catch_up()
+                self._catch_up()
                 batch_count += 1
                 if batch_count % MANY_BATCHES == 0:
                     advanced = self._read_matched()
@@ -174,7 +175,14 @@ class RecordMatcher:
         return True
 
     def _catch_up(self) -> None:
-        """Do a part of what correlations need that read older records."""
+        """Do what correlations need that read older records, but let new records wait for no longer than a moment."""
+        ends_at = time.monotonic() + CATCH_UP_SECONDS
+        while self._correlating.is_behind and not self._must_leave():
+            self._catch_up_once()
+            if time.monotonic() >= ends_at:
+                return
+
+    def _catch_up_once(self) -> None:
         with self._database.write() as connection:
             position = positions.read(connection, MATCHED)
             if not self._correlating.is_aligned(position):
