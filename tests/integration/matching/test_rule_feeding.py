@@ -543,8 +543,8 @@ def test_what_an_older_replica_has_matched_is_caught_up(post: Post) -> None:
     post.store(make_record(1, minutes=1))
     see(post.database, NOON + MINUTE)
     with post.database.write() as connection:
-        for step in (positions.MATCHED, positions.CORRELATED):
-            move_to(connection, step, 2)
+        for name in (positions.MATCHED, positions.CORRELATED):
+            move_to(connection, name, 2)
     step = matcher(post, rules_of(BURST))
     count, fed = fed_by(step)
     assert (count, fed) == (1, [])

@@ -140,6 +140,7 @@ def test_when_an_alert_must_be_looked_at_again(
     """An alert must be looked at again once its firing, its end, or the time from which on it may alert is verified."""
     start = None if alerts_from is None else at(alerts_from)
     (context,) = contexts_of([rule], StreamBounds(begin=lambda _: at(0), alerts_from=start))
-    alert = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), **{name: at(minute) for name, minute in found.items()})
+    times = {name: at(minute) for name, minute in found.items()}
+    alert = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), times.get("judged_at"), times.get("resolved_at"))
     expected = None if pending is None else at(pending)
     assert context.pending_at(alert, None if verified is None else at(verified)) == expected

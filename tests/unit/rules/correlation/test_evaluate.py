@@ -26,10 +26,10 @@ def folded(rule: Correlation, hits: Iterable[Hit]) -> list[FoundAlert]:
     fold = new_fold(rule, START)
     for each in sorted(hits, key=attrgetter("order")):
         fold.push(each)
-    found = fold.alerts()
-    for each in found:
-        each.id = each.origin
-    return found
+    alerts = fold.alerts()
+    for found in alerts:
+        found.id = found.origin
+    return alerts
 
 
 def stored(found: FoundAlert) -> CorrelatedAlert:
@@ -109,7 +109,7 @@ def test_a_fold_from_where_hits_have_changed_finds_what_all_hits_make(
     behind = [] if result.stopped is None else [each for each in known if is_unchanged(rule, each, result.stopped)]
     behind = [each for each in behind if each.id not in {found.origin for found in result.alerts}]
     whole = folded(rule, now)
-    assert [shape(each) for each in (*earlier, *result.alerts, *behind)] == [shape(each) for each in whole]
+    assert [*map(shape, earlier), *map(shape, result.alerts), *map(shape, behind)] == [shape(each) for each in whole]
     by_origin = {each.origin: each for each in whole}
     for found in result.alerts:
         its = [each.order for each in by_origin[found.origin].hits]
@@ -161,7 +161,7 @@ def test_a_fold_reads_on_while_the_alerts_are_others() -> None:
     now = sorted([*map(hit, minutes), late, *map(hit, (350, 351, 352, 400, 450))], key=attrgetter("order"))
     known += [stored(found) for found in folded(COUNT, map(hit, (350, 351, 352, 400, 450)))]
     earlier, result, read = again(COUNT, known, now, Span(late.order, late.order))
-    assert [shape(each) for each in (*earlier, *result.alerts)] == [
+    assert [*map(shape, earlier), *map(shape, result.alerts)] == [
         shape(each) for each in folded(COUNT, now) if result.stopped is None or each.place < result.stopped
     ]
     assert len(read) > len(minutes)

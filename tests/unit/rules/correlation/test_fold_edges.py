@@ -285,9 +285,6 @@ def test_a_window_that_completes_nothing_is_searched_once(
         def __iter__(self) -> Iterator[Hit]:
             return map(self.note, super().__iter__())
 
-        def __reversed__(self) -> Iterator[Hit]:
-            return map(self.note, super().__reversed__())
-
         def note(self, each: Hit) -> Hit:
             searched.append(each)
             return each
