@@ -61,8 +61,10 @@ class RuleFeeding:
             rule.name.id for rule in self._rules if not _is_as(known.get(rule.name.id), self._digest(rule), progress)
         }
         changed = set().union(*(together for together in linked(self._rules) if together & changed))
-        # A rule that does not run gets no hits: when it is back, it is new.
-        correlations.forget_versions(connection, [rule.name.id for rule in self._rules])
+        # A rule that does not run gets no hits, and nothing of it is judged: when it is back, it is new.
+        running = [rule.name.id for rule in self._rules]
+        correlations.forget_versions(connection, running)
+        correlations.forget_pending(connection, running)
         new = self._fed_again(connection, known, changed, position, progress)
         self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self._rules]
         behind = {

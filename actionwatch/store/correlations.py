@@ -172,6 +172,12 @@ def forget_above(connection: Connection, rule_ids: Collection[str]) -> None:
     connection.execute(update(CORRELATED_ALERT).where(of_rules, _TABLE.above.is_not(None)).values(above=None))
 
 
+def forget_pending(connection: Connection, rule_ids: Collection[str]) -> None:
+    """Let alerts of all other rules wait for nothing: they do not run."""
+    others = CORRELATED_ALERT.update().where(_TABLE.pending_at.is_not(None), _TABLE.rule_id.not_in(rule_ids))
+    connection.execute(others.values(pending_at=None, is_held=False))
+
+
 def read_held_records(connection: Connection, keys: Collection[str]) -> set[tuple[str, str]]:
     """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
     read = bulk_read(connection, RECORD, ("id", "record_key"), "record_key", keys)

@@ -55,7 +55,7 @@ def upgrade() -> None:
     for name, columns, condition in (
         ("pending", ["pending_at"], "pending_at IS NOT NULL"),
         ("shared", ["shared_id", "fired_at"], "shared_id IS NOT NULL"),
-        ("held", ["shared_id"], "is_held = true"),
+        ("held", ["shared_id"], "is_held = 1" if op.get_bind().dialect.name == "sqlite" else "is_held = true"),
     ):
         where = sa.text(condition)
         op.create_index(f"{_ALERT}_{name}", _ALERT, columns, sqlite_where=where, postgresql_where=where)
