@@ -76,7 +76,7 @@ correlation: {correlation}
 """
 CORRELATIONS = {
     "burst": "{type: event_count, rules: [backup], group-by: [description], timespan: 1h, condition: {gte: 1}, generate: true}",
-    "bursts": "{type: event_count, rules: [burst], timespan: 1h, condition: {gte: 2}, generate: true}",
+    "bursts": "{type: event_count, rules: [burst], group-by: [description], timespan: 1h, condition: {gte: 1}}",
     "news": "{type: new_term, rules: [backup], fields: [description], history: 1d, generate: true}",
 }
 
