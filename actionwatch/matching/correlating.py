@@ -30,7 +30,7 @@ from actionwatch.store import correlations, hits, positions, records
 from actionwatch.store.database import Database
 
 FED_AT_ONCE = 2000  # records that rules are fed in one transaction: others wait meanwhile
-JUDGED_AT_ONCE = 100  # groups
+JUDGED_AT_ONCE = 250  # groups, as many as one statement takes
 DELETED_AT_ONCE = 5000  # hits
 
 
@@ -274,12 +274,9 @@ class Correlating:
 
     def _touched_above(self, number: int) -> set[int]:
         """Return the places of the rules above one that are not evaluated with each batch: they may have been touched."""
-        name = self._running[number].name.id
-        return {
-            place
-            for place, rule in enumerate(self._running)
-            if place in self._feeding.later() and any(step.rule_id == name for step in rule.steps)
-        }
+        name, later = self._running[number].name.id, self._feeding.later()
+        above = (place for place in later if any(step.rule_id == name for step in self._running[place].steps))
+        return set(above)
 
     def _make_correlator(self) -> Correlator:
         versions = {rule.name.id: version for rule, version in zip(self._running, self._feeding.versions, strict=True)}
