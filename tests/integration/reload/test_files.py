@@ -17,6 +17,7 @@ from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.reload import Reloader
 from actionwatch.service.watched_files import LOOK_SECONDS
+from actionwatch.store import correlations
 from tests.integration.cli.conftest import call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule
@@ -332,16 +333,22 @@ def test_unreadable_file_keeps_its_rules(site: Site) -> None:
 
 
 def test_unchanged_content_is_not_reloaded(site: Site) -> None:
-    """A touched file, or one that changes back at once, reloads no rules and rebuilds no state."""
+    """A touched file reloads no rules, and a change of another rule lets no correlation read records again."""
     site.write({"rules/one.yml": rule(), "rules/burst.yml": burst()})
     with site.service() as service:
-        rules, correlating = site.app.rules, site.app._correlations(site.app.rules.rules)
+        rules = site.app.rules
+        wait_until(lambda: site.app.matcher.has_learned, "the first round")
+        with site.app.database.read() as connection:
+            fed = correlations.read_versions(connection)
         os.utime(site.rules / "one.yml")
         service.reloader.look()
         assert site.app.rules is rules
         put(site.rules / "one.yml", rule(kind=CREATED))
         wait_until(lambda: site.running()["plain"] == CREATED, "the change")
-        assert site.app._correlations(site.app.rules.rules) is correlating
+        site.act()
+        wait_until(site.is_settled, "a round with the new rules")
+        with site.app.database.read() as connection:
+            assert correlations.read_versions(connection) == fed
 
 
 def test_reload_is_retried_after_a_store_failure(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
