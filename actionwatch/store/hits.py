@@ -27,7 +27,7 @@ _MOST = 20_000  # hits of several groups
 _KEY = ("rule", "group_id", "at", "step", "key")
 _REPLACED = ("record_id", "is_backlog", "value", "records")
 _VALUES = ", ".join(f"{name} = excluded.{name}" for name in _REPLACED)
-_REPLACE = f"({', '.join(_KEY)}) DO UPDATE SET {_VALUES}"  # noqa: S608  # nosec
+_REPLACE = f"({', '.join(_KEY)}) DO UPDATE SET {_VALUES}"  # nosec
 _REPLACE_BACKLOG = f"{_REPLACE} WHERE hit.is_backlog AND NOT excluded.is_backlog"
 _c = HIT.c
 _PLACE = as_stored([_c.at, _c.step, _c.key])
