@@ -574,7 +574,7 @@ class Schedule:
         begins_at = (self._marks() or marks_missing()).begins_at
         now = self.world.clock()
         truth_since = [one for one in self.world.organisation.truth() if begins_at <= one.at <= now]
-        wanted = self._visible & seen(one for one in truth_since if not self._is_beyond_sweeps(one, begins_at))
+        wanted = self._visible & seen(one for one in truth_since if not self._is_beyond_sweeps(one))
         lost, doubled = wanted - held, held - truth
         self.tally.records += held.total()
         if self._change_count > 1 and doubled.total() == 1:
@@ -633,11 +633,11 @@ class Schedule:
         if self._log.reported_count != self._log.dropped_count:
             self._note_silent(f"{self._log.dropped_count} lines dropped, {self._log.reported_count} reported")
 
-    def _is_beyond_sweeps(self, action: Action, begins_at: datetime) -> bool:
-        """Return whether an action appeared so late, at the begin of the first window, that no sweep reaches it."""
-        is_at_begin = action.at < begins_at + timedelta(minutes=15)
+    def _is_beyond_sweeps(self, action: Action) -> bool:
+        """Return whether an action appeared so late, in the first window, that the sweeps left it behind before they were due."""
         is_promised = (action.kind, action.description, action.at) in self._promised
-        return action.description == APPEARED and self._start == max(SWEEPS) and is_at_begin and not is_promised
+        is_behind = self._start == max(SWEEPS) and action.at < self._reach()
+        return action.description == APPEARED and is_behind and not is_promised
 
     def _check_receipts(self) -> None:
         with self.database.read() as connection:
