@@ -634,7 +634,7 @@ class Schedule:
             self._note_silent(f"{self._log.dropped_count} lines dropped, {self._log.reported_count} reported")
 
     def _is_beyond_sweeps(self, action: Action) -> bool:
-        """Return whether an action appeared so late, in the first window, that the sweeps left it behind before they were due."""
+        """Return whether an action appeared in the first window, and was left behind by the sweeps before they were due."""
         is_promised = (action.kind, action.description, action.at) in self._promised
         is_behind = self._start == max(SWEEPS) and action.at < self._reach()
         return action.description == APPEARED and is_behind and not is_promised
