@@ -5,7 +5,7 @@ with the fields. A record whose key is new is compared with the stored records o
 their own keys; if it can be one of them, its key becomes an alias of theirs. Equal records stay as many as they are.
 
 A record that is gone from the log and another one of its instant can look like this too, and so can one that a walk has missed.
-So the walk must be proved, and show that the log changed: other records changed their fields in the same way, or this one alone
+So the walk must be proved, and show that the log changed: each field came or went on another record too, or this one alone
 can have changed, and no unchanged one denies it (`same_records.is_denied`). Otherwise the next walk decides, because the fields
 may have changed in the middle of this one; if it does not show it either, the record is new: one that alerts twice is better
 than one that never does.
@@ -65,7 +65,7 @@ class RecordAliases:
         self._pages: dict[str, int] = {}
         """The last page that has shown a key."""
         self._changed: dict[Change, set[str]] = {}
-        """The changes of fields that the walk seems to show, with the keys of the stored records that they would change."""
+        """Each field that seems to have come or gone, with the keys of the stored records that would have changed so."""
         self._found: dict[str, tuple[str, Change]] = {}
         """The keys of records that are stored with other fields, with their stored keys: aliases, if the walk is proved."""
         self._doubted: set[str] = set()
@@ -156,14 +156,15 @@ class RecordAliases:
         if not found:
             return [], []
         for pair in found:
-            self._changed.setdefault(pair.change, set()).add(pair.stored.key)
+            for each in pair.change.single():
+                self._changed.setdefault(each, set()).add(pair.stored.key)
         unchanged = self._read_unchanged(connection)
         proved = [pair for pair in found if self._is_proved(pair, unchanged)]
         keys = {pair.stored.key for pair in proved}
         return proved, [pair for pair in found if pair.stored.key not in keys]
 
     def _is_proved(self, pair: Pair, unchanged: Unchanged) -> bool:
-        if not any(pair.change) or len(self._changed[pair.change]) > 1:
+        if all(len(self._changed[each]) > 1 for each in pair.change.single()):
             return True
         return pair.is_likely and not is_denied(pair.change, pair.stored, unchanged)
 

@@ -30,6 +30,14 @@ class Change(NamedTuple):
     added: frozenset[str]
     gone: frozenset[str]
 
+    def single(self) -> list[Change]:
+        """Return the changes of each of these fields. Another record may show one of them together with others."""
+        nothing = frozenset[str]()
+        return [
+            *(Change(frozenset({name}), nothing) for name in self.added),
+            *(Change(nothing, frozenset({name})) for name in self.gone),
+        ]
+
 
 class Pair(NamedTuple):
     """A record, and the stored one that can be the same action."""

@@ -105,3 +105,5 @@ CHANGES: tuple[tuple[str, ...], ...] = (
 )
 UNCHANGING = ("id_repeated", "time_name")
 """Natures of which the promise excludes changes: ids that mean nothing, and records without a time (docs/proof.md)."""
+UNCOUNTED = ("counts:", "total:")
+"""Properties that make the counts per kind unusable."""

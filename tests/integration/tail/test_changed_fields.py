@@ -351,6 +351,42 @@ def test_the_only_record_of_the_log_keeps_its_key(database: Database, way: str, 
         assert open_troubles(database) == ["unknown_field"]
 
 
+def test_records_that_change_different_fields_confirm_each_other(database: Database) -> None:
+    """If one field comes back and another one goes, each on several records, no combination of both stores a record twice."""
+    with tailed(database, {}) as on:
+        on.log.add(ago=timedelta(seconds=3))
+        on.log.add(ago=timedelta(seconds=2), clusterId="c")
+        on.poll()
+        on.log.add(ago=timedelta(seconds=1), user="sam")
+        on.log.add(user="sam", clusterId="c")
+        for record in on.log.records[-2:]:
+            del record["userName"]
+        on.poll()
+        assert len(on.stored()) == 4
+        on.log.records = [
+            {"userName": "sam", **{name: value for name, value in record.items() if name not in ("user", "clusterId")}}
+            for record in on.log.records
+        ]
+        on.poll()
+        assert len(on.stored()) == 4
+        assert open_troubles(database) == ["unknown_field"]
+
+
+def test_other_records_must_confirm_each_field_that_changes(database: Database) -> None:
+    """A record like one that has gone, with two fields more of which others got one, is new if others had the second one."""
+    with tailed(database, {}) as on:
+        on.log.add(ago=timedelta(seconds=3), zone="z", clusterId="c")
+        for number in (2, 1, 0):
+            on.log.add(ago=timedelta(seconds=number))
+        on.poll()
+        for record in on.log.records[1:]:
+            record["zone"] = "z"
+        on.log.records[-1]["clusterId"] = "c"
+        on.poll()
+        assert sorted(record.cluster.id or "" for record in on.stored()) == ["", "", "", "c", "c"]
+        assert open_troubles(database) == ["window_shrunk"]
+
+
 def test_sweep_that_reads_an_older_window_stores_nothing_twice(database: Database) -> None:
     """A sweep that reads a window of before the change stores only what is missing there."""
     with tailed(database, WAYS["id"], sweeps=(timedelta(hours=1),)) as on:
