@@ -50,6 +50,10 @@ def _receivers(config: str) -> _Values:
     return ((receiver.name, receiver.type) for receiver in read_settings(config).receivers)
 
 
+def _intervals(config: str) -> _Values:
+    return ((interval.name, "") for interval in read_settings(config).time_intervals)
+
+
 def _rules(config: str) -> _Values:
     """Find the names of rules without compiling these: a key press must not take a second."""
     from actionwatch.rules.document import name_of
@@ -111,6 +115,7 @@ def _tokens(config: str) -> _Values:
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
 sources = _completer(_sources)
 receivers = _completer(_receivers)
+intervals = _completer(_intervals)
 rules = _completer(_rules)
 rules_and_files = _completer(_rules, are_files=True)
 alerts = _completer(_alerts)

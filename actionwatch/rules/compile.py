@@ -174,8 +174,8 @@ def _list_named(name: str, lists: Lists) -> tuple[str, ...]:
         return lists.values[name]
     if name in lists.broken:
         raise ValueError(f"the list '{name}' has faults")
-    remedy = suggest(name, lists.values, "lists")
-    raise ValueError(f"there is no list named '{name}'{': ' if remedy else ''}{remedy}")
+    remedy = suggest(name, lists.values, "lists") or f"write one value per line to lists/{name}.txt"
+    raise ValueError(f"there is no list named '{name}': {remedy}")
 
 
 def _leaf(name: str, value: types.SigmaType) -> Leaf:

@@ -1,130 +1,115 @@
-"""`rules new`: write a rule with its tests from options or a few questions."""
+"""`rules new`: copy a commented example of a rule, with its tests."""
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.base.errors import ConfigError
-from actionwatch.base.model import LEVELS, Mode
-from actionwatch.cli import EXIT_FAILED, completing
+from actionwatch.base.model import Mode
+from actionwatch.cli import completing
 from actionwatch.cli.init import write_new
-from actionwatch.cli.options import FOLDER, duration
-from actionwatch.cli.output import echo, spell
-from actionwatch.cli.rules.draft import MAX_COUNT, Draft, contradiction, render
-from actionwatch.cli.rules.interview import Interview, check_kind, check_name, named_after, words
+from actionwatch.cli.options import FOLDER, output_option
+from actionwatch.cli.output import echo, print_items, spell
+from actionwatch.cli.rules.examples import BY_NAME, EXAMPLES, USUAL_INTERVAL, Example, copy
 from actionwatch.cli.rules.loaded_rules import read_context
-from actionwatch.cli.rules.preview import DraftPreview
-from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.service.rule_context import LoadedRules, RuleContext
 
-if TYPE_CHECKING:
-    from actionwatch.rules.model import Rule
+_NEAR = 3  # kinds to suggest for an unknown one
 
 
 @click.command("new")
-@click.option("--title", help="What the rule detects, in a few words.")
-@click.option("--name", help="The name for routes and commands.  [default: derived from the title]")
-@click.option("--kind", "kinds", multiple=True, metavar="K", shell_complete=completing.kinds,
-              help="A kind that the rule matches (repeatable).")  # fmt: skip
-@click.option("--level", type=click.Choice(list(LEVELS)), help="The level of the alert.  [default: medium]")
-@click.option("--except-user", "users", multiple=True, metavar="U", help="Exclude this user (repeatable).")
-@click.option("--cluster", metavar="C", help="Only this cluster, by id or name, with wildcards.")
-@click.option("--outside", metavar="INTERVAL", help="Only outside this time interval, such as business-hours.")
-@click.option(
-    "--count", type=click.IntRange(2, MAX_COUNT), metavar="N", help="Alert if N records occur --within a time."
-)
-@click.option("--distinct", metavar="FIELD", help="With --count: count the different values of this field.")
-@click.option("--then", "then", multiple=True, metavar="K[,K…]", shell_complete=completing.kinds,
-              help="Alert if one of these kinds follows --within a time (repeatable: a further step).")  # fmt: skip
-@click.option("--missing", "is_missing", is_flag=True, help="Alert if no record occurs --within a time.")
-@click.option("--within", type=duration, metavar="TIME", help="The time of --count, --then and --missing, such as 10m.")
-@click.option(
-    "--group-by",
-    "group_by",
-    multiple=True,
-    metavar="FIELD",
-    help="Group matches with the same value of this field into one alert (repeatable). Counts, sequences and absences are "
-    "separate for each value.",
-)
-@click.option("--expect", multiple=True, metavar="VALUE",
-              help="With --missing and --group-by: a value that must occur (repeatable), or @LIST.")  # fmt: skip
+@click.argument("name", required=False)
+@click.option("--from", "origin", type=click.Choice([*BY_NAME]), metavar="EXAMPLE", help="The example to copy.")
+@click.option("--list", "is_list", is_flag=True, help="List the examples, with the options that each of them has.")
+@click.option("--kind", metavar="K", shell_complete=completing.kinds, help="The kind, or the first one.")
+@click.option("--user", metavar="U", help="The excluded user.")
+@click.option("--cluster", metavar="C", help="The cluster, by id or name.")
+@click.option("--during", metavar="INTERVAL", shell_complete=completing.intervals,
+              help="The time interval of the configuration in which the rule alerts.")  # fmt: skip
 @click.option("--folder", type=FOLDER, default=Path("rules"), show_default=True, help="The folder to write to.")
 @click.option("--print", "is_printed", is_flag=True, help="Print the rule instead of writing a file.")
+@output_option
 @click.pass_obj
-def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> int:
-    """Write a rule with its tests. On a terminal, asks for missing options.
+def command(
+    config: str,
+    /,
+    name: str | None,
+    origin: str | None,
+    is_list: bool,
+    folder: Path,
+    is_printed: bool,
+    form: str,
+    **options: str | None,
+) -> int:
+    """Write a rule NAME with its tests: a commented example, to be edited.
 
-    The rule matches each record of some kinds, counts them, or detects that others follow (a sequence) or that none occurs (an
-    absence). Shows how often it would have fired on the records of the store. Writes nothing unless the rule loads and passes
-    its tests.
+    Writes nothing unless the rule loads and passes its tests, and overwrites nothing.
 
     \b
-    actionwatch rules new --title "Restarts in a row" --kind RESTART_CLUSTER --count 5 --within 10m --group-by userName
-    actionwatch rules new --title "Backups stopped" --kind BACKUP --missing --within 26h
+    actionwatch rules new --list
+    actionwatch rules new topics_deleted --from burst --kind DELETE_KAFKA_TOPIC --user svc-terraform
     """
-    context = read_context(config, [folder])
-    with DraftPreview(config) as preview:
-        if given["title"] and given["kinds"]:
-            draft = _draft_of(given, context)
-            text, rules = _build(draft, context)
-            for line in preview.describe(rules).splitlines():
-                echo(line, err=True)
-        elif not sys.stdin.isatty():
-            raise click.UsageError("standard input is not a terminal: give at least --title and --kind")
-        else:
-            finished = Interview(
-                given, folder, context.known_kinds, lambda draft: _build(draft, context), preview
-            ).hold()
-            if finished is None:
-                echo("Nothing was written.")
-                return EXIT_FAILED
-            draft, text = finished
+    if is_list:
+        _print_examples(form)
+        return 0
+    if name is None or origin is None:
+        raise click.UsageError("give a NAME and --from EXAMPLE; --list shows the examples")
+    values = {option: value for option, value in options.items() if value is not None}
+    text = _copy(BY_NAME[origin], _check_name(name), values, read_context(config, [folder]))
     if is_printed:
         echo(text, nl=False)
         return 0
-    path = folder / f"{draft.name}.yml"
+    path = folder / f"{name}.yml"
     if not write_new(text.encode(), path):
-        raise click.ClickException(f"{path} exists: choose another --name")
+        raise click.ClickException(f"{path} exists: choose another name")
     shown = spell(path)
-    echo(f"wrote {shown}\nNext: actionwatch rules test {shown}\n      actionwatch rules backtest {shown}")
+    echo(f"wrote {shown}\nNext: edit it, then\n  actionwatch rules test {shown}\n  actionwatch rules backtest {shown}")
     return 0
 
 
-def _draft_of(given: dict[str, Any], context: RuleContext) -> Draft:
-    """Make the draft that the options describe. Raises: click.UsageError."""
-    if given["within"] is not None and (given["within"] < timedelta(seconds=1) or given["within"].microseconds):
-        raise click.UsageError("--within is a whole number of seconds, at least 1s")
-    known = context.known_kinds
-    return Draft(
-        **{name: value for name, value in given.items() if value is not None}
-        | {
-            "name": check_name(given["name"] or named_after(given["title"])),
-            "kinds": tuple(check_kind(kind, known) for kind in given["kinds"]),
-            "then": tuple(tuple(check_kind(kind, known) for kind in words(step)) for step in given["then"]),
-        }
+def _print_examples(form: str) -> None:
+    print_items(
+        EXAMPLES,
+        form,
+        document=lambda each: {"example": each.name, "detects": each.detects, "options": [*each.values]},
+        columns=("example", "detects", "options"),
+        row=lambda each: (each.name, each.detects, " ".join(f"--{option}" for option in each.values)),
+        cut=("detects",),
     )
 
 
-def _build(draft: Draft, context: RuleContext) -> tuple[str, Sequence[Rule]]:
-    """Return the text of a draft and its rules, which load and pass their tests.
+def _copy(example: Example, name: str, values: dict[str, str], context: RuleContext) -> str:
+    """Return the text of the new rule, which loads and passes its tests.
 
-    Raises: click.UsageError, ConfigError; click.ClickException, if a test of the draft fails.
+    Raises: click.UsageError, ConfigError; click.ClickException, if a test fails.
     """
+    for option in values.keys() - example.values.keys():
+        having = ", ".join(each.name for each in EXAMPLES if option in each.values)
+        raise click.UsageError(f"the example '{example.name}' has no --{option}; these have it: {having}")
+    if "kind" in values:
+        values["kind"] = _check_kind(values["kind"], context.known_kinds)
+    interval = context.time_intervals.get(values.get("during", USUAL_INTERVAL))
+    try:
+        text = copy(example, name, values, interval)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    _check(text, f"{name}.yml", context)
+    return text
+
+
+def _check(text: str, file: str, context: RuleContext) -> None:
     from actionwatch.rules.case_runner import CaseRunner
     from actionwatch.service.simulation import simulate
     from actionwatch.text.yaml_document import read_text
 
-    if problem := contradiction(draft):
-        raise click.UsageError(problem)
-    text = render(draft, context.time_intervals.get(draft.outside or ""))
-    documents = tuple(read_text(text, "the new rule"))
+    documents = tuple(read_text(text, file))
     loaded = LoadedRules(context.build(documents), documents, context)
     if loaded.found.faults:
         raise ConfigError(*loaded.found.faults)
@@ -133,4 +118,20 @@ def _build(draft: Draft, context: RuleContext) -> tuple[str, Sequence[Rule]]:
     for failed in (result for rule in rules for result in runner.run(rule) if result.problems):
         what = f"its test '{failed.case.name}' fails: {'; '.join(failed.problems)}"
         raise click.ClickException(f"the rule would not do what it says: {what}")
-    return text, rules
+
+
+def _check_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", text, re.ASCII):
+        raise click.UsageError("a name consists of letters, digits, _, . and -")
+    return text
+
+
+def _check_kind(word: str, known: Sequence[str]) -> str:
+    """Return the normalised kind. Raises: click.UsageError with similar kinds, if the upstream is not known to record it."""
+    name = normalise_kind(word)
+    if name in known:
+        return name
+    near = get_close_matches(name, known, n=_NEAR, cutoff=0.6) or [each for each in known if name in each][:_NEAR]
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    remedy = f"{hint}If your upstream records it, add it to extra_kinds in the configuration"
+    raise click.UsageError(f"{name} is not a documented kind: {remedy}")

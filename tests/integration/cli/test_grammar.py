@@ -27,7 +27,6 @@ PRINTING_NO_DATA: dict[Path_, str] = {
     ("run",): "runs the service",
     ("schema",): "prints JSON only",
     ("completion",): "prints a shell script",
-    ("rules", "new"): "writes a rule",
     ("rules", "export"): "prints YAML only",
 }
 ARGUMENTS: dict[Path_, tuple[str, ...]] = {
@@ -35,7 +34,7 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("accounts", "unlink"): ("shop", "--yes"),
     ("rules", "explain"): ("0006", "a_rule"),
     ("rules", "backtest"): ("a_rule",),
-    ("rules", "new"): ("--title", "A", "--kind", "BACKUP", "--print"),
+    ("rules", "new"): ("mine", "--from", "plain", "--print"),
     ("rules", "export"): ("--sigma",),
     ("alerts", "show"): ("0006",),
     ("alerts", "ack"): ("0006",),
@@ -55,21 +54,8 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
 }
 NAMES_ITS_STORES: Path_ = ("store", "copy")
 FREE = (
-    *(
-        "user",
-        "account",
-        "cluster",
-        "keyword",
-        "name",
-        "matchers",
-        "comment",
-        "author",
-        "given",
-        "title",
-        "users",
-        "rules_",
-    ),
-    *("group_by", "distinct", "expect", "outside", "faults", "origin", "target", "noted"),
+    *("user", "account", "cluster", "keyword", "name", "matchers", "comment", "author", "given", "rules_"),
+    *("faults", "origin", "target", "noted"),
 )
 """Parameters with any text as their value: a shell completes nothing."""
 
@@ -147,8 +133,12 @@ def test_every_name_id_and_key_is_completed(words: Path_, busy: Desk) -> None:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A desk with a record, an alert, a delivery that is a dead letter, a silence and a token."""
+    """A desk with a record, an alert, a delivery that is a dead letter, a silence, a token and a time interval."""
     with new_desk(tmp_path_factory.mktemp("busy")) as desk:
+        desk.more = (
+            "time_intervals: [{name: nights, time_intervals: [{times: [{start_time: '18:00', end_time: '24:00'}]}]}]\n"
+        )
+        desk.write()
         desk.webhook.queue = [Reply(410)]
         desk.act("DELETE_CLUSTER", 40, "eve@example.com")
         assert desk.call("run", "--once").status == 1

@@ -136,6 +136,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             "rules check",
             "rules test",
             "rules coverage",
+            "rules new mine --from plain --print",
             "rules export --sigma",
             "rules backtest cluster_deleted --records records.jsonl",
         ],
@@ -145,7 +146,6 @@ NEEDED: list[tuple[set[str], list[str]]] = [
         {*STORE, *RULE_TOOLS},
         [
             *("rules coverage --blind", "rules explain RECORD cluster_deleted"),
-            "rules new --title A --kind BACKUP --print",  # it shows how often the draft would have fired
             "rules backtest cluster_deleted --since 1d",
         ],
     ),

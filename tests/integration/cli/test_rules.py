@@ -1,18 +1,14 @@
-"""The commands for authors of rules: check, test, explain, new, schema, export, coverage."""
+"""The commands for authors of rules: check, test, explain, schema, export, coverage."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from sigma.collection import SigmaCollection
 
-from tests.children import Terminal, on_terminal
 from tests.integration.cli.conftest import Desk, call
 
 SHIPPED = Path(__file__).parents[3] / "rules"
@@ -182,123 +178,6 @@ def test_explain_a_stored_record(desk: Desk) -> None:
     assert desk.call("rules", "explain", "-", "cluster_deleted", stdin="[1]").status == 1
 
 
-def test_new_rule_passes_its_tests(tmp_path: Path) -> None:
-    """A new rule loads without a note, passes its own tests, and overwrites nothing."""
-    options = ["--title", "Node: added", "--kind", "add node", "--except-user", "svc-*", "--group-by", "cluster",
-               "--outside", "business-hours", "--folder", str(tmp_path / "rules")]  # fmt: skip
-    made = call("rules", "new", *options)
-    assert made.status == 0, made.err
-    path = tmp_path / "rules" / "node_added.yml"
-    assert "actionKind: ADD_NODE" in path.read_text()
-    assert call("rules", "test", str(path)).status == 0
-    assert call("rules", "check", str(path), "-o", "json").json == []
-    again = call("rules", "new", *options)
-    assert (again.status, "exists: choose" in again.err) == (1, True)
-    asked = call("rules", "new")
-    assert (asked.status, "give at least --title and --kind" in asked.err) == (2, True)
-    doubted = call("rules", "new", "--title", "T", "--kind", "ADD_NOD", "--print")
-    assert (doubted.status, doubted.out) == (2, "")
-    assert "did you mean ADD_NODE" in doubted.err
-    assert "add it to extra_kinds" in doubted.err
-    assert call("rules", "new", "--title", "T", "--kind", "ADD_NODE", "--group-by", "nonsense", "--print").status == 2
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--kind DELETE_CLUSTER --except-user eve",
-        "--kind DELETE_CLUSTER --except-user e* --except-user M?llory*",
-        "--kind CREATE_CLUSTER --kind BACKUP",
-        "--kind BACKUP --cluster *prod?",
-        "--kind BACKUP --outside nights",
-        "--kind a_kind-of-tomorrow --outside business-hours",
-        "--kind RESTORE --count 2 --within 1s",
-        "--kind RESTORE --count 1000 --within 90m --group-by userName --except-user svc-*",
-        "--kind RESTORE --count 3 --within 36h --outside business-hours",
-        "--kind RESTORE --count 3 --within 2w --distinct cluster --group-by account",
-        "--kind RESTORE --count 3 --within 1h --distinct cluster --cluster *prod?",
-        "--kind RESTORE --count 3 --within 1h --distinct userName --except-user eve",
-        "--kind RESTORE --kind BACKUP --count 2 --within 1h --distinct actionKind",
-        "--kind BACKUP --then DELETE_CLUSTER --within 1h --group-by cluster",
-        "--kind BACKUP --then RESTORE,backup --then BACKUP --within 3d --except-user svc-*",
-        "--kind BACKUP --then BACKUP --within 2s --except-user eve --outside nights",
-        "--kind BACKUP --missing --within 26h",
-        "--kind BACKUP --missing --within 26h --except-user eve --cluster prod-*",
-        "--kind BACKUP --missing --within 1d --group-by cluster.name --expect a --expect b",
-        "--kind BACKUP --missing --within 90m --group-by clusterId --expect @production",
-    ],
-)
-def test_the_tests_of_a_new_rule_pass(options: str, desk: Desk) -> None:
-    """The tests of records, counts, sequences and absences pass, for any excluded users and kinds, and at any time."""
-    desk.more = (
-        "extra_kinds: [A_KIND_OF_TOMORROW]\n"
-        "time_intervals:\n"
-        "  - name: nights\n    time_intervals: [{times: [{start_time: '18:00', end_time: '24:00'}]}]\n"
-        "  - name: business-hours\n    time_intervals: [{times: [{start_time: '08:00', end_time: '18:00'}]}]\n"
-    )
-    desk.write()
-    (desk.folder / "lists").mkdir()
-    (desk.folder / "lists" / "production.txt").write_text("c-1\n")
-    folder = desk.folder / "new"
-    made = desk.call("rules", "new", "--title", "Something", *options.split(), "--folder", str(folder))
-    assert made.status == 0, made.err
-    tested = desk.call("rules", "test", str(folder))
-    assert tested.status == 0, tested.out
-    assert desk.call("rules", "check", str(folder), "-o", "json").json == []
-
-
-@pytest.mark.parametrize(
-    ("options", "status", "what"),
-    [
-        ("--count 5", 2, "need a time: add --within"),
-        ("--within 5m", 2, "--within is the time of --count, --then or --missing"),
-        ("--count 5 --within 0.5s", 2, "a whole number of seconds, at least 1s"),
-        ("--count 5 --missing --within 5m", 2, "exclude each other"),
-        ("--distinct cluster", 2, "--distinct needs --count"),
-        ("--count 3 --distinct clstr --within 5m", 2, "did you mean 'cluster'?"),
-        ("--count 3 --distinct cluster --cluster prod --within 5m", 1, "its test 'it happens' fails"),
-        ("--then RESTOR --within 5m", 2, "did you mean RESTORE"),
-        ("--then RESTORE --within 5m --except-user a --except-user b", 2, "a sequence can exclude only one user"),
-        ("--missing --within 5m --outside nights", 2, "cannot be limited by --outside"),
-        ("--missing --within 5m --group-by cluster", 2, "--group-by and --expect belong together"),
-        ("--missing --within 5m --group-by cluster --group-by account --expect a", 2, "takes one --group-by"),
-        ("--missing --within 5m --group-by cluster --expect @nowhere", 2, "nowhere"),
-        ("--missing --within 5m --group-by cluster --expect @a --expect b", 2, "one list or several values, not both"),
-        ("--expect a", 2, "--expect belongs to --missing"),
-    ],
-)
-def test_broken_draft_is_not_written(options: str, status: int, what: str, tmp_path: Path) -> None:
-    """Options that make no rule, or one that fails its own tests, are refused with the remedy. Nothing is written."""
-    folder = tmp_path / "rules"
-    made = call("rules", "new", "--title", "T", "--kind", "BACKUP", *options.split(), "--folder", str(folder))
-    assert (made.status, what in made.err) == (status, True), made.err
-    assert not folder.exists()
-
-
-def test_new_rule_is_tried_on_the_store(desk: Desk) -> None:
-    """`rules new` reports how often the draft would have fired: before the first poll, without a match, and with some."""
-    desk.write(start="12h")  # a day and some seconds, on a slow machine, would have a rate
-    options = ("rules", "new", "--title", "T", "--kind", "DELETE_CLUSTER", "--print")
-    assert "is not known" in desk.call(*options).err
-    for minutes, user in ((30, "eve"), (20, "eve"), (10, "bob")):
-        desk.act("DELETE_CLUSTER", minutes, user=user)
-    desk.call("run", "--once")
-    tried = desk.call(*options, "--group-by", "userName")
-    assert "of the store: 2 alerts, from 3 records of these kinds\n│" in tried.err
-    assert "│ most: eve 1, bob 1\n" in tried.err
-    assert tried.out.startswith("# yaml-language-server")
-    assert "no alert, from 3 records" in desk.call(*options, "--count", "4", "--within", "1h").err
-
-
-def test_new_rule_that_cannot_match_is_refused(tmp_path: Path) -> None:
-    """A rule that excludes every user is refused."""
-    made = call(
-        "rules", "new", "--title", "T", "--kind", "BACKUP", "--except-user", "*", "--folder", str(tmp_path / "r")
-    )
-    assert (made.status, "can never alert" in made.err) == (2, True)
-    assert not (tmp_path / "r").exists()
-
-
 def test_rules_of_files_are_listed(desk: Desk, tmp_path: Path) -> None:
     """`rules list FILE` lists the rules of the file, with or without a configuration; a broken one exits with 1."""
     file = tmp_path / "mine.yml"
@@ -368,90 +247,3 @@ def test_explain_shows_what_a_correlation_counts(desk: Desk, tmp_path: Path) -> 
     counted = [line["what"] for line in story if line["stage"] == "counted"]
     assert counted[-1] == f"group userName=eve: 2 records before it, 3 records with it; opens the alert {alert['id']}"
     assert len(counted) == 3
-
-
-def _prompting(folder: Path, config: str = "none.yaml") -> contextlib.AbstractContextManager[Terminal]:
-    """Start `rules new` on its own terminal."""
-    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(SHIPPED.parent)}
-    command = [sys.executable, "-m", "actionwatch", "-c", config, "rules", "new"]
-    return on_terminal(command, cwd=folder, env=environ)
-
-
-def test_new_prompts_on_a_terminal(tmp_path: Path) -> None:
-    """An invalid answer is asked again at once, and the new rule passes its tests."""
-    (tmp_path / "rules").mkdir()
-    (tmp_path / "rules" / "taken.yml").touch()
-    answers = [
-        "Cluster resized by night", "taken", "", "resize_cdc, DELETE_CLUSTR", "resize cdc, DELETE_CLUSTER",
-        "bad", "high", "svc-*, alice", "", "usrName", "userName", "",
-    ]  # fmt: skip
-    with _prompting(tmp_path) as terminal:
-        terminal.type(*answers)
-        assert terminal.exit_status() == 0, terminal.screen
-    for expected in [
-        "taken.yml exists: choose another name",
-        "DELETE_CLUSTR is not a documented kind: did you mean DELETE_CLUSTER",
-        "'bad' is not one of",
-        "unknown field 'usrName': did you mean 'userName'?",
-        "wrote rules/cluster_resized_by_night.yml",
-    ]:
-        assert expected in terminal.screen, terminal.screen
-    written = tmp_path / "rules" / "cluster_resized_by_night.yml"
-    assert "actionKind: [RESIZE_CDC, DELETE_CLUSTER]" in written.read_text()
-    assert "3 passed, 0 failed" in call("-c", "none.yaml", "rules", "test", str(written)).out
-
-
-def test_draft_is_changed_until_it_fits(desk: Desk, tmp_path: Path) -> None:
-    """After each answer, the prompts show how often the draft would have fired. Answers can be changed before it is written."""
-    desk.write(start="36h")
-    for minutes in (30, 20, 10):
-        desk.act("DELETE_CLUSTER", minutes, user="eve")
-    desk.call("run", "--once")
-    answers = [
-        "Deletions", "", "delete cluster", "", "", "count", "4", "", "1h", "",
-        "cuont", "count", "3", "way", "sequence", "DELETE_CLUSTER then DELETE_CLUSTER", "", "", "y",
-    ]  # fmt: skip
-    with _prompting(tmp_path, str(desk.config)) as terminal:
-        terminal.type(*answers)
-        assert terminal.exit_status() == 0, terminal.screen
-    shown = [line for line in terminal.screen.splitlines() if "of the store: " in line]
-    expected = [
-        "3 alerts, 2.00 per day, from 3 records",
-        "no alert, from 3 records",
-        "1 alert, 0.67 per day, from 3 records",
-    ]
-    assert [text for text in expected if any(text in line for line in shown)] == expected, terminal.screen
-    assert "did you mean 'count'?" in terminal.screen
-    written = (tmp_path / "rules" / "deletions.yml").read_text()
-    assert "correlation: {type: temporal_ordered, rules: [step_1, step_2, step_3], group-by: [userName]" in written
-
-
-@pytest.mark.parametrize(
-    ("start", "shown"), [("12h", "1 alert, from 1 record"), ("36h", "1 alert, 0.67 per day, from")]
-)
-def test_preview_shows_a_rate_for_a_day_or_more(desk: Desk, start: str, shown: str) -> None:
-    """The rate of less than a day would say little. A store has what was polled: from the start of its source on."""
-    desk.write(start=start).act("DELETE_CLUSTER", 30)
-    desk.call("run", "--once")
-    called = desk.call("rules", "new", "--title", "A", "--kind", "DELETE_CLUSTER", "--print")
-    assert shown in called.err, called
-
-
-def test_draft_can_be_given_up(tmp_path: Path) -> None:
-    """A sequence that excludes two users is no rule: it is not written before that is changed. `n` writes nothing."""
-    with _prompting(tmp_path) as terminal:
-        terminal.type("Stop", "", "BACKUP", "", "a, b", "sequence", "RESTORE", "", "", "y", "users", "a", "n")
-        assert terminal.exit_status() == 1, terminal.screen
-    assert terminal.screen.count("a sequence can exclude only one user") == 2
-    assert "Nothing was written." in terminal.screen
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_new_can_be_interrupted(tmp_path: Path) -> None:
-    """Ctrl-C at a prompt exits with 130 and leaves no file."""
-    with _prompting(tmp_path) as terminal:
-        terminal.type("Something", "")
-        terminal.wait_for("Which kinds")
-        terminal.interrupt()
-        assert terminal.exit_status() == 130, terminal.screen
-    assert list(tmp_path.iterdir()) == []
