@@ -5,12 +5,13 @@ The commands, the webhook message and the API share these shapes. The schemas of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
+from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
 from actionwatch.base.model import LEVELS, Alert, Cause, Level, Record, Silence, Status
 from actionwatch.text.links import NO_LINKS, Links
@@ -26,10 +27,20 @@ _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most ale
 _RULES_SHOWN = 10  # of each cause
 
 
-Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+@dataclass(frozen=True, slots=True, eq=False)
+class JsonSchema:
+    """What a JSON Schema says about a text in addition to its type. pydantic calls it; the commands start without pydantic."""
+
+    facts: Mapping[str, Any]
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {**handler(core), **self.facts}
+
+
+Time = Annotated[str, JsonSchema({"format": "date-time"})]
 """RFC 3339 in UTC."""
-LevelWord = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LEVELS)})]
-StatusWord = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [status.value for status in Status]})]
+LevelWord = Annotated[str, JsonSchema({"enum": list(LEVELS)})]
+StatusWord = Annotated[str, JsonSchema({"enum": [status.value for status in Status]})]
 
 
 class EntityDocument(TypedDict):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TypedDict
 
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 API_PATH = "/api/"
 MEDIA_TYPE = "application/problem+json"

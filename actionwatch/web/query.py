@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -20,35 +20,17 @@ MAX_QUERY_BYTES = 8192  # a filter with every field has a few hundred
 MAX_PARAMETERS = 100  # of a query or a form, which may select 50 rows
 MAX_CHARS = 500  # of one value: names and words are shorter
 _SHOWN_CHARS = 60
-_MANY_DIGITS = 10
 _T = TypeVar("_T")
 
 
 class UrlQuery:
     """The query of one request. `problems` are the sentences about its mistakes, by the name of the value."""
 
-    def __init__(self, given: QueryParams, now: datetime, accepted: Mapping[str, bool] | None = None) -> None:
-        """`accepted`: the names that a program may give, and whether more than once. It would not see what has no effect."""
+    def __init__(self, given: QueryParams, now: datetime) -> None:
         self._given = given
         self._values = grouped(given)
         self._now = now
         self.problems: dict[str, str] = {}
-        for name in self._values if accepted is not None else ():
-            self._check_name(name, accepted or {})
-
-    def _check_name(self, name: str, accepted: Mapping[str, bool]) -> None:
-        shown = shorten(name, _SHOWN_CHARS)
-        if name not in accepted:
-            self.problems[name] = f"{shown} is unknown: use {', '.join(accepted) or 'no parameter'}"
-        elif not all(value.strip() for value in self._values[name]):  # a variable of a script that is not set
-            self.problems[name] = f"{shown} is empty: leave it out"
-        elif not accepted[name] and len(self._values[name]) > 1:
-            self.problems[name] = f"{shown} is given more than once: give it once"
-
-    def check(self) -> None:
-        """Check that there is no problem. Raises: InvalidRequest, with all of them."""
-        if self.problems:
-            raise InvalidRequest("; ".join(self.problems.values()))
 
     def text(self, name: str) -> str | None:
         """Return a text without the spaces around it; None if it is empty or absent."""
@@ -79,54 +61,18 @@ class UrlQuery:
 
     def time(self, name: str) -> datetime | None:
         """Return a time: RFC 3339, in UTC without a zone, or a duration before now."""
-        text = self.text(name)
-        if text is None:
-            return None
-        try:
-            return self._now - parse_duration(text)
-        except (ValueError, OverflowError):
-            pass
-        at = parse_instant(text.replace(" ", "+") if "T" in text else text)  # a browser sends `+` as a space
-        if at is not None:
-            return at
-        shown = shorten(text, _SHOWN_CHARS)
-        self.problems[name] = f"{name}: {shown} is not a time: use 7d (before now) or 2026-11-25T09:00Z"
-        return None
-
-    def number(self, name: str, default: int, most: int) -> int:
-        """Return a whole number from 1 on."""
-        text = self._given.get(name, str(default))
-        if text.isascii() and text.isdigit() and len(text) < _MANY_DIGITS and 1 <= int(text) <= most:
-            return int(text)
-        self.problems[name] = f"{name}: {shorten(text, _SHOWN_CHARS)} is not a number from 1 to {most:,}"
-        return default
-
-    def cursor(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
-        """Return the place after which a list continues, as `cursor` wrote it. None: it begins."""
-        given = self._given.get(name, "")
-        try:
-            text = base64.b64decode(given.encode(), altchars=b"-_", validate=True).decode()
-        except ValueError:
-            text = ","
-        return self._place(name, text, kinds)
+        return self._read(name, lambda: read_time(name, self.text(name), self._now))
 
     def place(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
         """Return the place after which a list continues, as `place` wrote it: one value of each kind. None: it begins."""
-        return self._place(name, self._given.get(name, ""), kinds)
+        return self._read(name, lambda: _read_place(name, self._given.get(name, ""), kinds))
 
-    def _place(self, name: str, given: str, kinds: Sequence[type[datetime] | type[str]]) -> tuple[Any, ...] | None:
-        if not given:
-            return None
-        texts = [unquote(text) for text in given.split(",")]
+    def _read(self, name: str, read: Callable[[], _T | None]) -> _T | None:
         try:
-            if len(texts) == len(kinds) and "\0" not in "".join(texts):  # no text in PostgreSQL can have it
-                return tuple(
-                    _instant(text) if kind is datetime else text for text, kind in zip(texts, kinds, strict=True)
-                )
-        except (ValueError, OverflowError):
-            pass
-        self.problems[name] = f"{name}: not a position in this list: begin at its first page"
-        return None
+            return read()
+        except InvalidRequest as exc:
+            self.problems[name] = str(exc)
+            return None
 
     def _chosen(self, name: str, accepted: Mapping[str, _T], words: list[str]) -> list[_T]:
         wrong = [word for word in words if word not in accepted]
@@ -150,6 +96,42 @@ def check_parameters(given: bytes, most_bytes: int) -> None:
         raise InvalidRequest(f"has {len(given):,} bytes: at most {most_bytes:,} are accepted")
     if (count := given.count(b"&") + 1) > MAX_PARAMETERS:
         raise InvalidRequest(f"has {count:,} parameters: at most {MAX_PARAMETERS} are accepted")
+
+
+def read_time(name: str, text: str | None, now: datetime) -> datetime | None:
+    """Return a time: RFC 3339, in UTC without a zone, or a duration before now. Raises: InvalidRequest."""
+    if text is None:
+        return None
+    try:
+        return now - parse_duration(text)
+    except (ValueError, OverflowError):
+        pass
+    at = parse_instant(text.replace(" ", "+") if "T" in text else text)  # a browser sends `+` as a space
+    if at is not None:
+        return at
+    shown = shorten(text, _SHOWN_CHARS)
+    raise InvalidRequest(f"{name}: {shown} is not a time: use 7d (before now) or 2026-11-25T09:00Z")
+
+
+def read_cursor(name: str, given: str | None, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+    """Return the place after which a list continues, as `cursor` wrote it. None: it begins. Raises: InvalidRequest."""
+    try:
+        text = base64.b64decode((given or "").encode(), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        text = ","
+    return _read_place(name, text, kinds)
+
+
+def _read_place(name: str, given: str, kinds: Sequence[type[datetime] | type[str]]) -> tuple[Any, ...] | None:
+    if not given:
+        return None
+    texts = [unquote(text) for text in given.split(",")]
+    try:
+        if len(texts) == len(kinds) and "\0" not in "".join(texts):  # no text in PostgreSQL can have it
+            return tuple(_instant(text) if kind is datetime else text for text, kind in zip(texts, kinds, strict=True))
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidRequest(f"{name}: not a position in this list: begin at its first page")
 
 
 def parse_instant(text: str) -> datetime | None:

@@ -78,7 +78,8 @@ def test_an_open_listener_changes_nothing(served: Served) -> None:
     with served.open() as client:
         assert client.get("/api/v1/alerts").status_code == 200
         assert client.post(RESOLVE, json={"author": "eve"}).status_code == 403
-        assert client.get("/api/v1/alerts", headers={"x-forwarded-for": "203.0.113.7"}).status_code == 403
+        for path in ("alerts", "openapi.json"):
+            assert client.get(f"/api/v1/{path}", headers={"x-forwarded-for": "203.0.113.7"}).status_code == 403
         assert client.get("/api/v1/alerts", headers={"host": "evil.example"}).status_code == 421
 
 
@@ -118,6 +119,14 @@ def test_a_strange_body_is_refused(served: Served, database: Database, body: byt
     with served.open() as client:
         refused: httpx.Response = client.post(RESOLVE, content=body, headers=headers)
     assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["docs", "docs/oauth2-redirect", "redoc", "alerts/", "alerts//"])
+def test_no_page_of_the_library_is_served(served: Served, database: Database, path: str) -> None:
+    """FastAPI's own pages, which load scripts from the internet, do not exist, and no path leads to another one."""
+    with served.open() as client:
+        answer = client.get(f"/api/v1/{path}", headers={"authorization": f"Bearer {give_token(database)}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
 def test_documents_stay_on_their_origin(served: Served, database: Database) -> None:

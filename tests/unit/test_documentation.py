@@ -21,7 +21,7 @@ from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
 from actionwatch.web import attempts, connections, id_token, openid_provider, query, requests
-from actionwatch.web.api import call
+from actionwatch.web.api import filters
 from actionwatch.web.console import forms, page, sign_in
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
     assert f"| {telemetry.MAX_WAITING:,}, and {telemetry.MAX_BATCH} that were tried |" in text
     assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
-    assert f"page of the API | {call.MAX_LIMIT} |" in text
+    assert f"page of the API | {filters.MAX_LIMIT} |" in text
     assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text
     assert f"rows of a list of the console in one decision | {forms.MAX_AT_ONCE} |" in text
     assert f"upstream | {backoff.LONGEST_RETRY_AFTER // timedelta(hours=1)} hour |" in text

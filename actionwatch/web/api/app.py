@@ -1,112 +1,101 @@
-"""The API as an ASGI application: the routes of its operations, its OpenAPI document, and its errors."""
+"""The API as an ASGI application: FastAPI with our operations, and with our documents for errors."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
-import structlog
-from starlette.concurrency import run_in_threadpool
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
+from pydantic import TypeAdapter
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.api.call import Call, Created, Operation
-from actionwatch.web.api.openapi import describe
-from actionwatch.web.api.operations import OPERATIONS
-from actionwatch.web.applications import application
+from actionwatch import __version__
+from actionwatch.web.api import alerts, deliveries, records, rules, silences, status
+from actionwatch.web.api.routing import SCHEMAS, open_router
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
-from actionwatch.web.problems import InvalidRequest, problem
-from actionwatch.web.query import UrlQuery
-from actionwatch.web.requests import check, check_site, read_body
+from actionwatch.web.problems import ProblemDocument, problem
 
-_OF_ROUTES = {
-    404: "there is no such path: /api/v1/openapi.json names all",
-    405: "the path has no such method: the header Allow names those that it has",
+_UNKNOWN = "there is no such path: /api/v1/openapi.json names all"
+_NO_METHOD = "the path has no such method: the header Allow names those that it has"
+_ABOUT = (
+    "The same alerts, records, deliveries, silences and rules as the console. Send `Authorization: Bearer TOKEN`; "
+    "`actionwatch tokens create` makes a token. A list has `items` and `next`, the cursor of its next page."
+)
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
 }
 
-_Endpoint = Callable[[Request], Awaitable[Response]]
 
-log = structlog.get_logger()
+class Api(FastAPI):
+    """The operations of the API. FastAPI's own pages, which load scripts from the internet, are off."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            title="actionwatch",
+            version=__version__,
+            description=_ABOUT,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            generate_unique_id_function=lambda route: to_camel(route.name),
+            exception_handlers={HTTPException: self._refuse},
+            telemetry=_NO_TELEMETRY,  # a URL may contain what a person searches for
+        )
+        own = open_router()
+        own.add_api_route("/openapi.json", self._show_document, include_in_schema=False)
+        for each in (own, *(module.router for module in (alerts, records, deliveries, silences, rules, status))):
+            self.include_router(each)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document. An invalid request gets 400, and never FastAPI's 422."""
+        if self.openapi_schema is None:
+            made = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                routes=self.routes,
+                servers=[{"url": "/api/v1"}],
+            )
+            for methods in made["paths"].values():
+                for operation in methods.values():
+                    operation["responses"].pop("422", None)
+            schemas = made["components"]["schemas"]
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            schemas["ProblemDocument"] = TypeAdapter(ProblemDocument).json_schema(ref_template=SCHEMAS)
+            self.openapi_schema = made
+        return self.openapi_schema
+
+    def _show_document(self) -> dict[str, Any]:
+        return self.openapi()
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        """Answer a path or a method that is unknown. The first route of a path names only its own methods."""
+        if not isinstance(error, HTTPException) or error.status_code != 405:
+            return problem(404, _UNKNOWN)
+        route = request.scope.get("route")
+        methods = sorted(each.upper() for each in self.openapi()["paths"].get(getattr(route, "path", ""), ["get"]))
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+        return problem(405, _NO_METHOD, {"allow": allowed})
 
 
 def create_app(parts: Parts) -> ASGIApp:
     """Build the application."""
-    document = json.dumps(describe(OPERATIONS))
+    api = Api()
+    api.state.parts = parts
 
-    async def show_document(_: Request) -> Response:
-        return Response(document, media_type="application/json")
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        # FastAPI's routes do not answer HEAD. The server leaves out the body.
+        await api({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
 
-    by_path: dict[str, dict[str, _Endpoint]] = {"/openapi.json": {"GET": show_document}}
-    for one in OPERATIONS:
-        by_path.setdefault(one.path, {})[one.method] = _endpoint(one, parts)
-    routes = [Route(path, _choose(endpoints), methods=list(endpoints)) for path, endpoints in by_path.items()]
-    made = application(routes, exception_handlers={HTTPException: _refuse})
-    return Headers(made)
-
-
-def _choose(endpoints: Mapping[str, _Endpoint]) -> _Endpoint:
-    """Return the endpoint of a path: one route for all methods, so that a response 405 names all of them."""
-
-    async def endpoint(request: Request) -> Response:
-        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
-
-    return endpoint
-
-
-def _endpoint(one: Operation, parts: Parts) -> _Endpoint:
-    async def endpoint(request: Request) -> Response:
-        at_once = parts.for_request()
-        body = None
-        if one.body is not None:
-            check_site(request)
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise HTTPException(415, "send the body as JSON, with content-type: application/json")
-            body = _decode(await read_body(request), one.body)
-        return await run_in_threadpool(_answer, one, at_once, request, body)
-
-    return endpoint
-
-
-def _decode(body: bytes, type_: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise HTTPException(400, f"the body is not valid: {exc}") from exc
-
-
-def _answer(one: Operation, parts: Parts, request: Request, body: Any) -> Response:
-    """Run a view; an error becomes a problem that says what happened, and the log has its cause."""
-    try:
-        check(request)
-        accepted = {each.name: each.is_repeatable for each in one.parameters}
-        query = UrlQuery(request.query_params, parts.clock(), accepted)
-        query.check()
-        found = one.view(Call(request, parts, query, body))
-        status, document = (201, found.document) if isinstance(found, Created) else (200, found)
-        content = json.dumps(document)  # in ASCII, as a damaged text needs
-    except HTTPException as exc:
-        return problem(exc.status_code, exc.detail)
-    except InvalidRequest as exc:
-        return problem(400, str(exc))
-    except StoreError as exc:
-        return problem(503, str(exc))
-    except ActionwatchError as exc:  # of a decision: the alert is gone
-        return problem(404, str(exc))
-    except Exception:
-        log.exception("request_failed", path=request.url.path)
-        return problem(500, "this request failed: the log of the service has the cause (request_failed)")
-    return Response(content, status, media_type="application/json")
-
-
-def _refuse(_: Request, error: Exception) -> Response:
-    """Return an error that no view raised."""
-    if not isinstance(error, HTTPException):
-        return problem(500, "")
-    return problem(error.status_code, _OF_ROUTES.get(error.status_code, error.detail), error.headers)
+    return Headers(answer)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
-import msgspec
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StrictBool
+from typing_extensions import TypedDict
 
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
@@ -13,6 +15,7 @@ from actionwatch.base.model import Alert
 from actionwatch.text.payloads import (
     AlertFacts,
     DeliveryDocument,
+    JsonSchema,
     LevelWord,
     RecordDocument,
     SilenceDocument,
@@ -21,13 +24,35 @@ from actionwatch.text.payloads import (
     alert_facts,
     instant,
 )
+from actionwatch.web.api.filters import Strict
 
 _MAX_RECEIVER_CHARS = 500  # of a name
-_NO_NUL = r"^[^\x00]*$"  # no text in PostgreSQL can have it
-Comment = Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]
-Author = Annotated[str, msgspec.Meta(max_length=MAX_AUTHOR_CHARS, pattern=_NO_NUL)]
-Receiver = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_RECEIVER_CHARS, pattern=_NO_NUL)]
-Matcher = Annotated[str, msgspec.Meta(max_length=MAX_MATCHER_CHARS, pattern=_NO_NUL)]
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d")
+
+
+def _check_instant(given: Any) -> Any:
+    """Refuse what pydantic also takes for a time: a number, a date."""
+    if not isinstance(given, str) or not _RFC3339.match(given):
+        raise ValueError("not a time with a zone: use 2026-11-25T09:00:00Z")
+    return given
+
+
+def _check_text(given: str) -> str:
+    """Refuse what no store can keep."""
+    if "\0" in given:
+        raise ValueError("contains a NUL character: remove it")
+    if not given.isascii() and _SURROGATE.search(given):
+        raise ValueError("contains half a character (a surrogate): remove it")
+    return given
+
+
+_Text = Annotated[str, AfterValidator(_check_text), JsonSchema({"pattern": r"^[^\x00]*$"})]
+Comment = Annotated[_Text, Field(max_length=MAX_COMMENT_CHARS)]
+Author = Annotated[_Text, Field(max_length=MAX_AUTHOR_CHARS)]
+Receiver = Annotated[_Text, Field(min_length=1, max_length=_MAX_RECEIVER_CHARS)]
+Matcher = Annotated[_Text, Field(max_length=MAX_MATCHER_CHARS)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_check_instant)]
 
 
 class AlertItem(AlertFacts):
@@ -164,41 +189,41 @@ class RulePage(TypedDict):
     next: str | None
 
 
-class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DecisionBody(Strict):
     """A decision. The token of a person proves the author; only with the shared token it must be written."""
 
     comment: Comment = ""
     author: Author | None = None
 
 
-class RetryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RetryBody(Strict):
     """A dead letter is sent again: to its receiver, or to another one. The token of a person proves the author."""
 
     to: Receiver | None = None
     author: Author | None = None
 
 
-class DropBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DropBody(Strict):
     """A dead letter is given up for good. The token of a person proves the author."""
 
     author: Author | None = None
 
 
-class ExpireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExpireBody(Strict):
     """A silence ends. The token of a person proves the author. Nothing keeps a comment about it."""
 
     author: Author | None = None
 
 
-class SilenceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SilenceBody(Strict):
     """A silence to be. `starts_at` defaults to now. `force` accepts what is doubtful: unknown labels, a long time."""
 
-    matchers: Annotated[list[Matcher], msgspec.Meta(min_length=1, max_length=MAX_MATCHERS)]
-    comment: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_COMMENT_CHARS, pattern=_NO_NUL)]
-    ends_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    starts_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    matchers: Annotated[list[Matcher], Field(min_length=1, max_length=MAX_MATCHERS)]
+    comment: Annotated[Comment, Field(min_length=1)]
+    ends_at: Instant
+    starts_at: Instant | None = None
     author: Author | None = None
-    force: bool = False
+    force: StrictBool = False
 
 
 def alert_item(alert: Alert) -> AlertItem:

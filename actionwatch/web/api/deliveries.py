@@ -1,0 +1,91 @@
+"""The deliveries: those that are not done, one with its message, and what people decide about dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+from starlette.exceptions import HTTPException
+
+from actionwatch.base.delivery import DROPPED, Delivery, DeliveryStatus
+from actionwatch.store import outbox
+from actionwatch.store.column_types import damaged
+from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.text.payloads import DeliveryDocument, delivery_document
+from actionwatch.web.api.documents import DeliveryDetail, DeliveryPage, DropBody, RetryBody
+from actionwatch.web.api.filters import DeliveryQuery
+from actionwatch.web.api.routing import CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router
+from actionwatch.web.parts import Parts
+from actionwatch.web.query import cursor
+from actionwatch.web.reading import DELIVERY_STATES, check_receiver, only_delivery
+
+router = open_router()
+
+_UNDER_WAY = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
+
+
+@router.get("/deliveries", responses=errors(400))
+def list_deliveries(query: Annotated[DeliveryQuery, Query()], parts: AtOnce) -> DeliveryPage:
+    """List the deliveries that are not done, by receiver and time."""
+    status = DELIVERY_STATES[query.state]
+    after = query.after(str, str if status is None else datetime, str)
+    with parts.database.read() as connection:
+        found, rest = outbox.read_page(connection, status, query.receiver, query.limit, after)
+    return {"items": [delivery_document(each) for each in found], "next": cursor(rest)}
+
+
+@router.get("/deliveries/{id}", **ONE)
+def get_delivery(id: Id, parts: AtOnce) -> DeliveryDetail:
+    """Show one delivery with its message. A unique prefix of its id is enough."""
+    with parts.database.read() as connection:
+        found = only_delivery(connection, id)
+    return {**delivery_document(found), "message": _message_of(found)}
+
+
+def _message_of(delivery: Delivery) -> Any:
+    """Return the message, None before it is made. Raises: StoreError, if it cannot be read."""
+    try:
+        return json.loads(delivery.body) if delivery.body else None
+    except ValueError as exc:
+        raise damaged(exc) from exc
+
+
+@router.post("/deliveries/{id}/retry", **CONTESTED)
+def retry_delivery(id: Id, body: RetryBody, operator: Operator, parts: AtOnce) -> DeliveryDocument:
+    """Send a dead letter again, or to another receiver. Repeating it changes nothing while it waits or is sent."""
+    author, to = operator.author(body.author), body.to
+    if to is not None:
+        check_receiver(parts, to)
+    wanted = _named(parts, id)
+    done = parts.dead_letters.retry(wanted, author, to)
+    if done.stranded:
+        raise HTTPException(409, f'{done.stranding}: add "to", the name of another receiver, or drop it')
+    return _decided(parts, wanted, lambda row: row.status in _UNDER_WAY and to in (None, row.receiver))
+
+
+@router.post("/deliveries/{id}/drop", **CONTESTED)
+def drop_delivery(id: Id, body: DropBody, operator: Operator, parts: AtOnce) -> DeliveryDocument:
+    """Give up a dead letter for good. Repeating it changes nothing."""
+    author, wanted = operator.author(body.author), _named(parts, id)
+    parts.dead_letters.drop(wanted, author)
+    return _decided(parts, wanted, lambda row: row.why == DROPPED)
+
+
+def _named(parts: Parts, beginning: str) -> DeliveryFilter:
+    """Return the delivery of the path."""
+    with parts.database.read() as connection:
+        return DeliveryFilter(ids=[only_delivery(connection, beginning).id])
+
+
+def _decided(parts: Parts, wanted: DeliveryFilter, is_so: Callable[[Delivery], bool]) -> DeliveryDocument:
+    """Return a delivery after a decision, which it already had, or has now. Raises: HTTPException, if it was no dead letter."""
+    with parts.database.read() as connection:
+        (found,) = (outbox.read(connection, each) for each in wanted.ids or ())
+    if found is None:
+        raise HTTPException(404, "the delivery is gone: retention deleted it")
+    if not is_so(found):
+        raise HTTPException(409, f"{found.id} for {found.receiver} is {found.status.value}, not a dead letter")
+    return delivery_document(found)

@@ -1,0 +1,154 @@
+"""What the query of an operation may have: the filters of each list, and the place and size of a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from starlette.datastructures import QueryParams
+
+from actionwatch.base.model import LEVELS, RecordFilter
+from actionwatch.instaclustr.kinds import normalise_kind
+from actionwatch.store.alerts import AlertFilter
+from actionwatch.text.escaping import shorten
+from actionwatch.text.payloads import JsonSchema
+from actionwatch.web.problems import InvalidRequest
+from actionwatch.web.query import MAX_CHARS, read_cursor, read_time
+from actionwatch.web.reading import DELIVERY_STATES, STATUSES
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200  # items of a page
+_SHOWN_CHARS = 60
+_TIME = "RFC 3339, or a duration before now (7d)"
+_REPEATABLE = frozenset({"level", "status", "rule", "kind"})
+
+
+class Strict(BaseModel):
+    """A query or a body. A name that it does not know is an error: a program would not see that it has no effect."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        unknown = [name for name in given if name not in cls.model_fields] if isinstance(given, dict) else []
+        if unknown:
+            raise ValueError(
+                f"{shorten(unknown[0], _SHOWN_CHARS)} is unknown: use {', '.join(cls.model_fields) or 'no parameter'}"
+            )
+        return given
+
+
+def check_repeats(given: QueryParams) -> None:
+    """Check that only filters that may be repeated are. Raises: InvalidRequest."""
+    for name, count in Counter(name for name, _ in given.multi_items()).items():
+        if count > 1 and name not in _REPEATABLE:
+            raise InvalidRequest(f"{shorten(name, _SHOWN_CHARS)} is given more than once: give it once")
+
+
+def _known(accepted: Collection[str]) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        if word not in accepted:
+            raise ValueError(f"{shorten(word, _SHOWN_CHARS)} is unknown: use {', '.join(accepted)}")
+        return word
+
+    return check
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CHARS)]
+_Level = Annotated[str, AfterValidator(_known(LEVELS)), JsonSchema({"enum": list(LEVELS)})]
+_Status = Annotated[str, AfterValidator(_known(STATUSES)), JsonSchema({"enum": list(STATUSES)})]
+_State = Annotated[str, AfterValidator(_known(DELIVERY_STATES)), JsonSchema({"enum": list(DELIVERY_STATES)})]
+_SilenceState = Annotated[
+    str, AfterValidator(_known(("current", "expired"))), JsonSchema({"enum": ["current", "expired"]})
+]
+
+
+class NoParameters(Strict):
+    """The query of an operation without parameters."""
+
+
+class Paging(Strict):
+    """The place and size of a page."""
+
+    cursor: Annotated[str, StringConstraints(min_length=1, max_length=2 * MAX_CHARS)] | None = Field(
+        None, description="`next` of the page before"
+    )
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many items")
+
+    def after(self, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+        """Return the place after which the page begins. Raises: InvalidRequest."""
+        return read_cursor("cursor", self.cursor, *kinds)
+
+
+class _Subjects(Paging):
+    user: Text | None = Field(None, description="Only this user")
+    cluster: Text | None = Field(None, description="Only this cluster, by id or name")
+    account: Text | None = Field(None, description="Only this account, by id or name")
+    since: Text | None = Field(None, description=f"At or after this time: {_TIME}", examples=["7d"])
+    until: Text | None = Field(None, description=f"At or before this time: {_TIME}", examples=["7d"])
+
+    def _span(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        return read_time("since", self.since, now), read_time("until", self.until, now)
+
+
+class AlertQuery(_Subjects):
+    """Which alerts a list has."""
+
+    level: list[_Level] = Field([], description="Only this level; may be repeated")
+    status: list[_Status] = Field([], description="Only in this status; may be repeated")
+    rule: list[Text] = Field([], description="Only this rule, by name or id; may be repeated")
+    text: Text | None = Field(None, description="Text in the title or body")
+
+    def filter(self, now: datetime) -> AlertFilter:
+        """Return the filter. Raises: InvalidRequest."""
+        since, until = self._span(now)
+        return AlertFilter(
+            levels=[LEVELS[word] for word in self.level],
+            statuses=[STATUSES[word] for word in self.status],
+            rules=self.rule,
+            user=self.user,
+            cluster=self.cluster,
+            account=self.account,
+            text=self.text,
+            since=since,
+            until=until,
+        )
+
+
+class RecordQuery(_Subjects):
+    """Which records a list has."""
+
+    kind: list[Text] = Field([], description="Only this kind; may be repeated")
+    text: Text | None = Field(None, description="Text in the description")
+
+    def filter(self, now: datetime) -> RecordFilter:
+        """Return the filter. Raises: InvalidRequest."""
+        since, until = self._span(now)
+        return RecordFilter(
+            kinds=[normalise_kind(kind) for kind in self.kind],
+            user=self.user,
+            cluster=self.cluster,
+            account=self.account,
+            keyword=self.text,
+            since=since,
+            until=until,
+        )
+
+
+class DeliveryQuery(Paging):
+    """Which deliveries a list has."""
+
+    state: _State = Field("waiting", description="waiting; held until a summary; or dead letters")
+    receiver: Text | None = Field(None, description="Only for this receiver")
+
+
+class SilenceQuery(Paging):
+    """Which silences a list has."""
+
+    state: _SilenceState = Field(
+        "current", description="`current`: active and to come, all on one page; or expired ones, last end first"
+    )
