@@ -27,7 +27,7 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.rule_failures import FailureLog
 from actionwatch.rules.engine import RuleFailure
-from actionwatch.store import positions, records
+from actionwatch.store import correlations, positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import MATCHED, Overtaken
 
@@ -72,8 +72,6 @@ class RecordMatcher:
         self._failures = failures or FailureLog()
         self.step_count = 0
         """How many transactions were committed since the start: it grows while there is progress."""
-        self.fed_count = 0
-        """How many records correlations were fed again since the start."""
         self.has_learned = self._correlating.is_idle
         """Whether correlations were once evaluated for all that was stored, since this matcher was made."""
         self._verified: datetime | None = None
@@ -83,6 +81,11 @@ class RecordMatcher:
         self._running: tuple[Evaluator, Correlating] | None = None
         self._is_stopping = False
 
+    @property
+    def fed_count(self) -> int:
+        """How many records these correlations were fed again since the start."""
+        return self._correlating.fed_count
+
     def run_once(self) -> int:
         """Match every record stored so far. Return how many alerts were opened."""
         with self._lock:
@@ -90,7 +93,7 @@ class RecordMatcher:
             while True:
                 self._switch(self._requested)
                 is_done = self._match_all()
-                if self._is_stopping or (is_done and not self._is_replaced()):
+                if self._is_stopping or (is_done and self._requested is self._running):
                     return self._opened_count
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
@@ -110,11 +113,8 @@ class RecordMatcher:
             self._failures.settle()
         self._engine, self._correlating = engine, correlating
 
-    def _is_replaced(self) -> bool:
-        return self._requested is not self._running
-
     def _must_leave(self) -> bool:
-        return self._is_stopping or self._is_replaced()
+        return self._is_stopping or self._requested is not self._running
 
     def _match_all(self) -> bool:
         """Match what is stored, then judge what is verified, unless the step stops or other rules take over.
@@ -123,10 +123,9 @@ class RecordMatcher:
         """
         correlating = self._correlating
         try:
-            correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
-                verified = correlating.read_progress(connection)
+                verified = correlating.backlog.read(connection)
             batch_count, advanced = 0, None
             while self._match_next() or correlating.is_behind:
                 if self._must_leave():
@@ -134,7 +133,7 @@ class RecordMatcher:
                 self._catch_up()
                 batch_count += 1
                 if batch_count % MANY_BATCHES == 0:
-                    advanced = self._read_matched()
+                    advanced = _read_matched(self._database, correlating)
                     self._verified = _later(self._verified, advanced)
             self._verified = _later(verified, advanced)
             self._apply_verified_time()
@@ -148,13 +147,6 @@ class RecordMatcher:
             raise
         return True
 
-    def _read_matched(self) -> datetime | None:
-        """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
-        with self._database.read() as connection:
-            verified = self._correlating.read_progress(connection)
-            oldest = records.oldest_time_after(connection, positions.read(connection, MATCHED))
-        return verified if verified is None or oldest is None else min(verified, oldest - MICROSECOND)
-
     def _match_next(self) -> bool:
         """Match the next records. Return whether there were any."""
         correlating = self._correlating
@@ -163,9 +155,9 @@ class RecordMatcher:
             # Plain rules ignore backlog.
             read = records.read_that_may_alert if correlating.is_idle else records.read_unmatched
             portion = read(connection, position, self._batch_size)
-        correlating.align(self._database, position)
+        correlating.align(self._database, position, self._clock)
         if portion.through == position:
-            correlating.note_all_read()
+            correlating.backlog.note((), is_more=False)  # what was put off while backlog was read is due
             return False
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
@@ -187,19 +179,17 @@ class RecordMatcher:
             position = positions.read(connection, MATCHED)
             if not self._correlating.is_aligned(position):
                 raise Overtaken("another process has matched records")
-            fed = self._correlating.fed_count
             changes = self._correlating.catch_up(connection, position, self._verified)
             opened = self._write(connection, [], changes)
             if self._correlating.is_level:
                 positions.move(connection, position, position, is_correlated=True)
-        self.fed_count += self._correlating.fed_count - fed
         self._note_opened(opened)
 
     def _apply_verified_time(self) -> None:
         """Open and resolve the alerts that depend on verified time, even if no record arrived."""
         with self._database.read() as connection:
             position = positions.read(connection, MATCHED)
-            is_due = self._correlating.is_due(connection, self._verified)
+            is_due = self._verified is not None and correlations.is_any_pending(connection, self._verified)
         if is_due and self._correlating.is_aligned(position):
             self._commit(position, position, [], [])
 
@@ -229,7 +219,7 @@ class RecordMatcher:
         opened: Sequence[Alert] = []
         reported_as: Mapping[str, str] = {}
         if matches or changes:
-            sources = self._correlating.sources
+            sources = ", ".join(self._correlating.backlog.progress.names)
             opened, reported_as = ledger_store.add(
                 connection, matches, changes, self._addressing, self._clock(), sources
             )
@@ -243,6 +233,14 @@ class RecordMatcher:
         for alert in opened:
             tracing.alert_opened(alert, self._clock())
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
+
+
+def _read_matched(database: Database, correlating: Correlating) -> datetime | None:
+    """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
+    with database.read() as connection:
+        verified = correlating.backlog.read(connection)
+        oldest = records.oldest_time_after(connection, positions.read(connection, MATCHED))
+    return verified if verified is None or oldest is None else min(verified, oldest - MICROSECOND)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -16,7 +16,9 @@ from hashlib import blake2b
 import structlog
 from sqlalchemy import Connection
 
+from actionwatch.base.model import Record
 from actionwatch.matching.source_progress import SourceProgress
+from actionwatch.matching.stored_rows import StoredRows
 from actionwatch.rules.correlations.order import linked, lookbacks
 from actionwatch.rules.model import Correlation
 from actionwatch.store import correlations, hits, positions, records
@@ -36,6 +38,10 @@ class RuleFeeding:
         """By place."""
         self.judging: set[int] = set()
         """The places of the rules of which groups were touched that are not evaluated yet."""
+        self.fed_count = 0
+        """How many records rules were fed again since the start."""
+        self.is_too_early = False
+        """Whether a rule must read older records, from the next `align` on."""
 
     @property
     def numbers(self) -> list[int]:
@@ -47,9 +53,13 @@ class RuleFeeding:
         """The places of the rules that read older records."""
         return {place for place, version in enumerate(self.versions) if version.fed_through is not None}
 
-    def begin(self, place: int) -> datetime | None:
-        """Return since when the stream of records was known when a rule was fed."""
-        return self.versions[place].begins_at
+    def by_id(self) -> dict[str, CorrelationVersion]:
+        """Return the versions by the id of their rule."""
+        return {rule.name.id: version for rule, version in zip(self._rules, self.versions, strict=True)}
+
+    def rows(self, connection: Connection, batch: Sequence[Record] = ()) -> StoredRows:
+        """Return the rows of these rules in a transaction. The records of the `batch` are not read again."""
+        return StoredRows(connection, self._rules, self.numbers, batch)
 
     def align(self, connection: Connection, position: int, progress: SourceProgress) -> set[int]:
         """Read how far rules were fed, and let new and changed ones be fed. Return the places of these."""
@@ -75,18 +85,24 @@ class RuleFeeding:
             correlations.forget_above(connection, changed)
             names = [rule.name.name for rule in self._rules if rule.name.id in changed]
             log.info("correlations_fed_again", count=len(names), rules=names[:10])
+        self.is_too_early = False
         touched = hits.touched_rules(connection)
         self.judging = {place for place, number in enumerate(self.numbers) if number in touched}
         return {place for place, rule in enumerate(self._rules) if rule.name.id in changed}
 
     def note_too_early(self, connection: Connection, places: Mapping[int, datetime]) -> None:
         """Let rules be fed again at the next `align`, so that they are right from a time on: a record was late."""
+        if not places:
+            return
+        self.is_too_early = True
         for place, at in places.items():
             self.versions[place] = replace(self.versions[place], digest=None, fed_from=at)
         correlations.write_versions(connection, {self._rules[place].name.id: self.versions[place] for place in places})
 
-    def note_fed(self, connection: Connection, places: set[int], through: int | None) -> None:
-        """Note how far rules were fed; None: as far as all others."""
+    def note_fed(self, connection: Connection, places: set[int], through: int | None, count: int) -> None:
+        """Note that rules were fed with a count of records, and how far; None: as far as all others."""
+        self.fed_count += count
+        self.judging |= places
         for place in places:
             self.versions[place] = replace(self.versions[place], fed_through=through)
         fed = {self._rules[place].name.id: self.versions[place] for place in places}

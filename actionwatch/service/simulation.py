@@ -166,7 +166,7 @@ class _Run:
             ledger.add_all((), changes)
             for change in changes:
                 change.known.report_as(ledger.reported_as[change.known.id])
-            self._rows.hold(changes)
+            self._rows.records.hold(changes)
             self._history.save(ledger.entries.values())
 
 

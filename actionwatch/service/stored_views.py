@@ -9,7 +9,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from actionwatch.base.model import CorrelatedAlert, Record
-from actionwatch.matching.correlation_rows import StoredRows
+from actionwatch.matching.stored_rows import StoredRows
 from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.rules.prefilter import prefilter_of

@@ -5,7 +5,6 @@ A rule has a number here, another one each time that it is fed again: what is le
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -58,6 +57,7 @@ _OLD = (
     .order_by(*_STORED_KEY)
     .limit(bindparam("most"))
 )
+_encode, _decode_value = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 _decode_records = msgspec.json.Decoder(tuple[RecordRef, ...]).decode
 
 _order = attrgetter("order")
@@ -73,18 +73,18 @@ class HitKey(NamedTuple):
     key: str
 
 
-GroupedHit = tuple[int, str, Hit]
-"""The number of the rule, the id of the group, the hit."""
+HitsOfGroup = tuple[int, str, Sequence[Hit]]
+"""The number of the rule, the id of the group, and hits, each once."""
 
 
-def insert(connection: Connection, hits: Iterable[GroupedHit]) -> None:
+def insert(connection: Connection, hits: Iterable[HitsOfGroup]) -> None:
     """Insert hits, each once: one that may alert replaces the same action that another source read as backlog."""
     _insert(connection, hits, _REPLACE_BACKLOG)
 
 
 def replace(connection: Connection, number: int, group: str, hit: Hit) -> None:
     """Insert a hit, or replace it."""
-    _insert(connection, [(number, group, hit)], _REPLACE)
+    _insert(connection, [(number, group, (hit,))], _REPLACE)
 
 
 def delete(connection: Connection, number: int, group: str, order: HitOrder) -> None:
@@ -231,10 +231,12 @@ def touch(
     connection: Connection, touched: Sequence[tuple[int, str, tuple[str | None, ...], datetime, datetime]]
 ) -> None:
     """Note where groups were touched: rule, id and values of the group, the first and the last time."""
+    if not touched:
+        return
     columns: dict[str, Sequence[Any]] = {
         "rule": [each[0] for each in touched],
         "group_id": [each[1] for each in touched],
-        "group_values": [json.dumps(each[2]) for each in touched],
+        "group_values": [_encode(each[2]).decode() for each in touched],
         "first_at": [to_micros(each[3]) for each in touched],
         "last_at": [to_micros(each[4]) for each in touched],
     }
@@ -264,32 +266,28 @@ def touched_rules(connection: Connection) -> set[int]:
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def _insert(connection: Connection, hits: Iterable[GroupedHit], otherwise: str) -> None:
-    rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+def _insert(connection: Connection, hits: Iterable[HitsOfGroup], otherwise: str) -> None:
     times: dict[datetime, int] = {}  # most hits share theirs with others
-    for number, group, hit in hits:
-        at = times.get(hit.at)
-        if at is None:
-            at = times[hit.at] = to_micros(hit.at)
-        place = (number, group, at, hit.step, hit.key)
-        row = _columns(hit)
-        before = rows.get(place)
-        if before is None or (before[1] and not row[1]):
-            rows[place] = row
+    rows: list[tuple[Any, ...]] = []
+    for number, group, its in hits:
+        for hit in its:
+            at = times.get(hit.at)
+            if at is None:
+                at = times[hit.at] = to_micros(hit.at)
+            rows.append((number, group, at, hit.step, hit.key, *_columns(hit)))
     if rows:
-        columns = [*zip(*rows, strict=True), *zip(*rows.values(), strict=True)]
-        bulk_insert(connection, HIT, dict(zip((*_KEY, *_REPLACED), columns, strict=True)), otherwise)
+        columns = dict(zip((*_KEY, *_REPLACED), zip(*rows, strict=True), strict=True))
+        bulk_insert(connection, HIT, columns, otherwise)
 
 
 def _columns(hit: Hit) -> tuple[int, bool, str | None, str | None]:
     """Return the columns of a hit that are not its place."""
-    value = None if hit.value is None else json.dumps(hit.value)
-    if len(hit.records) == 1 and hit.records[0].key == hit.key:
-        record = hit.records[0]
+    value = None if hit.value is None else _encode(hit.value).decode()
+    if len(hit.records) == 1 and (record := hit.records[0]).key == hit.key:
         return record.id, record.is_backlog, value, None
     newest = hit.records[-1].id if hit.records else 0
     live = max((record.id for record in hit.records if not record.is_backlog), default=0)
-    return live or newest, bool(hit.records) and not live, value, msgspec.json.encode(hit.records).decode()
+    return live or newest, bool(hit.records) and not live, value, _encode(hit.records).decode()
 
 
 def _hit(row: Sequence[Any]) -> Hit:
@@ -303,7 +301,7 @@ def _hit(row: Sequence[Any]) -> Hit:
 
 
 def _value(text: str) -> Any:
-    value = json.loads(text)
+    value = _decode_value(text)
     return tuple(map(intern, value)) if isinstance(value, list) else value
 
 

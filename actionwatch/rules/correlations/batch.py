@@ -11,7 +11,7 @@ from actionwatch.base.model import CorrelatedAlert, Group
 from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.context import RuleContext
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, Span
-from actionwatch.rules.correlations.feed import Feed, GroupHit
+from actionwatch.rules.correlations.feed import Feed, GroupedHits
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.folding import Folded, RuleFolding, Touch, too_early
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
@@ -46,21 +46,23 @@ class Batch:
         self._touched: list[dict[Group, Touch]] = [{} for _ in contexts]
         self._publisher = Publisher(contexts, feed, rows, self._touch)
 
-    def add(self, hits: Sequence[GroupHit]) -> None:
-        """Add the hits of records."""
+    def add(self, hits: GroupedHits) -> None:
+        """Add the hits of records, before anything else is noted."""
         self._is_new = True
-        self._rows.add(hits)
-        for number, group, hit in hits:
-            self._touch(number, group).add(hit)
+        self._rows.hits.add(hits)
+        for number, groups in hits.items():
+            self._touched[number] = {group: Touch.of(its) for group, its in groups.items()}
 
     def touch(self, number: int, spans: Mapping[Group, Span]) -> None:
         """Note where groups of a rule were touched before."""
         for group, span in spans.items():
-            self._touched[number][group] = Touch(span, is_changed=True)
+            touch = self._touch(number, group)
+            touch.span.include(span.first, span.last)
+            touch.is_changed = True
 
     def look_at_due(self) -> None:
         """Note what must be looked at now that time is verified."""
-        for number, known in self._rows.due(self._verified) if self._verified is not None else ():
+        for number, known in self._rows.alerts.due(self._verified) if self._verified is not None else ():
             if number not in self._later:
                 self._touch(number, known.group).look_again(known)
 
@@ -69,11 +71,14 @@ class Batch:
         changes: list[tuple[Correlation, FoundChange]] = []
         for number, context in enumerate(self._contexts):
             touched = self._touched[number]
-            if (at := too_early(context, (hit for each in touched.values() for hit in each.hits))) is not None:
+            if (
+                context.complete_from is not None
+                and (at := too_early(context, (hit for each in touched.values() for hit in each.hits))) is not None
+            ):
                 self.too_early[number] = at
             if number in self._later:
                 self._cache.drop(number, touched)
-                self._rows.postpone(number, {group: each.span for group, each in touched.items()})
+                self._rows.hits.postpone(number, {group: each.span for group, each in touched.items()})
             elif touched:
                 changes += ((context.rule, each) for each in self._evaluate(number, context))
         return changes
@@ -89,7 +94,7 @@ class Batch:
         """Evaluate the groups of a rule that were touched: each alone or, where they share alerts, those together."""
         rule, touched = context.rule, self._touched[number]
         for shown in dict.fromkeys(map(rule.merged, touched)) if rule.is_merging else ():
-            for known in self._rows.held(number, shown):
+            for known in self._rows.alerts.held(number, shown):
                 self._touch(number, known.group).look_again(known)
         # Groups that were touched long ago are used less than those of new records.
         folding = RuleFolding(number, context, self._rows, self._cache, self._verified, is_caching=self._is_new)
@@ -119,17 +124,17 @@ class Batch:
                     known.is_held = shared is not None and known.is_judged and shared.is_held(found)
                     known.pending_at = context.pending_at(found, self._verified)
                     if known.pending_at is not None:
-                        self._rows.wait(known, known.pending_at)
+                        self._rows.alerts.wait(known, known.pending_at)
 
     def _shared(self, number: int, rule: Correlation, shown: Group, folded: Iterable[Folded]) -> Sharing | None:
         """Return who leads whom among the alerts of groups that share one."""
         changed = (known.fired_at for each in folded for known in each.known.values())
-        return Sharing(rule, self._rows.sharing(number, shown, min(changed)), self._verified)
+        return Sharing(rule, self._rows.alerts.sharing(number, shown, min(changed)), self._verified)
 
     def _evaluation(self, number: int, rule: Correlation, folded: Folded) -> Evaluation:
         last_at = None
         if rule.is_absence and any(not known.is_current for known in folded.turned):
-            newest = self._rows.hit_before(number, folded.group, AFTER_ALL)
+            newest = self._rows.hits.before(number, folded.group, AFTER_ALL)
             touched = [hit.at for hit in (*folded.touch.hits, *([newest] if newest is not None else []))]
             touched += [at for at in (folded.touch.span.last[0],) if ALWAYS < at < NEVER and folded.touch.is_changed]
             last_at = max(touched, default=None)
@@ -144,7 +149,7 @@ class Batch:
                 if context.is_waiting and not found.is_partial:
                     found.judged_at = found.fired_at  # no fold waits for longer
         unread = {found.id for each in folded for found in each.result.alerts if found.id not in each.known}
-        stored = self._rows.alerts(unread) if unread else {}
+        stored = self._rows.alerts.by_id(unread) if unread else {}
         for each in folded:
             for found in each.result.alerts:
                 known = each.known.get(found.id) or stored.get(found.id) or _new_alert(rule, each.group, found)
@@ -152,7 +157,7 @@ class Batch:
                 _update(known, found, self._verified)
                 if found.is_judged(self._verified):
                     each.judged.append(found)
-            self._rows.put(number, (each.known[found.id] for found in each.result.alerts))
+            self._rows.alerts.put(number, (each.known[found.id] for found in each.result.alerts))
             self._turn(each)
 
     def _turn(self, folded: Folded) -> None:
@@ -166,7 +171,7 @@ class Batch:
         turned = [each for each in (*gone, *back) if each.is_noted]
         folded.turned = sorted(turned, key=attrgetter("first_at", "id"))
         self._publisher.withdraw(gone)
-        self._rows.drop([each.id for each in gone if not each.is_noted])
+        self._rows.alerts.drop([each.id for each in gone if not each.is_noted])
 
 
 def _new_alert(rule: Correlation, group: Group, found: FoundAlert) -> CorrelatedAlert:

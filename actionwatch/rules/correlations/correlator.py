@@ -16,7 +16,7 @@ from actionwatch.rules.correlations.changes import FoundChange
 from actionwatch.rules.correlations.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.description import describe
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
-from actionwatch.rules.correlations.feed import Feed, GroupHit
+from actionwatch.rules.correlations.feed import Feed, GroupedHits
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.correlations.rows import Rows
@@ -45,16 +45,16 @@ class Correlator:
         self._cache = cache if cache is not None else FoldCache()
         self._failures = Failures()
 
-    def hits(self, records: Iterable[Record]) -> list[GroupHit]:
+    def hits(self, records: Iterable[Record]) -> GroupedHits:
         """Return the hits of records."""
-        return list(self._feed.hits(records))
+        return self._feed.hits(records)
 
     def feed_of(self, numbers: Collection[int]) -> Feed:
         """Return what makes hits for some of the rules only."""
         return Feed(self._all_rules, self.rules, self._keep, numbers)
 
     def take(
-        self, rows: Rows, hits: Sequence[GroupHit], verified: datetime | None, later: Collection[int] = ()
+        self, rows: Rows, hits: GroupedHits, verified: datetime | None, later: Collection[int] = ()
     ) -> list[AlertChange]:
         """Add hits, and return what becomes of alerts as of a verified time.
 
@@ -105,7 +105,7 @@ class Correlator:
     def _described(self, changes: Sequence[tuple[Correlation, FoundChange]], rows: Rows) -> list[AlertChange]:
         """Return changes with their records and texts. The records of all are read at once."""
         needed = [made.described_by for _, made in changes]
-        records = iter(rows.whole(list(chain.from_iterable(needed))))
+        records = iter(rows.records.whole(list(chain.from_iterable(needed))))
         described = []
         for (rule, made), kept in zip(changes, needed, strict=True):
             its = [record for record in islice(records, len(kept)) if record is not None]
@@ -118,7 +118,7 @@ def _without_held(
 ) -> Iterable[tuple[Correlation, FoundChange]]:
     """Leave out the records that an alert holds already: each counts once in it."""
     keys = {record.key for _, made in changes for record in made.records}
-    held = rows.held_records(keys) if keys else set()
+    held = rows.records.held(keys) if keys else set()
     for rule, made in changes:
         alert_id = made.change.known.alert_id
         new = tuple(record for record in made.records if (alert_id, record.key) not in held)

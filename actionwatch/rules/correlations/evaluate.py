@@ -30,9 +30,9 @@ class Span:
     first: HitOrder
     last: HitOrder
 
-    def include(self, order: HitOrder) -> None:
-        """Include a place."""
-        self.first, self.last = min(self.first, order), max(self.last, order)
+    def include(self, first: HitOrder, last: HitOrder | None = None) -> None:
+        """Include a place, or all from one to another one."""
+        self.first, self.last = min(self.first, first), max(self.last, last or first)
 
 
 @dataclass(slots=True)

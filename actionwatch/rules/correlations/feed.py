@@ -24,11 +24,15 @@ from actionwatch.rules.model import BASELINE, VALUE_TYPES, Correlation, Correlat
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
 _NOTHING_INHERITED: Mapping[str, str | None] = {}
 _WHOLE = 2**63  # a column cannot hold a larger whole number
+_order = attrgetter("order")
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 GroupHit = tuple[int, Group, Hit]
 """A hit, with the number of its rule among those that run, and its group."""
+
+GroupedHits = Mapping[int, Mapping[Group, Sequence[Hit]]]
+"""Hits by the number of their rule and by their group: those of a group in order, each once."""
 
 
 def keep_reference(record: Record) -> KeptRecord:
@@ -63,9 +67,10 @@ class Feed:
         self._grouped: dict[int, _Grouped] = {}
         self._failures = Failures()
 
-    def hits(self, records: Iterable[Record]) -> Iterator[GroupHit]:
-        """Return the hits of records, in their order."""
+    def hits(self, records: Iterable[Record]) -> GroupedHits:
+        """Return the hits of records."""
         cache = self._grouped  # what each mask of rules feeds
+        found: dict[int, dict[Group, list[Hit]]] = {}
         for subject, mask in self._engine.meet(records):
             grouped = cache.get(mask)
             if grouped is None:
@@ -76,7 +81,9 @@ class Feed:
             if grouped:
                 record = subject.record
                 match = _Match(subject, record.key, record.occurred_at, (self._keep(record),), _NOTHING_INHERITED, {})
-                yield from self._hits_of(match, grouped)
+                for number, group, hit in self._hits_of(match, grouped):
+                    found.setdefault(number, {}).setdefault(group, []).append(hit)
+        return {number: {group: in_order(hits) for group, hits in groups.items()} for number, groups in found.items()}
 
     def inner_hits(
         self, inner: Correlation, group: Group, found: FoundAlert, newest: Record | None
@@ -241,6 +248,24 @@ class _Slot:
             return None if None in values else tuple(intern(value) for value in values if value is not None)
         candidates: Candidates = self._values[0].read(match.subject) if match.subject is not None else ()
         return next((number for each in candidates if (number := as_number(each)) is not None), None)
+
+
+def in_order(hits: Sequence[Hit]) -> Sequence[Hit]:
+    """Return the hits of a group in order, each once: of an action that two sources read, the record that may alert."""
+    if len(hits) < 2:
+        return hits
+    found: list[Hit] = []
+    for hit in sorted(hits, key=_order):
+        if not found or found[-1].order != hit.order:
+            found.append(hit)
+        elif is_backlog(found[-1]):
+            found[-1] = hit
+    return found
+
+
+def is_backlog(hit: Hit) -> bool:
+    """Return whether nothing in a hit may alert, because it was read as backlog."""
+    return bool(hit.records) and all(record.is_backlog for record in hit.records)
 
 
 _Grouped = dict[_FieldValues, list[_Slot]]

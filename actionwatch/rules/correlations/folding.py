@@ -38,6 +38,11 @@ class Touch:
     is_changed: bool = False
     """Whether hits were moved, removed or replaced, or it is not known which are new."""
 
+    @classmethod
+    def of(cls, hits: Sequence[Hit]) -> Touch:
+        """Return the touch of new hits in order."""
+        return cls(Span(hits[0].order, hits[-1].order), list(hits))
+
     def add(self, hit: Hit) -> None:
         """Note a new hit."""
         self.hits.append(hit)
@@ -107,7 +112,8 @@ class RuleFolding:
         cached = {group: self._cached(group, touch) for group, touch in touched.items()}
         firsts = {group: self._first(touched[group])[0] for group, its in cached.items() if its is None}
         if firsts:
-            self._rows.prefetch(self._number, firsts)
+            self._rows.alerts.prefetch(self._number, firsts)
+            self._rows.hits.prefetch(self._number, firsts)
         return [self._fold(group, touch, cached[group]) for group, touch in touched.items()]
 
     def remember(self, folded: Folded) -> None:
@@ -140,7 +146,7 @@ class RuleFolding:
 
     def _fold(self, group: Group, touch: Touch, cached: CachedFold | None) -> Folded:
         if cached is not None:
-            self._rows.put(self._number, cached.known.values())
+            self._rows.alerts.put(self._number, cached.known.values())
         folded = self._fold_again(group, touch) if cached is None else _extended(cached, touch, group)
         while (lacking := self._lacking(folded)) is not None:
             touch.span.include((lacking.first_at, -1, ""))
@@ -161,7 +167,7 @@ class RuleFolding:
     def _fold_again(self, group: Group, touch: Touch) -> Folded:
         """Fold a group from the first place on that was touched, as far as anything changes."""
         rule, first = self._context.rule, self._first(touch)
-        known = self._rows.alerts_from(self._number, group, first[0])
+        known = self._rows.alerts.since(self._number, group, first[0])
         for each in known if not rule.is_absence else ():
             each.until = min(each.until, each.fired_at + rule.realert)  # an older version may have joined for longer
         current = sorted((each for each in known if each.is_current), key=_place)
@@ -178,17 +184,17 @@ class RuleFolding:
             again = [each for each in again if not is_unchanged(rule, each, result.stopped)]
         if last is not None and not rule.is_absence:
             again = [last, *again]
-        by_id = {each.id: each for each in chain(again, known) if each in again or not each.is_current}
+        by_id = {each.id: each for each in chain(again, (each for each in known if not each.is_current))}
         return Folded(group, touch, result, by_id, again)
 
     def _before(self, group: Group, first: HitOrder) -> Hit | None:
         """Return the newest hit before a place that is remembered, of a rule that remembers one."""
         rule = self._context.rule
         if rule.is_absence:
-            return self._rows.hit_before(self._number, group, first)
+            return self._rows.hits.before(self._number, group, first)
         if rule.type is CorrelationType.NEW_TERM:
             since = first[0] - rule.reach if ALWAYS + rule.reach < first[0] < NEVER else ALWAYS
-            return self._rows.hit_before(self._number, group, first, BASELINE, since)
+            return self._rows.hits.before(self._number, group, first, BASELINE, since)
         return None
 
     def _hits(self, group: Group, last: CorrelatedAlert | None, before: Hit | None, first: HitOrder) -> Iterable[Hit]:
@@ -197,8 +203,8 @@ class RuleFolding:
             return () if before is None else (before,)
         begin = begins_at(self._context.rule, last, first)
         if begin is not None:
-            return self._rows.hits_from(self._number, group, begin)
-        later = (hit for hit in self._rows.hits_from(self._number, group, first[0]) if hit.order >= first)
+            return self._rows.hits.since(self._number, group, begin)
+        later = (hit for hit in self._rows.hits.since(self._number, group, first[0]) if hit.order >= first)
         return later if before is None else chain((before,), later)
 
 

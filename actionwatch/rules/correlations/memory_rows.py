@@ -1,101 +1,118 @@
-"""What correlations remember, in memory: for tests of rules, backtests and explanations."""
+"""What correlations remember, in memory: for tests of rules, backtests and explanations. See `Rows`."""
 
 from __future__ import annotations
 
 import bisect
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
-from actionwatch.rules.correlations.feed import GroupHit
+from actionwatch.rules.correlations.feed import GroupedHits, is_backlog
 from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
 
 _FEW = 20_000  # hits that may stay although they do not matter
 _order, _at = attrgetter("order"), attrgetter("at")
 
 
-@dataclass(slots=True)
-class _Group:
-    """The hits of a group, in order, and its alerts."""
-
-    hits: list[Hit] = field(default_factory=list)
-    alerts: list[CorrelatedAlert] = field(default_factory=list)
-
-
-class MemoryRows:
-    """See `Rows`. Hits hold whole records."""
+class MemoryHits:
+    """See `HitRows`. Hits hold whole records."""
 
     def __init__(self, rules: Sequence[Correlation]) -> None:
         self._rules = rules
-        self._groups: list[dict[Group, _Group]] = [{} for _ in rules]
-        self._alerts: dict[str, tuple[int, CorrelatedAlert]] = {}
-        self._shared: list[dict[Group, dict[str, CorrelatedAlert]]] = [{} for _ in rules]
-        self._waiting: list[tuple[datetime, str]] = []
-        self._holding: dict[str, set[str]] = {}
-        self._hit_count = self._left_count = 0
+        self._groups: list[dict[Group, list[Hit]]] = [{} for _ in rules]
+        self.count = 0
 
-    def add(self, hits: Iterable[GroupHit]) -> None:
+    def add(self, hits: GroupedHits) -> None:
         """Add hits, each once: a record that may alert replaces the same action that another source read as backlog."""
-        for number, group, hit in hits:
-            its = self._of(number, group).hits
-            self._hit_count += 1
-            if not its or its[-1].order < hit.order:
-                its.append(hit)
-                continue
-            place = bisect.bisect_left(its, hit.order, key=_order)
-            if its[place].order != hit.order:
-                its.insert(place, hit)
-            elif is_backlog(its[place]) and not is_backlog(hit):
-                its[place] = hit
+        for number, groups in hits.items():
+            known = self._groups[number]
+            for group, added in groups.items():
+                self.count += len(added)
+                its = known.setdefault(group, [])
+                if not its or its[-1].order < added[0].order:
+                    its += added
+                else:
+                    for hit in added:
+                        _add(its, hit)
 
     def replace(self, number: int, group: Group, hit: Hit) -> None:
         """Add the hit of an inner alert, or replace it by one with other records."""
-        its = self._of(number, group).hits
+        its = self._groups[number].setdefault(group, [])
         place = bisect.bisect_left(its, hit.order, key=_order)
-        its[place : place + (place < len(its) and its[place].order == hit.order)] = [hit]
+        its[place : place + _is_at(its, place, hit.order)] = [hit]
 
     def remove(self, number: int, group: Group, order: HitOrder) -> None:
         """Remove the hit of an inner alert."""
-        its = self._of(number, group).hits
+        its = self._of(number, group)
         place = bisect.bisect_left(its, order, key=_order)
-        if place < len(its) and its[place].order == order:
+        if _is_at(its, place, order):
             del its[place]
 
     def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
         """Nothing to do."""
 
-    def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
+    def since(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
         """Yield the hits of a group from a time on, in order."""
-        its = self._of(number, group).hits
+        its = self._of(number, group)
         return iter(its[bisect.bisect_left(its, at, key=_at) :])
 
-    def hit_at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
+    def at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
         """Return the hit of a group at a place."""
-        its = self._of(number, group).hits
+        its = self._of(number, group)
         place = bisect.bisect_left(its, order, key=_order)
-        return its[place] if place < len(its) and its[place].order == order else None
+        return its[place] if _is_at(its, place, order) else None
 
-    def hit_before(
+    def before(
         self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
     ) -> Hit | None:
         """Return the newest hit of a group before a place, and not before a time, of one step or of any."""
-        its = self._of(number, group).hits
-        place = bisect.bisect_left(its, order, key=_order)
-        found = next((hit for hit in reversed(its[:place]) if step is None or hit.step == step), None)
-        return found if found is not None and found.at >= since else None
+        its = self._of(number, group)
+        return newest(its[: bisect.bisect_left(its, order, key=_order)], step, since)
 
-    def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
+    def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
+        """All rules are evaluated at once."""
+        raise NotImplementedError
+
+    def forget_before(self, at: datetime) -> None:
+        """Forget what cannot matter to hits after a verified time."""
+        for rule, groups in zip(self._rules, self._groups, strict=True):
+            for group, its in list(groups.items()):
+                del its[: _count_over(rule, its, at)]
+                if not its:
+                    del groups[group]
+        self.count = sum(len(its) for groups in self._groups for its in groups.values())
+
+    def _of(self, number: int, group: Group) -> list[Hit]:
+        return self._groups[number].get(group, [])
+
+
+class MemoryAlerts:
+    """See `AlertRows`."""
+
+    def __init__(self, rules: Sequence[Correlation]) -> None:
+        self._rules = rules
+        self._groups: list[dict[Group, list[CorrelatedAlert]]] = [{} for _ in rules]
+        self._alerts: dict[str, tuple[int, CorrelatedAlert]] = {}
+        self._shared: list[dict[Group, dict[str, CorrelatedAlert]]] = [{} for _ in rules]
+        self._waiting: list[tuple[datetime, str]] = []
+
+    def __iter__(self) -> Iterator[CorrelatedAlert]:
+        return (known for _, known in self._alerts.values())
+
+    def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
+        """Nothing to do."""
+
+    def since(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
         """Return the alerts that fired in a group from a time on, and the last one before that is current."""
-        its = self._of(number, group).alerts
+        its = self._groups[number].get(group, ())
         before = max((each.fired_at for each in its if each.is_current and each.fired_at < at), default=at)
         return [each for each in its if each.fired_at >= before]
 
-    def alerts(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
+    def by_id(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
         """Return those of the alerts that there are, by id."""
         return {name: self._alerts[name][1] for name in ids if name in self._alerts}
 
@@ -121,13 +138,13 @@ class MemoryRows:
         return list(found.values())
 
     def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
-        """Remember new alerts."""
+        """Remember alerts that are new, or that a cached fold has."""
         rule = self._rules[number]
         for each in alerts:
             if each.id in self._alerts:
                 continue
             self._alerts[each.id] = number, each
-            self._of(number, each.group).alerts.append(each)
+            self._groups[number].setdefault(each.group, []).append(each)
             if rule.is_merging:
                 self._shared[number].setdefault(rule.merged(each.group), {})[each.id] = each
 
@@ -136,54 +153,20 @@ class MemoryRows:
         heapq.heappush(self._waiting, (at, known.id))
 
     def drop(self, ids: Collection[str]) -> None:
-        """Forget alerts that were never judged."""
+        """Forget alerts."""
         for name in ids:
             number, known = self._alerts.pop(name)
-            self._of(number, known.group).alerts.remove(known)
+            self._groups[number][known.group].remove(known)
             if self._rules[number].is_merging:
                 del self._shared[number][self._rules[number].merged(known.group)][name]
 
-    def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
-        """All rules are evaluated at once."""
-        raise NotImplementedError
-
-    def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
-        """Return the records: hits hold them."""
-        return [each if isinstance(each, Record) else None for each in kept]
-
-    def held_records(self, keys: Collection[str]) -> set[tuple[str, str]]:
-        """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
-        return {(alert_id, key) for key in keys for alert_id in self._holding.get(key, ())}
-
-    def all_alerts(self) -> Iterator[CorrelatedAlert]:
-        """Yield all alerts."""
-        return (known for _, known in self._alerts.values())
-
-    def hold(self, changes: Iterable[AlertChange]) -> None:
-        """Note the records of changes, as they are reported."""
-        for change in changes:
-            for record in change.records:
-                self._holding.setdefault(record.key, set()).add(change.known.alert_id)
-
     def forget_before(self, at: datetime) -> None:
-        """Forget what cannot matter to hits after a verified time, if that is much of what there is."""
-        if self._hit_count < 2 * self._left_count + _FEW:
-            return
-        for number, rule in enumerate(self._rules):
-            for group, its in list(self._groups[number].items()):
-                del its.hits[: _count_over(rule, its.hits, at)]
-                its.alerts = [each for each in its.alerts if self._is_needed(number, each, at)]
-                if not its.hits and not its.alerts:
-                    del self._groups[number][group]
-        kept = {each.id for groups in self._groups for its in groups.values() for each in its.alerts}
-        self._alerts = {name: each for name, each in self._alerts.items() if name in kept}
-        self._shared = [
-            {shown: left for shown, its in groups.items() if (left := {n: e for n, e in its.items() if n in kept})}
-            for groups in self._shared
-        ]
-        reported = {each.alert_id for _, each in self._alerts.values()}
-        self._holding = {key: still for key, ids in self._holding.items() if (still := ids & reported)}
-        self._hit_count = self._left_count = sum(len(its.hits) for groups in self._groups for its in groups.values())
+        """Forget what cannot matter to hits after a verified time."""
+        self.drop([each.id for number, each in self._alerts.values() if not self._is_needed(number, each, at)])
+        for tables in (self._groups, self._shared):
+            for groups in tables:
+                for group in [group for group, its in groups.items() if not its]:
+                    del groups[group]
 
     def _is_needed(self, number: int, known: CorrelatedAlert, at: datetime) -> bool:
         """Return whether a later hit can change an alert, or what it fires depends on it."""
@@ -197,17 +180,67 @@ class MemoryRows:
         end = max(end, known.until)
         return end == NEVER or end + rule.reach >= at
 
-    def _of(self, number: int, group: Group) -> _Group:
-        groups = self._groups[number]
-        found = groups.get(group)
-        if found is None:
-            found = groups[group] = _Group()
-        return found
+
+class MemoryRecords:
+    """See `RecordRows`."""
+
+    def __init__(self) -> None:
+        self._holding: dict[str, set[str]] = {}
+
+    def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
+        """Return the records: hits hold them."""
+        return [each if isinstance(each, Record) else None for each in kept]
+
+    def held(self, keys: Collection[str]) -> set[tuple[str, str]]:
+        """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
+        return {(alert_id, key) for key in keys for alert_id in self._holding.get(key, ())}
+
+    def hold(self, changes: Iterable[AlertChange]) -> None:
+        """Note the records of changes, as they are reported."""
+        for change in changes:
+            for record in change.records:
+                self._holding.setdefault(record.key, set()).add(change.known.alert_id)
+
+    def keep(self, alert_ids: Collection[str]) -> None:
+        """Forget the records of all other alerts."""
+        self._holding = {key: still for key, ids in self._holding.items() if (still := ids.intersection(alert_ids))}
 
 
-def is_backlog(hit: Hit) -> bool:
-    """Return whether nothing in a hit may alert, because it was read as backlog."""
-    return bool(hit.records) and all(record.is_backlog for record in hit.records)
+class MemoryRows:
+    """See `Rows`."""
+
+    def __init__(self, rules: Sequence[Correlation], records: MemoryRecords | None = None) -> None:
+        self.hits = MemoryHits(rules)
+        self.alerts = MemoryAlerts(rules)
+        self.records = records or MemoryRecords()
+        self._left_count = 0
+
+    def forget_before(self, at: datetime) -> None:
+        """Forget what cannot matter to hits after a verified time, if that is much of what there is."""
+        if self.hits.count < 2 * self._left_count + _FEW:
+            return
+        self.hits.forget_before(at)
+        self.alerts.forget_before(at)
+        self.records.keep({each.alert_id for each in self.alerts})
+        self._left_count = self.hits.count
+
+
+def newest(hits: Sequence[Hit], step: int | None, since: datetime) -> Hit | None:
+    """Return the newest of some hits in order, if it is not before a time, of one step or of any."""
+    found = next((hit for hit in reversed(hits) if step is None or hit.step == step), None)
+    return found if found is not None and found.at >= since else None
+
+
+def _add(hits: list[Hit], hit: Hit) -> None:
+    place = bisect.bisect_left(hits, hit.order, key=_order)
+    if not _is_at(hits, place, hit.order):
+        hits.insert(place, hit)
+    elif is_backlog(hits[place]) and not is_backlog(hit):
+        hits[place] = hit
+
+
+def _is_at(hits: Sequence[Hit], place: int, order: HitOrder) -> bool:
+    return place < len(hits) and hits[place].order == order
 
 
 def _count_over(rule: Correlation, hits: Sequence[Hit], at: datetime) -> int:
@@ -216,8 +249,10 @@ def _count_over(rule: Correlation, hits: Sequence[Hit], at: datetime) -> int:
     if rule.is_absence:
         return min(count, max(len(hits) - 1, 0))
     if rule.type is CorrelationType.NEW_TERM:
-        newest = next((place for place in reversed(range(len(hits))) if hits[place].step == BASELINE), len(hits))
-        return max(count, newest) if newest < len(hits) and hits[newest].at < at else count
+        newest_of_step = next(
+            (place for place in reversed(range(len(hits))) if hits[place].step == BASELINE), len(hits)
+        )
+        return max(count, newest_of_step) if newest_of_step < len(hits) and hits[newest_of_step].at < at else count
     return count
 
 

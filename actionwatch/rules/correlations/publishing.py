@@ -30,7 +30,7 @@ class Publisher:
         whole = [(each, found) for each in folded for found in each.result.alerts if not found.is_partial]
         newest = [_newest_record(found) for _, found in whole]
         read = [kept for kept in newest if kept is not None]
-        records = dict(zip((kept.key for kept in read), self._rows.whole(read), strict=True))
+        records = dict(zip((kept.key for kept in read), self._rows.records.whole(read), strict=True))
         for (each, found), kept in zip(whole, newest, strict=True):
             known = each.known[found.id]
             hits: list[GroupHit] = []
@@ -54,10 +54,10 @@ class Publisher:
             if old not in above and old.rule_id in self._numbers:
                 self._remove(self._numbers[old.rule_id], old, known.id)
         for place, (number, group, hit) in above.items():
-            before = self._rows.hit_at(number, group, hit.order) if place in known.above else None
+            before = self._rows.hits.at(number, group, hit.order) if place in known.above else None
             if before is not None and [each.key for each in before.records] == [each.key for each in hit.records]:
                 continue
-            self._rows.replace(number, group, hit)
+            self._rows.hits.replace(number, group, hit)
             touch = self._touch(number, group)
             touch.add(hit)
             touch.is_changed = touch.is_changed or before is not None
@@ -65,7 +65,7 @@ class Publisher:
 
     def _remove(self, number: int, old: HitAbove, key: str) -> None:
         order = old.at, old.step, key
-        self._rows.remove(number, old.group, order)
+        self._rows.hits.remove(number, old.group, order)
         touch = self._touch(number, old.group)
         touch.span.include(order)
         touch.is_changed = True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from actionwatch.base.model import Group
-from actionwatch.rules.correlations.feed import GroupHit
+from actionwatch.rules.correlations.feed import GroupedHits
 from actionwatch.rules.model import Correlation, Rule
 
 _Values = frozenset[tuple[str, str | None]]
@@ -31,13 +31,13 @@ class RelevantGroups:
     that both have; what it takes from a record can be anything.
     """
 
-    def __init__(self, rule_id: str, rules: Sequence[Correlation], hits: Iterable[GroupHit]) -> None:
+    def __init__(self, rule_id: str, rules: Sequence[Correlation], hits: GroupedHits) -> None:
         """`rules` are in feeding order; `hits` are those of the records, by the number of their rule."""
         self._rules = rules
         self._numbers = {each.name.id: number for number, each in enumerate(rules)}
         counting: list[set[_Values]] = [set() for _ in rules]
-        for number, group, _ in hits:
-            counting[number].add(frozenset(rules[number].grouping(group).items()))
+        for number, groups in hits.items():
+            counting[number].update(frozenset(rules[number].grouping(group).items()) for group in groups)
         for number, inner in self._links():
             counting[number] |= {_shared(values, rules[number], rules[number]) for values in counting[inner]}
         self._values: list[set[_Values]] = [set() for _ in rules]

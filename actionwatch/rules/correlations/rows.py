@@ -1,6 +1,6 @@
-"""What correlations remember: the hits of groups, and the alerts that were found in them.
+"""What correlations remember: the hits of groups, and the alerts that were found in them. A rule is known by its number.
 
-The service remembers in its store (`matching/correlation_rows.py`), tests of rules and backtests in memory (`memory_rows.py`).
+The service remembers in its store (`matching/stored_rows.py`), tests of rules and backtests in memory (`memory_rows.py`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Protocol
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
-from actionwatch.rules.correlations.feed import GroupHit
+from actionwatch.rules.correlations.feed import GroupedHits
 
 
-class Rows(Protocol):
-    """The hits and alerts of all rules that run, by the number of the rule. There is one object of each alert."""
+class HitRows(Protocol):
+    """The hits of all rules that run."""
 
-    def add(self, hits: Iterable[GroupHit]) -> None:
+    def add(self, hits: GroupedHits) -> None:
         """Add hits, each once: a record that may alert replaces the same action that another source read as backlog."""
         ...
 
@@ -34,25 +34,37 @@ class Rows(Protocol):
         """Note that groups of a rule will be folded again from these times on, so that they can be read together."""
         ...
 
-    def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
+    def since(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
         """Yield the hits of a group from a time on, in order."""
         ...
 
-    def hit_at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
+    def at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
         """Return the hit of a group at a place."""
         ...
 
-    def hit_before(
+    def before(
         self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
     ) -> Hit | None:
         """Return the newest hit of a group before a place, and not before a time, of one step or of any."""
         ...
 
-    def alerts_from(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
+    def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
+        """Remember in which groups hits were added, moved or removed, of a rule that is evaluated later."""
+        ...
+
+
+class AlertRows(Protocol):
+    """The alerts of all rules that run. There is one object of each."""
+
+    def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
+        """Note that groups of a rule will be folded again from these times on, so that they can be read together."""
+        ...
+
+    def since(self, number: int, group: Group, at: datetime) -> Sequence[CorrelatedAlert]:
         """Return the alerts that fired in a group from a time on, and the last one before that is current."""
         ...
 
-    def alerts(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
+    def by_id(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
         """Return those of the alerts that there are, by id."""
         ...
 
@@ -69,7 +81,7 @@ class Rows(Protocol):
         ...
 
     def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
-        """Remember new alerts."""
+        """Remember alerts that are new, or that a cached fold has."""
         ...
 
     def wait(self, known: CorrelatedAlert, at: datetime) -> None:
@@ -80,14 +92,33 @@ class Rows(Protocol):
         """Forget alerts that were never judged."""
         ...
 
-    def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
-        """Remember in which groups hits were added, moved or removed, of a rule that is evaluated later."""
-        ...
+
+class RecordRows(Protocol):
+    """The records of hits and alerts."""
 
     def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
         """Return records, in the same order; None for those that are no longer stored."""
         ...
 
-    def held_records(self, keys: Collection[str]) -> set[tuple[str, str]]:
+    def held(self, keys: Collection[str]) -> set[tuple[str, str]]:
         """Return which alerts hold any of these records, as (id of the alert, key of the record)."""
+        ...
+
+
+class Rows(Protocol):
+    """All that correlations remember."""
+
+    @property
+    def hits(self) -> HitRows:
+        """The hits of groups."""
+        ...
+
+    @property
+    def alerts(self) -> AlertRows:
+        """What was found in groups."""
+        ...
+
+    @property
+    def records(self) -> RecordRows:
+        """What alerts consist of."""
         ...

@@ -15,11 +15,11 @@ from actionwatch.base.model import CorrelatedAlert, Group, Hit, KeptRecord, Reco
 from actionwatch.rules.correlations.batch import Batch
 from actionwatch.rules.correlations.context import RuleContext, StreamBounds, contexts_of
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span, evaluate
-from actionwatch.rules.correlations.feed import Feed, GroupHit, grouping_attributes, keep_reference
+from actionwatch.rules.correlations.feed import Feed, GroupedHits, grouping_attributes, in_order, keep_reference
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.folds.counting import MEASURES
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.memory_rows import MemoryRecords, MemoryRows
 from actionwatch.rules.correlations.order import in_feeding_order, needs, running
 from actionwatch.rules.correlations.relevance import RelevantGroups, involved_in
 from actionwatch.rules.correlations.rows import Rows
@@ -78,7 +78,7 @@ class Viewer:
         keep: Callable[[Record], KeptRecord] = keep_reference if read is not None else lambda record: record
         self._feed = Feed(involved, self.correlations, keep)
         self._relevant = RelevantGroups(rule.name.id, self.correlations, self._feed.hits(records))
-        self._hits: list[GroupHit] = []
+        self._hits: GroupedHits = {}
 
     @property
     def has_groups(self) -> bool:
@@ -97,7 +97,10 @@ class Viewer:
 
     def take(self, history: Iterable[Record]) -> None:
         """Take the records before the newest of those that are shown, in event order. What cannot matter may be left out."""
-        self._hits = [each for each in self._feed.hits(history) if self._relevant.has_at(*each[:2])]
+        self._hits = {
+            number: {group: its for group, its in groups.items() if self._relevant.has_at(number, group)}
+            for number, groups in self._feed.hits(history).items()
+        }
 
     def views(
         self,
@@ -113,14 +116,14 @@ class Viewer:
         record a window begins with depends on the alert before it, which depends on the one before that, and so on.
         """
         contexts = self._contexts(begin, since)
-        rows = _ViewedRows(self.correlations, self._read)
+        rows = MemoryRows(self.correlations, _ViewedRecords(self._read))
         for number, context in enumerate(contexts):
-            rows.put(number, self._begun(context, known))
-        own = list(self._feed.hits([record]))
+            rows.alerts.put(number, self._begun(context, known))
+        own = self._feed.hits([record])
         batch = Batch(contexts, self._feed, FoldCache(), rows, record.occurred_at, ())
+        batch.add(_up_to(record, self._hits, own))
         for number, rule in enumerate(self.correlations):
             batch.touch(number, {group: Span(AFTER_ALL, BEFORE_ALL) for group in rule.expected or ()})
-        batch.add([*takewhile(lambda each: (each[2].at, each[2].key) < _place(record), self._hits), *own])
         batch.run()
         return views_in(contexts, rows, self._rule_id, record, own)
 
@@ -139,11 +142,11 @@ class Viewer:
                 yield replace(each)
 
 
-class _ViewedRows(MemoryRows):
-    """Rows in memory. If their hits hold references, `whole` reads the records."""
+class _ViewedRecords(MemoryRecords):
+    """If hits hold references, `whole` reads the records."""
 
-    def __init__(self, rules: Sequence[Correlation], read: ReadStored | None) -> None:
-        super().__init__(rules)
+    def __init__(self, read: ReadStored | None) -> None:
+        super().__init__()
         self._read = read
 
     def whole(self, kept: Sequence[KeptRecord]) -> Sequence[Record | None]:
@@ -153,8 +156,22 @@ class _ViewedRows(MemoryRows):
         return [each if isinstance(each, Record) else read.get(each.id) for each in kept]
 
 
+def _up_to(record: Record, history: GroupedHits, own: GroupedHits) -> GroupedHits:
+    """Return the hits before a record, and its own."""
+    found: dict[int, dict[Group, list[Hit]]] = {}
+    for number, groups in history.items():
+        for group, hits in groups.items():
+            if its := [hit for hit in hits if (hit.at, hit.key) < _place(record)]:
+                found.setdefault(number, {})[group] = its
+    for number, groups in own.items():
+        for group, hits in groups.items():
+            its = found.setdefault(number, {}).setdefault(group, [])
+            its[:] = in_order([*its, *hits])
+    return found
+
+
 def views_in(
-    contexts: Sequence[RuleContext], rows: Rows, rule_id: str, record: Record, hits: Iterable[GroupHit]
+    contexts: Sequence[RuleContext], rows: Rows, rule_id: str, record: Record, hits: GroupedHits
 ) -> list[View]:
     """Return the groups of a rule that count a record. `rows` have the `hits` of the record, and all that was before it."""
     return [
@@ -188,22 +205,22 @@ def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
 
 
 def _own_hits(
-    contexts: Sequence[RuleContext], rows: Rows, record: Record, hits: Iterable[GroupHit]
+    contexts: Sequence[RuleContext], rows: Rows, record: Record, hits: GroupedHits
 ) -> list[dict[Group, list[Hit]]]:
     """Return for each rule the hits of a record, and those of the alerts that it completes, in order, by group."""
     found: list[dict[Group, list[Hit]]] = [{} for _ in contexts]
     numbers = {context.rule.name.id: number for number, context in enumerate(contexts)}
-    for number, group, hit in hits:
-        found[number].setdefault(group, []).append(hit)
+    for number, its in hits.items():
+        found[number] = {group: list(own) for group, own in its.items()}
     for number, groups in enumerate(found):  # inner rules first
         for group, own in groups.items():
             own.sort(key=attrgetter("order"))
-            for known in rows.alerts_from(number, group, record.occurred_at):
+            for known in rows.alerts.since(number, group, record.occurred_at):
                 for above in known.above:
                     if above.rule_id not in numbers or above.at > record.occurred_at:
                         continue
                     outer = numbers[above.rule_id]
-                    made = rows.hit_at(outer, above.group, (above.at, above.step, known.id))
+                    made = rows.hits.at(outer, above.group, (above.at, above.step, known.id))
                     if made is not None and any(each.key == record.key for each in made.records):
                         found[outer].setdefault(above.group, []).append(made)
     return found
@@ -212,9 +229,9 @@ def _own_hits(
 def _view(context: RuleContext, rows: Rows, number: int, group: Group, own: Sequence[Hit]) -> View:
     rule, at = context.rule, own[-1].at
     start = ALWAYS if context.complete_from is None else context.complete_from - rule.reach
-    earlier = list(takewhile(lambda hit: hit.order < own[0].order, rows.hits_from(number, group, start)))
+    earlier = list(takewhile(lambda hit: hit.order < own[0].order, rows.hits.since(number, group, start)))
     first = (earlier or own)[0].order if context.complete_from is None else (context.complete_from, -1, "")
-    alerts = [each for each in rows.alerts_from(number, group, first[0]) if each.is_current and each.place < first]
+    alerts = [each for each in rows.alerts.since(number, group, first[0]) if each.is_current and each.place < first]
     begun = max(alerts, key=attrgetter("place"), default=None)
     fold = evaluate(rule, context.new_fold(), begun, earlier, Span(first, AFTER_ALL), ()).fold
     known = len(fold.found)
@@ -241,6 +258,6 @@ def _with_records(rows: Rows, hits: Sequence[Hit]) -> tuple[Hit, ...]:
     """Return hits, of which the newest have their newest record whole. One record may be several hits."""
     keys = [*dict.fromkeys(hit.key for hit in reversed(hits))][:MOST_SHOWN]
     shown = [hit for hit in hits if hit.records and hit.key in keys]
-    whole = zip(shown, rows.whole([hit.records[-1] for hit in shown]), strict=True)
+    whole = zip(shown, rows.records.whole([hit.records[-1] for hit in shown]), strict=True)
     by_order = {hit.order: structs.replace(hit, records=(record,)) for hit, record in whole if record is not None}
     return tuple(by_order.get(hit.order, hit) for hit in hits)

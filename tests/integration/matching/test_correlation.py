@@ -618,7 +618,7 @@ def _views_with_all(connection: Connection, rule: Rule, rules: Sequence[Rule], r
     for number, context in enumerate(correlator.contexts):
         known = correlations.read_since(connection, context.rule.name.id, since)
         start = context.complete_from or since
-        rows.put(number, [each for each in known if each.fired_at < start])
+        rows.alerts.put(number, [each for each in known if each.fired_at < start])
     for number, spans in correlator.begin().items():
         correlator.take_again(rows, number, spans, None)
     correlator.take(rows, correlator.hits(before(record, records.stream_since(connection, since, 2**62))), None)

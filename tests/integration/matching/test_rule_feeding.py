@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Entity, Record
-from actionwatch.matching import correlating
+from actionwatch.matching import catching_up
 from actionwatch.matching import matcher as matching
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
@@ -108,7 +108,7 @@ def stepping(post: Post, rules: Sequence[Rule], at_portion: Callable[[int], obje
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Feed, evaluate and delete a few rows at once, one portion between two batches."""
     for name, count in (("FED_AT_ONCE", 10), ("JUDGED_AT_ONCE", 3), ("DELETED_AT_ONCE", 7)):
-        monkeypatch.setattr(correlating, name, count)
+        monkeypatch.setattr(catching_up, name, count)
     monkeypatch.setattr(matching, "CATCH_UP_SECONDS", 0)
 
 

@@ -173,9 +173,11 @@ def _found(number: int) -> tuple[CorrelatedAlert, str, str]:
 def _add_hits(connection: Connection) -> None:
     """Add the hits of all records in one group of a rule, and in a group for each user of another one."""
     for start in range(0, RECORDS, 5000):
-        hits.insert(connection, [(1, LARGE, _hit(number)) for number in range(start, start + 5000)])
-        hits.insert(connection, [(2, f"group {number // 2:05}", _hit(number)) for number in range(start, start + 5000)])
-    hits.insert(connection, [(3, "of alerts", structs.replace(_hit(number), records=())) for number in range(FEW)])
+        hits.insert(connection, [(1, LARGE, [_hit(number)]) for number in range(start, start + 5000)])
+        hits.insert(
+            connection, [(2, f"group {number // 2:05}", [_hit(number)]) for number in range(start, start + 5000)]
+        )
+    hits.insert(connection, [(3, "of alerts", [structs.replace(_hit(number), records=())]) for number in range(FEW)])
     groups = ((2, f"group {number:05}", ("eve",), _when(number), _when(number)) for number in range(RECORDS // 2))
     hits.touch(connection, list(groups))
     hits.touch(connection, [(1, LARGE, ("eve",), START, NOON)])
@@ -275,7 +277,7 @@ QUESTIONS: dict[str, Question] = {
     ),
     "versions of rules": correlations.read_versions,
     "state of an older version": correlations.delete_saved_state,
-    "add hits": lambda c: hits.insert(c, [(1, LARGE, _hit(RECORDS + number)) for number in range(FEW)]),
+    "add hits": lambda c: hits.insert(c, [(1, LARGE, [_hit(RECORDS + number)]) for number in range(FEW)]),
     "replace a hit": lambda c: hits.replace(c, 1, LARGE, _hit(7000)),
     "delete a hit": lambda c: hits.delete(c, 1, LARGE, _hit(7000).order),
     "first hits of a group": lambda c: list(hits.read_from(c, 2, "group 05000", START)),

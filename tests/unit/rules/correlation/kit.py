@@ -15,6 +15,7 @@ from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.feed import GroupedHits, GroupHit
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.memory_rows import MemoryRows
@@ -145,6 +146,14 @@ def objects_held(root: object) -> Counter[str]:
                 seen.add(id(other))
                 pending.append(other)
     return found
+
+
+def flat(grouped: GroupedHits) -> list[GroupHit]:
+    """Return hits one by one, in the order of their time, then of their rule."""
+    listed = [
+        (number, group, hit) for number, groups in grouped.items() for group, its in groups.items() for hit in its
+    ]
+    return sorted(listed, key=lambda each: (each[2].at, each[0], each[2].order))
 
 
 def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, count: int) -> int:

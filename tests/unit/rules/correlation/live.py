@@ -209,7 +209,7 @@ class Service:
     @property
     def rows(self) -> dict[str, CorrelatedAlert]:
         """The alerts that were judged, reported or not, by id."""
-        return {known.id: known for known in self.memory.all_alerts() if known.is_noted}
+        return {known.id: known for known in self.memory.alerts if known.is_noted}
 
     def take(self, batch: Sequence[Record], verified: datetime | None, *, is_interrupted: bool = False) -> None:
         """Take a batch in event order, as the matching step does; if interrupted, lose the result before that."""
@@ -233,7 +233,7 @@ class Service:
 
     def _report(self, changes: Iterable[AlertChange]) -> None:
         changes = list(changes)
-        self.memory.hold(changes)
+        self.memory.records.hold(changes)
         for change in changes:
             name = change.known.alert_id
             if change.kind is ChangeKind.OPEN and name not in self.held:
@@ -280,8 +280,8 @@ def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[
     correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
     feed = Feed(rules, correlations)
     hits: list[dict[Group, list[Hit]]] = [{group: [] for group in rule.expected or ()} for rule in correlations]
-    for number, group, hit in feed.hits(sorted(records, key=in_event_order)):
-        hits[number].setdefault(group, []).append(hit)
+    for number, its in feed.hits(sorted(records, key=in_event_order)).items():
+        hits[number] |= {group: list(some) for group, some in its.items()}
     alerts: dict[str, tuple[Correlation, FoundAlert]] = {}
     for rule, groups in zip(correlations, hits, strict=True):
         for group, of_group in groups.items():

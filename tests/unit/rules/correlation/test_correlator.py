@@ -13,8 +13,8 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
 from actionwatch.rules.correlations.fold_cache import FoldCache
-from actionwatch.rules.correlations.memory_rows import MemoryRows
-from actionwatch.rules.model import Correlation, Rule
+from actionwatch.rules.correlations.memory_rows import MemoryHits, MemoryRows
+from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, ALL, BY, FEED
 
@@ -34,15 +34,13 @@ BACKUPS, CREATES = (rule.name.id for rule in TWO if rule.correlation is not None
 FIRST = (START, -1, "")
 
 
-class Counting(MemoryRows):
-    """Rows that count how many hits are read."""
+class CountingHits(MemoryHits):
+    """Hits that count how many are read."""
 
-    def __init__(self, rules: Sequence[Correlation]) -> None:
-        super().__init__(rules)
-        self.read_count = 0
+    read_count = 0
 
-    def hits_from(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
-        for each in super().hits_from(number, group, at):
+    def since(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
+        for each in super().since(number, group, at):
             self.read_count += 1
             yield each
 
@@ -52,13 +50,14 @@ class Run:
 
     def __init__(self, rules: Sequence[Rule] = TWO, bounds: StreamBounds | None = None, cached: int = 40_000) -> None:
         self.correlator = Correlator(rules, bounds or StreamBounds(begin=lambda _: START), cache=FoldCache(cached))
-        self.rows = Counting(self.correlator.rules)
+        self.rows = MemoryRows(self.correlator.rules)
+        self.hits = self.rows.hits = CountingHits(self.correlator.rules)
 
     def take(self, *records: Record, verified: float | None = 10_000, later: Sequence[int] = ()) -> list[AlertChange]:
         """Take records, and report what becomes of alerts."""
         hits = self.correlator.hits(records)
         made = self.correlator.take(self.rows, hits, None if verified is None else at(verified), later)
-        self.rows.hold(made)
+        self.rows.records.hold(made)
         return made
 
 
@@ -82,9 +81,9 @@ def test_a_feed_of_some_rules_makes_the_hits_of_these() -> None:
     correlator = Run().correlator
     records = [record_at(1), record_at(2, "CREATE_CLUSTER")]
     whole = correlator.hits(records)
-    assert {number for number, *_ in whole} == {0, 1}
+    assert whole.keys() == {0, 1}
     for number in (0, 1):
-        assert list(correlator.feed_of({number}).hits(records)) == [each for each in whole if each[0] == number]
+        assert correlator.feed_of({number}).hits(records) == {number: whole[number]}
 
 
 def test_a_record_that_an_alert_holds_is_not_reported_again() -> None:
@@ -133,13 +132,13 @@ def test_what_is_expected_begins_without_a_hit() -> None:
 def test_rules_that_are_evaluated_later_are_not_evaluated() -> None:
     """Where such a rule was touched is remembered with its rows, and evaluated when it is asked for."""
 
-    class Postponing(Counting):
+    class Postponing(MemoryHits):
         def postpone(self, number: int, spans: Mapping[Group, Span]) -> None:
             postponed[number] = dict(spans)
 
     postponed: dict[int, dict[Group, Span]] = {}
     run = Run()
-    run.rows = Postponing(run.correlator.rules)
+    run.rows.hits = Postponing(run.correlator.rules)
     numbers = [rule.name.id for rule in run.correlator.rules]
     later = numbers.index(BACKUPS)
     made = run.take(*backups(1, 2), *(record_at(minute, "CREATE_CLUSTER") for minute in (3, 4)), later=[later])
@@ -155,10 +154,10 @@ def test_a_group_that_is_evaluated_again_is_as_it_was(cached: int) -> None:
     """To evaluate a group again, of which nothing has changed, reports nothing."""
     run = Run(cached=cached)
     run.take(*backups(1, 2, 3, 30, 31, 90))
-    before = [each.values() for each in run.rows.all_alerts()]
+    before = [each.values() for each in run.rows.alerts]
     for first, last in ((FIRST, AFTER_ALL), (AFTER_ALL, BEFORE_ALL), ((at(30), -1, ""), (at(30), 99, ""))):
         assert run.correlator.take_again(run.rows, 0, {("eve",): Span(first, last)}, at(100)) == []
-    assert [each.values() for each in run.rows.all_alerts()] == before
+    assert [each.values() for each in run.rows.alerts] == before
 
 
 @pytest.mark.parametrize("late", [199, 150, 99, 1])
@@ -208,10 +207,10 @@ def test_a_hit_in_order_reads_no_other(name: str) -> None:
     )
     run = Run(rules)
     run.take(*backups(0), verified=0)
-    run.rows.read_count = 0
+    run.hits.read_count = 0
     for minute in range(1, 500):
         run.take(*backups(minute), verified=minute)
-    assert run.rows.read_count == 0
+    assert run.hits.read_count == 0
 
 
 def test_a_late_hit_of_a_dense_group_reads_what_is_around_it() -> None:
@@ -219,9 +218,9 @@ def test_a_late_hit_of_a_dense_group_reads_what_is_around_it() -> None:
     run = Run()
     dense = backups(*(minute for minute in range(10_000) if minute % 20 < 10))
     run.take(*dense)
-    run.rows.read_count = 0
+    run.hits.read_count = 0
     run.take(record_at(5_003.5, key="late"))
-    assert 0 < run.rows.read_count < 60
+    assert 0 < run.hits.read_count < 60
 
 
 COUNTED_DAY = f"type: event_count, rules: a, {BY}: 1d, condition"

@@ -16,7 +16,7 @@ from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Correlation, Rule, Step, Threshold
 from actionwatch.rules.when import When
-from tests.unit.rules.correlation.kit import HEAD, at, hit, loaded, make, minutes, record_at
+from tests.unit.rules.correlation.kit import HEAD, at, flat, hit, loaded, make, minutes, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
 INNER = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 5m, condition: {gte: 2}"
@@ -83,7 +83,7 @@ def groups_of(text: str, **record: object) -> list[Group]:
     """Return the groups of one record in the correlation of a rule."""
     rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + text)
     feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
-    return [group for _, group, _ in feed.hits([record_at(1, **record)])]  # type: ignore[arg-type]
+    return [group for _, group, _ in flat(feed.hits([record_at(1, **record)]))]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", ["clusterId", "cluster.id", "cluster"])
@@ -112,9 +112,9 @@ def test_groups_of_the_same_values_are_found_once(monkeypatch: pytest.MonkeyPatc
     rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + count)
     feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
     read = [record_at(minute, user="abca"[minute % 4], cluster=f"c{minute % 2}") for minute in range(20)]
-    found = [group for _, group, _ in feed.hits(read)]
+    found = [group for _, group, _ in flat(feed.hits(read))]
     assert found == [(record.user_name, record.cluster.id) for record in read]
-    first, again, _ = (group for _, group, _ in feed.hits([read[0], read[4], read[1]]))
+    first, again = (group for each in (read[0], read[4]) for group in feed.hits([each])[0])
     assert first is again
 
 
@@ -125,7 +125,7 @@ def test_groups_of_long_values_are_not_remembered(chars: int, is_remembered: boo
     rules = loaded(HEAD + "detection: {s: {actionKind: BACKUP}, condition: s}\n" + count)
     feed = Feed(rules, [rule.correlation for rule in rules if rule.correlation is not None])
     read = [record_at(minute, user="u" * 250, cluster="c" * chars) for minute in range(2)]
-    first, again = (group for _, group, _ in feed.hits(read))
+    first, again = (group for each in read for group in feed.hits([each])[0])
     assert first == again == ("u" * 250, "c" * chars)
     assert (first is again) is is_remembered
 
@@ -139,7 +139,7 @@ def test_an_absence_reads_fields_that_are_no_entities() -> None:
     assert groups_of(absence.format("userName"), user="eve") == [("eve",)]
     assert groups_of(absence.format("userName"), user="bob") == []
     found = Feed([], [replace(ABSENCE, group_by=("raw.who",))])
-    assert list(found.hits([record_at(1)])) == []
+    assert found.hits([record_at(1)]) == {}
 
 
 SUMS = above_inner("type: value_sum, group-by: [userName], condition: {gte: 2, field: raw.size}")
@@ -176,10 +176,12 @@ def test_an_unknown_field_is_not_read() -> None:
 def test_rules_that_feed_nothing_make_no_hits() -> None:
     """Only rules that are named by a correlation, and that exist, feed it."""
     missing = replace(make(threshold=Threshold("gte", 2)), steps=(Step("nowhere"),), name=RuleName("o", "o", "O"))
-    assert list(Feed(RULES, [missing]).hits([record_at(1)])) == []
+    assert Feed(RULES, [missing]).hits([record_at(1)]) == {}
     correlations: list[Correlation] = [rule.correlation for rule in RULES if rule.correlation is not None]
     feed = Feed(RULES, correlations)
-    found = [(correlations[number].name.name, group) for number, group, _ in feed.hits([record_at(1), record_at(2)])]
+    found = [
+        (correlations[number].name.name, group) for number, group, _ in flat(feed.hits([record_at(1), record_at(2)]))
+    ]
     assert found == [("inner", ("eve", None))] * 2
 
 
@@ -242,7 +244,7 @@ def test_a_rule_that_fails_on_a_record_stops_no_other_rule(monkeypatch: pytest.M
     )
     feed = Feed(RULES, [plain, replace(by_time, when=OddMoment()), by_cluster])
     records = [record_at(1), record_at(2), record_at(3, cluster="odd"), record_at(4)]
-    assert [(minutes(made.at), number) for number, _, made in feed.hits(records)] == [
+    assert [(minutes(made.at), number) for number, _, made in flat(feed.hits(records))] == [
         (1, 0), (1, 1), (1, 2), (2, 0), (2, 2), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2),
     ]  # fmt: skip
     assert [(failure.rule.name, failure.record_key, failure.what) for failure in feed.take_failures()] == [

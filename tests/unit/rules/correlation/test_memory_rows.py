@@ -32,13 +32,19 @@ GROUP: Group = ()
 def rows_of(*minutes: float) -> MemoryRows:
     """Make the rows of two rules, with hits of the first."""
     rows = MemoryRows([COUNT, MERGED])
-    rows.add((0, GROUP, hit(minute)) for minute in minutes)
+    add(rows, 0, *map(hit, minutes))
     return rows
+
+
+def add(rows: MemoryRows, number: int, *hits: Hit) -> None:
+    """Add hits to the group of a rule, one after another."""
+    for each in hits:
+        rows.hits.add({number: {GROUP: [each]}})
 
 
 def held(rows: MemoryRows, minute: float = -1) -> list[float]:
     """Return the minutes of the hits of the group from a minute on."""
-    return [(each.at - at(0)) / MINUTE for each in rows.hits_from(0, GROUP, at(minute))]
+    return [(each.at - at(0)) / MINUTE for each in rows.hits.since(0, GROUP, at(minute))]
 
 
 def backlog(minute: float) -> Hit:
@@ -73,77 +79,76 @@ def test_a_record_that_may_alert_replaces_backlog() -> None:
         (structs.replace(hit(5), records=(*backlog(5).records, *hit(5).records)), hit(5), False),
     ):
         rows = MemoryRows([COUNT])
-        rows.add([(0, GROUP, first)])
-        rows.add([(0, GROUP, second)])
-        assert list(rows.hits_from(0, GROUP, START)) == [second if is_replaced else first]
+        add(rows, 0, first, second)
+        assert list(rows.hits.since(0, GROUP, START)) == [second if is_replaced else first]
 
 
 def test_a_hit_of_an_inner_alert_is_replaced_and_removed() -> None:
     """The hit at a place is replaced by one with other records; to remove one that is not there changes nothing."""
     rows = rows_of(1, 3)
-    rows.replace(0, GROUP, hit(2))
-    rows.replace(0, GROUP, structs.replace(hit(2), records=()))
-    rows.remove(0, GROUP, hit(2.5).order)
-    assert [len(each.records) for each in rows.hits_from(0, GROUP, START)] == [1, 0, 1]
-    rows.remove(0, GROUP, hit(2).order)
-    rows.remove(0, GROUP, hit(9).order)
+    rows.hits.replace(0, GROUP, hit(2))
+    rows.hits.replace(0, GROUP, structs.replace(hit(2), records=()))
+    rows.hits.remove(0, GROUP, hit(2.5).order)
+    assert [len(each.records) for each in rows.hits.since(0, GROUP, START)] == [1, 0, 1]
+    rows.hits.remove(0, GROUP, hit(2).order)
+    rows.hits.remove(0, GROUP, hit(9).order)
     assert held(rows) == [1, 3]
 
 
 def test_a_hit_is_found_at_its_place_and_before_one() -> None:
     """The newest hit before a place is found, of any step or of one."""
     rows = rows_of(1)
-    rows.add((0, GROUP, hit(minute, step)) for minute, step in ((2, 1), (3, 0), (4, 1)))
-    assert rows.hit_at(0, GROUP, hit(3).order) == hit(3)
-    assert rows.hit_at(0, GROUP, hit(3, 1).order) is None
-    assert rows.hit_before(0, GROUP, hit(4, 1).order) == hit(3)
-    assert rows.hit_before(0, GROUP, hit(4, 1).order, 1) == hit(2, 1)
-    assert rows.hit_before(0, GROUP, AFTER_ALL) == hit(4, 1)
-    assert rows.hit_before(0, GROUP, hit(1).order) is None
-    assert rows.hit_before(0, ("other",), AFTER_ALL) is None
+    add(rows, 0, hit(2, 1), hit(3, 0), hit(4, 1))
+    assert rows.hits.at(0, GROUP, hit(3).order) == hit(3)
+    assert rows.hits.at(0, GROUP, hit(3, 1).order) is None
+    assert rows.hits.before(0, GROUP, hit(4, 1).order) == hit(3)
+    assert rows.hits.before(0, GROUP, hit(4, 1).order, 1) == hit(2, 1)
+    assert rows.hits.before(0, GROUP, AFTER_ALL) == hit(4, 1)
+    assert rows.hits.before(0, GROUP, hit(1).order) is None
+    assert rows.hits.before(0, ("other",), AFTER_ALL) is None
 
 
 def test_alerts_are_found_from_the_last_current_one_on() -> None:
     """The alerts of a group from a time on come with the last one before that is current, and those between."""
     rows = rows_of()
     known = [alert("a", 1), alert("b", 20), alert("c", 25, is_current=False), alert("d", 30)]
-    rows.put(0, known)
-    assert [each.id for each in rows.alerts_from(0, GROUP, at(26))] == ["b", "c", "d"]
-    assert [each.id for each in rows.alerts_from(0, GROUP, at(30))] == ["b", "c", "d"]
-    assert [each.id for each in rows.alerts_from(0, GROUP, at(20))] == ["a", "b", "c", "d"]
-    assert rows.alerts_from(0, ("other",), at(0)) == []
-    rows.put(0, [alert("a", 99)])
-    assert rows.alerts(["a", "unknown"]) == {"a": known[0]}, "there is one object of each alert"
-    rows.drop(["d"])
-    assert [each.id for each in rows.all_alerts()] == ["a", "b", "c"]
+    rows.alerts.put(0, known)
+    assert [each.id for each in rows.alerts.since(0, GROUP, at(26))] == ["b", "c", "d"]
+    assert [each.id for each in rows.alerts.since(0, GROUP, at(30))] == ["b", "c", "d"]
+    assert [each.id for each in rows.alerts.since(0, GROUP, at(20))] == ["a", "b", "c", "d"]
+    assert rows.alerts.since(0, ("other",), at(0)) == []
+    rows.alerts.put(0, [alert("a", 99)])
+    assert rows.alerts.by_id(["a", "unknown"]) == {"a": known[0]}, "there is one object of each alert"
+    rows.alerts.drop(["d"])
+    assert [each.id for each in rows.alerts] == ["a", "b", "c"]
 
 
 def test_alerts_are_due_once_their_time_is_verified() -> None:
     """An alert is due once, by time, and not if it no longer waits or was dropped."""
     rows = rows_of()
     known = [alert(name, 1, pending_at=at(minute)) for name, minute in (("a", 30), ("b", 20), ("c", 25), ("d", 10))]
-    rows.put(0, known)
+    rows.alerts.put(0, known)
     for each in known:
         assert each.pending_at is not None
-        rows.wait(each, each.pending_at)
-    rows.drop(["d"])
+        rows.alerts.wait(each, each.pending_at)
+    rows.alerts.drop(["d"])
     known[2].pending_at = None
-    assert [each.id for _, each in rows.due(at(19))] == []
-    assert [each.id for _, each in rows.due(at(29))] == ["b"]
-    assert [each.id for _, each in rows.due(at(30))] == ["a"]
-    assert rows.due(at(1000)) == []
+    assert [each.id for _, each in rows.alerts.due(at(19))] == []
+    assert [each.id for _, each in rows.alerts.due(at(29))] == ["b"]
+    assert [each.id for _, each in rows.alerts.due(at(30))] == ["a"]
+    assert rows.alerts.due(at(1000)) == []
 
 
 def test_groups_that_share_an_alert_are_known_together() -> None:
     """The current alerts of all groups that share one, and those that wait for another, without those that were dropped."""
     rows = rows_of()
     known = [alert("a", 1, ("eve",)), alert("b", 2, ("bob",), is_held=True), alert("c", 3, ("sam",), is_current=False)]
-    rows.put(1, known)
-    assert {each.id for each in rows.sharing(1, (), at(0))} == {"a", "b"}
-    assert [each.id for each in rows.held(1, ())] == ["b"]
-    rows.drop(["b"])
-    assert {each.id for each in rows.sharing(1, (), at(0))} == {"a"}
-    assert rows.held(1, ()) == []
+    rows.alerts.put(1, known)
+    assert {each.id for each in rows.alerts.sharing(1, (), at(0))} == {"a", "b"}
+    assert [each.id for each in rows.alerts.held(1, ())] == ["b"]
+    rows.alerts.drop(["b"])
+    assert {each.id for each in rows.alerts.sharing(1, (), at(0))} == {"a"}
+    assert rows.alerts.held(1, ()) == []
 
 
 @pytest.mark.parametrize("rules", [ALL, NESTED], ids=["all kinds", "rules over rules"])
@@ -160,15 +165,15 @@ def test_a_replay_of_a_long_stream_holds_few_hits(rules: Sequence[Rule], monkeyp
         made = record_at(
             moment, kinds[number % 4], user=users[number % 3], cluster="xy"[number % 2], key=f"{number:04}"
         )
-        rows.hold(correlator.take(rows, correlator.hits([made]), at(moment)))
+        rows.records.hold(correlator.take(rows, correlator.hits([made]), at(moment)))
         rows.forget_before(at(moment))
         if number % 500 == 499:
             sizes.append(objects_held(rows))
-    greatest = [max(size[name] for size in sizes[1:]) for name in ("Hit", "CorrelatedAlert", "_Group")]
+    greatest = [max(size[name] for size in sizes[1:]) for name in ("Hit", "CorrelatedAlert", "list")]
     assert greatest[0] < 1_500, "of about 60,000"
     assert greatest[1] < 300
     assert greatest[2] < 700
-    assert [sizes[-1][name] <= 1.5 * sizes[3][name] + 50 for name in ("Hit", "CorrelatedAlert", "_Group", "str")] == [
+    assert [sizes[-1][name] <= 1.5 * sizes[3][name] + 50 for name in ("Hit", "CorrelatedAlert", "list", "str")] == [
         True
     ] * 4
 
@@ -180,11 +185,13 @@ def test_what_a_later_hit_is_counted_with_is_not_forgotten(monkeypatch: pytest.M
     term = make(CorrelationType.NEW_TERM, steps=2, timespan=0 * MINUTE, history=20 * MINUTE)
     rows = MemoryRows([COUNT, absence, term])
     for minute in range(0, 100, 10):
-        rows.add([(0, GROUP, hit(minute)), (1, GROUP, hit(minute)), (2, GROUP, hit(minute, minute // 10 % 2))])
+        add(rows, 0, hit(minute))
+        add(rows, 1, hit(minute))
+        add(rows, 2, hit(minute, minute // 10 % 2))
     rows.forget_before(at(60))
     assert held(rows) == [50, 60, 70, 80, 90]
-    assert next(rows.hits_from(1, GROUP, START)).at <= at(50)
-    assert next(rows.hits_from(2, GROUP, START)).at <= at(40)
+    assert next(rows.hits.since(1, GROUP, START)).at <= at(50)
+    assert next(rows.hits.since(2, GROUP, START)).at <= at(40)
 
 
 def test_an_alert_that_can_still_change_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +206,7 @@ def test_an_alert_that_can_still_change_is_not_forgotten(monkeypatch: pytest.Mon
         alert("held", 1, is_held=True),
         alert("joined", 985),
     ]
-    rows.put(0, known)
-    rows.add((0, GROUP, hit(1_000)) for _ in range(3))
+    rows.alerts.put(0, known)
+    add(rows, 0, *[hit(1_000)] * 3)
     rows.forget_before(at(1_000) + timedelta(microseconds=1))
-    assert {each.id for each in rows.all_alerts()} == {"open", "waits", "held", "joined"}
+    assert {each.id for each in rows.alerts} == {"open", "waits", "held", "joined"}

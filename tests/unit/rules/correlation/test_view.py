@@ -243,7 +243,7 @@ def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int
     correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
     rows = MemoryRows(correlator.rules)
     correlator.take(rows, correlator.hits(stream), stream[-1].occurred_at)
-    known = list(rows.all_alerts())
+    known = list(rows.alerts)
     late = [
         replace(each, first_at=each.first_at + MINUTE, fired_at=each.fired_at + MINUTE, firing=None) for each in known
     ]

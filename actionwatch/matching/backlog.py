@@ -1,0 +1,46 @@
+"""While the sources read their backlog, correlations only store hits: each group is evaluated once, when they have read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from actionwatch.base.model import Record
+from actionwatch.matching.source_progress import SourceProgress, read_progress
+from actionwatch.store import records
+
+
+class BacklogWatch:
+    """How far the sources are, and whether only backlog is stored so far. `sources`: None for all that were ever polled."""
+
+    def __init__(self, sources: Sequence[str] | None) -> None:
+        self._sources = sources
+        self.progress = SourceProgress()
+        self._only_backlog_through = 0  # no record up to this id may alert
+        self._waits_for_sources = self._is_more = False
+        self._has_seen_live = False  # from then on, each batch may alert
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether no correlation can alert yet."""
+        return self._waits_for_sources or self._is_more
+
+    def read(self, connection: Connection) -> datetime | None:
+        """Return up to when all sources proved what they read."""
+        self.progress = read_progress(connection, self._sources)
+        self._waits_for_sources = not self.progress.is_past_backlog and not self._has_any_that_may_alert(connection)
+        return self.progress.verified
+
+    def note(self, batch: Sequence[Record], *, is_more: bool) -> None:
+        """Note a batch, and whether more records wait."""
+        self._has_seen_live = self._has_seen_live or not all(record.is_backlog for record in batch)
+        self._is_more = is_more and not self._has_seen_live
+
+    def _has_any_that_may_alert(self, connection: Connection) -> bool:
+        newest = records.newest_id(connection)
+        if records.has_any_that_may_alert(connection, self._only_backlog_through):
+            return True
+        self._only_backlog_through = newest
+        return False

@@ -1,0 +1,92 @@
+"""Feed rules that are new or have changed with older records, then evaluate their groups: in portions, beside normal work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import chain
+
+from sqlalchemy import Connection
+
+from actionwatch.base.model import AlertChange, Group, Hit
+from actionwatch.matching.rule_feeding import RuleFeeding
+from actionwatch.matching.stored_rows import StoredRows, span_of
+from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.evaluate import Span
+from actionwatch.rules.correlations.feed import Feed
+from actionwatch.rules.correlations.folding import too_early
+from actionwatch.store import hits, records
+
+FED_AT_ONCE = 2000  # records that rules are fed in one transaction: others wait meanwhile
+JUDGED_AT_ONCE = 250  # groups, as many as one statement takes
+DELETED_AT_ONCE = 5000  # hits
+
+
+class CatchUp:
+    """What rules still need, a portion for each transaction: older records, the evaluation of groups, less of what is old."""
+
+    def __init__(self, correlator: Correlator, feeding: RuleFeeding) -> None:
+        self._correlator = correlator
+        self._feeding = feeding
+        self._feeds: dict[frozenset[int], Feed] = {}
+        self._has_garbage = True  # hits of rules that were fed again, or do not run
+
+    def is_due(self, *, can_judge: bool) -> bool:
+        """Return whether there is anything to do now; `can_judge`: whether groups may be evaluated."""
+        return self._has_garbage or bool(self._feeding.feeding) or (can_judge and bool(self._feeding.judging))
+
+    def run(
+        self, connection: Connection, rows: StoredRows, position: int, verified: datetime | None, *, can_judge: bool
+    ) -> list[AlertChange]:
+        """Do a part of it. Return what becomes of alerts."""
+        if self._feeding.feeding:
+            self._feed(connection, rows, position)
+        elif can_judge and (number := self._feeding.to_judge()) is not None:
+            return self._judge(connection, rows, number, verified)
+        elif self._has_garbage:
+            self._has_garbage = hits.delete_others(connection, self._feeding.numbers, DELETED_AT_ONCE) > 0
+        return []
+
+    def _feed(self, connection: Connection, rows: StoredRows, position: int) -> None:
+        """Feed the next records to the rules that are furthest behind."""
+        places, after, others = self._feeding.to_feed()
+        portion = records.read_unmatched(connection, after, FED_AT_ONCE)
+        through = min(portion.through, position, others if others is not None else position)
+        batch = [record for record in portion.records if record.id <= through]
+        key = frozenset(places)
+        if key not in self._feeds:
+            self._feeds[key] = self._correlator.feed_of(key)
+        found, early = dict[int, dict[Group, list[Hit]]](), dict[int, datetime]()
+        for number, groups in self._feeds[key].hits(batch).items():
+            since = self._feeding.versions[number].fed_from
+            at = too_early(self._correlator.contexts[number], chain.from_iterable(groups.values()))
+            early |= {} if at is None else {number: at}
+            kept = {group: [hit for hit in its if since is None or hit.at >= since] for group, its in groups.items()}
+            found[number] = {group: its for group, its in kept.items() if its}
+        rows.hits.add(found)
+        for number, its in found.items():
+            rows.hits.postpone(number, {group: Span(some[0].order, some[-1].order) for group, some in its.items()})
+        is_done = through >= position or portion.through == after
+        self._feeding.note_fed(connection, places, None if is_done else through, len(batch))
+        self._feeding.note_too_early(connection, early)
+
+    def _judge(
+        self, connection: Connection, rows: StoredRows, number: int, verified: datetime | None
+    ) -> list[AlertChange]:
+        """Evaluate some of the groups of a rule that were touched."""
+        place = self._feeding.numbers[number]
+        touched = hits.read_touched(connection, place, JUDGED_AT_ONCE)
+        if len(touched) < JUDGED_AT_ONCE:
+            self._feeding.judging.discard(number)
+        hits.forget_touched(connection, place, [row.group_id for row in touched])
+        spans = {row.group_values: span_of(row.first_at, row.last_at) for row in touched}
+        later = self._feeding.later() - {number}
+        changes = self._correlator.take_again(rows, number, spans, verified, later)
+        self._feeding.note_too_early(connection, self._correlator.too_early)
+        self._feeding.judging.update(self._touched_above(number))
+        return changes
+
+    def _touched_above(self, number: int) -> set[int]:
+        """Return the places of the rules above one that are not evaluated with each batch: they may have been touched."""
+        rules = self._correlator.rules
+        name, later = rules[number].name.id, self._feeding.later()
+        return {place for place in later if any(step.rule_id == name for step in rules[place].steps)}
