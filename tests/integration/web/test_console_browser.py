@@ -270,8 +270,13 @@ def test_an_open_page_asks_again_after_an_error(browser: Browser, web: httpx.Cli
         viewer.page.unroute("**/news*")
         with database.write() as connection:
             alerts.insert_new(connection, [(make_alert("new", opened_at=NOON + MINUTE), "g")])
-        viewer.page.clock.fast_forward(31_000)
-        expect(viewer.page.locator("[data-new]")).to_have_text("1 new alert: reload")
+
+        def look_later() -> str | None:
+            # Again and again: the page may not have seen the refusal yet, and waits only from then on.
+            viewer.page.clock.fast_forward(31_000)
+            return viewer.page.locator("[data-new]").text_content()
+
+        assert wait_until(look_later, "the new alert") == "1 new alert: reload"
         viewer.wrong.clear()  # the browser reports the refusal
 
 
