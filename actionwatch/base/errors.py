@@ -30,6 +30,10 @@ class Fault:
         return f"{place}: {self.what}: {self.remedy}" if self.remedy else f"{place}: {self.what}"
 
 
+class NotFound(ActionwatchError):
+    """Nothing has a name that a person or a program gave, or the names of several things begin with it."""
+
+
 class ConfigError(ActionwatchError):
     """The configuration is invalid. `faults` holds all errors, not just the first."""
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.model import LEVELS, Alert, Record, Silence, Status
+from actionwatch.base.model import LEVELS, Alert, Status
 from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items
-from actionwatch.text.payloads import RECORDS_SHOWN, SuppressedDocument, alert_document, short_id
+from actionwatch.text.payloads import short_id
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
+    from actionwatch.queries.alerts import ListedAlert
     from actionwatch.settings import Settings
-    from actionwatch.store.outbox import Stop
-
-_HOLDING = ("silence", "inhibition", "mute", "min_level", "storm", "digest")  # the gates of which people want to know
-SEARCHED_ALERTS = 20_000  # the newest ones, unless --since is given: to look at the records of more takes seconds
 
 
 @click.command("list")
@@ -69,51 +63,42 @@ def list_alerts(
     actionwatch alerts list --level critical --level high --status open
     actionwatch alerts list --user eve@example.com --since 7d
     """
-    from actionwatch.store import alerts, outbox, records
+    from actionwatch.queries import alerts
+    from actionwatch.store.alerts import AlertFilter
 
-    oldest = None
+    wanted = AlertFilter(
+        levels=[LEVELS[word] for word in levels],
+        statuses=[Status(word) for word in statuses],
+        rules=rules,
+        user=user,
+        cluster=cluster,
+        since=since,
+    )
     with reading_store(config) as (settings, connection):
-        wanted = alerts.AlertFilter(
-            levels=[LEVELS[word] for word in levels],
-            statuses=[Status(word) for word in statuses],
-            rules=rules,
-            user=user,
-            cluster=cluster,
-            since=since,
-        )
-        if wanted.is_searching and since is None:
-            oldest = alerts.time_of_nth(connection, SEARCHED_ALERTS)
-        found = alerts.read_newest(connection, limit, replace(wanted, since=since or oldest))
-        ids = [alert.id for alert in found]
-        is_json = form != "table"
-        shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if is_json else {}
-        stopped = outbox.read_stopped(connection, ids)
-        silenced = {} if is_json else _silences_of(connection, found)
-    held = {alert.id: _spell_held(stopped[alert.id], silenced.get(alert.id)) for alert in found}
+        page = alerts.search(connection, wanted, limit, is_bounded=since is None)
+        holds = alerts.read_holds(connection, page.items, utc_now()) if form == "table" else {}
+        documents = alerts.read_documents(connection, page.items) if form != "table" else []
     nothing = "no matching alerts" if wanted.is_searching else "no alerts"
-    _print_alerts(found, form, shown, stopped, held, nothing)
-    if oldest is not None and len(found) < limit:
-        searched = f"the newest {SEARCHED_ALERTS:,} alerts were searched, back to {spell_time(oldest)}"
+    _print_alerts(page.items, form, documents, holds, nothing)
+    if page.next is not None and len(page.items) < limit:
+        searched = f"the newest {alerts.SEARCHED:,} alerts were searched, back to {spell_time(page.next[0])}"
         echo(f"note: {searched}: use --since to search further back", err=True)
-    if not found:
+    if not page.items:
         _note_unknown_rules(settings, rules)
 
 
 def _print_alerts(
     found: Sequence[Alert],
     form: str,
-    shown: Mapping[str, Sequence[Record]],
-    stopped: Mapping[str, Sequence[Stop]],
-    held: Mapping[str, str],
+    documents: Sequence[ListedAlert],
+    holds: Mapping[str, Sequence[tuple[str, str]]],
     nothing: str,
 ) -> None:
+    by_id = {each["id"]: each for each in documents}
     print_items(
         found,
         form,
-        document=lambda alert: {
-            **alert_document(alert, shown[alert.id]),
-            "suppressed": suppressed(stopped[alert.id]),
-        },
+        document=lambda alert: by_id[alert.id],
         columns=("opened", "level", "status", "count", "id", "held", "title", "rule"),
         row=lambda alert: (
             alert.opened_at,
@@ -121,7 +106,7 @@ def _print_alerts(
             alert.status.value,
             alert.count,
             alert.id,
-            held[alert.id],
+            ", ".join(_spell_hold(*each) for each in holds[alert.id]),
             alert.title,
             alert.rule.name,
         ),
@@ -131,29 +116,9 @@ def _print_alerts(
     )
 
 
-def _silences_of(connection: Connection, found: Sequence[Alert]) -> dict[str, Silence]:
-    """Return the active silences that match unresolved alerts, by the id of the alert."""
-    from actionwatch.alerts.routes import newest_labels
-    from actionwatch.alerts.silences import silence_for
-    from actionwatch.store import records, silences
-
-    now = utc_now()
-    active = silences.read_active(connection, now)
-    near = [alert for alert in found if alert.status is not Status.RESOLVED] if active else []
-    newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
-    labels = {alert.id: newest_labels(alert, newest) for alert in near}
-    silencing = {alert_id: silence_for(each, active, now) for alert_id, each in labels.items()}
-    return {alert_id: silence for alert_id, silence in silencing.items() if silence is not None}
-
-
-def _spell_held(rows: Sequence[Stop], silence: Silence | None) -> str:
-    """Return what held messages of an alert back, or holds its next ones: `silence 3f2a81c0, storm`."""
-    found = [f"silence {short_id(silence.id)}"] if silence is not None else []
-    for row in rows:
-        if row.why in _HOLDING:
-            ref = short_id(row.ref) if row.ref and row.why in ("silence", "inhibition") else row.ref or ""
-            found.append(f"{row.why} {ref}".strip())
-    return ", ".join(dict.fromkeys(found))
+def _spell_hold(gate: str, subject: str) -> str:
+    """Return what holds messages back: `silence 3f2a81c0`, `storm`."""
+    return f"{gate} {short_id(subject) if gate in ('silence', 'inhibition') else subject}".strip()
 
 
 def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:
@@ -165,10 +130,3 @@ def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:
         if name not in known and name not in known.values():
             hint = did_you_mean(name, known)
             echo(f"note: no rule is named {name}{': ' if hint else ''}{hint}", err=True)
-
-
-def suppressed(rows: Sequence[Stop]) -> list[SuppressedDocument]:
-    """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    from actionwatch.store.outbox import without_digests
-
-    return [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in without_digests(rows)]

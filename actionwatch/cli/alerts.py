@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Alert, Status
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.alert_list import list_alerts, suppressed
-from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
+from actionwatch.cli.alert_list import list_alerts
+from actionwatch.cli.context import changing_store, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, output_option
 from actionwatch.cli.output import (
     STYLES,
@@ -24,14 +24,13 @@ from actionwatch.cli.output import (
     print_table,
     spell,
 )
-from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, delivery_document
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from sqlalchemy import Connection
 
     from actionwatch.matching.operator_actions import OperatorActions
+    from actionwatch.queries.alerts import WholeAlert
 
 _ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.alerts)
 _comment_option = click.option(
@@ -47,8 +46,10 @@ command.add_command(list_alerts)
 @click.pass_obj
 def show(config: str, alert_id: str, form: str) -> None:
     """Show one alert with its records, deliveries and history. A unique prefix of the id is enough."""
+    from actionwatch.queries import alerts
+
     with reading_store(config) as (_, connection):
-        document = _describe(connection, alert_id)
+        document = alerts.read(connection, alert_id).document()
     print_document(document, form, as_text=lambda: _print(document))
 
 
@@ -102,40 +103,19 @@ def _decide(
 ) -> Iterator[Alert]:
     """Carry out a decision about each alert, and yield its result. If one id is wrong, nothing is changed."""
     from actionwatch.matching.operator_actions import OperatorActions
+    from actionwatch.queries import alerts
     from actionwatch.service.receivers import build_addressing
 
     with changing_store(config) as (settings, database):
         with database.read() as connection:
-            chosen = dict.fromkeys(_find(connection, beginning).id for beginning in ids)
+            chosen = dict.fromkeys(alerts.find(connection, beginning).id for beginning in ids)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
         for alert_id in chosen:
             yield decision(actions, alert_id)[0]
         warn_if_nothing_runs(database)
 
 
-def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:
-    """Return an alert as JSON, with `deliveries` and `history`."""
-    from actionwatch.store import alert_history, outbox, records
-
-    alert = _find(connection, alert_id)
-    shown = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
-    deliveries = outbox.read_of_alert(connection, alert.id)
-    lines = alert_history.read(connection, alert.id)
-    return {
-        **alert_document(alert, shown),
-        "suppressed": suppressed(outbox.read_stopped(connection, [alert.id])[alert.id]),
-        "deliveries": [delivery_document(delivery) for delivery in deliveries],
-        "history": [{"at": line.at, "stage": line.stage, "what": line.what} for line in lines],
-    }
-
-
-def _find(connection: Connection, beginning: str) -> Alert:
-    from actionwatch.store import alerts
-
-    return only_one(alerts.read_by_prefix(connection, beginning), "alert", beginning, "alerts list")
-
-
-def _print(document: dict[str, Any]) -> None:
+def _print(document: WholeAlert) -> None:
     out = console()
     style = STYLES.get(document["level"], "dim") + " reverse"
     out.print(hang(f" {document['level'].upper()} ", document["title"], style))
@@ -160,7 +140,7 @@ def _print(document: dict[str, Any]) -> None:
     _print_parts(document, out)
 
 
-def _print_parts(document: dict[str, Any], out: Console) -> None:
+def _print_parts(document: WholeAlert, out: Console) -> None:
     """Print the records, deliveries and history. The last column of each table is wrapped."""
     count = len(document["records"])
     head = f"records (the newest {count})" if 0 < count < document["count"] else "records"
@@ -170,13 +150,18 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
     ]
     columns = ("time", "kind", "user", "description")
     _print_part(out, head, columns, rows, "none: this is a self-alert", leave_out=("kind",))
-    names = ("receiver", "event", "status", "attempts", "id")
     sent = [
-        (*(item[name] for name in names), local_times(item["last_error"] or item["why"] or ""))
+        (
+            *(item["receiver"], item["event"], item["status"], item["attempts"], item["id"]),
+            local_times(item["last_error"] or item["why"] or ""),
+        )
         for item in document["deliveries"]
     ]
-    _print_part(out, "deliveries", (*names, "last error"), sent, "none: no route selected a receiver")
-    history = [(line["at"], line["stage"], local_times(line["what"])) for line in document["history"]]
+    names = ("receiver", "event", "status", "attempts", "id", "last error")
+    _print_part(out, "deliveries", names, sent, "none: no route selected a receiver")
+    history = [
+        (datetime.fromisoformat(line["at"]), line["stage"], local_times(line["what"])) for line in document["history"]
+    ]
     _print_part(out, "history", ("at", "stage", "what"), history, "none")
 
 

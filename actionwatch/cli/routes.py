@@ -14,7 +14,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreMissing
 from actionwatch.base.model import LEVELS, SELF_RULE_NAME, Alert, Record
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import named_receiver, only_one, read_settings, read_settings_to_act, reading_store
+from actionwatch.cli.context import named_receiver, read_settings, read_settings_to_act, reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, spell
 from actionwatch.text.suggestions import suggest
@@ -191,9 +191,10 @@ def _store(stack: ExitStack, config: str, *, is_needed: bool) -> Connection | No
 
 
 def _stored(connection: Connection, beginning: str) -> tuple[Alert, Record | None]:
-    from actionwatch.store import alerts, records
+    from actionwatch.queries import alerts
+    from actionwatch.store import records
 
-    alert = only_one(alerts.read_by_prefix(connection, beginning), "alert", beginning, "alerts list")
+    alert = alerts.find(connection, beginning)
     newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
     return alert, newest[-1] if newest else None
 

@@ -221,19 +221,21 @@ def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY)
 
 
 def search(
-    connection: Connection, wanted: AlertFilter, limit: int, after: PageKey | None, most: int
+    connection: Connection, wanted: AlertFilter, limit: int, after: PageKey | None, most: int | None
 ) -> tuple[list[Alert], PageKey | None]:
     """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
 
-    A place is the time of opening and the id. Looks at about `most` alerts, so that even a list without any alert may continue;
-    None: it ends.
+    A place is the time of opening and the id; None: the list ends. Looks at about `most` alerts (None: at all), so that even a
+    list without any alert may continue.
     """
     # The time is bounded once on each side: of two bounds SQLite uses the first for the index, and reads all rows between them.
     until = min((at for at in (wanted.until, after and after[0]) if at), default=None)
     behind = [or_(ALERT.c.opened_at < after[0], ALERT.c.id > after[1])] if after else []
     opened = select(ALERT.c.opened_at).where(*AlertFilter(until=until).conditions(), *behind)
-    nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
-    horizon: datetime | None = connection.execute(nth).scalar() if wanted.is_searching else None
+    horizon: datetime | None = None
+    if wanted.is_searching and most is not None:
+        nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
+        horizon = connection.execute(nth).scalar()
     since = max((at for at in (wanted.since, horizon) if at), default=None)
     near = replace(wanted, since=since, until=until).conditions()
     statement = _ALERTS.where(*near, *behind).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
@@ -258,13 +260,6 @@ def count_opened_after(connection: Connection, at: datetime, most: int) -> int:
     """Count the alerts that opened after a time, at most `most`."""
     newer = select(ALERT.c.opened_at).where(ALERT.c.opened_at > at).limit(most).subquery()
     return connection.execute(select(func.count()).select_from(newer)).scalar_one()
-
-
-def time_of_nth(connection: Connection, number: int) -> datetime | None:
-    """Return when the alert with that number opened, counted back from the newest; None if there are fewer."""
-    statement = select(ALERT.c.opened_at).order_by(ALERT.c.opened_at.desc()).offset(number - 1).limit(1)
-    found: datetime | None = connection.execute(statement).scalar()
-    return found
 
 
 def count(connection: Connection) -> dict[tuple[Level, Status], int]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import LEVELS, Alert, Level, Record, RecordFilter, Silence, Status
+from actionwatch.base.model import LEVELS, Level, Record, RecordFilter, Silence, Status
 from actionwatch.instaclustr.kinds import normalise_kind
 from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, outbox, receivers, records, self_alerts, silences
@@ -20,7 +20,6 @@ from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import UrlQuery
 from actionwatch.web.verdict import Verdict, assess
 
-SEARCHED_ALERTS = 20_000  # for one page of a search: to look at the records of more takes seconds
 SEARCHED_RECORDS = 10_000  # for one page of a search: a tenth of a second where none matches
 _MAX_NAME_CHARS = 60  # of a wrong name, in a message
 _MAX_COUNTED_OPEN = 1000  # alerts of one level
@@ -93,12 +92,6 @@ def rule_in_use(parts: Parts, name: str) -> Rule:
         if name in (rule.name.id, rule.name.name):
             return rule
     raise HTTPException(404, f"no rule in use has the id or name {name}: it may have been removed")
-
-
-def only_alert(connection: Connection, beginning: str) -> Alert:
-    """Read the alert whose id has this prefix. Raises: HTTPException, if there is none, or several."""
-    found = alerts.read_by_prefix(connection, beginning)
-    return _only(found, [each.id for each in found], "alert", "id", beginning)
 
 
 def only_record(connection: Connection, beginning: str) -> Record:

@@ -7,14 +7,12 @@ from typing import Annotated
 
 from fastapi import Query
 
-from actionwatch.store import alert_history, alerts, outbox, records
-from actionwatch.text.payloads import RECORDS_SHOWN, delivery_document, instant, record_document
+from actionwatch.queries import alerts
 from actionwatch.web.api.documents import AlertDetail, AlertItem, AlertPage, DecisionBody, alert_item
 from actionwatch.web.api.filters import AlertQuery
 from actionwatch.web.api.routing import CHANGE, ONE, AtOnce, Id, Operator, errors, open_router
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import cursor
-from actionwatch.web.reading import SEARCHED_ALERTS, only_alert
 
 router = open_router()
 
@@ -24,26 +22,16 @@ def list_alerts(query: Annotated[AlertQuery, Query()], parts: AtOnce) -> AlertPa
     """List alerts, newest first. A page of a search reads 20,000 alerts: it may be empty although others follow."""
     wanted, after = query.filter(parts.clock()), query.after(datetime, str)
     with parts.database.read() as connection:
-        found, rest = alerts.search(connection, wanted, query.limit, after, SEARCHED_ALERTS)
-    return {"items": [alert_item(each) for each in found], "next": cursor(rest)}
+        page = alerts.search(connection, wanted, query.limit, after)
+    return {"items": [alert_item(each) for each in page.items], "next": cursor(page.next)}
 
 
 @router.get("/alerts/{id}", **ONE)
 def get_alert(id: Id, parts: AtOnce) -> AlertDetail:
     """Show one alert. A unique prefix of its id is enough."""
     with parts.database.read() as connection:
-        alert = only_alert(connection, id)
-        held = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
-        stops = outbox.without_digests(outbox.read_stopped(connection, [alert.id])[alert.id])
-        sent = outbox.read_of_alert(connection, alert.id)
-        lines = alert_history.read(connection, alert.id)
-    return {
-        **alert_item(alert),
-        "records": [record_document(each) for each in held],
-        "suppressed": [{"receiver": each.receiver, "by": each.why, "ref": each.ref} for each in stops],
-        "deliveries": [delivery_document(each) for each in sent],
-        "history": [{"at": instant(line.at), "stage": line.stage, "what": line.what} for line in lines],
-    }
+        found = alerts.read(connection, id)
+    return {**alert_item(found.alert), **found.document()}
 
 
 @router.post("/alerts/{id}/acknowledge", **CHANGE)
@@ -63,4 +51,4 @@ def resolve_alert(id: Id, body: DecisionBody, operator: Operator, parts: AtOnce)
 def _named(parts: Parts, beginning: str) -> str:
     """Return the id of the alert of the path."""
     with parts.database.read() as connection:
-        return only_alert(connection, beginning).id
+        return alerts.find(connection, beginning).id

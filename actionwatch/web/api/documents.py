@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
 from actionwatch.base.model import Alert
+from actionwatch.queries.alerts import WholeAlert
 from actionwatch.text.payloads import (
     AlertFacts,
     DeliveryDocument,
@@ -19,7 +20,6 @@ from actionwatch.text.payloads import (
     LevelWord,
     RecordDocument,
     SilenceDocument,
-    SuppressedDocument,
     Time,
     alert_facts,
     instant,
@@ -62,21 +62,8 @@ class AlertItem(AlertFacts):
     resolved_at: Time | None
 
 
-class HistoryLine(TypedDict):
-    """What happened to an alert: routes, gates, attempts, decisions."""
-
-    at: Time
-    stage: str
-    what: str
-
-
-class AlertDetail(AlertItem):
+class AlertDetail(AlertItem, WholeAlert):
     """An alert with its newest 50 records (the newest last), its deliveries, what held them back, and its history."""
-
-    records: list[RecordDocument]
-    suppressed: list[SuppressedDocument]
-    deliveries: list[DeliveryDocument]
-    history: list[HistoryLine]
 
 
 class RecordDetail(RecordDocument):

@@ -9,17 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.base.model import LEVELS, Alert, Record
+from actionwatch.queries import alerts
+from actionwatch.queries.pages import PAGE_SIZE, Page
 from actionwatch.rules.explain import Explanation, explain, feeders_of
-from actionwatch.store import alert_history, alerts, outbox, records
 from actionwatch.text.escaping import steps
-from actionwatch.text.payloads import RECORDS_SHOWN, explain_command
+from actionwatch.text.payloads import explain_command
 from actionwatch.web.console.page import render, render_search
 from actionwatch.web.console.silencing import SPANS
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
-from actionwatch.web.reading import SEARCHED_ALERTS, STATUSES, alert_filter, only_alert
+from actionwatch.web.reading import STATUSES, alert_filter
 
-PER_PAGE = 50
 _NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0]}
 _NOTES = {
     "ack": "The alert is acknowledged.",
@@ -40,19 +40,18 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
     query = UrlQuery(request.query_params, now)
     wanted = alert_filter(query)
     after = query.place("after", datetime, str)
-    found: list[Alert] = []
-    older = None
+    page: Page[Alert] = Page(())
     if not query.problems:
         with parts.database.read() as connection:
-            found, older = alerts.search(connection, wanted, PER_PAGE, after, SEARCHED_ALERTS)
+            page = alerts.search(connection, wanted, PAGE_SIZE, after)
     return render_search(
         request,
         "alerts.html",
         now,
         query,
         after,
-        older,
-        found=found,
+        page.next,
+        found=page.items,
         wanted=wanted,
         levels=list(reversed(LEVELS)),
         statuses=list(STATUSES),
@@ -70,27 +69,20 @@ def show(request: Request, parts: Parts) -> Response:
 
 def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show one alert with the state of a decision about it: `note`, `problem`, `drafts`, the `given` values of the form."""
-    beginning = request.path_params["alert_id"]
     with parts.database.read() as connection:
-        alert = only_alert(connection, beginning)
-        held = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
-        values: dict[str, Any] = {
-            "records": list(reversed(held)),
-            "deliveries": outbox.read_of_alert(connection, alert.id),
-            "history": alert_history.read(connection, alert.id),
-            "stops": outbox.without_digests(outbox.read_stopped(connection, [alert.id])[alert.id]),
-        }
+        found = alerts.read(connection, request.path_params["alert_id"])
     return render(
         request,
         "alert.html",
         parts.clock(),
         code,
-        alert=alert,
-        explanation=_explain(parts, alert, held[-1]) if held else None,
-        runbook=steps(alert.runbook or ""),
-        command=explain_command(alert.id),
+        found=found,
+        alert=found.alert,
+        explanation=_explain(parts, found.alert, found.records[-1]) if found.records else None,
+        runbook=steps(found.alert.runbook or ""),
+        command=explain_command(found.alert.id),
         spans=SPANS,
-        **{"note": "", "problem": "", "drafts": (), "given": _NOTHING_GIVEN, **values, **decision},
+        **{"note": "", "problem": "", "drafts": (), "given": _NOTHING_GIVEN, **decision},
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from actionwatch.cli.alert_list import SEARCHED_ALERTS
+from actionwatch.queries.alerts import SEARCHED
 from tests.integration.cli.conftest import Desk, call
 
 RULE_ID = "11111111-1111-4111-8111-111111111111"
@@ -89,7 +89,7 @@ def test_filtered_alerts_are_searched_among_the_newest_unless_since_is_given(des
     search = ["alerts", "list", "--user", "alice@example.com", "-o", "json"]
     assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
     micros = int(datetime.now(UTC).timestamp() * 1_000_000)
-    desk.change(NEWER_ALERTS, count=SEARCHED_ALERTS, micros=micros)
+    desk.change(NEWER_ALERTS, count=SEARCHED, micros=micros)
     found = desk.call(*search)
     assert found.json == []
     assert "note: the newest 20,000 alerts were searched, back to " in found.err

@@ -11,6 +11,7 @@ from actionwatch.base.model import Alert, Entity, Level, RuleName, Silence, Stat
 from actionwatch.store import alert_history, alerts, delivery_transitions, receivers, records, silences
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.database import Database
+from actionwatch.store.statements import LAST_CHARACTER
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
 
 FULL = make_alert(
@@ -145,8 +146,9 @@ def test_filter_selects_exactly_its_alerts(database: Database, wanted: AlertFilt
         records.insert_new(connection, given)
         alerts.join(connection, [("a", 1, NOON), ("b", 2, NOON), ("b", 3, NOON), ("c", 3, NOON)])
         assert [alert.id for alert in alerts.read_newest(connection, 9, wanted)] == expected
-        assert alerts.time_of_nth(connection, 2) == NOON + 2 * QUARTER
-        assert alerts.time_of_nth(connection, 5) is None
+        nobody = AlertFilter(user="nobody")
+        assert alerts.search(connection, nobody, 9, None, 2) == ([], (NOON + 2 * QUARTER, LAST_CHARACTER))
+        assert alerts.search(connection, nobody, 9, None, 5) == ([], None)
 
 
 def test_joining_again_changes_nothing(database: Database) -> None:

@@ -218,7 +218,7 @@ def _records_found(**wanted: Any) -> Question:
 
 def _alerts_found(**wanted: Any) -> Question:
     """Search alerts as `alerts list` does."""
-    return lambda c: alerts.read_newest(c, 50, AlertFilter(since=alerts.time_of_nth(c, 4 * FEW), **wanted))
+    return lambda c: alerts.search(c, AlertFilter(**wanted), 50, None, 4 * FEW)
 
 
 def _deleting(delete: Callable[[Connection, datetime], int], before: datetime) -> Question:
@@ -326,7 +326,7 @@ QUESTIONS: dict[str, Question] = {
     "rules backtest --since": lambda c: list(record_search.stream(c, RecordFilter(since=RECENT), is_once=True)),
     "records list --since": lambda c: record_search.find(c, RecordFilter(since=RECENT, user="nobody"), 50),
     "records list --until, long ago": lambda c: record_search.find(c, RecordFilter(since=START, until=OLD), 50),
-    "alerts list": lambda c: alerts.read_newest(c, 50),
+    "alerts list": lambda c: alerts.search(c, AlertFilter(), 50, None, 4 * FEW),
     **{
         f"alerts list --{name}": _alerts_found(**{name: value})
         for name, value in {

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Entity, Level, Status
+from actionwatch.queries import alerts as queries
+from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.rules.model import Rule
 from actionwatch.store import alert_history, alerts, delivery_transitions, records
 from actionwatch.store.database import Database
-from actionwatch.web.console import alerts as view
 from tests.builders import CLUSTER_DELETED_RULE, NOON, RULE, make_alert, make_delivery, make_record, only_sqlite
 from tests.integration.web.console_kit import Served
 from tests.statements import statements
@@ -122,7 +123,7 @@ def test_mistakes_are_named(web: httpx.Client, query: dict[str, str], problem: s
 
 def test_pages_have_each_alert_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paging lists every alert once, newest first, also those that opened at one instant, and a new one moves nothing."""
-    count = 2 * view.PER_PAGE + 7
+    count = 2 * PAGE_SIZE + 7
     with database.write() as connection:
         given = [make_alert(f"id-{number:04}", opened_at=NOON - MINUTE * (number // 60)) for number in range(count)]
         alerts.insert_new(connection, [(each, "g") for each in given])
@@ -133,13 +134,13 @@ def test_pages_have_each_alert_once(database: Database, monkeypatch: pytest.Monk
             with database.write() as connection:
                 new = make_alert(f"new-{len(found)}", opened_at=NOON + MINUTE * len(found))
                 alerts.insert_new(connection, [(new, "g")])
-    assert [len(page) for page in found] == [view.PER_PAGE, view.PER_PAGE, 7]
+    assert [len(page) for page in found] == [PAGE_SIZE, PAGE_SIZE, 7]
     assert [alert_id for page in found for alert_id in page] == [f"id-{number:04}" for number in range(count)]
 
 
 def test_a_search_is_bounded_and_continues(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of a search looks at a limited number of alerts; a page without a match leads to older ones, to the end."""
-    monkeypatch.setattr(view, "SEARCHED_ALERTS", 10)
+    monkeypatch.setattr(queries, "SEARCHED", 10)
     with database.write() as connection:
         given = [make_alert(f"id-{number:02}", opened_at=NOON - number * MINUTE) for number in range(35)]
         last = make_alert("last", opened_at=NOON - 40 * MINUTE, level=Level.LOW)
@@ -213,7 +214,7 @@ def test_an_alert_is_found_by_a_prefix(detailed: Served) -> None:
         assert client.get("/alerts/0badcafe-2").status_code == 200
         assert client.get("/alerts/0badcafe").status_code == 200, "a whole id is unique"
         several = client.get("/alerts/0badcaf")
-        assert (several.status_code, "give a longer one" in several.text) == (404, True)
+        assert (several.status_code, "give a longer prefix" in several.text) == (404, True)
         missing = client.get("/alerts/%3Cscript%3E")
         assert (missing.status_code, "&lt;script&gt;" in missing.text) == (404, True)
 

@@ -1,0 +1,135 @@
+"""The alerts: a search, and one alert with everything that the store has about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+from typing_extensions import TypedDict
+
+from actionwatch.alerts.routes import newest_labels
+from actionwatch.alerts.silences import silence_for
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Alert, Record, Status
+from actionwatch.queries.pages import Page, only
+from actionwatch.store import alert_history, alerts, outbox, records, silences
+from actionwatch.store.alerts import AlertFilter
+from actionwatch.store.statements import PageKey
+from actionwatch.text.payloads import (
+    RECORDS_SHOWN,
+    AlertDocument,
+    DeliveryDocument,
+    SuppressedDocument,
+    Time,
+    alert_document,
+    delivery_document,
+    instant,
+)
+
+SEARCHED = 20_000  # alerts, for one page of a search: to look at the records of more takes seconds
+_HOLDING = ("silence", "inhibition", "mute", "min_level", "storm", "digest")  # the gates of which people want to know
+
+
+class ListedAlert(AlertDocument):
+    """An alert with its newest 50 records, the newest last, and what held its messages back."""
+
+    suppressed: list[SuppressedDocument]
+
+
+class HistoryLine(TypedDict):
+    """What happened to an alert: routes, gates, attempts, decisions."""
+
+    at: Time
+    stage: str
+    what: str
+
+
+class WholeAlert(ListedAlert):
+    """A listed alert with its deliveries and its history."""
+
+    deliveries: list[DeliveryDocument]
+    history: list[HistoryLine]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAlert:
+    """What the store has about an alert: its newest records, the newest last; what stopped its messages, each once."""
+
+    alert: Alert
+    records: Sequence[Record]
+    stops: Sequence[outbox.Stop]
+    deliveries: Sequence[Delivery]
+    history: Sequence[alert_history.Entry]
+
+    def document(self) -> WholeAlert:
+        """Return it as JSON."""
+        return {
+            **_listed(self.alert, self.records, self.stops),
+            "deliveries": [delivery_document(each) for each in self.deliveries],
+            "history": [{"at": instant(line.at), "stage": line.stage, "what": line.what} for line in self.history],
+        }
+
+
+def search(
+    connection: Connection,
+    wanted: AlertFilter,
+    limit: int,
+    after: PageKey | None = None,
+    *,
+    is_bounded: bool = True,
+) -> Page[Alert]:
+    """Return the next alerts that match a filter, newest first, after a place. Looks at about `SEARCHED`, unless unbounded."""
+    return Page(*alerts.search(connection, wanted, limit, after, SEARCHED if is_bounded else None))
+
+
+def find(connection: Connection, beginning: str) -> Alert:
+    """Return the alert whose id starts with this. Raises: NotFound."""
+    return only(alerts.read_by_prefix(connection, beginning), "alert", beginning, "alerts list")
+
+
+def read(connection: Connection, beginning: str) -> FoundAlert:
+    """Return what the store has about the alert whose id starts with this. Raises: NotFound."""
+    alert = find(connection, beginning)
+    return FoundAlert(
+        alert,
+        records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id],
+        outbox.without_digests(outbox.read_stopped(connection, [alert.id])[alert.id]),
+        outbox.read_of_alert(connection, alert.id),
+        alert_history.read(connection, alert.id),
+    )
+
+
+def read_documents(connection: Connection, found: Sequence[Alert]) -> list[ListedAlert]:
+    """Return alerts of a list as JSON."""
+    ids = [alert.id for alert in found]
+    held, stops = records.read_of_alerts(connection, ids, RECORDS_SHOWN), outbox.read_stopped(connection, ids)
+    return [_listed(alert, held[alert.id], outbox.without_digests(stops[alert.id])) for alert in found]
+
+
+def _listed(alert: Alert, held: Sequence[Record], stops: Sequence[outbox.Stop]) -> ListedAlert:
+    suppressed: list[SuppressedDocument] = [
+        {"receiver": stop.receiver, "by": stop.why, "ref": stop.ref} for stop in stops
+    ]
+    return {**alert_document(alert, held), "suppressed": suppressed}
+
+
+def read_holds(
+    connection: Connection, found: Sequence[Alert], now: datetime
+) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return what held messages of alerts back, or holds their next ones, by the id of the alert: each gate, and its subject.
+
+    The subject is the id of a silence or of an alert, or a name, or empty.
+    """
+    active = silences.read_active(connection, now)
+    near = [alert for alert in found if alert.status is not Status.RESOLVED] if active else []
+    newest = records.read_of_alerts(connection, [alert.id for alert in near], 1)
+    silencing = {alert.id: silence_for(newest_labels(alert, newest), active, now) for alert in near}
+    holds: dict[str, list[tuple[str, str]]] = {}
+    for alert_id, stops in outbox.read_stopped(connection, [alert.id for alert in found]).items():
+        silence = silencing.get(alert_id)
+        next_ones = [("silence", silence.id)] if silence else []
+        stopped = [(stop.why, stop.ref or "") for stop in stops if stop.why in _HOLDING]
+        holds[alert_id] = list(dict.fromkeys([*next_ones, *stopped]))
+    return holds
