@@ -3,56 +3,39 @@
 A press is obeyed only if it comes from the workspace of the bot and from the channel in which this receiver posted that alert,
 and if its user belongs to that workspace, or is in the list of `users`. Everything else is refused and logged.
 
-The SDK's socket client handles the WebSocket. This module works around its faults: it takes a proxy from the environment, gives
-up if the first connection fails, ignores Retry-After, uses a whole core for 20 seconds when a connection ends without a close
-frame, needs up to four seconds to close, and cannot read large frames.
+One thread connects, reads and acknowledges; another one handles one press after the other.
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
-import socket
+import json
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
-from slack_sdk import WebClient
-from slack_sdk.errors import SlackClientError
-from slack_sdk.socket_mode import SocketModeClient
-from slack_sdk.socket_mode.builtin.connection import Connection
-from slack_sdk.socket_mode.client import BaseSocketModeClient
-from slack_sdk.socket_mode.request import SocketModeRequest
 
 from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.notifiers._slack_api import SlackApi, escaped
 from actionwatch.notifiers._slack_buttons import BLOCK_ID, BUTTONS, MAX_VALUE_CHARS, PREFIX
+from actionwatch.notifiers._slack_socket import MAX_ENVELOPE_BYTES, SlackSocket, Unreadable, connect
 from actionwatch.notifiers.base import OnAction, ReferenceOf
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
 
 _MAX_DECISION_CHARS = 300
-MAX_ENVELOPE_CHARS = 1_000_000  # a press contains the message, of at most 50 blocks of 3,000 characters
-MAX_FRAME_BYTES = 4 * MAX_ENVELOPE_CHARS  # a longer frame ends the connection
-_RECEIVE_BYTES = 65_536  # at once
-_WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 _UNEXPECTED_WAIT = 5.0  # after an unexpected error
 REFUSED_WAIT = 300.0  # a wrong token stays wrong until the configuration is reloaded
 _LIST_TEAMS = "auth.teams.list?limit=1000"  # in the URL, because it accepts no JSON; it returns at most 1000
 _SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
-
-# The SDK logs URLs, headers and texts at DEBUG, and errors at ERROR. `SlackActions` logs an error once itself.
-_SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
-_SILENT.setLevel(logging.CRITICAL + 1)
-_SILENT.propagate = False
 
 log = structlog.get_logger()
 
@@ -120,6 +103,14 @@ class _Teams(msgspec.Struct):
     teams: tuple[_Identified, ...]
 
 
+class _Envelope(msgspec.Struct):
+    """A message of Slack on the socket. One without an id is about the connection."""
+
+    type: str = ""
+    envelope_id: str = ""
+    payload: Any = None
+
+
 class _Refused(Exception):
     """A press that is not obeyed; str() is the reason."""
 
@@ -148,8 +139,11 @@ class SlackActions:
         self._workspace: _Workspace | None = None
         self._seen: deque[str] = deque(maxlen=_SEEN_ENVELOPES)
         self._stopping = threading.Event()
-        self._make = functools.partial(_Client, app, context, proxy, self._refuse, self._take)
-        self._client: _Client | None = None
+        self._app = app
+        self._tls = context
+        self._proxy = proxy
+        self._socket: SlackSocket | None = None
+        self._presses = ThreadPoolExecutor(1, f"slack-presses-{receiver}")
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
 
     def start(self) -> None:
@@ -157,10 +151,13 @@ class SlackActions:
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the press that is being handled, disconnect, and end the threads."""
+        """Disconnect, handle the presses that were acknowledged, and end the threads."""
         self._stopping.set()
+        if (current := self._socket) is not None:
+            current.abort()
         if self._thread.is_alive():
             self._thread.join()
+        self._presses.shutdown()
         self._bot.close()
 
     def check(self) -> None:
@@ -168,7 +165,7 @@ class SlackActions:
 
         Raises: DeliveryError.
         """
-        if self._client is None or not self._client.is_connected():
+        if self._socket is None:
             raise DeliveryError(f"not connected to Slack: the buttons of {self.receiver} have no effect")
 
     def _watch(self) -> None:
@@ -181,34 +178,45 @@ class SlackActions:
                 self._stopping.wait(_UNEXPECTED_WAIT)
 
     def _listen(self) -> None:
-        self._client = client = self._make()
         wait = FIRST_WAIT
+        while not self._stopping.is_set():
+            try:
+                connected = self._connect()
+            except (DeliveryError, OSError, ValueError) as exc:
+                log.warning("slack_actions_connect_failed", receiver=self.receiver, error=str(exc))
+                self._stopping.wait(max(wait, _shortest_wait(exc)))
+                wait = min(wait * 2, LONGEST_WAIT)
+                continue
+            log.info("slack_actions_connected", receiver=self.receiver)
+            with contextlib.closing(connected):
+                is_ended_by_slack = self._serve(connected)
+            wait = FIRST_WAIT
+            if not is_ended_by_slack:
+                self._stopping.wait(wait)
+
+    def _serve(self, connected: SlackSocket) -> bool:
+        """Take envelopes until the connection ends. Return whether Slack asks for another one, as it does every few hours."""
+        self._socket = connected
         try:
             while not self._stopping.is_set():
-                if client.is_connected():
-                    wait = FIRST_WAIT
-                    self._stopping.wait(_WATCH_SECONDS)
-                elif (shortest := self._connect(client)) is not None:
-                    self._stopping.wait(max(wait, shortest))
-                    wait = min(wait * 2, LONGEST_WAIT)
+                if not self._take(connected, connected.receive()):
+                    return True
+        except Unreadable as exc:
+            self._refuse(f"it cannot be read: {exc}")
+        except OSError as exc:
+            log.debug("slack_actions_disconnected", receiver=self.receiver, error=str(exc))
         finally:
-            self._client = None
-            client.end()
+            self._socket = None
+        return False
 
-    def _connect(self, client: _Client) -> float | None:
-        """Connect. Return None, or the shortest wait in seconds before the next attempt."""
-        try:
-            self._workspace = self._read_workspace()
-            client.connect_to_new_endpoint()
-        except (DeliveryError, SlackClientError, OSError, ValueError) as exc:
-            log.warning("slack_actions_connect_failed", receiver=self.receiver, error=str(exc))
-            if isinstance(exc, TransientDeliveryError):
-                return exc.retry_after.total_seconds()
-            return REFUSED_WAIT if isinstance(exc, PermanentDeliveryError) else 0.0
-        if not client.is_connected():
-            return 0.0
-        log.info("slack_actions_connected", receiver=self.receiver)
-        return None
+    def _connect(self) -> SlackSocket:
+        """Connect. Raises: DeliveryError, and what sockets raise."""
+        self._workspace = self._read_workspace()
+        url = str(self._app.call("apps.connections.open", {}).get("url") or "")
+        parts = urlsplit(url)
+        if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):
+            raise TransientDeliveryError("Slack returned no wss:// address to connect to")
+        return connect(url, self._tls, self._proxy)
 
     def _read_workspace(self) -> _Workspace:
         """Ask for the workspace of the bot. Raises: DeliveryError."""
@@ -220,15 +228,25 @@ class SlackActions:
         except msgspec.ValidationError as exc:
             raise TransientDeliveryError(f"Slack did not name the workspace of the bot: {exc}") from exc
 
-    def _take(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
-        """Acknowledge one envelope, because Slack waits only three seconds, then handle it."""
-        with contextlib.suppress(SlackClientError, OSError, AttributeError):
-            client.send_socket_mode_response({"envelope_id": request.envelope_id})
-        if request.type != "interactive" or request.envelope_id in self._seen:
-            return
-        self._seen.append(request.envelope_id)
+    def _take(self, connected: SlackSocket, text: bytes) -> bool:
+        """Acknowledge one envelope, because Slack waits only three seconds, and have it handled. Return whether more follow."""
+        if len(text) > MAX_ENVELOPE_BYTES:
+            self._refuse(f"it has {len(text)} bytes, and a press at most {MAX_ENVELOPE_BYTES}")
+            return True
         try:
-            press = msgspec.convert(request.payload, _Press)
+            envelope = msgspec.json.decode(text, type=_Envelope)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            return True  # not from Slack
+        if envelope.envelope_id:
+            connected.send(json.dumps({"envelope_id": envelope.envelope_id}))
+        if envelope.type == "interactive" and envelope.envelope_id not in self._seen:
+            self._seen.append(envelope.envelope_id)
+            self._presses.submit(self._handle, envelope.payload)
+        return envelope.type != "disconnect"
+
+    def _handle(self, payload: Any) -> None:
+        try:
+            press = msgspec.convert(payload, _Press)
             for action in press.actions:
                 name = action.action_id.removeprefix(PREFIX)
                 if name in BUTTONS and name != action.action_id:
@@ -270,7 +288,7 @@ class SlackActions:
         except ActionwatchError as exc:
             self._reply_privately(f"{BUTTONS[name]} failed: {exc}", press)
         except Exception as exc:
-            # The SDK would swallow the exception, and the user would believe that it worked.
+            # The pool would swallow the exception, and the user would believe that it worked.
             log.exception("slack_action_failed", receiver=self.receiver, action=name, error=type(exc).__name__)
             self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", press)
         else:
@@ -297,106 +315,11 @@ class SlackActions:
             log.warning("slack_reply_failed", receiver=self.receiver, error=str(exc))
 
 
-class _Client(SocketModeClient):
-    """The SDK's socket client, with our HTTP client. `SlackActions` reconnects it."""
-
-    def __init__(
-        self,
-        app: SlackApi,
-        context: ssl.SSLContext,
-        proxy: str | None,
-        refuse: Callable[[str], None],
-        take: Callable[[BaseSocketModeClient, SocketModeRequest], None],
-    ) -> None:
-        # The SDK uses only the TLS context of this web client: it has no token and makes no calls.
-        web_client = WebClient(ssl=context, logger=_SILENT)
-        super().__init__("", _SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
-        self.proxy = proxy  # without one, the SDK has taken the proxy of the environment
-        self._app = app
-        self._refuse = refuse
-        self.socket_mode_request_listeners.append(take)
-        self.on_error_listeners.append(self._report)
-
-    def issue_new_wss_url(self) -> str:
-        url = str(self._app.call("apps.connections.open", {}).get("url") or "")
-        parts = urlsplit(url)
-        if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):
-            raise TransientDeliveryError("Slack returned no wss:// address to connect to")
-        return url
-
-    def enqueue_message(self, message: str) -> None:
-        """Take one message for a later thread, unless it is too large to be a press."""
-        if len(message) > MAX_ENVELOPE_CHARS:
-            self._refuse(f"it has {len(message)} characters, and a press at most {MAX_ENVELOPE_CHARS}")
-            return
-        super().enqueue_message(message)
-
-    def _report(self, error: Exception) -> None:
-        """Log what is wrong with a frame. Other errors of the socket are those of a lost connection."""
-        if not isinstance(error, OSError) or isinstance(error, _Unreadable):
-            self._refuse(f"it cannot be read: {error}")
-
-    @property
-    def current_session(self) -> Connection | None:
-        """The connection, if any. Its socket is replaced before the SDK's thread can see it and read."""
-        return self._session
-
-    @current_session.setter
-    def current_session(self, session: Connection | None) -> None:
-        if session is not None and session.sock is not None:
-            session.sock = _FrameSocket(session.sock)  # type: ignore[assignment]
-        self._session = session
-
-    def end(self) -> None:
-        """Close. First wake the thread that waits for the next frame, because it holds the lock that closing needs."""
-        session = self.current_session
-        if session is not None and session.sock is not None:
-            with contextlib.suppress(OSError):
-                session.sock.shutdown(socket.SHUT_RDWR)
-        self.message_queue.put(None)  # wake the thread that waits for a message
-        self.close()
-
-
-class _Unreadable(ConnectionError):
-    """A frame that Slack never sends. The SDK closes the connection, and `SlackActions` makes another."""
-
-
-class _FrameSocket:
-    """A socket that returns one whole frame (RFC 6455 §5.2) at a time, and raises when the peer has closed.
-
-    The SDK would read empty data in a busy loop. For each piece of a frame it would keep a copy of all pieces before, which is
-    500 MB for a frame of 1 MB, and after about 1,000 pieces or a timeout it would take the rest for other frames.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._taken = bytearray()
-        self.send, self.close, self.shutdown = sock.send, sock.close, sock.shutdown
-
-    def recv(self, _: int) -> bytes:
-        while missing := self._missing_count():
-            data = self._socket.recv(min(missing, _RECEIVE_BYTES))
-            if not data:
-                raise ConnectionResetError("Slack closed the connection")
-            # Of the response that begins the WebSocket, the SDK leaves the last line end. No frame begins with it.
-            self._taken += data if self._taken else data.removeprefix(b"\n")
-        frame, self._taken = bytes(self._taken), bytearray()
-        return frame
-
-    def _missing_count(self) -> int:
-        """Return how many bytes of the header are missing, or else of the frame."""
-        taken = self._taken
-        length = taken[1] & 0x7F if len(taken) > 1 else 0
-        header = 2 + {126: 2, 127: 8}.get(length, 0)
-        if len(taken) < header:
-            return header - len(taken)
-        if header > 2:
-            length = int.from_bytes(taken[2:header])
-        if length > MAX_FRAME_BYTES:
-            raise _Unreadable(f"it has {length} bytes, and a press at most {MAX_FRAME_BYTES}")
-        if taken[1] & 0x80:
-            raise _Unreadable("its frame has a mask, which only clients use")
-        return header + length - len(taken)
+def _shortest_wait(exc: Exception) -> float:
+    """Return after how many seconds to connect again at the earliest."""
+    if isinstance(exc, TransientDeliveryError):
+        return exc.retry_after.total_seconds()
+    return REFUSED_WAIT if isinstance(exc, PermanentDeliveryError) else 0.0
 
 
 def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 """Send spans to an OpenTelemetry collector: OTLP over HTTP, as protobuf (https://opentelemetry.io/docs/specs/otlp/).
 
-Requires the extra `otel`. Spans that cannot be sent wait, up to a limit; then the oldest are dropped. No step waits for them.
+Requires the extra `otel`. The SDK's spans and the encoder of its OTLP exporters make the requests, and our HTTP client sends
+them: the exporter for HTTP reads headers, certificates and proxies from the environment, and the SDK's queue drops each batch
+that fails.
+
+Spans that cannot be sent wait, up to a limit; then the oldest are dropped. No step waits for them.
 """
 
 from __future__ import annotations
@@ -9,19 +13,18 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from socket import gethostname
 
 import structlog
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1 import trace_pb2
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from actionwatch import __version__
 from actionwatch.base.clock import to_micros
@@ -39,6 +42,7 @@ _EXCERPT_CHARS = 300
 LAST_TIMEOUT = timedelta(seconds=2)  # of all that is sent at the end of the service
 _MAX_NANOSECONDS = 2**64 - 1  # of a time in the protocol: the year 2554
 _TRANSIENT = frozenset({429, 502, 503, 504})  # by the specification; other errors would occur again
+_SCOPE = InstrumentationScope("actionwatch", __version__)
 
 log = structlog.get_logger()
 
@@ -54,9 +58,12 @@ class TraceExporter:
         headers = [part for value in options.headers.values() for part in in_header(value.get_secret_value())]
         proxy = options.proxy.get_secret_value() if options.proxy else None
         self._redact = Redaction(headers, logins=in_proxy(proxy))
+        self._resource = Resource(
+            {"service.name": options.service_name, "service.version": __version__, "service.instance.id": gethostname()}
+        )
         self._http = self._client()
         self._waiting: deque[Span] = deque()
-        self._sending: list[trace_pb2.Span] = []
+        self._sending: list[ReadableSpan] = []
         self._lock = threading.Lock()
         self._dropped_count = 0
         self._is_failing = False
@@ -99,7 +106,7 @@ class TraceExporter:
         self._fill_batch()
         if not self._sending:
             return False
-        content = _encode(self._sending, self._options.service_name)
+        content = encode_spans(self._sending).SerializeToString()
         headers = {"content-type": "application/x-protobuf"}
         try:
             answer = http.request("POST", self._url, headers=headers, content=content, timeout=timeout)
@@ -116,16 +123,12 @@ class TraceExporter:
         return count == MAX_BATCH
 
     def _fill_batch(self) -> None:
-        """Encode spans that wait. A span that does not fit the protocol is dropped, because it would block the others."""
         while len(self._sending) < MAX_BATCH:
             with self._lock:
                 if not self._waiting:
                     return
                 span = self._waiting.popleft()
-            try:
-                self._sending.append(_encoded(span))
-            except ValueError:
-                self._dropped_count += 1
+            self._sending.append(_ended(span, self._resource))
 
     def _fail(self, what: str) -> bool:
         """Report once that the collector does not accept spans, until it accepts some again."""
@@ -149,44 +152,25 @@ class TraceExporter:
         self._is_failing, self._dropped_count = False, 0
 
 
-def _encode(spans: Sequence[trace_pb2.Span], service_name: str) -> bytes:
-    """Encode spans as a request to a collector."""
-    own = {"service.name": service_name, "service.version": __version__, "service.instance.id": gethostname()}
-    return ExportTraceServiceRequest(
-        resource_spans=[
-            trace_pb2.ResourceSpans(
-                resource=Resource(attributes=_attributes(own)),
-                scope_spans=[
-                    trace_pb2.ScopeSpans(
-                        scope=InstrumentationScope(name="actionwatch", version=__version__),
-                        spans=spans,
-                    )
-                ],
-            )
-        ]
-    ).SerializeToString()
-
-
-def _encoded(span: Span) -> trace_pb2.Span:
-    start = _nanoseconds(span.start)
-    return trace_pb2.Span(
-        trace_id=span.trace_id,
-        span_id=span.id,
-        parent_span_id=span.parent_id,
-        name=span.name,
-        kind=trace_pb2.Span.SPAN_KIND_INTERNAL,
-        start_time_unix_nano=start,
-        end_time_unix_nano=max(_nanoseconds(span.end), start),  # the clock of the upstream may be ahead
-        attributes=_attributes({**span.attributes, **({"error.type": span.error} if span.error else {})}),
-        status=trace_pb2.Status(code=trace_pb2.Status.STATUS_CODE_ERROR) if span.error else None,
+def _ended(span: Span, resource: Resource) -> ReadableSpan:
+    """Return a span as the exporter takes it."""
+    trace_id, start = int.from_bytes(span.trace_id), _nanoseconds(span.start)
+    attributes = {**span.attributes, **({"error.type": span.error} if span.error else {})}
+    return ReadableSpan(
+        span.name,
+        context=SpanContext(trace_id, int.from_bytes(span.id), is_remote=False),
+        parent=SpanContext(trace_id, int.from_bytes(span.parent_id), is_remote=True) if span.parent_id else None,
+        resource=resource,
+        attributes={name: _sendable(value) for name, value in attributes.items()},
+        status=Status(StatusCode.ERROR if span.error else StatusCode.UNSET),
+        start_time=start,
+        end_time=max(_nanoseconds(span.end), start),  # the clock of the upstream may be ahead
+        instrumentation_scope=_SCOPE,
     )
 
 
-def _attributes(values: Mapping[str, str | int]) -> Iterator[KeyValue]:
-    for name, value in values.items():
-        text = value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-        given = AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=text)
-        yield KeyValue(key=name, value=given)
+def _sendable(value: str | int) -> str | int:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _nanoseconds(at: datetime) -> int:

@@ -321,7 +321,7 @@ class Telemetry(Options):
 
 def _can_be_sent(telemetry: Telemetry | None) -> Telemetry | None:
     if telemetry is not None:
-        require_package("opentelemetry.proto", "otel")
+        require_package("opentelemetry.sdk", "otel")
     return telemetry
 
 

@@ -21,7 +21,7 @@ from actionwatch.text.times import local_times
 
 REDACTED = "**redacted**"
 # Log only their errors.
-_QUIET_LIBRARIES = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")
+_QUIET_LIBRARIES = ("alembic", "apscheduler", "httpx", "httpcore", "websocket", "uvicorn", "asyncio")
 # What strangers can cause is logged once in this time, for each message of these loggers.
 _REPEAT_SECONDS = 60.0
 _SELDOM = ("uvicorn", "asyncio", "actionwatch.web")

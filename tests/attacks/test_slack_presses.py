@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from actionwatch.notifiers import slack
-from actionwatch.notifiers._slack_actions import MAX_ENVELOPE_CHARS, MAX_FRAME_BYTES
+from actionwatch.notifiers._slack_socket import MAX_ENVELOPE_BYTES, MAX_FRAME_BYTES
 from tests.integration.notifiers.ends import TOKEN, deliver, options
 from tests.integration.notifiers.http_end import Reply, Request
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
@@ -114,7 +114,7 @@ def test_only_listed_users_may_press(server: SocketEnd) -> None:
         {"actions": [None]},
         {"actions": [{"action_id": ["actionwatch_ack"], "value": "alert-1"}]},
         {"actions": [{"action_id": "actionwatch_ack", "value": {"id": "alert-1"}}]},
-        {"filler": "x" * MAX_ENVELOPE_CHARS},
+        {"filler": "x" * MAX_ENVELOPE_BYTES},
     ],
 )
 def test_odd_press_is_refused(server: SocketEnd, odd: dict[str, Any]) -> None:
@@ -135,6 +135,19 @@ def test_endless_frame_ends_the_connection(server: SocketEnd) -> None:
     assert [each["reason"] for each in logs if each["event"] == "slack_press_refused"] == [
         "it cannot be read: it has 4000001 bytes, and a press at most 4000000"
     ]
+
+
+def test_endless_message_ends_the_connection(server: SocketEnd) -> None:
+    """A message in many frames is refused once it is larger than any press, and the buttons work on the next connection."""
+    part = b"\x7f" + (MAX_FRAME_BYTES // 2).to_bytes(8) + b"x" * (MAX_FRAME_BYTES // 2)
+    with listening(server) as pressed:
+        with contextlib.suppress(OSError):
+            server.say_bytes(b"\x01" + part)
+            for _ in range(2):
+                server.say_bytes(b"\x00" + part)
+        wait_until(lambda: server.connections == 2, "another connection")
+        server.press("actionwatch_ack", envelope_id="valid")
+        wait_until(lambda: pressed.calls == OBEYED, "the press")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "", "\n", "[" * 100_000, "x" * 3_000_000])

@@ -267,6 +267,8 @@ def test_listener_survives_any_exception(server: SocketEnd) -> None:
     pressed = Pressed()
     with listening(server, pressed) as listener:
         listener.check()
+        server.opening = [Reply(503)] * 3
+        server.hang_up()
         place = "slack-actions-security-slack", "_listen", SystemExit
         wait_until(lambda: raise_in_thread(*place), "the end of the connecting")
         wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")

@@ -68,9 +68,9 @@ def test_the_address_of_the_console_is_served_by_its_name(
             "openid: needs the package joserfc: install the project's requirements/oidc.txt",
         ),
         (
-            "opentelemetry.proto",
+            "opentelemetry.sdk",
             "telemetry: {endpoint: 'http://otel-collector:4318'}",
-            "telemetry: needs the package opentelemetry.proto: install the project's requirements/otel.txt",
+            "telemetry: needs the package opentelemetry.sdk: install the project's requirements/otel.txt",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_lines_below_the_level_are_omitted() -> None:
     def act() -> None:
         structlog.get_logger().info("page_stored")
         logging.getLogger("some.library").info("hello")
-        for name in ("httpx", "slack_sdk.web", "uvicorn.error", "apscheduler.scheduler"):
+        for name in ("httpx", "websocket", "uvicorn.error", "apscheduler.scheduler"):
             logging.getLogger(name).warning("small talk")
 
     assert lines_of("auto", act, level="warning") == ""
