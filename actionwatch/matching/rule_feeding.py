@@ -7,11 +7,9 @@ their alerts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from hashlib import blake2b
 
 import structlog
 from sqlalchemy import Connection
@@ -67,9 +65,7 @@ class RuleFeeding:
         fed = positions.read(connection, positions.FED)
         if fed < position:  # a replica of an older version has matched what lies between
             known = {name: _behind(version, fed) for name, version in known.items()}
-        changed = {
-            rule.name.id for rule in self._rules if not _is_as(known.get(rule.name.id), self._digest(rule), progress)
-        }
+        changed = {rule.name.id for rule in self._rules if not _is_as(known.get(rule.name.id), rule, progress)}
         changed = set().union(*(together for together in linked(self._rules) if together & changed))
         # A rule that does not run gets no hits, and nothing of it is judged: when it is back, it is new.
         running = [rule.name.id for rule in self._rules]
@@ -160,12 +156,12 @@ class RuleFeeding:
             if name in changed:
                 number += 1
                 before = known.get(name)
-                floor = before.floor if before is not None and before.version == rule.version else position
+                floor = before.floor if before is not None and before.version == rule.version.matching else position
                 found[name] = CorrelationVersion(
-                    rule.version,
+                    rule.version.matching,
                     floor,
                     number,
-                    self._digest(rule),
+                    rule.version.rows,
                     starts.get(name),
                     through if through < position else None,
                     progress.begin,
@@ -202,17 +198,10 @@ class RuleFeeding:
             if name in changed and name not in whole and (begin is None or start > begin)
         }
 
-    def _digest(self, rule: Correlation) -> str:
-        """Return a digest of all that determines what a rule finds and reports."""
-        above = sorted(each.name.id for each in self._rules if rule.name.id in {step.rule_id for step in each.steps})
-        steps = [step.rule_id for step in rule.steps]
-        parts = [rule.version, str(rule.realert), rule.alert.group_by, rule.is_silent, steps, above]
-        return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
-
-def _is_as(version: CorrelationVersion | None, digest: str, progress: SourceProgress) -> bool:
+def _is_as(version: CorrelationVersion | None, rule: Correlation, progress: SourceProgress) -> bool:
     """Return whether a rule was fed as it is now. While a source was never polled, the beginning is not known."""
-    if version is None or version.number is None or version.digest != digest:
+    if version is None or version.number is None or version.digest != rule.version.rows:
         return False
     begins = version.begins_at, version.alerts_from
     return not progress.names or begins == (progress.begin, progress.alerts_from)

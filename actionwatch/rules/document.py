@@ -20,9 +20,10 @@ from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.conditions import Some, all_of
 from actionwatch.rules.correlations.reading.block import read_correlation
 from actionwatch.rules.filters import read_filter
-from actionwatch.rules.model import Filter, Rule
+from actionwatch.rules.model import Filter, Rule, RuleVersion
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import PARSE_ERRORS, ReadContext, explain, read_detection
+from actionwatch.rules.versions import content_of
 from actionwatch.rules.when import read_when
 from actionwatch.text.suggestions import suggest
 
@@ -94,6 +95,7 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         when=when,
         tests=tests,
         document=report.document,
+        version=RuleVersion(content_of(value, context.lists.values)),
     )
     if is_correlated:
         own = compiled if "detection" in value else None

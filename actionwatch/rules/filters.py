@@ -16,9 +16,10 @@ from typing import Any
 from actionwatch.base.model import RuleName
 from actionwatch.rules.condition_text import is_met, parse_phrase
 from actionwatch.rules.conditions import all_of, leaves
-from actionwatch.rules.model import Filter, Rule
+from actionwatch.rules.model import Filter, Rule, RuleVersion
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, read_detection
+from actionwatch.rules.versions import content_of
 from actionwatch.text.suggestions import suggest
 
 KEYS = ("owner", "reason", "expires")
@@ -52,7 +53,8 @@ def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, contex
         report.fault(("filter", "condition"), what, f"write: condition: not ({detection['condition']})")
     if rules is None or expires is None or report.faults:
         return None
-    return Filter(name, rules, compiled.condition, compiled.selections, owner, reason, expires, report)
+    version = RuleVersion(content_of(value, context.lists.values))
+    return Filter(name, rules, compiled.condition, compiled.selections, owner, reason, expires, report, version)
 
 
 def apply_filters(rules: Iterable[Rule], filters: Sequence[Filter]) -> list[Rule]:

@@ -16,6 +16,7 @@ from uuid import UUID
 from actionwatch.base.model import Mode
 from actionwatch.rules.lists import Lists, lists_of
 from actionwatch.rules.load import ReadFiles, Rules, with_unread
+from actionwatch.rules.model import RuleVersion
 from actionwatch.rules.report import Report
 from actionwatch.text.yaml_document import Document
 
@@ -32,12 +33,9 @@ class RunningDocument:
     id: str
     name: str
     document: Document
+    version: RuleVersion
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mode: Mode | None = Mode.LIVE
-
-    def is_as(self, other: RunningDocument) -> bool:
-        """Check whether both have the same content, even in different places."""
-        return (self.document.value, self.lists) == (other.document.value, other.lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,8 @@ def _versions(built: Rules, lists: Lists) -> Iterator[RunningDocument]:
     for rule in built.rules:
         if rule.document is not None:
             used = lists_of(rule.document.value, lists.values)
-            yield RunningDocument(rule.name.id, rule.name.name, rule.document, used, rule.mode)
+            yield RunningDocument(rule.name.id, rule.name.name, rule.document, rule.version, used, rule.mode)
     for each in built.filters:
         document = each.report.document
-        yield RunningDocument(each.name.id, each.name.name, document, lists_of(document.value, lists.values), None)
+        used = lists_of(document.value, lists.values)
+        yield RunningDocument(each.name.id, each.name.name, document, each.version, used, None)

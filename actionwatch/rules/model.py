@@ -36,6 +36,20 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
+class RuleVersion:
+    """What a rule is, as digests: "this rule changed" means that one of them is different.
+
+    `content`: its document and the lists that it names. A reload, the stored versions, and the history compare it.
+    The others are of correlations: `matching` determines which records make an alert, so that a new one starts from now;
+    `rows` also determines what is stored of hits and alerts, so that a new one reads older records again.
+    """
+
+    content: str
+    matching: str = ""
+    rows: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule that is ready to run. `file` and `line` show where it begins.
 
@@ -56,6 +70,7 @@ class Rule:
     filters: tuple[Filter, ...] = ()
     tests: tuple[Case, ...] = ()
     document: Document | None = None
+    version: RuleVersion = RuleVersion("")
     correlation: Correlation | None = None
     is_silent: bool = False
 
@@ -77,6 +92,7 @@ class Filter:
     reason: str
     expires: datetime
     report: Report
+    version: RuleVersion = RuleVersion("")
 
     @property
     def file(self) -> str:
@@ -200,8 +216,7 @@ class Correlation:
     """The detections of the same document that feed the correlation, each as a silent rule."""
     is_silent: bool = False
     """The correlation only feeds another rule."""
-    version: str = ""
-    """A digest of the documents that define the rule. It changes when their content changes."""
+    version: RuleVersion = RuleVersion("")
 
     @property
     def is_absence(self) -> bool:

@@ -1,7 +1,7 @@
-"""Versions of correlations: a digest of everything that determines which records make an alert.
+"""What a rule is, as digests: `RuleVersion` says what each of them decides.
 
-This includes the rules that feed it, filters, lists, time intervals, and whether it is off. A correlation with a new digest
-starts from now: it learns from older records but does not alert on them.
+Which records make an alert of a correlation depends on its document, on the rules that feed it, filters, lists, time
+intervals, and on whether it is off.
 """
 
 from __future__ import annotations
@@ -13,20 +13,35 @@ from dataclasses import replace
 from typing import Any
 
 from actionwatch.base.model import Mode
+from actionwatch.rules.correlations.order import running
 from actionwatch.rules.lists import Lists, lists_of
-from actionwatch.rules.model import Rule
+from actionwatch.rules.model import Correlation, Rule
+
+_DETERMINING = ("detection", "correlation", "when", "logsource")  # the keys that determine which records make an alert
+
+
+def content_of(document: Mapping[Any, Any], lists: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the digest of a document and of those lists that it names, wherever they are stored."""
+    return _hash(_json(document), _json(lists_of(document, lists)))
 
 
 def with_versions(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
-    """Return the rules, with the versions of the correlations set. `lists` are those that the rules were built with."""
+    """Return the rules with the versions of their correlations. `lists` are those that the rules were built with."""
     feeders, used = _feeders(rules), correlated(rules)
     digests = {rule.name.id: _own(rule, lists) for rule in rules if rule.name.id in used}
-    return tuple(
-        replace(rule, correlation=replace(rule.correlation, version=_hash(*_feeding(rule, feeders, digests))))
-        if rule.correlation is not None
-        else rule
-        for rule in rules
-    )
+    above: dict[str, list[str]] = {}
+    for each in running(rules):
+        for step in each.steps:
+            above.setdefault(step.rule_id, []).append(each.name.id)
+    found = []
+    for rule in rules:
+        if rule.correlation is not None:
+            matching = _hash(*_feeding(rule, feeders, digests))
+            rows = _rows(rule.correlation, matching, sorted(above.get(rule.name.id, ())))
+            version = replace(rule.version, matching=matching, rows=rows)
+            rule = replace(rule, version=version, correlation=replace(rule.correlation, version=version))
+        found.append(rule)
+    return tuple(found)
 
 
 def correlated(rules: Sequence[Rule]) -> frozenset[str]:
@@ -57,17 +72,21 @@ def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
 def _own(rule: Rule, lists: Lists) -> str:
     parts = [str(rule.mode is Mode.OFF), repr(rule.when)]
     if rule.document is not None:
-        parts += [_digest(rule.document.value), repr(lists_of(rule.document.value, lists.values))]
+        kept = {key: item for key, item in rule.document.value.items() if key in _DETERMINING}
+        parts += [_json(kept), repr(lists_of(rule.document.value, lists.values))]
     for each in rule.filters:
         value = each.report.document.value
         parts += [repr(value["filter"]), repr(each.expires), repr(lists_of(value, lists.values))]
     return _hash(*parts)
 
 
-def _digest(document: Mapping[str, Any]) -> str:
-    """Return a digest of the keys of a document that determine which records make an alert."""
-    kept = {key: item for key, item in document.items() if key in ("detection", "correlation", "when", "logsource")}
-    return hashlib.sha256(json.dumps(_with_texts(kept), sort_keys=True, default=str).encode()).hexdigest()
+def _rows(rule: Correlation, matching: str, above: Sequence[str]) -> str:
+    steps = [step.rule_id for step in rule.steps]
+    return _hash(matching, _json([str(rule.realert), rule.alert.group_by, rule.is_silent, steps, above]))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_with_texts(value), sort_keys=True, default=str)
 
 
 def _with_texts(value: Any) -> Any:

@@ -20,9 +20,10 @@ from actionwatch.rules.document import read_document
 from actionwatch.rules.last_good import Running, RunningDocument, with_last_good
 from actionwatch.rules.lists import Lists, lists_of
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
-from actionwatch.rules.model import Filter, Rule
+from actionwatch.rules.model import Filter, Rule, RuleVersion
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
+from actionwatch.rules.versions import content_of
 from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
 from actionwatch.service.rule_recording import Doing, doings, reconcile, record
 from actionwatch.settings import Settings
@@ -74,7 +75,11 @@ class RuleFiles:
         running = with_last_good(*reading, last, self._build)
         before = {version.id: version for version in last}
         now = {version.id: version for version in running.versions}
-        changed = [each for each in now.values() if each.id in before and not each.is_as(before[each.id])]
+        changed = [
+            each
+            for each in now.values()
+            if each.id in before and each.version.content != before[each.id].version.content
+        ]
         moved = [each for each in now.values() if each.id in before and _place(each) != _place(before[each.id])]
         added = [each for each in now.values() if each.id not in before]
         removed = [each for each in before.values() if each.id not in now]
@@ -198,9 +203,8 @@ def _from_store(stored: StoredVersion) -> RunningDocument:
     value, lists = (yaml.load(text, Loader=yaml.CSafeLoader) for text in (stored.document, stored.lists))
     document = Document(stored.file, value, {(): (stored.line, 1)})
     mode = None if stored.mode is None else Mode(stored.mode)
-    return RunningDocument(
-        stored.rule_id, stored.name, document, {name: tuple(items) for name, items in lists.items()}, mode
-    )
+    values = {name: tuple(items) for name, items in lists.items()}
+    return RunningDocument(stored.rule_id, stored.name, document, RuleVersion(content_of(value, values)), values, mode)
 
 
 def _dump(value: object) -> str:

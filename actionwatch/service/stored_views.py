@@ -57,7 +57,7 @@ def _stored_rows(
     versions, unjudged, numbers = correlations.read_versions(connection), hits.touched_rules(connection), list[int]()
     for rule in rules:
         fed = versions.get(rule.name.id)
-        if fed is None or fed.version != rule.version or fed.number is None or fed.fed_through is not None:
+        if fed is None or fed.version != rule.version.matching or fed.number is None or fed.fed_through is not None:
             return None
         if fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
             return None

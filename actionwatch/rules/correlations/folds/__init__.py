@@ -9,7 +9,8 @@ from functools import partial
 from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
 from actionwatch.rules.correlations.folds.counting import Counting, Spike
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.folds.sequences import Sequences, Shape
+from actionwatch.rules.correlations.folds.reach import Shape
+from actionwatch.rules.correlations.folds.sequences import Sequences
 from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType
 
 

@@ -248,7 +248,10 @@ class Service:
 def unchanged(*versions: Sequence[Rule]) -> set[str]:
     """Return the ids of the correlations that are the same in all versions of the rules."""
     first, *others = (
-        {each.name.id: (each.version, each.realert, each.alert.group_by, each.is_silent) for each in running(rules)}
+        {
+            each.name.id: (each.version.matching, each.realert, each.alert.group_by, each.is_silent)
+            for each in running(rules)
+        }
         for rules in versions
     )
     return {name for name, what in first.items() if all(other.get(name) == what for other in others)}

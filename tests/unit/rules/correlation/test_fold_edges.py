@@ -257,7 +257,7 @@ def test_a_waiting_alert_grows_by_each_hit(monkeypatch: pytest.MonkeyPatch) -> N
             super().__init__(hits)
             collected.append(len(self))
 
-    monkeypatch.setattr("actionwatch.rules.correlations.folds.sequences.HitWindow", Collecting)
+    monkeypatch.setattr("actionwatch.rules.correlations.folds.reach.HitWindow", Collecting)
     state = new_fold(ALONE, START)
     for number in range(1, 101):
         state.push(hit(number / 100))

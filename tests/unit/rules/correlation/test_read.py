@@ -415,7 +415,7 @@ def test_version_changes_only_with_what_affects_alerts(changed: tuple[str, str],
         assert loaded.faults == ()
         (rule,) = loaded.rules
         assert rule.correlation is not None
-        versions.append(rule.correlation.version)
+        versions.append(rule.correlation.version.matching)
     assert text.replace(*changed) != text
     assert (versions[0] != versions[1]) is is_new
 
@@ -474,7 +474,7 @@ def test_own_keys_may_be_numbers_and_texts() -> None:
     assert found.faults == ()
     (correlation,) = (rule.correlation for rule in found.rules)
     assert correlation is not None
-    assert correlation.version
+    assert correlation.version.matching
 
 
 def test_version_changes_with_the_rules_below() -> None:
@@ -482,7 +482,11 @@ def test_version_changes_with_the_rules_below() -> None:
     feeder = HEAD.replace("name: t", "name: a").replace("title: T", "title: A") + DETECTION
     above = "title: b\nname: b\ncorrelation: {type: event_count, rules: [a], timespan: 1h, condition: {gte: 2}}\n"
     versions = [
-        [rule.correlation.version for rule in rules_in(f"{each}---\n{above}").rules if rule.correlation is not None]
+        [
+            rule.correlation.version.matching
+            for rule in rules_in(f"{each}---\n{above}").rules
+            if rule.correlation is not None
+        ]
         for each in (feeder, feeder.replace("BACKUP", "CREATE_CLUSTER"), feeder.replace("title: A", "title: C"))
     ]
     assert versions[0] != versions[1]
