@@ -19,7 +19,6 @@ from actionwatch.matching.rule_feeding import RuleFeeding
 from actionwatch.matching.source_progress import SourceProgress
 from actionwatch.matching.stored_rows import StoredRows
 from actionwatch.matching.unexpected import end_unexpected
-from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.feed import GroupedHits, keep_reference
 from actionwatch.rules.correlations.fold_cache import FoldCache
@@ -48,7 +47,8 @@ class Correlating:
         self.is_idle = all(rule.correlation is None for rule in rules)
         """Whether there is no correlation at all."""
         self.backlog = BacklogWatch(sources)
-        self._feeding = RuleFeeding(running(rules), keep)
+        self.feeding = RuleFeeding(running(rules), keep)
+        """How far each rule was fed."""
         self._cache = FoldCache()
         self._correlator: Correlator | None = None
         self._catch_up: CatchUp | None = None
@@ -57,15 +57,10 @@ class Correlating:
         self._stored: StoredRows | None = None
 
     @property
-    def fed_count(self) -> int:
-        """How many records rules were fed again since the start."""
-        return self._feeding.fed_count
-
-    @property
     def is_level(self) -> bool:
         """Whether all rules are evaluated with each batch."""
         return self.is_idle or (
-            self._correlator is not None and not self.backlog.is_reading and not self._feeding.later()
+            self._correlator is not None and not self.backlog.is_reading and not self.feeding.later()
         )
 
     @property
@@ -85,7 +80,7 @@ class Correlating:
 
         Resolves, once, the alerts about missing groups that these rules do not expect.
         """
-        is_aligned = self.is_idle or (self.is_aligned(position) and not self._feeding.is_too_early)
+        is_aligned = self.is_idle or (self.is_aligned(position) and not self.feeding.is_too_early)
         if is_aligned and self._has_ended_unexpected:
             return
         with database.write() as connection:
@@ -97,14 +92,14 @@ class Correlating:
         self._has_ended_unexpected = True
         if self._correlator is not None and not is_aligned:
             self._cache.clear()
-            self._catch_up = CatchUp(self._correlator, self._feeding)
+            self._catch_up = CatchUp(self._correlator, self.feeding)
             self._aligned = position, self.backlog.progress
 
     def hits(self, batch: Sequence[Record]) -> GroupedHits:
         """Return the hits of records, for the rules that are fed with each batch."""
         if self._correlator is None:
             return {}
-        feeding = self._feeding.feeding
+        feeding = self.feeding.feeding
         return {number: its for number, its in self._correlator.hits(batch).items() if number not in feeding}
 
     def take(
@@ -123,11 +118,11 @@ class Correlating:
         if self._correlator is None:
             return []
         self.backlog.note(batch, is_more=is_more)
-        later = set(range(len(self._correlator.rules))) if self.backlog.is_reading else self._feeding.later()
-        self._stored = self._feeding.rows(connection, batch)
+        later = set(range(len(self._correlator.rules))) if self.backlog.is_reading else self.feeding.later()
+        self._stored = self.feeding.rows(connection, batch)
         changes = self._correlator.take(self._stored, found, verified, later)
-        self._feeding.judging.update(found.keys() & later)
-        self._feeding.note_too_early(connection, self._correlator.too_early)
+        self.feeding.judging.update(found.keys() & later)
+        self.feeding.note_too_early(connection, self._correlator.too_early)
         return changes
 
     def catch_up(self, connection: Connection, position: int, verified: datetime | None) -> list[AlertChange]:
@@ -135,7 +130,7 @@ class Correlating:
         self._stored = None
         if self._catch_up is None:
             return []
-        self._stored = self._feeding.rows(connection)
+        self._stored = self.feeding.rows(connection)
         return self._catch_up.run(connection, self._stored, position, verified, can_judge=not self.backlog.is_reading)
 
     def store(self, changes: Sequence[AlertChange], reported_as: Mapping[str, str]) -> None:
@@ -160,27 +155,17 @@ class Correlating:
         return [] if self._correlator is None else self._correlator.take_failures()
 
     def _align(self, connection: Connection, position: int) -> Correlator:
-        fed_again = self._feeding.align(connection, position, self.backlog.progress)
-        correlator = Correlator(self._rules, self._bounds(), keep_reference, self._cache)
-        rows = self._feeding.rows(connection)
+        fed_again = self.feeding.align(connection, position, self.backlog.progress)
+        correlator = Correlator(self._rules, self.feeding.bounds(), keep_reference, self._cache)
+        rows = self.feeding.rows(connection)
         _place_alerts(connection, correlator.rules, rows)
         for number, spans in correlator.begin().items():
             if number in fed_again:
                 rows.hits.postpone(number, spans)
-                self._feeding.judging.add(number)
+                self.feeding.judging.add(number)
         correlations.delete_saved_state(connection)
         positions.note_fed(connection, position)
         return correlator
-
-    def _bounds(self) -> StreamBounds:
-        versions = self._feeding.by_id()
-        begins = {version.alerts_from for version in versions.values()}
-        return StreamBounds(
-            begin=lambda rule: versions[rule.name.id].begins_at,
-            since=lambda rule: versions[rule.name.id].fed_from,
-            floor=lambda rule: versions[rule.name.id].floor,
-            alerts_from=max((at for at in begins if at is not None), default=None),
-        )
 
 
 def _place_alerts(connection: Connection, rules: Sequence[Correlation], rows: StoredRows) -> None:

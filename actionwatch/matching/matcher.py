@@ -64,11 +64,10 @@ class RecordMatcher:
         failures: FailureLog | None = None,
     ) -> None:
         self._database = database
-        self._engine = engine
         self._addressing = addressing
         self._clock = clock
         self._batch_size = batch_size
-        self._correlating = correlating or Correlating((), addressing)
+        self._running = self._requested = (engine, correlating or Correlating((), addressing))
         self._failures = failures or FailureLog()
         self.step_count = 0
         """How many transactions were committed since the start: it grows while there is progress."""
@@ -77,21 +76,21 @@ class RecordMatcher:
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
-        self._requested: tuple[Evaluator, Correlating] | None = None
-        self._running: tuple[Evaluator, Correlating] | None = None
         self._is_stopping = False
 
     @property
     def fed_count(self) -> int:
         """How many records these correlations were fed again since the start."""
-        return self._correlating.fed_count
+        return self._correlating.feeding.fed_count
 
     def run_once(self) -> int:
         """Match every record stored so far. Return how many alerts were opened."""
         with self._lock:
             self._opened_count = 0
             while True:
-                self._switch(self._requested)
+                if self._requested[0] is not self._running[0]:
+                    self._failures.settle()
+                self._running = self._requested
                 is_done = self._match_all()
                 if self._is_stopping or (is_done and self._requested is self._running):
                     return self._opened_count
@@ -104,14 +103,9 @@ class RecordMatcher:
         """Let `run_once` end after the batch in progress; a later process matches the rest."""
         self._is_stopping = True
 
-    def _switch(self, rules: tuple[Evaluator, Correlating] | None) -> None:
-        self._running = rules
-        if rules is None:
-            return
-        engine, correlating = rules
-        if engine is not self._engine:
-            self._failures.settle()
-        self._engine, self._correlating = engine, correlating
+    @property
+    def _correlating(self) -> Correlating:
+        return self._running[1]
 
     def _must_leave(self) -> bool:
         return self._is_stopping or self._requested is not self._running
@@ -161,7 +155,7 @@ class RecordMatcher:
             return False
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
-        matches = list(self._engine.evaluate([record for record in ordered if not record.is_backlog]))
+        matches = list(self._running[0].evaluate([record for record in ordered if not record.is_backlog]))
         is_more = len(portion.records) == self._batch_size
         self._commit(position, portion.through, matches, ordered, is_more=is_more)
         return True
@@ -214,16 +208,17 @@ class RecordMatcher:
         self, connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
     ) -> Sequence[Alert]:
         """Write what matches and changes of correlations make of alerts. Return the alerts that are new."""
-        failures = [*self._engine.take_failures(), *self._correlating.take_failures()]
+        engine, correlating = self._running
+        failures = [*engine.take_failures(), *correlating.take_failures()]
         self._failures.report(connection, failures)
         opened: Sequence[Alert] = []
         reported_as: Mapping[str, str] = {}
         if matches or changes:
-            sources = ", ".join(self._correlating.backlog.progress.names)
+            sources = ", ".join(correlating.backlog.progress.names)
             opened, reported_as = ledger_store.add(
                 connection, matches, changes, self._addressing, self._clock(), sources
             )
-        self._correlating.store(changes, reported_as)
+        correlating.store(changes, reported_as)
         return opened
 
     def _note_opened(self, opened: Sequence[Alert]) -> None:

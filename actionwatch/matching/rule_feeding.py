@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from actionwatch.base.model import Record
 from actionwatch.matching.source_progress import SourceProgress
 from actionwatch.matching.stored_rows import StoredRows
+from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.order import linked, lookbacks
 from actionwatch.rules.model import Correlation
 from actionwatch.store import correlations, hits, positions, records
@@ -51,9 +52,16 @@ class RuleFeeding:
         """The places of the rules that read older records."""
         return {place for place, version in enumerate(self.versions) if version.fed_through is not None}
 
-    def by_id(self) -> dict[str, CorrelationVersion]:
-        """Return the versions by the id of their rule."""
-        return {rule.name.id: version for rule, version in zip(self._rules, self.versions, strict=True)}
+    def bounds(self) -> StreamBounds:
+        """Return from which times on these rules know the stream, and may alert."""
+        versions = {rule.name.id: version for rule, version in zip(self._rules, self.versions, strict=True)}
+        begins = {version.alerts_from for version in self.versions}
+        return StreamBounds(
+            begin=lambda rule: versions[rule.name.id].begins_at,
+            since=lambda rule: versions[rule.name.id].fed_from,
+            floor=lambda rule: versions[rule.name.id].floor,
+            alerts_from=max((at for at in begins if at is not None), default=None),
+        )
 
     def rows(self, connection: Connection, batch: Sequence[Record] = ()) -> StoredRows:
         """Return the rows of these rules in a transaction. The records of the `batch` are not read again."""

@@ -8,6 +8,7 @@ import sys
 NAMES = (
     "tail",
     "rules",
+    "correlations",
     "deliveries",
     "noise",
     "start",

@@ -31,7 +31,7 @@ class Shape:
 
     def ending(self, pattern: Pattern) -> frozenset[int]:
         """Return the steps that must not occur until the time of a complete pattern has passed."""
-        return pattern.trailing if self.is_ordered else pattern.unwanted
+        return pattern.trailing if self.is_ordered else frozenset(pattern.unwanted)
 
 
 class Reach:

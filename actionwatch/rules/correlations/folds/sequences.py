@@ -47,10 +47,13 @@ class Sequences(Fold):
                 self.found[-1].hits.append(hit)
             self._reach.append(hit)
             return
-        self._drop_before(hit.at - self._rule.timespan)
+        horizon = hit.at - self._rule.timespan
+        self._reach.drop_before(horizon)
         self._reach.append(hit)
-        if self._waiting is not None and hit.step in self._shape.wanted:
-            self._waiting[1].hits.append(hit)
+        if self._waiting is not None:
+            self._waiting[1].hits.drop_before(horizon)
+            if hit.step in self._shape.wanted:
+                self._waiting[1].hits.append(hit)
         self._exclude(hit)
         if not is_quiet:
             self._complete(hit)
@@ -85,11 +88,6 @@ class Sequences(Fold):
 
     def _first_due(self) -> _Pending:
         return min(self._pending.values(), key=lambda found: (found.due, found.first.order))
-
-    def _drop_before(self, horizon: datetime) -> None:
-        self._reach.drop_before(horizon)
-        if self._waiting is not None:
-            self._waiting[1].hits.drop_before(horizon)
 
     def _exclude(self, hit: Hit) -> None:
         """Drop the pending patterns that must not be followed by this hit."""
