@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import structlog
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
 
 from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.notifiers._slack_api import SlackApi, escaped
@@ -101,14 +103,6 @@ class _Workspace(msgspec.Struct):
 
 class _Teams(msgspec.Struct):
     teams: tuple[_Identified, ...]
-
-
-class _Envelope(msgspec.Struct):
-    """A message of Slack on the socket. One without an id is about the connection."""
-
-    type: str = ""
-    envelope_id: str = ""
-    payload: Any = None
 
 
 class _Refused(Exception):
@@ -234,15 +228,17 @@ class SlackActions:
             self._refuse(f"it has {len(text)} bytes, and a press at most {MAX_ENVELOPE_BYTES}")
             return True
         try:
-            envelope = msgspec.json.decode(text, type=_Envelope)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            message = msgspec.json.decode(text, type=dict[str, Any])
+            request = SocketModeRequest.from_dict(message)
+        except (ValueError, RecursionError):
             return True  # not from Slack
-        if envelope.envelope_id:
-            connected.send(json.dumps({"envelope_id": envelope.envelope_id}))
-        if envelope.type == "interactive" and envelope.envelope_id not in self._seen:
-            self._seen.append(envelope.envelope_id)
-            self._presses.submit(self._handle, envelope.payload)
-        return envelope.type != "disconnect"
+        if request is None:  # it is about the connection
+            return message.get("type") != "disconnect"
+        connected.send(json.dumps(SocketModeResponse(str(request.envelope_id)).to_dict()))
+        if request.type == "interactive" and request.envelope_id not in self._seen:
+            self._seen.append(request.envelope_id)
+            self._presses.submit(self._handle, request.payload)
+        return True
 
     def _handle(self, payload: Any) -> None:
         try:

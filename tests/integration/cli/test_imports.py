@@ -45,6 +45,7 @@ OF_SERVICES = (
     "structlog",
     "uvicorn",
     "apscheduler",
+    "slack_sdk",
     "websocket",
 )
 
@@ -88,6 +89,7 @@ HEAVY = (
         "pydantic",
         "rich",
         "sigma",
+        "slack_sdk",
         "websocket",
     ),
     *("sqlalchemy", "starlette", "structlog", "uvicorn", "yaml"),
@@ -283,7 +285,7 @@ def test_the_table_of_imports_has_every_command() -> None:
 def test_idle_service_imports_only_what_it_needs(folder: Path) -> None:
     """The libraries for migrations, metrics, Slack, traces and signing in are imported only when they are needed."""
     names = (
-        *("alembic", "prometheus_client", "websocket", "sqlalchemy.dialects.postgresql"),
+        *("alembic", "prometheus_client", "slack_sdk", "websocket", "sqlalchemy.dialects.postgresql"),
         *("opentelemetry", "google.protobuf", "joserfc"),
     )
     assert _imported(WAIT, (*names, "sqlalchemy"), folder) == ["sqlalchemy"]
