@@ -305,6 +305,9 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
+STATUSES: dict[str, Status] = {status.value: status for status in Status}
+
+
 class Alert(msgspec.Struct, frozen=True, gc=False):
     """What people are notified about: one match, or the matches of one grouping key within `realert` of the first."""
 

@@ -17,7 +17,7 @@ from actionwatch.cli.context import reading_client, reading_store
 from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import print_document, print_table
 from actionwatch.cli.record_filter import filter_options
-from actionwatch.cli.records import SEARCHED_RECORDS, print_records
+from actionwatch.cli.records import print_records
 from actionwatch.instaclustr.query import Query
 from actionwatch.text.suggestions import did_you_mean
 
@@ -62,12 +62,13 @@ def _cluster_ids(config: str, cluster: str | None) -> list[str | None]:
     """
     if cluster is None or UUID.fullmatch(cluster):
         return [cluster]
+    from actionwatch.queries.records import SEARCHED_ONCE
     from actionwatch.store import record_search, records
 
     remedy = "the upstream takes only the id of a cluster: see 'actionwatch records list -o json'"
     try:
         with reading_store(config) as (_, connection):
-            since = record_search.time_of_nth(connection, SEARCHED_RECORDS, None)
+            since = record_search.time_of_nth(connection, SEARCHED_ONCE, None)
             known = records.read_cluster_ids(connection, since)
     except StoreMissing as exc:
         raise click.ClickException(f"{exc}; without a store, no name is known, and {remedy}") from exc

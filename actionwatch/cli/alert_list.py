@@ -13,13 +13,12 @@ from actionwatch.base.model import LEVELS, Alert, Status
 from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
-from actionwatch.cli.output import echo, level_text, print_items
+from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.text.payloads import short_id
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
-    from actionwatch.queries.alerts import ListedAlert
     from actionwatch.settings import Settings
 
 
@@ -78,8 +77,10 @@ def list_alerts(
         page = alerts.search(connection, wanted, limit, is_bounded=since is None)
         holds = alerts.read_holds(connection, page.items, utc_now()) if form == "table" else {}
         documents = alerts.read_documents(connection, page.items) if form != "table" else []
-    nothing = "no matching alerts" if wanted.is_searching else "no alerts"
-    _print_alerts(page.items, form, documents, holds, nothing)
+    if form == "table":
+        _print_alerts(page.items, holds, "no matching alerts" if wanted.is_searching else "no alerts")
+    else:
+        print_items(documents, form, document=lambda each: each)
     if page.next is not None and len(page.items) < limit:
         searched = f"the newest {alerts.SEARCHED:,} alerts were searched, back to {spell_time(page.next[0])}"
         echo(f"note: {searched}: use --since to search further back", err=True)
@@ -87,20 +88,9 @@ def list_alerts(
         _note_unknown_rules(settings, rules)
 
 
-def _print_alerts(
-    found: Sequence[Alert],
-    form: str,
-    documents: Sequence[ListedAlert],
-    holds: Mapping[str, Sequence[tuple[str, str]]],
-    nothing: str,
-) -> None:
-    by_id = {each["id"]: each for each in documents}
-    print_items(
-        found,
-        form,
-        document=lambda alert: by_id[alert.id],
-        columns=("opened", "level", "status", "count", "id", "held", "title", "rule"),
-        row=lambda alert: (
+def _print_alerts(found: Sequence[Alert], holds: Mapping[str, Sequence[tuple[str, str]]], nothing: str) -> None:
+    rows = [
+        (
             alert.opened_at,
             level_text(alert.level.word),
             alert.status.value,
@@ -109,11 +99,11 @@ def _print_alerts(
             ", ".join(_spell_hold(*each) for each in holds[alert.id]),
             alert.title,
             alert.rule.name,
-        ),
-        nothing=nothing,
-        cut=("title",),
-        leave_out=("rule", "count"),
-    )
+        )
+        for alert in found
+    ]
+    columns = ("opened", "level", "status", "count", "id", "held", "title", "rule")
+    print_table(columns, rows, nothing=nothing, cut=("title",), leave_out=("rule", "count"))
 
 
 def _spell_hold(gate: str, subject: str) -> str:

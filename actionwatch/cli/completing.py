@@ -74,10 +74,10 @@ def _alerts(config: str) -> _Values:
 
 def _records(config: str) -> _Values:
     from actionwatch.base.model import RecordFilter
-    from actionwatch.store import record_search
+    from actionwatch.queries import records
 
     with reading_store(config) as (_, connection):
-        found = record_search.find(connection, RecordFilter(), _NEWEST)
+        found = records.search(connection, RecordFilter(), _NEWEST, None).items
         return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
 
 

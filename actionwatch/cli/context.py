@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +16,6 @@ from actionwatch.text.suggestions import suggest
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Record
     from actionwatch.instaclustr.client import Client
     from actionwatch.settings import Receiver, Settings, Source
     from actionwatch.store.database import Database, StoreReader
@@ -87,28 +86,6 @@ def warn_if_nothing_runs(database: Database) -> None:
     """Warn on stderr if no service is running to deliver the messages that a command queued."""
     if not database.is_owned():
         echo("note: no service is running on this store: 'actionwatch run' sends the messages when it starts", err=True)
-
-
-def only_one(found: Sequence[Item], noun: str, beginning: str, see: str, name: str = "id") -> Item:
-    """Return the only item whose id (or other `name`) starts with `beginning`. `see` is the command that lists them.
-
-    Raises: click.ClickException, if there is none, or more than one.
-    """
-    if not found:
-        raise click.ClickException(f"no {noun} has the {name} {beginning}: see 'actionwatch {see}'")
-    if len(found) > 1:
-        raise click.ClickException(f"several {noun} {name}s start with {beginning}: give a longer prefix")
-    return found[0]
-
-
-def only_record(connection: Connection, beginning: str) -> Record:
-    """Return the only stored record whose key starts with `beginning`.
-
-    Raises: click.ClickException, if there is none, or more than one.
-    """
-    from actionwatch.store import records
-
-    return only_one(records.read_by_prefix(connection, beginning), "stored record", beginning, "records list", "key")
 
 
 def chosen_source(config: str, name: str | None) -> Source:

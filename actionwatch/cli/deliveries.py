@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.decorators import FC
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.plurals import counted
 from actionwatch.cli import completing
-from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
+from actionwatch.cli.context import changing_store, named_receiver, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import console, echo, hang, print_document, print_items
 from actionwatch.text.payloads import delivery_document
 from actionwatch.text.times import local_times
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
+    from actionwatch.queries.deliveries import DeliveryDetail
     from actionwatch.store.database import StoreReader
     from actionwatch.store.outbox import DeliveryFilter
 
@@ -39,10 +37,10 @@ command = click.Group(help="List and show deliveries, retry or drop dead letters
 @click.pass_obj
 def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int, form: str) -> None:
     """List deliveries, newest first."""
-    from actionwatch.store import outbox
+    from actionwatch.queries import deliveries
 
     with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=limit, is_dead=is_dead, receiver=receiver)
+        found = deliveries.newest(connection, limit, is_dead=is_dead, receiver=receiver)
     print_items(
         found,
         form,
@@ -72,9 +70,10 @@ def show(config: str, delivery_id: str, form: str) -> None:
 
     A unique prefix of the id is enough.
     """
+    from actionwatch.queries import deliveries
+
     with reading_store(config) as (_, connection):
-        found = _find(connection, delivery_id)
-    document = {**delivery_document(found), "message": json.loads(found.body) if found.body else None}
+        document = deliveries.document(deliveries.find(connection, delivery_id))
     print_document(document, form, as_text=lambda: _print(document))
 
 
@@ -166,10 +165,11 @@ def _wanted(
     database: StoreReader, ids: tuple[str, ...], receiver: str | None, since: datetime | None
 ) -> DeliveryFilter:
     """Return which dead letters are named, or selected by filters. Raises: click.ClickException, if one is no longer dead."""
+    from actionwatch.queries import deliveries
     from actionwatch.store.outbox import DeliveryFilter
 
     with database.read() as connection:
-        chosen = [_find(connection, delivery_id) for delivery_id in ids]
+        chosen = [deliveries.find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:
         if delivery.status is not DeliveryStatus.DEAD:
             raise click.ClickException(f"{delivery.id} is {delivery.status.value}, not a dead letter")
@@ -185,13 +185,7 @@ def _print_count(count: int, key: str, what: str, form: str) -> None:
         echo("no dead letters", err=True)
 
 
-def _find(connection: Connection, beginning: str) -> Delivery:
-    from actionwatch.store import outbox
-
-    return only_one(outbox.read_by_prefix(connection, beginning), "delivery", beginning, "deliveries list")
-
-
-def _print(document: dict[str, Any]) -> None:
+def _print(document: DeliveryDetail) -> None:
     out = console()
     for name, value in document.items():
         if name != "message" and value is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,9 +13,8 @@ from actionwatch.base.errors import StoreError, StoreMissing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from actionwatch.queries.status import SourceState
     from actionwatch.settings import Source
-    from actionwatch.store.backlog_progress import Backlog
-    from actionwatch.store.polls import Poll
 
 _POLLS_STOPPED = 2  # without a running service, the next cron run may be about to begin
 _GRACE = timedelta(minutes=1)  # for the poll itself, and for cron, which starts at whole minutes
@@ -46,8 +45,7 @@ def unopened(error: StoreError) -> DetectedTrouble:
 
 def late_polls(
     sources: Sequence[Source],
-    polls: Mapping[str, Poll],
-    backlogs: Mapping[str, Backlog],
+    states: Sequence[SourceState],
     *,
     is_running: bool,
     now: datetime,
@@ -55,14 +53,14 @@ def late_polls(
     """Find the sources that were never polled, or whose last poll is overdue.
 
     Whether a process runs decides the wording and the limit only: between two runs of `run --once` nothing runs, and a running
-    service may be stuck. A source that reads a backlog is rarely polled, so its progress counts.
+    service may be stuck. A source that reads a backlog is rarely polled, so its progress counts. Each source has its state.
     """
     from actionwatch.store.polls import MISSED_POLLS
 
     trouble = "poll_overdue" if is_running else "service_stopped"
     runs = "the service is running but does not poll" if is_running else "no service is running on this store"
-    for source in sources:
-        poll, backlog = polls.get(source.name), backlogs.get(source.name)
+    for source, state in zip(sources, states, strict=True):
+        poll, backlog = state.poll, state.backlog
         seen = [at for at in (poll and poll.last_poll_at, backlog and backlog.noted_at) if at]
         if not seen:
             what = f"never polled: {runs}" if not is_running else "not polled yet"

@@ -14,7 +14,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import completing
-from actionwatch.cli.context import only_one, reading_store
+from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import print_document, print_table
 from actionwatch.text.payloads import instant
@@ -71,13 +71,14 @@ def command(config: str, subject: str, form: str) -> None:
 
 def _story(connection: Connection, settings: Settings, rules: Rules, subject: str) -> tuple[str, list[_Line]]:
     """Collect the lines, oldest first. Lines of the same instant stay in the order of the steps."""
+    from actionwatch.queries.pages import only
     from actionwatch.store import alerts, records
 
     found_records, found = records.read_by_prefix(connection, subject), alerts.read_by_prefix(connection, subject)
     if found_records and found:
         raise click.ClickException(f"ids of alerts and keys of records start with {subject}: give a longer prefix")
     if found_records:
-        record = only_one(found_records, "record", subject, "records list", "key")
+        record = only(found_records, "record", subject, "records list", "key")
         holding = list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values())
         lines = list(_record_lines(connection, settings, rules, record, holding, None, {}))
         for alert in holding:
@@ -85,7 +86,7 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
         return record.key, sorted(lines, key=lambda line: line.at)
     if not found:
         raise click.ClickException(_unknown(connection, settings, subject))
-    alert = only_one(found, "alert", subject, "alerts list")
+    alert = only(found, "alert", subject, "alerts list")
     shown = records.read_of_alerts(connection, [alert.id], _RECORDS_SHOWN)[alert.id]
     first = records.read_first_of(connection, alert.id)
     if first is not None and first != shown[0]:

@@ -25,20 +25,21 @@ command = click.Group(help="List, test and preview receivers.")
 @click.pass_obj
 def list_receivers(config: str, form: str) -> None:
     """List the configured receivers with their queues and last errors."""
-    from actionwatch.store import outbox, receivers
+    from actionwatch.queries.status import read_receivers
 
     with reading_store(config) as (settings, connection):
-        queues, health = outbox.count_queues(connection), receivers.read_all(connection)
+        states = read_receivers(connection, settings.receivers)
     rows = [
         {
-            "name": receiver.name,
-            "type": receiver.type,
-            "min_level": receiver.min_level.word,
-            "pending": queues.get(receiver.name, outbox.Queue()).pending,
-            "dead": queues.get(receiver.name, outbox.Queue()).dead,
-            "last_error": health.get(receiver.name, receivers.Health()).last_error,
+            "name": each.name,
+            "type": each.configured.type,
+            "min_level": each.configured.min_level.word,
+            "pending": each.queue.pending,
+            "dead": each.queue.dead,
+            "last_error": each.health.last_error,
         }
-        for receiver in settings.receivers
+        for each in states
+        if each.configured
     ]
     print_items(
         rows,

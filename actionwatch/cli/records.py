@@ -13,7 +13,7 @@ import click
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import only_record, open_reader, reading_store
+from actionwatch.cli.context import open_reader, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
 from actionwatch.cli.output import echo, print_items, spell
 from actionwatch.cli.receipts import proof, receipts
@@ -23,7 +23,6 @@ from actionwatch.text.payloads import record_document
 from actionwatch.text.times import local_times, spell_time
 
 _SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
-SEARCHED_RECORDS = 250_000  # the newest ones, unless --since is given: a search of millions takes seconds
 
 
 def print_records(
@@ -79,21 +78,19 @@ def list_records(
     actionwatch records list --user eve@example.com --since 7d
     actionwatch records list --around 00066144a47081b8 1h      # what else did this user do?
     """
-    from actionwatch.store import record_search, records
+    from actionwatch.queries import records
+    from actionwatch.store.records import short_key
 
-    oldest = None
     with reading_store(config) as (_, connection):
         if around is not None:
-            wanted = _around(only_record(connection, around[0]), around[1], wanted)
-        elif wanted.since is None:
-            oldest = record_search.time_of_nth(connection, SEARCHED_RECORDS, wanted.until)
-        found = record_search.find(connection, replace(wanted, since=wanted.since or oldest), limit)
+            wanted = _around(records.find(connection, around[0]), around[1], wanted)
+        page = records.search(connection, wanted, limit, records.SEARCHED_ONCE if wanted.since is None else None)
         shown = {}
         if form == "table" and sys.stdout.isatty():
-            shown = {record.key: records.short_key(connection, record.key, _SHORT_KEY) for record in found}
-    print_records(found, form, "no matching records", lambda record: shown.get(record.key, record.key))
-    if oldest is not None and len(found) < limit:
-        searched = f"the newest {SEARCHED_RECORDS:,} records were searched, back to {spell_time(oldest)}"
+            shown = {record.key: short_key(connection, record.key, _SHORT_KEY) for record in page.items}
+    print_records(page.items, form, "no matching records", lambda record: shown.get(record.key, record.key))
+    if page.next is not None and len(page.items) < limit:
+        searched = f"the newest {records.SEARCHED_ONCE:,} records were searched, back to {spell_time(page.next[0])}"
         echo(f"note: {searched}: use --since to search further back", err=True)
 
 

@@ -11,7 +11,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
+from actionwatch.cli.context import changing_store, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, duration, future, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, print_items, spell
 from actionwatch.text.payloads import silence_document
@@ -144,6 +144,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 @click.pass_obj
 def expire(config: str, ids: tuple[str, ...], author: str, form: str) -> None:
     """End silences now. A unique prefix of an id is enough. The summaries of what they hid are sent within two seconds."""
+    from actionwatch.queries.silences import find
     from actionwatch.service.silence_files import SilenceFiles
     from actionwatch.store import silences
 
@@ -151,10 +152,7 @@ def expire(config: str, ids: tuple[str, ...], author: str, form: str) -> None:
     with changing_store(config) as (settings, database):
         SilenceFiles(settings, database, utc_now).run_once()
         with database.write(is_durable=True) as connection:
-            chosen = [
-                only_one(silences.read_by_prefix(connection, beginning), "silence", beginning, "silences list --all")
-                for beginning in ids
-            ]
+            chosen = [find(connection, beginning) for beginning in ids]
             for silence in chosen:
                 if silence.file is not None:
                     raise click.ClickException(f"{silence.id} comes from {silence.file}: remove it there")

@@ -27,14 +27,12 @@ from actionwatch.text.times import local_times, spell_ago, spell_time
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from actionwatch.settings import Settings
+    from actionwatch.queries.status import ReceiverState, SourceState
+    from actionwatch.settings import Receiver, Settings
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import StoreReader
-    from actionwatch.store.marks import Marks
     from actionwatch.store.membership import Roster
-    from actionwatch.store.outbox import Queue
     from actionwatch.store.polls import Poll
-    from actionwatch.store.receivers import Health
     from actionwatch.store.seals import Head
     from actionwatch.store.self_alerts import OpenSelfAlert
     from actionwatch.store.unsealed import Waiting
@@ -59,7 +57,7 @@ def command(config: str, form: str) -> int:
         with closing(StoreReader.open(settings.store.url)) as store:
             found = take_snapshot(settings, store)
     except StoreError as exc:
-        found = Snapshot(troubles=[unopened(exc)])
+        found = _nothing(settings, unopened(exc))
     document = describe(settings, found)
     print_document(document, form, as_text=lambda: _print(document, found))
     return EXIT_FAILED if found.troubles else 0
@@ -67,14 +65,10 @@ def command(config: str, form: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The state of the store and its surroundings; empty if there is no store."""
+    """The state of the store and its surroundings."""
 
-    marks: Mapping[str, Marks] = field(default_factory=dict)
-    polls: Mapping[str, Poll] = field(default_factory=dict)
-    backlogs: Mapping[str, Backlog] = field(default_factory=dict)
-    record_counts: Mapping[str, int] = field(default_factory=dict)
-    queues: Mapping[str, Queue] = field(default_factory=dict)
-    health: Mapping[str, Health] = field(default_factory=dict)
+    sources: Sequence[SourceState]
+    receivers: Sequence[ReceiverState[Receiver]]
     running: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
     silences: Sequence[Silence] = ()
@@ -91,39 +85,24 @@ class Snapshot:
 
 def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     """Read the store, and detect what no service may be left to record: that none runs, that the disk is full."""
-    from actionwatch.store import (
-        backlog_progress,
-        marks,
-        outbox,
-        polls,
-        receivers,
-        record_counts,
-        rule_versions,
-        seals,
-        self_alerts,
-        unsealed,
-    )
-    from actionwatch.store import silences as silence_table
+    from actionwatch.queries.status import read_receivers, read_sources
+    from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences, unsealed
 
     with store.read() as connection:
         late_by = record_counts.lateness(connection, _LATENESS_RECORDS)
-        last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
+        sources = read_sources(connection, [source.name for source in settings.sources])
         opened = self_alerts.read_all(connection)
         roster = store.roster()
         is_running = bool(roster.hosts)
-        late = late_polls(settings.sources, last_polls, behind, is_running=is_running, now=utc_now())
+        late = late_polls(settings.sources, sources, is_running=is_running, now=utc_now())
         known = {trouble.trouble for trouble in opened}
         around = [each for each in (*late, *(full_disk(store.path) if store.path else ())) if each.trouble not in known]
         return Snapshot(
-            marks=marks.read_all(connection),
-            polls=last_polls,
-            backlogs=behind,
-            record_counts=record_counts.count_by_source(connection),
-            queues=outbox.count_queues(connection),
-            health=receivers.read_all(connection),
+            sources=sources,
+            receivers=read_receivers(connection, settings.receivers),
             running=rule_versions.count_modes(connection),
             late={source.name: (source.overlap, late_by.get(source.name, [])) for source in settings.sources},
-            silences=silence_table.read_active(connection, utc_now()),
+            silences=silences.read_active(connection, utc_now()),
             is_running=is_running,
             roster=roster if store.is_shared else None,
             head=seals.read_head(connection),
@@ -132,35 +111,37 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
         )
 
 
+def _nothing(settings: Settings, trouble: DetectedTrouble) -> Snapshot:
+    """Return the state without a store."""
+    from actionwatch.queries.status import ReceiverState, SourceState
+
+    return Snapshot(
+        sources=[SourceState(each.name) for each in settings.sources],
+        receivers=[ReceiverState(each.name, each) for each in settings.receivers],
+        troubles=[trouble],
+    )
+
+
 def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
     """Return the JSON of the contract."""
-    from actionwatch.store.outbox import Queue
-    from actionwatch.store.receivers import Health
-
-    sources = []
-    for source in settings.sources:
-        mark, poll = found.marks.get(source.name), found.polls.get(source.name)
-        sources.append(
-            {
-                "name": source.name,
-                "mark": mark and mark.mark,
-                "seen_through": mark and mark.seen_through,
-                "proved_through": mark and mark.proved_through,
-                "last_poll": poll and poll.last_poll_at,
-                "records": found.record_counts.get(source.name, 0),
-                **({"backlog": _backlog(found.backlogs[source.name])} if source.name in found.backlogs else {}),
-                **({"failing": _failing(poll)} if poll and poll.failures else {}),
-            }
-        )
-    receivers = []
-    names = [receiver.name for receiver in settings.receivers]
-    removed = sorted(found.queues.keys() - set(names))  # listed as long as they have messages
-    for name in [*names, *removed]:
-        queue, health = found.queues.get(name, Queue()), found.health.get(name, Health())
-        receivers.append({"name": name, "pending": queue.pending, "dead": queue.dead, "last_sent": health.last_sent_at})
     return {
-        "sources": sources,
-        "receivers": receivers,
+        "sources": [
+            {
+                **each.document(),
+                **({"backlog": _backlog(each.backlog)} if each.backlog else {}),
+                **({"failing": _failing(each.poll)} if each.poll and each.poll.failures else {}),
+            }
+            for each in found.sources
+        ],
+        "receivers": [
+            {
+                "name": each.name,
+                "pending": each.queue.pending,
+                "dead": each.queue.dead,
+                "last_sent": each.health.last_sent_at,
+            }
+            for each in found.receivers
+        ],
         "rules": _count_rules(settings, found),
         "troubles": [
             {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
@@ -221,14 +202,14 @@ def _count_rules(settings: Settings, found: Snapshot) -> dict[str, int]:
 
 
 def _print(document: dict[str, Any], found: Snapshot) -> None:
-    progress = [_progress(source, found.polls.get(source["name"])) for source in document["sources"]]
+    progress = [_progress(source) for source in found.sources]
     print_table(
         ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
     )
     out = console()
-    for source in document["sources"]:
-        if "backlog" in source:
-            out.print(hang(f"{source['name']}:", _spell_backlog(source["backlog"]), "yellow"))
+    for source in found.sources:
+        if source.backlog:
+            out.print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))
     out.print()
     rows = [
         (each["name"], each["pending"], each["dead"], spell_ago(each["last_sent"])) for each in document["receivers"]
@@ -243,15 +224,13 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
     out.print(f"\nrules: {rules['live']} live, {shadow}, {off}, {rules['broken']} broken")
-    for source in document["sources"]:
-        poll = found.polls.get(source["name"])
+    for source in found.sources:
+        poll = source.poll
         if poll is not None and poll.failures:
             which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
             left = max(poll.resumes_at - utc_now(), timedelta(0))
             then = f"; the next poll starts in {spell_duration(left)}" if found.is_running else ""
-            out.print(
-                hang(f"{source['name']}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow")
-            )
+            out.print(hang(f"{source.name}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow"))
     for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
@@ -283,12 +262,14 @@ def _print_silences(active: Sequence[Silence], out: Console) -> None:
         out.print(f"and {counted(len(active) - _SILENCES_SHOWN, 'more silence')}: see 'actionwatch silences list'")
 
 
-def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
+def _progress(source: SourceState) -> tuple[object, ...]:
     """Return a source as a row of the table. The age of its marks is by the upstream's clock."""
     now = utc_now()
-    upstream_now = now + poll.clock_skew if poll else now
-    ages = (spell_ago(source[name], upstream_now) for name in ("mark", "seen_through", "proved_through"))
-    return source["name"], source["records"], *ages, spell_ago(source["last_poll"], now)
+    marks = source.marks
+    times = (marks.mark, marks.seen_through, marks.proved_through) if marks else (None, None, None)
+    ages = (spell_ago(at, source.upstream_time(now)) for at in times)
+    last_poll = source.poll.last_poll_at if source.poll else None
+    return source.name, source.record_count, *ages, spell_ago(last_poll, now)
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:

@@ -31,34 +31,27 @@ _PORTION = 1000  # records in memory
 _OTHERS_IN_TIME = (RECORD.c.occurred_at, *IN_TIME)  # the index of the records that have other keys
 
 
-def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> list[Record]:
-    """Read the newest records (by event time) that match a filter, newest first."""
-    statements = (
-        _matching(wanted).where(*timed(wanted.since, wanted.until)).order_by(*map(desc, IN_TIME)),
-        _matching(wanted).where(HAS_OTHER_KEY).order_by(*map(desc, _OTHERS_IN_TIME)),
-    )
-    found = [record_of(row) for statement in statements for row in connection.execute(statement.limit(limit))]
-    return sorted(found, key=place_of, reverse=True)[:limit]
-
-
 def search(
-    connection: Connection, wanted: RecordFilter, limit: int, after: PageKey | None, most: int
+    connection: Connection, wanted: RecordFilter, limit: int, after: PageKey | None, most: int | None
 ) -> tuple[list[Record], PageKey | None]:
     """Read the next records that match a filter, newest first, after a place. Also return after which place the list continues.
 
-    A place is the event time, the key and the source. Looks at about `most` records whose keys begin with the time, and at as
-    many others, so that even a list without any record may continue; None: it ends.
+    A place is the event time, the key and the source; None: the list ends. Looks at about `most` records whose keys begin with
+    the time, and at as many others (None: at all), so that even a list without any record may continue.
     """
     low, high = key_bounds(wanted.since, wanted.until)
     below = _below(high, after)
     newest_first = tuple(map(desc, IN_TIME))
     in_time = (RECORD.c.record_key >= low, *below)
-    nth = select(RECORD.c.record_key).where(*in_time).order_by(*newest_first).offset(most - 1).limit(1)
-    key: str | None = connection.execute(nth).scalar()
-    at = key_time(key) if key else None
     others_below = _others_below(wanted.until, after)
-    reached: list[PageKey] = [(at, key, "")] if at else []
-    reached += _nth_other(connection, most, _others_from(wanted.since, None), others_below)
+    key: str | None = None
+    reached: list[PageKey] = []
+    if most is not None:
+        nth = select(RECORD.c.record_key).where(*in_time).order_by(*newest_first).offset(most - 1).limit(1)
+        key = connection.execute(nth).scalar()
+        at = key_time(key) if key else None
+        reached += [(at, key, "")] if at and key else []
+        reached += _nth_other(connection, most, _others_from(wanted.since, None), others_below)
     horizon = max(reached, default=None)  # what is behind it is left to the next search
     if horizon is not None and horizon[1] >= OTHER_KEYS_FROM:
         key = key_floor(horizon[0] + MICROSECOND)

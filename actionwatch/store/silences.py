@@ -41,8 +41,9 @@ def read_active(connection: Connection, now: datetime) -> list[Silence]:
 
 
 def read_current(connection: Connection, now: datetime) -> list[Silence]:
-    """Read the active silences and those to come, first end first."""
-    return _read(connection, select(SILENCE).where(SILENCE.c.ends_at > now).order_by(SILENCE.c.ends_at, SILENCE.c.id))
+    """Read the active silences and those to come, last end first."""
+    order = (SILENCE.c.ends_at.desc(), SILENCE.c.id)
+    return _read(connection, select(SILENCE).where(SILENCE.c.ends_at > now).order_by(*order))
 
 
 def read_expired(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client import generate_latest
 from prometheus_client.core import (
@@ -22,12 +22,11 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
+from actionwatch.queries.status import read_sources
 from actionwatch.store import (
     alerts,
     delivery_latency,
-    marks,
     outbox,
-    polls,
     positions,
     receivers,
     record_counts,
@@ -93,16 +92,13 @@ def _sources(connection: Connection, names: Collection[str], now: datetime) -> I
         labels=_SOURCE,
     )
     failures = GaugeMetricFamily("actionwatch_poll_failures", "Consecutive failed polls", labels=_SOURCE)
-    skews = polls.read_skews(connection)
-    for name, found in marks.read_all(connection).items():
-        if name not in names:
-            continue
-        there = now + skews.get(name, timedelta(0))  # marks are times of the upstream's clock
-        seen.add_metric([name], (there - found.seen_through).total_seconds())
-        proved.add_metric([name], (there - found.proved_through).total_seconds())
-    for name, poll in polls.read_all(connection).items():
-        if name in names:
-            failures.add_metric([name], poll.failures)
+    for source in read_sources(connection, names):
+        if source.marks is not None:
+            there = source.upstream_time(now)
+            seen.add_metric([source.name], (there - source.marks.seen_through).total_seconds())
+            proved.add_metric([source.name], (there - source.marks.proved_through).total_seconds())
+        if source.poll is not None:
+            failures.add_metric([source.name], source.poll.failures)
     yield from (seen, proved, failures)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -12,7 +12,6 @@ from starlette.datastructures import QueryParams
 
 from actionwatch.base.clock import EPOCH, TIMES_END, from_micros, to_micros
 from actionwatch.base.durations import parse_duration
-from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import shorten
 from actionwatch.web.problems import InvalidRequest
 
@@ -26,60 +25,28 @@ _T = TypeVar("_T")
 class UrlQuery:
     """The query of one request. `problems` are the sentences about its mistakes, by the name of the value."""
 
-    def __init__(self, given: QueryParams, now: datetime) -> None:
-        self._given = given
-        self._values = grouped(given)
-        self._now = now
+    def __init__(self, given: QueryParams) -> None:
+        self.given = given
         self.problems: dict[str, str] = {}
-
-    def text(self, name: str) -> str | None:
-        """Return a text without the spaces around it; None if it is empty or absent."""
-        value = self._given.get(name, "").strip()
-        return value if value and self._is_short(name, value) else None
-
-    def _is_short(self, name: str, value: str) -> bool:
-        if len(value) > MAX_CHARS:
-            self.problems[name] = f"{name}: {counted(len(value), 'character')}: shorten it to {MAX_CHARS}"
-        return len(value) <= MAX_CHARS
 
     def raw(self, name: str) -> str:
         """Return a text as it was typed, to show it again."""
-        return shorten(self._given.get(name, ""), MAX_CHARS)
+        return shorten(self.given.get(name, ""), MAX_CHARS)
 
     def choice(self, name: str, accepted: Mapping[str, _T], default: str) -> _T:
         """Return one of the accepted values."""
-        return (self._chosen(name, accepted, [self._given.get(name, default)]) or [accepted[default]])[0]
-
-    def choices(self, name: str, accepted: Mapping[str, _T]) -> list[_T]:
-        """Return the accepted values that are given."""
-        return self._chosen(name, accepted, [word for word in self._values.get(name, ()) if word])
-
-    def words(self, name: str) -> list[str]:
-        """Return every text of a name that may be repeated."""
-        found = [word.strip() for word in self._values.get(name, ()) if word.strip()]
-        return [word for word in found if self._is_short(name, word)]
-
-    def time(self, name: str) -> datetime | None:
-        """Return a time: RFC 3339, in UTC without a zone, or a duration before now."""
-        return self._read(name, lambda: read_time(name, self.text(name), self._now))
+        word = self.given.get(name, default)
+        if word not in accepted:
+            self.problems[name] = f"{name}: {shorten(word, _SHOWN_CHARS)} is unknown: use {', '.join(accepted)}"
+        return accepted.get(word, accepted[default])
 
     def place(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
         """Return the place after which a list continues, as `place` wrote it: one value of each kind. None: it begins."""
-        return self._read(name, lambda: _read_place(name, self._given.get(name, ""), kinds))
-
-    def _read(self, name: str, read: Callable[[], _T | None]) -> _T | None:
         try:
-            return read()
+            return _read_place(name, self.given.get(name, ""), kinds)
         except InvalidRequest as exc:
             self.problems[name] = str(exc)
             return None
-
-    def _chosen(self, name: str, accepted: Mapping[str, _T], words: list[str]) -> list[_T]:
-        wrong = [word for word in words if word not in accepted]
-        if wrong:
-            shown = shorten(wrong[0], _SHOWN_CHARS)
-            self.problems[name] = f"{name}: {shown} is unknown: use {', '.join(accepted)}"
-        return [accepted[word] for word in words if word in accepted]
 
 
 def grouped(given: QueryParams) -> dict[str, list[str]]:
@@ -98,19 +65,16 @@ def check_parameters(given: bytes, most_bytes: int) -> None:
         raise InvalidRequest(f"has {count:,} parameters: at most {MAX_PARAMETERS} are accepted")
 
 
-def read_time(name: str, text: str | None, now: datetime) -> datetime | None:
-    """Return a time: RFC 3339, in UTC without a zone, or a duration before now. Raises: InvalidRequest."""
-    if text is None:
-        return None
+def read_time(text: str, now: datetime) -> datetime:
+    """Return a time: RFC 3339, in UTC without a zone, or a duration before now. Raises: ValueError, with what helps."""
     try:
         return now - parse_duration(text)
     except (ValueError, OverflowError):
         pass
     at = parse_instant(text.replace(" ", "+") if "T" in text else text)  # a browser sends `+` as a space
-    if at is not None:
-        return at
-    shown = shorten(text, _SHOWN_CHARS)
-    raise InvalidRequest(f"{name}: {shown} is not a time: use 7d (before now) or 2026-11-25T09:00Z")
+    if at is None:
+        raise ValueError(f"{shorten(text, _SHOWN_CHARS)} is not a time: use 7d (before now) or 2026-11-25T09:00Z")
+    return at
 
 
 def read_cursor(name: str, given: str | None, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:

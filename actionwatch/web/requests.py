@@ -7,11 +7,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from actionwatch.base.access import MAX_AUTHOR_CHARS, is_own_name
 from actionwatch.base.plurals import counted
-from actionwatch.text.escaping import one_line
+from actionwatch.text.escaping import one_line, shorten
 from actionwatch.web.access import Access, is_direct, visitor_of
+from actionwatch.web.parts import Parts
 from actionwatch.web.paths import SIGN_IN_PATHS
 from actionwatch.web.problems import InvalidRequest
 
+_MAX_NAME_CHARS = 60  # of a wrong name, in a message
 MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 
 
@@ -73,6 +75,16 @@ def author_of(request: Request, typed: str) -> str:
     if access.is_name_taken(typed):
         raise InvalidRequest(f"{typed} has a token: sign in with it to decide under this name, or write another name.")
     return one_line(typed)
+
+
+def check_receiver(parts: Parts, name: str) -> None:
+    """Check that the configuration has a receiver. Raises: InvalidRequest, with a sentence."""
+    known = [each.name for each in parts.receivers]
+    if name not in known:
+        shown = shorten(name, _MAX_NAME_CHARS)
+        raise InvalidRequest(
+            f"to: no receiver has the name {shown}: use {', '.join(known) or 'none, because none is configured'}"
+        )
 
 
 async def read_body(request: Request) -> bytes:

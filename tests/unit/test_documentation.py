@@ -20,8 +20,7 @@ from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import budget, options, yaml_document
-from actionwatch.web import attempts, connections, id_token, openid_provider, query, requests
-from actionwatch.web.api import filters
+from actionwatch.web import attempts, connections, filters, id_token, openid_provider, query, requests
 from actionwatch.web.console import forms, page, sign_in
 
 ROOT = Path(__file__).parents[2]

@@ -20,6 +20,7 @@ from actionwatch.cli.schema import print_schema
 if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
 
+_NAMES = ("id", "name", "title", "level", "mode", "when", "filters", "tags", "feeds_only", "tests", "file", "line")
 _MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
 command = click.Group(help="List, check, test, explain and backtest the rules.")
 
@@ -108,20 +109,16 @@ def export(config: str, paths: tuple[Path, ...]) -> int:
 
 
 def _document(rule: Rule) -> dict[str, object]:
-    return {
-        "id": rule.name.id,
-        "name": rule.name.name,
-        "title": rule.name.title,
-        "level": rule.level.word,
-        "mode": rule.mode.value,
+    from actionwatch.queries.rules import item
+
+    facts = {
+        **item(rule),
         "when": str(rule.when) if rule.when else None,
         "filters": [each.name.name for each in rule.filters],
-        "tags": list(rule.name.tags),
         "feeds_only": rule.is_silent,
         "tests": len(rule.tests),
-        "file": rule.file,
-        "line": rule.line,
     }
+    return {name: facts[name] for name in _NAMES}
 
 
 def _row(rule: Rule) -> Sequence[Any]:

@@ -11,7 +11,7 @@ import click
 
 from actionwatch.base.model import Record
 from actionwatch.cli import completing
-from actionwatch.cli.context import only_record, reading_store
+from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import FILE, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, spell
 from actionwatch.cli.rules.loaded_rules import load
@@ -107,8 +107,10 @@ def _record(config: str, where: str) -> Record:
         return read_object(value, reader_for(None))
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")
+    from actionwatch.queries import records
+
     with reading_store(config) as (_, connection):
-        return only_record(connection, where)
+        return records.find(connection, where)
 
 
 def _print(record: Record, findings: list[Explanation]) -> None:

@@ -9,8 +9,8 @@ from fastapi import Query
 
 from actionwatch.queries import alerts
 from actionwatch.web.api.documents import AlertDetail, AlertItem, AlertPage, DecisionBody, alert_item
-from actionwatch.web.api.filters import AlertQuery
 from actionwatch.web.api.routing import CHANGE, ONE, AtOnce, Id, Operator, errors, open_router
+from actionwatch.web.filters import AlertQuery
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import cursor
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from starlette.exceptions import HTTPException
 
 from actionwatch.base.delivery import DROPPED, Delivery, DeliveryStatus
+from actionwatch.queries import deliveries
+from actionwatch.queries.deliveries import DeliveryDetail
 from actionwatch.store import outbox
-from actionwatch.store.column_types import damaged
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.payloads import DeliveryDocument, delivery_document
-from actionwatch.web.api.documents import DeliveryDetail, DeliveryPage, DropBody, RetryBody
-from actionwatch.web.api.filters import DeliveryQuery
+from actionwatch.web.api.documents import DeliveryPage, DropBody, RetryBody
 from actionwatch.web.api.routing import CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router
+from actionwatch.web.filters import DeliveryQuery
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import cursor
-from actionwatch.web.reading import DELIVERY_STATES, check_receiver, only_delivery
+from actionwatch.web.requests import check_receiver
 
 router = open_router()
 
@@ -30,27 +29,18 @@ _UNDER_WAY = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 @router.get("/deliveries", responses=errors(400))
 def list_deliveries(query: Annotated[DeliveryQuery, Query()], parts: AtOnce) -> DeliveryPage:
     """List the deliveries that are not done, by receiver and time."""
-    status = DELIVERY_STATES[query.state]
-    after = query.after(str, str if status is None else datetime, str)
+    after = query.after(*deliveries.place_of(query.state))
     with parts.database.read() as connection:
-        found, rest = outbox.read_page(connection, status, query.receiver, query.limit, after)
-    return {"items": [delivery_document(each) for each in found], "next": cursor(rest)}
+        page = deliveries.page(connection, query.state, query.receiver, query.limit, after)
+    return {"items": [delivery_document(each) for each in page.items], "next": cursor(page.next)}
 
 
 @router.get("/deliveries/{id}", **ONE)
 def get_delivery(id: Id, parts: AtOnce) -> DeliveryDetail:
     """Show one delivery with its message. A unique prefix of its id is enough."""
     with parts.database.read() as connection:
-        found = only_delivery(connection, id)
-    return {**delivery_document(found), "message": _message_of(found)}
-
-
-def _message_of(delivery: Delivery) -> Any:
-    """Return the message, None before it is made. Raises: StoreError, if it cannot be read."""
-    try:
-        return json.loads(delivery.body) if delivery.body else None
-    except ValueError as exc:
-        raise damaged(exc) from exc
+        found = deliveries.find(connection, id)
+    return deliveries.document(found)
 
 
 @router.post("/deliveries/{id}/retry", **CONTESTED)
@@ -77,7 +67,7 @@ def drop_delivery(id: Id, body: DropBody, operator: Operator, parts: AtOnce) -> 
 def _named(parts: Parts, beginning: str) -> DeliveryFilter:
     """Return the delivery of the path."""
     with parts.database.read() as connection:
-        return DeliveryFilter(ids=[only_delivery(connection, beginning).id])
+        return DeliveryFilter(ids=[deliveries.find(connection, beginning).id])
 
 
 def _decided(parts: Parts, wanted: DeliveryFilter, is_so: Callable[[Delivery], bool]) -> DeliveryDocument:

@@ -13,18 +13,19 @@ from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
 from actionwatch.base.model import Alert
 from actionwatch.queries.alerts import WholeAlert
+from actionwatch.queries.rules import RuleItem
+from actionwatch.queries.status import SourceStatus
 from actionwatch.text.payloads import (
     AlertFacts,
     DeliveryDocument,
     JsonSchema,
-    LevelWord,
     RecordDocument,
     SilenceDocument,
     Time,
     alert_facts,
     instant,
 )
-from actionwatch.web.api.filters import Strict
+from actionwatch.web.filters import Strict
 
 _MAX_RECEIVER_CHARS = 500  # of a name
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -71,37 +72,6 @@ class RecordDetail(RecordDocument):
 
     seen_at: Time
     alerts: list[str]
-
-
-class DeliveryDetail(DeliveryDocument):
-    """A delivery with its message as it was sent; null before the first attempt, and after retention deleted it."""
-
-    message: Any
-
-
-class RuleItem(TypedDict):
-    """A rule in use. `correlation` is its type, null for a rule that matches single records."""
-
-    id: str
-    name: str
-    title: str
-    level: LevelWord
-    mode: str
-    tags: list[str]
-    correlation: str | None
-    file: str
-    line: int
-
-
-class SourceStatus(TypedDict):
-    """How far a source is read and proved; times are null before the first poll."""
-
-    name: str
-    mark: Time | None
-    seen_through: Time | None
-    proved_through: Time | None
-    last_poll: Time | None
-    records: int
 
 
 class ReceiverStatus(TypedDict):

@@ -7,13 +7,12 @@ from typing import Annotated
 
 from fastapi import Query
 
-from actionwatch.store import alerts, record_search
+from actionwatch.queries import records
 from actionwatch.text.payloads import instant, record_document
 from actionwatch.web.api.documents import RecordDetail, RecordPage
-from actionwatch.web.api.filters import RecordQuery
 from actionwatch.web.api.routing import ONE, AtOnce, Id, errors, open_router
+from actionwatch.web.filters import RecordQuery
 from actionwatch.web.query import cursor
-from actionwatch.web.reading import SEARCHED_RECORDS, only_record
 
 router = open_router()
 
@@ -23,14 +22,14 @@ def list_records(query: Annotated[RecordQuery, Query()], parts: AtOnce) -> Recor
     """Search records, newest first. A page reads 10,000 records: it may be empty although others follow."""
     wanted, after = query.filter(parts.clock()), query.after(datetime, str, str)
     with parts.database.read() as connection:
-        found, rest = record_search.search(connection, wanted, query.limit, after, SEARCHED_RECORDS)
-    return {"items": [record_document(each) for each in found], "next": cursor(rest)}
+        page = records.search(connection, wanted, query.limit, records.SEARCHED, after)
+    return {"items": [record_document(each) for each in page.items], "next": cursor(page.next)}
 
 
 @router.get("/records/{key}", **ONE)
 def get_record(key: Id, parts: AtOnce) -> RecordDetail:
     """Show one record. A unique prefix of its key is enough."""
     with parts.database.read() as connection:
-        record = only_record(connection, key)
-        its_alerts = alerts.read_of_record(connection, record.id)
-    return {**record_document(record), "seen_at": instant(record.seen_at), "alerts": its_alerts}
+        found = records.read(connection, key)
+    seen_at, alerts = instant(found.record.seen_at), [each.id for each in found.alerts]
+    return {**record_document(found.record), "seen_at": seen_at, "alerts": alerts}

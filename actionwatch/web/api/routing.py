@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import visitor_of
-from actionwatch.web.api.filters import NoParameters, check_repeats
-from actionwatch.web.api.mistakes import sentences
+from actionwatch.web.filters import NoParameters, check_repeats
+from actionwatch.web.mistakes import sentences
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import MEDIA_TYPE, TITLES, InvalidRequest, problem
 from actionwatch.web.requests import author_of, check, check_may_decide, check_site, read_body

@@ -14,14 +14,14 @@ from actionwatch.base.clock import EPOCH, TIMES_END
 from actionwatch.base.errors import SilenceOfFile
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
-from actionwatch.store import silences
+from actionwatch.queries import silences
+from actionwatch.store.silences import read_many
 from actionwatch.text.payloads import SilenceDocument, silence_document
 from actionwatch.web.api.documents import ExpireBody, SilenceBody, SilencePage
-from actionwatch.web.api.filters import SilenceQuery
 from actionwatch.web.api.routing import CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router, written
+from actionwatch.web.filters import SilenceQuery
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import cursor
-from actionwatch.web.reading import only_silence
 
 router = open_router()
 
@@ -31,18 +31,15 @@ def list_silences(query: Annotated[SilenceQuery, Query()], parts: AtOnce) -> Sil
     """List silences."""
     now, after = parts.clock(), query.after(datetime, str)
     with parts.database.read() as connection:
-        if query.state == "expired":
-            found, rest = silences.read_expired(connection, now, query.limit, after)
-        else:
-            found, rest = silences.read_current(connection, now), None
-    return {"items": [silence_document(each, now) for each in found], "next": cursor(rest)}
+        page = silences.page(connection, query.state, now, query.limit, after)
+    return {"items": [silence_document(each, now) for each in page.items], "next": cursor(page.next)}
 
 
 @router.get("/silences/{id}", **ONE)
 def get_silence(id: Id, parts: AtOnce) -> SilenceDocument:
     """Show one silence. A unique prefix of its id is enough."""
     with parts.database.read() as connection:
-        return silence_document(only_silence(connection, id), parts.clock())
+        return silence_document(silences.find(connection, id), parts.clock())
 
 
 _CREATED = {201: {"model": SilenceDocument, "description": "Created"}}
@@ -60,7 +57,7 @@ def create_silence(id: Id, body: SilenceBody, operator: Operator, parts: AtOnce)
     if not UUID.fullmatch(silence_id):
         raise HTTPException(400, f"id: {silence_id} is not a UUID: choose one, such as uuidgen prints")
     with parts.database.read() as connection:
-        known = silences.read_many(connection, [silence_id]).get(silence_id)
+        known = read_many(connection, [silence_id]).get(silence_id)
     is_new = False
     if known is None:
         made = replace(_make(body, author, now), id=silence_id)
@@ -99,7 +96,7 @@ def expire_silence(id: Id, body: ExpireBody, operator: Operator, parts: AtOnce) 
     """End a silence now. Repeating it changes nothing."""
     author = operator.author(body.author)
     with parts.database.read() as connection:
-        known = only_silence(connection, id)
+        known = silences.find(connection, id)
     try:
         ended = parts.actions.expire_silence(known.id, author)
     except SilenceOfFile as exc:

@@ -8,17 +8,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.model import LEVELS, Alert, Record
+from actionwatch.base.model import LEVELS, STATUSES, Alert, Record
 from actionwatch.queries import alerts
-from actionwatch.queries.pages import PAGE_SIZE, Page
+from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.text.escaping import steps
 from actionwatch.text.payloads import explain_command
 from actionwatch.web.console.page import render, render_search
 from actionwatch.web.console.silencing import SPANS
+from actionwatch.web.filters import AlertQuery, read_form
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
-from actionwatch.web.reading import STATUSES, alert_filter
 
 _NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0]}
 _NOTES = {
@@ -37,21 +37,17 @@ def show_list(request: Request, parts: Parts) -> Response:
 def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show the list with the state of a decision about several: `note`, `problem`, `missed`, `drafts`, `given`, `chosen`."""
     now = parts.clock()
-    query = UrlQuery(request.query_params, now)
-    wanted = alert_filter(query)
+    query = UrlQuery(request.query_params)
+    wanted = read_form(query, AlertQuery).filter(now)
     after = query.place("after", datetime, str)
-    page: Page[Alert] = Page(())
-    if not query.problems:
-        with parts.database.read() as connection:
-            page = alerts.search(connection, wanted, PAGE_SIZE, after)
+    with parts.database.read() as connection:
+        page = None if query.problems else alerts.search(connection, wanted, PAGE_SIZE, after)
     return render_search(
         request,
         "alerts.html",
         now,
         query,
-        after,
-        page.next,
-        found=page.items,
+        page,
         wanted=wanted,
         levels=list(reversed(LEVELS)),
         statuses=list(STATUSES),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,16 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.base.plurals import counted, is_or_are
+from actionwatch.queries.deliveries import STATES, page, place_of
+from actionwatch.queries.pages import PAGE_SIZE, Page
+from actionwatch.queries.status import read_receivers
 from actionwatch.store import alerts, outbox
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.web.console.forms import Fields, check_form, given_in, selected
 from actionwatch.web.console.page import href, render
+from actionwatch.web.filters import DeliveryQuery, read_form
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery, place
-from actionwatch.web.reading import DELIVERY_STATES, check_receiver, read_receivers
-from actionwatch.web.requests import author_of
+from actionwatch.web.requests import author_of, check_receiver
 
-PER_PAGE = 50
 _NOTHING_GIVEN = {"author": "", "which": "selected", "to": ""}
 
 
@@ -71,7 +72,7 @@ def _read(request: Request, parts: Parts, fields: Fields, given: Mapping[str, st
         check_receiver(parts, to)
     if given["which"] != "all":
         return _Decision(action, author, to, selected(fields, "dead letter"), None)
-    receiver = UrlQuery(request.query_params, parts.clock()).text("receiver")
+    receiver = read_form(UrlQuery(request.query_params), DeliveryQuery).receiver
     if receiver is None:
         raise ValueError("Choose a receiver first: all dead letters of one receiver can be decided about at once.")
     return _Decision(action, author, to, None, receiver)
@@ -111,26 +112,23 @@ def _carry_out(parts: Parts, decision: _Decision) -> tuple[str, str]:
 def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show the list with the state of a decision: `note`, `problem`, `question`, the `given` values, the `chosen` ids."""
     now = parts.clock()
-    query = UrlQuery(request.query_params, now)
-    status = query.choice("state", DELIVERY_STATES, "waiting")
-    receiver = query.text("receiver")
-    after = query.place("after", str, str if status is None else datetime, str)
+    query = UrlQuery(request.query_params)
+    asked = read_form(query, DeliveryQuery)
+    state, receiver = asked.state, asked.receiver
+    after = query.place("after", *place_of(state))
     with parts.database.read() as connection:
-        queues = read_receivers(connection, parts)
-        found, rest = (
-            outbox.read_page(connection, status, receiver, PER_PAGE, after) if not query.problems else ([], None)
-        )
-        titles = alerts.read_many(connection, {row.alert_id for row in found})
-    state = next(word for word, each in DELIVERY_STATES.items() if each is status)
+        queues = read_receivers(connection, parts.receivers)
+        found = Page(()) if query.problems else page(connection, state, receiver, PAGE_SIZE, after)
+        titles = alerts.read_many(connection, {row.alert_id for row in found.items})
     values: dict[str, Any] = {
-        "found": found,
+        "found": found.items,
         "alerts": titles,
         "receivers": queues,
-        "older": rest and href("/deliveries", {"state": state, "receiver": receiver}, after=place(*rest)),
+        "older": found.next and href("/deliveries", {"state": state, "receiver": receiver}, after=place(*found.next)),
         "is_first": after is None,
         "query": query,
         "state": state,
-        "states": list(DELIVERY_STATES),
+        "states": list(STATES),
         "receiver": receiver,
     }
     blank = {"note": "", "problem": "", "question": "", "given": _NOTHING_GIVEN, "chosen": ()}

@@ -12,13 +12,13 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import MICROSECOND, Spans
 from actionwatch.base.durations import parse_duration
+from actionwatch.queries import rules
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult, TrialRule
 from actionwatch.store import alerts, rule_versions
 from actionwatch.web.console.charts import Chart, draw_bars
 from actionwatch.web.console.forms import Fields, check_is_ours
 from actionwatch.web.console.page import render, render_stream
 from actionwatch.web.parts import Parts
-from actionwatch.web.reading import rule_in_use
 
 _TIMES = ("1d", "7d", "30d", "90d")
 _MAX_COUNTED = 10_000  # alerts of a rule in use, next to those of its draft
@@ -41,7 +41,7 @@ def show(request: Request, parts: Parts) -> Response:
     name = request.query_params.get("rule")
     text = EXAMPLE
     if name is not None:
-        rule = rule_in_use(parts, name)
+        rule = rules.find(parts.rules(), name)
         with parts.database.read() as connection:
             stored = rule_versions.read(connection, rule.name.id)
         if stored is None:

@@ -22,7 +22,7 @@ from actionwatch.store import alerts
 from actionwatch.web.connections import Bound, BoundedStream
 from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import UrlQuery
+from actionwatch.web.query import read_time
 
 MAX_STREAMS = 20
 MAX_NEW = 100  # counted; more are "or more"
@@ -36,9 +36,10 @@ _PING = b": nothing new\n\n"
 
 def stream(request: Request, parts: Parts) -> Response:
     """Send the number of alerts that opened after a time, now and when it changes."""
-    after: datetime | None = UrlQuery(request.query_params, parts.clock()).time("after")
-    if after is None:
-        raise HTTPException(400, "after: give the time after which alerts are new")
+    try:
+        after = read_time(request.query_params.get("after", "").strip(), parts.clock())
+    except ValueError as exc:
+        raise HTTPException(400, "after: give the time after which alerts are new") from exc
     headers = {"content-type": "text/event-stream", **UNBUFFERED}
     return BoundedStream(Bound("news", MAX_STREAMS, _TOO_MANY), _events(parts, after), headers)
 

@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
-from actionwatch.store import alerts, backlog_progress, marks, polls, record_counts, silences
+from actionwatch.queries.status import SourceState, read_sources, read_state
+from actionwatch.store import alerts, record_counts, silences
 from actionwatch.web.console.charts import (
     BandPart,
     Chart,
@@ -26,7 +27,6 @@ from actionwatch.web.console.charts import (
 from actionwatch.web.console.page import render
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
-from actionwatch.web.reading import read_state
 
 _RANGES: Mapping[str, tuple[timedelta, int]] = {
     "day": (timedelta(hours=1), 24),
@@ -41,14 +41,10 @@ _SILENCES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What the page shows about a source; marks and the poll are None before the first poll."""
+    """What the page shows about a source."""
 
-    name: str
-    record_count: int
-    marks: marks.Marks | None
+    state: SourceState
     upstream_now: datetime
-    poll: polls.Poll | None
-    backlog: backlog_progress.Backlog | None
     timeline: Chart | None = None
     percent: float = 0.0
     gaps: tuple[BandPart, ...] = ()
@@ -57,12 +53,12 @@ class _Source:
 def show(request: Request, parts: Parts) -> Response:
     """Show the overview of a day, a week or a month."""
     now = parts.clock()
-    query = UrlQuery(request.query_params, now)
+    query = UrlQuery(request.query_params)
     width, count = query.choice("range", _RANGES, "day")
     spans = Spans.until(now, width, count)
     unready = list(parts.unready())
     with parts.database.read() as connection:
-        state = read_state(connection, parts, unready)
+        state = read_state(connection, list(parts.sources), parts.receivers, unready)
         values: dict[str, Any] = {
             "sources": _sources(connection, parts, spans, now),
             "receivers": state.receivers,
@@ -88,20 +84,16 @@ def show(request: Request, parts: Parts) -> Response:
 
 
 def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) -> list[_Source]:
-    known, asked = marks.read_all(connection), polls.read_all(connection)
-    counts, behind = record_counts.count_by_source(connection), backlog_progress.read_all(connection)
     found = []
-    for name in parts.sources:
-        poll, mark = asked.get(name), known.get(name)
-        there = now + (poll.clock_skew if poll else timedelta(0))  # marks are times of the upstream's clock
-        source = (name, counts.get(name, 0), mark, there, poll, behind.get(name))
-        if mark is None:
-            found.append(_Source(*source))
+    for state in read_sources(connection, parts.sources):
+        there = state.upstream_time(now)
+        if state.marks is None:
+            found.append(_Source(state, there))
             continue
-        states = classify(parts.stretches(connection, name, spans.start), mark.seen_through, there)
+        states = classify(parts.stretches(connection, state.name, spans.start), state.marks.seen_through, there)
         gaps = [part for part in states if part.state == "gap"]
         timeline, percent = draw_timeline(states, spans.start, there), percent_proved(states, spans.start, there)
-        found.append(_Source(*source, timeline, percent, tuple(reversed(gaps))))
+        found.append(_Source(state, there, timeline, percent, tuple(reversed(gaps))))
     return found
 
 

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, Response
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.plurals import counted
-from actionwatch.store.statements import PageKey
+from actionwatch.queries.pages import Page
 from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
@@ -110,19 +110,20 @@ def render_search(
     template: str,
     now: datetime,
     query: UrlQuery,
-    after: PageKey | None,
-    older: PageKey | None,
+    page: Page[Any] | None,
     code: int = 200,
     **values: Any,
 ) -> Response:
-    """Render a page of a search. `after` is the place where it begins, and `older` where the next one does, if there is one."""
+    """Render a page of a search, which begins at the place `after` of the query; None: the query is not valid."""
+    older = page.next if page else None
     return render(
         request,
         template,
         now,
         400 if query.problems else code,
         query=query,
-        is_first=after is None,
+        found=page.items if page else (),
+        is_first=page is None or not query.given.get("after"),
         older=older and href(request.url.path, given_query(request), after=place(*older)),
         oldest=older[0] if older else None,
         **values,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from markupsafe import Markup
@@ -16,19 +15,18 @@ from starlette.responses import Response
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.store import alerts, receipts, record_search, records
+from actionwatch.queries import records
+from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.store.statements import PageKey
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant
 from actionwatch.text.raw_records import read_raw
 from actionwatch.web.connections import Bound, break_off, download
 from actionwatch.web.console.page import given_query, href, render, render_search
+from actionwatch.web.filters import RecordQuery, read_form
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
-from actionwatch.web.reading import SEARCHED_RECORDS, only_record, record_filter
 
-PER_PAGE = 50
-_RECEIPTS_SHOWN = 5
 EXPORTED_AT_ONCE = 500  # records in memory, of an export
 SEARCHED_AT_ONCE = 2000  # for them: fewer than for a page, where all match the search for the end of a part costs most
 MAX_EXPORTS = 20  # at once: each takes a connection of the listener until it is complete, and probes need some too
@@ -40,22 +38,17 @@ log = structlog.get_logger()
 def show_list(request: Request, parts: Parts) -> Response:
     """Show the records that match the filters of the query, newest first."""
     now = parts.clock()
-    query = UrlQuery(request.query_params, now)
-    wanted = record_filter(query)
+    query = UrlQuery(request.query_params)
+    wanted = read_form(query, RecordQuery).filter(now)
     after = query.place("after", datetime, str, str)
-    found: list[Record] = []
-    older = None
-    if not query.problems:
-        with parts.database.read() as connection:
-            found, older = record_search.search(connection, wanted, PER_PAGE, after, SEARCHED_RECORDS)
+    with parts.database.read() as connection:
+        page = None if query.problems else records.search(connection, wanted, PAGE_SIZE, records.SEARCHED, after)
     return render_search(
         request,
         "records.html",
         now,
         query,
-        after,
-        older,
-        found=found,
+        page,
         subject=wanted.user or wanted.cluster or wanted.account,
         kinds=sorted(KINDS),
         exports=[
@@ -71,8 +64,8 @@ def export(request: Request, parts: Parts) -> Response:
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise HTTPException(403, "another site asked for this file: open the page Records here, and export there")
     now = parts.clock()
-    query = UrlQuery(request.query_params, now)
-    wanted, form = record_filter(query), query.choice("format", FORMATS, "jsonl")
+    query = UrlQuery(request.query_params)
+    wanted, form = read_form(query, RecordQuery).filter(now), query.choice("format", FORMATS, "jsonl")
     if query.problems:
         raise HTTPException(400, "; ".join(query.problems.values()))
     headers = {
@@ -109,8 +102,8 @@ def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[
     is_first, is_over = True, False
     while not is_over:
         with parts.database.read() as connection:
-            found, after = record_search.search(connection, wanted, EXPORTED_AT_ONCE, after, SEARCHED_AT_ONCE)
-        is_over = after is None
+            page = records.search(connection, wanted, EXPORTED_AT_ONCE, SEARCHED_AT_ONCE, after)
+        found, after, is_over = page.items, page.next, page.next is None
         text = form.write(found, is_first=is_first) if found or (is_over and is_first) else ""
         is_first = is_first and not found
         yield f"{text}{form.end if is_over else ''}".encode("utf-8", "replace")
@@ -118,16 +111,12 @@ def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one record. A unique prefix of its key is enough."""
-    beginning = request.path_params["key"]
     with parts.database.read() as connection:
-        record = only_record(connection, beginning)
-        values: dict[str, Any] = {
-            "copies": records.read_copies(connection, record.key),
-            "alerts": list(alerts.read_many(connection, alerts.read_of_record(connection, record.id)).values()),
-            "receipts": receipts.read_covering(connection, record, _RECEIPTS_SHOWN),
-        }
+        found = records.read(connection, request.path_params["key"])
+    record = found.record
     raw = json.dumps(read_raw(record.raw), indent=2, ensure_ascii=False)
-    return render(request, "record.html", parts.clock(), record=record, raw=raw, around=_around(record), **values)
+    around = _around(record)
+    return render(request, "record.html", parts.clock(), found=found, record=record, raw=raw, around=around)
 
 
 def _around(record: Record) -> dict[str, Markup]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
+from actionwatch.queries import rules
 from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.coverage import by_tactic, cover_techniques
 from actionwatch.rules.model import Rule
@@ -18,7 +19,6 @@ from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.web.console.charts import draw_bars, level_counts
 from actionwatch.web.console.page import render
 from actionwatch.web.parts import Parts
-from actionwatch.web.reading import rule_in_use, rules_in_use
 
 _SHOWN_DAYS = 30
 _MAX_COUNTED = 1000  # alerts of a rule, in the list
@@ -53,7 +53,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         counts = alerts.count_by_rule(connection, now - timedelta(days=_SHOWN_DAYS), _MAX_COUNTED)
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
         blindness = parts.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
-    in_use = rules_in_use(parts)
+    in_use = rules.in_use(parts.rules())
     own = {each.id: each for each in blindness.rules}
     return render(
         request,
@@ -75,7 +75,7 @@ def show_list(request: Request, parts: Parts) -> Response:
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one rule, by its id or name."""
-    now, rule = parts.clock(), rule_in_use(parts, request.path_params["name"])
+    now, rule = parts.clock(), rules.find(parts.rules(), request.path_params["name"])
     spans = Spans.until(now, timedelta(days=1), _SHOWN_DAYS)
     with parts.database.read() as connection:
         version = rule_versions.read(connection, rule.name.id)
@@ -97,7 +97,7 @@ def show(request: Request, parts: Parts) -> Response:
     )
 
 
-def _matrix(rules: Sequence[Rule], blindness: Blindness) -> dict[str, list[_Cell]]:
+def _matrix(evaluated: Sequence[Rule], blindness: Blindness) -> dict[str, list[_Cell]]:
     """Return the cells of each tactic. Only what blinds single rules is marked: the page shows separately what blinds all."""
     blind = {each.name for each in blindness.rules if each.own_time}
     return {
@@ -105,5 +105,5 @@ def _matrix(rules: Sequence[Rule], blindness: Blindness) -> dict[str, list[_Cell
             _Cell(row.technique, row.name, row.rules, tuple(name for name in row.rules if name in blind))
             for row in rows
         ]
-        for tactic, rows in by_tactic(cover_techniques(rules)).items()
+        for tactic, rows in by_tactic(cover_techniques(evaluated)).items()
     }

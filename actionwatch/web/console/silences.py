@@ -18,7 +18,8 @@ from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.store import silences
+from actionwatch.queries import silences
+from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.text.escaping import shorten
 from actionwatch.web.console.charts import draw_silence
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
@@ -28,7 +29,6 @@ from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery, parse_instant, place
 from actionwatch.web.requests import author_of
 
-PER_PAGE = 50
 _AROUND = timedelta(days=7)  # before and after now, in the calendar
 MAX_DRAWN = 50
 _SHOWN_CHARS = 60
@@ -115,13 +115,13 @@ def _end(parts: Parts, ids: Sequence[str], author: str) -> tuple[str, str]:
 def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show the page with the state of a decision: `note`, `problem`, `drafts`, `doubts`, the `given` values, `chosen` ids."""
     now = parts.clock()
-    query = UrlQuery(request.query_params, now)
+    query = UrlQuery(request.query_params)
     after = query.place("after", datetime, str)
     with parts.database.read() as connection:
-        current = silences.read_current(connection, now) if after is None else []
-        expired, older = silences.read_expired(connection, now, PER_PAGE, after)
+        current = silences.page(connection, "current", now, PAGE_SIZE, after).items
+        expired = silences.page(connection, "expired", now, PAGE_SIZE, after)
     since, until = now - _AROUND, now + _AROUND
-    near = [each for each in (*current, *expired) if each.starts_at < until and each.ends_at > since]
+    near = [each for each in (*current, *expired.items) if each.starts_at < until and each.ends_at > since]
     drawn = sorted(near[:MAX_DRAWN], key=lambda each: (each.starts_at, each.id))
     blank = {"note": "", "problem": "", "drafts": (), "doubts": (), "given": _NOTHING_GIVEN, "chosen": ()}
     return render(
@@ -132,12 +132,12 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
         groups=[
             ("Active", [each for each in current if each.status(now) == "active"]),
             ("Future", [each for each in current if each.status(now) == "pending"]),
-            ("Expired", expired),
+            ("Expired", expired.items),
         ],
         calendar=[(each, draw_silence(each, since, until, now)) for each in drawn] if after is None else [],
         undrawn=len(near) - len(drawn),
         days=_AROUND.days,
-        older=older and href("/silences", after=place(*older)),
+        older=expired.next and href("/silences", after=place(*expired.next)),
         is_first=after is None,
         query=query,
         **{**blank, **decision},

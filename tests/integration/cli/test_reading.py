@@ -17,8 +17,8 @@ import jsonschema_rs
 import pytest
 
 from actionwatch import cli
-from actionwatch.cli.records import SEARCHED_RECORDS
 from actionwatch.cli.run import showing_backlogs
+from actionwatch.queries.records import SEARCHED_ONCE
 from actionwatch.service import app, configuration
 from actionwatch.store import backlog_progress
 from actionwatch.store.backlog_progress import Backlog
@@ -125,7 +125,7 @@ def test_search_covers_the_newest_records_unless_since_is_given(desk: Desk) -> N
     assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
     micros = int(datetime.now(UTC).timestamp() * 1_000_000)
     with contextlib.closing(sqlite3.connect(desk.file)) as store, store:
-        store.execute(NEWER_RECORDS, (SEARCHED_RECORDS, micros, micros, micros))
+        store.execute(NEWER_RECORDS, (SEARCHED_ONCE, micros, micros, micros))
     found = desk.call(*search)
     assert found.json == []
     assert "note: the newest 250,000 records were searched, back to " in found.err

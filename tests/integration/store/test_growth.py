@@ -76,8 +76,7 @@ def record_no(number: int, *, is_backlog: bool = False) -> Record:
 
 def searched(connection: Connection, number: int) -> list[object]:
     """Search the newest records for a user that none of them has, as `records list` does."""
-    since = record_search.time_of_nth(connection, number, None)
-    return list(record_search.find(connection, RecordFilter(user="nobody", since=since), 50))
+    return list(record_search.search(connection, RecordFilter(user="nobody"), 50, None, number)[0])
 
 
 AROUND = RecordFilter(user="eve", since=NOON, until=NOON + timedelta(minutes=1))
@@ -99,7 +98,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "records ever stored": record_counts.count_ever_stored,
     "handled records": lambda c: positions.read_handled(c, positions.MATCHED),
     "delay of the newest records": lambda c: record_counts.lateness(c, 100),
-    "newest records": lambda c: record_search.find(c, RecordFilter(), 50),
+    "newest records": lambda c: record_search.search(c, RecordFilter(), 50, None, None)[0],
     "search without a result": lambda c: searched(c, 500),
     "last page of records": lambda c: record_search.search(c, NOBODY, 50, (OLD.occurred_at, OLD.key, OLD.source), 100),
     "last page of alerts": lambda c: alerts.search(c, RESOLVED, 50, (OLD.occurred_at, "000300"), 100),
@@ -109,7 +108,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "last page of all deliveries": lambda c: outbox.read_page(c, PENDING, None, 50, ("hook", newest_due(c), "")),
     "record by a prefix of its key": lambda c: records.read_by_prefix(c, record_keys.key_floor(NOON)),
     "short key": lambda c: records.short_key(c, f"{record_keys.key_floor(NOON)}-x", 16),
-    "records around another": lambda c: record_search.find(c, AROUND, 50),
+    "records around another": lambda c: record_search.search(c, AROUND, 50, None, None)[0],
     "oldest record": records.oldest_time,
     "newest receipt": lambda c: receipts.read_newest_time(c, "acme"),
     "newest receipts": lambda c: list(receipts.stream(c, limit=50)),
@@ -147,7 +146,7 @@ def untimed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Data
 
 IN_OLDEST_PAGE = (NOON, "untimed-000300", "acme")
 UNTIMED_QUESTIONS: dict[str, Callable[[Connection], object]] = {
-    "newest records": lambda c: record_search.find(c, RecordFilter(), 50),
+    "newest records": lambda c: record_search.search(c, RecordFilter(), 50, None, None)[0],
     "search without a result": lambda c: searched(c, 500),
     "first page of records": lambda c: record_search.search(c, NOBODY, 50, None, 100),
     "last page of records": lambda c: record_search.search(c, NOBODY, 50, IN_OLDEST_PAGE, 100),

@@ -211,9 +211,7 @@ SOME_GROUPS = [(f"group {number:05}", START) for number in range(2000, 2000 + FE
 
 def _records_found(**wanted: Any) -> Question:
     """Search records as `records list` does, in the newest few hundred."""
-    return lambda c: record_search.find(
-        c, RecordFilter(since=record_search.time_of_nth(c, 4 * FEW, None), **wanted), 50
-    )
+    return lambda c: record_search.search(c, RecordFilter(**wanted), 50, None, 4 * FEW)
 
 
 def _alerts_found(**wanted: Any) -> Question:
@@ -324,8 +322,12 @@ QUESTIONS: dict[str, Question] = {
     "records export --since": lambda c: list(record_search.stream(c, RecordFilter(since=RECENT))),
     "records export --since, long ago": lambda c: list(record_search.stream(c, RecordFilter(since=START, until=OLD))),
     "rules backtest --since": lambda c: list(record_search.stream(c, RecordFilter(since=RECENT), is_once=True)),
-    "records list --since": lambda c: record_search.find(c, RecordFilter(since=RECENT, user="nobody"), 50),
-    "records list --until, long ago": lambda c: record_search.find(c, RecordFilter(since=START, until=OLD), 50),
+    "records list --since": lambda c: record_search.search(
+        c, RecordFilter(since=RECENT, user="nobody"), 50, None, None
+    )[0],
+    "records list --until, long ago": lambda c: record_search.search(
+        c, RecordFilter(since=START, until=OLD), 50, None, None
+    )[0],
     "alerts list": lambda c: alerts.search(c, AlertFilter(), 50, None, 4 * FEW),
     **{
         f"alerts list --{name}": _alerts_found(**{name: value})

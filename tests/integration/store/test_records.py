@@ -248,8 +248,8 @@ def test_filter_selects_exactly_its_records(database: Database, wanted: dict[str
     store(database, *PEOPLE)
     with database.read() as connection:
         asked = RecordFilter(**wanted)
-        assert users(record_search.find(connection, asked, None)) == expected
-        assert users(record_search.find(connection, asked, 1)) == expected[:1]
+        assert users(record_search.search(connection, asked, 99, None, None)[0]) == expected
+        assert users(record_search.search(connection, asked, 1, None, None)[0]) == expected[:1]
         assert users(list(record_search.stream(connection, asked))) == expected[::-1]
     assert users(list(record_search.stream_in_portions(database, asked))) == expected[::-1]
 
@@ -324,10 +324,10 @@ def test_stream_by_time_is_ordered_across_sources(database: Database) -> None:
             connection, later[0], 9, until=later[1], only=[("user_name", {"a", "own", "b", "d"})]
         )
         assert users(list(found)) == ["b", "own"]
-        assert users(record_search.find(connection, RecordFilter(), None)) == in_time[::-1]
-        assert users(record_search.find(connection, RecordFilter(), 3)) == in_time[:-4:-1]
+        assert users(record_search.search(connection, RecordFilter(), 99, None, None)[0]) == in_time[::-1]
+        assert users(record_search.search(connection, RecordFilter(), 3, None, None)[0]) == in_time[:-4:-1]
         until = RecordFilter(since=NOON + timedelta(minutes=1), until=NOON + timedelta(minutes=2))
-        assert users(record_search.find(connection, until, 3)) == ["own", "untimed", "copy"]
+        assert users(record_search.search(connection, until, 3, None, None)[0]) == ["own", "untimed", "copy"]
 
 
 def test_spellings_of_names_are_those_with_the_same_nfc(database: Database) -> None:
@@ -375,8 +375,8 @@ OTHERS = ("SCAN record USING INDEX record_untimed", "SEARCH record USING INDEX r
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda connection: record_search.find(connection, RecordFilter(), 9),
-        lambda connection: record_search.find(connection, RecordFilter(since=NOON, user="eve"), 9),
+        lambda connection: record_search.search(connection, RecordFilter(), 9, None, None)[0],
+        lambda connection: record_search.search(connection, RecordFilter(since=NOON, user="eve"), 9, None, None)[0],
         lambda connection: list(records.stream_since(connection, NOON, 9)),
         lambda connection: list(records.stream_since(connection, None, 9)),
         lambda connection: list(records.stream_since(connection, NOON, 9, until=NOON, only=[("source", ["acme"])])),

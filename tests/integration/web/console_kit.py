@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.access import AccessRole, AccessToken, digest_of, new_secret
-from actionwatch.base.model import Stretch
+from actionwatch.base.model import Record, RecordFilter, Stretch
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
@@ -27,8 +27,9 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.rules.trial import TrialEvent
 from actionwatch.service.silence_preview import preview
-from actionwatch.store import tokens
+from actionwatch.store import record_search, tokens
 from actionwatch.store.database import Database
+from actionwatch.store.record_rows import place_of
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
 from actionwatch.web.openid import RelyingParty
@@ -127,6 +128,11 @@ def fill(database: Database, *steps: Fill) -> None:
     with database.write() as connection:
         for step in steps:
             step(connection)
+
+
+def newest_first(connection: Connection, wanted: RecordFilter | None = None) -> list[Record]:
+    """Return all records that match a filter as a search has to list them, computed without it."""
+    return sorted(record_search.stream(connection, wanted or RecordFilter()), key=place_of, reverse=True)
 
 
 def give_token(database: Database, name: str = "sam", role: AccessRole = AccessRole.OPERATOR, **values: Any) -> str:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Level, Status
+from actionwatch.queries.pages import Page
 from actionwatch.store import (
     alert_history,
     alerts,
@@ -381,7 +382,7 @@ def test_id_of_a_silence_that_ended_is_not_taken_for_a_longer_one(
 
 def test_fault_of_ours_is_not_a_mistake_of_the_client(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ValueError that no check raised is 500, and the log has its cause."""
-    monkeypatch.setattr("actionwatch.web.api.records.record_search.search", lambda *_: int("x"))
+    monkeypatch.setattr("actionwatch.web.api.records.records.search", lambda *_: int("x"))
     with capture_logs() as logs:
         is_problem(api.get("records"), 500, "the log of the service has the cause")
     assert [each["event"] for each in logs] == ["request_failed"]
@@ -397,7 +398,7 @@ def test_damaged_message_is_not_a_mistake_of_the_client(api: httpx.Client, datab
 
 def test_document_that_cannot_be_written_is_a_problem(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after the view, an error is a problem document, and the log has its cause."""
-    monkeypatch.setattr("actionwatch.web.api.records.record_search.search", lambda *_: ([], [object()]))
+    monkeypatch.setattr("actionwatch.web.api.records.records.search", lambda *_: Page((), ()))
     monkeypatch.setattr("actionwatch.web.api.records.cursor", lambda _: object())
     with capture_logs() as logs:
         is_problem(api.get("records"), 500, "the log of the service has the cause")

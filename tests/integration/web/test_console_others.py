@@ -72,7 +72,7 @@ def test_held_deliveries_say_why(database: Database) -> None:
 
 def test_pages_of_deliveries_are_one_list(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paging lists every waiting delivery once, by receiver and time."""
-    monkeypatch.setattr(delivery_view, "PER_PAGE", 4)
+    monkeypatch.setattr(delivery_view, "PAGE_SIZE", 4)
     rows = [
         make_delivery(f"a{number:02}", "hook" if number % 3 else "z", due_at=NOON + MINUTE * (number % 4))
         for number in range(14)

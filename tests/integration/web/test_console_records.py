@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, RecordFilter
+from actionwatch.queries import records as queries
 from actionwatch.store import alerts, receipts, record_search, records
 from actionwatch.store.database import Database
 from actionwatch.text.formats.exports import FORMATS
-from actionwatch.web.console import records as view
 from tests.builders import NOON, make_alert, make_receipt, make_record, only_sqlite, open_database
-from tests.integration.web.console_kit import Served
+from tests.integration.web.console_kit import Served, newest_first
 from tests.integration.web.test_console_alerts import pages_of
 from tests.statements import statements
 
@@ -123,7 +123,7 @@ def test_pages_are_the_parts_of_one_list(tmp_path_factory: Any, made: Any, most:
                 record = make_record(number, occurred_at=at, user_name="eve" if user else "sam", **changes)
                 records.insert_new(connection, [record])
         with database.read() as connection:
-            expected = [record.key for record in record_search.find(connection, wanted, None)]
+            expected = [record.key for record in newest_first(connection, wanted)]
             found, after = list[str](), None
             for _ in range(200):
                 page, after = record_search.search(connection, wanted, 3, after, most)
@@ -144,7 +144,7 @@ def test_a_search_is_bounded_and_continues(
     database: Database, monkeypatch: pytest.MonkeyPatch, *, is_timed: bool
 ) -> None:
     """A page of a search looks at a limited number of records, and leads to older ones, to the end."""
-    monkeypatch.setattr(view, "SEARCHED_RECORDS", 10)
+    monkeypatch.setattr(queries, "SEARCHED", 10)
     with database.write() as connection:
         given = [make_record(number, minutes=-number, **_key(number, is_timed=is_timed)) for number in range(25)]
         rare = make_record(99, minutes=-30, user_name="rare", **_key(99, is_timed=is_timed))

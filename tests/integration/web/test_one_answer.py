@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import httpx
 import pytest
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.model import Entity, Level, Status
-from actionwatch.store import alerts, delivery_transitions, marks, polls, records, self_alerts
+from actionwatch.base.model import Entity, Level, Silence, Status
+from actionwatch.queries.rules import RuleItem
+from actionwatch.store import alerts, delivery_transitions, marks, polls, records, self_alerts, silences
 from actionwatch.store.database import Database
 from actionwatch.web.parts import Destination
 from tests.builders import (
@@ -59,10 +61,10 @@ class Asker:
         """Return the text of a page."""
         return html.unescape(self.client.get(path).raise_for_status().text)
 
-    def linked(self, path: str) -> list[str]:
-        """Return the ids that the items of a page link to, in its order."""
-        noun = path.partition("?")[0]
-        return re.findall(rf'href="{noun}/([^"?]+)" data-item', self.page(path))
+    def linked(self, path: str, noun: str = "") -> list[str]:
+        """Return the ids that the items of a page link to, in its order. They are those of a noun, or else of the path."""
+        noun = noun or path.partition("?")[0].strip("/")
+        return re.findall(rf'href="/{noun}/([^"?]+)" data-item', self.page(path))
 
 
 @pytest.fixture
@@ -89,6 +91,11 @@ def asker(database: Database, tmp_path: Path) -> Iterator[Asker]:
         marks.write(connection, make_marks())
         polls.note(connection, "acme", NOON, None)
         self_alerts.insert(connection, trouble)
+        for number, hours in enumerate((-3, -2, 2, 1, 3)):
+            ends_at = utc_now() + timedelta(hours=hours)
+            starts_at = ends_at - timedelta(hours=2.5)
+            its = (("rule=cluster_deleted",), "sam", f"test {number}", starts_at, ends_at)
+            silences.write(connection, Silence(f"00000000-0000-4000-8000-{number:012}", *its))
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "cluster_deleted.yml").write_text(CLUSTER_DELETED_RULE)
     config = tmp_path / "actionwatch.yaml"
@@ -109,6 +116,14 @@ LISTS = {
     "alerts list --user bob --cluster orders-1": "alerts?user=bob&cluster=orders-1",
     "alerts list --user nobody": "alerts?user=nobody",
     "alerts list --since 2026-11-25T12:04:00Z": "alerts?since=2026-11-25T12:04:00Z",
+    "records list": "records",
+    "records list --limit 3": "records?limit=3",
+    "records list --user eve": "records?user=eve",
+    "records list --cluster orders-1 --kind DELETE_CLUSTER": "records?cluster=orders-1&kind=DELETE_CLUSTER",
+    "records list --since 2026-11-25T12:01:00Z --until 2026-11-25T12:03:00Z": (
+        "records?since=2026-11-25T12:01:00Z&until=2026-11-25T12:03:00Z"
+    ),
+    "records list --keyword nothing": "records?text=nothing",
 }
 """Each question to a command, and the same one to the API and the console."""
 
@@ -129,25 +144,88 @@ def test_a_list_has_the_same_items_in_the_same_order(asker: Asker, line: str, qu
         }
 
 
-DETAILS = {"alerts show alert-1": "alerts/alert-1", "alerts show alert-9": "alerts/alert-9"}
+def test_dead_letters_are_the_same(asker: Asker) -> None:
+    """All three have the same dead letters; commands list them by their age, as all deliveries, the others by receiver."""
+    of_command = asker.command("deliveries list --dead --receiver hook")
+    of_api = asker.api("deliveries?state=dead&receiver=hook")["items"]
+    assert {each["id"]: each for each in of_command} == {each["id"]: each for each in of_api}
+    assert asker.linked("/deliveries?state=dead&receiver=hook", "alerts") == [each["alert"] for each in of_api]
+
+
+def test_silences_have_the_same_order(asker: Asker) -> None:
+    """All three list them by their ends, the last one first; the API and the console list the expired ones separately."""
+    current, expired = asker.api("silences")["items"], asker.api("silences?state=expired")["items"]
+    assert [len(current), len(expired)] == [3, 2]
+    assert asker.command("silences list") == current
+    assert asker.command("silences list --all") == [*current, *expired]
+    shown = re.findall(r"<td>(test \d)", asker.page("/silences"))
+    active = [each for each in current if each["status"] == "active"]
+    future = [each for each in current if each["status"] == "pending"]
+    assert shown == [each["comment"] for each in (*active, *future, *expired)]
+
+
+def test_rules_have_the_same_facts(asker: Asker) -> None:
+    """All three list the same rules. A command reads their files, and the service has read them before."""
+    of_command, of_api = asker.command("rules list"), asker.api("rules")["items"]
+    names = RuleItem.__annotations__.keys() - {"correlation", "file", "line"}
+    assert [{name: each[name] for name in names} for each in of_command] == [
+        {name: each[name] for name in names} for each in of_api
+    ]
+    assert asker.linked("/rules") == [each["id"] for each in of_command]
+
+
+def test_the_state_is_the_same(asker: Asker) -> None:
+    """Sources, queues and troubles are the same. A command also reports that no service runs. The page has the verdict."""
+    of_command, of_api, page = asker.command("status"), asker.api("status"), asker.page("/")
+    for noun in ("sources", "receivers", "troubles"):
+        mine = [each for each in of_command[noun] if each.get("trouble") != "service_stopped"]
+        assert mine == [{name: each[name] for name in mine[0]} for each in of_api[noun]]
+        assert mine
+    assert of_api["receivers"][0]["dead"] == 2
+    assert sum(of_api["open_alerts"].values()) == len(asker.command("alerts list --status open"))
+    assert of_api["seeing"] in page
+    assert of_api["needs"] in page
+    (queue,) = asker.command("receivers list")
+    assert queue.items() >= {(name, of_api["receivers"][0][name]) for name in ("name", "type", "pending", "dead")}
+
+
+DETAILS = {
+    "alerts show alert-1": "alerts/alert-1",
+    "alerts show alert-9": "alerts/alert-9",
+    "deliveries show DEAD": "deliveries/DEAD",
+    "deliveries show WAITING": "deliveries/WAITING",
+}
 
 
 @pytest.mark.parametrize(("line", "path"), DETAILS.items())
 def test_one_item_has_the_same_facts(asker: Asker, line: str, path: str) -> None:
     """Everything that a command shows about an item is in the document of the API; the page has its name."""
+    for word, number in {"DEAD": 0, "WAITING": 5}.items():
+        line, path = (each.replace(word, make_delivery(f"alert-{number}").id) for each in (line, path))
     of_command, of_api = asker.command(line), asker.api(path)
     assert of_command == {name: of_api[name] for name in of_command}
-    assert of_command.get("title", of_command["id"]) in asker.page(f"/{path}")
+    if path.startswith("alerts"):
+        assert of_command["title"] in asker.page(f"/{path}")
 
 
-@pytest.mark.parametrize("noun", ["alerts"])
-@pytest.mark.parametrize("name", ["gone", ""])
-def test_a_wrong_name_is_refused_with_the_same_sentence(asker: Asker, noun: str, name: str) -> None:
+WRONG = {
+    "alerts show gone": "alerts/gone",
+    "alerts show alert-": "alerts/alert-",
+    "records list --around gone 1h": "records/gone",
+    "records list --around 0 1h": "records/0",
+    "deliveries show gone": "deliveries/gone",
+    "silences expire gone": "silences/gone",
+    "silences expire 00000000": "silences/00000000",
+}
+
+
+@pytest.mark.parametrize(("line", "path"), WRONG.items())
+def test_a_wrong_name_is_refused_with_the_same_sentence(asker: Asker, line: str, path: str) -> None:
     """An id or key that nothing has, and one that several begin with, are refused in the same words."""
-    beginning = name or {"alerts": "alert-"}[noun]
-    refused = call("-c", str(asker.config), noun, "show", beginning)
-    of_api = asker.client.get(f"/api/v1/{noun}/{beginning}")
-    of_console = asker.client.get(f"/{noun}/{beginning}")
-    assert (refused.status, of_api.status_code, of_console.status_code) == (1, 404, 404)
+    refused, of_api = call("-c", str(asker.config), *line.split()), asker.client.get(f"/api/v1/{path}")
+    assert (refused.status, of_api.status_code) == (1, 404)
     assert refused.err == f"actionwatch: {of_api.json()['detail']}\n"
-    assert of_api.json()["detail"] in html.unescape(of_console.text)
+    if path.startswith(("alerts", "records")):
+        of_console = asker.client.get(f"/{path}")
+        assert of_console.status_code == 404
+        assert of_api.json()["detail"] in html.unescape(of_console.text)

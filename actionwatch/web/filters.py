@@ -1,25 +1,27 @@
-"""What the query of an operation may have: the filters of each list, and the place and size of a page."""
+"""What a query may have: the filters of each list, which the API and the console share, and the place and size of a page."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from starlette.datastructures import QueryParams
 
-from actionwatch.base.model import LEVELS, RecordFilter
+from actionwatch.base.clock import utc_now
+from actionwatch.base.model import LEVELS, STATUSES, RecordFilter
 from actionwatch.instaclustr.kinds import normalise_kind
+from actionwatch.queries import deliveries, silences
+from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.text.escaping import shorten
 from actionwatch.text.payloads import JsonSchema
+from actionwatch.web.mistakes import sentences
 from actionwatch.web.problems import InvalidRequest
-from actionwatch.web.query import MAX_CHARS, read_cursor, read_time
-from actionwatch.web.reading import DELIVERY_STATES, STATUSES
+from actionwatch.web.query import MAX_CHARS, UrlQuery, grouped, read_cursor, read_time
 
-DEFAULT_LIMIT = 50
 MAX_LIMIT = 200  # items of a page
 _SHOWN_CHARS = 60
 _TIME = "RFC 3339, or a duration before now (7d)"
@@ -58,13 +60,18 @@ def _known(accepted: Collection[str]) -> Callable[[str], str]:
     return check
 
 
+def _check_time(text: str) -> str:
+    """Check a time; what it means depends on when the request is answered. Raises: ValueError."""
+    read_time(text, utc_now())
+    return text
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CHARS)]
+_Time = Annotated[Text, AfterValidator(_check_time)]
 _Level = Annotated[str, AfterValidator(_known(LEVELS)), JsonSchema({"enum": list(LEVELS)})]
 _Status = Annotated[str, AfterValidator(_known(STATUSES)), JsonSchema({"enum": list(STATUSES)})]
-_State = Annotated[str, AfterValidator(_known(DELIVERY_STATES)), JsonSchema({"enum": list(DELIVERY_STATES)})]
-_SilenceState = Annotated[
-    str, AfterValidator(_known(("current", "expired"))), JsonSchema({"enum": ["current", "expired"]})
-]
+_State = Annotated[str, AfterValidator(_known(deliveries.STATES)), JsonSchema({"enum": list(deliveries.STATES)})]
+_SilenceState = Annotated[str, AfterValidator(_known(silences.STATES)), JsonSchema({"enum": list(silences.STATES)})]
 
 
 class NoParameters(Strict):
@@ -77,7 +84,7 @@ class Paging(Strict):
     cursor: Annotated[str, StringConstraints(min_length=1, max_length=2 * MAX_CHARS)] | None = Field(
         None, description="`next` of the page before"
     )
-    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many items")
+    limit: int = Field(PAGE_SIZE, ge=1, le=MAX_LIMIT, description="How many items")
 
     def after(self, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
         """Return the place after which the page begins. Raises: InvalidRequest."""
@@ -88,11 +95,12 @@ class _Subjects(Paging):
     user: Text | None = Field(None, description="Only this user")
     cluster: Text | None = Field(None, description="Only this cluster, by id or name")
     account: Text | None = Field(None, description="Only this account, by id or name")
-    since: Text | None = Field(None, description=f"At or after this time: {_TIME}", examples=["7d"])
-    until: Text | None = Field(None, description=f"At or before this time: {_TIME}", examples=["7d"])
+    since: _Time | None = Field(None, description=f"At or after this time: {_TIME}", examples=["7d"])
+    until: _Time | None = Field(None, description=f"At or before this time: {_TIME}", examples=["7d"])
 
     def _span(self, now: datetime) -> tuple[datetime | None, datetime | None]:
-        return read_time("since", self.since, now), read_time("until", self.until, now)
+        since, until = self.since and read_time(self.since, now), self.until and read_time(self.until, now)
+        return since or None, until or None
 
 
 class AlertQuery(_Subjects):
@@ -104,7 +112,7 @@ class AlertQuery(_Subjects):
     text: Text | None = Field(None, description="Text in the title or body")
 
     def filter(self, now: datetime) -> AlertFilter:
-        """Return the filter. Raises: InvalidRequest."""
+        """Return the filter at an instant."""
         since, until = self._span(now)
         return AlertFilter(
             levels=[LEVELS[word] for word in self.level],
@@ -126,7 +134,7 @@ class RecordQuery(_Subjects):
     text: Text | None = Field(None, description="Text in the description")
 
     def filter(self, now: datetime) -> RecordFilter:
-        """Return the filter. Raises: InvalidRequest."""
+        """Return the filter at an instant."""
         since, until = self._span(now)
         return RecordFilter(
             kinds=[normalise_kind(kind) for kind in self.kind],
@@ -152,3 +160,21 @@ class SilenceQuery(Paging):
     state: _SilenceState = Field(
         "current", description="`current`: active and to come, all on one page; or expired ones, last end first"
     )
+
+
+_Form = TypeVar("_Form", bound=Paging)
+
+
+def read_form(query: UrlQuery, form: type[_Form]) -> _Form:
+    """Read the filters of a list as a browser sends them, which sends empty ones too. What is not valid is left out."""
+    names = form.model_fields.keys() - Paging.model_fields.keys()
+    given = {name: [text for text in texts if text.strip()] for name, texts in grouped(query.given).items()}
+    values: dict[str, Any] = {
+        name: texts if name in _REPEATABLE else texts[-1] for name, texts in given.items() if texts and name in names
+    }
+    try:
+        return form.model_validate(values)
+    except ValidationError as exc:
+        wrong: list[dict[str, Any]] = [{**error, "loc": ("query", *error["loc"])} for error in exc.errors()]
+        query.problems |= {str(error["loc"][1]): text for error, text in zip(wrong, sentences(wrong), strict=True)}
+        return form.model_validate({name: value for name, value in values.items() if name not in query.problems})

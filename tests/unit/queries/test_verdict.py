@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actionwatch.base.model import Level
-from actionwatch.web.verdict import Verdict, assess
+from actionwatch.queries.verdict import Verdict, assess
 
 
 def assessed(**given: Any) -> Verdict:

@@ -1,0 +1,123 @@
+"""How far the sources are read, what waits for the receivers, what is wrong, and what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection
+from typing_extensions import TypedDict
+
+from actionwatch.base.model import Level
+from actionwatch.queries.verdict import Verdict, assess
+from actionwatch.store import alerts, backlog_progress, marks, outbox, polls, receivers, record_counts, self_alerts
+from actionwatch.text.payloads import Time, instant
+
+_MAX_COUNTED_OPEN = 1000  # alerts of one level
+
+
+class SourceStatus(TypedDict):
+    """How far a source is read and proved; times are null before the first poll."""
+
+    name: str
+    mark: Time | None
+    seen_through: Time | None
+    proved_through: Time | None
+    last_poll: Time | None
+    records: int
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Configured = TypeVar("Configured", bound=_Named)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How far a source is read and proved. Marks and the poll are None before the first poll."""
+
+    name: str
+    record_count: int = 0
+    marks: marks.Marks | None = None
+    poll: polls.Poll | None = None
+    backlog: backlog_progress.Backlog | None = None
+
+    def upstream_time(self, now: datetime) -> datetime:
+        """Return what the clock of the upstream showed at an instant of ours. The marks are times of that clock."""
+        return now + self.poll.clock_skew if self.poll else now
+
+    def document(self) -> SourceStatus:
+        """Return it as JSON."""
+        mark, poll = self.marks, self.poll
+        return {
+            "name": self.name,
+            "mark": instant(mark.mark) if mark else None,
+            "seen_through": instant(mark.seen_through) if mark else None,
+            "proved_through": instant(mark.proved_through) if mark else None,
+            "last_poll": instant(poll.last_poll_at) if poll else None,
+            "records": self.record_count,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverState(Generic[Configured]):
+    """The queue and the health of a receiver; `configured` is None if it was removed from the configuration."""
+
+    name: str
+    configured: Configured | None
+    queue: outbox.Queue = field(default_factory=outbox.Queue)
+    health: receivers.Health = field(default_factory=receivers.Health)
+
+
+@dataclass(frozen=True, slots=True)
+class State(Generic[Configured]):
+    """The receivers, the open self-alerts, the open alerts by level, and what follows from them."""
+
+    receivers: Sequence[ReceiverState[Configured]]
+    troubles: Sequence[self_alerts.OpenSelfAlert]
+    open_counts: Mapping[Level, int]
+    verdict: Verdict
+
+
+def read_sources(connection: Connection, names: Iterable[str]) -> list[SourceState]:
+    """Return the state of these sources."""
+    known, asked = marks.read_all(connection), polls.read_all(connection)
+    counts, behind = record_counts.count_by_source(connection), backlog_progress.read_all(connection)
+    return [
+        SourceState(each, counts.get(each, 0), known.get(each), asked.get(each), behind.get(each)) for each in names
+    ]
+
+
+def read_receivers(connection: Connection, configured: Iterable[Configured]) -> list[ReceiverState[Configured]]:
+    """Return the receivers of the configuration, and removed ones as long as they have messages."""
+    queues, health = outbox.count_queues(connection), receivers.read_all(connection)
+    known = {each.name: each for each in configured}
+    return [
+        ReceiverState(name, known.get(name), queues.get(name, outbox.Queue()), health.get(name, receivers.Health()))
+        for name in [*known, *sorted(queues.keys() - known.keys())]
+    ]
+
+
+def read_state(
+    connection: Connection, sources: Sequence[str], configured: Iterable[Configured], unready: Sequence[str]
+) -> State[Configured]:
+    """Return what people see first. `sources` and `configured` receivers are those of the configuration.
+
+    `unready` describes why the service does not see everything.
+    """
+    opened, its_receivers = self_alerts.read_all(connection), read_receivers(connection, configured)
+    open_counts = alerts.count_open(connection, _MAX_COUNTED_OPEN)
+    verdict = assess(
+        sources,
+        unready,
+        [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
+        open_counts,
+        sum(each.queue.dead for each in its_receivers),
+        most=_MAX_COUNTED_OPEN,
+    )
+    return State(its_receivers, opened, open_counts, verdict)
