@@ -49,7 +49,7 @@ def show(config: str, alert_id: str, form: str) -> None:
     from actionwatch.queries import alerts
 
     with reading_store(config) as (_, connection):
-        document = alerts.read(connection, alert_id).document()
+        document = alerts.read_details(connection, alert_id).document()
     print_document(document, form, as_text=lambda: _print(document))
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,23 +20,12 @@ from actionwatch.text.times import local_times, spell_time
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.queries.receipts import CheckedReceipt, Checks
     from actionwatch.settings import Settings
-    from actionwatch.store.receipts import WindowReceipt
 
-LIMIT = 50
 COLUMNS = ("from", "to", "source", "method", "records", "kinds", "judged", "proofs", "digest", "check")
 _SHORT_DIGEST = 12
-SAME, DIFFERENT, EXPIRED = "same", "differs", "expired"
-_CHECKS = {SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
-
-
-@dataclass(frozen=True, slots=True)
-class _CheckedReceipt:
-    """A receipt, the result of its check (None if not requested), and the number of stored records that it covers."""
-
-    receipt: WindowReceipt
-    check: str | None = None
-    stored_count: int = 0
+_CHECKS = {"same": "same", "differs": "DIFFERS", "expired": "records deleted by retention"}
 
 
 @click.command("receipts")
@@ -52,7 +39,7 @@ class _CheckedReceipt:
 @click.option(
     "--limit",
     type=click.IntRange(1),
-    help=f"Maximum number of receipts, newest first.  [default: {LIMIT}; --verify: all]",
+    help="Maximum number of receipts, newest first.  [default: 50; --verify: all]",
 )
 @click.option(
     "--verify", "is_verified", is_flag=True, help="Compute each digest again from the stored records, and compare."
@@ -76,69 +63,51 @@ def receipts(
     --verify lists only the receipts that the stored records do not match, and ends with a summary. It exits with 1 if records
     differ from those that a receipt attests; records that retention deleted are not a difference. JSON lists every receipt.
     """
+    from actionwatch.queries.receipts import LISTED, SAME, Checks
     from actionwatch.store import receipts as store
 
-    results = _Results()
-    most = limit or (None if is_verified else LIMIT)
+    most = limit or (None if is_verified else LISTED)
+    is_summary = is_verified and form == "table"
     with contextlib.ExitStack() as stack:
         settings, connection = stack.enter_context(reading_store(config))
         if is_verified:
             _refuse_unknown(source, settings, connection)
         listed = stack.enter_context(contextlib.closing(store.stream(connection, source, since, until, most)))
-        found = results.of(
-            _check(connection, each, settings) if is_verified else _CheckedReceipt(each) for each in listed
-        )
-        is_summary = is_verified and form == "table"
+        checks = Checks(connection, utc_now() - settings.store.retention.records if is_verified else None)
+        found = checks.check_all(listed)
         print_items(
             (each for each in found if each.check != SAME) if is_summary else found,
             form,
-            document=_document,
+            document=lambda each: each.document(),
             columns=COLUMNS if is_verified else COLUMNS[:-1],
             row=_row,
             nothing="" if is_summary else "no receipts",
             cut=("kinds",),
             leave_out=("proofs", "judged", "kinds", "source"),
         )
-    _report_differing(results.differing)
+    _report_differing(checks.differing)
     if is_summary:
-        echo(results.summary())
-    return EXIT_FAILED if results.differing else 0
+        echo(_summary(checks))
+    return EXIT_FAILED if checks.differing else 0
 
 
-class _Results:
-    """The results of the checks, without the receipts that do not differ: there may be millions."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str | None] = Counter()
-        self._begins, self._ends = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
-        self.differing: list[_CheckedReceipt] = []
-
-    def of(self, found: Iterable[_CheckedReceipt]) -> Iterator[_CheckedReceipt]:
-        """Yield the same receipts, and note the result of each."""
-        for each in found:
-            self._counts[each.check] += 1
-            self._begins = min(self._begins, each.receipt.starts_at)
-            self._ends = max(self._ends, each.receipt.ends_at)
-            if each.check == DIFFERENT:
-                self.differing.append(each)
-            yield each
-
-    def summary(self) -> str:
-        """Return how many receipts were verified, of which time, and with which results."""
-        counts, count = self._counts, self._counts.total()
-        if not count:
-            return "no receipts to verify"
-        results = [
-            f"{counts[SAME]:,} match the stored records",
-            f"{counts[DIFFERENT]:,} {'differs' if counts[DIFFERENT] == 1 else 'differ'}",
-        ]
-        if counts[EXPIRED]:
-            results.append(f"{counts[EXPIRED]:,} cannot be verified, because retention deleted records")
-        span = f"{spell_time(self._begins)} to {spell_time(self._ends)}"
-        return f"verified {counted(count, 'receipt')}, {span}: {', '.join(results)}"
+def _summary(checks: Checks) -> str:
+    """Return how many receipts were verified, of which time, and with which results."""
+    counts, span = checks.counts, checks.span
+    if span is None:
+        return "no receipts to verify"
+    differ = counts["differs"]
+    results = [
+        f"{counts['same']:,} match the stored records",
+        f"{differ:,} {'differs' if differ == 1 else 'differ'}",
+    ]
+    if counts["expired"]:
+        results.append(f"{counts['expired']:,} cannot be verified, because retention deleted records")
+    when = f"{spell_time(span[0])} to {spell_time(span[1])}"
+    return f"verified {counted(counts.total(), 'receipt')}, {when}: {', '.join(results)}"
 
 
-def _report_differing(differing: Sequence[_CheckedReceipt]) -> None:
+def _report_differing(differing: Sequence[CheckedReceipt]) -> None:
     for each in differing:
         receipt = each.receipt
         echo(
@@ -157,35 +126,7 @@ def _refuse_unknown(source: str | None, settings: Settings, connection: Connecti
         raise click.UsageError(f"no source is named {source}: the sources are {', '.join(sorted(known))}")
 
 
-def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> _CheckedReceipt:
-    from actionwatch.store import receipts as store
-
-    again = store.recompute(connection, receipt)
-    if again == receipt:
-        return _CheckedReceipt(receipt, SAME, again.record_count)
-    is_expired = receipt.starts_at < utc_now() - settings.store.retention.records
-    return _CheckedReceipt(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
-
-
-def _document(found: _CheckedReceipt) -> dict[str, Any]:
-    receipt = found.receipt
-    document: dict[str, Any] = {
-        "source": receipt.source,
-        "from": receipt.starts_at,
-        "to": receipt.ends_at,
-        "first_judged_at": receipt.first_judged_at,
-        "judged_at": receipt.judged_at,
-        "proofs": receipt.proof_count,
-        "method": receipt.method,
-        "records": receipt.record_count,
-        "kinds": dict(receipt.kind_counts),
-        "requests": receipt.request_count,
-        "digest": receipt.digest,
-    }
-    return document if found.check is None else {**document, "check": found.check}
-
-
-def _row(found: _CheckedReceipt) -> tuple[object, ...]:
+def _row(found: CheckedReceipt) -> tuple[object, ...]:
     receipt = found.receipt
     kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
     window = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method)

@@ -95,7 +95,7 @@ def _refuse_doubtful(settings: Settings, made: Silence, now: datetime, *, is_for
 
 def _print_preview(connection: Connection, made: Silence, now: datetime) -> None:
     """Print on stderr what a silence would have hidden, because scripts read its id from stdout."""
-    from actionwatch.service.silence_preview import preview
+    from actionwatch.queries.silences import preview
 
     (found,) = preview(connection, [made], now)
     echo(f"note: {spell(str(found))}", err=True)

@@ -89,7 +89,7 @@ def find(connection: Connection, beginning: str) -> Alert:
     return only(alerts.read_by_prefix(connection, beginning), "alert", beginning, "alerts list")
 
 
-def read(connection: Connection, beginning: str) -> FoundAlert:
+def read_details(connection: Connection, beginning: str) -> FoundAlert:
     """Return what the store has about the alert whose id starts with this. Raises: NotFound."""
     alert = find(connection, beginning)
     return FoundAlert(

@@ -40,7 +40,7 @@ def find(connection: Connection, beginning: str) -> Record:
     return only(records.read_by_prefix(connection, beginning), "stored record", beginning, "records list", "key")
 
 
-def read(connection: Connection, beginning: str) -> FoundRecord:
+def read_details(connection: Connection, beginning: str) -> FoundRecord:
     """Return what the store has about the record whose key starts with this. Raises: NotFound."""
     record = find(connection, beginning)
     holding = alerts.read_many(connection, alerts.read_of_record(connection, record.id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -76,8 +76,9 @@ class ReceiverState(Generic[Configured]):
 
 @dataclass(frozen=True, slots=True)
 class State(Generic[Configured]):
-    """The receivers, the open self-alerts, the open alerts by level, and what follows from them."""
+    """The sources, the receivers, the open self-alerts, the open alerts by level, and what follows from them."""
 
+    sources: Sequence[SourceState]
     receivers: Sequence[ReceiverState[Configured]]
     troubles: Sequence[self_alerts.OpenSelfAlert]
     open_counts: Mapping[Level, int]
@@ -104,7 +105,7 @@ def read_receivers(connection: Connection, configured: Iterable[Configured]) -> 
 
 
 def read_state(
-    connection: Connection, sources: Sequence[str], configured: Iterable[Configured], unready: Sequence[str]
+    connection: Connection, sources: Collection[str], configured: Iterable[Configured], unready: Sequence[str]
 ) -> State[Configured]:
     """Return what people see first. `sources` and `configured` receivers are those of the configuration.
 
@@ -120,4 +121,4 @@ def read_state(
         sum(each.queue.dead for each in its_receivers),
         most=_MAX_COUNTED_OPEN,
     )
-    return State(its_receivers, opened, open_counts, verdict)
+    return State(read_sources(connection, sources), its_receivers, opened, open_counts, verdict)

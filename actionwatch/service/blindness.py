@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.silences import hides_rule
 from actionwatch.base.model import Silence
 from actionwatch.base.rule_state import RuleEntry, RuleState
+from actionwatch.queries.status import read_sources
 from actionwatch.rules.blindness import (
     NOT_LOADED,
     Blindness,
@@ -23,7 +24,7 @@ from actionwatch.rules.blindness import (
 from actionwatch.rules.model import Rule
 from actionwatch.service.stretches import read_stretches
 from actionwatch.settings import Settings, Source
-from actionwatch.store import marks, polls, rule_history, silences
+from actionwatch.store import marks, rule_history, silences
 from actionwatch.tail.planning import lag_limit
 
 WINDOW = timedelta(days=7)  # by default
@@ -120,10 +121,9 @@ def _horizon(connection: Connection, settings: Settings, now: datetime) -> datet
 
     The last seconds are never read yet, and they are no trouble. Times of the upstream's clock count.
     """
-    known, skews = marks.read_all(connection), polls.read_skews(connection)
     matched = _matched_through(connection, settings)
-    for source in settings.sources:
-        there = now + skews.get(source.name, timedelta(0))
-        if matched is None or source.name not in known or there - matched > lag_limit(source.poll_interval):
+    lags = {source.name: lag_limit(source.poll_interval) for source in settings.sources}
+    for each in read_sources(connection, lags):
+        if matched is None or each.marks is None or each.upstream_time(now) - matched > lags[each.name]:
             return now
     return now if matched is None else min(matched, now)

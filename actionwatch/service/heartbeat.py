@@ -10,7 +10,7 @@ import structlog
 from actionwatch.base.clock import STEP
 from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
-from actionwatch.store import marks, polls
+from actionwatch.queries.status import read_sources
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import lag_limit
 from actionwatch.text.redaction import Redaction, in_url
@@ -38,13 +38,13 @@ class HeartbeatSender:
         """Send the heartbeat, unless the proof of a source lags. Return whether the service accepted it."""
         now = self._clock()
         with self._database.read() as connection:
-            known, skews = marks.read_all(connection), polls.read_skews(connection)
+            sources = read_sources(connection, self._lags)
         stale = [
-            name
-            for name, most in self._lags.items()
-            # Marks follow the upstream's clock. A mark in the future proves nothing: a clock was set back.
-            if name not in known
-            or not -STEP <= now + skews.get(name, timedelta(0)) - known[name].proved_through <= most
+            each.name
+            for each in sources
+            # A mark in the future proves nothing: a clock was set back.
+            if each.marks is None
+            or not -STEP <= each.upstream_time(now) - each.marks.proved_through <= self._lags[each.name]
         ]
         if stale:
             log.warning("heartbeat_withheld", stale=stale)

@@ -14,7 +14,6 @@ from actionwatch.service.readiness import Readiness
 from actionwatch.service.roles import Roles
 from actionwatch.service.signing_in import relying_party, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
-from actionwatch.service.silence_preview import preview
 from actionwatch.service.stretches import read_stretches
 from actionwatch.service.threads import Threads
 
@@ -84,27 +83,32 @@ class WebListener:
 
     def _parts(self) -> Parts:
         from actionwatch.service.trial import Trials
-        from actionwatch.web.parts import Destination, Parts
+        from actionwatch.web.parts import Configuration, Destination, Parts, ServiceState
 
         app = self._app
-        return Parts(
-            database=app.database,
-            clock=app.clock,
+        configuration = Configuration(
             sources=app.settings.poll_intervals.keys(),
             receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
+            max_silence=app.settings.max_silence,
+            rules=lambda: app.rules.rules,
+            lists=lambda: known_lists(app.settings),
+            doubts=lambda made, now: find_doubts(app.settings, app.rules, made, now),
+            try_draft=Trials(app.settings).run,
+        )
+        service = ServiceState(
             unready=lambda: list(self._readiness.reasons()),
             stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
             blindness=lambda connection, since, now: read_blindness(
                 connection, app.settings, app.rules.rules, since, now
             ),
-            rules=lambda: app.rules.rules,
-            lists=lambda: known_lists(app.settings),
+            roster=lambda: self._roles.roster if app.database.is_shared else None,
+            is_stopping=self._threads.stopping.is_set,
+        )
+        return Parts(
+            database=app.database,
+            clock=app.clock,
+            configuration=configuration,
+            service=service,
             actions=app.operator_actions(self._wake),
             dead_letters=app.dead_letters(self._wake),
-            previews=lambda connection, made, now: list(map(str, preview(connection, made, now))),
-            doubts=lambda made, now: find_doubts(app.settings, app.rules, made, now),
-            try_draft=Trials(app.settings).run,
-            max_silence=app.settings.max_silence,
-            is_stopping=self._threads.stopping.is_set,
-            roster=lambda: self._roles.roster if app.database.is_shared else None,
         )

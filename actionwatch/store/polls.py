@@ -44,11 +44,6 @@ def read_all(connection: Connection) -> dict[str, Poll]:
     }
 
 
-def read_skews(connection: Connection) -> dict[str, timedelta]:
-    """Return how far the clock of the upstream of each source is ahead of ours, by name."""
-    return {name: poll.clock_skew for name, poll in read_all(connection).items()}
-
-
 def note(
     connection: Connection,
     source: str,

@@ -83,33 +83,46 @@ class DeadLetterActions(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What they show in addition to the store.
+class Configuration:
+    """What is configured. `rules` are those in use, and `lists` what their `expand` names.
 
-    `unready` describes why the service does not see everything now, as `/readyz` does. `stretches` returns what of a source's
-    time is proved since an instant, and `blindness` when rules could not fire between two instants. `rules` are those in use,
-    and `lists` what their `expand` names. `previews` says what each silence would have hidden, and `doubts` what is doubtful
-    about one at an instant. `try_draft` runs a draft of rules over the records since an instant. `roster` returns the replicas;
-    None for a store that one process uses.
+    `doubts` says what is doubtful about a silence at an instant. `try_draft` runs a draft of rules over the records since one.
     """
 
-    database: Database
-    clock: Callable[[], datetime]
-    roster: Callable[[], Roster | None] = lambda: None
     sources: Collection[str]
     receivers: Sequence[Destination]
+    max_silence: timedelta
+    rules: Callable[[], Sequence[Rule]]
+    lists: Callable[[], Lists]
+    doubts: Callable[[Silence, datetime], Sequence[str]]
+    try_draft: Callable[[str, datetime], Generator[TrialEvent, None, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceState:
+    """What the service knows about itself. `unready` describes why it does not see everything now, as `/readyz` does.
+
+    `stretches` returns what of a source's time is proved since an instant, and `blindness` when rules could not fire between
+    two instants. `roster` returns the replicas; None for a store that one process uses.
+    """
+
     unready: Callable[[], Sequence[str]]
     stretches: Callable[[Connection, str, datetime], Sequence[Stretch]]
     blindness: Callable[[Connection, datetime, datetime], Blindness]
-    rules: Callable[[], Sequence[Rule]]
-    lists: Callable[[], Lists]
+    roster: Callable[[], Roster | None] = lambda: None
+    is_stopping: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the console and the API show, and what they can change."""
+
+    database: Database
+    clock: Callable[[], datetime]
+    configuration: Configuration
+    service: ServiceState
     actions: Actions
     dead_letters: DeadLetterActions
-    previews: Callable[[Connection, Sequence[Silence], datetime], Sequence[str]]
-    doubts: Callable[[Silence, datetime], Sequence[str]]
-    try_draft: Callable[[str, datetime], Generator[TrialEvent, None, None]]
-    max_silence: timedelta
-    is_stopping: Callable[[], bool] = lambda: False
 
     def for_request(self) -> Parts:
         """Return the parts for one request: their clock does not move, so that a time it computes is not in the past when it is

@@ -40,12 +40,12 @@ class UrlQuery:
             self.problems[name] = f"{name}: {shorten(word, _SHOWN_CHARS)} is unknown: use {', '.join(accepted)}"
         return accepted.get(word, accepted[default])
 
-    def place(self, name: str, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
-        """Return the place after which a list continues, as `place` wrote it: one value of each kind. None: it begins."""
+    def after(self, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+        """Return the place `after` which a list continues, as `cursor` wrote it: one value of each kind. None: it begins."""
         try:
-            return _read_place(name, self.given.get(name, ""), kinds)
+            return read_cursor("after", self.given.get("after"), *kinds)
         except InvalidRequest as exc:
-            self.problems[name] = str(exc)
+            self.problems["after"] = str(exc)
             return None
 
 
@@ -79,18 +79,11 @@ def read_time(text: str, now: datetime) -> datetime:
 
 def read_cursor(name: str, given: str | None, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
     """Return the place after which a list continues, as `cursor` wrote it. None: it begins. Raises: InvalidRequest."""
-    try:
-        text = base64.b64decode((given or "").encode(), altchars=b"-_", validate=True).decode()
-    except ValueError:
-        text = ","
-    return _read_place(name, text, kinds)
-
-
-def _read_place(name: str, given: str, kinds: Sequence[type[datetime] | type[str]]) -> tuple[Any, ...] | None:
     if not given:
         return None
-    texts = [unquote(text) for text in given.split(",")]
     try:
+        written = base64.b64decode(given.encode(), altchars=b"-_", validate=True).decode()
+        texts = [unquote(text) for text in written.split(",")]
         if len(texts) == len(kinds) and "\0" not in "".join(texts):  # no text in PostgreSQL can have it
             return tuple(_instant(text) if kind is datetime else text for text, kind in zip(texts, kinds, strict=True))
     except (ValueError, OverflowError):
@@ -108,14 +101,12 @@ def parse_instant(text: str) -> datetime | None:
     return at if EPOCH <= at <= TIMES_END else None
 
 
-def place(*parts: datetime | str) -> str:
-    """Write the place of an item in a list: the values by which the list is ordered."""
-    return ",".join(quote(part if isinstance(part, str) else str(to_micros(part)), safe="") for part in parts)
-
-
 def cursor(found: Sequence[datetime | str] | None) -> str | None:
-    """Write a place so that a program does not take it apart; None at the end of a list."""
-    return base64.urlsafe_b64encode(place(*found).encode()).decode() if found is not None else None
+    """Write a place, the values by which a list is ordered, so that nobody takes it apart; None at the end of a list."""
+    if found is None:
+        return None
+    text = ",".join(quote(each if isinstance(each, str) else str(to_micros(each)), safe="") for each in found)
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def _instant(text: str) -> datetime:

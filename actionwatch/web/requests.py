@@ -79,7 +79,7 @@ def author_of(request: Request, typed: str) -> str:
 
 def check_receiver(parts: Parts, name: str) -> None:
     """Check that the configuration has a receiver. Raises: InvalidRequest, with a sentence."""
-    known = [each.name for each in parts.receivers]
+    known = [each.name for each in parts.configuration.receivers]
     if name not in known:
         shown = shorten(name, _MAX_NAME_CHARS)
         raise InvalidRequest(

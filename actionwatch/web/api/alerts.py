@@ -30,7 +30,7 @@ def list_alerts(query: Annotated[AlertQuery, Query()], parts: AtOnce) -> AlertPa
 def get_alert(id: Id, parts: AtOnce) -> AlertDetail:
     """Show one alert. A unique prefix of its id is enough."""
     with parts.database.read() as connection:
-        found = alerts.read(connection, id)
+        found = alerts.read_details(connection, id)
     return {**alert_item(found.alert), **found.document()}
 
 

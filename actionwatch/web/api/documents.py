@@ -173,7 +173,7 @@ class ExpireBody(Strict):
 
 
 class SilenceBody(Strict):
-    """A silence to be. `starts_at` defaults to now. `force` accepts what is doubtful: unknown labels, a long time."""
+    """A new silence. `starts_at` defaults to now. `force` accepts what is doubtful: unknown labels, a long time."""
 
     matchers: Annotated[list[Matcher], Field(min_length=1, max_length=MAX_MATCHERS)]
     comment: Annotated[Comment, Field(min_length=1)]

@@ -30,6 +30,6 @@ def list_records(query: Annotated[RecordQuery, Query()], parts: AtOnce) -> Recor
 def get_record(key: Id, parts: AtOnce) -> RecordDetail:
     """Show one record. A unique prefix of its key is enough."""
     with parts.database.read() as connection:
-        found = records.read(connection, key)
+        found = records.read_details(connection, key)
     seen_at, alerts = instant(found.record.seen_at), [each.id for each in found.alerts]
     return {**record_document(found.record), "seen_at": seen_at, "alerts": alerts}

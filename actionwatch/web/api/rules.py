@@ -12,4 +12,4 @@ router = open_router()
 @router.get("/rules", **WHOLE)
 def list_rules(parts: AtOnce) -> RulePage:
     """List the rules in use, by name."""
-    return {"items": [rules.item(each) for each in rules.in_use(parts.rules())], "next": None}
+    return {"items": [rules.item(each) for each in rules.in_use(parts.configuration.rules())], "next": None}

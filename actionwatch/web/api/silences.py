@@ -61,7 +61,7 @@ def create_silence(id: Id, body: SilenceBody, operator: Operator, parts: AtOnce)
     is_new = False
     if known is None:
         made = replace(_make(body, author, now), id=silence_id)
-        if not body.force and (doubts := parts.doubts(made, now)):
+        if not body.force and (doubts := parts.configuration.doubts(made, now)):
             raise HTTPException(400, "; ".join([*doubts, 'add "force": true if this is what you want']))
         known, is_new = parts.actions.add_silence(made)
     if not is_new and not _is_same(known, body, author):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actionwatch.queries.status import read_sources, read_state
+from actionwatch.queries.status import read_state
 from actionwatch.text.payloads import instant
 from actionwatch.web.api.documents import StatusDocument, time
 from actionwatch.web.api.routing import WHOLE, AtOnce, open_router
@@ -13,10 +13,9 @@ router = open_router()
 @router.get("/status", **WHOLE)
 def get_status(parts: AtOnce) -> StatusDocument:
     """Report whether actionwatch sees everything, and what needs attention."""
-    unready = list(parts.unready())
+    unready = list(parts.service.unready())
     with parts.database.read() as connection:
-        sources = read_sources(connection, parts.sources)
-        state = read_state(connection, list(parts.sources), parts.receivers, unready)
+        state = read_state(connection, parts.configuration.sources, parts.configuration.receivers, unready)
     verdict = state.verdict
     return {
         "is_seeing": verdict.is_seeing,
@@ -25,7 +24,7 @@ def get_status(parts: AtOnce) -> StatusDocument:
         "needs": verdict.needs,
         "unready": unready,
         "open_alerts": {level.word: count for level, count in state.open_counts.items()},
-        "sources": [each.document() for each in sources],
+        "sources": [each.document() for each in state.sources],
         "receivers": [
             {
                 "name": each.name,

@@ -39,7 +39,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
     now = parts.clock()
     query = UrlQuery(request.query_params)
     wanted = read_form(query, AlertQuery).filter(now)
-    after = query.place("after", datetime, str)
+    after = query.after(datetime, str)
     with parts.database.read() as connection:
         page = None if query.problems else alerts.search(connection, wanted, PAGE_SIZE, after)
     return render_search(
@@ -51,7 +51,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         wanted=wanted,
         levels=list(reversed(LEVELS)),
         statuses=list(STATUSES),
-        rules=sorted(rule.name.name for rule in parts.rules()),
+        rules=sorted(rule.name.name for rule in parts.configuration.rules()),
         spans=SPANS,
         code=code,
         **{"note": "", "problem": "", "missed": (), "drafts": (), "given": _NOTHING_GIVEN, "chosen": (), **decision},
@@ -66,7 +66,7 @@ def show(request: Request, parts: Parts) -> Response:
 def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
     """Show one alert with the state of a decision about it: `note`, `problem`, `drafts`, the `given` values of the form."""
     with parts.database.read() as connection:
-        found = alerts.read(connection, request.path_params["alert_id"])
+        found = alerts.read_details(connection, request.path_params["alert_id"])
     return render(
         request,
         "alert.html",
@@ -84,6 +84,10 @@ def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) 
 
 def _explain(parts: Parts, alert: Alert, record: Record) -> Explanation | None:
     """Explain the rule of an alert on its newest record. The counts of a correlation would need the records before it."""
-    rules = parts.rules()
+    rules = parts.configuration.rules()
     rule = next((each for each in rules if each.name.id == alert.rule.id), None)
-    return explain(rule, record, parts.lists(), feeders=feeders_of(rule, rules)) if rule is not None else None
+    return (
+        explain(rule, record, parts.configuration.lists(), feeders=feeders_of(rule, rules))
+        if rule is not None
+        else None
+    )

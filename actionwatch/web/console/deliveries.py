@@ -12,15 +12,15 @@ from starlette.responses import Response
 
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.queries.deliveries import STATES, page, place_of
-from actionwatch.queries.pages import PAGE_SIZE, Page
+from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.queries.status import read_receivers
 from actionwatch.store import alerts, outbox
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.web.console.forms import Fields, check_form, given_in, selected
-from actionwatch.web.console.page import href, render
+from actionwatch.web.console.page import render_search
 from actionwatch.web.filters import DeliveryQuery, read_form
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import UrlQuery, place
+from actionwatch.web.query import UrlQuery
 from actionwatch.web.requests import author_of, check_receiver
 
 _NOTHING_GIVEN = {"author": "", "which": "selected", "to": ""}
@@ -115,21 +115,17 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
     query = UrlQuery(request.query_params)
     asked = read_form(query, DeliveryQuery)
     state, receiver = asked.state, asked.receiver
-    after = query.place("after", *place_of(state))
+    after = query.after(*place_of(state))
     with parts.database.read() as connection:
-        queues = read_receivers(connection, parts.receivers)
-        found = Page(()) if query.problems else page(connection, state, receiver, PAGE_SIZE, after)
-        titles = alerts.read_many(connection, {row.alert_id for row in found.items})
+        queues = read_receivers(connection, parts.configuration.receivers)
+        found = None if query.problems else page(connection, state, receiver, PAGE_SIZE, after)
+        titles = alerts.read_many(connection, {row.alert_id for row in found.items} if found else ())
     values: dict[str, Any] = {
-        "found": found.items,
         "alerts": titles,
         "receivers": queues,
-        "older": found.next and href("/deliveries", {"state": state, "receiver": receiver}, after=place(*found.next)),
-        "is_first": after is None,
-        "query": query,
         "state": state,
         "states": list(STATES),
         "receiver": receiver,
     }
     blank = {"note": "", "problem": "", "question": "", "given": _NOTHING_GIVEN, "chosen": ()}
-    return render(request, "deliveries.html", now, 400 if query.problems else code, **values, **{**blank, **decision})
+    return render_search(request, "deliveries.html", now, query, found, code, **values, **{**blank, **decision})

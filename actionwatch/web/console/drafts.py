@@ -41,7 +41,7 @@ def show(request: Request, parts: Parts) -> Response:
     name = request.query_params.get("rule")
     text = EXAMPLE
     if name is not None:
-        rule = rules.find(parts.rules(), name)
+        rule = rules.find(parts.configuration.rules(), name)
         with parts.database.read() as connection:
             stored = rule_versions.read(connection, rule.name.id)
         if stored is None:
@@ -62,7 +62,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     if span not in _TIMES:
         raise HTTPException(400, f"span: {span!r} is not accepted: use one of {', '.join(_TIMES)}")
     now = parts.clock()
-    events = parts.try_draft(text, now - parse_duration(span))
+    events = parts.configuration.try_draft(text, now - parse_duration(span))
     values = {
         "text": text,
         "span": span,
@@ -103,7 +103,7 @@ class _Trial:
     def opened(self, rule: TrialRule) -> int | None:
         """Return how many alerts the rule in use with the name of one opened in that time; None without such a rule."""
         assert self.result is not None  # noqa: S101  # nosec B101
-        if rule.name not in {each.name.name for each in self.parts.rules()}:
+        if rule.name not in {each.name.name for each in self.parts.configuration.rules()}:
             return None
         span = Spans.between(self.result.start, self.result.end + MICROSECOND, 1)
         with self.parts.database.read() as connection:

@@ -48,7 +48,7 @@ async def _events(parts: Parts, after: datetime) -> AsyncIterator[bytes]:
     look = _Look(parts, after)
     began = sent = time.monotonic()
     yield _RETRY
-    while time.monotonic() - began < LIFE_SECONDS and not parts.is_stopping():
+    while time.monotonic() - began < LIFE_SECONDS and not parts.service.is_stopping():
         try:
             event = await run_in_threadpool(look.event)
         except StoreError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
-from actionwatch.queries.status import SourceState, read_sources, read_state
+from actionwatch.queries.status import SourceState, read_state
 from actionwatch.store import alerts, record_counts, silences
 from actionwatch.web.console.charts import (
     BandPart,
@@ -56,11 +56,11 @@ def show(request: Request, parts: Parts) -> Response:
     query = UrlQuery(request.query_params)
     width, count = query.choice("range", _RANGES, "day")
     spans = Spans.until(now, width, count)
-    unready = list(parts.unready())
+    unready = list(parts.service.unready())
     with parts.database.read() as connection:
-        state = read_state(connection, list(parts.sources), parts.receivers, unready)
+        state = read_state(connection, parts.configuration.sources, parts.configuration.receivers, unready)
         values: dict[str, Any] = {
-            "sources": _sources(connection, parts, spans, now),
+            "sources": _sources(connection, parts, state.sources, spans, now),
             "receivers": state.receivers,
             "troubles": state.troubles,
             "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),
@@ -77,20 +77,22 @@ def show(request: Request, parts: Parts) -> Response:
         unready=unready,
         range=shown,
         ranges=list(_RANGES),
-        roster=parts.roster(),
+        roster=parts.service.roster(),
         spans=spans,
         **values,
     )
 
 
-def _sources(connection: Connection, parts: Parts, spans: Spans, now: datetime) -> list[_Source]:
+def _sources(
+    connection: Connection, parts: Parts, sources: Sequence[SourceState], spans: Spans, now: datetime
+) -> list[_Source]:
     found = []
-    for state in read_sources(connection, parts.sources):
+    for state in sources:
         there = state.upstream_time(now)
         if state.marks is None:
             found.append(_Source(state, there))
             continue
-        states = classify(parts.stretches(connection, state.name, spans.start), state.marks.seen_through, there)
+        states = classify(parts.service.stretches(connection, state.name, spans.start), state.marks.seen_through, there)
         gaps = [part for part in states if part.state == "gap"]
         timeline, percent = draw_timeline(states, spans.start, there), percent_proved(states, spans.start, there)
         found.append(_Source(state, there, timeline, percent, tuple(reversed(gaps))))

@@ -29,7 +29,7 @@ from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
 from actionwatch.web.connections import Bound, BoundedStream
 from actionwatch.web.headers import UNBUFFERED
-from actionwatch.web.query import UrlQuery, grouped, place
+from actionwatch.web.query import UrlQuery, cursor, grouped
 
 _MAX_TEXT_CHARS = (
     2000  # of a text: longer ones are cut, with the number of cut characters; the filter `whole` shows all
@@ -124,7 +124,7 @@ def render_search(
         query=query,
         found=page.items if page else (),
         is_first=page is None or not query.given.get("after"),
-        older=older and href(request.url.path, given_query(request), after=place(*older)),
+        older=older and href(request.url.path, given_query(request), after=cursor(older)),
         oldest=older[0] if older else None,
         **values,
     )

@@ -40,7 +40,7 @@ def show_list(request: Request, parts: Parts) -> Response:
     now = parts.clock()
     query = UrlQuery(request.query_params)
     wanted = read_form(query, RecordQuery).filter(now)
-    after = query.place("after", datetime, str, str)
+    after = query.after(datetime, str, str)
     with parts.database.read() as connection:
         page = None if query.problems else records.search(connection, wanted, PAGE_SIZE, records.SEARCHED, after)
     return render_search(
@@ -112,7 +112,7 @@ def _chunks(parts: Parts, wanted: RecordFilter, form: ExportFormat) -> Iterator[
 def show(request: Request, parts: Parts) -> Response:
     """Show one record. A unique prefix of its key is enough."""
     with parts.database.read() as connection:
-        found = records.read(connection, request.path_params["key"])
+        found = records.read_details(connection, request.path_params["key"])
     record = found.record
     raw = json.dumps(read_raw(record.raw), indent=2, ensure_ascii=False)
     around = _around(record)

@@ -52,8 +52,8 @@ def show_list(request: Request, parts: Parts) -> Response:
     with parts.database.read() as connection:
         counts = alerts.count_by_rule(connection, now - timedelta(days=_SHOWN_DAYS), _MAX_COUNTED)
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
-        blindness = parts.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
-    in_use = rules.in_use(parts.rules())
+        blindness = parts.service.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
+    in_use = rules.in_use(parts.configuration.rules())
     own = {each.id: each for each in blindness.rules}
     return render(
         request,
@@ -65,7 +65,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         gone=[each for each in blindness.rules if each.id not in {rule.name.id for rule in in_use}],
         blind_days=_BLIND_DAYS,
         most_spans=MAX_SPANS,
-        matrix=_matrix(parts.rules(), blindness),
+        matrix=_matrix(parts.configuration.rules(), blindness),
         counts=counts,
         broken=broken,
         days=_SHOWN_DAYS,
@@ -75,12 +75,12 @@ def show_list(request: Request, parts: Parts) -> Response:
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one rule, by its id or name."""
-    now, rule = parts.clock(), rules.find(parts.rules(), request.path_params["name"])
+    now, rule = parts.clock(), rules.find(parts.configuration.rules(), request.path_params["name"])
     spans = Spans.until(now, timedelta(days=1), _SHOWN_DAYS)
     with parts.database.read() as connection:
         version = rule_versions.read(connection, rule.name.id)
         counts = alerts.count_by_time(connection, spans, _MAX_CHARTED, rule.name.name)
-        blindness = parts.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
+        blindness = parts.service.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
     return render(
         request,
         "rule.html",

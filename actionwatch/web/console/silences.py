@@ -23,10 +23,10 @@ from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.text.escaping import shorten
 from actionwatch.web.console.charts import draw_silence
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
-from actionwatch.web.console.page import href, render
+from actionwatch.web.console.page import render_search
 from actionwatch.web.console.silencing import show_drafts
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import UrlQuery, parse_instant, place
+from actionwatch.web.query import UrlQuery, parse_instant
 from actionwatch.web.requests import author_of
 
 _AROUND = timedelta(days=7)  # before and after now, in the calendar
@@ -61,7 +61,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
 
 def _add(request: Request, parts: Parts, made: Silence, given: Mapping[str, str], fields: Fields) -> Response:
     """Show what a silence would hide and its probable mistakes, then add it, once."""
-    doubts = list(parts.doubts(made, parts.clock()))
+    doubts = list(parts.configuration.doubts(made, parts.clock()))
     is_doubtful = bool(doubts) and "force" not in fields
     if "confirmed" not in fields or is_doubtful:
         values = {"drafts": show_drafts(parts, [made]), "doubts": doubts, "given": {**given, "silence_id": made.id}}
@@ -116,7 +116,7 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
     """Show the page with the state of a decision: `note`, `problem`, `drafts`, `doubts`, the `given` values, `chosen` ids."""
     now = parts.clock()
     query = UrlQuery(request.query_params)
-    after = query.place("after", datetime, str)
+    after = query.after(datetime, str)
     with parts.database.read() as connection:
         current = silences.page(connection, "current", now, PAGE_SIZE, after).items
         expired = silences.page(connection, "expired", now, PAGE_SIZE, after)
@@ -124,11 +124,13 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
     near = [each for each in (*current, *expired.items) if each.starts_at < until and each.ends_at > since]
     drawn = sorted(near[:MAX_DRAWN], key=lambda each: (each.starts_at, each.id))
     blank = {"note": "", "problem": "", "drafts": (), "doubts": (), "given": _NOTHING_GIVEN, "chosen": ()}
-    return render(
+    return render_search(
         request,
         "silences.html",
         now,
-        400 if query.problems else code,
+        query,
+        expired,
+        code,
         groups=[
             ("Active", [each for each in current if each.status(now) == "active"]),
             ("Future", [each for each in current if each.status(now) == "pending"]),
@@ -137,8 +139,5 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
         calendar=[(each, draw_silence(each, since, until, now)) for each in drawn] if after is None else [],
         undrawn=len(near) - len(drawn),
         days=_AROUND.days,
-        older=expired.next and href("/silences", after=place(*expired.next)),
-        is_first=after is None,
-        query=query,
         **{**blank, **decision},
     )

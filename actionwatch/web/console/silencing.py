@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from actionwatch.base.durations import parse_duration, spell_duration
 from actionwatch.base.model import Silence
+from actionwatch.queries.silences import preview
 from actionwatch.web.parts import Parts
 
 SPANS = ("1h", "4h", "1d", "3d", "7d")
@@ -26,16 +27,16 @@ class SilenceDraft:
 def read_span(parts: Parts, text: str) -> timedelta:
     """Return how long a silence lasts. Raises: ValueError, with a sentence."""
     span = parse_duration(text) if text in SPANS else None
-    if span is None or span > parts.max_silence:
-        raise ValueError(f"A silence lasts at most {spell_duration(parts.max_silence)} (max_silence).")
+    if span is None or span > parts.configuration.max_silence:
+        raise ValueError(f"A silence lasts at most {spell_duration(parts.configuration.max_silence)} (max_silence).")
     return span
 
 
 def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[SilenceDraft]:
     """Return each silence with a sentence about what it would have hidden."""
     with parts.database.read() as connection:
-        hidden = parts.previews(connection, made, parts.clock())
+        hidden = preview(connection, made, parts.clock())
     return [
-        SilenceDraft(" ".join(each.matchers), each.starts_at, each.ends_at, what)
+        SilenceDraft(" ".join(each.matchers), each.starts_at, each.ends_at, str(what))
         for each, what in zip(made, hidden, strict=True)
     ]

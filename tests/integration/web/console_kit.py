@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -26,14 +26,13 @@ from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.rules.trial import TrialEvent
-from actionwatch.service.silence_preview import preview
 from actionwatch.store import record_search, tokens
 from actionwatch.store.database import Database
 from actionwatch.store.record_rows import place_of
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
 from actionwatch.web.openid import RelyingParty
-from actionwatch.web.parts import Destination, Parts
+from actionwatch.web.parts import Configuration, Destination, Parts, ServiceState
 from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import api_routes, console_routes
 from tests import http_client
@@ -80,12 +79,15 @@ class Served:
                 self.database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), self.clock
             ),
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
-            "previews": lambda connection, made, now: list(map(str, preview(connection, made, now))),
             "doubts": lambda made, now: self.doubts,
             "try_draft": _no_trial,
             "max_silence": timedelta(days=3),
         }
-        return Parts(**{**given, **self.options})
+        values = {**given, **self.options}
+        nouns = {"configuration": Configuration, "service": ServiceState}
+        for noun, kind in nouns.items():
+            values[noun] = kind(**{each.name: values.pop(each.name) for each in fields(kind) if each.name in values})
+        return Parts(**values)
 
     def access(self, token: str | None = None) -> Access:
         """Return who may read: everybody without a shared token, unless a test says otherwise."""

@@ -29,11 +29,17 @@ from tests.builders import (
     make_record,
     url_of,
 )
+from tests.fixtures import logs_left_alone
 from tests.integration.cli.conftest import call
 from tests.integration.web.console_kit import Served
 from tests.unit.rules.builders import rules_in
 
+__all__ = ["logs_left_alone"]
+
 pytestmark = pytest.mark.usefixtures("unguarded")
+USER_DELETED_RULE = (
+    CLUSTER_DELETED_RULE.replace("Cluster", "User").replace("cluster_deleted", "user_deleted").replace("1111", "2222")
+)
 CONFIG = """\
 sources: [{{name: acme, organisation_id: x, username: x, api_key: some-key, base_url: "https://127.0.0.1:9"}}]
 receivers: [{{name: hook, webhook: {{url: "https://127.0.0.1:9/"}}}}]
@@ -97,11 +103,13 @@ def asker(database: Database, tmp_path: Path) -> Iterator[Asker]:
             its = (("rule=cluster_deleted",), "sam", f"test {number}", starts_at, ends_at)
             silences.write(connection, Silence(f"00000000-0000-4000-8000-{number:012}", *its))
     (tmp_path / "rules").mkdir()
-    (tmp_path / "rules" / "cluster_deleted.yml").write_text(CLUSTER_DELETED_RULE)
+    rules = {"cluster_deleted": CLUSTER_DELETED_RULE, "user_deleted": USER_DELETED_RULE}
+    for name, rule in rules.items():
+        (tmp_path / "rules" / f"{name}.yml").write_text(rule)
     config = tmp_path / "actionwatch.yaml"
     config.write_text(CONFIG.format(url=url_of(database)))
     options = {"clock": utc_now, "receivers": [Destination("hook", "webhook")]}
-    served = Served(database, rules=rules_in(CLUSTER_DELETED_RULE).rules, options=options)
+    served = Served(database, rules=rules_in("---\n".join(rules.values())).rules, options=options)
     with served.open() as client:
         yield Asker(config, client)
 
