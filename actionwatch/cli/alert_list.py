@@ -74,7 +74,7 @@ def list_alerts(
         since=since,
     )
     with reading_store(config) as (settings, connection):
-        page = alerts.search(connection, wanted, limit, is_bounded=since is None)
+        page = alerts.search(connection, wanted, limit, alerts.SEARCHED if since is None else None)
         holds = alerts.read_holds(connection, page.items, utc_now()) if form == "table" else {}
         documents = alerts.read_documents(connection, page.items) if form != "table" else []
     if form == "table":

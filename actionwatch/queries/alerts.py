@@ -73,15 +73,10 @@ class FoundAlert:
 
 
 def search(
-    connection: Connection,
-    wanted: AlertFilter,
-    limit: int,
-    after: PageKey | None = None,
-    *,
-    is_bounded: bool = True,
+    connection: Connection, wanted: AlertFilter, limit: int, most: int | None, after: PageKey | None = None
 ) -> Page[Alert]:
-    """Return the next alerts that match a filter, newest first, after a place. Looks at about `SEARCHED`, unless unbounded."""
-    return Page(*alerts.search(connection, wanted, limit, after, SEARCHED if is_bounded else None))
+    """Return the next alerts that match a filter, newest first, after a place. Looks at about `most`; None: at all."""
+    return Page(*alerts.search(connection, wanted, limit, after, most))
 
 
 def find(connection: Connection, beginning: str) -> Alert:

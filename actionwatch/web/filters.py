@@ -158,7 +158,8 @@ class SilenceQuery(Paging):
     """Which silences a list has."""
 
     state: _SilenceState = Field(
-        "current", description="`current`: active and to come, all on one page; or expired ones, last end first"
+        "current",
+        description="`current`: active and to come, all on one page; or expired ones. The last end comes first",
     )
 
 

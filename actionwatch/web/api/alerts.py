@@ -22,7 +22,7 @@ def list_alerts(query: Annotated[AlertQuery, Query()], parts: AtOnce) -> AlertPa
     """List alerts, newest first. A page of a search reads 20,000 alerts: it may be empty although others follow."""
     wanted, after = query.filter(parts.clock()), query.after(datetime, str)
     with parts.database.read() as connection:
-        page = alerts.search(connection, wanted, query.limit, after)
+        page = alerts.search(connection, wanted, query.limit, alerts.SEARCHED, after)
     return {"items": [alert_item(each) for each in page.items], "next": cursor(page.next)}
 
 

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from actionwatch.base.delivery import DROPPED, Delivery, DeliveryStatus
 from actionwatch.queries import deliveries
 from actionwatch.queries.deliveries import DeliveryDetail
-from actionwatch.store import outbox
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.payloads import DeliveryDocument, delivery_document
 from actionwatch.web.api.documents import DeliveryPage, DropBody, RetryBody
@@ -73,9 +72,7 @@ def _named(parts: Parts, beginning: str) -> DeliveryFilter:
 def _decided(parts: Parts, wanted: DeliveryFilter, is_so: Callable[[Delivery], bool]) -> DeliveryDocument:
     """Return a delivery after a decision, which it already had, or has now. Raises: HTTPException, if it was no dead letter."""
     with parts.database.read() as connection:
-        (found,) = (outbox.read(connection, each) for each in wanted.ids or ())
-    if found is None:
-        raise HTTPException(404, "the delivery is gone: retention deleted it")
+        (found,) = (deliveries.find(connection, each) for each in wanted.ids or ())
     if not is_so(found):
         raise HTTPException(409, f"{found.id} for {found.receiver} is {found.status.value}, not a dead letter")
     return delivery_document(found)

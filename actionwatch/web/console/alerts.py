@@ -41,7 +41,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
     wanted = read_form(query, AlertQuery).filter(now)
     after = query.after(datetime, str)
     with parts.database.read() as connection:
-        page = None if query.problems else alerts.search(connection, wanted, PAGE_SIZE, after)
+        page = None if query.problems else alerts.search(connection, wanted, PAGE_SIZE, alerts.SEARCHED, after)
     return render_search(
         request,
         "alerts.html",

@@ -44,7 +44,6 @@ class _Source:
     """What the page shows about a source."""
 
     state: SourceState
-    upstream_now: datetime
     timeline: Chart | None = None
     percent: float = 0.0
     gaps: tuple[BandPart, ...] = ()
@@ -88,14 +87,14 @@ def _sources(
 ) -> list[_Source]:
     found = []
     for state in sources:
-        there = state.upstream_time(now)
         if state.marks is None:
-            found.append(_Source(state, there))
+            found.append(_Source(state))
             continue
+        there = state.upstream_time(now)
         states = classify(parts.service.stretches(connection, state.name, spans.start), state.marks.seen_through, there)
         gaps = [part for part in states if part.state == "gap"]
         timeline, percent = draw_timeline(states, spans.start, there), percent_proved(states, spans.start, there)
-        found.append(_Source(state, there, timeline, percent, tuple(reversed(gaps))))
+        found.append(_Source(state, timeline, percent, tuple(reversed(gaps))))
     return found
 
 
