@@ -1,4 +1,4 @@
-"""Compose the message of a claimed delivery, and freeze it at its first attempt.
+"""Compose the message of a delivery that passed the gates, as it is frozen at its first attempt.
 
 A frozen message is sent again word for word. One that cannot be composed is a value too, so that no single alert can stop the
 others.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -23,8 +23,8 @@ from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Event, Message, Record
-from actionwatch.delivery.inhibiting import read_inhibited
-from actionwatch.delivery.receiver_worker import Job
+from actionwatch.delivery.gate_check import read_inhibited
+from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import fallback_deliveries, records
 from actionwatch.store.outbox import DueDelivery
@@ -36,16 +36,23 @@ _MAX_RAW_CHARS = 256 * 1024  # of the records in a message; fifty records of the
 log = structlog.get_logger()
 
 
-class FailedMessage(NamedTuple):
-    """A delivery whose message cannot be composed, and why."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it.
+
+    `reference` is what the receiver calls its message about the alert, if it got one; `term` the one in which it was claimed.
+    """
 
     delivery: Delivery
-    why: str
+    message: Message
+    alert: Alert | None
+    reference: str | None = None
+    term: int | None = None
 
 
-def compose(
+def compose_all(
     connection: Connection, passed: Sequence[DueDelivery], now: datetime, global_policy: GlobalPolicy
-) -> list[Job | FailedMessage]:
+) -> list[Job | Bury]:
     """Compose the messages of deliveries that passed the gates, in order. It only reads, in a few statements.
 
     `global_policy` says which alerts a message names with its own, and where its links lead.
@@ -92,7 +99,7 @@ def _composed(
     inhibited: Mapping[str, Sequence[Alert]],
     links: Links,
     now: datetime,
-) -> Job | FailedMessage:
+) -> Job | Bury:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if delivery.body is not None:
@@ -112,7 +119,7 @@ def _composed(
     except Exception as exc:
         why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)
-    return FailedMessage(delivery, why)
+    return Bury(why)
 
 
 def _reasons(delivery: Delivery, replaced: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

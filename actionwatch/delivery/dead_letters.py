@@ -1,25 +1,30 @@
 """What people do with dead letters, by a command, in the console or through the API: retry, send elsewhere, drop.
 
 Each action records who decided. It is one transaction, or several if there are many dead letters, so that the other steps can
-write between them.
+write between them. A message keeps its id; one that was attempted is sent word for word, and one that was not passes its
+receiver's gates, as every message does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
+from sqlalchemy import Connection
 
-from actionwatch.base.delivery import Retried
-from actionwatch.delivery import replay
-from actionwatch.store import outbox
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus, Retried, new_delivery
+from actionwatch.base.model import Event, Status
+from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receiver_progress
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.store.receiver_progress import ReceiverProgress
 from actionwatch.store.statements import portions
 
 PORTION = 500  # dead letters of a transaction: to move them takes less than a second of CPU
+
+_NEWS = (Event.OPENED, Event.UPDATED, Event.ACKED)
 
 log = structlog.get_logger()
 
@@ -57,9 +62,9 @@ class DeadLetters:
         for some in self._portions(wanted):
             with self._database.write(is_durable=True) as connection:
                 if to is not None:
-                    count += replay.readdress(connection, some, to, who, self._clock())
+                    count += readdress(connection, some, to, who, self._clock())
                 else:
-                    count += replay.replay(connection, some, self._receivers, who, self._clock())
+                    count += replay(connection, some, self._receivers, who, self._clock())
         if count:
             log.info("dead_letters_retried", count=count, by=who, to=to)
             self._wake()
@@ -70,7 +75,7 @@ class DeadLetters:
         count = 0
         for some in self._portions(wanted):
             with self._database.write(is_durable=True) as connection:
-                count += replay.drop(connection, some, who, self._clock())
+                count += drop(connection, some, who, self._clock())
         if count:
             log.info("dead_letters_dropped", count=count, by=who)
         return count
@@ -81,3 +86,77 @@ class DeadLetters:
             ids = outbox.read_dead_ids(connection, wanted)
         for some in portions(ids, PORTION):
             yield replace(wanted, ids=some)
+
+
+def replay(connection: Connection, wanted: DeliveryFilter, configured: Collection[str], who: str, now: datetime) -> int:
+    """Make the dead letters of configured receivers pending again. Return how many. The others would only be buried again."""
+    letters = [each for each in outbox.read_dead_letters(connection, wanted) if each.receiver in configured]
+    for receiver in {each.receiver for each in letters}:
+        delivery_transitions.requeue(connection, replace(wanted, receiver=receiver), now)
+    _note(connection, letters, "retried", lambda each: f"goes to {each.receiver} again", who, now)
+    _enqueue_ends(connection, {(each.alert_id, each.receiver) for each in letters}, now)
+    return len(letters)
+
+
+def readdress(connection: Connection, wanted: DeliveryFilter, to: str, who: str, now: datetime) -> int:
+    """Make dead letters pending for another receiver, in the order of each alert. Return how many."""
+    letters = outbox.read_dead_letters(connection, wanted)
+    if any(each.receiver == to for each in letters):
+        replay(connection, replace(wanted, receiver=to), {to}, who, now)
+    moved = [each for each in letters if each.receiver != to]
+    for letter in moved:
+        _move(connection, letter, to, now)
+    _note(connection, moved, "retried", lambda each: f"goes to {to} in place of {each.receiver}", who, now)
+    _enqueue_ends(connection, {(each.alert_id, to) for each in moved}, now)
+    return len(letters)
+
+
+def drop(connection: Connection, wanted: DeliveryFilter, who: str, now: datetime) -> int:
+    """Give up dead letters for good. Return how many."""
+    letters = outbox.read_dead_letters(connection, wanted)
+    _note(connection, letters, "dropped", lambda each: f"for {each.receiver} is not sent", who, now)
+    return delivery_transitions.drop(connection, wanted, who)
+
+
+def _move(connection: Connection, letter: Delivery, to: str, now: datetime) -> None:
+    found = receiver_progress.read(connection, letter.alert_id).get(to, ReceiverProgress())
+    is_known = found.is_notified or (found.last is not None and found.last.status is DeliveryStatus.PENDING)
+    # For a receiver that knows the alert, an opening that was not attempted is an update. A frozen message stays as it is.
+    is_update = letter.event is Event.OPENED and not letter.is_frozen and is_known
+    event = Event.UPDATED if is_update else letter.event
+    ordinal = found.next_ordinal
+    if letter.is_escalation and not outbox.has_ordinal(connection, letter.alert_id, to, ESCALATION):
+        ordinal = ESCALATION
+    delivery_transitions.readdress(connection, letter, to, ordinal, event, now)
+
+
+def _note(
+    connection: Connection,
+    letters: Iterable[Delivery],
+    stage: str,
+    what: Callable[[Delivery], str],
+    who: str,
+    now: datetime,
+) -> None:
+    """Add a line to the history of each alert. A summary is about no single one."""
+    lines = (
+        (each.alert_id, f"{each.event.word} {what(each)}, by {who}")
+        for each in letters
+        if each.event is not Event.SUMMARY
+    )
+    alert_history.append(connection, [alert_history.Entry(now, alert_id, stage, line) for alert_id, line in lines])
+
+
+def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now: datetime) -> None:
+    """Enqueue the end of resolved alerts for the receivers that get news of them only now."""
+    for alert_id, receiver in sorted(places):
+        alert = alerts.read(connection, alert_id)
+        if alert is None or alert.status is not Status.RESOLVED:
+            continue
+        waiting = [row.event for row in outbox.read_pending(connection, receiver, [alert_id])]
+        # An end that was sent already does not end what the news open again.
+        if waiting and waiting[-1] in _NEWS:
+            ordinal = receiver_progress.read(connection, alert_id)[receiver].next_ordinal
+            delivery_transitions.enqueue(
+                connection, [new_delivery(alert_id, receiver, Event.RESOLVED, ordinal, now, now)]
+            )

@@ -1,28 +1,35 @@
-"""Check due rows against the gates: read what the gates need, and apply their decisions.
+"""Check due rows against the gates: read what the gates need, such as the alerts that inhibit others.
 
-Works in the claiming transaction.
+Works in the claiming transaction. A batch of matching commits its alerts together, so an inhibiting alert is never missed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.inhibition import Labelled, uninhibited
+from actionwatch.alerts.inhibition import (
+    InhibitRule,
+    Labelled,
+    inhibitor_of,
+    rules_with_source,
+    rules_with_target,
+    uninhibited,
+)
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.delivery import Delivery
-from actionwatch.base.model import Event, Record
-from actionwatch.delivery import lifecycle
+from actionwatch.base.model import Alert, Event, Record
 from actionwatch.delivery.gates import UPDATES, GateContext, decide, decisions, is_kept_from_receiver
-from actionwatch.delivery.inhibiting import read_inhibitors
-from actionwatch.delivery.lifecycle import Collapse, GateDecision
-from actionwatch.store import outbox, records, silences, suppressed_deliveries
+from actionwatch.delivery.lifecycle import Collapse, GateDecision, Leave
+from actionwatch.store import alerts, outbox, records, silences, suppressed_deliveries
 from actionwatch.store.outbox import DueDelivery
+
+_NO_SLOT = Leave("its receiver has no free slot")
 
 
 class GateCheck:
@@ -33,32 +40,30 @@ class GateCheck:
 
     def check(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], most: int, now: datetime
-    ) -> list[DueDelivery]:
-        """Check due rows of one receiver until `most` have passed; the rest is left alone. Frozen rows pass.
+    ) -> list[DueDelivery | GateDecision | Leave]:
+        """Check due rows of one receiver until `most` have passed; the rest is left.
 
         A storm counts all openings that are due: with a slow rate, or a slow receiver, those beyond its limit would wait for
         hours. They collapse, though there is no slot for them.
 
-        Returns: the rows that passed, each with the event that it is for its receiver.
+        Returns: for each row the decision that stops it, or the row with the event that it is for its receiver.
         """
-        stopped: list[tuple[Delivery, GateDecision]] = []
         contexts = self._contexts(connection, policy, [each for each in due if _is_gated(each.delivery)], now)
-        passed: list[DueDelivery] = []
         passed_count = _count_passed(connection, policy, due[0].delivery.receiver, now) if contexts else 0
+        checked: list[DueDelivery | GateDecision | Leave] = []
         for each in due:
-            has_slot = len(passed) < most
-            if not has_slot and policy.storm is None:
-                break
-            row = each.delivery
-            context = contexts.get(row.id)
+            context = contexts.get(each.delivery.id) if most > 0 or policy.storm is not None else None
             decision = None if context is None else decide(replace(context, passed_count=passed_count))
-            if decision is None:
-                passed_count += context is not None and context.event is Event.OPENED
-                passed += [as_received(each) if context else each] if has_slot else []
-            elif has_slot or isinstance(decision, Collapse):
-                stopped.append((row, decision))
-        lifecycle.apply(connection, stopped, now)
-        return passed
+            if context is not None and decision is None:
+                passed_count += context.event is Event.OPENED
+            if most <= 0 and not isinstance(decision, Collapse):
+                checked.append(_NO_SLOT)
+            elif decision is not None:
+                checked.append(decision)
+            else:
+                checked.append(as_received(each) if context else each)
+                most -= 1
+        return checked
 
     def is_storm_due(self, connection: Connection, policy: ReceiverPolicy, receiver: str, now: datetime) -> bool:
         """Return whether more openings are due than a storm lets through: then `check` should see them all."""
@@ -165,3 +170,38 @@ def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str,
 
 def _is_gated(delivery: Delivery) -> bool:
     return not delivery.is_frozen and delivery.event not in (Event.TEST, Event.SUMMARY)
+
+
+def read_inhibitors(
+    connection: Connection, rules: Sequence[InhibitRule], targets: Iterable[Labelled]
+) -> list[Labelled]:
+    """Read the alerts that may inhibit any of these. It reads nothing unless a rule has one of them as a target."""
+    alerts_at = [each.alert.last_at for each in targets if rules_with_target(each.labels, rules)]
+    if not alerts_at:
+        return []
+    names = _all_names([rule.source_rules for rule in rules])
+    return _labelled(connection, alerts.read_at_work(connection, min(alerts_at), max(alerts_at), names))
+
+
+def read_inhibited(
+    connection: Connection, rules: Sequence[InhibitRule], sources: Iterable[Labelled]
+) -> dict[str, list[Alert]]:
+    """Read the alerts that each of these inhibits, oldest first; sources that inhibit nothing are left out."""
+    found: dict[str, list[Alert]] = {}
+    for source in sources:
+        if own := rules_with_source(source.labels, rules):
+            first, last = source.alert.first_at, source.alert.last_at + source.alert.realert
+            near = alerts.read_at_work(connection, first, last, _all_names([rule.target_rules for rule in own]))
+            inhibited = [each.alert for each in _labelled(connection, near) if inhibitor_of(each, own, [source])]
+            found |= {source.alert.id: inhibited} if inhibited else {}
+    return found
+
+
+def _labelled(connection: Connection, found: Collection[Alert]) -> list[Labelled]:
+    newest = records.read_of_alerts(connection, [alert.id for alert in found], 1)
+    return [Labelled(alert, newest_labels(alert, newest)) for alert in found]
+
+
+def _all_names(named: Sequence[tuple[str, ...]]) -> set[str] | None:
+    """Return the rule names that any of these matchers allow; None if some matchers do not name rules."""
+    return {name for names in named for name in names} if all(named) else None

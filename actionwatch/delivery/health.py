@@ -1,18 +1,34 @@
-"""Report dead letters, failing receivers and missed objectives, and resolve what is over. `leader.py` calls it every 5 s."""
+"""Watch what messages need: report dead letters, failing receivers, missed objectives and failing templates, resolve what is
+over, and bury what waits for receivers that are not in the configuration, because nothing else moves these rows on.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import Fault
+from actionwatch.base.model import Event
 from actionwatch.base.plurals import counted
-from actionwatch.delivery.removed_receivers import bury_unknown_receivers
-from actionwatch.store import delivery_latency, outbox, receivers, self_alerts
+from actionwatch.delivery.attempt import Attempt, MessageRenderer
+from actionwatch.delivery.summary import ENDED_BY_TIME, write_summary
+from actionwatch.store import (
+    alert_history,
+    delivery_latency,
+    delivery_transitions,
+    outbox,
+    receivers,
+    self_alerts,
+    suppressed_deliveries,
+)
 from actionwatch.store.database import Database
 from actionwatch.store.receivers import Health
 from actionwatch.text.links import Links
@@ -33,8 +49,18 @@ _NOT_CONFIGURED_REMEDY = (
 SLOW_REMEDY = "see 'actionwatch explain' for a slow alert: it shows the time of the upstream, poll, match and receiver"
 
 
+TROUBLE = "template_failing"
+CHANGED = "the templates were changed"
+_TEMPLATE_REMEDY = (
+    "fix the template: it is loaded within a second; 'actionwatch explain' of an alert shows which of its messages failed. "
+    "Until then such messages use the shipped template or a plain text"
+)
+
+log = structlog.get_logger()
+
+
 class ReceiverWatch:
-    """Watches the receivers of one process in the outbox."""
+    """Watches the receivers of one process in the outbox. `leader.py` calls it every 5 s."""
 
     def __init__(
         self, database: Database, self_alerts: SelfAlerts, policies: Mapping[str, ReceiverPolicy], links: Links
@@ -112,3 +138,81 @@ class ReceiverWatch:
                 what = f"{slow} of {counted(count, 'alert')} of the last hour took longer than {span} from when they happened"
                 self._self_alerts.report("slo_burning", name, what, SLOW_REMEDY)
         self._self_alerts.settle_others("slo_burning", burning)
+
+
+def bury_unknown_receivers(connection: Connection, configured: Collection[str], now: datetime, links: Links) -> int:
+    """Bury what waits for receivers that are not configured, and delete their health. Return how many messages are dead.
+
+    Pending, held and collapsed rows become dead letters. Rows that a silence or a mute interval stopped stay suppressed; their
+    summary becomes a dead letter.
+    """
+    count = 0
+    for receiver in outbox.read_unknown_receivers(connection, configured):
+        for reason in ENDED_BY_TIME:
+            _bury_summary(connection, receiver, reason, now, links)
+        delivery_transitions.suppress_escalations(connection, receiver)
+        buried = delivery_transitions.bury_all(connection, receiver, NOT_CONFIGURED)
+        lines = [
+            alert_history.Entry(
+                now, alert_id, f"delivery to {receiver}", f"{event.word}: dead letter: {NOT_CONFIGURED}"
+            )
+            for alert_id, event in buried
+            if event is not Event.SUMMARY
+        ]
+        alert_history.append(connection, lines)
+        log.warning("deliveries_buried", receiver=receiver, count=len(buried), why=NOT_CONFIGURED)
+        count += len(buried)
+    receivers.delete_others(connection, configured)
+    return count
+
+
+def _bury_summary(connection: Connection, receiver: str, reason: str, now: datetime, links: Links) -> None:
+    """Write the summary that cannot be sent, and add it to the history of each alert that it reports."""
+    groups = [group for group in suppressed_deliveries.read_groups(connection, receiver) if group.awaits == reason]
+    if groups:
+        summary_id = write_summary(connection, receiver, reason, groups, now, now, links)
+        what = f"{reason}: its summary is a dead letter: {NOT_CONFIGURED}"
+        alert_ids = suppressed_deliveries.read_reported(connection, summary_id)
+        lines = [alert_history.Entry(now, each, f"delivery to {receiver}", what) for each in alert_ids]
+        alert_history.append(connection, lines)
+
+
+class TemplateWatch:
+    """Reports templates that fail for a message, although they passed the check with samples. The message has another text.
+
+    When the templates change while a process runs, it resolves the self-alert itself; `service/template_files.py` does that for
+    a process that has ended. Only the delivery worker's thread uses it.
+    """
+
+    def __init__(self, renderer: MessageRenderer, self_alerts: SelfAlerts) -> None:
+        self._renderer = renderer
+        self._self_alerts = self_alerts
+        self._version: int | None = None
+        """The version of the renderer when this was called last."""
+        self._failures: dict[str, tuple[Fault, int]] = {}
+        """The last failure of each file, and the version of the renderer that it is about."""
+
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Collect the failures of attempts that were recorded."""
+        for each in attempts:
+            self._failures |= {fault.file: (fault, each.templates_version) for fault in each.render_failures}
+
+    def report(self) -> None:
+        """Report the failures of the templates in use, and settle what was reported about those before.
+
+        Raises: StoreError; the next call reports them again.
+        """
+        self._settle_changed()
+        for fault, seen in self._failures.values():
+            if seen == self._version:
+                self._self_alerts.report(
+                    TROUBLE, fault.file, f"a message could not be written: {fault}", _TEMPLATE_REMEDY
+                )
+        self._settle_changed()  # they may have changed meanwhile
+        self._failures = {}
+
+    def _settle_changed(self) -> None:
+        version = self._renderer.version
+        if self._version not in (None, version):
+            self._self_alerts.settle_others(TROUBLE, set(), lambda _: CHANGED)
+        self._version = version

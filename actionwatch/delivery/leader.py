@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.delivery.claiming import Claimer
 from actionwatch.delivery.fallback import Fallbacks
-from actionwatch.delivery.health import ReceiverWatch
-from actionwatch.delivery.removed_receivers import bury_unknown_receivers
-from actionwatch.delivery.schedule import SUMMARIES_EVERY
+from actionwatch.delivery.health import ReceiverWatch, bury_unknown_receivers
+from actionwatch.delivery.receiver_workers import SUMMARIES_EVERY
+from actionwatch.delivery.rounds import Claimer
 from actionwatch.delivery.summary import Summaries
 from actionwatch.store.database import Database
 

@@ -69,6 +69,13 @@ class Hold:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """It stays as it is for now, for a reason: no transition."""
+
+    why: str
+
+
 GateDecision = Suppress | Collapse | Hold
 DeliveryOutcome = Accepted | RetryAt | Bury | GateDecision
 

@@ -15,9 +15,9 @@ from actionwatch.alerts.ledger import RESOLVED_BY, open_test_alert, resolve
 from actionwatch.base.delivery import new_delivery
 from actionwatch.base.model import Event
 from actionwatch.delivery import lifecycle
-from actionwatch.delivery.compose import freeze, message_of
+from actionwatch.delivery.attempt import Attempt, Channel, MessageRenderer, Sending, send_once
+from actionwatch.delivery.compose import Job, freeze, message_of
 from actionwatch.delivery.lifecycle import Accepted
-from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, MessageRenderer, attempt
 from actionwatch.delivery.retry import Bury
 from actionwatch.store import alert_history, alerts, delivery_transitions
 from actionwatch.store.database import Database
@@ -45,7 +45,7 @@ def send_test(
     delivery = new_delivery(alert.id, channel.name, Event.TEST, 1, now, now)
     message = message_of(delivery.id, Event.TEST, alert, (), now, links=links)
     delivery = replace(delivery, attempts=1, body=freeze(message))
-    ended = attempt(channel, renderer, Job(delivery, message, alert))
+    ended = send_once(Sending(channel, renderer), Job(delivery, message, alert))
     outcome: Accepted | Bury
     if ended.error is None:
         outcome = Accepted(message.type, ended.receipt.note and visible(ended.receipt.note))

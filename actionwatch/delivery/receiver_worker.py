@@ -13,84 +13,20 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
-import structlog
-
-from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.base import tracing
-from actionwatch.base.clock import utc_now
-from actionwatch.base.delivery import Delivery
-from actionwatch.base.durations import spell_duration
-from actionwatch.base.errors import DeliveryError, Fault, TransientDeliveryError
-from actionwatch.base.model import Alert, Message, Receipt, Rendered
-from actionwatch.notifiers.base import Notifier
-from actionwatch.settings import RetryPolicy
+from actionwatch.delivery.attempt import Attempt, Channel, MessageRenderer, Sending, send_once
+from actionwatch.delivery.compose import Job
 
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
 RATED_PORTION = timedelta(seconds=0.1)  # what a rate allows in this time is claimed at once, in one commit
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
 # Beside other processes, which wait for each other's rounds, so that each round should cover more. If the receiver hangs now,
-# LONGEST_WAIT ends the wait of most of them.
+# `attempt.LONGEST_WAIT` ends the wait of most of them.
 MOST_IN_HAND_BESIDE_OTHERS = 32
-LONGEST_WAIT = timedelta(minutes=2)  # for a thread; what is left of the lease (`claiming.LEASE`) is enough for a send
-
-log = structlog.get_logger()
-
-
-class MessageRenderer(Protocol):
-    """Fills a notifier's templates: `render/renderer.py`. `version` changes when other templates are used."""
-
-    version: int
-
-    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[Fault]]:
-        """Return the texts, and what went wrong where a plain text replaces a template."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A receiver: its notifier, its templates, its limits and its policy."""
-
-    name: str
-    notifier: Notifier
-    templates: tuple[str, ...]
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    concurrency: int = 4
-    rate_per_second: float | None = None
-    policy: ReceiverPolicy = field(default_factory=ReceiverPolicy)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it.
-
-    `reference` is what the receiver calls its message about the alert, if it got one; `term` the one in which it was claimed.
-    """
-
-    delivery: Delivery
-    message: Message
-    alert: Alert | None
-    reference: str | None = None
-    term: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try to send a job, and how it ended: with an error, or without one and with a receipt; or it `is_left` to others."""
-
-    job: Job
-    render_failures: Sequence[Fault] = ()
-    templates_version: int = 0
-    """The version of the renderer before it filled the templates."""
-    receipt: Receipt = field(default_factory=Receipt)
-    error: DeliveryError | None = None
-    is_left: bool = False
-    """Nothing was sent, because others may have claimed the row since."""
 
 
 @dataclass(slots=True)
@@ -243,45 +179,12 @@ class ReceiverWorker:
                 self.jobs.get_nowait()
 
     def _work(self) -> None:
+        sending = Sending(self.channel, self.renderer, self._is_mine, self._waited)
         while (job := self.jobs.get()) is not None:
-            self.on_ended(self._too_late(job) or attempt(self.channel, self.renderer, job, self._is_mine))
+            self.on_ended(send_once(sending, job))
 
     def _is_mine(self, job: Job) -> bool:
         return job.term is not None and job.term == self.term()
 
-    def _too_late(self, job: Job) -> Attempt | None:
-        """Return a failed attempt if a job has waited so long that its lease may end: another process may send it then."""
-        if time.monotonic() - self.in_hand[job.delivery.id] <= LONGEST_WAIT.total_seconds():
-            return None
-        waited = spell_duration(LONGEST_WAIT)
-        return Attempt(
-            job, error=TransientDeliveryError(f"not sent: it waited more than {waited} for the messages before it")
-        )
-
-
-def attempt(
-    channel: Channel, renderer: MessageRenderer, job: Job, is_mine: Callable[[Job], bool] = lambda _: True
-) -> Attempt:
-    """Render and send a job once, if it still `is_mine` directly before that. Every error is in the result."""
-    started_at = utc_now()
-    ended = _attempt(channel, renderer, job, is_mine)
-    if not ended.is_left:
-        tracing.attempt_ended(job.delivery, started_at, utc_now(), ended.error)
-    return ended
-
-
-def _attempt(channel: Channel, renderer: MessageRenderer, job: Job, is_mine: Callable[[Job], bool]) -> Attempt:
-    failures: Sequence[Fault] = ()
-    version = renderer.version
-    try:
-        rendered, failures = renderer.render(channel.templates, job.message)
-        if not is_mine(job):
-            return Attempt(job, is_left=True)
-        receipt = channel.notifier.send(job.message, rendered, job.reference)
-    except DeliveryError as exc:
-        return Attempt(job, failures, version, error=exc)
-    except BaseException as exc:
-        # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
-        log.exception("notifier_failed", receiver=channel.name, error=type(exc).__name__)
-        return Attempt(job, failures, version, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
-    return Attempt(job, failures, version, receipt)
+    def _waited(self, job: Job) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self.in_hand[job.delivery.id])

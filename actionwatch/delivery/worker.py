@@ -22,16 +22,15 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
-from actionwatch.delivery.claiming import Claimer
+from actionwatch.delivery.attempt import Attempt, Channel, MessageRenderer
+from actionwatch.delivery.compose import Job
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
-from actionwatch.delivery.inbox import Inbox
+from actionwatch.delivery.health import TemplateWatch
 from actionwatch.delivery.leader import Leader
-from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, MessageRenderer, ReceiverWorker
-from actionwatch.delivery.receiver_workers import ReceiverWorkers
-from actionwatch.delivery.record import Recorder
-from actionwatch.delivery.schedule import Schedule
-from actionwatch.delivery.template_watch import TemplateWatch
+from actionwatch.delivery.receiver_worker import ReceiverWorker
+from actionwatch.delivery.receiver_workers import Inbox, ReceiverWorkers, Schedule
+from actionwatch.delivery.rounds import Claimer, Recorder
 from actionwatch.store import delivery_transitions, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER

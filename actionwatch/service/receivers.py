@@ -5,7 +5,7 @@ from __future__ import annotations
 from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy
-from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.attempt import Channel
 from actionwatch.matching.addressing import Addressing
 from actionwatch.notifiers.base import notifier_module, templates_of
 from actionwatch.service.configuration import time_intervals

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import Fault
-from actionwatch.delivery.template_watch import CHANGED, TROUBLE
+from actionwatch.delivery.health import CHANGED, TROUBLE
 from actionwatch.render.renderer import Renderer
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database

@@ -22,8 +22,8 @@ from sqlalchemy import Connection, or_, select
 from actionwatch.base import clock
 from actionwatch.base.delivery import READDRESSED
 from actionwatch.base.errors import StoreReplaced
-from actionwatch.delivery import replay
-from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery import dead_letters
+from actionwatch.delivery.attempt import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import KINDS as KNOWN_KINDS
@@ -373,9 +373,9 @@ class Schedule:
             now, names = self._machine(), list(self._setup.names.values())
             with self.database.write() as connection:
                 if decision == "retry":
-                    replay.replay(connection, DeliveryFilter(), names, "sam", now)
+                    dead_letters.replay(connection, DeliveryFilter(), names, "sam", now)
                 else:
-                    replay.readdress(connection, DeliveryFilter(), self._setup.names[HOOK], "sam", now)
+                    dead_letters.readdress(connection, DeliveryFilter(), self._setup.names[HOOK], "sam", now)
         elif known:
             people = OperatorActions(self.database, self._setup.addressing, self._machine)
             people.act(decision, self.chance.choice(known)[0], "sam")

@@ -17,7 +17,7 @@ from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.errors import Fault, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Alert, Event, Level, Match, Message, Receipt, Record, Rendered, RuleName
-from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.attempt import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.matcher import RecordMatcher

@@ -9,6 +9,7 @@ import pytest
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Status
+from actionwatch.delivery.attempt import STAGES
 from actionwatch.store.tables import METADATA
 
 TEXT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
@@ -46,3 +47,8 @@ def test_every_hold_of_a_delivery_is_documented(column: str) -> None:
     """Everything that can hold a delivery is described."""
     assert any(column in row[1] for row in STATES)
     assert column in METADATA.tables["delivery"].c
+
+
+def test_the_life_of_an_attempt_is_documented() -> None:
+    """The page lists the stages of an attempt, in order."""
+    assert [row[0].strip("`") for row in rows("The life of an attempt")] == [stage.__name__ for stage in STAGES]

@@ -26,7 +26,7 @@ import actionwatch
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.attempt import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier

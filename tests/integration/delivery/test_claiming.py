@@ -11,10 +11,12 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Level
-from actionwatch.delivery.claiming import LEASE, ROWS_AT_ONCE, Claimer
+from actionwatch.delivery.attempt import LEASE, Channel
+from actionwatch.delivery.compose import Job
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
-from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, IN_HAND, Channel, Job, ReceiverWorker
+from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, IN_HAND, ReceiverWorker
+from actionwatch.delivery.rounds import ROWS_AT_ONCE, Claimer
 from actionwatch.store import alerts, delivery_transitions, outbox, receivers, silences
 from actionwatch.store.database import Database
 from tests.builders import NOON, lease_due, make_alert, make_delivery

@@ -11,11 +11,10 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Event, Level, Status
-from actionwatch.delivery.claiming import ROWS_AT_ONCE, Claimer
-from actionwatch.delivery.compose import compose
+from actionwatch.delivery.compose import Job, compose_all
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
-from actionwatch.delivery.receiver_worker import Job
+from actionwatch.delivery.rounds import ROWS_AT_ONCE, Claimer
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox
 from actionwatch.store.database import Database
 from actionwatch.store.receivers import Health
@@ -206,7 +205,7 @@ def test_dead_letters_of_resolved_alerts_are_copied_in_few_statements(database: 
         assert len([row for row in outbox.find(connection, limit=999) if row.event is Event.RESOLVED]) == count
         due = outbox.read_due(connection, "mail", LATER, 999)
         with statements() as found:
-            jobs = [each for each in compose(connection, due, LATER, GlobalPolicy()) if isinstance(each, Job)]
+            jobs = [each for each in compose_all(connection, due, LATER, GlobalPolicy()) if isinstance(each, Job)]
         assert len(jobs) == count
         assert {job.message.fields for job in jobs} == {(("in place of", "hook"),)}
         assert len(found) == COMPOSE_STATEMENTS

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.model import Event, Message, Receipt
-from actionwatch.delivery.claiming import LEASE
+from actionwatch.delivery.attempt import LEASE
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.leader import HEALTH_EVERY

@@ -15,9 +15,10 @@ from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import ESCALATION, Delivery
 from actionwatch.base.model import Entity, Event, Level, Status
-from actionwatch.delivery.compose import compose
+from actionwatch.delivery import lifecycle
+from actionwatch.delivery.attempt import Claim, claim_due, gate
+from actionwatch.delivery.compose import Job, compose_all
 from actionwatch.delivery.gate_check import GateCheck
-from actionwatch.delivery.receiver_worker import Job
 from actionwatch.store import alerts, delivery_transitions, outbox, records, silences
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DueDelivery
@@ -47,7 +48,10 @@ def check(
 ) -> list[DueDelivery]:
     """Check what is due."""
     due = outbox.read_due(connection, "hook", NOON, 99)
-    return GateCheck(global_policy or GlobalPolicy()).check(connection, policy, due, most, NOON)
+    claim = Claim(connection, GateCheck(global_policy or GlobalPolicy()), policy, NOON, most)
+    passed, ended = claim_due((gate,), claim, due)
+    lifecycle.apply(connection, ended, NOON)
+    return passed
 
 
 def states(connection: Connection) -> dict[str, str]:
@@ -238,7 +242,7 @@ def test_message_names_what_its_alert_inhibits(database: Database) -> None:
         delivery_transitions.enqueue(connection, [make_delivery(name) for name in ("source", "a", "b")])
         passed = check(connection, ANY, global_policy=INHIBIT)
         assert names(passed) == {"source", "b"}
-        jobs = [each for each in compose(connection, passed, NOON, INHIBIT) if isinstance(each, Job)]
+        jobs = [each for each in compose_all(connection, passed, NOON, INHIBIT) if isinstance(each, Job)]
         named = {job.delivery.alert_id: job.message.inhibited for job in jobs}
         assert named == {"source": "cluster_deleted a", "b": ""}
 

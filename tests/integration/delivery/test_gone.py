@@ -12,8 +12,8 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import ESCALATION, DeliveryStatus
 from actionwatch.base.model import Escalation, Event, Level
-from actionwatch.delivery import replay
-from actionwatch.delivery.claiming import LEASE
+from actionwatch.delivery import dead_letters
+from actionwatch.delivery.attempt import LEASE
 from actionwatch.delivery.leader import HEALTH_EVERY
 from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import DeliveryFilter
@@ -227,7 +227,7 @@ def test_every_dead_letter_can_be_sent_to_another_receiver(desk: Desk, reach: Ca
 def readdress(desk: Desk, to: str = "new", wanted: DeliveryFilter = DeliveryFilter()) -> int:  # noqa: B008 - a frozen value
     """Send dead letters to another receiver."""
     with desk.database.write() as connection:
-        return replay.readdress(connection, wanted, to, "sam", desk.clock())
+        return dead_letters.readdress(connection, wanted, to, "sam", desk.clock())
 
 
 def test_summary_of_suppressed_messages_becomes_the_dead_letter(desk: Desk) -> None:
@@ -381,7 +381,7 @@ def test_receiver_that_is_configured_again_gets_its_dead_letters(desk: Desk) -> 
     desk.senders, desk.policies = {"hook": hook}, {}
     desk.deliver()
     with desk.database.write() as connection:
-        assert replay.replay(connection, DeliveryFilter(receiver="hook"), {"hook"}, "sam", desk.clock()) == 1
+        assert dead_letters.replay(connection, DeliveryFilter(receiver="hook"), {"hook"}, "sam", desk.clock()) == 1
     desk.deliver()
     assert [message.data["id"] for message in hook.sent if not is_self_alert(message)] == [second]
     desk.match_records(user_name="eve")

@@ -9,7 +9,7 @@ from sqlalchemy import Text, literal
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import StoreBusy, StoreError
-from actionwatch.delivery import schedule
+from actionwatch.delivery import receiver_workers
 from actionwatch.store import outbox
 from actionwatch.store.tables import DELIVERY
 from tests.builders import lease_due, url_of
@@ -22,7 +22,7 @@ from tests.waiting import LIMIT, beside, pause, wait_until
 def test_wake_delivers_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is added while the loop sleeps is sent when the loop is woken, not at its next poll."""
     monkeypatch.setattr(type(post.database._backend), "look_seconds", 2 * LIMIT)
-    monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
+    monkeypatch.setattr(receiver_workers, "IDLE_SECONDS", 2 * LIMIT)
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
         for number in range(20):

@@ -12,9 +12,11 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.errors import DeliveryError, Fault, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Event, Receipt
+from actionwatch.delivery.attempt import Attempt, Channel
+from actionwatch.delivery.compose import Job
 from actionwatch.delivery.fallback import Fallbacks
-from actionwatch.delivery.receiver_worker import Attempt, Channel, Job, ReceiverWorker
-from actionwatch.delivery.record import Recorder
+from actionwatch.delivery.receiver_worker import ReceiverWorker
+from actionwatch.delivery.rounds import Recorder
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import alert_history, alerts, delivery_latency, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database

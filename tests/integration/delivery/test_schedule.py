@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.base.model import Event
-from actionwatch.delivery.receiver_worker import Channel, ReceiverWorker
-from actionwatch.delivery.schedule import IDLE_SECONDS, Schedule
+from actionwatch.delivery.attempt import Channel
+from actionwatch.delivery.receiver_worker import ReceiverWorker
+from actionwatch.delivery.receiver_workers import IDLE_SECONDS, Schedule
 from actionwatch.delivery.summary import Summaries
 from actionwatch.store import delivery_transitions, suppressed_deliveries
 from actionwatch.store.database import Database

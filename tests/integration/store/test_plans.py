@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
 from actionwatch.base.model import Alert, CorrelatedAlert, Event, Hit, Level, RecordFilter, RecordRef, Status
-from actionwatch.delivery import replay
+from actionwatch.delivery import dead_letters
 from actionwatch.store import (
     alert_history,
     alerts,
@@ -462,9 +462,9 @@ def _give_up(connection: Connection, made: Sequence[Alert]) -> None:
 
 LETTERS = DeliveryFilter([make_delivery(f"alert {number:05}").id for number in range(2000, 2010)], "hook", START)
 DECISIONS: dict[str, Question] = {
-    "retry": lambda c: replay.replay(c, LETTERS, ["hook"], "sam", NOON),
-    "retry --to": lambda c: replay.readdress(c, LETTERS, "pager", "sam", NOON),
-    "drop": lambda c: replay.drop(c, LETTERS, "sam", NOON),
+    "retry": lambda c: dead_letters.replay(c, LETTERS, ["hook"], "sam", NOON),
+    "retry --to": lambda c: dead_letters.readdress(c, LETTERS, "pager", "sam", NOON),
+    "drop": lambda c: dead_letters.drop(c, LETTERS, "sam", NOON),
 }
 
 

@@ -11,15 +11,13 @@ from msgspec.structs import replace
 
 from actionwatch.base.errors import Fault, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.delivery.attempt import LONGEST_WAIT, Attempt, Channel
+from actionwatch.delivery.compose import Job
 from actionwatch.delivery.receiver_worker import (
     HELD_ELSEWHERE,
     IN_HAND,
-    LONGEST_WAIT,
     MOST_IN_HAND,
     MOST_IN_HAND_BESIDE_OTHERS,
-    Attempt,
-    Channel,
-    Job,
     ReceiverWorker,
 )
 from tests.builders import NOON, make_delivery, make_message
