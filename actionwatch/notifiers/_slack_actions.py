@@ -1,9 +1,6 @@
-"""Slack's buttons (Acknowledge, Silence 1 h, Resolve), and the listener for them. Socket Mode needs no open port.
+"""The listener for the buttons of Slack. Socket Mode needs no open port.
 
-A press is obeyed only if it comes from the workspace of the bot and from the channel in which this receiver posted that alert,
-and if its user belongs to that workspace, or is in the list of `users`. Everything else is refused and logged.
-
-One thread connects, reads and acknowledges; another one handles one press after the other.
+One thread connects, reads and acknowledges; another one handles one press after the other (`_slack_presses.py`).
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
@@ -14,7 +11,6 @@ import json
 import ssl
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,89 +20,18 @@ import structlog
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
-from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.notifiers._slack_api import SlackApi, escaped
-from actionwatch.notifiers._slack_buttons import BLOCK_ID, BUTTONS, MAX_VALUE_CHARS, PREFIX
+from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.notifiers._slack_api import SlackApi
+from actionwatch.notifiers._slack_presses import Presses
 from actionwatch.notifiers._slack_socket import MAX_ENVELOPE_BYTES, SlackSocket, Unreadable, connect
-from actionwatch.notifiers.base import OnAction, ReferenceOf
-from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
 
-_MAX_DECISION_CHARS = 300
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 _UNEXPECTED_WAIT = 5.0  # after an unexpected error
 REFUSED_WAIT = 300.0  # a wrong token stays wrong until the configuration is reloaded
-_LIST_TEAMS = "auth.teams.list?limit=1000"  # in the URL, because it accepts no JSON; it returns at most 1000
 _SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
 
 log = structlog.get_logger()
-
-
-class _Identified(msgspec.Struct):
-    id: str
-
-
-class _User(msgspec.Struct):
-    id: str
-    username: str = ""
-    name: str = ""
-    team_id: str | None = None
-    """The workspace of the user, which is another one in a shared channel; or the organisation of that workspace."""
-
-
-class _Action(msgspec.Struct):
-    action_id: str = ""
-    value: str = ""
-
-
-class _Shown(msgspec.Struct):
-    """The message with the pressed button, which is shown again with the decision in it."""
-
-    ts: str
-    text: str = ""
-    metadata: dict[str, Any] | None = None
-    blocks: list[dict[str, Any]] | None = None
-    attachments: list[dict[str, Any]] | None = None
-
-
-class _Press(msgspec.Struct):
-    user: _User
-    channel: _Identified
-    message: _Shown
-    actions: list[_Action]
-    team: _Identified | None = None
-    enterprise: _Identified | None = None
-
-
-class _Workspace(msgspec.Struct):
-    """The workspace of the bot, as `auth.test` returns it; the whole organisation, if the app is installed there."""
-
-    team_id: str
-    enterprise_id: str | None = None
-    is_enterprise_install: bool = False
-    teams: tuple[_Identified, ...] = ()
-    """The workspaces of the organisation that have the app, if it is installed there."""
-
-    def contains(self, press: _Press) -> bool:
-        """Return whether the message with the button is here."""
-        if self.is_enterprise_install:
-            return press.enterprise is not None and press.enterprise.id == self.enterprise_id
-        return press.team is not None and press.team.id == self.team_id
-
-    def has(self, user: _User) -> bool:
-        """Return whether a user belongs to it. In an organisation, Slack may name only that as the team of a user.
-
-        https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
-        """
-        return user.team_id in (None, self.team_id, self.enterprise_id, *(team.id for team in self.teams))
-
-
-class _Teams(msgspec.Struct):
-    teams: tuple[_Identified, ...]
-
-
-class _Refused(Exception):
-    """A press that is not obeyed; str() is the reason."""
 
 
 class SlackActions:
@@ -115,30 +40,22 @@ class SlackActions:
     def __init__(
         self,
         app: SlackApi,
-        bot: SlackApi,
-        on_action: OnAction,
-        reference_of: ReferenceOf,
+        presses: Presses,
         *,
-        receiver: str,
-        users: Collection[str] = (),
         context: ssl.SSLContext,
         proxy: str | None,
     ) -> None:
-        """`users` are the ids of those who may press; everyone in the channel, if there are none."""
-        self.receiver = receiver
-        self._bot = bot
-        self._on_action = on_action
-        self._reference_of = reference_of
-        self._users = users
-        self._workspace: _Workspace | None = None
+        """`app` opens connections. `presses` is closed with the listener."""
+        self.receiver = presses.receiver
+        self._presses = presses
         self._seen: deque[str] = deque(maxlen=_SEEN_ENVELOPES)
         self._stopping = threading.Event()
         self._app = app
         self._tls = context
         self._proxy = proxy
         self._socket: SlackSocket | None = None
-        self._presses = ThreadPoolExecutor(1, f"slack-presses-{receiver}")
-        self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
+        self._pool = ThreadPoolExecutor(1, f"slack-presses-{self.receiver}")
+        self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{self.receiver}", daemon=True)
 
     def start(self) -> None:
         """Connect and listen in a thread."""
@@ -151,8 +68,8 @@ class SlackActions:
             current.abort()
         if self._thread.is_alive():
             self._thread.join()
-        self._presses.shutdown()
-        self._bot.close()
+        self._pool.shutdown()
+        self._presses.close()
 
     def check(self) -> None:
         """Check that the listener is connected.
@@ -189,14 +106,14 @@ class SlackActions:
                 self._stopping.wait(wait)
 
     def _serve(self, connected: SlackSocket) -> bool:
-        """Take envelopes until the connection ends. Return whether Slack asks for another one, as it does every few hours."""
+        """Receive envelopes until the connection ends. Return whether Slack asks for another, as it does every few hours."""
         self._socket = connected
         try:
             while not self._stopping.is_set():
-                if not self._take(connected, connected.receive()):
+                if not self._receive(connected, connected.receive()):
                     return True
         except Unreadable as exc:
-            self._refuse(f"it cannot be read: {exc}")
+            self._presses.refuse(f"it cannot be read: {exc}")
         except OSError as exc:
             log.debug("slack_actions_disconnected", receiver=self.receiver, error=str(exc))
         finally:
@@ -205,27 +122,17 @@ class SlackActions:
 
     def _connect(self) -> SlackSocket:
         """Connect. Raises: DeliveryError, and what sockets raise."""
-        self._workspace = self._read_workspace()
+        self._presses.read_workspace()
         url = str(self._app.call("apps.connections.open", {}).get("url") or "")
         parts = urlsplit(url)
         if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):
             raise TransientDeliveryError("Slack returned no wss:// address to connect to")
         return connect(url, self._tls, self._proxy)
 
-    def _read_workspace(self) -> _Workspace:
-        """Ask for the workspace of the bot. Raises: DeliveryError."""
-        try:
-            workspace = msgspec.convert(self._bot.call("auth.test", {}), _Workspace)
-            if workspace.is_enterprise_install:
-                workspace.teams = msgspec.convert(self._bot.call(_LIST_TEAMS, {}), _Teams).teams
-            return workspace
-        except msgspec.ValidationError as exc:
-            raise TransientDeliveryError(f"Slack did not name the workspace of the bot: {exc}") from exc
-
-    def _take(self, connected: SlackSocket, text: bytes) -> bool:
+    def _receive(self, connected: SlackSocket, text: bytes) -> bool:
         """Acknowledge one envelope, because Slack waits only three seconds, and have it handled. Return whether more follow."""
         if len(text) > MAX_ENVELOPE_BYTES:
-            self._refuse(f"it has {len(text)} bytes, and a press at most {MAX_ENVELOPE_BYTES}")
+            self._presses.refuse(f"it has {len(text)} bytes, and a press at most {MAX_ENVELOPE_BYTES}")
             return True
         try:
             message = msgspec.json.decode(text, type=dict[str, Any])
@@ -237,78 +144,8 @@ class SlackActions:
         connected.send(json.dumps(SocketModeResponse(str(request.envelope_id)).to_dict()))
         if request.type == "interactive" and request.envelope_id not in self._seen:
             self._seen.append(request.envelope_id)
-            self._presses.submit(self._handle, request.payload)
+            self._pool.submit(self._presses.handle, request.payload)
         return True
-
-    def _handle(self, payload: Any) -> None:
-        try:
-            press = msgspec.convert(payload, _Press)
-            for action in press.actions:
-                name = action.action_id.removeprefix(PREFIX)
-                if name in BUTTONS and name != action.action_id:
-                    self._press(name, action.value, press)
-        except msgspec.ValidationError as exc:
-            self._refuse(f"not a press: {exc}")
-
-    def _refuse(self, reason: str) -> None:
-        log.warning("slack_press_refused", receiver=self.receiver, reason=one_line(shorten(reason, 300)))
-
-    def _check(self, press: _Press, alert_id: str) -> None:
-        """Check who pressed, and where. Only a user in the channel of the alert gets an answer.
-
-        Raises: _Refused.
-        """
-        if self._workspace is None or not self._workspace.contains(press):
-            raise _Refused(f"{_who(press.user)} pressed in another workspace")
-        if not self._workspace.has(press.user) and press.user.id not in self._users:
-            raise _Refused(f"{_who(press.user)} is from another workspace, and not in users")
-        if not 0 < len(alert_id) <= MAX_VALUE_CHARS:
-            raise _Refused("the value of the button is not the id of an alert")
-        reference = self._reference_of(alert_id)
-        if reference is None:
-            raise _Refused(f"this receiver posted no message about the alert {shorten(alert_id, 100)}")
-        if reference.rpartition(":")[0] != press.channel.id:
-            raise _Refused(f"{_who(press.user)} pressed in another channel than that of the alert")
-        if self._users and press.user.id not in self._users:
-            what = "you are not in the list of users of this receiver"
-            self._reply_privately(f"Not done: {what}. Ask the operator of actionwatch to add you.", press)
-            raise _Refused(f"{_who(press.user)} is not in users")
-
-    def _press(self, name: str, alert_id: str, press: _Press) -> None:
-        who = _who(press.user)
-        try:
-            self._check(press, alert_id)
-            decision = self._on_action(name, alert_id, who)
-        except _Refused as exc:
-            self._refuse(str(exc))
-        except ActionwatchError as exc:
-            self._reply_privately(f"{BUTTONS[name]} failed: {exc}", press)
-        except Exception as exc:
-            # The pool would swallow the exception, and the user would believe that it worked.
-            log.exception("slack_action_failed", receiver=self.receiver, action=name, error=type(exc).__name__)
-            self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", press)
-        else:
-            log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
-            if not decision.is_new:
-                # The message in the channel may be newer than the one in the payload: do not overwrite it.
-                self._reply_privately(f"Nothing to do. {decision.text}", press)
-            elif name == "resolve":
-                # The same: the worker updates it at once, and it may be faster. No later update would repair it.
-                self._reply_privately(decision.text, press)
-            else:
-                self._call("chat.update", _decided(press, name, decision.text))
-
-    def _reply_privately(self, what: str, press: _Press) -> None:
-        """Show a text only to the user who pressed the button."""
-        text = escaped(shorten(what, 500))
-        self._call("chat.postEphemeral", {"channel": press.channel.id, "user": press.user.id, "text": text})
-
-    def _call(self, method: str, arguments: Mapping[str, Any]) -> None:
-        try:
-            self._bot.call(method, arguments)
-        except DeliveryError as exc:
-            # The action itself is done: the next update of the alert shows it.
-            log.warning("slack_reply_failed", receiver=self.receiver, error=str(exc))
 
 
 def _shortest_wait(exc: Exception) -> float:
@@ -316,45 +153,3 @@ def _shortest_wait(exc: Exception) -> float:
     if isinstance(exc, TransientDeliveryError):
         return exc.retry_after.total_seconds()
     return REFUSED_WAIT if isinstance(exc, PermanentDeliveryError) else 0.0
-
-
-def _decided(press: _Press, name: str, text: str) -> dict[str, Any]:
-    """Return the message with the decision in place of the pressed button."""
-    message = press.message
-    marked = f":white_check_mark: {escaped(shorten(text, _MAX_DECISION_CHARS))}"
-    note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": marked}]}
-    kept = {key: value for key, value in (("text", message.text), ("metadata", message.metadata)) if value}
-    attachments = [_attachment(item, name, note) for item in message.attachments or []]
-    blocks = _replaced(message.blocks or [], name, note)
-    target = {"channel": press.channel.id, "ts": message.ts}
-    return {**kept, **target, "blocks": blocks, "attachments": attachments}
-
-
-def _attachment(item: dict[str, Any], name: str, note: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an attachment with the note in its blocks, if it has any."""
-    if not isinstance(item.get("blocks"), list):
-        return item
-    kept = {key: item[key] for key in ("color", "fallback") if item.get(key)}
-    return {**kept, "blocks": _replaced(item["blocks"], name, note)}
-
-
-def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any]:
-    """Remove the pressed button and append the note."""
-    made: list[Any] = []
-    for block in blocks:
-        if not isinstance(block, dict) or block.get("block_id") != BLOCK_ID:
-            made.append(block)
-            continue
-        pressed = f"{PREFIX}{name}"
-        elements = block["elements"] if isinstance(block.get("elements"), list) else []
-        left = [each for each in elements if isinstance(each, dict) and each.get("action_id") != pressed]
-        if left:
-            made.append({**block, "elements": left})
-        made.append(note)
-    return made
-
-
-def _who(user: _User) -> str:
-    """Name the user by name and id: users can choose their names, but not their ids."""
-    name = one_line(shorten(user.username or user.name or "unknown user", 80))
-    return f"{name} ({one_line(shorten(user.id, 80))})"

@@ -1,6 +1,6 @@
 """Slack's Web API: post JSON with a token, and translate errors into delivery errors with a remedy.
 
-`slack.py` uses it for messages, and `_slack_actions.py` for buttons.
+`slack.py` uses it for messages, and `_slack_actions.py` and `_slack_presses.py` for buttons.
 """
 
 from __future__ import annotations

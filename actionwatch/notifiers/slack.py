@@ -105,15 +105,12 @@ def listener(options: Options, on_action: OnAction, reference_of: ReferenceOf, *
     if not options.has_app_token:
         return None
     from actionwatch.notifiers._slack_actions import SlackActions  # and with it the SDK: commands do without
+    from actionwatch.notifiers._slack_presses import Presses
 
     http = options.http_client()
     return SlackActions(
         _app_api(options, http),
-        _bot_api(options, http),
-        on_action,
-        reference_of,
-        receiver=receiver,
-        users=options.users,
+        Presses(_bot_api(options, http), on_action, reference_of, receiver=receiver, users=options.users),
         context=tls_context(options.ca_file),
         proxy=options.proxy.get_secret_value() if options.proxy else None,
     )

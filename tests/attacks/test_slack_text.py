@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from actionwatch.base.model import Entity
-from actionwatch.notifiers._slack_actions import _decided, _Press
+from actionwatch.notifiers._slack_presses import Press, decided
 from actionwatch.notifiers.slack import _plain, _resolution
 from actionwatch.render.renderer import Renderer, plain
 from actionwatch.rules.alert_text import compile_wording, plain_body, word
@@ -79,13 +79,13 @@ def test_replies_and_fallbacks_have_no_format() -> None:
     given = message("alert.resolved", title=FORGED, resolved_by=FORGED)
     shown = {"ts": "1.0", "attachments": [{"blocks": [{"type": "actions", "block_id": "actionwatch"}]}]}
     pressed = {"user": {"id": "U1"}, "channel": {"id": "C1"}, "message": shown, "actions": []}
-    payload = msgspec.convert(pressed, _Press)
+    payload = msgspec.convert(pressed, Press)
     own = ":white_check_mark: "
     texts = [
         _plain(given),
         _resolution(given)["text"],
         json.loads(plain("slack.json", given))["text"],
-        _decided(payload, "ack", FORGED)["attachments"][0]["blocks"][0]["elements"][0]["text"].removeprefix(own),
+        decided(payload, "ack", FORGED)["attachments"][0]["blocks"][0]["elements"][0]["text"].removeprefix(own),
     ]
     assert [written(text) for text in texts] == [[]] * len(texts)
 
