@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import FunctionLoader, Undefined
 from markupsafe import Markup
 
-from actionwatch.render.filters import FILTER_STEPS, JsonText, Link, SlackMarkup, filters_for, shown
+from actionwatch.render.filters import GLANCING, JsonText, Link, SlackMarkup, filters_for, shown
 from actionwatch.text.escaping import one_line, visible, without_slack_markup
 from actionwatch.text.sandbox import SandboxedEnvironment
 
@@ -41,7 +41,7 @@ def environment(channel: str, find: FindTemplate, zone: tzinfo = UTC) -> Sandbox
         autoescape=is_html,
         finalize=_PRINT[channel],
         filters=filters,
-        filter_steps=FILTER_STEPS,
+        glancing=GLANCING,
     )
 
 

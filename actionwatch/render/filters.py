@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any
@@ -11,11 +11,10 @@ from typing import Any
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
-from actionwatch.text.budget import charge
 from actionwatch.text.escaping import one_line, shorten, steps
 from actionwatch.text.payloads import explain_command, short_id
 from actionwatch.text.phrases import deed, label, sentence
-from actionwatch.text.sizes import check_size
+from actionwatch.text.steps import spend, weigh
 from actionwatch.text.times import spell_both, spell_time
 
 # Colours and emojis of levels and of resolved alerts.
@@ -28,9 +27,12 @@ _LEVEL_LOOKS = {
 }
 _RESOLVED_LOOK = ("#2e7d32", "✅")
 _MAX_BARS = 24
-_STRFTIME_CHARS = 256  # for each character of a format: a format can have widths, which Python bounds so
+_MAX_FORM_CHARS = (
+    100  # of the format of a time: each can have widths, which Python bounds to 256 characters for each of these
+)
 _MAX_NAME_CHARS = 120  # of each name in a sentence, so that the others stay visible
 _COMPARED_CHARS = 200  # the end of a long text may be cut where it is shown first
+_ALERT_STEPS = 32  # to read its time
 _STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
 
 
@@ -57,6 +59,12 @@ def shown(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _shorten(value: Any, limit: int) -> str:
+    if not isinstance(value, str):
+        spend(4 * weigh(value))
+    return shorten(shown(value), limit)
+
+
 def _moment(value: Any) -> datetime:
     at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     return at.astimezone(UTC)
@@ -69,13 +77,17 @@ def _utc(value: Any) -> str:
 def _local(zone: tzinfo, value: Any, form: str | None = None) -> str:
     if form is None:
         return spell_both(_moment(value), zone)
-    check_size(_STRFTIME_CHARS * len(form))
-    return spell_time(_moment(value), zone, form)
+    return spell_time(_moment(value), zone, _short(form))
 
 
 def _date(value: Any, form: str = "%Y-%m-%d") -> str:
-    check_size(_STRFTIME_CHARS * len(form))
-    return _moment(value).strftime(form)
+    return _moment(value).strftime(_short(form))
+
+
+def _short(form: str) -> str:
+    if len(form) > _MAX_FORM_CHARS:
+        raise ValueError(f"a format of a time has at most {_MAX_FORM_CHARS} characters")
+    return form
 
 
 def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> SlackMarkup:
@@ -87,13 +99,6 @@ def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> Sl
 
 def _duration(value: Any) -> str:
     return spell_duration(value if isinstance(value, timedelta) else timedelta(seconds=float(value)))
-
-
-def _steps(value: Any) -> list[str]:
-    text = shown(value)
-    lines = len(text.splitlines())
-    charge(10 * lines + lines * len(text) // 128)  # a line that continues a step copies the step
-    return steps(text)
 
 
 def _look(alert: Mapping[str, Any] | str) -> tuple[str, str]:
@@ -129,11 +134,12 @@ def _bars(levels: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"level": word, "count": count, "percent": _percent(count, longest)} for word, count in counts.items()]
 
 
-def _timeline(alerts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _timeline(alerts: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Count alerts by start time in at most 24 equal steps of an hour or more; empty if there would be only one.
 
     Each step has `at` (its start), `step` (seconds), `count` and `percent` of the highest. Steps without alerts are included.
     """
+    spend(_ALERT_STEPS * len(alerts))
     moments = sorted(_moment(alert["first_at"]) for alert in alerts)
     if not moments:
         return []
@@ -168,13 +174,13 @@ def filters_for(zone: tzinfo) -> dict[str, Callable[..., Any]]:
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
-    "shorten": lambda text, limit: shorten(shown(text), limit),
+    "shorten": _shorten,
     "line": lambda text: one_line(shown(text)),
     "utc": _utc,
     "date": _date,
     "slack_date": _slack_date,
     "duration": _duration,
-    "steps": _steps,
+    "steps": lambda text: steps(shown(text)),
     "colour": lambda alert: _look(alert)[0],
     "sign": lambda alert: _look(alert)[1],
     "entity": _entity,
@@ -188,9 +194,5 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "timeline": _timeline,
 }
 
-# The costs of those that read less or more than usual (text/sizes.py).
-FILTER_STEPS: dict[str, float | None] = {
-    **dict.fromkeys(("bars", "colour", "duration", "entity", "sentence", "shorten", "sign", "timeline")),
-    "line": 10,
-    "steps": 1 / 8,
-}
+GLANCING = frozenset({"bars", "colour", "entity", "sentence", "shorten", "sign", "timeline"})
+"""Filters that read a few members of their value, or charge what they read."""

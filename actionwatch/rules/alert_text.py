@@ -17,10 +17,10 @@ from msgspec import structs
 from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import Entity, Record, RuleName
 from actionwatch.rules.fields import BLANK, ENTITIES, VARIABLES, Subject, variable
-from actionwatch.text.budget import BudgetError, new_budget
 from actionwatch.text.escaping import shorten
 from actionwatch.text.phrases import deed, sentence
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
+from actionwatch.text.steps import TemplateLimitError, limited_steps
 from actionwatch.text.suggestions import suggest
 
 _MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
@@ -66,7 +66,7 @@ def compile_wording(text: str) -> Wording:
     """
     try:
         tree = _ENVIRONMENT.parse(text)
-        with new_budget():  # jinja2 evaluates constant expressions meanwhile
+        with limited_steps():  # jinja2 evaluates constant expressions meanwhile
             names = sorted(_names(tree) - set(_ENVIRONMENT.globals))
         faults = [*_unknown_names(names), *_unknown_members(tree)]
         if any(True for _ in meta.find_referenced_templates(tree)):
@@ -120,16 +120,16 @@ def plain_body(record: Record) -> str:
 
 
 def _excess(wording: Wording) -> list[str]:
-    """Find what exceeds the budget of a template, by rendering a sample. Other errors can depend on the record."""
+    """Find what exceeds a limit of templates, by rendering a sample. Other errors can depend on the record."""
     try:
         word(wording, Subject(_SAMPLE), rule=_SAMPLE_RULE, level="high", group={"userName": "eve"}, count=2)
     except TemplateError as exc:
-        return [fault.what for fault in exc.faults] if isinstance(exc.__cause__, BudgetError) else []
+        return [fault.what for fault in exc.faults] if isinstance(exc.__cause__, TemplateLimitError) else []
     return []
 
 
 def _is_plain(text: str, tree: nodes.Template) -> bool:
-    """Return whether a short template only prints names and what `deed` makes of them: it compiles, within the budget."""
+    """Return whether a short template only prints names and what `deed` makes of them: it compiles, within the limits."""
     return len(text) <= _MAX_TITLE_CHARS and all(
         each.name == "deed" if isinstance(each, nodes.Filter) else isinstance(each, _PLAIN)
         for each in tree.find_all(nodes.Node)

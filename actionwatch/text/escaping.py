@@ -72,17 +72,17 @@ def steps(runbook: str) -> list[str]:
     """
     lines = runbook.splitlines()
     is_list = any(_LIST_MARK.match(line) for line in lines)
-    found: list[str] = []
+    found: list[list[str]] = []  # the lines of each step
     is_continued = False
     for line in lines:
         mark = _LIST_MARK.match(line)
         text = line[mark.end() if mark else 0 :].strip()
         if text and is_continued and not mark:
-            found[-1] += f" {text}"
+            found[-1].append(text)
         elif text:
-            found.append(text)
+            found.append([text])
         is_continued = is_list and bool(text)
-    return found
+    return [" ".join(texts) for texts in found]
 
 
 def _escape(found: re.Match[str]) -> str:

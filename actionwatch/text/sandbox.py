@@ -1,60 +1,84 @@
 """The jinja2 sandbox for all texts that rules and operators write.
 
-Audit text is always a value, never a template. The sandbox denies access to Python. A misspelt name is an error and not an
-empty text. A rendering has a budget of steps, and its values have limits, which jinja2 itself does not have (text/budget.py).
+Audit text is always a value, never a template. The sandbox denies access to Python, and a misspelt name is an error. Only the
+filters, tests, functions and methods of the tables exist. A rendering has a number of steps: each round of a loop takes some,
+and so does each filter, operator and call, by the size of what it reads and makes. Steps are counted and not timed, so that a
+template fails on every machine or on none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
-from types import FunctionType, MethodType
+from itertools import chain
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, Template, nodes
+from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2 import TemplateError as JinjaError
-from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.runtime import BlockReference, LoopContext, Macro, Undefined
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Cycler, Joiner, Namespace
-from jinja2.visitor import NodeTransformer
+from jinja2.utils import Cycler, Joiner
 
 from actionwatch.base.errors import Fault, TemplateError
-from actionwatch.text.budget import MAX_BITS, MAX_ITEMS, BudgetError, charge, new_budget, refuse, weigh
-from actionwatch.text.sizes import (
-    FILTER_STEPS,
-    FILTERS,
-    OTHER_METHODS,
-    OTHER_STEPS,
-    SHALLOW_TESTS,
-    TEXT_METHODS,
-    check_binop,
-    check_size,
-    search_steps,
+from actionwatch.text.steps import (
+    CONTAINERS,
+    ITEM,
+    LONG,
+    MAX_BITS,
+    MAX_CHARS,
+    limited_steps,
+    made,
+    refuse,
+    size,
+    spend,
+    weigh,
 )
 
-_MAX_OUTPUT_CHARS = 256 * 1024  # far above any message a channel takes
-# In steps of 50 ns:
-_NODE_STEPS = 4
-_CALL_STEPS = 20
-_BLOCK_STEPS = 300  # jinja2 copies the context for it
-_ITEM_STEPS = 4
-_SHORT_CHARS = 256  # the steps of a call include a result of this length
-_INCLUDE_STEPS = 1_000  # for each name: a template is looked for in all folders
-_PRINT_STEPS = 3  # for each character, because channels escape with regular expressions
-_ESCAPE_STEPS = 4  # for each character that escapes add
+MAX_SOURCE_CHARS = 32 * 1024  # of a template: the longest shipped one has 9,000
+MAX_NODES = 5_000  # of its syntax tree: to compile one takes 50 µs; the longest shipped template has 900
+_MAX_SEARCHED_CHARS = 100  # Python searches for a longer text slowly
+_MAX_GROWTH = 2_000_000  # characters that a filter may make before the result is measured
+_NODE, _LOOKUP, _FILTER, _CALL, _INCLUDE = 3, 20, 40, 200, 1_000  # steps
 
 
-class _BoundingCodeGenerator(CodeGenerator):
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802  as jinja2 names them
-        super().visit_Template(_Bounding().visit(node), frame)
+def _words(names: str) -> list[str]:
+    return names.split()
+
+
+# The filters of jinja2 that templates can use, with the steps for each item of their list, and for four characters of all that
+# it holds. A filter that makes a text or a list also takes the steps of that.
+_PASSED, _LISTED, _COMPARED, _COPIED, _REWRITTEN = (0, 0), (32, 0), (32, 1), (0, 1), (0, 16)
+_FILTERS = {
+    **dict.fromkeys(_words("count d default first last length list reverse"), _PASSED),
+    **dict.fromkeys(_words("batch items map reject rejectattr select selectattr slice"), _LISTED),
+    **dict.fromkeys(_words("dictsort groupby max min sort sum unique"), _COMPARED),
+    **dict.fromkeys(_words("abs capitalize center e escape float forceescape format int lower replace round"), _COPIED),
+    **dict.fromkeys(_words("filesizeformat safe string trim truncate upper"), _COPIED),
+    **dict.fromkeys(_words("indent join title tojson urlencode"), _REWRITTEN),
+}
+_MAX_NUMBERS = {"batch": 100, "center": 100, "indent": 20, "round": 20, "slice": 100, "tojson": 8}  # in options
+# Tests of the type of a value, and of all of it.
+_TYPE_TESTS = _words("boolean defined false float integer iterable mapping none number sequence string true undefined")
+_VALUE_TESTS = _words(
+    "!= < <= == > >= divisibleby eq equalto even ge greaterthan gt in le lessthan lower lt ne odd sameas upper"
+)
+_GLOBALS = ("cycler", "joiner", "namespace")
+_METHODS: dict[type, list[str]] = {
+    str: _words(
+        "capitalize count endswith find isalnum isalpha isdigit lower lstrip partition removeprefix removesuffix rstrip split"
+        " splitlines startswith strip title upper"
+    ),
+    dict: _words("get items keys values"),
+    LoopContext: _words("changed cycle"),
+    Cycler: _words("next reset"),
+}
+# A format with a width or a precision of three digits, or with brackets in a key, which hide one.
+_WIDE = re.compile(r"%(?:\([^)]*\(|(?:\([^)]*\))?[-+ #0]*(?:\*|\d{3}|\d*\.(?:\*|\d{3})))")
 
 
 class SandboxedEnvironment(ImmutableSandboxedEnvironment):
-    """jinja2's immutable sandbox, which charges what a template does to a budget and bounds the sizes of values."""
-
-    code_generator_class = _BoundingCodeGenerator
+    """jinja2's immutable sandbox with few filters, tests, globals and methods, and with limits."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
@@ -65,178 +89,89 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
         autoescape: bool = False,
         finalize: Callable[[Any], Any] | None = None,
         filters: Mapping[str, Callable[..., Any]] | None = None,
-        filter_steps: Mapping[str, float | None] | None = None,
+        glancing: Collection[str] = (),
     ) -> None:
         """`finalize` receives every value before it is printed, so that a channel can escape it.
 
-        `filters` are added to those of jinja2; `filter_steps` are their costs, as in `sizes.FILTER_STEPS`.
+        `filters` are added to those of jinja2; those named in `glancing` read a few members of their value, whatever its size.
         """
         super().__init__(
             loader=loader,
             autoescape=autoescape,
-            finalize=_printing(finalize),
+            finalize=_printing(finalize or (lambda value: value)),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            optimized=False,  # the optimizer evaluates constants at compile time, where nothing is counted
+            optimized=False,  # the optimizer evaluates constants at compile time
         )
-        steps = {**FILTER_STEPS, **(filter_steps or {})}
-        self.filters |= filters or {}
-        del self.filters["pprint"]  # it formats what is nested again at each level; `tojson` shows the same
-        self.filters = {name: _bounded(name, made, steps.get(name, OTHER_STEPS)) for name, made in self.filters.items()}
-        self.filters |= {
-            "_charged": _charged,
-            "_held": _held,
-            "_located": _located,
-            "_sliced": _sliced,
-            "_weighed": _weighed,
+        given = {name: (each, _PASSED if name in glancing else _REWRITTEN) for name, each in (filters or {}).items()}
+        allowed = {name: (self.filters[name], costs) for name, costs in _FILTERS.items()} | given
+        self.filters = {name: _limited(name, each, costs) for name, (each, costs) in allowed.items()}
+        self.filters |= {each.__name__: each for each in (_read, _sliced, _spent)}
+        self.tests = {name: self.tests[name] for name in _TYPE_TESTS} | {
+            name: _limited(name, self.tests[name], (0, 4)) for name in _VALUE_TESTS
         }
-        self.tests = {name: made if name in SHALLOW_TESTS else _bounded_test(made) for name, made in self.tests.items()}
-        self.tests["in"] = _is_in
-        self.globals["namespace"] = _Namespace
-        del self.globals["lipsum"]
-        self._functions = tuple(self.globals.values())
+        self.globals = {name: self.globals[name] for name in _GLOBALS}
 
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
         """Join the pieces of a macro or a block."""
         texts = list(pieces)
-        check_size(sum(map(len, texts)) + len(texts))
+        refuse(sum(map(len, texts)) > MAX_CHARS, LONG)
         return "".join(texts)
 
-    def compile(self, *args: Any, **kwargs: Any) -> Any:
-        """Compile a template with its own budget, because jinja2 evaluates constant expressions meanwhile."""
-        with new_budget():
-            return super().compile(*args, **kwargs)
+    def parse(self, source: str, name: Any = None, filename: Any = None) -> nodes.Template:
+        """Parse a template that is not too long, because compiling takes time too."""
+        if len(source) > MAX_SOURCE_CHARS:
+            what = f"the template has more than {MAX_SOURCE_CHARS:,} characters: split it with include"
+            raise TemplateSyntaxError(what, 1, name, filename)
+        tree = super().parse(source, name, filename)
+        if sum(1 for _ in tree.find_all(nodes.Node)) > MAX_NODES:
+            what = f"the template has more than {MAX_NODES:,} names, operators and statements: split it with include"
+            raise TemplateSyntaxError(what, 1, name, filename)
+        return tree
 
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        """Charge what it costs to hash a tuple."""
-        if isinstance(argument, tuple):
-            charge(weigh(argument))
-        return super().getitem(obj, argument)
+    def compile(self, source: Any, name: Any = None, filename: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Compile a template that charges what it does. Raises: TemplateSyntaxError, also if it is too long or too deep."""
+        try:
+            with limited_steps():  # jinja2 evaluates constant expressions meanwhile
+                tree = self.parse(source, name, filename) if isinstance(source, str) else source
+                _charge_nodes(tree, name, filename)
+                tree.set_environment(self)
+                return super().compile(tree, name, filename, *args, **kwargs)
+        except (RecursionError, SyntaxError, ValueError, OverflowError, MemoryError) as exc:
+            what = f"cannot be compiled: {type(exc).__name__}: nest less"
+            raise TemplateSyntaxError(what, 1, name, filename) from exc
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Allow values, macros, and the methods of the table."""
+        is_allowed = not callable(value) or isinstance(value, Macro | BlockReference | Joiner | Cycler)
+        is_allowed = is_allowed or any(isinstance(obj, kind) and attr in names for kind, names in _METHODS.items())
+        return is_allowed and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Refuse `str.format`, like the other methods that are not in the table: there is a filter."""
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  as jinja2 names them
-        """Charge a call, and refuse methods that are not in the tables of `sizes`."""
-        charge(_CALL_STEPS)
-        if isinstance(__obj, Macro | BlockReference | LoopContext | Joiner | Undefined):
-            charge(_BLOCK_STEPS if isinstance(__obj, BlockReference) else _CALL_STEPS)
-            return super().call(__context, __obj, *args, **kwargs)
-        charge(sum(map(weigh, [*args, *kwargs.values()])))
-        method = getattr(__obj, "__wrapped__", __obj)  # jinja2 wraps `str.format`
-        owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
-        if isinstance(owner, str) and name in TEXT_METHODS:
-            check_size(TEXT_METHODS[name](owner, *args, **kwargs))
-        elif isinstance(owner, LoopContext | Cycler) and isinstance(method, MethodType):
-            pass
-        elif owner is None:
-            is_ours = isinstance(__obj, type | FunctionType) and any(__obj is made for made in __self._functions)
-            _deny(not is_ours, __obj)
-        else:
-            _deny(not any(isinstance(owner, kind) and name in names for kind, names in OTHER_METHODS.items()), __obj)
-            charge(weigh(owner))
-        return _kept(super().call(__context, __obj, *args, **kwargs))
+        """Charge a call, and refuse a method that would take long."""
+        owner, given = getattr(__obj, "__self__", None), [*args, *kwargs.values()]
+        spend(_CALL + ITEM * len(given))
+        if owner is not None:  # a method
+            refuse(_is_slow(given), f"{__obj.__name__}() with an argument as long as this is not allowed in a template")
+            spend(sum(map(weigh, given)) + (4 * len(owner) if isinstance(owner, str) else 0))
+        return made(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Refuse operators by which a small template fills the memory."""
-        check_binop(operator, left, right)
-        return _kept(super().call_binop(context, operator, left, right))
-
-
-class _Namespace(Namespace):
-    """A namespace that is not printed with its values, which can hold other namespaces twice, and those again."""
-
-    def __repr__(self) -> str:
-        return "<Namespace>"
-
-
-class _Bounding(NodeTransformer):
-    """Has charged and measured what no hook of jinja2 reaches: turns of loops, `~`, comparisons, slices, lists, includes."""
-
-    # The body of each of these charges its nodes whenever it runs.
-    def visit_Template(self, node: nodes.Template) -> nodes.Node:  # noqa: N802  as jinja2 names them
-        return self._with_charge(node)
-
-    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
-        return self._with_charge(node)
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        return self._with_charge(node)
-
-    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:  # noqa: N802
-        return self._with_charge(node)
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        test_steps = _count(node.test) if node.test else 0
-        made = self._with_charge(node)
-        if node.test:  # which jinja2 evaluates also for the items that it skips
-            node.test = nodes.And(_filtered(nodes.Const(test_steps), "_charged"), node.test, lineno=node.lineno)
-        return made
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.nodes = [each if isinstance(each, nodes.Const) else _filtered(each, "_weighed") for each in node.nodes]
-        return _filtered(node, "_held")
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        first = node.ops[0]
-        if any(each.op in ("in", "notin") for each in node.ops):
-            if len(node.ops) > 1:
-                raise TemplateSyntaxError(
-                    "a chain of comparisons cannot contain 'in': write two conditions", node.lineno
-                )
-            if _is_constant(first.expr):
-                return node
-            test = nodes.Test(node.expr, "in", [first.expr], [], None, None, lineno=node.lineno)
-            return test if first.op == "in" else nodes.Not(test, lineno=node.lineno)
-        if len(node.ops) > 1 or not (_is_constant(node.expr) or _is_constant(first.expr)):
-            node.expr = _filtered(node.expr, "_weighed")
-            for each in node.ops:
-                each.expr = _filtered(each.expr, "_weighed")
-        return node
-
-    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return node if _is_constant(node) else _filtered(node, "_held")
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return node if node.ctx != "load" or _is_constant(node) else _filtered(node, "_held")
-
-    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filtered(node, "_held")
-
-    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        if not isinstance(node.key, nodes.Const):
-            node.key = _filtered(node.key, "_weighed")
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filtered(node, "_sliced") if isinstance(node.arg, nodes.Slice) else node
-
-    def visit_Include(self, node: nodes.Include) -> nodes.Node:  # noqa: N802
-        return self._with_located(node)
-
-    def visit_Import(self, node: nodes.Import) -> nodes.Node:  # noqa: N802
-        return self._with_located(node)
-
-    def visit_FromImport(self, node: nodes.FromImport) -> nodes.Node:  # noqa: N802
-        return self._with_located(node)
-
-    def _with_located(self, node: Any) -> nodes.Node:
-        self.generic_visit(node)
-        node.template = _filtered(node.template, "_located")
-        return node  # type: ignore[no-any-return]
-
-    def _with_charge(self, node: Any) -> nodes.Node:
-        steps = _NODE_STEPS + sum(map(_count, node.body))  # an empty body takes time too
-        self.generic_visit(node)
-        charging = _filtered(nodes.Const(steps, lineno=node.lineno), "_charged")
-        node.body = [nodes.ExprStmt(charging, lineno=node.lineno), *node.body]
-        return node  # type: ignore[no-any-return]
+        """Refuse the operators of texts and lists except `+` and `%`, and numbers that grow."""
+        what = f"'{operator}' with these operands is not allowed in a template"
+        if operator == "%" and isinstance(left, str):
+            refuse(_is_growing("format", left, [right]), what)
+        elif operator != "+":
+            refuse(any(isinstance(each, (str, Mapping, *CONTAINERS)) for each in (left, right)), what)
+        if operator == "**":
+            refuse(not isinstance(left, int | float) or abs(right) * (1 + int(abs(left)).bit_length()) > MAX_BITS, what)
+        spend(_FILTER)
+        return made(super().call_binop(context, operator, left, right))
 
 
 def fill(template: Template, variables: Mapping[str, Any]) -> str:
@@ -245,15 +180,12 @@ def fill(template: Template, variables: Mapping[str, Any]) -> str:
     Raises: TemplateError for every error, because operators write the templates and have to see what is wrong with them.
     """
     pieces: list[str] = []
-    size = 0
+    chars = 0
     try:
-        with new_budget():
+        with limited_steps():
             for piece in template.generate(variables):
-                size += len(piece)
-                if size > _MAX_OUTPUT_CHARS:
-                    raise BudgetError(
-                        f"the text grew beyond {_MAX_OUTPUT_CHARS:,} characters: print less, or shorten it"
-                    )
+                chars += len(piece)
+                refuse(chars > MAX_CHARS, f"the text grew beyond {MAX_CHARS:,} characters: print less, or shorten it")
                 pieces.append(piece)
     except JinjaError as exc:
         raise _fault(template, f"{exc.message or type(exc).__name__}") from exc
@@ -266,130 +198,112 @@ def _fault(template: Template, what: str) -> TemplateError:
     return TemplateError(Fault(template.name or "template", 0, 0, what))
 
 
-def _filtered(node: Any, name: str) -> nodes.Filter:
+# -- what a template does without a filter or a call ------------------------------------------------------------------
+
+_INCLUDES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+def _charge_nodes(tree: nodes.Template, name: str | None, filename: str | None) -> None:
+    """Make a tree charge the nodes of each body when it runs, and what it compares, joins, slices and uses as a key."""
+    bodies = (nodes.Template, nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)
+    found = [tree, *tree.find_all(nodes.Node)]
+    spending = [
+        (node, nodes.Const(_count(node.body), lineno=node.lineno)) for node in found if isinstance(node, bodies)
+    ]
+    for node in found:
+        if isinstance(node, nodes.For) and node.test:  # which jinja2 evaluates also for the items that it skips
+            node.test = nodes.And(_filtered(nodes.Const(_count([node.test])), "_spent"), node.test, lineno=node.lineno)
+        elif isinstance(node, nodes.Compare):
+            node.expr = _filtered(node.expr, "_read")
+            for each in node.ops:
+                each.expr = _filtered(each.expr, "_read")
+        elif isinstance(node, nodes.Concat):
+            node.nodes = [_filtered(each, "_read") for each in node.nodes]
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+            node.node = _filtered(node.node, "_sliced")
+        elif isinstance(node, nodes.Getitem):
+            node.arg = _filtered(node.arg, "_read")
+        elif isinstance(node, nodes.Pair):
+            node.key = _filtered(node.key, "_read")
+        elif isinstance(node, _INCLUDES) and not isinstance(node.template, nodes.Const):
+            raise TemplateSyntaxError("the name of an included template must be a text", node.lineno, name, filename)
+    for body, steps in spending:
+        body.body.insert(0, nodes.ExprStmt(_filtered(steps, "_spent"), lineno=body.lineno))
+
+
+def _count(body: Iterable[nodes.Node]) -> int:
+    every = chain.from_iterable((node, *node.find_all(nodes.Node)) for node in body)
+    return _NODE + sum(_node_steps(each) for each in every)
+
+
+def _node_steps(node: nodes.Node) -> int:
+    if isinstance(node, _INCLUDES):
+        return _INCLUDE
+    return _LOOKUP if isinstance(node, nodes.Getattr | nodes.Getitem) else _NODE
+
+
+def _filtered(node: nodes.Expr, name: str) -> nodes.Expr:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
-def _count(node: nodes.Node) -> int:
-    return _NODE_STEPS * (1 + sum(1 for _ in node.find_all(nodes.Node)))
-
-
-def _is_constant(node: nodes.Node) -> bool:
-    if isinstance(node, nodes.List | nodes.Tuple):
-        return all(isinstance(item, nodes.Const) for item in node.items)
-    return isinstance(node, nodes.Const)
-
-
-def _charged(steps: int) -> bool:
-    charge(steps)
+def _spent(steps: int) -> bool:
+    spend(steps)
     return True
 
 
-def _weighed(value: Any) -> Any:
-    charge(weigh(value) // 8)
-    return value
-
-
-def _held(value: Any) -> Any:
-    if isinstance(value, str):
-        check_size(len(value))
-    else:
-        charge(weigh(value))
-    return value
-
-
 def _sliced(value: Any) -> Any:
-    charge(len(value) // 8 if isinstance(value, str) else len(value))
+    spend(size(value))
     return value
 
 
-def _located(names: Any) -> Any:
-    charge(_INCLUDE_STEPS * (len(names) if isinstance(names, list | tuple) else 1))
-    return names
+def _read(value: Any) -> Any:
+    spend(weigh(value))
+    return value
 
 
-def _deny(is_denied: bool, called: object) -> None:
-    if is_denied:
-        name = getattr(called, "__name__", type(called).__name__)
-        raise SecurityError(f"{name}() is not allowed in a template: use a filter")
+# -- filters ----------------------------------------------------------------------------------------------------------
 
 
-def _printing(finalize: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+def _printing(finalize: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def print_(value: Any) -> Any:
-        size = len(value) if type(value) is str else weigh(value)
-        charge(_PRINT_STEPS * size)
-        if finalize is None:
-            return value
+        spend(_FILTER + weigh(value))
         printed = finalize(value)
-        if isinstance(printed, str) and len(printed) > size:
-            charge(_ESCAPE_STEPS * (len(printed) - size))
+        spend(2 * len(printed) if isinstance(printed, str) else 0)  # escapes take more than the rest
         return printed
 
     return print_
 
 
-def _bounded(name: str, made: Callable[..., Any], steps: float | None) -> Callable[..., Any]:
-    """Make a filter charge for what it reads and makes, and refuse what would become too large."""
-    before = 1 if hasattr(made, "jinja_pass_arg") else 0
-    foresee = FILTERS.get(name)
+def _limited(name: str, function: Any, costs: tuple[int, int]) -> Callable[..., Any]:
+    """Make a filter or a test take the steps of what it reads and makes, and refuse what would become too large."""
+    of_item, of_chars = costs
 
-    @wraps(made)
-    def bounded(*args: Any, **kwargs: Any) -> Any:
-        cost, others = _CALL_STEPS, 0
-        for each in args[before + 1 :]:
-            if type(each) is not int:
-                others += weigh(each)
-        for each in kwargs.values():
-            others += weigh(each)
-        if steps is not None and len(args) > before:
-            value = args[before]
-            if type(value) is str:
-                cost += int(steps * len(value))
-            else:
-                if isinstance(value, Iterator):
-                    value = list(value)
-                    args = (*args[:before], value, *args[before + 1 :])
-                cost += int(steps * weigh(value))
-        charge(cost + others // 8 if others else cost)
-        if foresee:
-            check_size(foresee(*args[before:], **kwargs))
-        result = made(*args, **kwargs)
-        if type(result) is str and (steps is None or len(result) < _SHORT_CHARS):  # None: a part of the value
-            return result
-        return _kept(result, _ITEM_STEPS * (1 + others))  # `map` follows a path for each item
+    @wraps(function)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        first = 1 if isinstance(args[0], Context | nodes.EvalContext | Environment) else 0
+        value, options = args[first], [*args[first + 1 :], *kwargs.values()]
+        items = len(value) if of_item and hasattr(value, "__len__") else 1
+        spend(_FILTER + items * (of_item + sum(map(weigh, options))))
+        spend(of_chars * weigh(value) // 4 if of_chars else 0)
+        is_growing = _is_growing(name, value, options)
+        refuse(is_growing, f"an option of '{name}' as large as this is not allowed in a template")
+        return made(function(*args, **kwargs))
 
-    return bounded
+    return limited
 
 
-def _bounded_test(made: Any) -> Callable[..., Any]:
-    @wraps(made)
-    def bounded(*args: Any) -> Any:
-        charge(_CALL_STEPS + sum(map(weigh, args)) // 8)
-        return made(*args)
-
-    return bounded
-
-
-def _is_in(part: Any, whole: Any) -> bool:
-    charge(_CALL_STEPS + search_steps(part, whole))
-    return part in whole
-
-
-def _kept(value: Any, steps_of_item: int = _ITEM_STEPS) -> Any:
-    """Refuse a result that is too large, and charge the items of one that is made when it is read."""
-    if isinstance(value, str):
-        check_size(len(value))
-    elif isinstance(value, int):
-        refuse(value.bit_length() > MAX_BITS, "an integer as large as this")
-    elif isinstance(value, list | tuple | dict):
-        refuse(len(value) > MAX_ITEMS, "a list as long as this")
-        charge(len(value) * steps_of_item)
-    elif isinstance(value, Iterator):
-        return _counted(value, steps_of_item)
-    return value
+def _is_growing(name: str, value: Any, options: list[Any]) -> bool:
+    """Return whether an option makes much from little, or makes Python search slowly."""
+    if name == "format":
+        form = str(value)
+        return bool(_WIDE.search(form)) or form.count("%") * (100 + sum(map(weigh, options))) > _MAX_GROWTH
+    if name in ("join", "replace", "trim"):
+        items = len(value) if hasattr(value, "__len__") else 1
+        return _is_slow(options) or items * max(map(weigh, options), default=0) > _MAX_GROWTH
+    most = _MAX_NUMBERS.get(name, MAX_CHARS)
+    is_refused = str if name == "indent" else CONTAINERS if name == "sum" else ()
+    return any(isinstance(each, is_refused) or (isinstance(each, int) and abs(each) > most) for each in options)
 
 
-def _counted(items: Iterator[Any], steps: int) -> Iterator[Any]:
-    for item in items:
-        charge(steps)
-        yield item
+def _is_slow(options: list[Any]) -> bool:
+    return any(isinstance(each, str) and len(each) > _MAX_SEARCHED_CHARS for each in options)

@@ -19,7 +19,7 @@ from actionwatch.rules.correlations import fold_cache
 from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
-from actionwatch.text import budget, options, yaml_document
+from actionwatch.text import options, sandbox, steps, yaml_document
 from actionwatch.web import attempts, connections, filters, id_token, openid_provider, query, requests
 from actionwatch.web.console import forms, page, sign_in
 
@@ -76,7 +76,10 @@ def test_limits_are_those_of_the_code() -> None:
         MAX_VALUES,
         fold_cache.MOST,
         cases.MAX_EVENTS,
-        budget.MAX_STEPS,
+        steps.MAX_STEPS,
+        steps.MAX_CHARS,
+        sandbox.MAX_SOURCE_CHARS,
+        sandbox.MAX_NODES,
     )
     for count in counts:
         assert re.search(rf"(?<![\d,]){count:,}(?!\d|,\d)", text), count

@@ -70,20 +70,20 @@ def test_realert_has_a_default() -> None:
         ("{{ raw.x.y + 1 }}", "2"),
         ("{{ timestamp }}", "2026-03-04T05:06:07.000Z"),
         ("{% if cluster %}{{ description | upper }}{% endif %}", "GONE"),
-        ("{% for word in range(3) %}{{ word }}{% endfor %}", "012"),
-        ("{% for cluster in range(3) %}{{ cluster }}{% endfor %} of {{ cluster }}", "012 of prod-eu"),
+        ("{% for word in [0, 1, 2] %}{{ word }}{% endfor %}", "012"),
+        ("{% for cluster in [0, 1, 2] %}{{ cluster }}{% endfor %} of {{ cluster }}", "012 of prod-eu"),
         ("{% set who = userName %}{% macro loud(text) %}{{ text | upper }}{% endmacro %}{{ loud(who) }}", "EVE"),
         (
             "{% for word in 'abc' %}{{ loop.index }}/{{ loop.length }}{{ word ~ '!' }}{{ loop.last }}{% endfor %}",
             "1/3a!False2/3b!False3/3c!True",
         ),
         (
-            "{{ '%d' | format(9999999999) }} {{ '{:,}'.format(9999999999) }} {{ 9999999999 | filesizeformat }}",
-            "9999999999 9,999,999,999 10.0 GB",
+            "{{ '%d' | format(9999999999) }} {{ 9999999999 | filesizeformat }}",
+            "9999999999 10.0 GB",
         ),
         (
-            "{{ 'at 12:00000, 100000 %s: {}' | format(1) }} {{ 'a: {} 100000 %'.format(2) }} {{ '%05d' % 7 }}",
-            "at 12:00000, 100000 1: {} a: 2 100000 % 00007",
+            "{{ 'at 12:00000, 100000 %s: {}' | format(1) }} {{ '%05d' % 7 }} {{ '%s-%s' % ('a', 'b') }}",
+            "at 12:00000, 100000 1: {} 00007 a-b",
         ),
         (
             "{{ 'ab' | center(6) | replace(' ', '.') | join(',') | truncate(9, true, '', 0) }} {{ 10 % 3 }}",
@@ -108,8 +108,8 @@ def test_audit_text_is_never_a_template() -> None:
 @pytest.mark.parametrize(
     "template",
     ["{{ raw.missing.deeper }}", "{{ 1 / 0 }}", "{{ userName.x.y }}", "{{ 'a' * 10 ** 9 }}", "{{ ''.__class__.__mro__[1] }}",
-     "{% for i in range(99999) %}aaaaaaaaaa{% endfor %}",
-     "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+     "{% for i in 'a' | center(99) %}{% for i in 'a' | center(99) %}{{ i | center(99) }}{% endfor %}{% endfor %}",
+     "{% for i in [1, 2] recursive %}{{ loop([i] + [i]) }}{% endfor %}",
      "{% for i in [1, 1] recursive %}{{ loop([1, 1]) }}{% endfor %}",
      "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
      "{{ 'x' | center(2000000000) }}", "{{ '%2000000000d' | format(1) }}", "{{ '{:>2000000000}'.format(1) }}",
@@ -119,8 +119,8 @@ def test_audit_text_is_never_a_template() -> None:
      "{{ ('a' * 9999).replace('a', 'b' * 99999) | length }}",
      "{{ ('a' * 9999 ~ 'b' * 9999) | list | join('b' * 9999) | length }}", "{{ ('b' * 9999).join('a' * 9999 * 9) | length }}",
      "{{ 'x'.ljust(2000000000) | length }}", "{{ [1] | batch(width=100000000, fill_with='x') }}",
-     "{% set ns = namespace(x='a' * 99) %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x | length }}",
-     "{% set ns = namespace(x='a' * 99) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}"],
+     "{% set ns = namespace(x='a') %}{% for i in 'a' | center(40)%}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x|length }}",
+     "{% set ns = namespace(x='a') %}{% for i in 'a' | center(40)%}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x|length }}"],
 )  # fmt: skip
 def test_a_failing_template_falls_back(template: str) -> None:
     """The alert gets a plain text, and the failure is recorded once."""
