@@ -21,7 +21,6 @@ from actionwatch.web.access import STORE_AWAY
 from actionwatch.web.applications import application
 from actionwatch.web.console import (
     alerts,
-    bulk,
     decisions,
     deliveries,
     drafts,
@@ -65,8 +64,8 @@ _PAGES: Mapping[str, View] = {
 _FORMS: Mapping[str, _FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
-    "/alerts": bulk.submit,
-    "/alerts/{alert_id}/decision": decisions.submit,
+    "/alerts": decisions.submit_several,
+    "/alerts/{alert_id}/decision": decisions.submit_one,
     "/deliveries": deliveries.submit,
     "/silences": silences.submit,
     "/draft": drafts.submit,
