@@ -10,12 +10,12 @@ import click
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.cli.context import read_settings, reading_store
 from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.queries import PAGE_SIZE
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_NEWEST = 50  # ids and keys to choose from, as many as the lists show
 
 _Values = Iterable[tuple[str, str]]
 """Each value, and what a shell shows next to it."""
@@ -69,7 +69,9 @@ def _alerts(config: str) -> _Values:
     from actionwatch.store import alerts
 
     with reading_store(config) as (_, connection):
-        return [(alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, _NEWEST)]
+        return [
+            (alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, PAGE_SIZE)
+        ]
 
 
 def _records(config: str) -> _Values:
@@ -77,7 +79,7 @@ def _records(config: str) -> _Values:
     from actionwatch.queries import records
 
     with reading_store(config) as (_, connection):
-        found = records.search(connection, RecordFilter(), _NEWEST, None).items
+        found = records.search(connection, RecordFilter(), PAGE_SIZE, None).items
         return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
 
 
@@ -85,7 +87,7 @@ def _deliveries(config: str) -> _Values:
     from actionwatch.store import outbox
 
     with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=_NEWEST)
+        found = outbox.find(connection, limit=PAGE_SIZE)
         return [(each.id, f"{each.status.value}: {each.event.word} to {each.receiver}") for each in found]
 
 
@@ -93,7 +95,7 @@ def _dead_letters(config: str) -> _Values:
     from actionwatch.store import outbox
 
     with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=_NEWEST, is_dead=True)
+        found = outbox.find(connection, limit=PAGE_SIZE, is_dead=True)
         return [(each.id, f"{each.receiver}: {each.last_error}") for each in found]
 
 
@@ -101,7 +103,7 @@ def _silences(config: str) -> _Values:
     from actionwatch.store import silences
 
     with reading_store(config) as (_, connection):
-        found = silences.read_all(connection)[:_NEWEST]
+        found = silences.read_all(connection)[:PAGE_SIZE]
         return [(each.id, f"{' '.join(each.matchers)}: {each.comment}") for each in found]
 
 
@@ -109,7 +111,7 @@ def _tokens(config: str) -> _Values:
     from actionwatch.store import tokens
 
     with reading_store(config) as (_, connection):
-        return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:_NEWEST]]
+        return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:PAGE_SIZE]]
 
 
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))

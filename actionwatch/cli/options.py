@@ -14,6 +14,7 @@ from actionwatch.base.access import is_own_name
 from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import parse_duration
 from actionwatch.cli import completing
+from actionwatch.queries import PAGE_SIZE
 from actionwatch.text.escaping import one_line
 
 
@@ -102,7 +103,7 @@ def limit_option(noun: str) -> Callable[[FC], FC]:
     return click.option(
         "--limit",
         type=click.IntRange(1),
-        default=50,
+        default=PAGE_SIZE,
         show_default=True,
         help=f"Maximum number of {noun}, newest first.",
     )

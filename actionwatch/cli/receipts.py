@@ -15,6 +15,7 @@ from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option, time
 from actionwatch.cli.output import echo, print_items
+from actionwatch.queries import PAGE_SIZE
 from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _CHECKS = {"same": "same", "differs": "DIFFERS", "expired": "records deleted by 
 @click.option(
     "--limit",
     type=click.IntRange(1),
-    help="Maximum number of receipts, newest first.  [default: 50; --verify: all]",
+    help=f"Maximum number of receipts, newest first.  [default: {PAGE_SIZE}; --verify: all]",
 )
 @click.option(
     "--verify", "is_verified", is_flag=True, help="Compute each digest again from the stored records, and compare."
@@ -63,10 +64,10 @@ def receipts(
     --verify lists only the receipts that the stored records do not match, and ends with a summary. It exits with 1 if records
     differ from those that a receipt attests; records that retention deleted are not a difference. JSON lists every receipt.
     """
-    from actionwatch.queries.receipts import LISTED, SAME, Checks
+    from actionwatch.queries.receipts import SAME, Checks
     from actionwatch.store import receipts as store
 
-    most = limit or (None if is_verified else LISTED)
+    most = limit or (None if is_verified else PAGE_SIZE)
     is_summary = is_verified and form == "table"
     with contextlib.ExitStack() as stack:
         settings, connection = stack.enter_context(reading_store(config))

@@ -10,7 +10,6 @@ from actionwatch.base.errors import NotFound
 from actionwatch.store.statements import PageKey
 
 Item = TypeVar("Item")
-PAGE_SIZE = 50  # items, unless a question says otherwise
 
 
 @dataclass(frozen=True, slots=True)

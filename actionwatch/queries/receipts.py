@@ -14,7 +14,6 @@ from actionwatch.store import receipts
 from actionwatch.store.receipts import WindowReceipt
 from actionwatch.text.payloads import instant
 
-LISTED = 50  # receipts, unless a question says otherwise
 SAME, DIFFERENT, EXPIRED = "same", "differs", "expired"
 
 

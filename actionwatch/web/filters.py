@@ -13,8 +13,7 @@ from starlette.datastructures import QueryParams
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, STATUSES, RecordFilter
 from actionwatch.instaclustr.kinds import normalise_kind
-from actionwatch.queries import deliveries, silences
-from actionwatch.queries.pages import PAGE_SIZE
+from actionwatch.queries import PAGE_SIZE, deliveries, silences
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.text.escaping import shorten
 from actionwatch.text.payloads import JsonSchema

@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.base.model import LEVELS, STATUSES, Alert, Record
-from actionwatch.queries import alerts
-from actionwatch.queries.pages import PAGE_SIZE
+from actionwatch.queries import PAGE_SIZE, alerts
 from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.text.escaping import steps
 from actionwatch.text.payloads import explain_command

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.base.plurals import counted, is_or_are
+from actionwatch.queries import PAGE_SIZE
 from actionwatch.queries.deliveries import STATES, page, place_of
-from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.queries.status import read_receivers
 from actionwatch.store import alerts, outbox
 from actionwatch.store.outbox import DeliveryFilter

@@ -10,11 +10,12 @@ from starlette.requests import Request
 
 from actionwatch.base.access import MAX_COMMENT_CHARS
 from actionwatch.base.plurals import counted
+from actionwatch.queries import PAGE_SIZE
 from actionwatch.web.console.form_tokens import FIELD
 from actionwatch.web.requests import check_may_decide
 
 Fields = ImmutableMultiDict[str, str]
-MAX_AT_ONCE = 50  # as many rows as a page has
+MAX_AT_ONCE = PAGE_SIZE  # rows
 
 
 def check_form(request: Request, fields: Fields) -> None:

@@ -15,8 +15,7 @@ from starlette.responses import Response
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.queries import records
-from actionwatch.queries.pages import PAGE_SIZE
+from actionwatch.queries import PAGE_SIZE, records
 from actionwatch.store.statements import PageKey
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant

@@ -18,8 +18,7 @@ from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.queries import silences
-from actionwatch.queries.pages import PAGE_SIZE
+from actionwatch.queries import PAGE_SIZE, silences
 from actionwatch.text.escaping import shorten
 from actionwatch.web.console.charts import draw_silence
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from actionwatch.base.durations import parse_duration, spell_duration
 from actionwatch.base.model import Silence
@@ -12,16 +11,6 @@ from actionwatch.queries.silences import preview
 from actionwatch.web.parts import Parts
 
 SPANS = ("1h", "4h", "1d", "3d", "7d")
-
-
-@dataclass(frozen=True, slots=True)
-class SilenceDraft:
-    """A silence that is not made yet, and what it would have hidden."""
-
-    matchers: str
-    starts_at: datetime
-    ends_at: datetime
-    hidden: str
 
 
 def read_span(parts: Parts, text: str) -> timedelta:
@@ -32,11 +21,7 @@ def read_span(parts: Parts, text: str) -> timedelta:
     return span
 
 
-def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[SilenceDraft]:
-    """Return each silence with a sentence about what it would have hidden."""
+def show_drafts(parts: Parts, made: Sequence[Silence]) -> list[tuple[Silence, str]]:
+    """Return each silence, which is not made yet, with a sentence about what it would have hidden."""
     with parts.database.read() as connection:
-        hidden = preview(connection, made, parts.clock())
-    return [
-        SilenceDraft(" ".join(each.matchers), each.starts_at, each.ends_at, str(what))
-        for each, what in zip(made, hidden, strict=True)
-    ]
+        return list(zip(made, map(str, preview(connection, made, parts.clock())), strict=True))

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Entity, Level, Status
+from actionwatch.queries import PAGE_SIZE
 from actionwatch.queries import alerts as queries
-from actionwatch.queries.pages import PAGE_SIZE
 from actionwatch.rules.model import Rule
 from actionwatch.store import alert_history, alerts, delivery_transitions, records
 from actionwatch.store.database import Database
