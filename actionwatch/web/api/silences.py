@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
@@ -11,11 +12,10 @@ from starlette.exceptions import HTTPException
 
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.clock import EPOCH, TIMES_END
-from actionwatch.base.errors import SilenceOfFile
+from actionwatch.base.errors import NotFound, SilenceOfFile
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
 from actionwatch.queries import silences
-from actionwatch.store.silences import read_many
 from actionwatch.text.payloads import SilenceDocument, silence_document
 from actionwatch.web.api.documents import ExpireBody, SilenceBody, SilencePage
 from actionwatch.web.api.routing import CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router, written
@@ -56,9 +56,9 @@ def create_silence(id: Id, body: SilenceBody, operator: Operator, parts: AtOnce)
     author = operator.author(body.author)
     if not UUID.fullmatch(silence_id):
         raise HTTPException(400, f"id: {silence_id} is not a UUID: choose one, such as uuidgen prints")
-    with parts.database.read() as connection:
-        known = read_many(connection, [silence_id]).get(silence_id)
-    is_new = False
+    known, is_new = None, False
+    with parts.database.read() as connection, contextlib.suppress(NotFound):
+        known = silences.find(connection, silence_id)
     if known is None:
         made = replace(_make(body, author, now), id=silence_id)
         if not body.force and (doubts := parts.configuration.doubts(made, now)):
