@@ -120,11 +120,9 @@ class RuleFolding:
         """Cache the fold if it has taken all hits. Drop what is reported: only rows need it."""
         result, known = folded.result, folded.known
         fold = result.fold
-        for found in fold.found:  # what waits in a fold can still become another alert, and needs its hits for that
-            its = known[found.id]
-            if its.is_judged and not its.is_held:
-                found.hits.clear()
-                found.is_partial = True
+        # What waits in a fold can still become another alert, and needs its hits for that.
+        reported = (known[found.id] for found in fold.found)
+        fold.forget_hits({its.id for its in reported if its.is_judged and not its.is_held}, self._cache.most_of_spike)
         if result.stopped is not None or not self._is_caching:
             return
         while len(fold.found) > 1 and _is_settled(known[fold.found[0].id]):
@@ -148,20 +146,24 @@ class RuleFolding:
         if cached is not None:
             self._rows.alerts.put(self._number, cached.known.values())
         folded = self._fold_again(group, touch) if cached is None else _extended(cached, touch, group)
-        while (lacking := self._lacking(folded)) is not None:
-            touch.span.include((lacking.first_at, -1, ""))
+        while (first_at := self._lacking(folded)) is not None:
+            touch.span.include((first_at, -1, ""))
             folded = self._fold_again(group, touch)
         return folded
 
-    def _lacking(self, folded: Folded) -> CorrelatedAlert | None:
-        """Return an alert that may open now, and must have all of its hits for that."""
+    def _lacking(self, folded: Folded) -> datetime | None:
+        """Return when an alert began that is new or may open now, and must have all of its hits for that."""
         context = self._context
         for found in folded.result.alerts:
-            known = folded.known.get(found.id) if found.is_partial else None
-            if known is None or known.is_reported or not context.may_open(found, self._verified):
+            if not found.is_partial:
+                continue
+            known = folded.known.get(found.id)
+            if known is None:
+                return found.first_at
+            if known.is_reported or not context.may_open(found, self._verified):
                 continue
             if context.complete_from is None or known.first_at >= context.complete_from:
-                return known
+                return known.first_at
         return None
 
     def _fold_again(self, group: Group, touch: Touch) -> Folded:

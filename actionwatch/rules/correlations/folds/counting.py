@@ -7,12 +7,12 @@ import math
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from actionwatch.base.clock import to_micros
+from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
@@ -157,44 +157,49 @@ class Counting(Fold):
 class Spike(Fold):
     """One group of a `spike` rule. Its windows are never cleared: the records of a spike are history for the next one.
 
-    Of a hit before the newest window only its time is left, in microseconds: an alert never holds it, and windows of a week
-    would take most of the memory.
+    Of all hits within reach it has the times, in microseconds. Only those of the newest window are held, for an alert, and
+    also these can be forgotten: an alert that fires then is partial.
     """
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         super().__init__(rule)
         self._known_from = NEVER if begin is None else begin + rule.timespan * (rule.windows + 1)
         self._window = HitWindow()
-        self._earlier = array("q")
+        self._times = array("q")
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
         rule = self._rule
-        self._earlier.extend(to_micros(gone.at) for gone in self._window.drop_before(hit.at - rule.timespan))
+        self._window.drop_before(hit.at - rule.timespan)
         self._window.append(hit)
+        self._times.append(to_micros(hit.at))
         if self._is_taken(hit.at):
             if hit.at >= self.found[-1].first_at:
                 self.found[-1].hits.append(hit)
             return
-        count, earlier_count = len(self._window), self._count_earlier(hit.at)
+        place = bisect.bisect_left(self._times, to_micros(hit.at - rule.timespan))
+        count, earlier_count = len(self._times) - place, place - self._drop_over(hit.at - rule.reach)
         is_high = count >= rule.minimum and count * rule.windows >= rule.factor * earlier_count
         if is_high and not is_quiet and hit.at >= self._known_from:
-            until, first = hit.at + rule.realert, self._window.first
-            judged_at = self._known_from
-            hits = HitWindow(self._window)
-            self.restore(FoundAlert(hit.key, first.at, hit.at, until, hits, judged_at, firing=hit))
+            until, first_at = hit.at + rule.realert, from_micros(self._times[-count])
+            found = FoundAlert(hit.key, first_at, hit.at, until, HitWindow(self._window), self._known_from, firing=hit)
+            found.is_partial = len(self._window) < count
+            self.restore(found)
 
     @property
     def size(self) -> int:
         """How many hits it holds, roughly; a time takes a thirtieth of one."""
-        return super().size + len(self._window) + len(self._earlier) // 30
+        return super().size + len(self._window) + len(self._times) // 30
 
-    def _count_earlier(self, at: datetime) -> int:
-        """Count the hits of the windows before the newest one. Forget older ones when they are most: a hit costs little."""
-        if not self._earlier:
-            return 0
-        over = bisect.bisect_left(self._earlier, to_micros(at - self._rule.timespan * (self._rule.windows + 1)))
-        count = len(self._earlier) - over
-        if over > count:
-            del self._earlier[:over]
-        return count
+    def forget_hits(self, alerts: Collection[str], most: int) -> None:
+        """Forget the hits of some alerts, and of a window with more than `most`."""
+        super().forget_hits(alerts, most)
+        if len(self._window) > most:
+            self._window.clear()
+
+    def _drop_over(self, horizon: datetime) -> int:
+        """Count the times before the reach. Drop them when they are most: a hit costs little."""
+        over = bisect.bisect_left(self._times, to_micros(horizon))
+        if over * 2 > len(self._times):
+            del self._times[:over]
+        return over

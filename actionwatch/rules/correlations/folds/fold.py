@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from datetime import datetime
 
 from actionwatch.base.model import Hit
@@ -32,6 +33,16 @@ class Fold(ABC):
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert. The one before it is final."""
         self.found.append(found)
+
+    def forget_hits(self, alerts: Collection[str], _: int) -> None:
+        """Forget the hits of some alerts, by id: they are reported, and only rows need them.
+
+        Also those of a window with more than a number, if only alerts need them: one that fires later is partial.
+        """
+        for found in self.found:
+            if found.id in alerts:
+                found.hits.clear()
+                found.is_partial = True
 
     def alerts(self) -> list[FoundAlert]:
         """Return the alerts in order, including those that wait for verified time."""

@@ -12,7 +12,7 @@ from actionwatch.base.model import AlertChange, ChangeKind, Group, Hit, Mode, Re
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
-from actionwatch.rules.correlations.fold_cache import FoldCache
+from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryHits, MemoryRows
 from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
@@ -48,7 +48,7 @@ class CountingHits(MemoryHits):
 class Run:
     """A correlator, and what it was given."""
 
-    def __init__(self, rules: Sequence[Rule] = TWO, bounds: StreamBounds | None = None, cached: int = 40_000) -> None:
+    def __init__(self, rules: Sequence[Rule] = TWO, bounds: StreamBounds | None = None, cached: int = MOST) -> None:
         self.correlator = Correlator(rules, bounds or StreamBounds(begin=lambda _: START), cache=FoldCache(cached))
         self.rows = MemoryRows(self.correlator.rules)
         self.hits = self.rows.hits = CountingHits(self.correlator.rules)
@@ -279,3 +279,19 @@ def test_the_cost_of_a_record_does_not_grow_with_those_of_its_group(
         calls_for(loaded(text), [named[kind] for kind in kinds], 6 * MINUTE, count) for count in (1_000, 4_000)
     )
     assert many < 5 * few
+
+
+def test_spike_with_many_hits_reads_them_only_for_its_alert() -> None:
+    """Of a window with many hits only times are cached. The alert that needs the hits reads them again, once."""
+    spike = f"type: spike, rules: a, {BY}: 1h, windows: 3, condition: {{factor: 2, min: 20}}"
+    rules = loaded(FEED.format("a", "BACKUP") + "---\n" + ABOVE.format("spike", spike))
+    run = Run(rules, cached=600)
+    made, read_counts = [], []
+    for number in range(25):
+        made.append(run.take(record_at(300 + number, "BACKUP", user="eve", key=f"k{number:02}")))
+        read_counts.append(run.hits.read_count)
+    (opened,) = made[19]
+    assert (opened.kind, [each.key for each in opened.records]) == (ChangeKind.OPEN, [f"k{n:02}" for n in range(20)])
+    assert [[each.kind for each in some] for some in made[20:]] == [[ChangeKind.JOIN]] * 5
+    assert read_counts[18] <= 1
+    assert read_counts[19] == read_counts[-1] <= 22
