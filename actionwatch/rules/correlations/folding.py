@@ -122,7 +122,7 @@ class RuleFolding:
         fold = result.fold
         # What waits in a fold can still become another alert, and needs its hits for that.
         reported = (known[found.id] for found in fold.found)
-        fold.forget_hits({its.id for its in reported if its.is_judged and not its.is_held}, self._cache.most_of_spike)
+        fold.forget_hits({its.id for its in reported if its.is_judged and not its.is_held}, self._cache.most_of_window)
         if result.stopped is not None or not self._is_caching:
             return
         while len(fold.found) > 1 and _is_settled(known[fold.found[0].id]):

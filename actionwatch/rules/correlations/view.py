@@ -199,7 +199,7 @@ def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
         return 0
     measure = MEASURES[rule.type](rule)
     for hit in hits:
-        measure.add(hit)
+        measure.add(hit.value)
     value = measure.value()
     return value if isinstance(value, int) else round(float(value), 3)
 

@@ -16,7 +16,7 @@ from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.model import Hit
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.folds.hit_window import HitWindow
+from actionwatch.rules.correlations.folds.hit_window import CountedWindow, HitWindow
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -32,12 +32,12 @@ class Measure:
     def __init__(self, _: Correlation) -> None:
         self._count = 0
 
-    def add(self, _: Hit) -> None:
-        """Add a hit to the window."""
+    def add(self, _: Any) -> None:
+        """Add the value of a hit to the window."""
         self._count += 1
 
-    def remove(self, _: Hit) -> None:
-        """Remove a hit from the window."""
+    def remove(self, _: Any) -> None:
+        """Remove the value of a hit from the window."""
         self._count -= 1
 
     def value(self) -> Any:
@@ -49,13 +49,13 @@ class _Distinct(Measure):
     def __init__(self, _: Correlation) -> None:
         self._values: Counter[Any] = Counter()
 
-    def add(self, hit: Hit) -> None:
-        self._values[hit.value] += 1
+    def add(self, value: Any) -> None:
+        self._values[value] += 1
 
-    def remove(self, hit: Hit) -> None:
-        self._values[hit.value] -= 1
-        if not self._values[hit.value]:
-            del self._values[hit.value]
+    def remove(self, value: Any) -> None:
+        self._values[value] -= 1
+        if not self._values[value]:
+            del self._values[value]
 
     def value(self) -> int:
         return len(self._values)
@@ -68,13 +68,13 @@ class _Sum(Measure):
         super().__init__(rule)
         self._total = Fraction(0)
 
-    def add(self, hit: Hit) -> None:
-        super().add(hit)
-        self._total += Fraction(hit.value)
+    def add(self, value: Any) -> None:
+        super().add(value)
+        self._total += Fraction(value)
 
-    def remove(self, hit: Hit) -> None:
-        super().remove(hit)
-        self._total -= Fraction(hit.value)
+    def remove(self, value: Any) -> None:
+        super().remove(value)
+        self._total -= Fraction(value)
 
     def value(self) -> Fraction:
         return self._total
@@ -92,11 +92,11 @@ class _Percentile(Measure):
         self._percentile = 50 if rule.type is CorrelationType.VALUE_MEDIAN else rule.percentile
         self._values: list[Any] = []
 
-    def add(self, hit: Hit) -> None:
-        bisect.insort(self._values, hit.value)
+    def add(self, value: Any) -> None:
+        bisect.insort(self._values, value)
 
-    def remove(self, hit: Hit) -> None:
-        del self._values[bisect.bisect_left(self._values, hit.value)]
+    def remove(self, value: Any) -> None:
+        del self._values[bisect.bisect_left(self._values, value)]
 
     def value(self) -> Fraction:
         place = Fraction(self._percentile, 100) * (len(self._values) - 1)
@@ -124,7 +124,7 @@ class Counting(Fold):
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         upper = threshold.upper or _NO_BOUND
         self._is_below, self._upper = OPERATORS[upper.operator], upper.number
-        self._window = HitWindow()
+        self._window = CountedWindow()
         self._measure = MEASURES[rule.type](rule)
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
@@ -134,24 +134,32 @@ class Counting(Fold):
             return
         for gone in self._window.drop_before(hit.at - self._rule.timespan):
             self._measure.remove(gone)
-        self._window.append(hit)
-        self._measure.add(hit)
+        self._window.hits.append(hit)
+        self._measure.add(hit.value)
         value = None if is_quiet else self._measure.value()
         if value is not None and self._holds(value, self._number) and self._is_below(value, self._upper):
-            first = self._window.first
-            until = hit.at + self._rule.realert
-            self.restore(FoundAlert(first.key, first.at, hit.at, until, HitWindow(self._window), firing=hit))
+            window, until = self._window, hit.at + self._rule.realert
+            origin = window.hits.first.key
+            found = FoundAlert(origin, window.first_at, hit.at, until, HitWindow(window.hits), firing=hit)
+            found.is_partial = not window.is_whole
+            self.restore(found)
 
     def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
         super().restore(found)
-        self._window.clear()
+        self._window = CountedWindow()
         self._measure = MEASURES[self._rule.type](self._rule)
 
     @property
     def size(self) -> int:
         """How many hits it holds, roughly."""
-        return super().size + len(self._window)
+        return super().size + self._window.size
+
+    def forget_hits(self, alerts: Collection[str], most: int) -> None:
+        """Forget the hits of some alerts, and of a window with more than `most`."""
+        super().forget_hits(alerts, most)
+        if len(self._window) > most:
+            self._window.forget()
 
 
 class Spike(Fold):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import msgspec
 import pytest
 
 from actionwatch.base.model import AlertChange, ChangeKind, Group, Hit, Mode, Record
@@ -281,17 +283,42 @@ def test_the_cost_of_a_record_does_not_grow_with_those_of_its_group(
     assert many < 5 * few
 
 
-def test_spike_with_many_hits_reads_them_only_for_its_alert() -> None:
-    """Of a window with many hits only times are cached. The alert that needs the hits reads them again, once."""
-    spike = f"type: spike, rules: a, {BY}: 1h, windows: 3, condition: {{factor: 2, min: 20}}"
-    rules = loaded(FEED.format("a", "BACKUP") + "---\n" + ABOVE.format("spike", spike))
-    run = Run(rules, cached=600)
+@pytest.mark.parametrize(
+    "block",
+    [
+        f"type: spike, rules: a, {BY}: 1h, windows: 3, condition: {{factor: 2, min: 20}}",
+        f"type: event_count, rules: a, {BY}: 1h, condition: {{gte: 20}}",
+        f"type: value_count, rules: a, {BY}: 1h, condition: {{field: clusterId, gte: 20}}",
+        f"type: value_percentile, rules: a, {BY}: 1h, condition: {{field: raw.number, percentile: 50, gte: 9.5}}",
+    ],
+)
+def test_window_with_many_hits_reads_them_only_for_its_alert(block: str) -> None:
+    """Of a window with many hits only times and values are cached. The alert that needs the hits reads them, once."""
+    run = Run(loaded(FEED.format("a", "BACKUP") + "---\n" + ABOVE.format("many", block)), cached=600)
     made, read_counts = [], []
     for number in range(25):
-        made.append(run.take(record_at(300 + number, "BACKUP", user="eve", key=f"k{number:02}")))
+        raw = json.dumps({"number": number})
+        record = record_at(300 + number, "BACKUP", user="eve", cluster=f"c{number}", key=f"k{number:02}")
+        made.append(run.take(msgspec.structs.replace(record, raw=raw)))
         read_counts.append(run.hits.read_count)
     (opened,) = made[19]
     assert (opened.kind, [each.key for each in opened.records]) == (ChangeKind.OPEN, [f"k{n:02}" for n in range(20)])
     assert [[each.kind for each in some] for some in made[20:]] == [[ChangeKind.JOIN]] * 5
     assert read_counts[18] <= 1
     assert read_counts[19] == read_counts[-1] <= 22
+
+
+@pytest.mark.parametrize("operator", ["event_count", "value_sum"])
+def test_forgotten_hits_leave_the_window(operator: str) -> None:
+    """Hits of which only the time is left are counted as long as the window holds them, and no longer."""
+    field = "" if operator == "event_count" else "field: raw.number, "
+    block = f"type: {operator}, rules: a, {BY}: 30m, condition: {{{field}gte: 20}}"
+    run = Run(loaded(FEED.format("a", "BACKUP") + "---\n" + ABOVE.format("many", block)), cached=600)
+    for number in range(60):
+        record = record_at(300 + 2 * number, "BACKUP", user="eve", cluster="x", key=f"k{number:02}")
+        assert run.take(msgspec.structs.replace(record, raw='{"number": 1}')) == []  # sixteen in half an hour
+    record = record_at(419, "BACKUP", user="eve", cluster="x", key="other")
+    assert run.take(msgspec.structs.replace(record, raw='{"number": 1}')) == []
+    burst = [record_at(419 + n, "BACKUP", user="eve", cluster="x", key=f"l{n}") for n in range(1, 8)]
+    (opened,) = run.take(*(msgspec.structs.replace(each, raw='{"number": 1}') for each in burst))
+    assert len(opened.records) >= 20
