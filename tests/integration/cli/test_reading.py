@@ -20,7 +20,7 @@ from actionwatch import cli
 from actionwatch.cli.run import showing_backlogs
 from actionwatch.queries.records import SEARCHED_ONCE
 from actionwatch.service import app, configuration
-from actionwatch.store import backlog_progress
+from actionwatch.store import backlog_progress, receipts
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.tables import RECEIPT
@@ -401,6 +401,25 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     assert spell_time(datetime.fromisoformat(receipt["from"])) in tampered.err
     assert "attests 2 records, the store has 1" in tampered.err
     assert tampered.out.splitlines()[-1].endswith(" 1 differs")
+
+
+def test_what_retention_deleted_is_no_difference(desk: Desk) -> None:
+    """A receipt from before the retention of records, whose records are gone, cannot be verified: that is no difference."""
+    desk.more = "store: {retention: {records: 30d}}\n"
+    desk.write()
+    old, recent = datetime.now(UTC) - timedelta(days=31), datetime.now(UTC) - timedelta(days=29)
+    with contextlib.closing(desk.open_store()) as database:
+        database.upgrade()
+        with database.write() as connection:
+            receipts.write(connection, make_receipt(starts_at=old, ends_at=old, record_count=2, digest="d"))
+    verified = desk.call("records", "receipts", "--verify")
+    assert (verified.status, verified.err) == (0, "")
+    assert "0 differ, 1 cannot be verified, because retention deleted records" in verified.out
+    assert "records deleted by retention" in verified.out
+    with contextlib.closing(desk.open_store()) as database, database.write() as connection:
+        receipts.write(connection, make_receipt(starts_at=recent, ends_at=recent, record_count=2, digest="d"))
+    verified = desk.call("records", "receipts", "--verify", "-o", "json")
+    assert (verified.status, [each["check"] for each in verified.json]) == (1, ["differs", "expired"])
 
 
 class Sampling(io.StringIO):
