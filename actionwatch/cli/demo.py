@@ -162,7 +162,8 @@ def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) ->
     out = console(_PIPE_WIDTH)
     with closing(_streaming_app(settings, out, ended)) as built:
         started = time.monotonic()
-        running = service.Service(built, on_death=ended.ask, open_to_actions=True)  # its organisation is emulated
+        # Its organisation is emulated.
+        running = service.Service(built, on_death=ended.ask, config=config, open_to_actions=True)
         with running.running():
             _greet(out, organisation, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)

@@ -1,27 +1,29 @@
-"""What the trial of a draft of rules finds: which alerts it would have opened. Sent between processes as lines of JSON."""
+"""What `rules backtest --summary` prints, one line of JSON for each: its progress, and which alerts rules would have opened."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
 
 class TrialProgress(msgspec.Struct, frozen=True, tag="progress"):
-    """How far the trial is: the records so far, and the time of the last one."""
+    """How far it is: the records so far that were read, or on which the rules ran, and the time of the last one."""
 
     record_count: int
     through: datetime
+    step: Literal["read", "run"] = "run"
 
 
 class TrialRefused(msgspec.Struct, frozen=True, tag="refused"):
-    """Why there is no result: one sentence for each fault."""
+    """Why there is no result: one sentence for each fault. The console makes it of what the command prints to stderr."""
 
     faults: list[str]
 
 
 class TrialAlert(msgspec.Struct, frozen=True):
-    """An alert that the draft would have opened. `record_key` is that of its newest record; an absence has none."""
+    """An alert that a rule would have opened. `record_key` is that of its newest record; an absence has none."""
 
     title: str
     at: datetime
@@ -30,7 +32,7 @@ class TrialAlert(msgspec.Struct, frozen=True):
 
 
 class FailedTest(msgspec.Struct, frozen=True):
-    """A test in the draft that failed."""
+    """A test in the rules that failed."""
 
     name: str
     line: int
@@ -38,7 +40,7 @@ class FailedTest(msgspec.Struct, frozen=True):
 
 
 class TrialRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What one rule of the draft would have done. `counts` are its alerts in each bar of the result."""
+    """What one rule would have done. `counts` are its alerts in each bar of the result."""
 
     name: str
     title: str
@@ -53,9 +55,9 @@ class TrialRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
-    """What a draft would have done with the records from `start` to `end`. `notes` are probable mistakes in it.
+    """What rules would have done with the records from `start` to `end`. `notes` are probable mistakes in them.
 
-    `is_cut`: the time for a trial was over before it reached the newest record.
+    `is_cut`: the time of `--max-time` was over before it reached the newest record.
     """
 
     start: datetime

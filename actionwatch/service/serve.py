@@ -125,7 +125,8 @@ class _Process:
         on_death = functools.partial(self._asked.ask, "died")
         replicas = ReplicaWatch(self._config, self._settings, app.leading_alerts) if app.database.is_shared else None
         fault = refused.fault if refused else None
-        return Service(app, fault, on_death=on_death, watch=watch, replicas=replicas), watch
+        service = Service(app, fault, on_death=on_death, watch=watch, replicas=replicas, config=self._config)
+        return service, watch
 
     def _announce(self, service: Service, watch: ConfigurationWatch, membership: Membership) -> None:
         """Let commands find the service, and report the result of the reload that started it."""

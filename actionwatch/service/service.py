@@ -10,6 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -54,10 +55,13 @@ class Service:
         watch: ConfigurationWatch | None = None,
         replicas: ReplicaWatch | None = None,
         *,
+        config: Path | None = None,
         open_to_actions: bool = False,
     ) -> None:
         """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one; `replicas`
         compares this replica with others.
+
+        `config`: the file of the configuration, with which drafts of rules are tried.
 
         `open_to_actions`: without a token, everybody who can open the console may acknowledge, resolve and silence alerts.
 
@@ -97,6 +101,7 @@ class Service:
             self.roles,
             self._worker.wake,
             lambda: {**self.threads.are_alive(), **self.steps.stuck()},
+            config=config,
             open_to_actions=open_to_actions,
         )
         self.url = ""

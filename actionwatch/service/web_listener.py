@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actionwatch.base.access import AccessRole
@@ -34,6 +35,7 @@ class WebListener:
         wake: Callable[[], None],
         alive: Callable[[], Mapping[str, bool]],
         *,
+        config: Path | None,
         open_to_actions: bool,
     ) -> None:
         """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`.
@@ -45,6 +47,7 @@ class WebListener:
         self._readiness = readiness
         self._roles = roles
         self._wake = wake
+        self._config = config
         self._open_to_actions = open_to_actions
         self._alive = alive
 
@@ -93,7 +96,7 @@ class WebListener:
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),
             doubts=lambda made, now: find_doubts(app.settings, app.rules, made, now),
-            try_draft=Trials(app.settings).run,
+            try_draft=Trials(self._config).run,
         )
         service = ServiceState(
             unready=lambda: list(self._readiness.reasons()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -95,7 +95,7 @@ class Configuration:
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]
     doubts: Callable[[Silence, datetime], Sequence[str]]
-    try_draft: Callable[[str, datetime], Generator[TrialEvent, None, None]]
+    try_draft: Callable[[str, datetime], AsyncGenerator[TrialEvent, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -25,7 +25,7 @@ from actionwatch.store.database import Database
 from actionwatch.web import connections, server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import MAX_CONNECTIONS
-from actionwatch.web.console.page import MAX_STREAMED
+from actionwatch.web.console.drafts import MAX_DRAFTS
 from actionwatch.web.query import MAX_PARAMETERS, MAX_QUERY_BYTES
 from actionwatch.web.requests import read_body
 from actionwatch.web.routes import health_routes
@@ -179,16 +179,17 @@ def test_drafts_leave_threads_to_other_pages(database: Database) -> None:
     """Drafts that run or wait for their turn hold no thread of other pages; one too many is refused."""
     over = threading.Event()
 
-    def hanging(draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
+    async def hanging(draft: str, since: datetime) -> AsyncGenerator[TrialEvent, None]:
         assert draft
         assert since
-        over.wait(LIMIT)
+        while not over.is_set():
+            await asyncio.sleep(0.05)
         yield TrialRefused(["over"])
 
     with Served(database, options={"try_draft": hanging}).open() as client:
         form = urlencode({"form_token": form_token(client, "/draft"), "text": "x", "span": "1d"})
         asked = f"POST /draft HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(form)}\r\n\r\n{form}"
-        with connected(str(client.base_url).rstrip("/"), MAX_STREAMED, asked.encode()) as opened:
+        with connected(str(client.base_url).rstrip("/"), MAX_DRAFTS, asked.encode()) as opened:
             assert all(each.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200" for each in opened)
             refused = client.post("/draft", content=form)
             assert (refused.status_code, client.get("/alerts").status_code) == (503, 200)

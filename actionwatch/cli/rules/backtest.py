@@ -16,9 +16,10 @@ from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.options import FILE, output_option, time
+from actionwatch.cli.options import FILE, duration, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
+from actionwatch.cli.rules.backtest_summary import Watch, show, summarize
 from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
@@ -62,6 +63,12 @@ _IDLE_NAMED = 5  # rules that did not fire
     "--max-alerts", type=click.IntRange(0), metavar="N", help="Exit with 1 if a rule opens more alerts than this."
 )
 @click.option("--all", "is_all", is_flag=True, help="Also list the rules that did not fire.")
+@click.option("--with-configured", "is_joined", is_flag=True,
+              help="Also load the configured rules: RULES can name and replace them.")  # fmt: skip
+@click.option("--max-time", "longest", type=duration, metavar="DURATION",
+              help="End after this time, with the result for the records until then (only those of the store).")  # fmt: skip
+@click.option("--summary", "is_summary", is_flag=True,
+              help="As JSON, one document about all rules and their tests; with -o jsonl also the progress.")  # fmt: skip
 @output_option
 @click.pass_obj
 def command(
@@ -77,6 +84,9 @@ def command(
     others: tuple[Path, ...],
     max_alerts: int | None,
     is_all: bool,
+    is_joined: bool,
+    longest: timedelta | None,
+    is_summary: bool,
     form: str,
 ) -> int:
     """Report what RULES (files, folders, or names of configured rules) would have fired.
@@ -89,30 +99,41 @@ def command(
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
             raise click.UsageError(f"--records and {option} exclude each other: omit one of them")
-    loaded, chosen = _choose_rules(config, rules)
+    if longest is not None and (file is not None or origin == "upstream" or source is not None or estimate or others):
+        raise click.UsageError("--max-time is only for all records of the store, without --compare and --estimate")
+    if is_summary and (form == "table" or estimate or others):
+        raise click.UsageError("--summary is only for -o json and -o jsonl, without --compare and --estimate")
+    loaded, chosen = _choose_rules(config, rules, is_joined=is_joined)
     span = record_source.TimeRange(since or (None if file else utc_now() - BACK), until)
     compared = _choose_rules(config, [str(path) for path in others])[1] if others else []
     about = prefilter_of([*chosen, *compared], loaded.found.rules)
     if estimate:
         _show_estimate(loaded, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
         return 0
+    watch = Watch(longest, is_reported=is_summary and form == "jsonl")
     with Spool() as spool:
         if file is not None:
             found = record_source.from_file(spool, file, loaded.context.settings, span)
         elif origin == "upstream":
             found = record_source.from_upstream(spool, config, about, source, span)
         else:
-            found = record_source.from_store(spool, config, about, source, span)
-        outcome = run_rules(chosen, found)
+            found = record_source.from_store(spool, config, about, source, span, watch.reading)
+        outcome = run_rules(chosen, found, watch)
         if others:
             _show_changes(chosen, compared, outcome, run_rules(compared, found), form)
+        elif is_summary:
+            _show_summary(loaded, chosen, outcome, found, watch, form)
         else:
             _show(chosen, outcome, found, form, is_all=is_all)
+    if watch.is_cut and not is_summary:
+        echo(f"the time was over at the records of {spell_time(watch.through or span.since or utc_now())}", err=True)
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
-def _choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[Rule]]:
+def _choose_rules(config: str, names: Sequence[str], *, is_joined: bool = False) -> tuple[LoadedRules, list[Rule]]:
     """Load the rules of these files and folders, or those of the configuration that have these names; all live.
+
+    `is_joined`: with files and folders, load the rules of the configuration too, which these can name and replace.
 
     Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
     """
@@ -124,9 +145,9 @@ def _choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[
         raise click.UsageError(f"there is no file or folder {missing[0]}")
     if paths and plain:
         raise click.ClickException(f"there is no {plain[0]}: give files and folders or configured rules, not both")
-    loaded = load(config, paths)
-    if paths and loaded.found.faults:
-        raise ConfigError(*loaded.found.faults)
+    loaded = load(config, paths, joined=is_joined and bool(paths))
+    if paths and (faults := [fault for fault in loaded.found.faults if not is_joined or _is_below(fault.file, paths)]):
+        raise ConfigError(*faults)
     by_name = {key: rule for rule in loaded.found.rules for key in (rule.name.id, rule.name.name)}
     for name in plain:
         if name not in by_name:
@@ -134,7 +155,15 @@ def _choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[
             remedy = suggest(name, known, "rules are") or "see: actionwatch rules list"
             raise click.ClickException(f"no file or rule is named {name!r}: {remedy}")
     chosen = [by_name[name] for name in plain] if plain else list(loaded.found.rules)
+    if is_joined and paths:
+        chosen = [rule for rule in chosen if _is_below(rule.file, paths)]
+        if not chosen:
+            raise click.ClickException("the draft has no rule: a filter is tried with the rules to which it applies")
     return loaded, to_replay(chosen, loaded.found.rules)
+
+
+def _is_below(file: str, paths: Sequence[Path]) -> bool:
+    return any(Path(file).is_relative_to(path) for path in paths)
 
 
 def _alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
@@ -154,15 +183,15 @@ def _alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def run_rules(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResult:
-    """Run rules over the records; report up to five failures of a rule."""
+def run_rules(rules: Sequence[Rule], found: BacktestRecords | None, watch: Watch | None = None) -> SimulationResult:
+    """Run rules over the records that `watch` lets through; report up to five failures of a rule."""
     from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:
         return SimulationResult((), {})
     with counting("running the rules", found.records.count) as advance:
-        records = _counted(found.records, advance)
+        records = _counted(watch.running(found.records) if watch is not None else found.records, advance)
         outcome = replay(rules, records, begin=found.begin, end=found.complete_until)
     for failure in outcome.failures[:5]:
         echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
@@ -210,6 +239,20 @@ def _show(
         f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
         f"{spell_time(begin)} to {spell_time(end)} (a bar is {spell_duration((end - begin) / HISTOGRAM_CHARS)})"
     )
+
+
+def _show_summary(
+    loaded: LoadedRules,
+    rules: Sequence[Rule],
+    outcome: SimulationResult,
+    found: BacktestRecords | None,
+    watch: Watch,
+    form: str,
+) -> None:
+    """Print one document about all rules."""
+    if found is None:
+        raise click.ClickException("no source has been polled yet: wait for the first poll")
+    show(summarize(loaded, rules, outcome, found, watch), is_indented=form == "json")
 
 
 def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:

@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from actionwatch.text.yaml_document import Document
 
 
-def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> LoadedRules:
+def load(config: str, paths: Sequence[Path], *, borrowed: bool = False, joined: bool = False) -> LoadedRules:
     """Load the rules of the configuration, or those at `paths`.
 
     Rule authors may have no configuration: with paths, an unusable one is ignored. With `borrowed`, lists from the tests of
-    the rules replace missing lists of the operator.
+    the rules replace missing lists of the operator. With `joined`, the rules of the configuration come after those at
+    `paths`, which replace rules of the same name or id.
 
     Raises: ConfigError, if no paths are given and the configuration is unusable.
     """
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.load import read_documents, with_unread
 
-    context = read_context(config, paths)
+    context = read_context(config, paths, joined=joined)
     read = read_documents(context.paths)
     if borrowed:
         lists = context.lists
@@ -37,17 +38,18 @@ def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Loade
     return LoadedRules(found, read.documents, context)
 
 
-def read_context(config: str, paths: Sequence[Path]) -> RuleContext:
+def read_context(config: str, paths: Sequence[Path], *, joined: bool = False) -> RuleContext:
     """Read what the rules at `paths` refer to: from the configuration, or else the defaults of `init`."""
     from actionwatch.rules.lists import list_folders, read_lists
     from actionwatch.service import configuration
 
-    settings = _settings(config, is_needed=not paths)
+    settings = _settings(config, is_needed=joined or not paths)
     kinds = configuration.known_kinds(settings) if settings else configuration.documented_kinds()
     intervals = configuration.time_intervals(settings) if settings else {}
     if paths and not intervals:
         intervals = configuration.usual_intervals()
-    wanted = paths or (settings.rules if settings else ())
+    configured = settings.rules if settings else ()
+    wanted = [*paths, *configured] if joined else paths or configured
     lists = read_lists(list_folders(_lists_folder(settings, paths), wanted))
     return RuleContext(wanted, lists, kinds, intervals, settings)
 

@@ -82,14 +82,22 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRang
 
 
 def from_store(
-    into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
+    into: Spool,
+    config: str,
+    about: Prefilter,
+    source: str | None,
+    span: TimeRange,
+    within: Callable[[Iterator[Record]], Iterator[Record]] = iter,
 ) -> BacktestRecords | None:
-    """Read the stored records; None before the first poll. Raises: ConfigError, StoreError."""
+    """Read the stored records; None before the first poll. Raises: ConfigError, StoreError.
+
+    `within` may end early: the records of all sources come in the order of time.
+    """
     from actionwatch.store import marks
 
     with reading_store(config) as (_, connection), counting("reading", None) as advance:
         known = [mark for name, mark in marks.read_all(connection).items() if source in (None, name)]
-        into.add(_stored(connection, about, source, span, advance))
+        into.add(within(_stored(connection, about, source, span, advance)))
     if not known:
         return None
     seen = min(mark.seen_through for mark in known)
@@ -100,10 +108,16 @@ def from_store(
 def _stored(
     connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
-    from actionwatch.store import record_search
+    from actionwatch.store import record_search, records
 
-    wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
-    for record in record_search.stream(connection, wanted, is_once=source is None):
+    if source is None:
+        only = [("action_kind", about.kinds)] if about.kinds else []
+        newest = records.newest_id(connection)
+        found = records.stream_since(connection, span.since, newest, until=span.until, only=only)
+    else:
+        wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
+        found = record_search.stream(connection, wanted)
+    for record in found:
         if source in (None, record.source):
             advance(1)
             yield seen_at_once(record)

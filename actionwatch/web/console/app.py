@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
 import structlog
-from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,7 +32,7 @@ from actionwatch.web.console import (
 )
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.forms import Fields
-from actionwatch.web.console.page import MAX_STREAMED, STATIC, render, static_file
+from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
@@ -89,7 +88,6 @@ def create_app(parts: Parts) -> ASGIApp:
     made = application([*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
     made.state.stream_counts = Counter()
-    made.state.stream_threads = CapacityLimiter(MAX_STREAMED)
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(made)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,14 +18,21 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.queries import rules
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult, TrialRule
 from actionwatch.store import alerts, rule_versions
+from actionwatch.web.connections import Bound, BoundedStream
 from actionwatch.web.console.charts import Chart, draw_bars
 from actionwatch.web.console.forms import Fields, check_is_ours
-from actionwatch.web.console.page import render, render_stream
+from actionwatch.web.console.page import render, text_of
+from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.parts import Parts
 
 _TIMES = ("1d", "7d", "30d", "90d")
 _MAX_COUNTED = 10_000  # alerts of a rule in use, next to those of its draft
 _USUAL_TIME = "7d"
+MAX_DRAFTS = 4  # that are tried or wait
+_TOO_MANY = f"{MAX_DRAFTS} drafts are tried or wait, which is the maximum: try again when one has ended"
+_PROGRESS = (
+    "<!-- progress -->"  # where the steps are, in the template: no text of a person has it, because `<` is escaped
+)
 EXAMPLE = """\
 title: Cluster deleted
 name: cluster_deleted_draft
@@ -62,37 +72,46 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     if span not in _TIMES:
         raise HTTPException(400, f"span: {span!r} is not accepted: use one of {', '.join(_TIMES)}")
     now = parts.clock()
+    trial = _Trial(parts)
+    shown = {"text": text, "span": span, "times": _TIMES, "trial": trial, "most": _MAX_COUNTED, "is_new": False}
+    page = functools.partial(text_of, request, "draft.html", now, **shown)
     events = parts.configuration.try_draft(text, now - parse_duration(span))
-    values = {
-        "text": text,
-        "span": span,
-        "times": _TIMES,
-        "trial": _Trial(events, parts),
-        "most": _MAX_COUNTED,
-        "is_new": False,
-    }
-    return render_stream(request, "draft.html", now, events, **values)
+    headers = {"content-type": "text/html; charset=utf-8", **UNBUFFERED}
+    return BoundedStream(Bound("draft", MAX_DRAFTS, _TOO_MANY), _sent(request, now, trial, page, events), headers)
+
+
+async def _sent(
+    request: Request, now: datetime, trial: _Trial, page: Callable[[], str], events: AsyncGenerator[TrialEvent, None]
+) -> AsyncIterator[bytes]:
+    """Yield the page up to the progress, each step, and the rest with the result. No thread waits for any of them.
+
+    A part for each event, even if there is nothing to show: it ends a response whose client has left.
+    """
+    async with contextlib.aclosing(events):
+        yield (await run_in_threadpool(page)).partition(_PROGRESS)[0].encode()
+        async for event in events:
+            if isinstance(event, TrialProgress):
+                step = text_of(request, "draft_step.html", now, step=event) if event.record_count else ""
+                yield f"{step}\n".encode()
+            else:
+                trial.take(event)
+    yield (await run_in_threadpool(page)).partition(_PROGRESS)[2].encode()
 
 
 @dataclass
 class _Trial:
-    """A trial that runs while its page is sent: first iterate over `progress`, then look at the rest."""
+    """A trial whose page is sent: before it ends, there is neither a result nor a fault."""
 
-    events: Iterable[TrialEvent]
     parts: Parts
     result: TrialResult | None = None
     faults: list[str] = field(default_factory=list)
 
-    @property
-    def progress(self) -> Iterator[TrialProgress]:
-        for event in self.events:
-            match event:
-                case TrialProgress():
-                    yield event
-                case TrialRefused():
-                    self.faults = event.faults
-                case TrialResult():
-                    self.result = event
+    def take(self, event: TrialResult | TrialRefused) -> None:
+        """Take the end of the trial."""
+        if isinstance(event, TrialResult):
+            self.result = event
+        else:
+            self.faults = event.faults
 
     def chart(self, rule: TrialRule) -> Chart:
         """Draw the alerts of a rule over time."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import re
-import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from anyio import to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
@@ -27,17 +24,12 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
-from actionwatch.web.connections import Bound, BoundedStream
-from actionwatch.web.headers import UNBUFFERED
 from actionwatch.web.query import UrlQuery, cursor, grouped
 
 _MAX_TEXT_CHARS = (
     2000  # of a text: longer ones are cut, with the number of cut characters; the filter `whole` shows all
 )
 _MAX_BRIEF_CHARS = 200  # of a name or a text in a list
-_SEND_SECONDS = 0.2  # how often an incomplete page is sent
-MAX_STREAMED = 4  # pages at once
-_TOO_MANY = f"{MAX_STREAMED} of these pages are being sent, which is the maximum: try again when one is complete"
 _FOLDER = Path(__file__).parent
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -53,42 +45,12 @@ _SECTIONS = {
 
 def render(request: Request, template: str, now: datetime, code: int = 200, **values: Any) -> Response:
     """Render a template as the response. `now` is the time by which ages are shown."""
-    return HTMLResponse("".join(_pieces(request, template, now, values)), code)
+    return HTMLResponse(text_of(request, template, now, **values), code)
 
 
-def render_stream(
-    request: Request, template: str, now: datetime, events: Generator[object, None, None], **values: Any
-) -> Response:
-    """Render a template as a response that begins before the values are complete: they come from `events`.
-
-    These are closed with the response, even when the client has left. Each may hold a thread all the time, so they have their
-    own threads.
-    """
-    pieces = _gathered(_pieces(request, template, now, values))
-
-    async def sent() -> AsyncIterator[bytes]:
-        limiter = request.app.state.stream_threads
-        try:
-            while (piece := await to_thread.run_sync(next, pieces, None, limiter=limiter)) is not None:
-                yield piece.encode()
-        finally:
-            with contextlib.suppress(ValueError):  # a thread still iterates, as when the service stops
-                events.close()
-
-    headers = {"content-type": "text/html; charset=utf-8", **UNBUFFERED}
-    return BoundedStream(Bound(template, MAX_STREAMED, _TOO_MANY), sent(), headers)
-
-
-def _gathered(pieces: Iterator[str]) -> Iterator[str]:
-    """Join pieces, which are often only a word, until some time has passed."""
-    gathered: list[str] = []
-    sent = time.monotonic()
-    for piece in pieces:
-        gathered.append(piece)
-        if time.monotonic() - sent >= _SEND_SECONDS:
-            yield "".join(gathered)
-            gathered, sent = [], time.monotonic()
-    yield "".join(gathered)
+def text_of(request: Request, template: str, now: datetime, **values: Any) -> str:
+    """Render a template as a text. `now` is the time by which ages are shown."""
+    return "".join(_pieces(request, template, now, values))
 
 
 def _pieces(request: Request, template: str, now: datetime, values: Mapping[str, Any]) -> Iterator[str]:

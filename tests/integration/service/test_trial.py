@@ -1,22 +1,29 @@
-"""The trial of a draft on a real store: in a real process, or in this one where the process does not matter."""
+"""The trial of a draft on a real store: in a real process, or by the command in this one where the process does not matter."""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from actionwatch.cli.rules import backtest_summary
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult
-from actionwatch.service import trial, trial_process
+from actionwatch.service import trial
 from actionwatch.service.configuration import read_settings
-from actionwatch.service.trial import BUSY, Trials, request_of
+from actionwatch.service.trial import BUSY, Trials
 from actionwatch.store import marks, records
 from actionwatch.store.database import Database
 from tests.builders import CLUSTER_DELETED_RULE, NOON, make_marks, make_record
+from tests.children import child
+from tests.integration.cli.conftest import Called, call
+from tests.waiting import LIMIT, wait_until
 
 pytestmark = pytest.mark.usefixtures("unguarded")  # the trial opens the store in another process
 HOUR = timedelta(hours=1)
@@ -60,12 +67,12 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
 """
 NEEDS_LITTLE = """
-from actionwatch.service import trial_process
-for line in open("/proc/self/status"):
-    if line.startswith("VmData"):
-        trial_process._MAX_BYTES = int(line.split()[1]) * 1024 + 8 * 2**20
-trial_process.main()
+import sys
+from actionwatch.service import limited
+limited.MAX_BYTES = {bytes}
+limited.main()
 """
+BEFORE = NOON - HOUR
 
 
 class Place:
@@ -85,7 +92,8 @@ class Place:
             )
         )
         self.settings = read_settings(self.config, {})
-        self.trials = Trials(self.settings)
+        self.trials = Trials(self.config)
+        self.draft = folder / "draft.yml"
 
     def store(self, *users: str) -> None:
         """Store a deletion a minute, proved."""
@@ -94,9 +102,13 @@ class Place:
             records.insert_new(connection, made)
             marks.write(connection, make_marks(mark=NOON + HOUR, seen_through=NOON + HOUR, proved_through=NOON + HOUR))
 
+    async def events(self, draft: str) -> list[TrialEvent]:
+        """Return all events of a trial."""
+        return [event async for event in self.trials.run(draft, BEFORE)]
+
     def run(self, draft: str) -> TrialEvent:
         """Return how a trial ends."""
-        return list(self.trials.run(draft, NOON - HOUR))[-1]
+        return asyncio.run(self.events(draft))[-1]
 
     def result(self, draft: str) -> TrialResult:
         """Return the result of a trial."""
@@ -110,15 +122,31 @@ class Place:
         assert isinstance(found, TrialRefused), found
         return found.faults
 
-    def answer(self, draft: str) -> TrialResult | TrialRefused:
-        """Return what the process would answer, without starting one: that takes a second of CPU."""
-        return trial_process.answer(request_of(self.settings, draft, NOON - HOUR), lambda event: None)
+    def command(self, draft: str, *options: str) -> Called:
+        """Run the command in this process, because to start one takes a second of CPU."""
+        self.draft.write_text(draft)
+        backtest = (
+            "rules",
+            "backtest",
+            str(self.draft),
+            "--with-configured",
+            "--since",
+            BEFORE.isoformat(),
+            "--summary",
+        )
+        return call("-c", str(self.config), *backtest, *(options or ("-o", "json")))
+
+    def answer(self, draft: str) -> TrialResult:
+        """Return what the command prints."""
+        called = self.command(draft)
+        assert called.status == 0, called
+        found = msgspec.json.decode(called.out, type=TrialEvent)
+        assert isinstance(found, TrialResult), found
+        return found
 
     def alert_counts(self, draft: str) -> list[tuple[str, int]]:
-        """Return how many alerts each rule of a draft would have opened, without starting a process."""
-        found = self.answer(draft)
-        assert isinstance(found, TrialResult), found
-        return [(each.name, each.alert_count) for each in found.rules]
+        """Return how many alerts each rule of a draft would have opened."""
+        return [(each.name, each.alert_count) for each in self.answer(draft).rules]
 
 
 @pytest.fixture
@@ -137,7 +165,7 @@ def test_result(place: Place) -> None:
     newest = rule.newest[0]
     assert (newest.title, newest.at) == ("draft: eve", NOON + timedelta(minutes=2))
     assert newest.record_key == make_record(2, minutes=2).key
-    assert (sum(rule.counts), len(rule.counts)) == (2, trial_process.BARS)
+    assert (sum(rule.counts), len(rule.counts)) == (2, backtest_summary.BARS)
     with place.database.read() as connection:
         assert not connection.exec_driver_sql("SELECT count(*) FROM alert").scalar()
 
@@ -169,19 +197,19 @@ def test_tests_of_the_draft(place: Place) -> None:
 @pytest.mark.parametrize(
     ("draft", "fault"),
     [
-        ("title: [\n", "draft:2:1: not YAML"),
-        (DRAFT.replace("level: high", "level: severe"), "draft:4:1: 'severe'"),
+        ("title: [\n", "draft.yml:2:1: not YAML"),
+        (DRAFT.replace("level: high", "level: severe"), "draft.yml:4:1: 'severe'"),
         (DRAFT.replace("userName", "userNam"), "did you mean 'userName'"),
         ("", "the draft has no rule"),
-        ("a: &a [1]\nb: [*a, *a]\n", "draft:"),
+        ("a: &a [1]\nb: [*a, *a]\n", "draft.yml:"),
     ],
 )
 def test_faults_have_a_place(place: Place, draft: str, fault: str) -> None:
     """A draft that is broken is refused with the places and remedies of 'rules check'."""
     place.store("eve")
-    found = place.answer(draft)
-    assert isinstance(found, TrialRefused), found
-    assert any(fault in each for each in found.faults), found
+    called = place.command(draft)
+    assert called.status in (1, 2)
+    assert fault in called.err
 
 
 def test_probable_mistakes_are_noted(place: Place) -> None:
@@ -199,42 +227,101 @@ def test_one_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second trial is refused while one runs; the next one runs."""
     monkeypatch.setattr(trial, "TURN_SECONDS", 0.1)
     place.store("eve")
-    first = place.trials.run(DRAFT, NOON)
-    next(first)
-    assert place.faults(DRAFT) == [BUSY]
-    first.close()
-    assert place.result(DRAFT).rules
+
+    async def three() -> tuple[TrialEvent, TrialEvent]:
+        first = place.trials.run(DRAFT, NOON)
+        await anext(first)
+        second = await place.events(DRAFT)
+        await first.aclose()
+        return second[-1], (await place.events(DRAFT))[-1]
+
+    second, third = asyncio.run(three())
+    assert second == TrialRefused([BUSY])
+    assert isinstance(third, TrialResult)
 
 
 def _command(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(trial, "_COMMAND", (sys.executable, "-c", text))
 
 
+SILENT = """
+import json, os, signal
+print(json.dumps({"type": "progress", "record_count": os.getpid(), "through": "2026-01-01T00:00:00Z"}), flush=True)
+signal.pause()
+"""
+"""A process whose only progress is its id."""
+
+
 def test_end_of_the_request_ends_the_process(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trial whose result nobody waits for any longer is killed."""
-    line = '{"type":"progress","record_count":1,"through":"2026-01-01T00:00:00Z"}'
-    _command(monkeypatch, f"import os, signal\nprint('{line}', flush=True)\nsignal.pause()")
-    events = place.trials.run(DRAFT, NOON)
-    assert isinstance(next(events), TrialProgress)
-    events.close()  # it returns when the process has ended
+    """A trial whose result nobody waits for any longer is killed; while it is silent, the last progress comes again."""
+    _command(monkeypatch, SILENT)
+    monkeypatch.setattr(trial, "_LOOK_SECONDS", 0.01)
+
+    async def leave() -> int:
+        events = place.trials.run(DRAFT, NOON)
+        async for event in events:
+            assert isinstance(event, TrialProgress)
+            if event.record_count:
+                assert await anext(events) == event
+                await events.aclose()
+                return event.record_count
+        raise AssertionError("no progress")
+
+    process = asyncio.run(leave())
+    wait_until(lambda: not is_running(process), "the end of the process")
     monkeypatch.undo()
     place.store("eve")
     assert place.result(DRAFT).rules
 
 
-def test_silent_process_can_be_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the process is silent, the iterator yields the last progress again, so that whoever iterates can leave."""
-    _command(monkeypatch, "import signal\nsignal.pause()")
-    monkeypatch.setattr(trial, "_LOOK_SECONDS", 0.01)
-    events = place.trials.run(DRAFT, NOON)
-    assert [next(events), next(events)] == [TrialProgress(0, NOON)] * 2
-    events.close()
+SERVICE = """
+import asyncio, pathlib, sys
+from datetime import UTC, datetime
+from actionwatch.service import limited, trial
+trial._COMMAND = (sys.executable, "-c", sys.argv[2])
+async def main():
+    async for event in trial.Trials(pathlib.Path(sys.argv[1])).run("x", datetime.now(UTC)):
+        print(event.record_count, flush=True)
+asyncio.run(main())
+"""
+
+
+def test_process_ends_with_the_service(place: Place) -> None:
+    """A trial ends with the service, also when that is killed and can clean nothing up."""
+    text = f"from actionwatch.service import limited\nlimited.os.execv = lambda *_: exec({SILENT!r})\nlimited.main()"
+    with child([sys.executable, "-c", SERVICE, place.config, text], stdout=subprocess.PIPE) as service:
+        assert service.stdout is not None
+        process = next(number for line in service.stdout if (number := int(line)))
+        assert is_running(process)
+        service.kill()
+        service.wait(LIMIT)
+        wait_until(lambda: not is_running(process), "the end of the process")
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_progress_of_the_command(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With -o jsonl, the command prints how many records it read, on how many the rules ran, and then the result."""
+    monkeypatch.setattr(backtest_summary, "_PROGRESS_SECONDS", 0.0)
+    place.store("eve", "bob", "eve")
+    lines = [
+        msgspec.json.decode(line, type=TrialEvent) for line in place.command(DRAFT, "-o", "jsonl").out.splitlines()
+    ]
+    progress = [(each.step, each.record_count) for each in lines if isinstance(each, TrialProgress)]
+    assert progress == [("read", 1), ("read", 2), ("read", 3), ("run", 1), ("run", 2), ("run", 3)]
+    assert isinstance(lines[-1], TrialResult)
 
 
 def test_sandbox_without_priorities(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a sandbox denies a change of priority, as the systemd unit does, a trial runs with the usual one."""
     place.store("eve")
-    _command(monkeypatch, DENIED + "from actionwatch.service import trial_process\ntrial_process.main()")
+    _command(monkeypatch, DENIED + "from actionwatch.service import limited\nlimited.main()")
     assert place.result(DRAFT).rules
 
 
@@ -259,31 +346,34 @@ def test_text_that_no_encoding_accepts(place: Place) -> None:
 
 def test_process_that_dies(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends without a result is an error with its status and last words in the log."""
-    _command(monkeypatch, "raise SystemExit('out of luck')")
+    _command(monkeypatch, "import sys\nprint('out of luck', file=sys.stderr)\nsys.exit(3)")
     with capture_logs() as logs:
         assert "trial_failed" in place.faults(DRAFT)[0]
-    assert [(each["event"], each["status"], each["error"]) for each in logs] == [("trial_failed", 1, "out of luck\n")]
+    assert [(each["event"], each["status"], each["error"]) for each in logs] == [("trial_failed", 3, "out of luck\n")]
 
 
 def test_memory_has_a_bound(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that needs too much memory says so, and what to do."""
     place.store(*(f"user{number}" for number in range(20_000)))
-    _command(monkeypatch, NEEDS_LITTLE)
+    _command(monkeypatch, NEEDS_LITTLE.format(bytes=40 * 2**20))
     assert "choose a shorter time, or narrow the rule" in place.faults(CLUSTER_DELETED_RULE)[0]
 
 
-def test_time_has_a_bound(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its time, a trial ends with the result for the records so far, and without the absences after them."""
+def test_kernel_ends_what_takes_too_long(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that takes longer than the service waits says so."""
+    _command(monkeypatch, "import os, signal\nos.kill(os.getpid(), signal.SIGALRM)\nsignal.pause()")
+    assert "takes more than 50 seconds" in place.faults(DRAFT)[0]
+
+
+def test_time_has_a_bound(place: Place) -> None:
+    """After its time, a backtest ends with the result for the records so far, and without the absences after them."""
     place.store("eve", "bob", "eve")
-    monkeypatch.setattr(trial_process, "RUN_SECONDS", 0.0)
-    seen: list[TrialEvent] = []
-    request = request_of(place.settings, DRAFT + "---\n" + _absence(), NOON)
-    result = trial_process.run(request, seen.append)
-    assert (result.is_cut, result.record_count, result.end, _counts(result)) == (True, 0, NOON, [0, 0])
-    monkeypatch.setattr(trial_process, "RUN_SECONDS", 60.0)
-    monkeypatch.setattr(trial_process, "_PROGRESS_SECONDS", 0.0)
-    assert _counts(trial_process.run(request, seen.append)) == [2, 1]
-    assert [each.record_count for each in seen if isinstance(each, TrialProgress)] == [0, 1, 2]
+    both = DRAFT + "---\n" + _absence()
+    called = place.command(both, "--max-time", "0", "-o", "json")
+    assert called.status == 0, called
+    cut = msgspec.json.decode(called.out, type=TrialResult)
+    assert (cut.is_cut, cut.record_count, _counts(cut)) == (True, 0, [0, 0])
+    assert _counts(place.answer(both)) == [2, 1]
 
 
 def _absence() -> str:

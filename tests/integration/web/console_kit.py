@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
-from actionwatch.rules.trial import TrialEvent
+from actionwatch.rules.trial import TrialEvent, TrialProgress
 from actionwatch.store import record_search, tokens
 from actionwatch.store.database import Database
 from actionwatch.store.record_rows import place_of
@@ -118,8 +118,9 @@ class Served:
         return [each for each in self.stretches if each.source == source and each.end >= since]
 
 
-def _no_trial(draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
-    yield from ()
+async def _no_trial(draft: str, since: datetime) -> AsyncGenerator[TrialEvent, None]:
+    assert draft
+    yield TrialProgress(0, since)
 
 
 Fill = Callable[[Connection], None]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_fault_is_shown_and_the_text_kept(place: Place, served: Served) -> None:
     text = f"title: [\r\n# {MARKUP}\u202e </textarea>\t\r\n"
     with served.open() as client:
         page = sent(client, text).text
-    assert "draft:2:1" in page or "draft:3:1" in page
+    assert "draft.yml:2:1" in page or "draft.yml:3:1" in page
     assert editor(page) == text.replace("\r\n", "\n")
     assert MARKUP not in page
 
@@ -109,12 +110,11 @@ def test_progress_is_sent_while_it_runs(database: Database) -> None:
     """The page begins before the result is there; each line of progress comes when it happens."""
     may_end = threading.Event()
 
-    def slow(draft: str, since: datetime) -> Generator[TrialEvent, None, None]:
+    async def slow(draft: str, since: datetime) -> AsyncGenerator[TrialEvent, None]:
         assert (draft, since) == ("slow: 1", NOON - timedelta(days=7))
         for count in (1, 2_000):
-            threading.Event().wait(0.25)
             yield TrialProgress(count, NOON)
-        wait_for_event(may_end, "the client to have read the progress")
+        await asyncio.to_thread(wait_for_event, may_end, "the client to have read the progress")
         yield TrialRefused(["done"])
 
     served = Served(database, options={"try_draft": slow})
@@ -129,6 +129,27 @@ def test_progress_is_sent_while_it_runs(database: Database) -> None:
                     may_end.set()
     assert "2,000 records" in page
     assert "<p>done</p>" in page
+
+
+def test_progress_and_result_of_the_command(place: Place, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page shows what the command reports while it runs, in its order, and then its result."""
+    eager = "import sys\nfrom actionwatch.cli import main\nfrom actionwatch.cli.rules import backtest_summary\n"
+    eager += "backtest_summary._PROGRESS_SECONDS = 0\nmain(sys.argv[2:])"
+    monkeypatch.setattr(trial, "_COMMAND", (sys.executable, "-c", eager))
+    place.store("eve", "bob")
+    with served.open() as client:
+        page = sent(client, EXAMPLE).text
+    shown = [
+        "Reading the rules",
+        "Read 1 record",
+        "Read 2 records",
+        "Ran on 1 record",
+        "Ran on 2 records",
+        "<strong>2 alerts",
+    ]
+    places = [page.find(each) for each in shown]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 def test_client_that_leaves_ends_the_trial(place: Place, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
