@@ -79,7 +79,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Claim:
-    """What the stages that claim need: one transaction, for one receiver, which has `free` slots."""
+    """The transaction in which the stages claim rows of one receiver, which has `free` slots."""
 
     connection: Connection
     gates: GateCheck
@@ -93,7 +93,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What the stages that send need: a receiver, whether its process may still send a job, and how long the job has waited."""
+    """The receiver to which the stages send. `is_mine`: this process may still send the job; `waited`: how long it has waited."""
 
     channel: Channel
     renderer: MessageRenderer
@@ -138,7 +138,7 @@ def render(sending: Sending, attempt: Attempt) -> Attempt:
 
 
 def check_term(sending: Sending, attempt: Attempt) -> Attempt:
-    """Leave a job that others may have claimed, because this process was silent for too long. Directly before it is sent."""
+    """Leave a job that others may have claimed since. This is the last check: nothing slow runs between it and `send`."""
     if sending.is_mine(attempt.job):
         return attempt
     return replace(attempt, left=Leave("others may have claimed it since"))
@@ -161,7 +161,7 @@ def conclude(
 
 
 ClaimStage = Callable[[Claim, Sequence[Any]], Sequence[Any]]
-"""For each row that goes on, what the next stage needs; for each other row, the decision that ends it."""
+"""It returns, for each row that goes on, the input of the next stage; for each other row, the decision that ends it."""
 SendStage = Callable[[Sending, Attempt], Attempt]
 """A `DeliveryError` that it raises ends the attempt, as `left` does."""
 
@@ -183,7 +183,7 @@ STAGES = (*CLAIMING, *SENDING, conclude)
 def claim_due(
     stages: Sequence[ClaimStage], claim: Claim, due: Sequence[DueDelivery]
 ) -> tuple[list[Any], list[tuple[Delivery, DeliveryOutcome]]]:
-    """Take due rows through stages. Return what the last stage made, and the decisions that ended the others."""
+    """Take due rows through stages. Return the results of the last stage, and the decisions that ended the others."""
     going: list[Any] = list(due)
     ended: list[tuple[Delivery, DeliveryOutcome]] = []
     for stage in stages:

@@ -1,4 +1,4 @@
-"""What people do with dead letters, by a command, in the console or through the API: retry, send elsewhere, drop.
+"""Let people retry dead letters, send them to another receiver, or drop them: by a command, in the console, through the API.
 
 Each action records who decided. It is one transaction, or several if there are many dead letters, so that the other steps can
 write between them. A message keeps its id; one that was attempted is sent word for word, and one that was not passes its
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class DeadLetters:
-    """The actions. Rows that are no dead letters, because somebody was faster, are left as they are."""
+    """Retries and drops dead letters. Rows that are no longer dead, because somebody was faster, stay as they are."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ def replay(connection: Connection, wanted: DeliveryFilter, configured: Collectio
     letters = [each for each in outbox.read_dead_letters(connection, wanted) if each.receiver in configured]
     for receiver in {each.receiver for each in letters}:
         delivery_transitions.requeue(connection, replace(wanted, receiver=receiver), now)
-    _note(connection, letters, "retried", lambda each: f"goes to {each.receiver} again", who, now)
+    _append_history(connection, letters, "retried", lambda each: f"goes to {each.receiver} again", who, now)
     _enqueue_ends(connection, {(each.alert_id, each.receiver) for each in letters}, now)
     return len(letters)
 
@@ -106,7 +106,7 @@ def readdress(connection: Connection, wanted: DeliveryFilter, to: str, who: str,
     moved = [each for each in letters if each.receiver != to]
     for letter in moved:
         _move(connection, letter, to, now)
-    _note(connection, moved, "retried", lambda each: f"goes to {to} in place of {each.receiver}", who, now)
+    _append_history(connection, moved, "retried", lambda each: f"goes to {to} in place of {each.receiver}", who, now)
     _enqueue_ends(connection, {(each.alert_id, to) for each in moved}, now)
     return len(letters)
 
@@ -114,7 +114,7 @@ def readdress(connection: Connection, wanted: DeliveryFilter, to: str, who: str,
 def drop(connection: Connection, wanted: DeliveryFilter, who: str, now: datetime) -> int:
     """Give up dead letters for good. Return how many."""
     letters = outbox.read_dead_letters(connection, wanted)
-    _note(connection, letters, "dropped", lambda each: f"for {each.receiver} is not sent", who, now)
+    _append_history(connection, letters, "dropped", lambda each: f"for {each.receiver} is not sent", who, now)
     return delivery_transitions.drop(connection, wanted, who)
 
 
@@ -130,7 +130,7 @@ def _move(connection: Connection, letter: Delivery, to: str, now: datetime) -> N
     delivery_transitions.readdress(connection, letter, to, ordinal, event, now)
 
 
-def _note(
+def _append_history(
     connection: Connection,
     letters: Iterable[Delivery],
     stage: str,

@@ -1,5 +1,5 @@
-"""Watch what messages need: report dead letters, failing receivers, missed objectives and failing templates, resolve what is
-over, and bury what waits for receivers that are not in the configuration, because nothing else moves these rows on.
+"""Report dead letters, failing receivers, missed objectives and failing templates, and resolve the reports that are over. Bury
+rows of receivers that are not in the configuration, because nothing else moves these rows on.
 """
 
 from __future__ import annotations
@@ -192,13 +192,13 @@ class TemplateWatch:
         self._failures: dict[str, tuple[Fault, int]] = {}
         """The last failure of each file, and the version of the renderer that it is about."""
 
-    def note(self, attempts: Sequence[Attempt]) -> None:
+    def collect(self, attempts: Sequence[Attempt]) -> None:
         """Collect the failures of attempts that were recorded."""
         for each in attempts:
             self._failures |= {fault.file: (fault, each.templates_version) for fault in each.render_failures}
 
     def report(self) -> None:
-        """Report the failures of the templates in use, and settle what was reported about those before.
+        """Report the failures of the templates in use, and resolve the reports about those before.
 
         Raises: StoreError; the next call reports them again.
         """

@@ -1,4 +1,4 @@
-"""What only one of several replicas does: summaries, reports about receivers, their fallbacks, and the end of removed ones."""
+"""Do what only one of several replicas does: summaries, reports about receivers, their fallbacks, and the end of removed ones."""
 
 from __future__ import annotations
 

@@ -30,16 +30,10 @@ MOST_IN_HAND_BESIDE_OTHERS = 32
 
 
 @dataclass(slots=True)
-class ReceiverWorker:
-    """One receiver's threads, rate and backlog. Only the delivery worker's thread touches its counters."""
+class Capacity:
+    """How many messages a receiver can take, and when: its concurrency, its rate and its pauses. Only one thread uses it."""
 
     channel: Channel
-    renderer: MessageRenderer
-    on_ended: Callable[[Attempt], None]
-    jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
-    threads: list[threading.Thread] = field(default_factory=list)
-    in_hand: dict[str, float] = field(default_factory=dict)
-    """The deliveries whose attempt has not ended, each with the monotonic time at which `send` received it."""
     sender_count: int = 1
     """How many processes share the receiver."""
     sender_rank: int = 0
@@ -49,12 +43,8 @@ class ReceiverWorker:
     paused_until: datetime | None = None
     closed_until: datetime | None = None
     """When the rate allows the next message, or when to check again whether other processes have free slots."""
-    next_due_at: datetime | None = None
-    """When the next of its rows is due, as the last look at the outbox saw it; None if no row waits."""
-    term: Callable[[], int | None] = lambda: None
-    """Returns the term of this process: it sends only what it claimed in it, and nothing without one."""
 
-    def free(self, now: datetime, held_elsewhere: int = 0) -> int:
+    def free(self, now: datetime, in_hand_count: int, held_elsewhere: int = 0) -> int:
         """Return how many more messages the receiver can take now; `held_elsewhere` are being sent by other processes."""
         if self.wait_seconds(now) > 0:
             return 0
@@ -62,7 +52,7 @@ class ReceiverWorker:
         most = (
             self.channel.concurrency - held_elsewhere if held_elsewhere and not is_shared_out else self._most_in_hand()
         )
-        slots = max(most - len(self.in_hand), 0)
+        slots = max(most - in_hand_count, 0)
         return slots if self.channel.rate_per_second is None else min(slots, self._portion)
 
     @property
@@ -91,10 +81,6 @@ class ReceiverWorker:
         if closed > max(self._closed_for(0), self._closed_for(self._portion)).total_seconds():
             closed = 0.0  # the clock was set back since
         return max(paused, closed, 0.0)
-
-    def is_due(self, now: datetime) -> bool:
-        """Return whether one of its rows is due."""
-        return self.next_due_at is not None and self.next_due_at <= now
 
     @property
     def interval(self) -> timedelta:
@@ -127,6 +113,35 @@ class ReceiverWorker:
         self.paused_until = self.paused_until and self.paused_until + step
         self.closed_until = self.closed_until and self.closed_until + step
 
+
+@dataclass(slots=True)
+class ReceiverWorker:
+    """One receiver's threads and backlog."""
+
+    channel: Channel
+    renderer: MessageRenderer
+    on_ended: Callable[[Attempt], None]
+    capacity: Capacity = field(init=False)
+    jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
+    threads: list[threading.Thread] = field(default_factory=list)
+    in_hand: dict[str, float] = field(default_factory=dict)
+    """The deliveries whose attempt has not ended, each with the monotonic time at which `send` received it."""
+    next_due_at: datetime | None = None
+    """When the next of its rows is due, as the last look at the outbox saw it; None if no row waits."""
+    term: Callable[[], int | None] = lambda: None
+    """Returns the term of this process: it sends only what it claimed in it, and nothing without one."""
+
+    def __post_init__(self) -> None:
+        self.capacity = Capacity(self.channel)
+
+    def free(self, now: datetime, held_elsewhere: int = 0) -> int:
+        """Return how many more messages the receiver can take now; `held_elsewhere` are being sent by other processes."""
+        return self.capacity.free(now, len(self.in_hand), held_elsewhere)
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether one of its rows is due."""
+        return self.next_due_at is not None and self.next_due_at <= now
+
     def send(self, job: Job) -> None:
         """Queue a job for the receiver's threads; `start_threads` follows."""
         self.in_hand[job.delivery.id] = time.monotonic()
@@ -137,10 +152,10 @@ class ReceiverWorker:
 
         If the system refuses one, the next call tries again.
         """
-        while len(self.threads) > self.share:
+        while len(self.threads) > self.capacity.share:
             self.threads.pop()
             self.jobs.put(None)  # whichever thread takes it ends
-        while len(self.threads) < min(self.share, len(self.in_hand)):
+        while len(self.threads) < min(self.capacity.share, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process from ending.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -155,12 +170,12 @@ class ReceiverWorker:
     @property
     def is_busy(self) -> bool:
         """Whether attempts ended in this round, and more jobs wait than its threads are sending."""
-        return self.ended_count > 0 and len(self.in_hand) > self.share
+        return self.capacity.ended_count > 0 and len(self.in_hand) > self.capacity.share
 
     def take_back(self, attempt: Attempt) -> None:
         """Count an attempt that ended."""
         self.in_hand.pop(attempt.job.delivery.id, None)
-        self.ended_count += 1
+        self.capacity.ended_count += 1
 
     def close(self) -> None:
         """End the threads and close the notifier, unless a send still hangs in it."""

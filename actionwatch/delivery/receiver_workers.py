@@ -57,8 +57,8 @@ class Inbox:
         """Let the next `collect`, which it wakes, move the pauses of the receivers by a step of the clock."""
         self._arrived.put(step)
 
-    def note_version(self) -> None:
-        """Store the version of the store, before a look at the outbox: `collect` ends when somebody has written since."""
+    def remember_version(self) -> None:
+        """Remember the version of the store, before a look at the outbox: `collect` ends when somebody has written since."""
         self._seen_version = self._database.version()
 
     def collect(self, workers: Mapping[str, ReceiverWorker], wait_seconds: float) -> bool:
@@ -68,17 +68,17 @@ class Inbox:
         """
         wait_seconds = 0.0 if self.ended else wait_seconds
         for worker in workers.values():
-            worker.ended_count = 0
+            worker.capacity.ended_count = 0
         try:
             first = self._wait(wait_seconds) if wait_seconds > 0 else self._arrived.get_nowait()
         except queue.Empty:
             return False
-        is_woken = self._take(first, workers) | self._take_all(workers)
+        is_woken = self._accept(first, workers) | self._accept_all(workers)
         longest = _GATHER_SHARED_SECONDS if self._database.is_shared else _GATHER_SECONDS
         ends_at = time.monotonic() + (longest if wait_seconds > 0 else 0)
         while not is_woken and time.monotonic() < ends_at and any(worker.is_busy for worker in workers.values()):
             time.sleep(_GATHER_STEP)
-            is_woken = self._take_all(workers)
+            is_woken = self._accept_all(workers)
         return is_woken
 
     def _wait(self, wait_seconds: float) -> Attempt | timedelta | None:
@@ -92,15 +92,15 @@ class Inbox:
                 if left <= self._database.look_seconds or self._database.version() != self._seen_version:
                     raise
 
-    def _take_all(self, workers: Mapping[str, ReceiverWorker]) -> bool:
+    def _accept_all(self, workers: Mapping[str, ReceiverWorker]) -> bool:
         """Take all attempts. Return whether there was a wake-up."""
         is_woken = False
         with contextlib.suppress(queue.Empty):
             while True:
-                is_woken |= self._take(self._arrived.get_nowait(), workers)
+                is_woken |= self._accept(self._arrived.get_nowait(), workers)
         return is_woken
 
-    def _take(self, arrived: Attempt | timedelta | None, workers: Mapping[str, ReceiverWorker]) -> bool:
+    def _accept(self, arrived: Attempt | timedelta | None, workers: Mapping[str, ReceiverWorker]) -> bool:
         """Take one. Return whether it was a wake-up."""
         if isinstance(arrived, Attempt):
             workers[arrived.job.delivery.receiver].take_back(arrived)
@@ -111,7 +111,7 @@ class Inbox:
             return False
         if arrived is not None:
             for worker in workers.values():
-                worker.follow_clock(arrived)
+                worker.capacity.follow_clock(arrived)
         return True
 
 
@@ -153,7 +153,7 @@ class ReceiverWorkers:
     def share_out(self, senders: Sequence[str], own: str) -> None:
         """Divide what receivers take at a time among the processes that send, of which this is the one with the name `own`."""
         for worker in self.by_name.values():
-            worker.sender_count, worker.sender_rank = len(senders), senders.index(own)
+            worker.capacity.sender_count, worker.capacity.sender_rank = len(senders), senders.index(own)
 
     def close(self) -> None:
         """End the threads and close the notifiers."""
@@ -202,7 +202,7 @@ class Schedule:
     def seconds_until_next(self) -> float:
         """Return how long nothing is due, unless a process has written to the store since the last look at the outbox."""
         now = self._clock()
-        waits = [seconds for worker in self._workers if (seconds := worker.wait_seconds(now)) > 0]
+        waits = [seconds for worker in self._workers if (seconds := worker.capacity.wait_seconds(now)) > 0]
         dues = (worker.next_due_at for worker in self._workers if worker.free(now))
         waits += [(due_at - now).total_seconds() for due_at in dues if due_at is not None]
         if self._storm_due_at is not None:
@@ -218,4 +218,8 @@ class Schedule:
             dues = [(each, outbox.next_due(connection, each.channel.name, now)) for each in self._workers]
         if summary_due_at is not None and summary_due_at <= until:
             return True
-        return any(max(due_at, worker.paused_until or due_at) <= until for worker, due_at in dues if due_at is not None)
+        return any(
+            max(due_at, worker.capacity.paused_until or due_at) <= until
+            for worker, due_at in dues
+            if due_at is not None
+        )

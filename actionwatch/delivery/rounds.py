@@ -1,8 +1,9 @@
-"""What a round of the delivery worker does in its transaction: record the attempts that ended, then claim what is due."""
+"""The rounds of the delivery worker: one transaction records the attempts that ended, then claims the rows that are due."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,17 +12,20 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery
-from actionwatch.base.errors import DeliveryError, TransientDeliveryError
+from actionwatch.base.errors import DeliveryError, RoleLost, StoreBusy, StoreClosed, TransientDeliveryError
 from actionwatch.base.model import Event
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.attempt import CLAIMING, Attempt, Claim, ClaimStage, claim_due, conclude, gate
 from actionwatch.delivery.compose import Job, compose_all
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck, as_received
+from actionwatch.delivery.health import TemplateWatch
 from actionwatch.delivery.lifecycle import DeliveryOutcome, Leave
 from actionwatch.delivery.receiver_worker import ReceiverWorker
+from actionwatch.delivery.receiver_workers import Inbox, ReceiverWorkers
 from actionwatch.delivery.retry import Bury
 from actionwatch.store import alert_history, delivery_latency, delivery_transitions, outbox, receivers
+from actionwatch.store.database import Database
 from actionwatch.store.outbox import DueDelivery
 from actionwatch.text.escaping import visible
 
@@ -33,6 +37,84 @@ log = structlog.get_logger()
 
 Prepared = list[tuple[DueDelivery, Job | Bury]]
 """Due rows with their messages, composed before the transaction that freezes them."""
+
+
+class Rounds:
+    """The transactions of one process, which `sender` names, for all of its receivers."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        receivers: ReceiverWorkers,
+        inbox: Inbox,
+        recorder: Recorder,
+        claimer: Claimer,
+        templates: TemplateWatch,
+        sender: str,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._receivers = receivers
+        self._inbox = inbox
+        self._recorder = recorder
+        self._claimer = claimer
+        self._templates = templates
+        self._sender = sender
+
+    def record_and_claim(self, claiming: Sequence[ReceiverWorker]) -> tuple[list[Job], Exception | None]:
+        """Record the attempts that ended and claim for receivers, in one transaction if that works for all of them.
+
+        Returns: the jobs, and why the claim for a receiver failed. Raises: StoreBusy, if this process may claim nothing.
+        """
+        ended = self._inbox.ended
+        if not ended and not claiming:
+            return [], None
+        if claiming and self._database.term() is None:
+            self._commit(ended, [])
+            raise StoreBusy("this replica has not renewed its lease for too long, so it claims no messages")
+        try:
+            return self._commit(ended, claiming), None
+        except (StoreBusy, StoreClosed, RoleLost):
+            raise
+        except Exception as exc:
+            log.warning("claims_separated", error=repr(exc))
+        return self._claim_separately(ended, claiming)
+
+    def _claim_separately(
+        self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]
+    ) -> tuple[list[Job], Exception | None]:
+        """Claim for each receiver in its own transaction, so that one whose claim fails keeps no other from its messages.
+
+        One of them reports that this step fails.
+        """
+        self._commit(ended, [])
+        jobs: list[Job] = []
+        failure: Exception | None = None
+        for each in claiming:
+            each.capacity.closed_until = None  # the claim that was rolled back may have used up its rate
+            try:
+                jobs += self._commit([], [each])
+            except Exception as exc:
+                log.error("claim_failed", receiver=each.channel.name, error=repr(exc))
+                failure = exc
+        return jobs, failure
+
+    def _commit(self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]) -> list[Job]:
+        """Record attempts and claim for receivers, in one transaction."""
+        term = self._database.term()  # before it: if the term ends meanwhile, others may take over what it claims
+        # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
+        # it would be written again, with another time under the same id.
+        with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:
+            self._recorder.record(connection, ended, self._clock())
+            if self._database.is_shared:
+                self._receivers.share_out(
+                    sorted({self._sender, *self._database.read_senders(connection)}), self._sender
+                )
+            claimed = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
+        self._inbox.ended = []
+        self._templates.collect(ended)
+        return [replace(job, term=term) for job in claimed]
 
 
 class Claimer:
@@ -64,8 +146,8 @@ class Claimer:
                 break  # these were all; behind one that a gate stops, another one of its alert may be due
             read_count += len(due)
             limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
-        if jobs and worker.interval:
-            receivers.note_next(connection, channel.name, worker.close_after(len(jobs), now))
+        if jobs and worker.capacity.interval:
+            receivers.note_next(connection, channel.name, worker.capacity.close_after(len(jobs), now))
         worker.next_due_at = outbox.next_due(connection, channel.name, now)
         return jobs
 
@@ -93,7 +175,7 @@ class Claimer:
         delivery_transitions.freeze(connection, [each.delivery for each in frozen])
 
     def _go_through(self, stages: Sequence[ClaimStage], claim: Claim, due: Sequence[DueDelivery]) -> list[Any]:
-        """Take due rows through stages, and make the transitions of those that they end. Return what the last stage made."""
+        """Take due rows through stages, and make the transitions of those that they end. Return the results of the last."""
         made, ended = claim_due(stages, claim, due)
         for delivery, outcome in ended:
             if isinstance(outcome, Bury):
@@ -111,10 +193,10 @@ def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -
     )
     if not worker.is_due(now):
         return 0
-    worker.follow_shared(paused_until, next_at)
+    worker.capacity.follow_shared(paused_until, next_at)
     free = worker.free(now, held_elsewhere=max(leased - mine, 0))
-    if not free and leased > mine and not worker.wait_seconds(now):
-        worker.close_after(0, now)
+    if not free and leased > mine and not worker.capacity.wait_seconds(now):
+        worker.capacity.close_after(0, now)
     return free
 
 
@@ -155,8 +237,8 @@ class Recorder:
 def _note_failure(connection: Connection, worker: ReceiverWorker, error: DeliveryError, now: datetime) -> None:
     """Store the failure of a receiver, and pause it if it asks for that."""
     if isinstance(error, TransientDeliveryError) and error.retry_after:
-        worker.pause(now + error.retry_after)
-    receivers.note_failure(connection, worker.channel.name, now, visible(str(error)), worker.paused_until)
+        worker.capacity.pause(now + error.retry_after)
+    receivers.note_failure(connection, worker.channel.name, now, visible(str(error)), worker.capacity.paused_until)
 
 
 def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:

@@ -13,7 +13,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -21,16 +20,15 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
-from actionwatch.delivery.attempt import Attempt, Channel, MessageRenderer
-from actionwatch.delivery.compose import Job
+from actionwatch.base.errors import StoreError
+from actionwatch.delivery.attempt import Channel, MessageRenderer
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.health import TemplateWatch
 from actionwatch.delivery.leader import Leader
 from actionwatch.delivery.receiver_worker import ReceiverWorker
 from actionwatch.delivery.receiver_workers import Inbox, ReceiverWorkers, Schedule
-from actionwatch.delivery.rounds import Claimer, Recorder
+from actionwatch.delivery.rounds import Claimer, Recorder, Rounds
 from actionwatch.store import delivery_transitions, receivers
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER
@@ -85,18 +83,21 @@ class DeliveryWorker:
         self._inbox = Inbox(database)
         self.receivers = ReceiverWorkers(channels, renderer, self._inbox, database.term)
         fallbacks = Fallbacks(policies)
-        self._claimer = Claimer(GateCheck(global_policy), fallbacks, self._sender)
-        self._recorder = Recorder(self.receivers.by_name, fallbacks, jitter)
+        claimer = Claimer(GateCheck(global_policy), fallbacks, self._sender)
         self._leader = Leader(
             database.as_holder(LEADER),
             leads,
             leader_alerts or self_alerts,
             policies,
             global_policy,
-            self._claimer,
+            claimer,
             fallbacks,
         )
         self._templates = TemplateWatch(renderer, self_alerts)
+        recorder = Recorder(self.receivers.by_name, fallbacks, jitter)
+        self._rounds = Rounds(
+            database, clock, self.receivers, self._inbox, recorder, claimer, self._templates, self._sender
+        )
         self._schedule = Schedule(database, self.receivers.by_name.values(), self._leader.summaries, clock)
 
     def wake(self) -> None:
@@ -164,10 +165,18 @@ class DeliveryWorker:
         """
         is_woken = self._inbox.collect(self.receivers.by_name, wait_seconds)
         if self._inbox.left_count:
-            self._recover_left()
+            # Others may have claimed some of it since this process was silent; the rest is released.
+            log.warning("deliveries_left", count=self._inbox.left_count, why="this replica was silent for too long")
+            self.recover()
+            self._inbox.left_count = 0
+        claiming: list[ReceiverWorker] = []
         if not self._stopping.is_set():
             self._leader.make_summaries(self._clock())
-        jobs, failure = self._record_and_claim(is_woken=is_woken)
+            self._inbox.remember_version()
+            # Whoever wakes the worker has opened an alert: look for it in the transaction that claims it.
+            has_news = is_woken or bool(self._inbox.ended)
+            claiming = self._schedule.free_workers() if has_news else self._schedule.due_workers()
+        jobs, failure = self._rounds.record_and_claim(claiming)
         self.receivers.send(jobs)
         self._templates.report()
         if not self._stopping.is_set():
@@ -175,12 +184,6 @@ class DeliveryWorker:
         if failure is not None:
             raise failure
         return len(jobs)
-
-    def _recover_left(self) -> None:
-        """Release what was not sent, unless others have claimed it since this process was silent."""
-        log.warning("deliveries_left", count=self._inbox.left_count, why="this replica was silent for too long")
-        self.recover()
-        self._inbox.left_count = 0
 
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
         """Deliver until nothing is being sent and nothing falls due within `wait_for_retries` from now; for `run --once`.
@@ -224,60 +227,3 @@ class DeliveryWorker:
         if self.recover_if_due():
             wait_seconds = 0.0
         self.run_once(min(wait_seconds, max(self._recover_at - time.monotonic(), 0.0)))
-
-    def _record_and_claim(self, *, is_woken: bool) -> tuple[list[Job], Exception | None]:
-        """Record the attempts that ended and claim what is due, in one transaction if that works for all receivers.
-
-        Returns: the jobs, and why the claim for a receiver failed.
-        """
-        ended = self._inbox.ended
-        claiming: list[ReceiverWorker] = []
-        if not self._stopping.is_set():
-            self._inbox.note_version()
-            # Whoever wakes the worker has opened an alert: look for it in the transaction that claims it.
-            claiming = self._schedule.free_workers() if ended or is_woken else self._schedule.due_workers()
-        if not ended and not claiming:
-            return [], None
-        if claiming and self._database.term() is None:
-            self._commit_round(ended, [])
-            raise StoreBusy("this replica has not renewed its lease for too long, so it claims no messages")
-        try:
-            return self._commit_round(ended, claiming), None
-        except (StoreBusy, StoreClosed, RoleLost):
-            raise
-        except Exception as exc:
-            log.warning("claims_separated", error=repr(exc))
-        return self._record_and_claim_separately(ended, claiming)
-
-    def _record_and_claim_separately(
-        self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]
-    ) -> tuple[list[Job], Exception | None]:
-        """Claim for each receiver in its own transaction, so that one whose claim fails keeps no other from its messages.
-
-        One of them reports that this step fails.
-        """
-        self._commit_round(ended, [])
-        jobs: list[Job] = []
-        failure: Exception | None = None
-        for each in claiming:
-            each.closed_until = None  # the claim that was rolled back may have used up its rate
-            try:
-                jobs += self._commit_round([], [each])
-            except Exception as exc:
-                log.error("claim_failed", receiver=each.channel.name, error=repr(exc))
-                failure = exc
-        return jobs, failure
-
-    def _commit_round(self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]) -> list[Job]:
-        """Record attempts and claim for receivers, in one transaction."""
-        term = self._database.term()  # before it: if the term ends meanwhile, others may take over what it claims
-        # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
-        # it would be written again, with another time under the same id.
-        with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:
-            self._recorder.record(connection, ended, self._clock())
-            if self._database.is_shared:
-                self.receivers.share_out(sorted({self._sender, *self._database.read_senders(connection)}), self._sender)
-            claimed = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
-        self._inbox.ended = []
-        self._templates.note(ended)
-        return [replace(job, term=term) for job in claimed]

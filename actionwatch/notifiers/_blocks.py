@@ -57,7 +57,7 @@ class _CharBudget:
     def __init__(self, chars: int) -> None:
         self._left = chars
 
-    def take(self, text: str, limit: int) -> str:
+    def cut(self, text: str, limit: int) -> str:
         """Cut a text to its limit and to what is left, but never to an empty text, which Slack would refuse."""
         limit = min(limit, self._left)
         cut = _cut(text, limit) if len(text) <= limit or limit >= _MIN_CUT_CHARS else ""
@@ -85,7 +85,7 @@ def _text_object(item: Any, limit: int, budget: _CharBudget) -> Any:
     """Bound a text, and prevent Slack from turning URLs and names in it into links."""
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
         return item
-    bounded = {**item, "text": budget.take(item["text"], limit)}
+    bounded = {**item, "text": budget.cut(item["text"], limit)}
     return {**bounded, "verbatim": True} if item.get("type") == "mrkdwn" else bounded
 
 
@@ -97,7 +97,7 @@ def _attachment(item: Any, budget: _CharBudget) -> Any:
         bounded["blocks"] = [_block(block, budget) for block in item["blocks"][:MAX_BLOCKS]]
     for name, limit in (("title", _MAX_HEADER_CHARS), ("text", _MAX_SECTION_CHARS), ("fallback", _MAX_FALLBACK_CHARS)):
         if isinstance(item.get(name), str) and item[name]:
-            bounded[name] = budget.take(item[name], limit)
+            bounded[name] = budget.cut(item[name], limit)
     return bounded
 
 

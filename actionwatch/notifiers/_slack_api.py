@@ -102,7 +102,7 @@ class SlackApi(AddressNotifier):
             headers["content-type"] = "application/json; charset=utf-8"
         content = json.dumps(arguments).encode() if arguments else b""
         response = self.post(headers, content, method)
-        data = _read(response)
+        data = _object_in(response)
         if response.status != 200 or data.get("ok") is not True:
             self._refuse(method, response, data)
         if odd := [name for name in ("channel", "ts") if not _is_short(data.get(name, ""))]:
@@ -135,7 +135,7 @@ class SlackApi(AddressNotifier):
         raise PermanentDeliveryError(f"Slack answered {error}{remedy}", response=self._redact.excerpt(details))
 
 
-def _read(response: HttpResponse) -> Mapping[str, Any]:
+def _object_in(response: HttpResponse) -> Mapping[str, Any]:
     """Return the JSON object of a response; what its beginning says if the rest is missing; else nothing."""
     data = response.json_object()
     found = None if data else _BEGINNING.match(response.body)

@@ -63,7 +63,7 @@ def test_claim_fills_the_backlog(database: Database) -> None:
     for job in jobs:
         worker.send(job)
     assert claim(database, worker) == []
-    assert worker.closed_until is None, "its own messages make room as soon as they are sent"
+    assert worker.capacity.closed_until is None, "its own messages make room as soon as they are sent"
 
 
 def test_claim_looks_once_for_rows_that_all_pass(database: Database) -> None:
@@ -112,12 +112,12 @@ def test_rate(database: Database) -> None:
     """A claim under a rate takes one row, and closes the receiver for all processes; one that takes nothing does not."""
     worker, other = make_worker(rate_per_second=0.5), make_worker(rate_per_second=0.5)
     assert claim(database, worker) == []
-    assert worker.closed_until is None
+    assert worker.capacity.closed_until is None
     put(database, "a", "b")
     assert len(claim(database, worker)) == 1
-    assert worker.closed_until == NOON + 3 * SECOND
+    assert worker.capacity.closed_until == NOON + 3 * SECOND
     assert claim(database, other) == []
-    assert other.wait_seconds(NOON + SECOND) == 2
+    assert other.capacity.wait_seconds(NOON + SECOND) == 2
     assert [job.delivery.alert_id for job in claim(database, other, NOON + 3 * SECOND)] == ["b"]
     with database.read() as connection:
         assert receivers.read_availability(connection, "hook", NOON, 9)[:2] == (None, NOON + 5 * SECOND)
@@ -138,19 +138,19 @@ def test_slots_that_others_hold(database: Database) -> None:
     with database.write() as connection:
         lease_due(connection, "hook", NOON, 1)
     assert len(claim(database, worker)) == 1
-    assert worker.closed_until is None
+    assert worker.capacity.closed_until is None
     with database.write() as connection:
         delivery_transitions.release_left(connection, ())
         lease_due(connection, "hook", NOON + SECOND, 2)
     assert claim(database, worker) == []
-    assert worker.wait_seconds(NOON + SECOND) == HELD_ELSEWHERE.total_seconds()
+    assert worker.capacity.wait_seconds(NOON + SECOND) == HELD_ELSEWHERE.total_seconds()
     assert claim(database, worker) == []
-    assert worker.closed_until == NOON + SECOND + HELD_ELSEWHERE
+    assert worker.capacity.closed_until == NOON + SECOND + HELD_ELSEWHERE
     full = make_worker(concurrency=1)
     for number in range(IN_HAND):
         full.in_hand[str(number)] = 0.0
     assert claim(database, full) == []
-    assert full.closed_until is None  # it holds the slots itself: an attempt that ends wakes it up
+    assert full.capacity.closed_until is None  # it holds the slots itself: an attempt that ends wakes it up
 
 
 def test_a_pause_is_shared(database: Database) -> None:
@@ -160,7 +160,7 @@ def test_a_pause_is_shared(database: Database) -> None:
     with database.write() as connection:
         receivers.note_failure(connection, "hook", NOON, "429", NOON + 9 * SECOND)
     assert claim(database, worker) == []
-    assert worker.paused_until == NOON + 9 * SECOND
+    assert worker.capacity.paused_until == NOON + 9 * SECOND
     assert len(claim(database, worker, NOON + 9 * SECOND)) == 1
 
 

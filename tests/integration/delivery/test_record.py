@@ -149,7 +149,7 @@ def test_temporary_error(
     """A temporary error is retried later; a Retry-After pauses the receiver, here and in the store."""
     worker = record(database, Attempt(job(), error=error))
     until = None if paused is None else NOW + paused
-    assert worker.paused_until == until
+    assert worker.capacity.paused_until == until
     with database.read() as connection:
         row = row_of(connection)
         assert (row.status, row.due_at, row.last_error) == (DeliveryStatus.PENDING, NOW + due_after, str(error))
@@ -162,7 +162,7 @@ def test_temporary_error(
 def test_permanent_error(database: Database, error: DeliveryError) -> None:
     """A permanent error makes a dead letter, which goes to the fallback; the receiver is failing."""
     worker = record(database, Attempt(job(), error=error))
-    assert worker.paused_until is None
+    assert worker.capacity.paused_until is None
     with database.read() as connection:
         row = row_of(connection)
         assert row.status is DeliveryStatus.DEAD

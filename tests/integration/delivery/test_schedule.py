@@ -75,10 +75,10 @@ def test_closed_receiver(database: Database) -> None:
     put(database, -1)
     put(database, 4, "other")
     assert schedule.due_workers() == [workers["hook"]]
-    workers["hook"].pause(NOON + 3 * SECOND)
+    workers["hook"].capacity.pause(NOON + 3 * SECOND)
     assert (schedule.free_workers(), schedule.due_workers()) == ([workers["other"]], [])
     assert schedule.seconds_until_next() == 3
-    workers["hook"].pause(NOON + MINUTE)
+    workers["hook"].capacity.pause(NOON + MINUTE)
     assert schedule.seconds_until_next() == 4  # without another look
     put(database, 0, "other")
     assert schedule.due_workers() == [workers["other"]]
@@ -89,7 +89,7 @@ def test_receiver_that_opens_after_the_look(database: Database) -> None:
     clock = Clock()
     schedule, workers = make_schedule(database, "hook", clock=clock, rate_per_second=1.0)
     assert look(schedule) == IDLE_SECONDS
-    workers["hook"].closed_until = NOON + SECOND
+    workers["hook"].capacity.closed_until = NOON + SECOND
     put(database, 0)
     assert (schedule.due_workers(), schedule.seconds_until_next()) == ([], 1)
     clock.advance(seconds=1)
@@ -107,7 +107,7 @@ def test_work_by_a_deadline(database: Database) -> None:
     assert not schedule.has_work_by(NOON - MINUTE)
     put(database, -60)
     assert schedule.has_work_by(NOON - 2 * MINUTE)  # what is due now counts, though the deadline has passed
-    workers["hook"].pause(NOON + 2 * MINUTE)
+    workers["hook"].capacity.pause(NOON + 2 * MINUTE)
     assert not schedule.has_work_by(NOON + MINUTE)
     assert schedule.has_work_by(NOON + 2 * MINUTE)
 

@@ -50,7 +50,7 @@ def make_worker(in_hand: int = 0, ended: int = 0, **options: Any) -> ReceiverWor
     worker = ReceiverWorker(Channel("hook", silent, (), **options), silent, lambda attempt: None)
     for number in range(in_hand):
         worker.send(Job(replace(make_delivery(), id=str(number)), make_message(), None))  # no thread takes it
-    worker.ended_count = ended
+    worker.capacity.ended_count = ended
     return worker
 
 
@@ -95,36 +95,36 @@ def test_wait(
 ) -> None:
     """A pause and a rate keep a receiver closed for their time, and it takes nothing until then."""
     worker = make_worker(rate_per_second=rate)
-    worker.paused_until, worker.closed_until = paused_until, closed_until
-    assert worker.wait_seconds(NOON) == expected
+    worker.capacity.paused_until, worker.capacity.closed_until = paused_until, closed_until
+    assert worker.capacity.wait_seconds(NOON) == expected
     assert (worker.free(NOON) == 0) is (expected > 0)
 
 
 def test_shared_pause_and_rate() -> None:
     """A worker follows the pause and the rate that other processes stored; a shorter pause does not end a longer one."""
     worker = make_worker()
-    worker.follow_shared(None, NOON + SECOND)
-    assert (worker.paused_until, worker.closed_until) == (None, None)
-    worker.follow_shared(NOON + 2 * SECOND, None)
-    worker.pause(NOON + SECOND)
-    assert worker.paused_until == NOON + 2 * SECOND
-    worker.pause(NOON + 3 * SECOND)
-    assert worker.paused_until == NOON + 3 * SECOND
+    worker.capacity.follow_shared(None, NOON + SECOND)
+    assert (worker.capacity.paused_until, worker.capacity.closed_until) == (None, None)
+    worker.capacity.follow_shared(NOON + 2 * SECOND, None)
+    worker.capacity.pause(NOON + SECOND)
+    assert worker.capacity.paused_until == NOON + 2 * SECOND
+    worker.capacity.pause(NOON + 3 * SECOND)
+    assert worker.capacity.paused_until == NOON + 3 * SECOND
     limited = make_worker(rate_per_second=RATE)
-    assert limited.interval == 2 * SECOND
-    limited.follow_shared(None, NOON + SECOND)
-    limited.follow_shared(None, None)
-    assert limited.closed_until == NOON + SECOND
+    assert limited.capacity.interval == 2 * SECOND
+    limited.capacity.follow_shared(None, NOON + SECOND)
+    limited.capacity.follow_shared(None, None)
+    assert limited.capacity.closed_until == NOON + SECOND
 
 
 def test_clock_step() -> None:
     """Pauses move with a step of the clock."""
     worker = make_worker()
-    worker.follow_clock(SECOND)
-    assert (worker.paused_until, worker.closed_until) == (None, None)
-    worker.paused_until, worker.closed_until = NOON, NOON + SECOND
-    worker.follow_clock(timedelta(hours=-1))
-    assert (worker.paused_until, worker.closed_until) == (
+    worker.capacity.follow_clock(SECOND)
+    assert (worker.capacity.paused_until, worker.capacity.closed_until) == (None, None)
+    worker.capacity.paused_until, worker.capacity.closed_until = NOON, NOON + SECOND
+    worker.capacity.follow_clock(timedelta(hours=-1))
+    assert (worker.capacity.paused_until, worker.capacity.closed_until) == (
         NOON - timedelta(hours=1),
         NOON - timedelta(minutes=59, seconds=59),
     )
@@ -174,7 +174,7 @@ def test_ended_attempts_are_counted() -> None:
     worker = make_worker(in_hand=1)
     for delivery in (make_delivery(), replace(make_delivery(), id="0")):
         worker.take_back(Attempt(Job(delivery, make_message(), None)))
-    assert (worker.in_hand, worker.ended_count) == ({}, 2)
+    assert (worker.in_hand, worker.capacity.ended_count) == ({}, 2)
 
 
 @pytest.mark.parametrize(("concurrency", "senders"), [(4, 1), (4, 2), (4, 3), (4, 4), (7, 3), (100, 9)])
@@ -183,8 +183,8 @@ def test_shares_add_up(concurrency: int, senders: int) -> None:
     shares = []
     for rank in range(senders):
         worker = make_worker(concurrency=concurrency)
-        worker.sender_count, worker.sender_rank = senders, rank
-        shares.append(worker.share)
+        worker.capacity.sender_count, worker.capacity.sender_rank = senders, rank
+        shares.append(worker.capacity.share)
     assert sum(shares) == concurrency
     assert max(shares) - min(shares) <= 1
 
@@ -206,7 +206,7 @@ def test_free_beside_another_process(
 ) -> None:
     """Beside another process, a receiver takes its share; if there is less than one for each, what is left."""
     worker = make_worker(in_hand, ended, concurrency=concurrency)
-    worker.sender_count = 2
+    worker.capacity.sender_count = 2
     assert worker.free(NOON, held_elsewhere) == expected
 
 
@@ -215,6 +215,6 @@ def test_quick_receiver_gets_more_from_round_to_round() -> None:
     sizes = [0]
     while sizes[-1] < 8 * MOST_IN_HAND_BESIDE_OTHERS:
         worker = make_worker(0, ended=max(sizes[-1] - 8, 2), concurrency=16)
-        worker.sender_count = 2
+        worker.capacity.sender_count = 2
         sizes.append(worker.free(NOON))
         assert sizes[-1] > sizes[-2]
