@@ -93,7 +93,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The receiver to which the stages send. `is_mine`: this process may still send the job; `waited`: how long it has waited."""
+    """The receiver to which the stages send. `is_mine`: this process may still send a job; `waited`: how long it has waited."""
 
     channel: Channel
     renderer: MessageRenderer

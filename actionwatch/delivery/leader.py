@@ -1,4 +1,4 @@
-"""Do what only one of several replicas does: summaries, reports about receivers, their fallbacks, and the end of removed ones."""
+"""Do what only one of several replicas does: summaries, reports about receivers, fallbacks, the end of removed receivers."""
 
 from __future__ import annotations
 
