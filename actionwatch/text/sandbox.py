@@ -300,9 +300,14 @@ def _is_growing(name: str, value: Any, options: list[Any]) -> bool:
     if name in ("join", "replace", "trim"):
         items = len(value) if hasattr(value, "__len__") else 1
         return _is_slow(options) or items * max(map(weigh, options), default=0) > _MAX_GROWTH
-    most = _MAX_NUMBERS.get(name, MAX_CHARS)
-    is_refused = str if name == "indent" else CONTAINERS if name == "sum" else ()
-    return any(isinstance(each, is_refused) or (isinstance(each, int) and abs(each) > most) for each in options)
+    if name == "sum":
+        return any(isinstance(each, CONTAINERS) for each in options)  # each sum of lists copies all before it
+    most = _MAX_NUMBERS.get(name)
+    if most is None:
+        return False
+    if name == "indent" and any(isinstance(each, str) for each in options):
+        return True
+    return any(isinstance(each, int) and abs(each) > most for each in options)
 
 
 def _is_slow(options: list[Any]) -> bool:

@@ -56,6 +56,7 @@ def test_a_rule_whose_text_is_over_budget_is_not_loaded(text: str) -> None:
     ("text", "printed"),
     [
         ("{{ [1, 2, 3] | sum }}", "6"),
+        ("{{ none | default(9999999, true) }} {{ [5000000, 1] | select('gt', 1000000) | list }}", "9999999 [5000000]"),
         ("{{ 2 ** 10 }} {{ 7 // 2 }} {{ 5 - 3 }}", "1024 3 2"),
         ("{{ 'ab' | center(6) }}|{{ '%-4s' | format('ab') }}|{{ '%03d' | format(7) }}", "  ab  |ab  |007"),
         ("{{ 'a\nb' | indent(2) }}", "a\n  b"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,13 @@ _PROGRESS_SECONDS = 0.3
 class Watch:
     """Lets records through until the time is over, and reports how many. Reading takes at most half of the time."""
 
-    def __init__(self, longest: timedelta | None, *, is_reported: bool) -> None:
+    def __init__(
+        self, longest: timedelta | None, *, is_reported: bool, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._elapsed = elapsed
         self._seconds = longest.total_seconds() if longest is not None else float("inf")
         self._is_reported = is_reported
-        self._began = time.monotonic()
+        self._began = elapsed()
         self.is_cut = False
         self.count = 0
         """The records on which the rules ran."""
@@ -56,15 +59,15 @@ class Watch:
             self._report(TrialProgress(self.count, self.through))
 
     def _until(self, records: Iterable[Record], seconds: float) -> Iterator[Record]:
-        self._reported = time.monotonic()
+        self._reported = self._elapsed()
         for record in records:
-            if time.monotonic() - self._began >= seconds:
+            if self._elapsed() - self._began >= seconds:
                 self.is_cut = True
                 return
             yield record
 
     def _report(self, progress: TrialProgress) -> None:
-        now = time.monotonic()
+        now = self._elapsed()
         if self._is_reported and now - self._reported >= _PROGRESS_SECONDS:
             self._reported = now
             show(progress)

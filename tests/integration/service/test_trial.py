@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from actionwatch.base.model import Record
 from actionwatch.cli.rules import backtest_summary
 from actionwatch.rules.trial import TrialEvent, TrialProgress, TrialRefused, TrialResult
 from actionwatch.service import trial
@@ -374,6 +375,23 @@ def test_time_has_a_bound(place: Place) -> None:
     cut = msgspec.json.decode(called.out, type=TrialResult)
     assert (cut.is_cut, cut.record_count, _counts(cut)) == (True, 0, [0, 0])
     assert _counts(place.answer(both)) == [2, 1]
+
+
+def test_reading_leaves_time_to_run() -> None:
+    """Reading takes at most half of the time, so that the rules run on what was read."""
+    now = 0
+    watch = backtest_summary.Watch(timedelta(seconds=10), is_reported=False, elapsed=lambda: now)
+
+    def slow() -> Iterator[Record]:
+        nonlocal now
+        for number in range(20):
+            now += 1
+            yield make_record(number, minutes=number)
+
+    read = list(watch.reading(slow()))
+    assert len(read) == 4
+    assert list(watch.running(read)) == read
+    assert watch.is_cut
 
 
 def _absence() -> str:
