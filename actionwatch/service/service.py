@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actionwatch.base import tracing
-from actionwatch.base.errors import Fault
+from actionwatch.base.errors import ActionwatchError, Fault
 from actionwatch.service.app import App
 from actionwatch.service.buttons import listen
 from actionwatch.service.clock_watch import ClockWatch
@@ -241,9 +241,14 @@ class Service:
 
 
 def _build_traces(options: Telemetry | None) -> TraceExporter | None:
-    """Build what sends spans. Only where it is configured, because the library takes long to import."""
+    """Build what sends spans. Only where it is configured, because the library takes long to import.
+
+    Raises: ActionwatchError, if the library refuses a variable of the environment: it reads its limits when it is imported.
+    """
     if options is None:
         return None
-    from actionwatch.service.telemetry import TraceExporter
-
+    try:
+        from actionwatch.service.telemetry import TraceExporter
+    except ValueError as exc:
+        raise ActionwatchError(f"telemetry: {exc}: fix or remove this variable of the environment") from exc
     return TraceExporter(options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +19,7 @@ from actionwatch.base.tracing import Span
 from actionwatch.service.telemetry import LAST_TIMEOUT, MAX_BATCH, MAX_WAITING, TraceExporter
 from actionwatch.settings import Telemetry
 from tests.builders import NOON
+from tests.children import run_child
 from tests.integration.notifiers.http_end import Reply, Request, dead_port
 from tests.integration.service.otlp_end import OtlpEnd, attributes_of
 
@@ -193,3 +196,16 @@ def test_a_value_that_cannot_be_sent_holds_nothing_up(collector: OtlpEnd) -> Non
     sender.close()
     assert [each.name for each in collector.spans] == ["far", "huge", *map(str, range(MAX_BATCH))]
     assert attributes_of(collector.spans[1]) == {}
+
+
+def test_an_invalid_variable_of_the_library_is_an_error() -> None:
+    """If the library refuses a variable of the environment, the error names it."""
+    code = (
+        "from actionwatch.base.errors import ActionwatchError\n"
+        "from actionwatch.service.service import _build_traces\n"
+        "from actionwatch.settings import Telemetry\n"
+        "try:\n    _build_traces(Telemetry(endpoint='http://127.0.0.1:4318'))\n"
+        "except ActionwatchError as exc:\n    print(exc)"
+    )
+    ran = run_child([sys.executable, "-c", code], env={**os.environ, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"})
+    assert "telemetry: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer but got many: fix" in ran.stdout
