@@ -163,21 +163,19 @@ class RecordMatcher:
     def _catch_up(self) -> None:
         """Do what correlations need that read older records, but let new records wait for no longer than a moment."""
         ends_at = time.monotonic() + CATCH_UP_SECONDS
-        while self._correlating.is_behind and not self._must_leave():
-            self._catch_up_once()
+        correlating = self._correlating
+        while correlating.is_behind and not self._must_leave():
+            with self._database.write() as connection:
+                position = positions.read(connection, MATCHED)
+                if not correlating.is_aligned(position):
+                    raise Overtaken("another process has matched records")
+                changes = correlating.catch_up(connection, position, self._verified)
+                opened = self._write(connection, [], changes)
+                if correlating.is_level:
+                    positions.move(connection, position, position, is_correlated=True)
+            self._note_opened(opened)
             if time.monotonic() >= ends_at:
                 return
-
-    def _catch_up_once(self) -> None:
-        with self._database.write() as connection:
-            position = positions.read(connection, MATCHED)
-            if not self._correlating.is_aligned(position):
-                raise Overtaken("another process has matched records")
-            changes = self._correlating.catch_up(connection, position, self._verified)
-            opened = self._write(connection, [], changes)
-            if self._correlating.is_level:
-                positions.move(connection, position, position, is_correlated=True)
-        self._note_opened(opened)
 
     def _apply_verified_time(self) -> None:
         """Open and resolve the alerts that depend on verified time, even if no record arrived."""
