@@ -211,6 +211,12 @@ GROWING = (
     _LOOP * 2 + "{{ text_w.split() | length }}" + "{% endfor %}" * 2,
     _LOOP * 2 + "{{ text_n.splitlines() | length }}" + "{% endfor %}" * 2,
     _LOOP * 2 + "{{ text_a.count('a' ~ text_a[:90] ~ 'b') }}" + "{% endfor %}" * 2,
+    _LOOP * 3 + "{{ text_a.count('" + "a" * 98 + "b') }}" + "{% endfor %}" * 3,
+    _LOOP * 3 + "{% if loop.changed(numbers) or loop.changed(numbers + [i]) %}{% endif %}" + "{% endfor %}" * 3,
+    "{% set x = numbers + [1] %}{% set y = numbers + [1] %}"
+    + _LOOP * 3
+    + "{% if loop.changed(x if loop.index is even else y) %}{% endif %}"
+    + "{% endfor %}" * 3,
     _LOOP * 2 + "{{ text_a.strip(text_b) | length }}" + "{% endfor %}" * 2,
     _LOOP * 2 + "{{ (text_a[:1200] ~ 'b') in text_a[:2400] }}" + "{% endfor %}" * 2,
     _LOOP * 2 + "{{ text_a == text_a[:] ~ '' }}" + "{% endfor %}" * 2,
@@ -279,7 +285,7 @@ LONG: dict[str, object] = {
     "text_w": "a " * 50_000,
     "text_n": "\n" * 100_000,
     "text_p": "%s%5d" * 10_000,
-    "text_s": "1. a\n" + "b\n" * 50_000,
+    "text_s": "1. a\n" + "b\n" * 110_000,
     "text_1": "1" * 60_000,
     "numbers": list(range(10_000)),
 }
