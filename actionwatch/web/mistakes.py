@@ -22,10 +22,12 @@ def sentences(errors: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 yield f"{where}: {context['error']}" if where else str(context["error"])
             case "missing":
                 yield f"{where or 'the body'} is missing"
-            case "string_too_short":
-                yield f"{where} is empty: leave it out"
+            case "string_too_short" | "too_short":
+                yield f"{where} is empty: leave it out" if error["loc"][0] == "query" else f"{where} is empty"
             case "string_too_long":
                 yield f"{where}: {counted(len(given), 'character')}: shorten it to {context['max_length']:,}"
+            case "too_long":
+                yield f"{where}: more than {counted(context['max_length'], 'item')}: leave some out"
             case "json_invalid":
                 yield f"the body is not JSON: {context['error']} at character {error['loc'][-1]}"
             case _:

@@ -48,11 +48,14 @@ def _check_text(given: str) -> str:
     return given
 
 
-_Text = Annotated[str, AfterValidator(_check_text), JsonSchema({"pattern": r"^[^\x00]*$"})]
-Comment = Annotated[_Text, Field(max_length=MAX_COMMENT_CHARS)]
-Author = Annotated[_Text, Field(max_length=MAX_AUTHOR_CHARS)]
-Receiver = Annotated[_Text, Field(min_length=1, max_length=_MAX_RECEIVER_CHARS)]
-Matcher = Annotated[_Text, Field(max_length=MAX_MATCHER_CHARS)]
+_CHECKED = (
+    AfterValidator(_check_text),
+    JsonSchema({"pattern": r"^[^\x00]*$"}),
+)  # behind the length, which has its own sentence
+Comment = Annotated[str, Field(max_length=MAX_COMMENT_CHARS), *_CHECKED]
+Author = Annotated[str, Field(max_length=MAX_AUTHOR_CHARS), *_CHECKED]
+Receiver = Annotated[str, Field(min_length=1, max_length=_MAX_RECEIVER_CHARS), *_CHECKED]
+Matcher = Annotated[str, Field(max_length=MAX_MATCHER_CHARS), *_CHECKED]
 Instant = Annotated[AwareDatetime, BeforeValidator(_check_instant)]
 
 
@@ -176,7 +179,7 @@ class SilenceBody(Strict):
     """A new silence. `starts_at` defaults to now. `force` accepts what is doubtful: unknown labels, a long time."""
 
     matchers: Annotated[list[Matcher], Field(min_length=1, max_length=MAX_MATCHERS)]
-    comment: Annotated[Comment, Field(min_length=1)]
+    comment: Annotated[str, Field(min_length=1, max_length=MAX_COMMENT_CHARS), *_CHECKED]
     ends_at: Instant
     starts_at: Instant | None = None
     author: Author | None = None

@@ -89,7 +89,7 @@ def _check_sender(request: Request) -> None:
 def _refusal(request: Request, error: Exception) -> Response:
     match error:
         case RequestValidationError():
-            return problem(400, "; ".join(sentences(error.errors())))
+            return problem(400, "; ".join(dict.fromkeys(sentences(error.errors()))))  # each once
         case HTTPException():
             return problem(error.status_code, error.detail)
         case InvalidRequest():

@@ -306,6 +306,14 @@ def test_a_doubtful_silence_needs_force(api: httpx.Client, served: Served) -> No
         ("POST", "alerts/gone/acknowledge", {}, 404, "no alert has the id gone"),
         ("POST", "alerts/alert-0/resolve", {"comment": 5}, 400, "comment: input should be a valid string"),
         ("POST", "alerts/alert-0/resolve", {"comment": "\0"}, 400, "comment: contains a NUL character"),
+        ("POST", "alerts/alert-0/resolve", {"comment": "x" * 1001}, 400, "comment: 1,001 characters: shorten it to 1,000"),
+        ("POST", "deliveries/gone/retry", {"to": ""}, 400, "to is empty"),
+        ("PUT", f"silences/{SILENCE}",
+         {"matchers": ["a=b"], "comment": "", "ends_at": "2027-01-01T00:00:00Z"}, 400, "comment is empty"),
+        ("PUT", f"silences/{SILENCE}",
+         {"matchers": [], "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "matchers is empty"),
+        ("PUT", f"silences/{SILENCE}",
+         {"matchers": ["a=b"] * 51, "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}, 400, "matchers: more than 50 items"),
         ("POST", "alerts/alert-0/resolve", {"coment": ""}, 400, "coment is unknown: use comment, author"),
         ("POST", "alerts/alert-0/resolve", {"author": "kim"}, 400, "the token is that of sam: leave it out"),
         ("POST", "silences/gone/expire", {}, 404, "no silence has the id gone"),
@@ -324,6 +332,15 @@ def test_mistakes_are_problems(
     assert state(database) == (Status.OPEN, None, None)
     with database.read() as connection:
         assert silences.read_all(connection) == []
+
+
+def test_mistake_that_is_made_often_is_reported_once(api: httpx.Client) -> None:
+    """A response is not many times as long as the request."""
+    answer = api.put(
+        f"silences/{SILENCE}", json={"matchers": [1] * 50, "comment": "x", "ends_at": "2027-01-01T00:00:00Z"}
+    )
+    is_problem(answer, 400, "matchers: input should be a valid string")
+    assert len(answer.content) < 500
 
 
 def test_another_method_is_told_all_that_there_are(api: httpx.Client) -> None:
