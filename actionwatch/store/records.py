@@ -347,15 +347,6 @@ def has_any_that_may_alert(connection: Connection, after_id: int) -> bool:
     return connection.execute(found).first() is not None
 
 
-def oldest_that_may_alert(connection: Connection, after_id: int, up_to_id: int) -> datetime | None:
-    """Return the oldest time of the records that are no backlog, after an id and up to another one; None without any."""
-    between_ids = (RECORD.c.id > after_id, RECORD.c.id <= up_to_id)
-    oldest: datetime | None = connection.execute(
-        select(func.min(RECORD.c.occurred_at)).where(*between_ids, ~RECORD.c.is_backlog)
-    ).scalar()
-    return oldest
-
-
 def newest_id(connection: Connection) -> int:
     """Return the id of the newest record; 0 without records."""
     newest: int | None = connection.execute(_NEWEST_ID).scalar()

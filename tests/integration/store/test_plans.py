@@ -255,7 +255,6 @@ QUESTIONS: dict[str, Question] = {
     "records that vanished": lambda c: source_records.unmark_vanished(c, QUIET, START, NOON, ["none"]),
     "newest time": lambda c: records.newest_time(c, RECORDS),
     "oldest unmatched time": lambda c: records.oldest_time_after(c, RECORDS - FEW),
-    "oldest that may alert": lambda c: records.oldest_that_may_alert(c, RECORDS - FEW, RECORDS),
     # correlations
     "found alerts of a rule": lambda c: correlations.read_since(c, "rule 7", RECENT),
     "found alerts of a group": lambda c: correlations.read_from(c, "group 02000", START),

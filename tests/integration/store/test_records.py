@@ -416,18 +416,6 @@ def test_count_uses_indexes_only(database: Database, ask: Callable[[Connection],
     assert plans(database, ask) == found
 
 
-def test_oldest_record_that_may_alert(database: Database) -> None:
-    """The oldest time of a range of ids leaves out backlog and the records outside the range."""
-    with database.write() as connection:
-        for minute, is_backlog in ((5, False), (1, True), (9, False), (7, False)):
-            records.insert_new(connection, [make_record(minute, minutes=minute, is_backlog=is_backlog)])
-    with database.read() as connection:
-        assert records.oldest_that_may_alert(connection, 0, 4) == NOON + timedelta(minutes=5)
-        assert records.oldest_that_may_alert(connection, 1, 4) == NOON + timedelta(minutes=7)
-        assert records.oldest_that_may_alert(connection, 1, 3) == NOON + timedelta(minutes=9)
-        assert records.oldest_that_may_alert(connection, 1, 2) is None
-
-
 def test_record_is_found_by_its_key(database: Database) -> None:
     """A key finds its record; an unknown key finds nothing."""
     record = make_record(user_name="a")
