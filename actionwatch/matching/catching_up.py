@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from itertools import chain
 
@@ -17,7 +18,8 @@ from actionwatch.rules.correlations.folding import too_early
 from actionwatch.store import hits, records
 
 FED_AT_ONCE = 2000  # records that rules are fed in one transaction: others wait meanwhile
-JUDGED_AT_ONCE = 250  # groups, as many as one statement takes
+JUDGED_AT_ONCE = 250  # groups, as many as one statement takes, and fewer if they have many hits:
+JUDGED_SECONDS = 0.05  # others wait meanwhile, and what groups have is in memory
 DELETED_AT_ONCE = 5000  # hits
 
 
@@ -28,6 +30,7 @@ class CatchUp:
         self._correlator = correlator
         self._feeding = feeding
         self._feeds: dict[frozenset[int], Feed] = {}
+        self._judged_at_once = 10  # groups: it grows
         self._has_garbage = True  # hits of rules that were fed again, or do not run
 
     def is_due(self, *, can_judge: bool) -> bool:
@@ -73,9 +76,10 @@ class CatchUp:
         self, connection: Connection, rows: StoredRows, number: int, verified: datetime | None
     ) -> list[AlertChange]:
         """Evaluate some of the groups of a rule that were touched."""
+        began_at = time.monotonic()
         place = self._feeding.numbers[number]
-        touched = hits.read_touched(connection, place, JUDGED_AT_ONCE)
-        if len(touched) < JUDGED_AT_ONCE:
+        touched = hits.read_touched(connection, place, self._judged_at_once)
+        if len(touched) < self._judged_at_once:
             self._feeding.judging.discard(number)
         hits.forget_touched(connection, place, [row.group_id for row in touched])
         spans = {row.group_values: span_of(row.first_at, row.last_at) for row in touched}
@@ -83,6 +87,7 @@ class CatchUp:
         changes = self._correlator.take_again(rows, number, spans, verified, later)
         self._feeding.note_too_early(connection, self._correlator.too_early)
         self._feeding.judging.update(self._touched_above(number))
+        self._judged_at_once = _next_portion(self._judged_at_once, time.monotonic() - began_at)
         return changes
 
     def _touched_above(self, number: int) -> set[int]:
@@ -90,3 +95,9 @@ class CatchUp:
         rules = self._correlator.rules
         name, later = rules[number].name.id, self._feeding.later()
         return {place for place in later if any(step.rule_id == name for step in rules[place].steps)}
+
+
+def _next_portion(count: int, seconds: float) -> int:
+    """Return how many groups to evaluate next, if a count of them took so long."""
+    wanted = round(count * JUDGED_SECONDS / max(seconds, 0.001))
+    return max(1, min(wanted, 2 * count, JUDGED_AT_ONCE))
