@@ -97,6 +97,7 @@ class Desk:
     webhook: HttpEnd
     faults: Faults
     store: str = ""
+    retention: str = ""
     more: str = ""
     source: dict[str, str] = field(default_factory=dict)
 
@@ -136,7 +137,9 @@ class Desk:
             **source,
         }
         lines = "\n    ".join(f"{name}: {value}" for name, value in keys.items())
-        store = f"store: {{url: '{self.store}'}}\n" if self.store else ""
+        of_store = [f"url: '{self.store}'"] if self.store else []
+        of_store += [f"retention: {{records: {self.retention}}}"] if self.retention else []
+        store = f"store: {{{', '.join(of_store)}}}\n" if of_store else ""
         self.config.write_text(
             f"sources:\n  - {lines}\n"
             f"receivers:\n  - name: soar\n    webhook: {{url: '{self.webhook.url}/hook', timeout: {LIMIT:g}s}}\n"

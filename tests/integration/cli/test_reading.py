@@ -405,7 +405,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
 
 def test_what_retention_deleted_is_no_difference(desk: Desk) -> None:
     """A receipt from before the retention of records, whose records are gone, cannot be verified: that is no difference."""
-    desk.more = "store: {retention: {records: 30d}}\n"
+    desk.retention = "30d"
     desk.write()
     old, recent = datetime.now(UTC) - timedelta(days=31), datetime.now(UTC) - timedelta(days=29)
     with contextlib.closing(desk.open_store()) as database:
