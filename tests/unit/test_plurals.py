@@ -42,7 +42,7 @@ NOUNS = (
     *("requests", "rules", "silences", "sources", "steps", "techniques", "tests", "times", "values", "windows"),
 )
 PLURAL = re.compile(rf"(?: [a-z]+)? (?:{'|'.join(NOUNS)})\b")
-LIMIT = re.compile(r"_?[A-Z][A-Z_]+ ")
+LIMIT = re.compile(r"(?:[a-z]+\.)?_?[A-Z][A-Z_]+ ")
 NEVER_ONE = {
     "keep / 'actionwatch.yaml' alerts",  # a command
     "alert.count records",  # of an alert that has more than the first one
