@@ -18,8 +18,9 @@ from actionwatch.rules.correlations.folding import too_early
 from actionwatch.store import hits, records
 
 FED_AT_ONCE = 2000  # records that rules are fed in one transaction: others wait meanwhile
-JUDGED_AT_ONCE = 250  # groups, as many as one statement takes, and fewer if they have many hits:
-JUDGED_SECONDS = 0.05  # others wait meanwhile, and what groups have is in memory
+JUDGED_AT_ONCE = 250  # groups, as many as one statement takes; fewer, if they take longer than this:
+JUDGED_SECONDS = 0.05  # others wait meanwhile, and all hits of these groups are in memory
+_FIRST_JUDGED = 10  # groups
 DELETED_AT_ONCE = 5000  # hits
 
 
@@ -30,7 +31,7 @@ class CatchUp:
         self._correlator = correlator
         self._feeding = feeding
         self._feeds: dict[frozenset[int], Feed] = {}
-        self._judged_at_once = 10  # groups: it grows
+        self._judged_at_once = min(_FIRST_JUDGED, JUDGED_AT_ONCE)
         self._has_garbage = True  # hits of rules that were fed again, or do not run
 
     def is_due(self, *, can_judge: bool) -> bool:

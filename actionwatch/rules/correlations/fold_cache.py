@@ -11,7 +11,7 @@ from actionwatch.rules.correlations.folds.fold import Fold
 
 MOST = 120_000  # hits, with those that the rest of a fold takes as much as: about 36 MB
 _OF_FOLD = 6
-_WINDOWS = 120  # one in so many: 1,000
+_OF_WINDOW = 120  # one hit in so many, so 1,000: to read as many again costs little
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class FoldCache:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self.most_of_window = most // _WINDOWS
+        self.most_of_window = most // _OF_WINDOW
         """How many hits a window that is counted may hold; if it has more, an alert reads them again."""
         self._folds: OrderedDict[tuple[int, Group], tuple[CachedFold, int]] = OrderedDict()
         self._size = 0

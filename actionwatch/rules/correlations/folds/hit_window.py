@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from array import array
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -109,7 +110,7 @@ class CountedWindow:
     @property
     def size(self) -> int:
         """How many hits it holds, roughly; twenty forgotten ones take as much as one."""
-        return len(self.hits) + len(self._times) // 20
+        return len(self.hits) + math.ceil(len(self._times) / 20)
 
     def drop_before(self, at: datetime) -> list[Any]:
         """Remove the hits before a time, and return their values."""

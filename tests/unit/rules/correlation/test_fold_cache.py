@@ -103,7 +103,7 @@ def test_a_correlator_holds_no_more_than_its_cache(most: int) -> None:
         service.take([record_at(number / 10, user=f"u{number % 500}", key=f"{number:04}")], at(number / 10))
     cache = service.correlator._cache
     assert cache._size <= most
-    assert len(cache._folds) <= most / 6
+    assert len(cache._folds) <= most / 7
 
 
 def test_no_group_is_forgotten() -> None:
